@@ -1,0 +1,1 @@
+"""Probes of the application, one module per kind."""

@@ -1,0 +1,1 @@
+"""Layer-2 mode: servers on one network share a virtual IP, each taking its share of the clients."""
