@@ -1,0 +1,206 @@
+"""Where the log goes and what a line of it looks like: for a person at a terminal, for journald, or JSON for a program.
+
+Writing never blocks the daemon: lines go through a bounded queue to a thread of their own. A terminal stopped with
+Ctrl-S or a pipe that nobody reads costs lines (they are counted, and the count is written once there is room), not
+heartbeats.
+"""
+
+import contextlib
+import logging
+import os
+import queue
+import select
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any
+
+import msgspec
+import structlog
+from aiohttp.http_exceptions import HttpProcessingError
+from structlog.typing import EventDict
+
+from hcsidecar.core.events import Level
+from hcsidecar.journal import Entry, one_line
+
+QUEUED = 1000
+"Lines that may wait for a slow reader; the next ones are dropped and counted."
+
+NUMBERS = {
+    Level.DEBUG: logging.DEBUG,
+    Level.INFO: logging.INFO,
+    Level.WARNING: logging.WARNING,
+    Level.ERROR: logging.ERROR,
+}
+PRIORITIES = {Level.DEBUG: 7, Level.INFO: 6, Level.WARNING: 4, Level.ERROR: 3}
+"As in syslog(3) and sd-daemon(3)."
+COLOURS = {Level.DEBUG: "2", Level.INFO: "32", Level.WARNING: "33", Level.ERROR: "1;31"}
+"Parameters of the ANSI sequence that sets the colour."
+
+
+class Style(Enum):
+    """What a line looks like."""
+
+    TERMINAL = "time of day, colours"
+    FILE = "date and time in UTC"
+    JOURNAL = "syslog priority, and no time: journald knows it"
+    JSON = "one object a line"
+
+
+def choose_style(*, as_json: bool, fd: int, environment: dict[str, str]) -> Style:
+    """Say how to write to a file descriptor; systemd.exec(5) tells what JOURNAL_STREAM holds."""
+    if as_json:
+        return Style.JSON
+    if os.isatty(fd):
+        return Style.TERMINAL
+    status = os.fstat(fd)
+    if environment.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}":
+        return Style.JOURNAL
+    return Style.FILE
+
+
+def render(style: Style, *, level: Level, node: str, origin: str, message: str, at: float) -> str:
+    """Make a line, without its end; `at` is the wall clock in seconds."""
+    moment = datetime.fromtimestamp(at, UTC)
+    match style:
+        case Style.TERMINAL:
+            local = moment.astimezone()
+            coloured = f"\x1b[{COLOURS[level]}m{level:<7}\x1b[0m"
+            return f"{local:%H:%M:%S}.{local.microsecond // 1000:03} {node} {coloured} {origin}: {message}"
+        case Style.FILE:
+            return f"{_iso(moment)} {node} {level:<7} {origin}: {message}"
+        case Style.JOURNAL:
+            return f"<{PRIORITIES[level]}>{node} {origin}: {message}"
+        case Style.JSON:
+            line = {"time": _iso(moment), "node": node, "level": level, "origin": origin, "message": message}
+            return msgspec.json.encode(line).decode()
+
+
+def _iso(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03}Z"
+
+
+class LineWriter:
+    """A thread that writes lines to a file descriptor, and a queue before it that never makes anybody wait."""
+
+    def __init__(self, fd: int, *, lost: Callable[[int], str], size: int = QUEUED) -> None:
+        """Start the thread; `lost` renders the line that tells how many were dropped."""
+        self._fd = fd
+        self._lost = lost
+        self._lines: queue.Queue[str | None] = queue.Queue(size)
+        self._dropped = 0
+        self._counting = threading.Lock()
+        # A daemon thread, and os.write instead of sys.stderr: a reader that hangs must not keep the process from
+        # ending, and the interpreter ends badly when such a thread holds the lock of a buffered stream.
+        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._thread.start()
+
+    def line(self, text: str) -> None:
+        """Queue a line, or count it as lost."""
+        try:
+            self._lines.put_nowait(text)
+        except queue.Full:
+            with self._counting:
+                self._dropped += 1
+
+    def close(self, *, limit: float = 1.0) -> None:
+        """Write what waits, for at most `limit` seconds. Safe to repeat."""
+        with contextlib.suppress(queue.Full):
+            self._lines.put(None, timeout=limit)
+        self._thread.join(limit)
+
+    def _run(self) -> None:
+        while (text := self._lines.get()) is not None:
+            self._write(text)
+            if self._dropped and self._lines.empty():
+                with self._counting:
+                    dropped, self._dropped = self._dropped, 0
+                self._write(self._lost(dropped))
+
+    def _write(self, text: str) -> None:
+        rest = (text + "\n").encode("utf-8", "backslashreplace")
+        while rest:
+            try:
+                rest = rest[os.write(self._fd, rest) :]
+            except BlockingIOError:  # somebody who shares our terminal has made it non-blocking
+                select.select([], [self._fd], [])
+            except OSError:  # the reader is gone for good: there is nobody to tell
+                return
+
+
+class _Logger:
+    """What structlog writes to at the end of its chain."""
+
+    def __init__(self, writer: LineWriter) -> None:
+        self._line = writer.line
+
+    def debug(self, line: str) -> None:
+        self._line(line)
+
+    info = warning = error = debug
+
+
+class _Renderer:
+    """The last processor of the chain: from the event's fields to the line."""
+
+    def __init__(self, style: Style, node: str) -> None:
+        self._style = style
+        self._node = node
+
+    def __call__(self, _logger: object, method: str, event: EventDict) -> str:
+        return render(
+            self._style,
+            level=Level(method),
+            node=str(event.get("node", self._node)),
+            origin=str(event.get("origin", "daemon")),
+            message=str(event["event"]),
+            at=float(event.get("at") or time.time()),
+        )
+
+
+class _FromLibraries(logging.Handler):
+    """Brings into our log what asyncio and aiohttp tell the standard library's; their bugs and ours, with traceback."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record as one line."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            return  # garbage from the network is no news, and must not fill the log
+        text = logging.Formatter().format(record)
+        level = Level.ERROR if record.levelno >= logging.ERROR else Level.WARNING
+        # A traceback is many lines; as one it stays together in every style, and what it quotes forges nothing.
+        message = " | ".join(one_line(line) for line in text.splitlines())
+        getattr(structlog.get_logger(), level.value)(message, origin=record.name)
+
+
+def configure(*, node: str, as_json: bool = False, level: Level = Level.INFO, fd: int | None = None) -> LineWriter:
+    """Set up structlog and the standard library's logging for this process; close the writer at its end.
+
+    Call it before the process takes real-time priority, which the writing thread would inherit.
+    """
+    target = sys.stderr.fileno() if fd is None else fd
+    style = choose_style(as_json=as_json, fd=target, environment=dict(os.environ))
+
+    def lost(count: int) -> str:
+        message = f"lines missing here, since nobody read the log: {count}"
+        return render(style, level=Level.WARNING, node=node, origin="log", message=message, at=time.time())
+
+    writer = LineWriter(target, lost=lost)
+    processors: list[Any] = [_Renderer(style, node)]
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(NUMBERS[level]),
+        logger_factory=lambda *_: _Logger(writer),
+        cache_logger_on_first_use=False,
+    )
+    logging.basicConfig(handlers=[_FromLibraries()], level=logging.WARNING, force=True)
+    return writer
+
+
+def log_entry(entry: Entry) -> None:
+    """Write an entry of the journal to the log."""
+    log = getattr(structlog.get_logger(), entry.level.value)
+    log(entry.message, node=entry.node, origin=entry.origin, at=entry.time)

@@ -1,0 +1,12 @@
+"""Waiting for what must take real time: for a condition, with a limit."""
+
+import asyncio
+import time
+
+
+async def until(condition, *, limit=5.0, what="the condition"):
+    """Let the loop run until `condition()` is true; fail after `limit` seconds."""
+    end = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < end, f"{what} did not come true within {limit} s"
+        await asyncio.sleep(0.005)
