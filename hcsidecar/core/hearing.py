@@ -1,0 +1,75 @@
+"""Who hears whom: a graph of bit masks, so that 64 nodes cost a few integer operations.
+
+Bit i of every mask stands for the i-th node of the farm file in the order of names.
+"""
+
+
+class Hearing:
+    """The directed graph "listener hears speaker", as one node knows it from the latest heartbeats."""
+
+    def __init__(self, size: int) -> None:
+        self._hears = [0] * size
+        self._heard_by = [0] * size
+
+    def set_heard(self, listener: int, speakers: int) -> None:
+        """Record the whole mask of those whom a listener hears; 0 forgets it."""
+        changed = self._hears[listener] ^ speakers
+        self._hears[listener] = speakers
+        bit = 1 << listener
+        while changed:
+            lowest = changed & -changed
+            self._heard_by[lowest.bit_length() - 1] ^= bit
+            changed ^= lowest
+
+    def hears(self, listener: int) -> int:
+        """Mask of those whom a node hears."""
+        return self._hears[listener]
+
+    def heard_by(self, speaker: int) -> int:
+        """Mask of those who hear a node."""
+        return self._heard_by[speaker]
+
+    def edges(self, node: int) -> int:
+        """Mask of those with whom a node has an edge: each hears the other."""
+        return self._hears[node] & self._heard_by[node]
+
+    def is_clique(self, members: int) -> bool:
+        """True when each of the members has an edge to each other one."""
+        rest = members
+        while rest:
+            lowest = rest & -rest
+            rest ^= lowest
+            if members & ~self.edges(lowest.bit_length() - 1) != lowest:
+                return False
+        return True
+
+    def greedy_clique(self, candidates: int, incumbents: int) -> int:
+        """Build a clique by number of edges, already in a view, how many hear it, and name.
+
+        Members with the same knowledge build the same one. Being heard counts, so that of a pair in which
+        only one hears the other the deaf one is preferred: it cannot be told to step back.
+        """
+
+        def rank(node: int) -> tuple[int, int, int, int]:
+            return (
+                -(self.edges(node) & candidates).bit_count(),
+                -(incumbents >> node & 1),
+                -(self._heard_by[node] & candidates).bit_count(),
+                node,
+            )
+
+        clique = 0
+        for node in sorted(bits(candidates), key=rank):
+            if clique & ~self.edges(node) == 0:
+                clique |= 1 << node
+        return clique
+
+
+def bits(mask: int) -> list[int]:
+    """List the positions of the bits that are set, ascending."""
+    found = []
+    while mask:
+        lowest = mask & -mask
+        found.append(lowest.bit_length() - 1)
+        mask ^= lowest
+    return found

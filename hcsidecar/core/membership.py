@@ -1,0 +1,633 @@
+"""Who is in the farm, which view they share, and when this node may take what the view gives it.
+
+Theory of operation
+-------------------
+Every node sends a heartbeat to every other one each *pulse* (P). A node unheard for *lost_after* (T) is dead. Two
+nodes have an *edge* when each lists the other's current boot in its heartbeats. The *view* is the largest group
+that wants a share and in which each has an edge to each other; the owner of every bucket is a pure function of it.
+
+Nobody takes a bucket before its former owner has let go, and no clocks are compared for that. When the view
+changes, a node first closes what the view takes from it, then begins a new *epoch*: the first sequence it sends
+from then on. It claims what the view gives it once every member that it hears has sent a heartbeat that lists a
+sequence of this epoch *and* announces the same view (or is out). Two conflicting proofs would each have to have
+been sent before the other.
+
+A node that is frozen, killed or unheard cannot let go, so its kernel filter runs on a *lease*: it ends before the
+others, who must first miss it for T and then wait for the *guard* (G = 2 P), take over.
+
+The class decides and does nothing: `receive` and `tick` return effects, to be carried out in order; `compose` gives
+the heartbeat for a `Broadcast` or an `Answer`. `now` is in seconds of a monotonic clock.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hcsidecar.core.effects import (
+    Adopt,
+    Answer,
+    Broadcast,
+    Claim,
+    Effect,
+    Reincarnate,
+    Release,
+    alarm,
+    inform,
+    warn,
+)
+from hcsidecar.core.hearing import bits
+from hcsidecar.core.messages import Heartbeat, View
+from hcsidecar.core.roster import Peer, Roster, is_larger, would_share
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """How often nodes speak and how long silence may last, in seconds."""
+
+    pulse: float
+    lost_after: float
+    "At least ten pulses: random loss of 20 % must not look like a death."
+
+    @property
+    def guard(self) -> float:
+        """Wait after a death, so that the lease of one that only seems dead has run out for certain."""
+        return 2 * self.pulse
+
+    @property
+    def burst_pulse(self) -> float:
+        """Distance of heartbeats just after a change and while a claim waits."""
+        return self.pulse / 4
+
+
+ANSWER_DISTANCE = 0.008
+"Seconds between two answers to those who ask: a farm of 64 that asks at once must not drown a node."
+
+_SENT_LIMIT = 4096
+"Send times kept; a burst sends 80 heartbeats a second with the lan preset, and 4 T of them matter at most."
+
+
+class Membership:
+    """The state machine of one node; see the module's theory of operation.
+
+    `nodes` are the names of the whole farm, `settings` the digest of what must be equal on members of a view,
+    `powers` one weight per share group. `partition` is "serve" or "majority".
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        boot: int,
+        farm: str,
+        nodes: Iterable[str],
+        timing: Timing,
+        settings: bytes,
+        powers: tuple[int, ...],
+        partition: str = "serve",
+        now: float,
+    ) -> None:
+        self.name, self.boot, self.farm = name, boot, farm
+        self.timing = timing
+        self.settings = settings
+        self.powers = powers
+        self.partition = partition
+        self.roster = Roster(me=name, boot=boot, names=nodes)
+        self.others = tuple(self.roster.peers)
+
+        self.wants = False
+        "The module of this node is Ready and not draining; what is announced also needs to have listened."
+        self.role, self.status, self.draining, self.reason = "STOP", "NotReady", False, ""
+        self.mac, self.counters = b"", ()
+        self.dirty = False
+        self.holding = False
+        "Set by the caller after each Adopt, Claim and Release: some bucket is open here."
+        self.view: View = ()
+        self.out_reason: str | None = "this node has just started"
+        "Why this node is not in a view, or None while it is."
+        self.claimed = False
+        "What the view gives this node has been opened."
+        self.lease = now
+        "When the filter stops taking packets unless the lease is renewed."
+        self.leaving = False
+        self.asleep = False
+        "A Reincarnate was issued: this object is of no use any more."
+        self.refused = {"old boot": 0, "old sequence": 0, "after leave": 0, "own name": 0}
+        "Authentic heartbeats that were not processed, by reason."
+
+        self._started_at = now
+        self._first_heard_at: float | None = None
+        self._seq = 0
+        self._epoch = 1
+        "The first sequence of this epoch."
+        self._heard_changed_at = 1
+        "The first sequence that carries the present list of members heard."
+        self._sent: dict[int, float] = {}
+        "When each of the latest sequences was sent."
+        self._guard_until: float | None = None
+        self._pending_since = now
+        self._told_waiting = False
+        self._next_send = now
+        self._broadcast_at = now - timing.pulse
+        self._burst_until = now
+        self._answered_at = now - ANSWER_DISTANCE
+        self._last_words = 0
+        self._view_changed_at = now - timing.pulse
+        self._undecided = True
+        "Something happened that bears on the view."
+        self._time_decides = False
+        "The view may change by the mere passing of time."
+        self._expected = now
+        "When the next tick was due by what this node knew last."
+        self._imposter = boot
+
+    # -- what the caller says -----------------------------------------------------------------------------------
+
+    def receive(self, heartbeat: Heartbeat, *, now: float) -> list[Effect]:
+        """Take in an authentic heartbeat."""
+        effects = self._wake(now)
+        if self.asleep:
+            return effects
+        peer = self.roster.peers.get(heartbeat.node)
+        if peer is None:
+            self._see_own_name(heartbeat, effects)
+            return effects
+        reason = peer.why_refuse(heartbeat)
+        if reason is not None:
+            self.refused[reason] += 1
+            return effects
+        self._take_in(peer, heartbeat, now, effects)
+        self._go_on(now, effects)
+        return effects
+
+    def tick(self, *, now: float) -> list[Effect]:
+        """Do what time has brought; to be called at `next_tick_at()` or as soon after as possible."""
+        effects = self._wake(now)
+        if self.asleep:
+            return effects
+        for peer in self.roster.alive():
+            if now >= peer.heard_at + self.timing.lost_after:
+                self._bury(peer, now, effects)
+        if self._time_decides:
+            self._undecided = True
+        self._go_on(now, effects)
+        if now >= self._next_send:
+            effects.append(Broadcast())
+            self._schedule(now)
+        self._expected = self.next_tick_at()
+        return effects
+
+    def next_tick_at(self) -> float:
+        """When `tick` is due, whatever is received until then."""
+        due = self._next_send
+        oldest = min((peer.heard_at for peer in self.roster.peers.values() if peer.alive), default=due)
+        due = min(due, oldest + self.timing.lost_after)
+        if self.holding:
+            due = min(due, self.lease)
+        if self._guard_until is not None:
+            due = min(due, self._guard_until)
+        return due
+
+    def set_wants(self, wants: bool, *, now: float) -> list[Effect]:
+        """Say whether this node's module would take a share."""
+        return self._change(now, wants=wants)
+
+    def set_powers(self, powers: tuple[int, ...], *, now: float) -> list[Effect]:
+        """Change this node's weights."""
+        return self._change(now, powers=powers)
+
+    def set_settings(self, settings: bytes, *, now: float) -> list[Effect]:
+        """Change the digest of this node's farm file."""
+        return self._change(now, settings=settings)
+
+    def set_module(self, *, role: str, status: str, draining: bool, reason: str, now: float) -> list[Effect]:
+        """Change what is told of this node's module."""
+        return self._change(now, role=role, status=status, draining=draining, reason=reason)
+
+    def set_dirty(self, dirty: bool, *, now: float) -> list[Effect]:
+        """Say whether this node holds connections in buckets that are not its own."""
+        return self._change(now, dirty=dirty)
+
+    def leave(self, *, now: float) -> list[Effect]:
+        """Close the filter, then say so three times: one word may get lost, and a death costs T + G."""
+        effects = self._wake(now)
+        if self.asleep or self.leaving:
+            return effects
+        self.leaving = True
+        self._last_words = self._words_of_farewell()
+        effects.append(inform("this node leaves"))
+        self._let_go(now, effects)
+        self._undecided = True
+        self._go_on(now, effects)
+        return effects
+
+    @property
+    def said_farewell(self) -> bool:
+        """True when the last words of a leave have been said."""
+        return self.leaving and self._last_words == 0
+
+    def compose(self, *, now: float, to_all: bool = True) -> Heartbeat:
+        """Give the next heartbeat, with a sequence of its own; one that goes to all renews the lease."""
+        self._seq += 1
+        self._sent[self._seq] = now
+        if len(self._sent) > _SENT_LIMIT:
+            self._sent = {seq: sent_at for seq, sent_at in self._sent.items() if seq > self._seq - _SENT_LIMIT // 2}
+        alive = self.roster.alive()
+        if to_all:
+            self._broadcast_at = now
+            self.lease = self._lease(now, alive)
+            self._last_words = max(0, self._last_words - 1)
+        return Heartbeat(
+            farm=self.farm,
+            node=self.name,
+            boot=self.boot,
+            seq=self._seq,
+            role=self.role,
+            status=self.status,
+            draining=self.draining,
+            reason=self.reason,
+            wants=self.wants and not self.leaving and self._has_listened(now),
+            powers=self.powers,
+            settings=self.settings,
+            view=self.view,
+            holding=self.holding,
+            dirty=self.dirty,
+            ask=bool(self.view) and not self.claimed,
+            leave=self.leaving,
+            mac=self.mac,
+            counters=self.counters,
+            heard_boots=tuple([(peer.name, peer.boot) for peer in alive]),
+            heard_seqs=tuple([peer.seq for peer in alive]),
+        )
+
+    def why_not_claimed(self, *, now: float) -> str | None:
+        """Say what the claim of this node's share waits for, or None if it waits for nothing."""
+        if not self.view or self.claimed:
+            return None
+        if self._guard_until is not None:
+            return "a member died, and its lease must have run out first"
+        if now >= self.lease:
+            return "the lease of this node is not open"
+        waits = sorted(peer.name for peer in self.roster.alive() if not self._proven(peer, now))
+        return f"no proof yet from {', '.join(waits)}" if waits else None
+
+    # -- hearing ------------------------------------------------------------------------------------------------
+
+    def _see_own_name(self, heartbeat: Heartbeat, effects: list[Effect]) -> None:
+        if heartbeat.node != self.name or heartbeat.boot == self.boot:
+            return
+        self.refused["own name"] += 1
+        # A higher boot is no echo of this node's past: somebody else runs now.
+        if heartbeat.boot > self._imposter:
+            self._imposter = heartbeat.boot
+            effects.append(alarm(f"another process runs as {self.name} (boot {heartbeat.boot}): stop one of the two"))
+
+    def _take_in(self, peer: Peer, heartbeat: Heartbeat, now: float, effects: list[Effect]) -> None:
+        if heartbeat.boot != peer.boot:
+            if peer.alive:
+                # The new boot closed the old one's filter before it spoke, so there is nothing to guard against.
+                effects.append(inform(f"{peer.name} has started anew"))
+            self.roster.note_boot(peer, heartbeat.boot)
+            self._heard_changed_at = self._seq + 1
+        before = peer.heartbeat if peer.alive else None
+        peer.seq, peer.heartbeat, peer.heard_at = heartbeat.seq, heartbeat, now
+        if heartbeat.leave:
+            peer.left = True
+            self._forget(peer)
+            effects.append(inform(f"{peer.name} has left"))
+            return
+        if before is None:
+            self._greet(peer, now, effects)
+        if before is None or before.heard_boots != heartbeat.heard_boots:
+            self._note_hearing(peer, heartbeat, now, effects, newly_heard=before is None)
+        if peer.listed_me >= 0 and heartbeat.heard_seqs[peer.listed_me] <= self._seq:
+            peer.acked = max(peer.acked, heartbeat.heard_seqs[peer.listed_me])
+        if before is None or _bears_on_the_view(before, heartbeat):
+            self._undecided = True
+            if not would_share(heartbeat):
+                peer.candidate_since = None
+            elif peer.candidate_since is None:
+                peer.candidate_since = now
+        if heartbeat.ask:
+            self._answer(peer, now, effects)
+
+    def _greet(self, peer: Peer, now: float, effects: list[Effect]) -> None:
+        self.roster.greet(peer, now=now)
+        self._heard_changed_at = self._seq + 1
+        if self._first_heard_at is None:
+            self._first_heard_at = now
+        effects.append(inform(f"{peer.name} is heard"))
+        self._hurry(now)
+
+    def _note_hearing(
+        self, peer: Peer, heartbeat: Heartbeat, now: float, effects: list[Effect], *, newly_heard: bool
+    ) -> None:
+        """Note whom a peer hears, and what it means that it does or does not hear this node."""
+        listed_before = peer.listed_me >= 0
+        self.roster.note_hearing(peer)
+        self._undecided = True
+        listed = peer.listed_me >= 0
+        if listed_before and not listed:
+            peer.acked, peer.unlisted_since = -1, now
+            effects.append(warn(f"{peer.name} does not hear this node any more"))
+        if newly_heard or (listed and not listed_before):
+            self._heal(heartbeat, now, effects, newly_heard=newly_heard, listed=listed)
+
+    def _heal(self, other: Heartbeat, now: float, effects: list[Effect], *, newly_heard: bool, listed: bool) -> None:
+        """Let go at once when two parts of a farm meet again and the other one is to go on."""
+        if not self.holding or not other.view or any(name == self.name for name, _ in other.view):
+            return
+        if is_larger(other.view, self.view) or (newly_heard and listed and other.holding):
+            effects.append(inform(f"meets {other.node}, which serves in a view without this node: lets go first"))
+            self._let_go(now, effects)
+
+    def _forget(self, peer: Peer) -> None:
+        self.roster.forget(peer)
+        self._heard_changed_at = self._seq + 1
+        self._undecided = True
+
+    def _bury(self, peer: Peer, now: float, effects: list[Effect]) -> None:
+        was_in = bool(peer.view)
+        self._forget(peer)
+        effects.append(warn(f"{peer.name} is dead: silent for {now - peer.heard_at:.3g} s"))
+        if was_in:
+            self._guard_until = max(self._guard_until or now, now + self._guard())
+
+    def _answer(self, peer: Peer, now: float, effects: list[Effect]) -> None:
+        if now - self._answered_at >= ANSWER_DISTANCE:
+            self._answered_at = now
+            effects.append(Answer(peer.name))
+        else:
+            self._next_send = min(self._next_send, self._answered_at + ANSWER_DISTANCE)
+
+    # -- deciding -----------------------------------------------------------------------------------------------
+
+    def _go_on(self, now: float, effects: list[Effect]) -> None:
+        """Decide the view anew if something bears on it, then claim what is proven."""
+        if self._guard_until is not None and now >= self._guard_until:
+            self._guard_until = None
+        if self._undecided:
+            self._undecided = self._time_decides = False
+            view, self.out_reason = self._right_view(now)
+            if view != self.view:
+                self._change_view(view, now, effects)
+        if self.view and not self.claimed:
+            self._try_to_claim(now, effects)
+        if self._expected != self._next_send:
+            self._expected = self.next_tick_at()
+
+    def _right_view(self, now: float) -> tuple[View, str | None]:
+        """Give the view that this node should be in; or () and why it is out."""
+        reason = self._why_no_candidate(now)
+        if reason is not None:
+            return (), reason
+        candidates, newcomers = self._candidates(now)
+        own = candidates & ~newcomers if self._has_just_changed(now, newcomers) else candidates
+        clique = self._adopted(candidates, self.roster.hearing.greedy_clique(own, self._incumbents()))
+        if not clique >> self.roster.me & 1:
+            return (), f"{self.roster.named(clique)} serve, and this node has no mutual link with all of them"
+        reason = self._why_yield()
+        if reason is not None:
+            return (), reason
+        return tuple((self.roster.names[index], self._powers_of(index)) for index in bits(clique)), None
+
+    def _why_no_candidate(self, now: float) -> str | None:
+        if self.leaving:
+            return "this node leaves"
+        if not self._has_listened(now):
+            self._time_decides = True
+            return "this node has just started and listens"
+        if not self.wants:
+            return self.reason or "the module does not want a share"
+        if not any(self.powers):
+            return "the power of this node is 0"
+        if self.settings != self._right_settings():
+            return "the farm file of this node differs from the majority's in VIPs, shares, pulse or lost_after"
+        if self.partition == "majority":
+            reached = 1 + self.roster.edges().bit_count()
+            if 2 * reached <= len(self.roster.names):
+                return f"this node reaches {reached} of {len(self.roster.names)} nodes, which is not more than half"
+        return None
+
+    def _has_listened(self, now: float) -> bool:
+        wait = self.timing.lost_after
+        if self._first_heard_at is None or self._first_heard_at > self._started_at + wait:
+            wait *= 2
+        return now >= self._started_at + wait
+
+    def _right_settings(self) -> bytes:
+        """Give the digest that counts: the majority's, on a tie the one of those who serve."""
+        votes = {self.settings: [1, int(bool(self.view))]}
+        for peer in self.roster.alive():
+            if peer.heartbeat is not None and would_share(peer.heartbeat):
+                vote = votes.setdefault(peer.heartbeat.settings, [0, 0])
+                vote[0] += 1
+                vote[1] += bool(peer.heartbeat.view)
+        return max(votes, key=lambda digest: (*votes[digest], digest))
+
+    def _candidates(self, now: float) -> tuple[int, int]:
+        """Masks of the nodes that may be in the view, and of those among them that join it.
+
+        These are this node, and those heard that want a share and have the same settings.
+        """
+        roster = self.roster
+        in_view = roster.mask(self.view) or 0
+        required = in_view & roster.hearing.hears(roster.me)
+        mask = 1 << roster.me
+        for peer in roster.alive():
+            if not peer.would_share() or peer.heartbeat is None or peer.heartbeat.settings != self.settings:
+                continue
+            if in_view >> peer.index & 1 or self._newcomer_counts(peer, required, now):
+                mask |= 1 << peer.index
+        return mask, mask & ~in_view if in_view else 0
+
+    def _has_just_changed(self, now: float, newcomers: int) -> bool:
+        """True when newcomers should wait a moment: 64 that start at once must not make 64 views.
+
+        Only for proposing them: a view with them that another member proposes is adopted at once.
+        """
+        if not newcomers or now >= self._view_changed_at + self.timing.pulse / 2:
+            return False
+        self._time_decides = True
+        return True
+
+    def _newcomer_counts(self, peer: Peer, required: int, now: float) -> bool:
+        """True once all of this node's view have met the newcomer, or have had the time to."""
+        if required & ~self.roster.hearing.edges(peer.index) == 0:
+            return True
+        if peer.candidate_since is not None and now >= peer.candidate_since + 2 * self.timing.lost_after:
+            return True
+        self._time_decides = True
+        return False
+
+    def _incumbents(self) -> int:
+        mask = (1 << self.roster.me) if self.view else 0
+        for peer in self.roster.alive():
+            if peer.view:
+                mask |= 1 << peer.index
+        return mask
+
+    def _adopted(self, candidates: int, clique: int) -> int:
+        """Prefer the view of a member with an edge to this node when it is valid here and larger than the own."""
+        roster, best = self.roster, clique
+        for index in bits(roster.edges()):
+            mask = roster.mask(roster.peers[roster.names[index]].view)
+            if mask is None or mask == best or not mask >> roster.me & 1 or mask & ~candidates:
+                continue
+            larger = (mask.bit_count(), bits(best)) > (best.bit_count(), bits(mask))
+            if larger and roster.hearing.is_clique(mask):
+                best = mask
+        return best
+
+    def _why_yield(self) -> str | None:
+        """Say why this node must be out: one that knows whom it hears serves with somebody it cannot reach."""
+        edges = self.roster.edges()
+        for index in bits(edges):
+            peer = self.roster.peers[self.roster.names[index]]
+            mask = self.roster.mask(peer.view)
+            if not mask or mask >> self.roster.me & 1 or peer.acked < self._heard_changed_at:
+                continue
+            strangers = mask & ~edges & ~(1 << index)
+            if strangers:
+                return f"{peer.name} serves with {self.roster.named(strangers)}, whom this node cannot reach"
+        return None
+
+    def _powers_of(self, index: int) -> tuple[int, ...]:
+        peer = self.roster.peers.get(self.roster.names[index])
+        return self.powers if peer is None or peer.heartbeat is None else peer.heartbeat.powers
+
+    def _change_view(self, view: View, now: float, effects: list[Effect]) -> None:
+        before, self.view = self.view, view
+        self._view_changed_at = now
+        self._begin_epoch(now)
+        effects += [Adopt(view), inform(_describe_change(before, view, self.out_reason)), Broadcast()]
+        self._hurry(now, just_sent=True)
+
+    def _begin_epoch(self, now: float) -> None:
+        self._epoch = self._seq + 1
+        self.claimed = self._told_waiting = False
+        self._pending_since = now
+
+    # -- claiming -----------------------------------------------------------------------------------------------
+
+    def _try_to_claim(self, now: float, effects: list[Effect]) -> None:
+        reason = self.why_not_claimed(now=now)
+        if reason is None:
+            self.claimed = True
+            effects += [Claim(), Broadcast()]
+            self._hurry(now, just_sent=True)
+        elif not self._told_waiting and now >= self._pending_since + 2 * self.timing.lost_after:
+            self._told_waiting = True
+            effects.append(warn(f"the claim of this node's share still waits: {reason}"))
+
+    def _proven(self, peer: Peer, now: float) -> bool:
+        """True when a member that is heard cannot hold what the view gives this node.
+
+        It has let go: its latest heartbeat lists a sequence of this epoch and announces the same view, or none.
+        One that does not even list this node is waited for, then ignored: it could be deaf for ever.
+        """
+        if peer.listed_me < 0:
+            return now >= peer.unlisted_since + 2 * self.timing.lost_after
+        return peer.acked >= self._epoch and (not peer.view or peer.view == self.view)
+
+    def _lease(self, now: float, alive: Iterable[Peer]) -> float:
+        """Until when the filter may take packets: before anybody else could have taken over.
+
+        A member that lists sequence s of this node has heard it no earlier than s was sent, so it cannot bury
+        this node before T after that, nor claim before G more. 0.6 P are kept for what clocks differ.
+        """
+        timing = self.timing
+        until = now + timing.lost_after
+        members = {name for name, _ in self.view}
+        for peer in alive:
+            if peer.name in members and peer.listed_me >= 0 and peer.heard_at >= now - 3 * timing.pulse:
+                sent_at = self._sent.get(peer.acked, now - timing.lost_after - timing.guard)
+                until = min(until, sent_at + timing.lost_after + timing.guard - 0.6 * timing.pulse)
+        return until
+
+    def _guard(self) -> float:
+        return self.timing.guard
+
+    def _words_of_farewell(self) -> int:
+        return 3
+
+    # -- time ---------------------------------------------------------------------------------------------------
+
+    def _wake(self, now: float) -> list[Effect]:
+        """See first of all whether this node slept, and whether its lease has run out."""
+        effects: list[Effect] = []
+        if self.asleep:
+            return effects
+        late = now - self._expected
+        if late > self.timing.pulse / 2:
+            self._expected = now
+            self._wake_late(late, now, effects)
+        if self.holding and now >= self.lease:
+            self._lapse(now, effects)
+        return effects
+
+    def _wake_late(self, late: float, now: float, effects: list[Effect]) -> None:
+        """Do not blame the others for the time slept; they may have buried this node when it was too long."""
+        if late >= self.timing.lost_after:
+            self.asleep = True
+            self.holding = False
+            reason = f"this node stood still for {late:.3g} s"
+            effects += [Release(), warn(f"{reason}: starts again"), Reincarnate(reason)]
+            return
+        for peer in self.roster.alive():
+            peer.heard_at = min(now, peer.heard_at + late)
+        if self._guard_until is not None:
+            self._guard_until += late
+
+    def _lapse(self, now: float, effects: list[Effect]) -> None:
+        effects.append(warn("the lease ran out: this node's heartbeats were not heard in time"))
+        self._let_go(now, effects)
+
+    def _let_go(self, now: float, effects: list[Effect]) -> None:
+        """Close everything; all proofs are void."""
+        effects.append(Release())
+        self.holding = False
+        self._begin_epoch(now)
+        self._hurry(now)
+
+    def _hurry(self, now: float, *, just_sent: bool = False) -> None:
+        """Speak at once, then often for two pulses: a change must not wait for the next beat."""
+        self._burst_until = now + 2 * self.timing.pulse
+        if just_sent:
+            self._next_send = now + self.timing.burst_pulse
+        else:
+            # Not on the heels of the last one: when 64 nodes start at once, each hears 63 newcomers.
+            self._next_send = min(self._next_send, max(now, self._broadcast_at + self.timing.pulse / 8))
+
+    def _schedule(self, now: float) -> None:
+        waits = bool(self.view) and not self.claimed and now < self._pending_since + 4 * self.timing.lost_after
+        often = waits or now < self._burst_until or self._last_words > 0
+        distance = self.timing.burst_pulse if often else self.timing.pulse
+        # Counted from the time due, so that beats do not drift by each one's lateness; but never a backlog.
+        self._next_send = max(self._next_send + distance, now + distance / 2)
+
+    def _change(self, now: float, **changes: object) -> list[Effect]:
+        effects = self._wake(now)
+        if self.asleep or all(getattr(self, name) == value for name, value in changes.items()):
+            return effects
+        for name, value in changes.items():
+            setattr(self, name, value)
+        self._undecided = True
+        self._hurry(now)
+        self._go_on(now, effects)
+        return effects
+
+
+def _bears_on_the_view(before: Heartbeat, after: Heartbeat) -> bool:
+    return (
+        before.wants != after.wants
+        or before.view != after.view
+        or before.powers != after.powers
+        or before.settings != after.settings
+    )
+
+
+def _describe_change(before: View, view: View, out_reason: str | None) -> str:
+    if not view:
+        return f"out of the view: {out_reason}"
+    names = [name for name, _ in view]
+    changed = "; powers changed" if names == [name for name, _ in before] else ""
+    return f"view: {', '.join(names)}{changed}"

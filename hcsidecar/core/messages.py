@@ -1,0 +1,85 @@
+"""The heartbeat: what a node tells the others, and its wire form before sealing.
+
+Bytes from the network are data: `decode` answers None for whatever is not a heartbeat within the limits.
+"""
+
+from typing import Annotated, Final
+
+import msgspec
+
+PROTOCOL_VERSION: Final = 1
+"Two nodes share buckets only when they speak the same version: it is part of the settings digest."
+
+MAX_NODES: Final = 64
+MAX_SHARES: Final = 64
+MAX_POWER: Final = 1_000_000
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=63)]
+Boot = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Sequence = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Counter = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Power = Annotated[int, msgspec.Meta(ge=0, le=MAX_POWER)]
+Powers = Annotated[tuple[Power, ...], msgspec.Meta(min_length=1, max_length=MAX_SHARES)]
+
+View = tuple[tuple[str, tuple[int, ...]], ...]
+"The members that take shares, each with its powers (one per share group), sorted by name; () = out."
+
+
+class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+    """One node's word about itself and whom it hears. Every field is what the sender knew when it sent."""
+
+    farm: Name
+    node: Name
+    boot: Boot
+    "Grows with every start of the node; a lower one is from the past."
+    seq: Sequence
+    "Grows with every heartbeat of this boot."
+    role: Annotated[str, msgspec.Meta(max_length=16)] = "STOP"
+    status: Annotated[str, msgspec.Meta(max_length=16)] = "NotReady"
+    draining: bool = False
+    reason: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    "Why the node is not Ready; empty when it is."
+    wants: bool = False
+    "Would take a share: listened, Ready, not draining."
+    powers: Powers = (1,)
+    settings: Annotated[bytes, msgspec.Meta(max_length=32)] = b""
+    "Digest of what must be equal on nodes that share buckets."
+    view: Annotated[
+        tuple[tuple[Name, Powers], ...],
+        msgspec.Meta(max_length=MAX_NODES),
+    ] = ()
+    holding: bool = False
+    "Some bucket is open for new connections here."
+    dirty: bool = False
+    "Has connections in buckets that are not its own."
+    ask: bool = False
+    "Waits for an answer: tell me at once what you have heard of me."
+    leave: bool = False
+    "The node's last words: its filter is closed."
+    mac: Annotated[bytes, msgspec.Meta(max_length=6)] = b""
+    counters: Annotated[tuple[Counter, ...], msgspec.Meta(max_length=8)] = ()
+    heard_boots: Annotated[
+        tuple[tuple[Name, Boot], ...],
+        msgspec.Meta(max_length=MAX_NODES),
+    ] = ()
+    "Each member heard within lost_after, with its boot. Apart from the sequences: it seldom changes."
+    heard_seqs: Annotated[tuple[Sequence, ...], msgspec.Meta(max_length=MAX_NODES)] = ()
+    "The highest sequence processed of each of these, in the same order."
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Heartbeat)
+
+
+def encode(heartbeat: Heartbeat) -> bytes:
+    """Give the plaintext of a datagram."""
+    return _encoder.encode(heartbeat)
+
+
+def decode(plaintext: bytes) -> Heartbeat | None:
+    """Read a plaintext; None for anything that is not a heartbeat within its limits."""
+    try:
+        heartbeat = _decoder.decode(plaintext)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return heartbeat if len(heartbeat.heard_boots) == len(heartbeat.heard_seqs) else None

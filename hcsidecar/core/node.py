@@ -1,0 +1,172 @@
+"""One node of a farm without its input and output: membership joined to the share that it governs.
+
+The daemon and the simulation drive exactly this object. The order matters and is kept here: the share has closed
+what a new view takes before the heartbeat that says so is composed.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol, assert_never
+
+from hcsidecar.core.effects import Adopt, Answer, Broadcast, Claim, Effect, Reincarnate, Release, Tell
+from hcsidecar.core.membership import Membership, Timing
+from hcsidecar.core.messages import Heartbeat, View
+
+__all__ = ["Node", "Output", "Reincarnate", "Send", "Share", "Tell", "Timing"]
+
+
+class Share(Protocol):
+    """What a node tells the side that holds buckets; each call has taken effect when it returns."""
+
+    @property
+    def holding(self) -> bool:
+        """True when some bucket is open here."""
+
+    @property
+    def dirty(self) -> bool:
+        """True when connections in buckets not its own live here."""
+
+    def adopt(self, view: View) -> None:
+        """Close what the view takes; what it newly gives is pending; the rest goes on uninterrupted."""
+
+    def claim(self) -> None:
+        """Open what is pending."""
+
+    def release(self) -> None:
+        """Close everything."""
+
+    def renew(self, until: float) -> None:
+        """Let the filter take packets until then, in seconds of the monotonic clock."""
+
+
+class NoShare:
+    """The share of a node that takes no buckets: remote-site mode."""
+
+    holding = False
+    dirty = False
+
+    def adopt(self, view: View) -> None:
+        """Hold nothing."""
+
+    def claim(self) -> None:
+        """Hold nothing."""
+
+    def release(self) -> None:
+        """Hold nothing."""
+
+    def renew(self, until: float) -> None:
+        """Hold nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Seal a heartbeat and send it to these nodes."""
+
+    to: tuple[str, ...]
+    heartbeat: Heartbeat
+
+
+Output = Send | Tell | Reincarnate
+
+
+class Node:
+    """Membership and share of one node; see `Membership` for the arguments."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        boot: int,
+        nodes: Iterable[str],
+        farm: str,
+        timing: Timing,
+        settings: bytes,
+        powers: tuple[int, ...],
+        share: Share,
+        now: float,
+        partition: str = "serve",
+        membership: type[Membership] = Membership,
+    ) -> None:
+        self.share = share
+        # Whatever an earlier boot left open is closed before this one says its first word.
+        share.release()
+        self.membership = membership(
+            name=name,
+            boot=boot,
+            farm=farm,
+            nodes=nodes,
+            timing=timing,
+            settings=settings,
+            powers=powers,
+            partition=partition,
+            now=now,
+        )
+
+    def receive(self, heartbeat: Heartbeat, *, now: float) -> list[Output]:
+        """Take in an authentic heartbeat."""
+        return self._carry_out(self.membership.receive(heartbeat, now=now), now)
+
+    def tick(self, *, now: float) -> list[Output]:
+        """Do what time has brought."""
+        return self._carry_out(self.membership.tick(now=now), now)
+
+    def next_tick_at(self) -> float:
+        """When `tick` is due."""
+        return self.membership.next_tick_at()
+
+    def set_wants(self, wants: bool, *, now: float) -> list[Output]:
+        """Say whether this node's module would take a share."""
+        return self._carry_out(self.membership.set_wants(wants, now=now), now)
+
+    def set_module(self, *, role: str, status: str, draining: bool, reason: str = "", now: float) -> list[Output]:
+        """Change what is told of this node's module."""
+        effects = self.membership.set_module(role=role, status=status, draining=draining, reason=reason, now=now)
+        return self._carry_out(effects, now)
+
+    def set_powers(self, powers: tuple[int, ...], *, now: float) -> list[Output]:
+        """Change this node's weights."""
+        return self._carry_out(self.membership.set_powers(powers, now=now), now)
+
+    def set_settings(self, settings: bytes, *, now: float) -> list[Output]:
+        """Change the digest of this node's farm file."""
+        return self._carry_out(self.membership.set_settings(settings, now=now), now)
+
+    def set_dirty(self, *, now: float) -> list[Output]:
+        """Tell the others whether connections in buckets not its own live here, as the share says."""
+        return self._carry_out(self.membership.set_dirty(self.share.dirty, now=now), now)
+
+    def leave(self, *, now: float) -> list[Output]:
+        """Close the share and say the last words."""
+        return self._carry_out(self.membership.leave(now=now), now)
+
+    def _carry_out(self, effects: list[Effect], now: float) -> list[Output]:
+        if not effects:
+            return []
+        membership, share = self.membership, self.share
+        outputs: list[Output] = []
+        for effect in effects:
+            match effect:
+                case Broadcast():
+                    heartbeat = membership.compose(now=now)
+                    share.renew(membership.lease)
+                    outputs.append(Send(membership.others, heartbeat))
+                case Answer(to):
+                    outputs.append(Send((to,), membership.compose(now=now, to_all=False)))
+                case Tell() | Reincarnate():
+                    outputs.append(effect)
+                case Adopt(view):
+                    share.adopt(view)
+                    self._look()
+                case Claim():
+                    share.claim()
+                    self._look()
+                case Release():
+                    share.release()
+                    self._look()
+                case _:
+                    assert_never(effect)
+        return outputs
+
+    def _look(self) -> None:
+        self.membership.holding = self.share.holding
+        self.membership.dirty = self.share.dirty

@@ -1,0 +1,148 @@
+"""What one node knows of the others: their latest heartbeats, their boots, and who hears whom."""
+
+from collections.abc import Iterable
+
+from hcsidecar.core.hearing import Hearing, bits
+from hcsidecar.core.messages import Heartbeat, View
+
+
+class Peer:
+    """What this node knows of another one."""
+
+    __slots__ = (
+        "acked",
+        "alive",
+        "boot",
+        "candidate_since",
+        "heard_at",
+        "heartbeat",
+        "index",
+        "left",
+        "listed_me",
+        "name",
+        "seq",
+        "unlisted_since",
+    )
+
+    def __init__(self, name: str, index: int) -> None:
+        self.name = name
+        self.index = index
+        self.boot = -1
+        "The highest boot ever heard."
+        self.seq = -1
+        "The highest sequence processed of that boot."
+        self.heartbeat: Heartbeat | None = None
+        "The latest one processed."
+        self.alive = False
+        self.left = False
+        "This boot has said its last words."
+        self.heard_at = 0.0
+        self.listed_me = -1
+        "Where in its list this node stands, if it lists this node's current boot; else -1."
+        self.acked = -1
+        "The highest of this node's sequences that it lists; -1 while it does not list this node."
+        self.unlisted_since = 0.0
+        "Since when it is heard without listing this node."
+        self.candidate_since: float | None = None
+        "Since when it is alive and would take a share."
+
+    def why_refuse(self, heartbeat: Heartbeat) -> str | None:
+        """Say why a heartbeat is of the past, or None: replayed or late bytes must change nothing."""
+        if heartbeat.boot < self.boot:
+            return "old boot"
+        if heartbeat.boot > self.boot:
+            return None
+        if heartbeat.seq <= self.seq:
+            return "old sequence"
+        return "after leave" if self.left else None
+
+    def would_share(self) -> bool:
+        """True when its latest heartbeat wants a share and has a power to take one."""
+        return self.alive and self.heartbeat is not None and would_share(self.heartbeat)
+
+    @property
+    def view(self) -> View:
+        """The view that it announces; () when it is out or not alive."""
+        return self.heartbeat.view if self.alive and self.heartbeat is not None else ()
+
+
+class Roster:
+    """The other nodes of the farm, and the graph of who hears whom; masks have bit i for the i-th name."""
+
+    def __init__(self, *, me: str, boot: int, names: Iterable[str]) -> None:
+        self.names = tuple(sorted(names))
+        self.index = {name: index for index, name in enumerate(self.names)}
+        self.me = self.index[me]
+        self.hearing = Hearing(len(self.names))
+        self.peers = {name: Peer(name, index) for name, index in self.index.items() if name != me}
+        self._my_name = me
+        self._boot = boot
+
+    def alive(self) -> list[Peer]:
+        """List the peers heard within lost_after."""
+        return [peer for peer in self.peers.values() if peer.alive]
+
+    def greet(self, peer: Peer, *, now: float) -> None:
+        """Note that a peer is heard from now on."""
+        peer.alive, peer.unlisted_since = True, now
+        peer.acked, peer.listed_me, peer.candidate_since = -1, -1, None
+        self.hearing.set_heard(self.me, self.hearing.hears(self.me) | 1 << peer.index)
+
+    def forget(self, peer: Peer) -> None:
+        """Note that a peer is not heard any more."""
+        peer.alive = False
+        peer.acked, peer.listed_me, peer.candidate_since = -1, -1, None
+        self.hearing.set_heard(peer.index, 0)
+        self.hearing.set_heard(self.me, self.hearing.hears(self.me) & ~(1 << peer.index))
+
+    def note_boot(self, peer: Peer, boot: int) -> None:
+        """Note a peer's new boot: whoever lists the old one does not hear the new one yet."""
+        peer.boot, peer.left = boot, False
+        self.forget(peer)
+        for other in self.alive():
+            self._note_whom_it_hears(other)
+
+    def note_hearing(self, peer: Peer) -> None:
+        """Note whom a peer hears by its latest heartbeat, and where in its list this node stands."""
+        peer.listed_me = -1
+        if peer.heartbeat is not None and (self._my_name, self._boot) in peer.heartbeat.heard_boots:
+            peer.listed_me = peer.heartbeat.heard_boots.index((self._my_name, self._boot))
+        self._note_whom_it_hears(peer)
+
+    def _note_whom_it_hears(self, peer: Peer) -> None:
+        mask = 0
+        for name, boot in peer.heartbeat.heard_boots if peer.heartbeat is not None else ():
+            other = self.peers.get(name)
+            if boot == (self._boot if name == self._my_name else other.boot if other is not None else None):
+                mask |= 1 << self.index[name]
+        self.hearing.set_heard(peer.index, mask)
+
+    def edges(self) -> int:
+        """Mask of the nodes that hear this one and are heard by it."""
+        return self.hearing.edges(self.me)
+
+    def mask(self, view: View) -> int | None:
+        """Give a view's members as a mask; None if it names a node that this farm does not have."""
+        mask = 0
+        for name, _ in view:
+            index = self.index.get(name)
+            if index is None:
+                return None
+            mask |= 1 << index
+        return mask
+
+    def named(self, mask: int) -> str:
+        """Name the nodes of a mask for a sentence."""
+        return ", ".join(self.names[index] for index in bits(mask))
+
+
+def would_share(heartbeat: Heartbeat) -> bool:
+    """True when a heartbeat wants a share and has a power to take one."""
+    return heartbeat.wants and any(heartbeat.powers)
+
+
+def is_larger(one: View, other: View) -> bool:
+    """True when a view has more members than another; on a tie, lower names."""
+    if len(one) != len(other):
+        return len(one) > len(other)
+    return [name for name, _ in one] < [name for name, _ in other]
