@@ -126,11 +126,10 @@ class Membership:
         self._pending_since = now
         self._told_waiting = False
         self._next_send = now
-        self._broadcast_at = now - timing.pulse
+        self._broadcast_at = self._view_changed_at = now - timing.pulse
         self._burst_until = now
         self._answered_at = now - ANSWER_DISTANCE
         self._last_words = 0
-        self._view_changed_at = now - timing.pulse
         self._undecided = True
         "Something happened that bears on the view."
         self._time_decides = False
@@ -205,6 +204,12 @@ class Membership:
     def set_dirty(self, dirty: bool, *, now: float) -> list[Effect]:
         """Say whether this node holds connections in buckets that are not its own."""
         return self._change(now, dirty=dirty)
+
+    def inherit(self, former: "Membership") -> None:
+        """Take over what was said of the module to the one that this one follows after a Reincarnate."""
+        self.wants, self.powers, self.settings = former.wants, former.powers, former.settings
+        self.role, self.status, self.draining = former.role, former.status, former.draining
+        self.reason, self.mac = former.reason, former.mac
 
     def leave(self, *, now: float) -> list[Effect]:
         """Close the filter, then say so three times: one word may get lost, and a death costs T + G."""
