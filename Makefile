@@ -1,0 +1,63 @@
+# `make demo` and `make test` set up all they need (Debian packages as root, a virtual environment) and run.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+HISTORIES ?= 20000
+
+DEBIAN_BASE := python3-venv
+DEBIAN_DEMO := haproxy nginx-light
+DEBIAN_TEST := $(DEBIAN_DEMO) curl openssl procps
+DEBIAN_BENCH := $(DEBIAN_TEST) wrk keepalived iproute2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-script test soak lint format types layers check benchmarks debian-base debian-demo debian-test debian-bench clean
+
+help: ## Say what can be made
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(VENV)/.installed: pyproject.toml | debian-base
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	@touch $@
+
+debian-base:
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || tools/debian-packages.sh $(DEBIAN_BASE)
+debian-demo: ; @tools/debian-packages.sh $(DEBIAN_DEMO)
+debian-test: ; @tools/debian-packages.sh $(DEBIAN_TEST)
+debian-bench: ; @tools/debian-packages.sh $(DEBIAN_BENCH)
+
+demo: $(VENV)/.installed debian-demo ## Three servers behind HAProxy on this machine, live in the terminal
+	$(BIN)/hcsidecar demo
+
+demo-script: $(VENV)/.installed debian-demo ## The same unattended: stop one, kill one, bring both back, judge
+	$(BIN)/hcsidecar demo --script
+
+test: $(VENV)/.installed debian-test ## All tests (at most 15 minutes)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not soak'
+
+soak: $(VENV)/.installed debian-test ## What takes longer: HISTORIES=N simulated farms, a million hostile datagrams
+	HCSIDECAR_SOAK_HISTORIES=$(HISTORIES) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m soak
+
+lint: $(VENV)/.installed ## Style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.installed ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+types: $(VENV)/.installed ## Types, strictly
+	$(BIN)/mypy
+
+layers: $(VENV)/.installed ## Who may import whom
+	$(BIN)/lint-imports
+
+check: lint types layers test ## Everything that must be right before a commit lands
+
+benchmarks: $(VENV)/.installed debian-bench ## Measure everything anew and write benchmarks/RESULTS.md (about an hour)
+	$(BIN)/python -m benchmarks
+
+clean: ## Remove what was built here
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .coverage*
