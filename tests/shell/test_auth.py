@@ -251,6 +251,7 @@ class Replays(RuleBasedStateMachine):
         self.now = NOW
         self.recorded = []
         self.served = []
+        self.refused = set()
         self.challenge = ""
         self.restart()
 
@@ -283,7 +284,10 @@ class Replays(RuleBasedStateMachine):
     def deliver(self, request):
         outcome = verified(request.header, by=self.node, now=self.now)
         if isinstance(outcome, Caller):
-            self.served.append(outcome.nonce)
+            assert request.nonce not in self.refused
+            self.served.append(request.nonce)
+        else:
+            self.refused.add(request.nonce)
         return outcome
 
     @invariant()
