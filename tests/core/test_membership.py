@@ -1,0 +1,363 @@
+"""One test per sentence of the protocol; whole histories are the simulation's."""
+
+from itertools import pairwise
+
+import pytest
+from farm import LAN, Farm, P, T, heartbeat, live, membership, said
+
+from hcsidecar.core.effects import Answer, Broadcast, Reincarnate, Release
+from hcsidecar.core.node import Send
+
+
+def views_of(*names):
+    return tuple((name, (1,)) for name in names)
+
+
+def test_three_nodes_share_one_view_and_claim_it():
+    farm = Farm("web1", "web2", "web3").run(until=1)
+    assert farm.views() == {name: ["web1", "web2", "web3"] for name in ("web1", "web2", "web3")}
+    assert farm.holders() == ["web1", "web2", "web3"]
+
+
+def test_a_node_alone_listens_for_twice_lost_after_and_then_serves():
+    farm = Farm("web1", farm_names=("web1", "web2"))
+    farm.run(until=2 * T - 0.01)
+    assert farm.views() == {"web1": []}
+    farm.run(until=2 * T + P)
+    assert farm.holders() == ["web1"]
+
+
+def test_a_node_that_hears_others_listens_for_lost_after():
+    farm = Farm("web1", "web2").run(until=T - 0.01)
+    assert farm.views() == {"web1": [], "web2": []}
+    farm.run(until=T + 2 * P)
+    assert farm.holders() == ["web1", "web2"]
+
+
+def test_silence_for_lost_after_is_death_and_not_sooner():
+    node = membership()
+    node.receive(heartbeat("web2"), now=0.01)
+    deaths = [when for when, effect in live(node, until=1) if said([effect], "web2 is dead: silent for 0.5 s")]
+    assert deaths == [0.01 + T]
+
+
+def test_after_a_death_nobody_claims_for_the_guard():
+    farm = Farm("web1", "web2", "web3").run(until=1)
+    del farm.nodes["web3"]
+    farm.run(until=1 + T - P)
+    assert farm.nodes["web1"].membership.claimed
+    farm.run(until=1 + T + P)
+    assert farm.views()["web1"] == ["web1", "web2"]
+    assert not farm.nodes["web1"].membership.claimed
+    assert "lease" in farm.nodes["web1"].membership.why_not_claimed(now=farm.now)
+    farm.run(until=1 + T + LAN.guard + P)
+    assert farm.nodes["web1"].membership.claimed
+
+
+def test_a_leaver_closes_first_says_so_three_times_and_is_not_waited_for():
+    farm = Farm("web1", "web2").run(until=1)
+    words = []
+    leaver = farm.nodes.pop("web2")
+    outputs = leaver.leave(now=1)
+    assert not leaver.share.holding
+    while not leaver.membership.said_farewell:
+        words += [output for output in outputs if isinstance(output, Send)]
+        farm.deliver("web2", outputs)
+        outputs = leaver.tick(now=leaver.next_tick_at())
+    words += [output for output in outputs if isinstance(output, Send)]
+    assert [word.heartbeat.leave for word in words] == [True, True, True]
+    assert farm.said("web2 has left")
+    assert farm.nodes["web1"].membership.view == views_of("web1")
+    assert farm.nodes["web1"].membership.claimed
+
+
+def test_words_after_a_leave_are_refused():
+    node = membership()
+    node.receive(heartbeat("web2", seq=5, leave=True), now=0.1)
+    node.receive(heartbeat("web2", seq=6), now=0.1)
+    assert not node.roster.alive()
+    assert node.refused["after leave"] == 1
+
+
+@pytest.mark.parametrize(
+    ("boot", "seq", "reason"), [(4, 9, "old boot"), (5, 3, "old sequence"), (5, 2, "old sequence")]
+)
+def test_the_past_is_refused(boot, seq, reason):
+    node = membership()
+    node.receive(heartbeat("web2", boot=5, seq=3), now=0.1)
+    node.receive(heartbeat("web2", boot=boot, seq=seq, wants=True), now=0.11)
+    assert node.refused[reason] == 1
+    assert not node.roster.peers["web2"].would_share()
+
+
+def test_a_higher_boot_ends_the_old_one_at_once():
+    node = membership()
+    node.receive(heartbeat("web2", boot=5, seq=90, heard=[("web1", 7, 1)]), now=0.1)
+    effects = node.receive(heartbeat("web2", boot=6, seq=1), now=0.2)
+    assert said(effects, "web2 has started anew")
+    assert not node.roster.edges()
+
+
+def test_an_edge_needs_the_current_boot_of_both():
+    node = membership()
+    node.receive(heartbeat("web2", heard=[("web1", 6, 1)]), now=0.1)
+    assert not node.roster.edges()
+    node.receive(heartbeat("web2", seq=2, heard=[("web1", 7, 1)]), now=0.1)
+    assert node.roster.edges()
+
+
+def test_who_asks_is_answered_at_once_but_not_more_often_than_every_8_ms():
+    node = membership()
+    live(node, until=0.301)
+    assert Answer("web2") in node.receive(heartbeat("web2", ask=True), now=0.301)
+    live(node, until=0.35)
+    assert Answer("web2") in node.receive(heartbeat("web2", seq=2, ask=True), now=0.350)
+    assert Answer("web2") not in node.receive(heartbeat("web2", seq=3, ask=True), now=0.351)
+    assert node.next_tick_at() <= 0.358
+
+
+def test_the_lease_runs_lost_after_from_now_for_a_node_alone():
+    node = membership()
+    node.compose(now=3.0)
+    assert node.lease == 3.0 + T
+
+
+def test_the_lease_counts_from_what_the_others_have_heard():
+    farm = Farm("web1", "web2").run(until=1)
+    farm.cut.add(("web1", "web2"))
+    deaf_since = farm.now
+    farm.run(until=1 + 2.5 * P)
+    lease = farm.nodes["web1"].membership.lease
+    assert lease <= deaf_since + T + LAN.guard - 0.6 * P
+
+
+def test_a_node_whose_heartbeats_nobody_hears_stops_before_the_others_take_over():
+    farm = Farm("web1", "web2").run(until=1)
+    frozen = farm.nodes.pop("web1")
+    last_heard = farm.nodes["web2"].membership.roster.peers["web1"].heard_at
+    farm.run(until=last_heard + T + LAN.guard - 0.001)
+    assert frozen.share.until < farm.now
+    assert not farm.nodes["web2"].membership.claimed
+    farm.run(until=last_heard + T + LAN.guard + 0.001)
+    assert farm.nodes["web2"].membership.claimed
+
+
+def test_when_the_lease_runs_out_everything_is_let_go_and_proofs_are_void():
+    node = membership()
+    node.holding = node.claimed = True
+    node.compose(now=0.1)
+    epoch = node._epoch
+    node._expected = 0.1 + T
+    effects = node.tick(now=0.1 + T)
+    assert Release() in effects
+    assert node._epoch > epoch
+    assert not node.claimed
+
+
+def test_waking_late_does_not_blame_the_others():
+    node = membership()
+    node.receive(heartbeat("web2"), now=0.01)
+    live(node, until=0.3)
+    late = node.next_tick_at() + 0.25
+    assert not said(node.tick(now=late), "dead")
+    assert [when for when, effect in live(node, until=2) if said([effect], "dead")] == [pytest.approx(0.01 + T + 0.25)]
+
+
+def test_waking_late_prolongs_a_guard_that_runs():
+    node = membership()
+    node.receive(heartbeat("web2", view=views_of("web2"), heard=[("web1", 7, 1)]), now=0.01)
+    live(node, until=0.01 + T + P / 2)
+    guard = node._guard_until
+    node.tick(now=node.next_tick_at() + 0.04)
+    assert node._guard_until == pytest.approx(guard + 0.04)
+
+
+def test_waking_later_than_lost_after_starts_again():
+    node = membership()
+    node.tick(now=0.0)
+    effects = node.receive(heartbeat("web2"), now=0.05 + T)
+    assert Release() in effects
+    assert any(isinstance(effect, Reincarnate) for effect in effects)
+    assert node.tick(now=2) == []
+
+
+def test_a_claim_waits_for_each_member_that_is_heard():
+    farm = Farm("web1", "web2", "web3").run(until=1)
+    farm.cut |= {("web3", "web1"), ("web3", "web2")}
+    farm.deliver("web2", farm.nodes["web2"].set_powers((2,), now=farm.now))
+    farm.run(until=1 + P)
+    assert "web3" in farm.nodes["web1"].membership.why_not_claimed(now=farm.now)
+    farm.cut.clear()
+    farm.run(until=1 + 3 * P)
+    assert farm.nodes["web1"].membership.claimed
+
+
+def test_a_claim_that_waits_long_says_for_whom_and_is_not_forced():
+    node = membership(names=("web1", "web2"))
+    node.set_wants(True, now=0)
+    effects = []
+    for step in range(80):
+        now = step * P / 2
+        # web2 goes on in a view of its own powers, though it hears this node well.
+        view = (("web1", (1,)), ("web2", (9,)))
+        effects += node.receive(
+            heartbeat("web2", seq=step + 1, wants=True, view=view, heard=[("web1", 7, node._seq)]), now=now
+        )
+        effects += node.tick(now=now)
+        for effect in list(effects):
+            if isinstance(effect, Broadcast):
+                node.compose(now=now)
+                effects.remove(effect)
+    assert not node.claimed
+    assert len(said(effects, "still waits: no proof yet from web2")) == 1
+
+
+def test_one_that_never_lists_this_node_is_ignored_after_twice_lost_after():
+    farm = Farm("web1", "web2", farm_names=("web1", "web2", "web3"))
+    deaf = 0
+    while farm.now < 2 * T + 4 * P:
+        deaf += 1
+        for name in ("web1", "web2"):
+            farm.deliver(name, farm.nodes[name].receive(heartbeat("web3", seq=deaf), now=farm.now))
+        farm.run(until=farm.now + P / 2)
+        if T + 2 * P < farm.now < 2 * T:
+            assert farm.holders() == []
+    assert farm.holders() == ["web1", "web2"]
+
+
+def test_of_two_of_which_one_is_not_heard_the_other_serves():
+    farm = Farm("web1", "web2").run(until=1)
+    farm.cut.add(("web1", "web2"))
+    farm.run(until=3)
+    assert farm.holders() == ["web2"]
+    assert "no mutual link" in farm.nodes["web1"].membership.out_reason
+
+
+def test_two_that_cannot_reach_each_other_do_not_both_serve_beside_a_third():
+    farm = Farm("web1", "web2", "web3").run(until=1)
+    farm.cut |= {("web1", "web2"), ("web2", "web1")}
+    farm.run(until=4)
+    assert farm.views() == {"web1": ["web1", "web3"], "web2": [], "web3": ["web1", "web3"]}
+    assert farm.holders() == ["web1", "web3"]
+
+
+def test_in_a_partition_each_side_serves():
+    farm = Farm("web1", "web2", "web3").run(until=1)
+    farm.cut |= {(a, b) for a, b in [("web1", "web2"), ("web1", "web3")]}
+    farm.cut |= {(b, a) for a, b in farm.cut}
+    farm.run(until=3)
+    assert farm.views() == {"web1": ["web1"], "web2": ["web2", "web3"], "web3": ["web2", "web3"]}
+    assert farm.holders() == ["web1", "web2", "web3"]
+
+
+def test_with_partition_majority_only_the_larger_side_serves():
+    farm = Farm("web1", "web2", "web3", partition="majority").run(until=1)
+    farm.cut |= {(a, b) for a, b in [("web1", "web2"), ("web1", "web3")]}
+    farm.cut |= {(b, a) for a, b in farm.cut}
+    farm.run(until=3)
+    assert farm.holders() == ["web2", "web3"]
+    assert farm.nodes["web1"].membership.out_reason == "this node reaches 1 of 3 nodes, which is not more than half"
+
+
+def test_parts_that_meet_again_agree_on_one_view():
+    farm = Farm("web1", "web2", "web3").run(until=1)
+    farm.cut |= {("web1", "web2"), ("web2", "web1"), ("web1", "web3"), ("web3", "web1")}
+    farm.run(until=3)
+    farm.cut.clear()
+    farm.run(until=3 + 2 * P)
+    assert {line[1] for line in farm.said("lets go first")} == {"web1"}
+    farm.run(until=4)
+    assert set(map(tuple, farm.views().values())) == {("web1", "web2", "web3")}
+    assert farm.holders() == ["web1", "web2", "web3"]
+
+
+def test_a_node_with_other_settings_is_out_and_says_why():
+    farm = Farm("web1", "web2", "web3").run(until=1)
+    farm.deliver("web3", farm.nodes["web3"].set_settings(b"edited", now=farm.now))
+    farm.run(until=2)
+    assert farm.views() == {"web1": ["web1", "web2"], "web2": ["web1", "web2"], "web3": []}
+    assert "differs from the majority's" in farm.nodes["web3"].membership.out_reason
+
+
+def test_on_a_tie_of_settings_those_who_serve_count():
+    farm = Farm("web1", "web2").run(until=1)
+    farm.deliver("web2", farm.nodes["web2"].set_wants(False, now=farm.now))
+    farm.run(until=1.2)
+    farm.deliver("web2", farm.nodes["web2"].set_settings(b"zzz", now=farm.now))
+    farm.deliver("web2", farm.nodes["web2"].set_wants(True, now=farm.now))
+    farm.run(until=2)
+    assert farm.holders() == ["web1"]
+
+
+def test_power_0_takes_no_share():
+    farm = Farm("web1", "web2").run(until=1)
+    farm.deliver("web2", farm.nodes["web2"].set_powers((0,), now=farm.now))
+    farm.run(until=1 + 2 * P)
+    assert farm.views() == {"web1": ["web1"], "web2": []}
+    assert farm.nodes["web2"].membership.out_reason == "the power of this node is 0"
+
+
+def test_a_module_that_is_not_ready_gives_its_reason():
+    farm = Farm("web1", "web2").run(until=1)
+    node = farm.nodes["web2"]
+    farm.deliver("web2", node.set_module(role="UP", status="Transient", draining=False, reason="HTTP fails", now=1))
+    farm.deliver("web2", node.set_wants(False, now=1))
+    assert node.membership.out_reason == "HTTP fails"
+    assert farm.views()["web1"] == ["web1"]
+
+
+def test_a_change_is_told_at_once_and_then_four_times_a_pulse_for_two_pulses():
+    node = membership(names=("web1", "web2"))
+    now, sent = 0.0, []
+    while now < 1.2:
+        if any(isinstance(effect, Broadcast) for effect in node.tick(now=now)):
+            node.compose(now=now)
+            sent.append(now)
+        now = node.next_tick_at()
+        if len(sent) == 20:
+            node.set_powers((2,), now=now - 0.02)
+            changed, sent = now - 0.02, [*sent, None]
+            now = node.next_tick_at()
+    after = [when - changed for when in sent[21:]]
+    assert after[0] == pytest.approx(0, abs=1e-9)
+    assert [round(b - a, 4) for a, b in pairwise(after)][:8] == [P / 4] * 8
+    assert round(after[-1] - after[-2], 4) == P
+
+
+def test_another_process_under_the_same_name_is_an_alarm():
+    node = membership(boot=7)
+    assert said(node.receive(heartbeat("web1", boot=8), now=0.1), "another process runs as web1")
+    assert not said(node.receive(heartbeat("web1", boot=8, seq=2), now=0.2), "another process")
+    assert not said(node.receive(heartbeat("web1", boot=3), now=0.3), "another process")
+    assert node.refused["own name"] == 3
+
+
+def test_a_heartbeat_of_a_node_that_the_farm_file_does_not_have_changes_nothing():
+    node = membership()
+    assert node.receive(heartbeat("web99", wants=True), now=0.01) == []
+
+
+def test_an_acknowledgement_of_what_was_never_sent_proves_nothing():
+    node = membership()
+    node.receive(heartbeat("web2", heard=[("web1", 7, 2**40)]), now=0.1)
+    assert node.roster.peers["web2"].acked == -1
+
+
+def test_after_a_reincarnation_what_was_said_of_the_module_is_kept():
+    old = membership()
+    old.set_wants(True, now=0.0)
+    old.set_module(role="UP", status="Ready", draining=False, reason="", now=0.0)
+    new = membership(boot=8, now=5.0)
+    new.inherit(old)
+    assert (new.wants, new.role, new.status) == (True, "UP", "Ready")
+
+
+def test_leaving_twice_is_leaving_once():
+    node = membership()
+    assert node.leave(now=0.0)
+    assert node.leave(now=0.01) == []
+
+
+def test_saying_the_same_again_is_no_change():
+    node = membership()
+    assert node.set_wants(False, now=0.0) == []
