@@ -33,12 +33,12 @@ NONCES = 4096
 _NAME = r"[A-Za-z0-9._-]{1,63}"
 _HEX = r"[0-9a-f]"
 _REQUEST = re.compile(
-    rf"{SCHEME} key=(?P<key>\d{{1,10}});from=(?P<sender>{_NAME});to=(?P<to>{_NAME});time=(?P<time>\d{{1,16}});"
+    rf"{SCHEME} key=(?P<key>{_HEX}{{8}});from=(?P<sender>{_NAME});to=(?P<to>{_NAME});time=(?P<time>\d{{1,16}});"
     rf"nonce=(?P<nonce>{_HEX}{{32}});challenge=(?P<challenge>{_HEX}{{0,32}});"
     rf"body=(?P<body>{_HEX}{{64}});mac=(?P<mac>{_HEX}{{64}})",
     re.ASCII,
 )
-_ANSWER = re.compile(rf"key=(?P<key>\d{{1,10}});from=(?P<sender>{_NAME});mac=(?P<mac>{_HEX}{{64}})", re.ASCII)
+_ANSWER = re.compile(rf"key=(?P<key>{_HEX}{{8}});from=(?P<sender>{_NAME});mac=(?P<mac>{_HEX}{{64}})", re.ASCII)
 
 
 class Keys(Protocol):
@@ -107,10 +107,10 @@ class Signer:
         keys = self._keys()
         key_id = keys.active_id
         time, digest = str(int(now * 1000)), _digest(body)
-        fields = (str(key_id), self._node, to, time, nonce, challenge, digest)
+        fields = (f"{key_id:08x}", self._node, to, time, nonce, challenge, digest)
         mac = _mac(_key(keys, key_id, self._farm), "request", self._farm, method, path, *fields)
         header = (
-            f"{SCHEME} key={key_id};from={self._node};to={to};time={time};nonce={nonce};"
+            f"{SCHEME} key={key_id:08x};from={self._node};to={to};time={time};nonce={nonce};"
             f"challenge={challenge};body={digest};mac={mac}"
         )
         return Signed(header=header, to=to, nonce=nonce)
@@ -120,9 +120,9 @@ class Signer:
         match = _ANSWER.fullmatch(header or "")
         if match is None:
             return "the answer is not signed: not a node of this farm, or its key file is another"
-        key_id, keys = int(match["key"]), self._keys()
+        key_id, keys = int(match["key"], 16), self._keys()
         if key_id not in keys.ids:
-            return f"the answer is signed with key {key_id}, which is not in this node's key file"
+            return f"the answer is signed with key {key_id:08x}, which is not in this node's key file"
         key = _key(keys, key_id, self._farm)
         mac = _answer_mac(key, farm=self._farm, node=match["sender"], nonce=signed.nonce, status=status, body=body)
         if not hmac.compare_digest(mac, match["mac"]):
@@ -158,9 +158,9 @@ class Verifier:
         match = _REQUEST.fullmatch(header or "")
         if match is None:
             return Refusal(reason="not signed")
-        key_id, keys = int(match["key"]), self._keys()
+        key_id, keys = int(match["key"], 16), self._keys()
         if key_id not in keys.ids:
-            return Refusal(reason=f"signed with key {key_id}, which is not in this node's key file")
+            return Refusal(reason=f"signed with key {key_id:08x}, which is not in this node's key file")
         fields = match.group("key", "sender", "to", "time", "nonce", "challenge", "body")
         key = _key(keys, key_id, self._farm)
         mac = _mac(key, "request", self._farm, method, path, *fields)
@@ -174,7 +174,7 @@ class Verifier:
     def sign_answer(self, caller: Caller, *, status: int, body: bytes) -> str:
         """Make the header that proves an answer."""
         mac = _answer_mac(caller.key, farm=self._farm, node=self._node, nonce=caller.nonce, status=status, body=body)
-        return f"key={caller.key_id};from={self._node};mac={mac}"
+        return f"key={caller.key_id:08x};from={self._node};mac={mac}"
 
     def _why_not_fresh(self, caller: Caller, challenge: str, signed_at: float, now: float) -> Refusal | None:
         if challenge != self._challenge:
