@@ -1,0 +1,104 @@
+"""The status document: the whole farm as one node sees it, the same for CLI, API and programs.
+
+`{"farm", "node", "view", "nodes": [{"name", "address", "alive", "role", "status", "draining", "power",
+"share": {GROUP: fraction}, "reason", "waits_for"}]}`. Keys are only ever added. `role` and `status` are null for a
+node that is not heard. `power` is the node's weight in its first share group. `reason` says why a node is not Ready,
+or not in the view, and is "" when there is nothing to say.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from hcsidecar.core.membership import Membership
+from hcsidecar.core.messages import Heartbeat, View
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleState:
+    """This node's own module, as its lifecycle says."""
+
+    role: str
+    status: str
+    draining: bool
+    reason: str
+    waits_for: tuple[str, ...]
+
+
+def status_document(
+    *,
+    membership: Membership,
+    module: ModuleState,
+    addresses: Mapping[str, str],
+    groups: tuple[str, ...],
+    fractions: Callable[[View, str], tuple[float, ...]],
+    now: float,
+) -> dict[str, object]:
+    """Build the document.
+
+    `addresses` maps every node of the farm to its main address, in the farm file's order; `groups` names the share
+    groups (none in remote-site mode) and `fractions(view, node)` gives a node's part of each.
+    """
+
+    def shares(view: View, name: str) -> dict[str, float]:
+        return {group: round(part, 4) for group, part in zip(groups, fractions(view, name), strict=True)}
+
+    nodes: list[dict[str, object]] = []
+    for name, address in addresses.items():
+        about: dict[str, object] = {"name": name, "address": address}
+        peer = membership.roster.peers.get(name)
+        if peer is None:
+            about |= _own(membership, module, now) | {"share": shares(membership.view, name)}
+        elif peer.alive and peer.heartbeat is not None:
+            about |= _other(peer.heartbeat) | {"share": shares(peer.heartbeat.view, name)}
+        else:
+            about |= _unheard(peer.heartbeat, now - peer.heard_at, left=peer.left)
+            about |= {"share": dict.fromkeys(groups, 0.0)}
+        nodes.append(about)
+    return {
+        "farm": membership.farm,
+        "node": membership.name,
+        "view": [name for name, _ in membership.view],
+        "nodes": nodes,
+    }
+
+
+def _own(membership: Membership, module: ModuleState, now: float) -> dict[str, object]:
+    return {
+        "alive": True,
+        "role": module.role,
+        "status": module.status,
+        "draining": module.draining,
+        "power": membership.powers[0],
+        "reason": module.reason or membership.out_reason or membership.why_not_claimed(now=now) or "",
+        "waits_for": list(module.waits_for),
+    }
+
+
+def _other(heartbeat: Heartbeat) -> dict[str, object]:
+    return {
+        "alive": True,
+        "role": heartbeat.role,
+        "status": heartbeat.status,
+        "draining": heartbeat.draining,
+        "power": heartbeat.powers[0],
+        "reason": heartbeat.reason,
+        "waits_for": [],
+    }
+
+
+def _unheard(last: Heartbeat | None, silent: float, *, left: bool) -> dict[str, object]:
+    if last is None:
+        reason = "not heard since this node's daemon started"
+    elif left:
+        reason = "has left"
+    else:
+        reason = f"silent for {silent:.0f} s"
+    return {
+        "alive": False,
+        "role": None,
+        "status": None,
+        "draining": False,
+        "power": last.powers[0] if last is not None else 0,
+        "reason": reason,
+        "waits_for": [],
+    }

@@ -1,0 +1,126 @@
+"""Datagrams in and out of one node: a UDP socket per network of the farm file, no meaning attached."""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+from tenacity import AsyncRetrying, RetryError, retry_if_exception, stop_after_delay, wait_fixed
+
+_LARGEST = 65_535
+_BATCH = 64
+"Datagrams read in a row before other work gets its turn."
+
+_PATIENCE = 15.0
+"Seconds that an address may need to appear: daemons start before networks do."
+
+
+class ListenError(Exception):
+    """A heartbeat socket cannot be opened; the text names address and port."""
+
+
+class Datagrams:
+    """UDP sockets on every network of one node.
+
+    `own` maps each network to this node's address on it, `others` each other node to its addresses by network.
+    What arrives goes to `receive(datagram)`, which must not raise.
+    """
+
+    def __init__(
+        self,
+        *,
+        own: Mapping[str, str],
+        others: Mapping[str, Mapping[str, str]],
+        port: int,
+        receive: Callable[[bytes], None],
+    ) -> None:
+        self._own = own
+        self._port = port
+        self._receive = receive
+        self._sockets: dict[str, socket.socket] = {}
+        self._routes = {
+            node: [(network, (address, port)) for network, address in addresses.items() if network in own]
+            for node, addresses in others.items()
+        }
+        self._buffer = memoryview(bytearray(_LARGEST))
+        self.failures: dict[str, int] = {}
+        "Datagrams that the kernel would not send, by its reason."
+
+    async def open(self) -> None:
+        """Bind all sockets; an address that is not there yet is waited for. Raises ListenError."""
+        loop = asyncio.get_running_loop()
+        for network, address in self._own.items():
+            self._sockets[network] = await self._bind(address)
+        for bound in self._sockets.values():
+            loop.add_reader(bound, self._read, bound)
+
+    async def _bind(self, address: str) -> socket.socket:
+        retrying = AsyncRetrying(
+            retry=retry_if_exception(lambda error: isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL),
+            wait=wait_fixed(0.5),
+            stop=stop_after_delay(_PATIENCE),
+        )
+        try:
+            return await retrying(self._bind_once, address)
+        except (OSError, RetryError) as error:
+            cause = error.last_attempt.exception() if isinstance(error, RetryError) else error
+            reason = cause.strerror if isinstance(cause, OSError) else cause
+            raise ListenError(f"heartbeats cannot use UDP {address} port {self._port}: {reason}") from error
+
+    async def _bind_once(self, address: str) -> socket.socket:
+        destination = (address, self._port)
+        bound = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            bound.setblocking(False)  # noqa: FBT003 - the socket module takes it so
+            bound.bind(destination)
+        except OSError:
+            bound.close()
+            raise
+        return bound
+
+    def close(self) -> None:
+        """Close all sockets; safe to repeat."""
+        for bound in self._sockets.values():
+            with suppress(ValueError, RuntimeError):
+                asyncio.get_running_loop().remove_reader(bound)
+            bound.close()
+        self._sockets.clear()
+
+    def send(self, to: str, datagram: bytes) -> None:
+        """Send to a node on every network; what the kernel refuses is counted, the next beat tries again."""
+        for network, destination in self._routes[to]:
+            bound = self._sockets.get(network)
+            if bound is None:
+                continue
+            try:
+                bound.sendto(datagram, destination)
+            except OSError as error:
+                reason = errno.errorcode.get(error.errno or 0, "unknown")
+                self.failures[reason] = self.failures.get(reason, 0) + 1
+
+    def discard(self) -> int:
+        """Throw away what is queued, and say how many datagrams that were."""
+        count = 0
+        for bound in self._sockets.values():
+            # Bounded: a flood may fill the queue as fast as it is emptied.
+            for _ in range(10_000):
+                try:
+                    bound.recv_into(self._buffer)
+                except OSError:
+                    break
+                count += 1
+        return count
+
+    def _read(self, bound: socket.socket) -> None:
+        for _ in range(_BATCH):
+            try:
+                size = bound.recv_into(self._buffer)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                # An ICMP error for an earlier datagram: the other node's port is closed just now.
+                continue
+            self._receive(self._buffer[:size].tobytes())
+            if bound.fileno() < 0:
+                return

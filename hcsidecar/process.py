@@ -1,0 +1,43 @@
+"""What the daemon asks of the operating system for itself: real-time priority, and systemd's ear."""
+
+import contextlib
+import os
+import socket
+from collections.abc import Mapping
+
+
+def take_realtime_priority() -> str | None:
+    """Run this thread before all ordinary ones; say why not, or None when it does.
+
+    Threads and processes that it starts are ordinary again: only the heartbeat path is in a hurry.
+    """
+    if not hasattr(os, "sched_setscheduler"):
+        return "this platform has no real-time scheduling"
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+    except OSError as error:
+        return f"sched_setscheduler: {error.strerror}"
+    return None
+
+
+class ServiceManager:
+    """systemd, if it started this process and wants to hear from it; see sd_notify(3)."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._address = environment.get("NOTIFY_SOCKET", "")
+        if self._address.startswith("@"):
+            self._address = "\0" + self._address[1:]
+        pid = environment.get("WATCHDOG_PID", "")
+        microseconds = environment.get("WATCHDOG_USEC", "")
+        wanted = microseconds.isdecimal() and pid in ("", str(os.getpid()))
+        self.watchdog_interval = int(microseconds) / 2e6 if wanted else None
+        "Seconds between two signs of life, half of what systemd allows; None when it watches nothing."
+
+    def tell(self, **state: str | int) -> None:
+        """Send a state such as READY=1; silent when nobody listens, for the farm does not depend on it."""
+        if not self._address:
+            return
+        message = "\n".join(f"{name}={value}" for name, value in state.items())
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.setblocking(False)  # noqa: FBT003 - the socket module takes it so
+            notify.sendto(message.encode(), self._address)
