@@ -1,0 +1,178 @@
+"""What pydantic says about a farm file, put in the words of the person who wrote the file."""
+
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from hcsidecar.core.problems import Problem, path_of
+from hcsidecar.core.tables import DEFAULT_NETWORK
+from hcsidecar.core.values import as_toml
+
+_LATER = {
+    ("application",): "scripts that start and stop the application come with a later one",
+    ("target",): "registration with a load balancer comes with a later one",
+    ("check", "action"): "actions come with a later one; here a failing check makes the node not Ready",
+}
+"What the design has and this version has not, by key."
+_LATER_CHECKS = ("ping", "interface", "process", "command")
+
+Location = tuple[str | int, ...]
+
+
+def problem_of(error: ErrorDetails, document: Mapping[str, object], model: type[BaseModel]) -> Problem:
+    """Say what one error is about, where in the document, and what would be right."""
+    location = error["loc"]
+    message, hint = _SAY.get(error["type"], _say_anyway)(error, _fields_at(location, model))
+    at = error.get("ctx", {}).get("at") or ("type" if error["type"].startswith("union_tag") else "")
+    place = _as_written((*location, at) if at else location, document)
+    return Problem(path=path_of(place), message=message, hint=hint)
+
+
+def _as_written(location: Location, document: Mapping[str, object]) -> Location:
+    """Take out of a place what the file does not have: the tag of a union, the long form of `address`."""
+    place: list[str | int] = []
+    here: Any = document
+    parts = list(location)
+    while parts:
+        part = parts.pop(0)
+        inside = isinstance(here, dict)
+        if part == "[key]" or (inside and part not in here and parts and part == here.get("type")):
+            continue
+        if part == "addresses" and inside and "addresses" not in here:
+            part = "address"
+            parts = [rest for rest in parts if rest != DEFAULT_NETWORK]
+        place.append(part)
+        if inside:
+            here = here.get(part)
+        elif isinstance(here, list) and isinstance(part, int):
+            here = here[part]
+    return tuple(place)
+
+
+def _fields_at(location: Location, model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Give the keys of the table in which the last part of a place stands."""
+    tables = [model]
+    for part in location[:-1]:
+        if not isinstance(part, str):
+            continue
+        chosen = [table for table in tables if _tag(table) == part]
+        fields = [table.model_fields[part] for table in tables if part in table.model_fields]
+        tables = chosen or [inner for field in fields for inner in _models_in(field.annotation)] or tables
+    return {name: field for table in tables for name, field in table.model_fields.items()}
+
+
+def _tag(table: type[BaseModel]) -> str | None:
+    field = table.model_fields.get("type")
+    return get_args(field.annotation)[0] if field and get_origin(field.annotation) is Literal else None
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]
+
+
+Words = tuple[str, str]
+Fields = dict[str, FieldInfo]
+
+
+def _missing(error: ErrorDetails, fields: Fields) -> Words:
+    name = str(error["loc"][-1])
+    if name == "addresses":
+        return "is missing", 'for example address = "192.0.2.11"'
+    if name not in fields:
+        return "is missing", ""
+    if _models_in(fields[name].annotation):
+        repeated = get_origin(fields[name].annotation) is tuple
+        table = path_of(part for part in error["loc"] if isinstance(part, str))
+        return "is missing", f"at least one table [[{table}]]" if repeated else f"a table [{table}]"
+    examples = fields[name].examples
+    return "is missing", f"for example {name} = {as_toml(examples[0])}" if examples else ""
+
+
+def _unknown(error: ErrorDetails, fields: Fields) -> Words:
+    place = tuple(part for part in error["loc"] if isinstance(part, str))
+    name = place[-1]
+    if len(place) > 1 and place[0] == "check":
+        place = ("check", name)
+    if place in _LATER:
+        return "is not in this version", _LATER[place]
+    known = [*fields, *(["address"] if "addresses" in fields else [])]
+    near = get_close_matches(name.lower(), known, n=1)
+    return "is not a known key", f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+
+
+def _not_a(kind: str) -> Callable[[ErrorDetails, Fields], Words]:
+    def say(error: ErrorDetails, fields: Fields) -> Words:
+        name = error["loc"][-1] if error["loc"] else ""
+        field = fields.get(str(name))
+        examples = field.examples if field else None
+        hint = f"for example {name} = {as_toml(examples[0])}" if examples else ""
+        return f"must be {kind}, not {as_toml(error['input'])}", hint
+
+    return say
+
+
+def _out_of_bounds(error: ErrorDetails, _fields: Fields) -> Words:
+    bounds = error["ctx"]
+    low, high = bounds.get("ge"), bounds.get("le")
+    least_or_most = f"at least {low}" if high is None else f"at most {high}"
+    return f"must be {least_or_most}, not {as_toml(error['input'])}", ""
+
+
+def _wrong_length(error: ErrorDetails, _fields: Fields) -> Words:
+    bounds = error["ctx"]
+    if "min_length" in bounds:
+        return "is empty", f"at least {bounds['min_length']} needed"
+    return f"has {bounds['actual_length'] or 'too many'} entries", f"at most {bounds['max_length']}"
+
+
+def _no_such_word(error: ErrorDetails, fields: Fields) -> Words:
+    field = fields.get(str(error["loc"][-1]))
+    known = [str(word) for word in get_args(field.annotation)] if field else []
+    near = get_close_matches(str(error["input"]).lower(), known, n=1)
+    message = f"must be one of {', '.join(known)}, not {as_toml(error['input'])}"
+    return message, f"did you mean {near[0]}?" if near else ""
+
+
+def _no_such_check(error: ErrorDetails, _fields: Fields) -> Words:
+    table = error["input"]
+    tag = table.get("type") if isinstance(table, dict) else None
+    if tag is None:
+        return "is missing", 'for example type = "tcp"'
+    later = f"checks of type {tag} come with a later version" if tag in _LATER_CHECKS else ""
+    return f"must be one of tcp, http, not {as_toml(tag)}", later
+
+
+def _own_words(error: ErrorDetails, _fields: Fields) -> Words:
+    return error["ctx"]["message"], error["ctx"]["hint"]
+
+
+def _say_anyway(error: ErrorDetails, _fields: Fields) -> Words:
+    return error["msg"], ""
+
+
+_SAY: dict[str, Callable[[ErrorDetails, Fields], Words]] = {
+    "wrong": _own_words,
+    "missing": _missing,
+    "extra_forbidden": _unknown,
+    "string_type": _not_a("text in quotes"),
+    "int_type": _not_a("a whole number"),
+    "bool_type": _not_a("true or false"),
+    "tuple_type": _not_a("a list"),
+    "model_type": _not_a("a table"),
+    "model_attributes_type": _not_a("a table"),
+    "mapping_type": _not_a("a table"),
+    "dict_type": _not_a("a table"),
+    "literal_error": _no_such_word,
+    "greater_than_equal": _out_of_bounds,
+    "less_than_equal": _out_of_bounds,
+    "too_short": _wrong_length,
+    "too_long": _wrong_length,
+    "union_tag_invalid": _no_such_check,
+    "union_tag_not_found": _no_such_check,
+}

@@ -1,0 +1,178 @@
+"""The farm file as one frozen model; `read` lists every mistake of a document at once, each with its path."""
+
+import json
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Annotated, Any, Self
+
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from hcsidecar.core.messages import MAX_NODES, PROTOCOL_VERSION
+from hcsidecar.core.problems import Problem
+from hcsidecar.core.refusals import problem_of
+from hcsidecar.core.relations import Parts, api_endpoint, relation_problems
+from hcsidecar.core.tables import (
+    PRESETS,
+    Check,
+    FarmTable,
+    HealthTable,
+    HeartbeatTable,
+    HttpCheck,
+    L2Table,
+    NodeTable,
+    Preset,
+    ShareTable,
+    Table,
+    TcpCheck,
+    TlsTable,
+    VipTable,
+    WebTable,
+)
+from hcsidecar.core.values import FROM_FILE, HostPort, StatusRange, format_duration, parse_duration
+
+__all__ = [
+    "PRESETS",
+    "AnyCheck",
+    "Check",
+    "FarmFile",
+    "FarmTable",
+    "HealthTable",
+    "HeartbeatTable",
+    "HostPort",
+    "HttpCheck",
+    "L2Table",
+    "NodeTable",
+    "Preset",
+    "Problem",
+    "ShareTable",
+    "StatusRange",
+    "TcpCheck",
+    "TlsTable",
+    "VipTable",
+    "WebTable",
+    "format_duration",
+    "parse_duration",
+    "read",
+]
+
+AnyCheck = Annotated[TcpCheck | HttpCheck, Field(discriminator="type")]
+"A check of the application, told apart by its type."
+
+
+class FarmFile(Table):
+    """The whole file: what every node of the farm agrees on, and what each is."""
+
+    farm: FarmTable
+    node: tuple[NodeTable, ...] = Field(min_length=1, max_length=MAX_NODES)
+    heartbeat: HeartbeatTable = HeartbeatTable()
+    web: WebTable = WebTable()
+    health: HealthTable = HealthTable()
+    l2: L2Table | None = None
+    check: tuple[AnyCheck, ...] = ()
+
+    @model_validator(mode="after")
+    def _hold_the_relations(self) -> Self:
+        parts = Parts(
+            farm=self.farm,
+            node=self.node,
+            web=self.web,
+            health=self.health,
+            check=self.check,
+            vip=self.l2.vip if self.l2 else (),
+            share=self.l2.share if self.l2 else (),
+        )
+        problems = relation_problems(parts)
+        if problems:
+            raise PydanticCustomError("relations", "{problems}", {"problems": "; ".join(map(str, problems))})
+        return self
+
+    @property
+    def share_names(self) -> tuple[str, ...]:
+        """The share groups, in the order of the file; a farm without [l2] has one, named as the farm."""
+        return tuple(share.name for share in self.l2.share) if self.l2 else (self.farm.name,)
+
+    def node_named(self, name: str) -> NodeTable:
+        """Give the node of this name; KeyError says which there are."""
+        for node in self.node:
+            if node.name == name:
+                return node
+        raise KeyError(f"no node {name} in farm {self.farm.name}: {', '.join(node.name for node in self.node)}")
+
+    def powers_of(self, node_name: str) -> tuple[int, ...]:
+        """Give the node's weight in each share group."""
+        node = self.node_named(node_name)
+        if self.l2 is None:
+            return (node.power,)
+        return tuple(share.power.get(node.name, node.power) for share in self.l2.share)
+
+    def settings_digest(self) -> bytes:
+        """Digest, in 16 bytes, what must be equal on nodes that share buckets: timing, VIPs, shares and the protocol.
+
+        Powers are not part of it, since heartbeats carry them; nor is anything that may be rolled out node by node.
+        """
+        what = [
+            PROTOCOL_VERSION,
+            format_duration(self.heartbeat.pulse),
+            format_duration(self.heartbeat.lost_after),
+            sorted(vip.address for vip in self.l2.vip) if self.l2 else [],
+            [
+                (share.name, share.protocol, sorted(share.ports), share.vip, share.by)
+                for share in (self.l2.share if self.l2 else ())
+            ],
+        ]
+        return blake2b(json.dumps(what).encode(), digest_size=16).digest()
+
+    def web_listen(self, node: NodeTable) -> tuple[HostPort, ...]:
+        """Say where this node's web listener binds."""
+        return node.listen or self.web.listen
+
+    def api_address(self, node: NodeTable) -> HostPort:
+        """Say where the other nodes reach this one's API."""
+        found = api_endpoint(node, self.web_listen(node))
+        if found is None:
+            raise AssertionError("the relations of the file have been checked")  # pragma: no cover
+        return found
+
+
+def read(document: Mapping[str, object]) -> FarmFile | tuple[Problem, ...]:
+    """Read a parsed TOML document: the farm, or all that is wrong with it, by table and in the order of the models.
+
+    Tables that are right by themselves are checked against each other even where others are wrong.
+    """
+    try:
+        return FarmFile.model_validate(document, context=FROM_FILE)
+    except ValidationError as refused:
+        errors = [error for error in refused.errors() if error["type"] != "relations" and not _is_an_echo(error)]
+    alone = tuple(dict.fromkeys(problem_of(error, document, FarmFile) for error in errors))
+    return alone + tuple(relation_problems(_right_parts(document)))
+
+
+def _is_an_echo(error: ErrorDetails) -> bool:
+    """Tell the "too short" of a list whose entries have been refused one by one."""
+    return error["type"] == "too_short" and len(error["input"]) >= error["ctx"]["min_length"]
+
+
+def _right_parts(document: Mapping[str, object]) -> Parts:
+    l2 = document.get("l2")
+    l2_tables = l2 if isinstance(l2, dict) else {}
+    return Parts(
+        farm=_or_none(FarmTable, document.get("farm")),
+        node=_each_or_none(NodeTable, document.get("node")),
+        web=_or_none(WebTable, document.get("web", {})),
+        health=_or_none(HealthTable, document.get("health", {})),
+        check=_each_or_none(AnyCheck, document.get("check")),
+        vip=_each_or_none(VipTable, l2_tables.get("vip")),
+        share=_each_or_none(ShareTable, l2_tables.get("share")),
+    )
+
+
+def _or_none(kind: Any, table: object) -> Any:
+    try:
+        return TypeAdapter(kind).validate_python(table, context=FROM_FILE)
+    except ValidationError:
+        return None
+
+
+def _each_or_none(kind: Any, tables: object) -> tuple[Any, ...]:
+    return tuple(_or_none(kind, table) for table in tables) if isinstance(tables, list) else ()

@@ -1,0 +1,478 @@
+import tomllib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hcsidecar.core.problems import Problem
+from hcsidecar.core.settings import (
+    PRESETS,
+    FarmFile,
+    HostPort,
+    HttpCheck,
+    StatusRange,
+    TcpCheck,
+    format_duration,
+    parse_duration,
+    read,
+)
+
+TWO_NODES = """
+[farm]
+name = "apache"
+[[node]]
+name = "web1"
+address = "192.0.2.11"
+[[node]]
+name = "web2"
+address = "192.0.2.12"
+"""
+WITH_VIP = f"""
+{TWO_NODES}
+[l2]
+[[l2.vip]]
+address = "192.0.2.50"
+"""
+WITH_SHARE = f"""
+{WITH_VIP}
+[[l2.share]]
+name = "APACHE"
+ports = [80, 443]
+"""
+
+
+def farm_of(text: str) -> FarmFile:
+    found = read(tomllib.loads(text))
+    assert isinstance(found, FarmFile), "\n".join(map(str, found))
+    return found
+
+
+def problems_of(text: str) -> dict[str, Problem]:
+    found = read(tomllib.loads(text))
+    assert isinstance(found, tuple), "the file has been accepted"
+    assert len({problem.path for problem in found}) == len(found), found
+    return {problem.path: problem for problem in found}
+
+
+def test_a_farm_of_names_and_addresses_has_a_default_for_all_else():
+    farm = farm_of(TWO_NODES)
+    assert [(node.name, node.address, node.power) for node in farm.node] == [
+        ("web1", "192.0.2.11", 1),
+        ("web2", "192.0.2.12", 1),
+    ]
+    assert (farm.farm.key_file, farm.farm.state_dir, farm.farm.partition, farm.farm.keep_ready) == (
+        "farm.key",
+        None,
+        "serve",
+        1,
+    )
+    assert (farm.heartbeat.port, farm.heartbeat.pulse, farm.heartbeat.lost_after) == (4803, 0.05, 0.5)
+    assert farm.web.listen == (HostPort("0.0.0.0", 9010),)
+    assert (farm.health.path, farm.health.lame_duck, farm.health.prober_fall) == ("/health", 10.0, 3)
+    assert farm.l2 is None
+    assert farm.check == ()
+
+
+@pytest.mark.parametrize(("preset", "pulse", "lost_after"), [("lan", 0.05, 0.5), ("fast", 0.02, 0.2), ("wan", 1, 10)])
+def test_a_preset_sets_pulse_and_lost_after(preset, pulse, lost_after):
+    farm = farm_of(f'{TWO_NODES}[heartbeat]\npreset = "{preset}"')
+    assert (farm.heartbeat.pulse, farm.heartbeat.lost_after) == (pulse, lost_after)
+    assert PRESETS[preset].reason
+
+
+def test_pulse_and_lost_after_go_over_the_preset():
+    farm = farm_of(f'{TWO_NODES}[heartbeat]\npreset = "wan"\nlost_after = "20s"')
+    assert (farm.heartbeat.pulse, farm.heartbeat.lost_after) == (1.0, 20.0)
+
+
+def test_a_node_may_have_an_address_on_each_of_several_networks_the_first_being_the_main_one():
+    farm = farm_of("""
+        [farm]
+        name = "apache"
+        [[node]]
+        name = "web1"
+        addresses = { front = "2001:DB8:0::11", back = "198.51.100.11" }
+    """)
+    assert dict(farm.node[0].addresses) == {"front": "2001:db8::11", "back": "198.51.100.11"}
+    assert farm.node[0].address == "2001:db8::11"
+
+
+def test_checks_are_told_apart_by_their_type():
+    farm = farm_of(f"""
+        {TWO_NODES}
+        [[check]]
+        type = "tcp"
+        name = "port"
+        address = "127.0.0.1"
+        port = 80
+        [[check]]
+        type = "http"
+        name = "page"
+        address = "127.0.0.1"
+        port = 80
+        interval = "500ms"
+        status = [200, "300-399"]
+        body = "Welcome"
+    """)
+    port, page = farm.check
+    assert isinstance(port, TcpCheck)
+    assert (port.interval, port.timeout, port.rise, port.fall) == (10.0, 5.0, 1, 1)
+    assert isinstance(page, HttpCheck)
+    assert page.interval == 0.5
+    assert page.status == (StatusRange(200, 200), StatusRange(300, 399))
+    assert [status for status in (199, 200, 201, 300, 399, 400) if page.accepts(status)] == [200, 300, 399]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("50ms", 0.05), ("10s", 10), ("1.5s", 1.5), ("24h", 86400), ("2m", 120), ("1d", 86400), ("0s", 0), ("7us", 7e-6)],
+)
+def test_a_duration_is_a_number_with_a_unit(text, seconds):
+    assert parse_duration(text) == seconds
+
+
+@given(st.integers(min_value=0, max_value=10**15))
+def test_a_duration_is_written_so_that_it_reads_back_the_same(microseconds):
+    assert parse_duration(format_duration(microseconds / 1e6)) == microseconds / 1e6
+
+
+@given(st.sampled_from(["0.0.0.0", "192.0.2.1", "::", "2001:db8::1"]), st.integers(min_value=1, max_value=65535))
+def test_an_endpoint_is_written_so_that_it_reads_back_the_same(host, port):
+    assert HostPort.parse(str(HostPort(host, port))) == HostPort(host, port)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "taken", "overlap"),
+    [
+        ("0.0.0.0:9010", "192.0.2.1:9010", True),
+        ("192.0.2.1:9010", "0.0.0.0:9010", True),
+        ("192.0.2.1:9010", "192.0.2.1:9010", True),
+        ("192.0.2.1:9010", "192.0.2.2:9010", False),
+        ("192.0.2.1:9010", "192.0.2.1:9011", False),
+        ("0.0.0.0:9010", "[::]:9010", False),
+    ],
+)
+def test_two_listeners_overlap_when_they_would_take_the_same_socket(wanted, taken, overlap):
+    assert HostPort.parse(wanted).overlaps(HostPort.parse(taken)) is overlap
+
+
+# One mistake each: what is put behind a good file (or instead of it), where it is, and a word of what is said.
+MISTAKES = [
+    ('[heartbeat]\npulse = "50ms"\nlost_after = "499ms"', "heartbeat.lost_after", "less than 10 pulses of 50ms"),
+    ('[heartbeat]\npreset = "lan"\npulse = "60ms"', "heartbeat.lost_after", "less than 10 pulses"),
+    ("[heartbeat]\npulse = 0.05", "heartbeat.pulse", "in quotes"),
+    ('[heartbeat]\npulse = "50"', "heartbeat.pulse", "is not a duration"),
+    ('[heartbeat]\npulse = "-50ms"', "heartbeat.pulse", "is not a duration"),
+    ('[heartbeat]\npulse = "0s"', "heartbeat.pulse", "must be between 1ms and 1m"),
+    ("[heartbeat]\npulse = nan", "heartbeat.pulse", "in quotes"),
+    ("[heartbeat]\npulse = true", "heartbeat.pulse", "in quotes"),
+    ("[heartbeat]\npreset = []", "heartbeat.preset", "must be one of lan, fast, wan"),
+    ('[heartbeat]\npreset = "lam"', "heartbeat.preset", "did you mean lan?"),
+    ("[heartbeat]\nport = 65536", "heartbeat.port", "at most 65535"),
+    ('[heartbeat]\nport = "4803"', "heartbeat.port", "must be a whole number"),
+    (f"[heartbeat]\nport = 0x{'f' * 5000}", "heartbeat.port", "a huge number"),
+    ("[heartbeat]\nrealtime = 1", "heartbeat.realtime", "must be true or false"),
+    ("heartbeat = 3", "heartbeat", "must be a table"),
+    ("[web]\nlisten = []", "web.listen", "is empty"),
+    ('[web]\nlisten = "0.0.0.0:9010"', "web.listen", "must be a list"),
+    ('[web]\nlisten = ["localhost:9010"]', "web.listen[1]", "is not an IP address"),
+    ('[web]\nlisten = ["0.0.0.0:0"]', "web.listen[1]", "no port between"),
+    ('[web]\nlisten = ["::1:9010"]', "web.listen[1]", "is not an address and a port"),
+    ("[web]\nlisten = [9010]", "web.listen[1]", "in quotes"),
+    ('[web]\nlisten = ["0.0.0.0:1", "0.0.0.0:1"]', "web.listen", "twice"),
+    ('[web]\nlisten = ["[::]:9010"]', "web.listen", "no listener of the family of the addresses of web1, web2"),
+    ('[web]\ntls = { cert = "a.pem" }', "web.tls.key", "is missing"),
+    ('[health]\npath = "health"', "health.path", "is not the path of a URL"),
+    ('[health]\npath = "/health?x"', "health.path", "is not the path of a URL"),
+    ('[health]\npath = "/"', "health.path", "belongs to something else"),
+    ('[health]\npath = "/api/v1/status"', "health.path", "belongs to something else"),
+    ('[health]\npath = "/metrics"', "health.path", "belongs to something else"),
+    ('[health]\ntls = { cert = "a", key = "b" }', "health.tls", "no listener"),
+    ('[health]\nlisten = ["192.0.2.11:9010"]', "health.listen[1]", "meets web.listen[1]"),
+    ('[health]\nagent_check = "0.0.0.0:9010"', "health.agent_check", "meets web.listen[1]"),
+    ('[health]\nlame_duck = "2h"', "health.lame_duck", "must be between 0s and 1h"),
+    ("[health]\nprober_fall = 0", "health.prober_fall", "at least 1"),
+    ("[healht]", "healht", "did you mean health?"),
+    ("[application]", "application", "is not in this version"),
+    ("[[target]]", "target", "is not in this version"),
+    ('[[check]]\nname = "x"', "check[1].type", "is missing"),
+    ('[[check]]\ntype = "ping"', "check[1].type", "later version"),
+    ('[[check]]\ntype = "htpp"', "check[1].type", "must be one of tcp, http"),
+    ("check = 1", "check", "must be a list"),
+    ("check = [1]", "check[1]", "must be a table"),
+    ('[[check]]\ntype="tcp"\nname="x"\naddress="127.0.0.1"', "check[1].port", "for example port = 80"),
+    ('[[check]]\ntype="tcp"\nname="x"\naddress="0.0.0.0"\nport=80', "check[1].address", "stands for every address"),
+    ('[[check]]\ntype="tcp"\nname="x"\naddress="127.0.0.1"\nport=80\npath="/"', "check[1].path", "not a known key"),
+    ('[[check]]\ntype="tcp"\nname="x"\naddress="127.0.0.1"\nport=80\naction="stop"', "check[1].action", "later one"),
+    (
+        '[[check]]\ntype="http"\nname="x"\naddress="127.0.0.1"\nport=80\nstatus=[99]',
+        "check[1].status[1]",
+        "no HTTP status",
+    ),
+    (
+        '[[check]]\ntype="http"\nname="x"\naddress="127.0.0.1"\nport=80\nstatus=["399-200"]',
+        "check[1].status[1]",
+        "ends before",
+    ),
+    ('[[check]]\ntype="http"\nname="x"\naddress="127.0.0.1"\nport=80\nbody=""', "check[1].body", "printable text"),
+    ('[[node]]\nname = "web1"\naddress = "192.0.2.13"', "node[3].name", "name of another node: web1"),
+    ('[[node]]\nname = "WEB1"\naddress = "192.0.2.13"', "node[3].name", "name of another node: WEB1"),
+    ('[[node]]\nname = "web3"\naddress = "192.0.2.11"', "node[3].address", "node[1].address has it already"),
+    ('[[node]]\nname = "../x"\naddress = "192.0.2.13"', "node[3].name", "is not a usable name"),
+    ('[[node]]\nname = "web3"', "node[3].address", "is missing"),
+    ('[[node]]\nname = "web3"\naddress = "web3"', "node[3].address", "is not an IP address"),
+    ('[[node]]\nname = "web3"\naddress = "fe80::1%eth0"', "node[3].address", "interface of one machine"),
+    ('[[node]]\nname = "web3"\naddress = "::ffff:192.0.2.13"', "node[3].address", "write 192.0.2.13"),
+    ('[[node]]\nname = "web3"\naddress = "224.0.0.1"', "node[3].address", "multicast"),
+    ('[[node]]\nname = "web3"\naddress = "0.0.0.0"', "node[3].address", "stands for every address"),
+    ('[[node]]\nname = "web3"\naddress = 3', "node[3].address", "must be text"),
+    ('[[node]]\nname = "web3"\naddress = "192.0.2.13"\naddresses = {}', "node[3].addresses", "stands beside"),
+    ('[[node]]\nname = "web3"\naddresses = {}', "node[3].addresses", "is empty"),
+    ('[[node]]\nname = "web3"\naddresses = []', "node[3].addresses", "must be a table"),
+    ('[[node]]\nname = "web3"\naddresses = { lan = "192.0.2.13" }', "node[3].addresses", "names the networks lan"),
+    ('[[node]]\nname = "web3"\naddress = "192.0.2.13"\npower = -1', "node[3].power", "at least 0"),
+    ('[[node]]\nname = "web3"\naddress = "192.0.2.13"\nlisten = ["[::]:1"]', "node[3].listen", "no listener"),
+    ("[l2]", "l2.vip", "at least one table [[l2.vip]]"),
+    ('[l2]\nshare = []\nvip = [{ address = "192.0.2.50" }]', "l2.share", "is empty"),
+    ('[l2]\nvip = [{ address = "192.0.2.11" }]', "l2.vip[1].address", "web1's own address"),
+    ('[l2]\nvip = [{ address = "2001:db8::50" }]', "l2.vip[1].address", "is IPv6, and web1, web2"),
+    ('[l2]\nvip = [{ address = "127.0.0.5" }]', "l2.vip[1].address", "loopback"),
+    (
+        '[l2]\nvip = [{ address = "192.0.2.50" }, { address = "192.0.2.50" }]',
+        "l2.vip[2].address",
+        "given twice",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "path", "said"), MISTAKES)
+def test_a_mistake_is_told_with_its_path(text, path, said):
+    top = "" if text.startswith("[") else text
+    problems = problems_of(f"{top}\n{TWO_NODES}\n{text if not top else ''}")
+    if path != "l2.share" and text.startswith("[l2]"):
+        problems.pop("l2.share")  # left out for brevity in each of them
+    assert list(problems) == [path]
+    assert said in str(problems[path])
+
+
+SHARE_MISTAKES = [
+    ("ports = []", "l2.share[1].ports", "is empty"),
+    ("ports = [80, 80]", "l2.share[1].ports", "twice"),
+    ("ports = [0]", "l2.share[1].ports[1]", "at least 1"),
+    ('vip = "192.0.2.51"', "l2.share[1].vip", "the VIPs are 192.0.2.50"),
+    ("power = { web3 = 1 }", "l2.share[1].power.web3", "the nodes are web1, web2"),
+    ("power = { web1 = 0, web2 = 0 }", "l2.share[1].power", "leaves nobody"),
+    ('by = "datagram"', "l2.share[1].by", "udp only"),
+    ('[[l2.share]]\nname = "B"\nports = [443]', "l2.share[2].ports", "shares tcp 443 with APACHE"),
+    ('[[l2.share]]\nname = "B"\nports = [443]\nvip = "192.0.2.50"', "l2.share[2].ports", "shares tcp 443 with APACHE"),
+    ('[[l2.share]]\nname = "APACHE"\nports = [81]', "l2.share[2].name", "name of another share"),
+]
+
+
+@pytest.mark.parametrize(("text", "path", "said"), SHARE_MISTAKES)
+def test_a_mistake_in_a_share_is_told_with_its_path(text, path, said):
+    ports = "" if text.startswith("ports") else "ports = [80, 443]"
+    problems = problems_of(f'{WITH_VIP}\n[[l2.share]]\nname = "APACHE"\n{ports}\n{text}')
+    assert list(problems) == [path]
+    assert said in str(problems[path])
+
+
+def test_shares_of_one_port_are_told_apart_by_protocol_and_by_vip():
+    farm = farm_of(f"""
+        {WITH_VIP}
+        [[l2.vip]]
+        address = "192.0.2.51"
+        [[l2.share]]
+        name = "A"
+        ports = [53]
+        vip = "192.0.2.50"
+        [[l2.share]]
+        name = "B"
+        ports = [53]
+        vip = "192.0.2.51"
+        [[l2.share]]
+        name = "C"
+        protocol = "udp"
+        ports = [53]
+        by = "datagram"
+    """)
+    assert farm.share_names == ("A", "B", "C")
+
+
+def test_all_mistakes_are_told_at_once_those_within_tables_and_those_between_them():
+    problems = problems_of("""
+        [farm]
+        nam = "apache"
+        [[node]]
+        name = "web1"
+        address = "192.0.2.11"
+        [[node]]
+        name = "web 2"
+        address = "192.0.2.12"
+        [[node]]
+        name = "web3"
+        address = "192.0.2.11"
+        [heartbeat]
+        lost_after = "100ms"
+        [health]
+        path = "/api"
+        [[l2.vip]]
+        address = "192.0.2.11"
+    """)
+    assert set(problems) == {
+        "farm.name",
+        "farm.nam",
+        "node[2].name",
+        "node[3].address",
+        "heartbeat.lost_after",
+        "health.path",
+        "l2.share",
+        "l2.vip[1].address",
+    }
+    assert problems["farm.nam"].hint == "did you mean name?"
+
+
+def test_an_empty_file_misses_farm_and_nodes():
+    problems = problems_of("")
+    assert set(problems) == {"farm", "node"}
+    assert problems["node"].hint == "at least one table [[node]]"
+
+
+@pytest.mark.parametrize(("count", "refused"), [(1, False), (64, False), (65, True)])
+def test_a_farm_has_1_to_64_nodes(count, refused):
+    text = '[farm]\nname = "apache"\n' + "".join(
+        f'[[node]]\nname = "web{n}"\naddress = "192.0.2.{n}"\n' for n in range(1, count + 1)
+    )
+    if refused:
+        assert problems_of(text)["node"].hint == "at most 64"
+    else:
+        assert len(farm_of(text).node) == count
+
+
+@pytest.mark.parametrize(("keep", "refused"), [(0, False), (2, False), (3, True)])
+def test_a_farm_keeps_no_more_nodes_ready_than_it_has(keep, refused):
+    text = TWO_NODES.replace("[farm]", f"[farm]\nkeep_ready = {keep}")
+    if refused:
+        assert set(problems_of(text)) == {"farm.keep_ready"}
+    else:
+        assert farm_of(text).farm.keep_ready == keep
+
+
+def test_the_first_network_is_the_same_for_all_and_so_is_the_family_of_each():
+    problems = problems_of("""
+        [farm]
+        name = "apache"
+        [[node]]
+        name = "web1"
+        addresses = { a = "192.0.2.11", b = "198.51.100.11" }
+        [[node]]
+        name = "web2"
+        addresses = { a = "192.0.2.12", b = "198.51.100.12" }
+        [[node]]
+        name = "web3"
+        addresses = { b = "198.51.100.13", a = "192.0.2.13" }
+        [[node]]
+        name = "web4"
+        addresses = { a = "192.0.2.14", b = "2001:db8::14" }
+    """)
+    assert set(problems) == {"node[3].addresses", "node[4].addresses.b"}
+
+
+def test_a_farm_file_built_in_python_holds_the_relations_too():
+    with pytest.raises(ValueError, match="is given twice"):
+        FarmFile.model_validate(
+            {
+                "farm": {"name": "apache"},
+                "node": [{"name": "a", "address": "192.0.2.1"}, {"name": "b", "address": "192.0.2.1"}],
+            }
+        )
+
+
+def test_durations_are_seconds_in_python():
+    assert TcpCheck(type="tcp", name="x", address="127.0.0.1", port=80, interval=0.1).interval == 0.1
+
+
+def test_powers_are_the_nodes_unless_a_share_says_otherwise():
+    assert farm_of(TWO_NODES).powers_of("web1") == (1,)
+    farm = farm_of(f"""
+        {WITH_SHARE}
+        power = {{ web1 = 3 }}
+        [[l2.share]]
+        name = "DNS"
+        protocol = "udp"
+        ports = [53]
+    """)
+    assert (farm.powers_of("web1"), farm.powers_of("web2")) == ((3, 1), (1, 1))
+
+
+def test_a_node_that_is_not_there_is_told_with_those_that_are():
+    with pytest.raises(KeyError, match="web1, web2"):
+        farm_of(TWO_NODES).node_named("web3")
+
+
+@pytest.mark.parametrize(
+    ("changed", "same"),
+    [
+        (WITH_SHARE, True),
+        (WITH_SHARE.replace('"apache"', '"other"'), True),
+        (f'{WITH_SHARE}\n[health]\npath = "/up"', True),
+        (f"{WITH_SHARE}\npower = {{ web1 = 3 }}", True),
+        (WITH_SHARE.replace("[80, 443]", "[443, 80]"), True),
+        (WITH_SHARE.replace("192.0.2.50", "192.0.2.51"), False),
+        (WITH_SHARE.replace("[80, 443]", "[80]"), False),
+        (f'{WITH_SHARE}\nby = "port"', False),
+        (f'{WITH_SHARE}\nvip = "192.0.2.50"', False),
+        (f'{WITH_SHARE}\n[heartbeat]\nlost_after = "1s"', False),
+        (f'{WITH_SHARE}\n[heartbeat]\npulse = "20ms"', False),
+        (TWO_NODES, False),
+    ],
+)
+def test_the_digest_is_of_what_must_be_equal_to_share_buckets_and_of_nothing_else(changed, same):
+    assert len(farm_of(changed).settings_digest()) == 16
+    assert (farm_of(changed).settings_digest() == farm_of(WITH_SHARE).settings_digest()) is same
+
+
+@pytest.mark.parametrize(
+    ("web", "node", "found"),
+    [
+        ('["0.0.0.0:9010"]', "", "192.0.2.11:9010"),
+        ('["0.0.0.0:9010"]', 'listen = ["192.0.2.11:9011"]', "192.0.2.11:9011"),
+        ('["127.0.0.1:9010", "0.0.0.0:9012"]', "", "192.0.2.11:9012"),
+        ('["[::]:9010", "0.0.0.0:9013"]', "", "192.0.2.11:9013"),
+        ('["10.0.0.1:9010"]', "", "10.0.0.1:9010"),
+    ],
+)
+def test_the_api_is_reached_at_the_main_address_where_somebody_listens_there(web, node, found):
+    farm = farm_of(f"""
+        [farm]
+        name = "apache"
+        [[node]]
+        name = "web1"
+        address = "192.0.2.11"
+        {node}
+        [web]
+        listen = {web}
+    """)
+    assert str(farm.api_address(farm.node[0])) == found
+
+
+json_like = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.datetimes(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=10,
+)
+KEYS = ["farm", "node", "heartbeat", "web", "health", "l2", "check", "name", "address", "addresses", "type", "vip"]
+KEYS += ["share", "power", "ports", "tls", "listen", "pulse", "preset", "status", "key_file"]
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(KEYS),
+        st.recursive(
+            json_like, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner)
+        ),
+    )
+)
+def test_no_document_whatever_makes_the_reader_fail(document):
+    found = read(document)
+    assert isinstance(found, FarmFile) or found
