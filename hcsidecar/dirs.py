@@ -1,0 +1,73 @@
+"""Where a node keeps its state and its sockets; several nodes of one farm on one machine never meet."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from hcsidecar.core.problems import Problem
+from hcsidecar.core.settings import FarmFile, NodeTable
+from hcsidecar.farmfile import FarmFileError
+
+SYSTEM_STATE = Path("/var/lib/hcsidecar")
+SYSTEM_RUN = Path("/run/hcsidecar")
+MAX_SOCKET_PATH_BYTES = 107
+"What a unix socket address holds, less the final zero (unix(7))."
+
+
+def state_dir(farm: FarmFile, node: NodeTable, environment: Mapping[str, str] = os.environ) -> Path:
+    """Give the directory of what must survive a restart; nobody has made it yet."""
+    return _state_base(farm, environment) / farm.farm.name / node.name
+
+
+def run_dir(farm: FarmFile, node: NodeTable, environment: Mapping[str, str] = os.environ) -> Path:
+    """Give the directory of the sockets; nobody has made it yet.
+
+    A farm with a state directory of its own has its sockets there too, so that it meets no other farm of its name.
+    """
+    base = _state_base(farm, environment)
+    if base == SYSTEM_STATE:
+        base = SYSTEM_RUN
+    elif farm.farm.state_dir is None and environment.get("XDG_RUNTIME_DIR"):
+        base = Path(environment["XDG_RUNTIME_DIR"]) / "hcsidecar"
+    return base / farm.farm.name / node.name
+
+
+def control_socket(farm: FarmFile, node: NodeTable, environment: Mapping[str, str] = os.environ) -> Path:
+    """Give the path of the socket for the command line; FarmFileError if it is too long for a socket."""
+    path = run_dir(farm, node, environment) / "control.sock"
+    length = len(os.fsencode(path))
+    if length > MAX_SOCKET_PATH_BYTES:
+        raise FarmFileError(
+            Problem(
+                path="farm.state_dir",
+                message=f"gives a socket a path of {length} bytes, and it can have {MAX_SOCKET_PATH_BYTES}: {path}",
+                hint="a shorter directory, or shorter names of farm and node",
+            )
+        )
+    return path
+
+
+def make_private(path: Path) -> Path:
+    """Make a directory, and those above it that are missing, for this user only; FarmFileError if that fails."""
+    try:
+        for missing in [*reversed([above for above in path.parents if not above.exists()]), path]:
+            missing.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise FarmFileError(
+            Problem(
+                path="farm.state_dir",
+                message=f"cannot be used: {path}: {error.strerror}",
+                hint="run as root, or name a directory that you may write to",
+            )
+        ) from None
+    return path
+
+
+def _state_base(farm: FarmFile, environment: Mapping[str, str]) -> Path:
+    if farm.farm.state_dir is not None:
+        return Path(farm.farm.state_dir)
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        named = environment.get("XDG_STATE_HOME", "")
+        # The specification wants a relative path ignored.
+        return (Path(named) if Path(named).is_absolute() else Path.home() / ".local" / "state") / "hcsidecar"
+    return SYSTEM_STATE

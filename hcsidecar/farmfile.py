@@ -1,0 +1,153 @@
+"""The farm file on disk: finding it, reading it with all that it names, and finding this machine's node in it."""
+
+import os
+import socket
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hcsidecar.core.problems import Problem
+from hcsidecar.core.settings import FarmFile, NodeTable, TlsTable, read
+from hcsidecar.core.values import is_ipv6
+from hcsidecar.net.keyring import KeyFileError, Keyring
+
+__all__ = ["FarmFileError", "LoadedFarm", "Problem", "find_config", "find_node", "load"]
+
+DEFAULT_CONFIG = Path("/etc/hcsidecar/farm.toml")
+CONFIG_VARIABLE = "HCSIDECAR_CONFIG"
+_MAX_BYTES = 1_048_576
+
+
+class FarmFileError(Exception):
+    """The farm cannot be started: every problem of its file, at once."""
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedFarm:
+    """A farm file that is right, and the files that it names."""
+
+    farm: FarmFile
+    path: Path
+    "The farm file, as an absolute path."
+    keyring: Keyring
+
+    @property
+    def key_file(self) -> Path:
+        """The file of the farm's secrets."""
+        return self.keyring.path
+
+    def resolve(self, name: str) -> Path:
+        """Give the path of a file that the farm file names, relative to where it is itself."""
+        return self.path.parent / name
+
+
+def find_config(option: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
+    """Say which farm file is meant: the option, else $HCSIDECAR_CONFIG, else /etc/hcsidecar/farm.toml."""
+    if option is not None:
+        return option
+    named = environment.get(CONFIG_VARIABLE)
+    return Path(named) if named else DEFAULT_CONFIG
+
+
+def load(path: Path) -> LoadedFarm:
+    """Read a farm file and the key file that it names; FarmFileError lists every problem of both."""
+    path = path.absolute()
+    document = _parse(path)
+    found = read(document)
+    problems = list(found) if isinstance(found, tuple) else _certificate_problems(found, path.parent)
+    keyring = None
+    try:
+        keyring = Keyring.load(path.parent / _key_file(document))
+    except KeyFileError as error:
+        problems.append(Problem(path="farm.key_file", message=error.message, hint=error.hint))
+    if problems or keyring is None or isinstance(found, tuple):
+        raise FarmFileError(*problems)
+    return LoadedFarm(farm=found, path=path, keyring=keyring)
+
+
+def find_node(farm: FarmFile, name: str | None) -> NodeTable:
+    """Say which node this process is: the one of this name, else the one whose address is on this machine.
+
+    FarmFileError says why when none or several of them are.
+    """
+    names = ", ".join(node.name for node in farm.node)
+    if name is not None:
+        for node in farm.node:
+            if node.name == name:
+                return node
+        raise FarmFileError(Problem(path="node", message=f"has none of the name {name}", hint=f"there are {names}"))
+    here = [node for node in farm.node if any(_is_local(address) for address in node.addresses.values())]
+    if len(here) == 1:
+        return here[0]
+    if here:
+        several = ", ".join(node.name for node in here)
+        raise FarmFileError(
+            Problem(path="node", message=f"has several that are on this machine: {several}", hint="choose with --node")
+        )
+    raise FarmFileError(
+        Problem(path="node", message="has no address of this machine", hint=f"one of {names}, chosen with --node")
+    )
+
+
+def _parse(path: Path) -> dict[str, object]:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise _no_file(path, "is not there", "hcsidecar init makes one; --config names another") from None
+    except IsADirectoryError:
+        raise _no_file(path, "is a directory", "name the farm file in it") from None
+    except OSError as error:
+        raise _no_file(path, f"cannot be read: {error.strerror}") from None
+    if len(content) > _MAX_BYTES:
+        raise _no_file(path, f"is bigger than {_MAX_BYTES} bytes", "is it a farm file?")
+    try:
+        return tomllib.loads(content.decode())
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise _no_file(path, f"is not UTF-8 text in line {line}", "save it in this encoding") from None
+    except ValueError as error:  # the syntax, or a number of thousands of digits
+        raise _no_file(path, f"is not TOML: {error}", "see https://toml.io") from None
+    except RecursionError:
+        raise _no_file(path, "is nested too deeply", "is it a farm file?") from None
+
+
+def _no_file(path: Path, message: str, hint: str = "") -> FarmFileError:
+    return FarmFileError(Problem(path=str(path), message=message, hint=hint))
+
+
+def _key_file(document: Mapping[str, object]) -> str:
+    """Give the key file of a document that may have other problems, so that it is checked with the rest."""
+    table = document.get("farm")
+    named = table.get("key_file") if isinstance(table, dict) else None
+    return named if isinstance(named, str) and "\0" not in named else "farm.key"
+
+
+def _certificate_problems(farm: FarmFile, directory: Path) -> list[Problem]:
+    tables: tuple[tuple[str, TlsTable | None], ...] = (("web.tls", farm.web.tls), ("health.tls", farm.health.tls))
+    named = [(f"{path}.{key}", getattr(tls, key)) for path, tls in tables if tls for key in ("cert", "key")]
+    problems = []
+    for path, name in named:
+        try:
+            with (directory / name).open("rb"):
+                pass
+        except OSError as error:
+            message = f"cannot be read: {directory / name}: {error.strerror}"
+            problems.append(Problem(path=path, message=message, hint="relative to the farm file, or absolute"))
+    return problems
+
+
+def _is_local(address: str) -> bool:
+    """Tell whether an address is one of this machine's, by taking a UDP port on it for a moment."""
+    family = socket.AF_INET6 if is_ipv6(address) else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True

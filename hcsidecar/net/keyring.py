@@ -1,0 +1,252 @@
+"""The farm's secrets: the file of sealing keys and hash seed, and the keys derived from them by purpose.
+
+Rotation without stopping the farm: a key is added and the file copied to all nodes, so that each of them accepts it;
+then it is put in use and the file copied again, so that each of them seals with it; then the old one is dropped.
+The hash seed decides which node takes which client and stays the same throughout.
+"""
+
+import os
+import re
+import secrets
+import stat
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import blake2b
+from pathlib import Path
+from types import MappingProxyType
+from typing import Self
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+SECRET_BYTES = 32
+MAX_KEYS = 8
+"More than a rotation ever needs; bounds what a receiver tries and keeps."
+_MAX_FILE_BYTES = 16_384
+_SECRET = re.compile(f"[0-9a-f]{{{2 * SECRET_BYTES}}}")
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+_PREAMBLE = """\
+# Secrets of a farm: keep this file to yourself (mode 0600) and the same on every node.
+# `hcsidecar key add`, `use` and `drop` change the keys; the hash seed stays.
+"""
+
+
+class KeyFileError(Exception):
+    """The key file cannot be used: what is wrong, completing "the key file …", and what would be right."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(f"{message} ({hint})" if hint else message)
+        self.message = message
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealingKey:
+    """One secret from which datagrams' keys are derived."""
+
+    secret: bytes
+    added: datetime
+
+    def __repr__(self) -> str:
+        return f"SealingKey(id={self.id:08x})"
+
+    @property
+    def id(self) -> int:
+        """A fingerprint in 32 bits: two keys that differ never pass for one, wherever they were added."""
+        return int.from_bytes(blake2b(self.secret, digest_size=4, person=b"hcsidecar key").digest(), "big")
+
+
+class Keyring:
+    """The secrets of one key file. Changing it gives another keyring; `write` makes that the file."""
+
+    __slots__ = ("_seen", "active_id", "hash_seed", "keys", "path")
+
+    def __init__(self, *, path: Path, hash_seed: bytes, keys: Mapping[int, SealingKey], active_id: int) -> None:
+        self.path = path
+        self.hash_seed = hash_seed
+        "Decides, with the client's address, in which bucket a client is; not touched by rotation."
+        self.keys = MappingProxyType(dict(keys))
+        self.active_id = active_id
+        "The key to seal with; all of them open."
+        self._seen = _stamp(path)
+
+    @classmethod
+    def create(cls, path: Path, *, now: datetime) -> Self:
+        """Make the secrets of a new farm; nothing is written yet."""
+        key = SealingKey(secret=secrets.token_bytes(SECRET_BYTES), added=now)
+        return cls(path=path, hash_seed=secrets.token_bytes(SECRET_BYTES), keys={key.id: key}, active_id=key.id)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a key file that nobody but its owner may read; KeyFileError says what is wrong with it."""
+        seen = _stamp(path)
+        hash_seed, keys, active_id = _parse(_read_private(path))
+        keyring = cls(path=path, hash_seed=hash_seed, keys=keys, active_id=active_id)
+        keyring._seen = seen  # from before it was read: what is written in between counts as a change
+        return keyring
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """Every key that opens, in the order of the file."""
+        return tuple(self.keys)
+
+    def changed(self) -> bool:
+        """Tell, once for each change, that the file is not the one that was read."""
+        now = _stamp(self.path)
+        before, self._seen = self._seen, now
+        return now != before
+
+    def derive(self, purpose: str, key_id: int, info: bytes) -> bytes:
+        """Give the 32-byte key for a purpose and its circumstances (HKDF-SHA256, RFC 5869).
+
+        KeyError if there is no such sealing key.
+        """
+        label = purpose.encode()
+        context = b"hcsidecar" + bytes((len(label),)) + label + info
+        return HKDF(algorithm=SHA256(), length=32, salt=None, info=context).derive(self.keys[key_id].secret)
+
+    def with_new_key(self, *, now: datetime) -> tuple[Self, SealingKey]:
+        """Add a key that opens, and does not seal yet."""
+        if len(self.keys) >= MAX_KEYS:
+            raise KeyFileError(f"has {MAX_KEYS} keys, and no room for more", "drop an old one: hcsidecar key drop ID")
+        key = SealingKey(secret=secrets.token_bytes(SECRET_BYTES), added=now)
+        return self._with(keys={**self.keys, key.id: key}), key
+
+    def using(self, key_id: int) -> Self:
+        """Seal with this key from now on."""
+        self._require(key_id)
+        return self._with(active_id=key_id)
+
+    def without(self, key_id: int) -> Self:
+        """Drop a key that nobody seals with any more."""
+        self._require(key_id)
+        if key_id == self.active_id:
+            raise KeyFileError(f"seals with {key_id:08x}", "put another key in use first: hcsidecar key use ID")
+        return self._with(keys={other: key for other, key in self.keys.items() if other != key_id})
+
+    def write(self, *, replace: bool) -> None:
+        """Make this the file, at once as a whole, mode 0600 and with the owner that it had.
+
+        FileExistsError unless it may replace the one that is there; OSError as the system says.
+        """
+        text = self._text().encode()
+        # Through a link, so that the file meant is replaced and not the link to it.
+        path = self.path.resolve()
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                if replace and hasattr(os, "fchown"):
+                    owner = path.stat()
+                    os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            if replace:
+                temporary.replace(path)
+            else:
+                path.hardlink_to(temporary)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _with(self, *, keys: Mapping[int, SealingKey] | None = None, active_id: int | None = None) -> Self:
+        return type(self)(
+            path=self.path,
+            hash_seed=self.hash_seed,
+            keys=self.keys if keys is None else keys,
+            active_id=self.active_id if active_id is None else active_id,
+        )
+
+    def _require(self, key_id: int) -> None:
+        if key_id not in self.keys:
+            there = ", ".join(f"{known:08x}" for known in self.keys)
+            raise KeyFileError(f"has no key {key_id:08x}", f"there are {there}")
+
+    def _text(self) -> str:
+        lines = [_PREAMBLE, f'hash_seed = "{self.hash_seed.hex()}"', f'use = "{self.active_id:08x}"']
+        for key in self.keys.values():
+            lines += ["", "[[key]]", f'id = "{key.id:08x}"', f"added = {key.added.isoformat(timespec='seconds')}"]
+            lines += [f'secret = "{key.secret.hex()}"']
+        return "\n".join(lines) + "\n"
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    with suppress(OSError):
+        status = path.stat()
+        return status.st_mtime_ns, status.st_ino, status.st_size
+    return None
+
+
+def _read_private(path: Path) -> str:
+    try:
+        # Not to wait for a writer where the path is a pipe.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    except FileNotFoundError:
+        raise KeyFileError(f"is not there: {path}", "copy it from another node, or make one: hcsidecar init") from None
+    except OSError as error:
+        raise KeyFileError(f"cannot be read: {path}: {error.strerror}", "run as the user whom it belongs to") from None
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise KeyFileError(f"is not a file: {path}")
+        if os.name == "posix" and status.st_mode & _OTHERS:
+            mode = stat.S_IMODE(status.st_mode)
+            raise KeyFileError(f"may be read or written by others: {path} has mode {mode:04o}", f"chmod 600 {path}")
+        content = os.read(handle, _MAX_FILE_BYTES + 1)
+    finally:
+        os.close(handle)
+    if len(content) > _MAX_FILE_BYTES:
+        raise KeyFileError(f"is too big to be one: {path}", f"at most {_MAX_FILE_BYTES} bytes")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise KeyFileError(f"is not a text: {path}") from None
+
+
+def _parse(text: str) -> tuple[bytes, dict[int, SealingKey], int]:
+    """Read hash seed, keys and active id. Messages name keys by their id and never show what may be a secret."""
+    try:
+        document = tomllib.loads(text)
+    except (ValueError, RecursionError):
+        raise _unusable("is not a TOML file") from None
+    unknown = document.keys() - {"hash_seed", "use", "key"}
+    if unknown:
+        raise _unusable(f"has something unknown in it: {', '.join(sorted(unknown))}")
+    tables = document.get("key")
+    if not isinstance(tables, list) or not 1 <= len(tables) <= MAX_KEYS:
+        raise _unusable(f"must have between 1 and {MAX_KEYS} tables [[key]]")
+    keys = [_parse_key(table) for table in tables]
+    ids = [key.id for key in keys]
+    use = document.get("use")
+    active_id = next((known for known in ids if f"{known:08x}" == use), None)
+    if active_id is None or len(set(ids)) != len(ids):
+        raise _unusable("must have each key once, and `use` name one of them")
+    return _secret(document, "hash_seed"), dict(zip(ids, keys, strict=True)), active_id
+
+
+def _parse_key(table: object) -> SealingKey:
+    if not isinstance(table, dict) or table.keys() != {"id", "added", "secret"}:
+        raise _unusable("must have id, added and secret in each [[key]]")
+    added = table["added"]
+    if not isinstance(added, datetime) or added.tzinfo is None:
+        raise _unusable("must have a date and time with offset as `added` of each [[key]]")
+    key = SealingKey(secret=_secret(table, "secret"), added=added)
+    if table["id"] != f"{key.id:08x}":
+        raise _unusable("has a [[key]] whose id does not belong to its secret")
+    return key
+
+
+def _secret(table: Mapping[str, object], name: str) -> bytes:
+    value = table.get(name)
+    if not isinstance(value, str) or _SECRET.fullmatch(value) is None:
+        raise _unusable(f"must have {2 * SECRET_BYTES} hexadecimal digits as {name}")
+    return bytes.fromhex(value)
+
+
+def _unusable(message: str) -> KeyFileError:
+    return KeyFileError(message, "copy it anew from another node; it is changed by `hcsidecar key` only")
