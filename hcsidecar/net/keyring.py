@@ -62,7 +62,10 @@ class SealingKey:
 
 
 class Keyring:
-    """The secrets of one key file. Changing it gives another keyring; `write` makes that the file."""
+    """The secrets of one key file, which a running daemon follows with `changed` and `reload`.
+
+    A change is another keyring, and nothing happens before its `write`.
+    """
 
     __slots__ = ("_seen", "active_id", "hash_seed", "keys", "path")
 
@@ -101,6 +104,12 @@ class Keyring:
         before, self._seen = self._seen, now
         return now != before
 
+    def reload(self) -> None:
+        """Take what the file holds now; KeyFileError if it cannot be used, and then the keys stay as they are."""
+        seen = _stamp(self.path)
+        now = self.load(self.path)
+        self.hash_seed, self.keys, self.active_id, self._seen = now.hash_seed, now.keys, now.active_id, seen
+
     def derive(self, purpose: str, key_id: int, info: bytes) -> bytes:
         """Give the 32-byte key for a purpose and its circumstances (HKDF-SHA256, RFC 5869).
 
@@ -134,23 +143,23 @@ class Keyring:
 
         FileExistsError unless it may replace the one that is there; OSError as the system says.
         """
-        text = self._text().encode()
+        if not replace:
+            with os.fdopen(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(self._text().encode())
+            return
         # Through a link, so that the file meant is replaced and not the link to it.
         path = self.path.resolve()
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         temporary = Path(name)
         try:
             with os.fdopen(handle, "wb") as file:
-                if replace and hasattr(os, "fchown"):
+                if hasattr(os, "fchown"):
                     owner = path.stat()
                     os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
-                file.write(text)
+                file.write(self._text().encode())
                 file.flush()
                 os.fsync(file.fileno())
-            if replace:
-                temporary.replace(path)
-            else:
-                path.hardlink_to(temporary)
+            temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
 

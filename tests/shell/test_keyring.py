@@ -110,6 +110,30 @@ def test_a_change_of_the_file_is_told_once(path):
     assert not keyring.changed()
 
 
+def test_a_reload_takes_what_the_file_holds_now(path):
+    keyring = Keyring.load(path)
+    grown, key = keyring.with_new_key(now=EASTER)
+    grown.using(key.id).write(replace=True)
+    assert keyring.changed()
+    keyring.reload()
+    assert (keyring.active_id, keyring.keys) == (key.id, grown.keys)
+    assert not keyring.changed()
+
+
+def test_a_reload_of_half_a_file_leaves_the_keys_as_they_are(path):
+    keyring = Keyring.load(path)
+    before = (keyring.active_id, keyring.keys, keyring.hash_seed)
+    whole = path.read_text()
+    path.write_text(whole[:100])
+    assert keyring.changed()
+    with pytest.raises(KeyFileError):
+        keyring.reload()
+    assert (keyring.active_id, keyring.keys, keyring.hash_seed) == before
+    assert not keyring.changed(), "the same half file is not news"
+    path.write_text(whole)
+    assert keyring.changed()
+
+
 def test_derived_keys_differ_by_purpose_by_info_and_by_sealing_key(path):
     keyring, key = Keyring.load(path).with_new_key(now=EASTER)
     derived = {
