@@ -1,0 +1,173 @@
+"""The heartbeat path: sockets and one timer on one side, the node's machine on the other, nothing decided here."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import assert_never
+
+from hcsidecar.core.effects import Reincarnate, Tell
+from hcsidecar.core.events import Event, Level
+from hcsidecar.core.messages import decode, encode
+from hcsidecar.core.node import Node, Output, Send, Share, Timing
+from hcsidecar.core.settings import FarmFile, NodeTable
+from hcsidecar.net.datagrams import Datagrams
+from hcsidecar.net.keyring import Keyring
+from hcsidecar.net.sealing import Opener, Refusal, Sealer
+
+LAG_REMARK_DISTANCE = 10.0
+"Seconds between two remarks that the loop stood still: one is news, a hundred are noise."
+
+
+class Heartbeats:
+    """Drives one `Node` from the network and the clock of the running loop.
+
+    `next_boot` gives a boot number higher than all before, `tell` takes events. A datagram that is not a heartbeat of
+    this farm is counted in `refused` by reason and otherwise ignored.
+    """
+
+    def __init__(
+        self,
+        *,
+        farm: FarmFile,
+        me: NodeTable,
+        keyring: Keyring,
+        share: Share,
+        next_boot: Callable[[], int],
+        tell: Callable[[Event], None],
+    ) -> None:
+        self._farm = farm
+        self._me = me
+        self._share = share
+        self._keyring = keyring
+        self._next_boot = next_boot
+        self._tell = tell
+        self._timing = Timing(pulse=farm.heartbeat.pulse, lost_after=farm.heartbeat.lost_after)
+        self._names = tuple(node.name for node in farm.node)
+        self._opener = Opener(keyring=keyring, farm=farm.farm.name, known_nodes=self._names)
+        self._datagrams = Datagrams(
+            own=me.addresses,
+            others={node.name: node.addresses for node in farm.node if node.name != me.name},
+            port=farm.heartbeat.port,
+            receive=self._receive,
+        )
+        self._timer: asyncio.TimerHandle | None = None
+        self._farewell = asyncio.Event()
+        self._lag_told_at = float("-inf")
+        self.refused: dict[str, int] = {}
+        self.longest_lag = 0.0
+        "Seconds; how late the timer came at the worst."
+
+    async def open(self) -> None:
+        """Bind the sockets, close what an earlier boot left open, and begin to listen. Raises ListenError."""
+        await self._datagrams.open()
+        self._loop = asyncio.get_running_loop()
+        self.node = self._be_born()
+        self._arm()
+
+    def close(self) -> None:
+        """Stop; safe to repeat. Says no last words: see `leave`."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._datagrams.close()
+
+    async def leave(self) -> None:
+        """Close the share and say the last words, within a few pulses."""
+        self.carry_out(self.node.leave(now=self._loop.time()))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(4 * self._timing.pulse):
+                await self._farewell.wait()
+
+    def say_module(self, *, role: str, status: str, draining: bool, reason: str, wants: bool) -> None:
+        """Tell the others of this node's module, and whether it would take a share."""
+        now = self._loop.time()
+        outputs = self.node.set_module(role=role, status=status, draining=draining, reason=reason[:200], now=now)
+        self.carry_out(outputs + self.node.set_wants(wants, now=now))
+
+    def follow_keys(self) -> None:
+        """Seal and open with the keys that the keyring has now."""
+        self._opener.follow_keys()
+        self._sealer.follow_keys()
+
+    def carry_out(self, outputs: list[Output]) -> None:
+        """Do what the node's machine wants done, in order."""
+        for output in outputs:
+            match output:
+                case Send(to, heartbeat):
+                    datagram = self._sealer.seal(heartbeat.seq, encode(heartbeat))
+                    for name in to:
+                        self._datagrams.send(name, datagram)
+                case Tell(event):
+                    self._tell(event)
+                case Reincarnate():
+                    self._datagrams.discard()
+                    self.node = self._be_born()
+                case _:
+                    assert_never(output)
+        if self.node.membership.said_farewell:
+            self._farewell.set()
+        self._arm()
+
+    def _be_born(self) -> Node:
+        old = self.node.membership if hasattr(self, "node") else None
+        boot = self._next_boot()
+        self._sealer = Sealer(keyring=self._keyring, farm=self._farm.farm.name, node=self._me.name, boot=boot)
+        node = Node(
+            name=self._me.name,
+            boot=boot,
+            nodes=self._names,
+            farm=self._farm.farm.name,
+            timing=self._timing,
+            settings=self._farm.settings_digest(),
+            powers=self._farm.powers_of(self._me.name),
+            share=self._share,
+            partition=self._farm.farm.partition,
+            now=self._loop.time(),
+        )
+        if old is not None:
+            node.membership.inherit(old)
+        return node
+
+    def _receive(self, datagram: bytes) -> None:
+        opened = self._opener.open(datagram)
+        if isinstance(opened, Refusal):
+            self._refuse(opened.value)
+            return
+        heartbeat = decode(opened.plaintext)
+        if heartbeat is None:
+            self._refuse("not a heartbeat")
+            return
+        if (heartbeat.node, heartbeat.boot, heartbeat.seq) != (opened.node, opened.boot, opened.seq):
+            self._refuse("says one thing under the seal and another on it")
+            return
+        self.carry_out(self.node.receive(heartbeat, now=self._loop.time()))
+
+    def _refuse(self, reason: str) -> None:
+        self.refused[reason] = self.refused.get(reason, 0) + 1
+
+    def _on_timer(self) -> None:
+        now = self._loop.time()
+        assert self._timer is not None  # noqa: S101 - it has just fired
+        self._watch_lag(now - self._timer.when(), now)
+        self._timer = None
+        self.carry_out(self.node.tick(now=now))
+
+    def _watch_lag(self, lag: float, now: float) -> None:
+        self.longest_lag = max(self.longest_lag, lag)
+        if lag > self._timing.lost_after / 2 and now >= self._lag_told_at + LAG_REMARK_DISTANCE:
+            self._lag_told_at = now
+            self._tell(
+                Event(
+                    level=Level.WARNING,
+                    origin="daemon",
+                    message=f"stood still for {lag:.3g} s: the machine is overloaded or was paused",
+                )
+            )
+
+    def _arm(self) -> None:
+        """Never later than promised before: the machine measures by it how late it was woken."""
+        due = self.node.next_tick_at()
+        if self._timer is not None:
+            if self._timer.when() <= due:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(due, self._on_timer)
