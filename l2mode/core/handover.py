@@ -1,0 +1,138 @@
+"""Which buckets are open here, which wait to be claimed, and until when: one table per share group.
+
+The membership core of the daemon says which view counts and when this node may open what the view gives it; this
+class turns that into masks (bit b = bucket b) that a packet filter obeys. A bucket is in one of three phases:
+
+    OTHER --adopt, given by the view--> PENDING --claim--> MINE
+    MINE --adopt, not given any more--> OTHER
+    MINE --release--> PENDING (when the view goes on giving it)
+
+Whatever narrows the filter happens at once, so that the caller can say so to the others afterwards; nothing is opened
+but by `claim`. All of it only counts until the lease ends: then the filter takes nothing, whoever sleeps.
+
+A node is *dirty* while it holds connections in buckets that are not open here, for then the new owner must not answer
+their packets with a reset. Only a look at the sockets can tell (`scanned`); until the look, whoever has dropped
+a bucket is taken for dirty, and so is who has just started: an earlier boot may have accepted connections.
+"""
+
+from collections.abc import Sequence
+from enum import Enum
+
+from l2mode.core.buckets import BUCKETS, masks, owner_of, owners
+
+View = tuple[tuple[str, tuple[int, ...]], ...]
+"The members that take shares, each with one power per share group; () = this node takes none."
+
+
+class Phase(Enum):
+    """What a bucket is to this node."""
+
+    MINE = "mine"
+    PENDING = "pending"
+    "Given to this node by the view, and not claimed yet."
+    OTHER = "other"
+
+
+class Handover:
+    """The buckets of one node in every share group.
+
+    `groups` counts the share groups, `count` the buckets of each. Groups are numbered as the powers in the view.
+    """
+
+    def __init__(self, *, name: str, groups: int = 1, count: int = BUCKETS) -> None:
+        self.name = name
+        self.count = count
+        self.view: View = ()
+        self.lease = float("-inf")
+        "The filter takes packets until then, in seconds of the monotonic clock."
+        self.dirty = True
+        "Connections may live here in buckets that are not open here."
+        self.drops = 0
+        "How often a bucket was dropped: names the state of the table that a scan belongs to."
+        self._given = [0] * groups
+        self._mine = [0] * groups
+
+    # -- what membership says -----------------------------------------------------------------------------------
+
+    @property
+    def holding(self) -> bool:
+        """True when some bucket is mine."""
+        return any(self._mine)
+
+    def adopt(self, view: View) -> None:
+        """Drop what the view takes; what it newly gives is pending; the rest of mine goes on uninterrupted."""
+        self.view = view
+        self._given = [masks(powers, self.count).get(self.name, 0) for powers in self._powers()]
+        self._narrow(self._given)
+
+    def claim(self) -> None:
+        """Make mine what is pending."""
+        self._mine = list(self._given)
+
+    def release(self) -> None:
+        """Drop everything; what the view gives this node is pending again."""
+        self._narrow([0] * len(self._mine))
+
+    def renew(self, until: float) -> None:
+        """Take packets until then, in seconds of the monotonic clock."""
+        self.lease = until
+
+    # -- what the look at the sockets says ----------------------------------------------------------------------
+
+    def scanned(self, held: Sequence[int], *, drops: int) -> bool:
+        """Note in which buckets connections live, one mask per group; answer whether this node is dirty.
+
+        `drops` is the count when the scan began: one that began before the latest drop may have missed
+        a connection that was accepted in between, and so clears nobody.
+        """
+        foreign = any(mask & ~mine for mask, mine in zip(held, self._mine, strict=True))
+        self.dirty = foreign or drops != self.drops
+        return self.dirty
+
+    # -- what the filter, the director and the operator ask -----------------------------------------------------
+
+    def mine(self, group: int) -> int:
+        """Mask of the buckets that are open here as long as the lease runs."""
+        return self._mine[group]
+
+    def pending(self, group: int) -> int:
+        """Mask of the buckets that the view gives this node and that it has not claimed."""
+        return self._given[group] & ~self._mine[group]
+
+    def phase(self, group: int, bucket: int) -> Phase:
+        """Say what a bucket is to this node."""
+        if self._mine[group] >> bucket & 1:
+            return Phase.MINE
+        return Phase.PENDING if self._given[group] >> bucket & 1 else Phase.OTHER
+
+    def open_at(self, group: int, bucket: int, *, now: float) -> bool:
+        """True when this node takes new connections of the bucket."""
+        return now < self.lease and self.phase(group, bucket) is Phase.MINE
+
+    def owners(self, group: int) -> tuple[str | None, ...]:
+        """Name the owner of every bucket by this node's view; None where nobody has a power."""
+        return owners(self._powers()[group], self.count)
+
+    def director(self, vip: bytes) -> str | None:
+        """Name the member that answers for a virtual IP in directed delivery; all members count alike."""
+        return owner_of(vip, {name: 1 for name, powers in self.view if any(powers)})
+
+    def fractions(self, *, now: float) -> tuple[float, ...]:
+        """Give the part of each group's buckets that this node takes, 0 to 1."""
+        if now >= self.lease:
+            return (0.0,) * len(self._mine)
+        return tuple([mine.bit_count() / self.count for mine in self._mine])
+
+    def _powers(self) -> list[dict[str, int]]:
+        """Give the powers of the members, one mapping per group."""
+        return [
+            {name: powers[group] if group < len(powers) else 0 for name, powers in self.view}
+            for group in range(len(self._mine))
+        ]
+
+    def _narrow(self, allowed: Sequence[int]) -> None:
+        kept = [mine & mask for mine, mask in zip(self._mine, allowed, strict=True)]
+        if kept != self._mine:
+            self._mine = kept
+            self.drops += 1
+            self.dirty = True

@@ -1,0 +1,212 @@
+"""Phases of buckets: nothing opens but by a claim, everything narrows at once, and dirt is admitted."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from l2mode.core.buckets import masks
+from l2mode.core.handover import Handover, Phase
+
+COUNT = 64
+ALL = (1 << COUNT) - 1
+ALONE = (("web1", (1,)),)
+PAIR = (("web1", (1,)), ("web2", (1,)))
+WITHOUT = (("web2", (1,)),)
+WEB1_OF_PAIR = masks({"web1": 1, "web2": 1}, COUNT)["web1"]
+
+
+def handover(groups=1, **more):
+    return Handover(name="web1", groups=groups, count=COUNT, **more)
+
+
+def serving(view):
+    share = handover()
+    share.adopt(view)
+    share.claim()
+    share.renew(10.0)
+    share.scanned([0], drops=share.drops)
+    return share
+
+
+def test_a_new_one_holds_nothing_and_its_lease_is_over():
+    share = handover()
+    assert not share.holding
+    assert not share.open_at(0, 0, now=0.0)
+    assert share.fractions(now=0.0) == (0.0,)
+    assert share.phase(0, 5) is Phase.OTHER
+
+
+def test_what_a_view_gives_is_pending_until_it_is_claimed():
+    share = handover()
+    share.adopt(ALONE)
+    assert (share.mine(0), share.pending(0), share.holding) == (0, ALL, False)
+    assert share.phase(0, 5) is Phase.PENDING
+    share.claim()
+    assert (share.mine(0), share.pending(0), share.holding) == (ALL, 0, True)
+    assert share.phase(0, 5) is Phase.MINE
+
+
+def test_what_a_view_takes_is_dropped_at_once_and_the_rest_goes_on():
+    share = serving(ALONE)
+    share.adopt(PAIR)
+    assert (share.mine(0), share.pending(0)) == (WEB1_OF_PAIR, 0)
+
+
+def test_what_a_view_gives_anew_leaves_the_rest_uninterrupted():
+    share = serving(PAIR)
+    share.adopt(ALONE)
+    assert (share.mine(0), share.pending(0)) == (WEB1_OF_PAIR, ALL & ~WEB1_OF_PAIR)
+    assert not share.dirty
+
+
+@pytest.mark.parametrize("view", [(), WITHOUT])
+def test_out_of_the_view_nothing_is_held(view):
+    share = serving(PAIR)
+    share.adopt(view)
+    assert (share.mine(0), share.pending(0), share.holding) == (0, 0, False)
+
+
+def test_a_release_keeps_what_the_view_gives_pending():
+    share = serving(PAIR)
+    share.release()
+    assert (share.mine(0), share.pending(0), share.holding) == (0, WEB1_OF_PAIR, False)
+    share.claim()
+    assert share.mine(0) == WEB1_OF_PAIR
+
+
+def test_the_filter_takes_until_the_lease_ends_and_not_at_its_end():
+    share = serving(ALONE)
+    assert share.open_at(0, 3, now=9.999)
+    assert not share.open_at(0, 3, now=10.0)
+    assert share.fractions(now=9.999) == (1.0,)
+    assert share.fractions(now=10.0) == (0.0,)
+
+
+def test_a_group_has_powers_of_its_own():
+    share = handover(groups=2)
+    share.adopt((("web1", (1, 0)), ("web2", (0, 1))))
+    share.claim()
+    share.renew(10.0)
+    assert share.fractions(now=0.0) == (1.0, 0.0)
+    assert set(share.owners(1)) == {"web2"}
+
+
+def test_a_member_that_lacks_a_group_takes_nothing_of_it():
+    share = handover(groups=2)
+    share.adopt((("web1", (1, 1)), ("web2", (1,))))
+    assert share.pending(1) == ALL
+
+
+def test_every_member_of_the_view_may_direct_whatever_its_power():
+    share = handover()
+    share.adopt((("web1", (1000,)), ("web2", (1,))))
+    directors = {share.director(bytes([host])) for host in range(32)}
+    assert directors == {"web1", "web2"}
+    share.adopt(())
+    assert share.director(b"x") is None
+
+
+def test_who_has_just_started_is_dirty_until_its_sockets_were_looked_at():
+    share = handover()
+    assert share.dirty
+    assert not share.scanned([0], drops=share.drops)
+    assert not share.dirty
+
+
+def test_who_drops_buckets_is_dirty_from_that_moment():
+    share = serving(ALONE)
+    share.adopt(PAIR)
+    assert share.dirty
+
+
+def test_who_drops_nothing_stays_clean():
+    share = serving(PAIR)
+    share.adopt(PAIR)
+    share.adopt(ALONE)
+    assert not share.dirty
+
+
+def test_connections_in_buckets_of_others_make_dirty():
+    share = serving(PAIR)
+    assert not share.scanned([WEB1_OF_PAIR], drops=share.drops)
+    assert share.scanned([ALL], drops=share.drops)
+
+
+def test_connections_in_pending_buckets_make_dirty():
+    """Another member could hold them by a view of its own."""
+    share = serving(PAIR)
+    share.release()
+    assert share.scanned([WEB1_OF_PAIR], drops=share.drops)
+
+
+def test_a_scan_from_before_the_last_drop_clears_nobody():
+    share = serving(ALONE)
+    began = share.drops
+    share.adopt(PAIR)
+    assert share.scanned([0], drops=began)
+    assert not share.scanned([0], drops=share.drops)
+
+
+nodes = ("web1", "web2", "web3")
+views = st.dictionaries(st.sampled_from(nodes), st.tuples(st.integers(0, 3), st.integers(0, 3))).map(
+    lambda farm: tuple(sorted(farm.items()))
+)
+
+
+class HandoverMachine(RuleBasedStateMachine):
+    """Whatever is said in whatever order: only `claim` opens, and only what the view gives."""
+
+    def __init__(self):
+        super().__init__()
+        self.share = Handover(name="web1", groups=2, count=COUNT)
+        self.view = ()
+
+    def given(self, group):
+        return masks({name: powers[group] for name, powers in self.view}, COUNT).get("web1", 0)
+
+    @rule(view=views)
+    def adopt(self, view):
+        before = [self.share.mine(group) for group in (0, 1)]
+        self.view = view
+        self.share.adopt(view)
+        assert [self.share.mine(group) for group in (0, 1)] == [before[g] & self.given(g) for g in (0, 1)]
+        assert self.share.dirty or before == [self.share.mine(group) for group in (0, 1)]
+
+    @rule()
+    def claim(self):
+        self.share.claim()
+        assert [self.share.mine(group) for group in (0, 1)] == [self.given(0), self.given(1)]
+
+    @rule()
+    def release(self):
+        held = self.share.holding
+        self.share.release()
+        assert not self.share.holding
+        assert self.share.dirty or not held
+
+    @precondition(lambda self: self.share.dirty)
+    @rule()
+    def scan(self):
+        self.share.scanned([self.share.mine(0), self.share.mine(1)], drops=self.share.drops)
+        assert not self.share.dirty
+
+    @invariant()
+    def phases_are_disjoint_and_make_up_what_the_view_gives(self):
+        for group in (0, 1):
+            mine, pending = self.share.mine(group), self.share.pending(group)
+            assert mine & pending == 0
+            assert mine | pending == self.given(group)
+
+
+TestHandoverMachine = HandoverMachine.TestCase
+
+
+@given(views, st.integers(0, 1), st.integers(0, COUNT - 1))
+def test_the_phase_of_a_bucket_is_what_the_masks_say(view, group, bucket):
+    share = Handover(name="web1", groups=2, count=COUNT)
+    share.adopt(view)
+    owner = share.owners(group)[bucket]
+    assert (share.phase(group, bucket) is Phase.PENDING) == (owner == "web1")
+    share.claim()
+    assert (share.phase(group, bucket) is Phase.MINE) == (owner == "web1")
