@@ -551,11 +551,11 @@ class AnyLife(RuleBasedStateMachine):
         assert (made.why_not_ready() is None) == made.serving
 
     @invariant()
-    def a_stop_is_over_within_lame_duck_unless_called_off(self):
-        going_on = self.made.role is Role.UP and self.made.next_tick_at() < inf
-        if not going_on:
+    def a_stop_ends_by_itself_within_lame_duck_unless_called_off(self):
+        if self.made.next_tick_at() == inf:
             self.stop_by = inf
-        assert self.now <= self.stop_by
+        else:
+            assert self.now <= self.made.next_tick_at() <= self.stop_by
 
     @invariant()
     def only_a_stop_has_a_limit(self):
