@@ -1,0 +1,209 @@
+"""One node at a time: whether a node may be taken out of the farm, and the course of a command that visits all of them.
+
+`Rolling` decides from status documents (see `hcsidecar.core.status`); the caller fetches them, does what it is told
+and says how it went. `now` is in seconds of a monotonic clock.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final, assert_never
+
+import msgspec
+
+from hcsidecar.core.states import Role, Status
+
+SETTLE: Final = 3.0
+"Seconds for which a node that was never seen to leave Ready may still show its state from before the command."
+
+
+def why_not_drain(node: str, *, ready: Collection[str], keep_ready: int) -> str | None:
+    """Say why a node should stay in, or None if it may go out; `ready` are the nodes that take traffic now.
+
+    `drain` refuses for this reason unless forced; `stop` and `leave` only warn with it.
+    """
+    left = sorted(set(ready) - {node})
+    # A node that takes no traffic takes nothing away by going.
+    if node not in ready or len(left) >= keep_ready:
+        return None
+    who = f"only {', '.join(left)}" if left else "no node"
+    return f"without {node}, {who} would be Ready, and [farm] keep_ready is {keep_ready}"
+
+
+class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What counts here of a node's entry in the status document."""
+
+    name: str
+    alive: bool
+    role: str | None = None
+    status: str | None = None
+    draining: bool = False
+    reason: str = ""
+
+    @property
+    def is_stopped(self) -> bool:
+        """True when its operator wants it out."""
+        return self.alive and self.role == Role.STOP
+
+    def why_not_ready(self) -> str | None:
+        """Say what keeps it from taking traffic, or None if it does."""
+        if not self.alive:
+            return f"{self.name} is not heard" + self._because()
+        if self.draining or self.role != Role.UP or self.status != Status.READY:
+            draining = ", draining" if self.draining else ""
+            return f"{self.name} is {self.role}({self.status}){draining}" + self._because()
+        return None
+
+    def _because(self) -> str:
+        return f": {self.reason}" if self.reason else ""
+
+
+class _Document(msgspec.Struct, frozen=True):
+    nodes: tuple[NodeStatus, ...]
+
+
+def nodes_of(document: Mapping[str, object]) -> tuple[NodeStatus, ...]:
+    """Read a status document; msgspec.ValidationError if it is none."""
+    return msgspec.convert(document, _Document).nodes
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Tell the person who waits how it goes."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """Give the command to this node, then call `taken`."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """It is over: every node has been visited, or `ok` is false and the text says why and what to do."""
+
+    ok: bool
+    text: str
+
+
+Step = Say | Take | Finish
+
+
+class _Stage(Enum):
+    BEGINNING = auto()
+    TAKING = auto()
+    "A `Take` is out."
+    RETURNING = auto()
+    "The command has been given; the node is to be Ready again."
+    OVER = auto()
+
+
+class Rolling:
+    """The course of one command through the farm, in the order of the status document.
+
+    `command` is only for the texts; it must be one after which a node becomes Ready again by itself. A node may take
+    `limit` seconds for that. A node that is stopped when its turn comes is skipped.
+    """
+
+    def __init__(self, *, command: str, keep_ready: int, limit: float) -> None:
+        self._command = command
+        self._keep_ready = keep_ready
+        self._limit = limit
+        self._stage = _Stage.BEGINNING
+        self._done: list[str] = []
+        self._to_do: list[str] = []
+        self._node = ""
+        "Whose turn it is."
+        self._taken_at = 0.0
+        self._seen_leaving = False
+
+    @property
+    def over(self) -> bool:
+        """True after a `Finish`."""
+        return self._stage is _Stage.OVER
+
+    def step(self, document: Mapping[str, object] | None, *, now: float) -> list[Step]:
+        """Go on by what the farm looks like; None when nobody would say (a daemon that restarts, for example)."""
+        nodes = None if document is None else nodes_of(document)
+        match self._stage:
+            case _Stage.BEGINNING:
+                return self._begin(nodes)
+            case _Stage.RETURNING:
+                return self._await(nodes, now=now)
+            case _Stage.TAKING | _Stage.OVER:
+                return []
+            case _:
+                assert_never(self._stage)
+
+    def taken(self, refusal: str | None, *, now: float) -> list[Step]:
+        """Take how the command went: None when the node has accepted it, else its reason."""
+        if refusal is not None:
+            return [self._give_up(f"{self._node} refuses: {refusal}")]
+        self._stage = _Stage.RETURNING
+        self._taken_at = now
+        self._seen_leaving = False
+        return []
+
+    def _begin(self, nodes: tuple[NodeStatus, ...] | None) -> list[Step]:
+        if nodes is None:
+            return [self._give_up("the state of the farm is unknown")]
+        unfit = [reason for node in nodes if not node.is_stopped and (reason := node.why_not_ready())]
+        if unfit:
+            return [self._give_up(f"the farm is not fit for it: {'; '.join(unfit)}")]
+        self._to_do = [node.name for node in nodes]
+        return self._go_on(nodes)
+
+    def _await(self, nodes: tuple[NodeStatus, ...] | None, *, now: float) -> list[Step]:
+        """Wait until the whole farm is fit again, as it was at the beginning."""
+        waited = now - self._taken_at
+        missing = self._missing(nodes)
+        if missing is None and nodes is not None and (self._seen_leaving or waited >= SETTLE):
+            self._done.append(self._node)
+            return [Say(f"{self._node} is Ready again after {waited:.0f} s"), *self._go_on(nodes)]
+        if missing is not None and waited >= self._limit:
+            return [self._give_up(f"{missing}, {waited:.0f} s after {self._command} of {self._node}")]
+        return []
+
+    def _missing(self, nodes: tuple[NodeStatus, ...] | None) -> str | None:
+        """Say what is still wanting; a node that was stopped before its turn is not."""
+        if nodes is None:
+            return "nobody tells the state of the farm"
+        states = {node.name: node for node in nodes}
+        for name in (self._node, *self._done, *self._to_do):
+            node = states.get(name)
+            reason = f"{name} is no longer in the farm" if node is None else node.why_not_ready()
+            if node is not None and node.is_stopped and name in self._to_do:
+                continue
+            if reason is not None:
+                self._seen_leaving = self._seen_leaving or name == self._node
+                return reason
+        return None
+
+    def _go_on(self, nodes: tuple[NodeStatus, ...]) -> list[Step]:
+        """Turn to the next node."""
+        steps: list[Step] = []
+        states = {node.name: node for node in nodes}
+        ready = [node.name for node in nodes if node.why_not_ready() is None]
+        while self._to_do:
+            self._node = self._to_do.pop(0)
+            if states[self._node].is_stopped:
+                steps.append(Say(f"{self._node} is stopped: skipped"))
+                continue
+            reason = why_not_drain(self._node, ready=ready, keep_ready=self._keep_ready)
+            if reason is not None:
+                return [*steps, self._give_up(reason)]
+            self._stage = _Stage.TAKING
+            return [*steps, Say(f"{self._node}: {self._command}"), Take(self._node)]
+        self._stage = _Stage.OVER
+        return [*steps, Finish(ok=True, text=f"{self._command} done: {', '.join(self._done) or 'no node'}")]
+
+    def _give_up(self, reason: str) -> Finish:
+        """End before all nodes have been visited, and tell the operator where that leaves the farm."""
+        self._stage = _Stage.OVER
+        done = f"done before that: {', '.join(self._done)}" if self._done else "no node was done before that"
+        not_begun = f"; not begun: {', '.join(self._to_do)}" if self._to_do else ""
+        advice = "`hcsidecar status` and `hcsidecar logs` (with --node NAME) say why; mend it, then begin again"
+        return Finish(ok=False, text=f"{reason} ({done}{not_begun}). {advice}.")
