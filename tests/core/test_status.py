@@ -1,0 +1,82 @@
+from farm import Farm, membership
+
+from hcsidecar.core.status import ModuleState, status_document
+
+ADDRESSES = {"web1": "192.0.2.11", "web2": "192.0.2.12", "web3": "192.0.2.13"}
+READY = ModuleState(role="UP", status="Ready", draining=False, reason="", waits_for=())
+
+
+def document(node, module=READY, groups=(), fractions=lambda _view, _name: (), now=1.0):
+    return status_document(
+        membership=node, module=module, addresses=ADDRESSES, groups=groups, fractions=fractions, now=now
+    )
+
+
+def test_the_document_has_the_keys_that_scripts_rely_on():
+    farm = Farm("web1", "web2", "web3").run(until=1)
+    status = document(farm.nodes["web1"].membership)
+    assert (status["farm"], status["node"], status["view"]) == ("apache", "web1", ["web1", "web2", "web3"])
+    assert status["nodes"][0] == {
+        "name": "web1",
+        "address": "192.0.2.11",
+        "alive": True,
+        "role": "UP",
+        "status": "Ready",
+        "draining": False,
+        "power": 1,
+        "share": {},
+        "reason": "",
+        "waits_for": [],
+    }
+
+
+def test_other_nodes_are_shown_as_they_last_said():
+    farm = Farm("web1", "web2").run(until=1)
+    outputs = farm.nodes["web2"].set_module(
+        role="UP", status="Transient", draining=True, reason="drained by the operator", now=1
+    )
+    farm.deliver("web2", outputs)
+    farm.run(until=1.1)
+    about = document_of_two(farm)["nodes"][1]
+    assert (about["role"], about["status"], about["draining"]) == ("UP", "Transient", True)
+    assert about["reason"] == "drained by the operator"
+
+
+def document_of_two(farm, now=1.1):
+    return status_document(
+        membership=farm.nodes["web1"].membership,
+        module=READY,
+        addresses={"web1": "192.0.2.11", "web2": "192.0.2.12"},
+        groups=("APACHE",),
+        fractions=lambda view, name: (1 / len(view) if name in dict(view) else 0.0,),
+        now=now,
+    )
+
+
+def test_shares_are_those_of_each_node_s_view():
+    farm = Farm("web1", "web2").run(until=1)
+    assert [node["share"] for node in document_of_two(farm)["nodes"]] == [{"APACHE": 0.5}, {"APACHE": 0.5}]
+
+
+def test_a_node_never_heard_a_dead_one_and_one_that_left_differ_in_their_reason():
+    assert document(membership())["nodes"][1]["reason"] == "not heard since this node's daemon started"
+    farm = Farm("web1", "web2").run(until=1)
+    del farm.nodes["web2"]
+    farm.run(until=4)
+    about = document_of_two(farm, now=4)["nodes"][1]
+    assert (about["alive"], about["role"], about["share"]) == (False, None, {"APACHE": 0.0})
+    assert about["reason"] == "silent for 3 s"
+    farm = Farm("web1", "web2").run(until=1)
+    farm.deliver("web2", farm.nodes["web2"].leave(now=1))
+    assert document_of_two(farm)["nodes"][1]["reason"] == "has left"
+
+
+def test_a_ready_node_that_is_out_of_the_view_says_why():
+    farm = Farm("web1", "web2", "web3").run(until=1)
+    farm.deliver("web1", farm.nodes["web1"].set_powers((0,), now=1))
+    assert document(farm.nodes["web1"].membership)["nodes"][0]["reason"] == "the power of this node is 0"
+
+
+def test_what_a_drain_waits_for_is_shown():
+    module = ModuleState(role="UP", status="Ready", draining=True, reason="stopping", waits_for=("2 connections",))
+    assert document(membership(), module)["nodes"][0]["waits_for"] == ["2 connections"]
