@@ -1,0 +1,91 @@
+import pytest
+
+from hcsidecar.core.probers import ABOUT, Prober, Probers
+
+HAPROXY = Prober(address="192.0.2.5", method="GET", path="/health")
+NLB = Prober(address="192.0.2.6", method="GET", path="/health", agent=b"ELB-HealthChecker/2.0")
+
+
+def test_nobody_is_waited_for_when_nobody_polls():
+    assert Probers().waiting(3, now=0) == ()
+
+
+def test_a_prober_is_waited_for_until_it_has_had_its_fill_of_not_found():
+    probers = Probers()
+    probers.polled(HAPROXY, ok=True, now=0)
+    assert probers.waiting(3, now=1) == ("prober 192.0.2.5 (GET /health)",)
+    for now in (2, 4):
+        probers.polled(HAPROXY, ok=False, now=now)
+        assert probers.waiting(3, now=now) == ("prober 192.0.2.5 (GET /health)",)
+    probers.polled(HAPROXY, ok=False, now=6)
+    assert probers.waiting(3, now=6) == ()
+
+
+def test_an_ok_in_between_begins_the_count_anew():
+    probers = Probers()
+    for now, ok in enumerate((False, False, True, False)):
+        probers.polled(HAPROXY, ok=ok, now=now)
+    assert probers.waiting(2, now=4) == ("prober 192.0.2.5 (GET /health)",)
+    assert probers.waiting(1, now=4) == ()
+
+
+def test_each_prober_has_its_own_count():
+    probers = Probers()
+    for now in range(3):
+        probers.polled(HAPROXY, ok=False, now=now)
+    probers.polled(NLB, ok=False, now=3)
+    assert probers.waiting(3, now=3) == ("prober 192.0.2.6 (GET /health)",)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        HAPROXY._replace(address="192.0.2.6"),
+        HAPROXY._replace(method="HEAD"),
+        HAPROXY._replace(path="/var/modules/apache/ready.txt"),
+        HAPROXY._replace(host=b"web1"),
+        HAPROXY._replace(agent=b"curl/7.88.1"),
+    ],
+)
+def test_whoever_asks_otherwise_is_another_prober(other):
+    """A person with curl on the balancer must not use up the balancer's count."""
+    probers = Probers()
+    probers.polled(HAPROXY, ok=True, now=0)
+    for now in range(9):
+        probers.polled(other, ok=False, now=now)
+    assert len(probers.waiting(3, now=9)) == 1
+
+
+def test_who_has_not_polled_for_a_minute_is_not_waited_for():
+    probers = Probers()
+    probers.polled(HAPROXY, ok=True, now=100)
+    assert probers.waiting(3, now=100 + ABOUT) != ()
+    assert probers.waiting(3, now=101 + ABOUT) == ()
+
+
+def test_probers_of_one_description_are_told_once():
+    probers = Probers()
+    probers.polled(NLB._replace(host=b"a"), ok=True, now=0)
+    probers.polled(NLB._replace(host=b"b"), ok=True, now=0)
+    probers.polled(HAPROXY, ok=True, now=0)
+    assert probers.waiting(3, now=0) == ("prober 192.0.2.5 (GET /health)", "prober 192.0.2.6 (GET /health)")
+
+
+def test_the_longest_silent_is_forgotten_and_the_drain_told_so():
+    probers = Probers(remembered=2)
+    probers.polled(HAPROXY, ok=True, now=0)
+    probers.polled(NLB, ok=False, now=1)
+    probers.polled(HAPROXY, ok=False, now=2)
+    probers.polled(HAPROXY._replace(address="192.0.2.7"), ok=False, now=3)
+    both = ("prober 192.0.2.5 (GET /health)", "prober 192.0.2.7 (GET /health)", "more than 2 probers")
+    assert probers.waiting(2, now=3) == both
+    assert probers.waiting(1, now=3) == ("more than 2 probers",)
+    assert probers.waiting(1, now=1 + ABOUT) == ("more than 2 probers",)
+    assert probers.waiting(1, now=2 + ABOUT) == ()
+
+
+def test_memory_is_bounded_however_many_ask():
+    probers = Probers()
+    for number in range(5000):
+        probers.polled(HAPROXY._replace(address=f"prober {number}"), ok=True, now=number / 1000)
+    assert len(probers.waiting(1, now=5)) == 1024 + 1
