@@ -26,7 +26,11 @@ Location = tuple[str | int, ...]
 def problem_of(error: ErrorDetails, document: Mapping[str, object], model: type[BaseModel]) -> Problem:
     """Say what one error is about, where in the document, and what would be right."""
     location = error["loc"]
-    message, hint = _SAY.get(error["type"], _say_anyway)(error, _fields_at(location, model))
+    fields = _fields_at(location, model)
+    if error["type"] == "extra_forbidden":
+        message, hint = _unknown(error, fields, model)
+    else:
+        message, hint = _SAY.get(error["type"], _say_anyway)(error, fields)
     at = error.get("ctx", {}).get("at") or ("type" if error["type"].startswith("union_tag") else "")
     place = _as_written((*location, at) if at else location, document)
     return Problem(path=path_of(place), message=message, hint=hint)
@@ -94,16 +98,28 @@ def _missing(error: ErrorDetails, fields: Fields) -> Words:
     return "is missing", f"for example {name} = {as_toml(examples[0])}" if examples else ""
 
 
-def _unknown(error: ErrorDetails, fields: Fields) -> Words:
+def _unknown(error: ErrorDetails, fields: Fields, model: type[BaseModel]) -> Words:
     place = tuple(part for part in error["loc"] if isinstance(part, str))
     name = place[-1]
-    if len(place) > 1 and place[0] == "check":
+    in_check = len(place) > 1 and place[0] == "check"
+    if in_check:
         place = ("check", name)
     if place in _LATER:
         return "is not in this version", _LATER[place]
+    elsewhere = "" if in_check else _table_with(name, model)
+    if elsewhere:
+        return "is not a known key here", f"it belongs in {elsewhere}"
     known = [*fields, *(["address"] if "addresses" in fields else [])]
     near = get_close_matches(name.lower(), known, n=1)
     return "is not a known key", f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+
+
+def _table_with(name: str, model: type[BaseModel]) -> str:
+    """Name the table at the top of the file that has this key, for who put it under the wrong header."""
+    for table, field in model.model_fields.items():
+        if any(name in inner.model_fields for inner in _models_in(field.annotation)):
+            return f"[[{table}]]" if get_origin(field.annotation) is tuple else f"[{table}]"
+    return ""
 
 
 def _not_a(kind: str) -> Callable[[ErrorDetails, Fields], Words]:
@@ -159,7 +175,6 @@ def _say_anyway(error: ErrorDetails, _fields: Fields) -> Words:
 _SAY: dict[str, Callable[[ErrorDetails, Fields], Words]] = {
     "wrong": _own_words,
     "missing": _missing,
-    "extra_forbidden": _unknown,
     "string_type": _not_a("text in quotes"),
     "int_type": _not_a("a whole number"),
     "bool_type": _not_a("true or false"),

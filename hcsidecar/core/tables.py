@@ -48,6 +48,10 @@ class Preset:
     "Seconds of silence after which a node is dead."
     reason: str
 
+    def __str__(self) -> str:
+        pulse, lost_after = format_duration(self.pulse), format_duration(self.lost_after)
+        return f"pulse {pulse}, lost_after {lost_after}, for {self.reason}."
+
 
 PRESETS: Mapping[str, Preset] = {
     "lan": Preset(
@@ -82,8 +86,7 @@ class FarmTable(Table):
     key_file: Text = "farm.key"
     "File of the farm's secrets, made by `hcsidecar init`; relative to this file, the same on every node, mode 0600."
     state_dir: AbsolutePath | None = Field(default=None, examples=["/var/lib/hcsidecar"])
-    """Directory of what must survive a restart, below it FARM/NODE; /var/lib/hcsidecar unless set, without root the
-    user's own state directory."""
+    "State that survives a restart, in FARM/NODE below it; unless set, /var/lib/hcsidecar, without root the user's own."
     partition: Literal["serve", "majority"] = "serve"
     "When nodes lose sight of each other: every side serves whom it reaches, or only one with more than half of all."
     keep_ready: int = Field(default=1, strict=True, ge=0)
@@ -146,8 +149,10 @@ class HeartbeatTable(Table):
 
     port: Port = 4803
     "UDP port of the heartbeats, the same on every node."
-    preset: Literal["lan", "fast", "wan"] = "lan"
-    "Timing: lan (pulse 50ms, lost_after 500ms), fast (20ms, 200ms) or wan (1s, 10s)."
+    preset: Literal["lan", "fast", "wan"] = Field(
+        default="lan",
+        description="Timing. " + " ".join(f"{name}: {preset}" for name, preset in PRESETS.items()),
+    )
     pulse: Annotated[Seconds, AfterValidator(between("1ms", "1m"))] = PRESETS["lan"].pulse
     "Time from one heartbeat to the next, over that of the preset."
     lost_after: Annotated[Seconds, AfterValidator(between("10ms", "1h"))] = PRESETS["lan"].lost_after
@@ -227,6 +232,8 @@ class HealthTable(Table):
 class Check(Table):
     """What every check of the application has."""
 
+    type: str
+    "What is checked."
     name: Name = Field(examples=["HTTP_APACHE"])
     "Name of the check, in the log and the status."
     address: IpAddress = Field(examples=["127.0.0.1"])
@@ -246,14 +253,14 @@ class Check(Table):
 class TcpCheck(Check):
     """The application accepts connections."""
 
-    type: Literal["tcp"]
+    type: Literal["tcp"] = Field(examples=["tcp"])
     "Connects and hangs up."
 
 
 class HttpCheck(Check):
     """The application answers over HTTP."""
 
-    type: Literal["http"]
+    type: Literal["http"] = Field(examples=["http"])
     "Asks for a page with GET."
     path: UrlPath = "/"
     "Path of the page."

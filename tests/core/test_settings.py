@@ -193,6 +193,7 @@ MISTAKES = [
     ('[health]\nlame_duck = "2h"', "health.lame_duck", "must be between 0s and 1h"),
     ("[health]\nprober_fall = 0", "health.prober_fall", "at least 1"),
     ("[healht]", "healht", "did you mean health?"),
+    ('[web]\nlame_duck = "5s"', "web.lame_duck", "it belongs in [health]"),
     ("[application]", "application", "is not in this version"),
     ("[[target]]", "target", "is not in this version"),
     ('[[check]]\nname = "x"', "check[1].type", "is missing"),
