@@ -1,0 +1,140 @@
+"""The commands about files: `init` and `check-config`, and `key`. They work without a daemon, on any machine."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hcsidecar.cli import keys
+from hcsidecar.cli.farm import WRONG_FILE, AsJson, Config, give_up, refuse
+from hcsidecar.core.reference import farm_file, file_schema
+from hcsidecar.core.settings import HostPort, Problem, format_duration, read
+from hcsidecar.core.values import is_ipv6
+from hcsidecar.farmfile import FarmFileError, LoadedFarm, find_config, load
+from hcsidecar.net.keyring import Keyring
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command()(init)
+    app.command(name="check-config")(check_config)
+    app.add_typer(keys.key, name="key")
+
+
+def init(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write farm.toml and farm.key.")],
+    name: Annotated[str, typer.Option(metavar="FARM", help="Name of the farm, and of its module.")],
+    node: Annotated[
+        list[str],
+        typer.Option(metavar="NAME=ADDRESS", help="A server: its name and IP address. Once for each server."),
+    ],
+) -> None:
+    """Write the farm file and the key file of a new farm.
+
+    The directory is made if need be; a farm.toml or farm.key that is there already is never overwritten. Both files go
+    to every server of the farm, the key file with mode 0600 and by a way that nobody reads along.
+
+    Exit status: 0 written, 1 could not be written, 2 a name or an address is wrong.
+
+    Example: hcsidecar init /etc/hcsidecar --name apache --node web1=192.0.2.11 --node web2=192.0.2.12
+    """
+    unclear = [one for one in node if "=" not in one]
+    if unclear:
+        raise typer.BadParameter(f"{', '.join(unclear)}: a name, an equals sign and an address", param_hint="--node")
+    tables = _tables(name, node)
+    problems = read({name: table if name == "node" else table[0] for name, table in tables.items()})
+    if isinstance(problems, tuple):
+        give_up("the farm cannot be like this", problems)
+    config, key_file = directory / "farm.toml", directory / "farm.key"
+    there = [path for path in (config, key_file) if path.exists()]
+    if there:
+        refuse(f"{' and '.join(map(str, there))}: there already, and not overwritten")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        Keyring.create(key_file, now=datetime.now(UTC)).write(replace=False)
+        with config.open("x", encoding="utf-8") as file:
+            file.write(farm_file(tables))
+    except OSError as error:
+        refuse(f"{error.filename or directory}: {error.strerror}")
+    typer.echo(f"wrote {config} and {key_file}")
+    typer.echo("next, on every server:")
+    typer.echo(f"  copy both files there, {key_file.name} with mode 0600")
+    typer.echo(f"  hcsidecar check-config {config}")
+    typer.echo(f"  hcsidecar run --config {config}")
+
+
+def check_config(
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The farm file.")] = None,
+    config: Config = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of farm files and exit.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Read a farm file and tell every problem in it, or what farm it describes.
+
+    The key file and certificates that it names are looked at too. Neither a node of the farm nor its network interface
+    need be on this machine.
+
+    Exit status: 0 the file is right, 2 it is not.
+
+    Example: hcsidecar check-config /etc/hcsidecar/farm.toml
+    """
+    if schema:
+        typer.echo(json.dumps(file_schema(), indent=2))
+        return
+    path = find_config(file or config)
+    try:
+        loaded = load(path)
+    except FarmFileError as error:
+        if as_json:
+            typer.echo(json.dumps(_as_json(path, error.problems), indent=2))
+            raise typer.Exit(WRONG_FILE) from None
+        give_up(str(path), error.problems)
+    if as_json:
+        document = _as_json(loaded.path, ()) | {"farm": loaded.farm.model_dump(mode="json", exclude_none=True)}
+        typer.echo(json.dumps(document, indent=2))
+        return
+    for line in _summary(loaded):
+        typer.echo(line)
+
+
+def _tables(name: str, nodes: Sequence[str]) -> dict[str, list[dict[str, object]]]:
+    """Give the tables of a new farm file: [web] listens on every address of the nodes' families."""
+    pairs = [node.partition("=") for node in nodes]
+    families = sorted({is_ipv6(address) for _, _, address in pairs})
+    return {
+        "farm": [{"name": name}],
+        "node": [{"name": node, "address": address} for node, _, address in pairs],
+        "web": [{"listen": [str(HostPort("::" if ipv6 else "0.0.0.0", 9010)) for ipv6 in families]}],
+    }
+
+
+def _as_json(path: Path, problems: Iterable[Problem]) -> dict[str, object]:
+    told = [asdict(problem) for problem in problems]
+    return {"file": str(path), "ok": not told, "problems": told}
+
+
+def _summary(loaded: LoadedFarm) -> Iterator[str]:
+    farm, keyring = loaded.farm, loaded.keyring
+    heartbeat, health = farm.heartbeat, farm.health
+    yield f"farm {farm.farm.name}, {len(farm.node)} node{'s' if len(farm.node) > 1 else ''}: {loaded.path} is right"
+    yield f"  key file   {loaded.key_file}: {keyring.active_id:08x} in use, {len(keyring.ids)} open"
+    for node in farm.node:
+        addresses = ", ".join(node.addresses.values())
+        yield f"  node       {node.name}: {addresses}, power {node.power}, API on {farm.api_address(node)}"
+    yield (
+        f"  heartbeat  UDP {heartbeat.port}, every {format_duration(heartbeat.pulse)},"
+        f" dead after {format_duration(heartbeat.lost_after)}"
+    )
+    where = ", ".join(map(str, (*farm.web.listen, *health.listen)))
+    yield f"  health     {health.path} on {where}, lame duck {format_duration(health.lame_duck)}"
+    for check in farm.check:
+        target = HostPort(check.address, check.port)
+        yield f"  check      {check.name}: {check.type} {target}, every {format_duration(check.interval)}"
+    if farm.l2:
+        yield f"  layer 2    {', '.join(vip.address for vip in farm.l2.vip)}, {farm.l2.delivery}"
+        for share in farm.l2.share:
+            yield f"  share      {share.name}: {share.protocol} {', '.join(map(str, share.ports))} by {share.by}"

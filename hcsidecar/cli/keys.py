@@ -1,0 +1,117 @@
+"""`hcsidecar key`: the steps of a key rotation, each a change of the key file."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hcsidecar.cli.farm import AsJson, Config, load_or_exit, refuse
+from hcsidecar.farmfile import LoadedFarm
+from hcsidecar.net.keyring import KeyFileError
+
+KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key: 8 hexadecimal digits, as `key list` shows them.")]
+
+key = typer.Typer(
+    help="""Change the keys that seal what the nodes say to each other, without stopping the farm.
+
+    Three steps, and after each the key file is copied to all nodes, which notice it within a second: `add` a key, which
+    then opens; `use` it, which then seals; `drop` the old one. The hash seed in the same file stays.
+    """,
+    no_args_is_help=True,
+)
+
+
+@key.command(name="add")
+def add_key(config: Config = None) -> None:
+    """Add a key that opens, and does not seal yet.
+
+    Exit status: 0 added, 1 refused, 2 the farm file or its key file is wrong.
+    """
+    loaded = load_or_exit(config)
+    with _refusing(loaded.key_file):
+        keyring, added = loaded.keyring.with_new_key(now=datetime.now(UTC))
+        keyring.write(replace=True)
+    typer.echo(f"added {added.id:08x} to {loaded.key_file}; {keyring.active_id:08x} stays in use")
+    _say_next(loaded, f"when every node has it: hcsidecar key use {added.id:08x}")
+
+
+@key.command(name="use")
+def use_key(key_id: KeyId, config: Config = None) -> None:
+    """Seal with this key from now on.
+
+    All nodes must have it already, or they could not read what this one says.
+
+    Exit status: 0 in use, 1 refused, 2 the farm file or its key file is wrong.
+    """
+    loaded = load_or_exit(config)
+    before = loaded.keyring.active_id
+    with _refusing(loaded.key_file):
+        keyring = loaded.keyring.using(_parse_id(key_id))
+        keyring.write(replace=True)
+    typer.echo(f"{keyring.active_id:08x} is in use in {loaded.key_file}")
+    if before != keyring.active_id:
+        _say_next(loaded, f"when every node seals with it: hcsidecar key drop {before:08x}")
+
+
+@key.command(name="drop")
+def drop_key(key_id: KeyId, config: Config = None) -> None:
+    """Drop a key that is not in use.
+
+    What is sealed with it is refused from now on, so no node may seal with it any more.
+
+    Exit status: 0 dropped, 1 refused, 2 the farm file or its key file is wrong.
+    """
+    loaded = load_or_exit(config)
+    with _refusing(loaded.key_file):
+        dropped = _parse_id(key_id)
+        loaded.keyring.without(dropped).write(replace=True)
+    typer.echo(f"dropped {dropped:08x} from {loaded.key_file}")
+    _say_next(loaded)
+
+
+@key.command(name="list")
+def list_keys(config: Config = None, as_json: AsJson = False) -> None:
+    """List the keys by their ids, without their secrets.
+
+    Exit status: 0 listed, 2 the farm file or its key file is wrong.
+    """
+    keyring = load_or_exit(config).keyring
+    keys = [
+        {"id": f"{one.id:08x}", "added": one.added.isoformat(), "in_use": one.id == keyring.active_id}
+        for one in keyring.keys.values()
+    ]
+    if as_json:
+        typer.echo(json.dumps(keys, indent=2))
+        return
+    for one in keys:
+        typer.echo(f"{one['id']}  added {one['added']}{'  in use' if one['in_use'] else ''}")
+
+
+def _parse_id(text: str) -> int:
+    if re.fullmatch("[0-9A-Fa-f]{8}", text) is None:
+        raise KeyFileError(f"has no key {text!r}", "an id is 8 hexadecimal digits, as `hcsidecar key list` shows them")
+    return int(text, 16)
+
+
+@contextmanager
+def _refusing(key_file: Path) -> Iterator[None]:
+    """Say why a change of the key file was not made, and exit."""
+    try:
+        yield
+    except KeyFileError as error:
+        refuse(f"{key_file} {error}")
+    except OSError as error:
+        refuse(f"{key_file} cannot be written: {error.strerror}")
+
+
+def _say_next(loaded: LoadedFarm, then: str = "") -> None:
+    others = ", ".join(node.name for node in loaded.farm.node)
+    typer.echo("next:")
+    typer.echo(f"  copy {loaded.key_file} to all nodes, mode 0600: {others}")
+    if then:
+        typer.echo(f"  {then}")
