@@ -1,0 +1,173 @@
+"""The API's door on this machine: the unix socket, trusted by who its peer is, with the relay to other nodes.
+
+To what `api` answers it adds /api/v1/nodes/NODE/…, the same for another node of the farm (and for this one), and
+following: GET …/events?follow=1 goes on as lines of JSON, each an entry of the journal or a notice (an object with
+"notice" in place of "message").
+"""
+
+import asyncio
+import os
+import socket
+import struct
+from collections.abc import Mapping
+from contextlib import aclosing
+from http import HTTPStatus
+from typing import cast
+from urllib.parse import quote, urlencode
+
+import msgspec
+from aiohttp import web
+
+from hcsidecar.core.events import Level
+from hcsidecar.web.api import (
+    MAX_BODY,
+    PREFIX,
+    ActionBody,
+    Api,
+    ApiError,
+    Reply,
+    parse_action_body,
+    parse_events_query,
+    refused,
+)
+from hcsidecar.web.following import Ask, follow
+from hcsidecar.web.relay import Relay, UnreachableError
+
+_PEER_CREDENTIALS = struct.Struct("3i")
+"struct ucred of unix(7): process, user, group."
+
+
+def why_not_trusted(*, uid: int, own: int) -> str | None:
+    """Say why a user must not control this node, or None: root may, and whom the daemon belongs to."""
+    if uid in (0, own):
+        return None
+    return f"user {uid} may not control this node, only root and user {own}"
+
+
+def peer_uid(connection: socket.socket) -> int | None:
+    """Give the user at the other end; None where the platform does not tell, and the socket's mode 0600 has to do."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return None
+    data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
+    _, uid, _ = _PEER_CREDENTIALS.unpack(data)
+    return cast("int", uid)
+
+
+class LocalDoor:
+    """Serves whoever may use the socket."""
+
+    def __init__(self, api: Api, relay: Relay) -> None:
+        self._api = api
+        self._relay = relay
+        self._following: set[asyncio.Task[object]] = set()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Serve any method and path."""
+        connection = request.get_extra_info("socket")
+        if connection is None:
+            return _response(refused(HTTPStatus.FORBIDDEN, "the peer is gone"))
+        uid = peer_uid(connection)
+        if uid is not None and (why := why_not_trusted(uid=uid, own=os.geteuid())):
+            return _response(refused(HTTPStatus.FORBIDDEN, why))
+        by = "root" if uid == 0 else "local user" if uid is None else f"user {uid}"
+        try:
+            return await self._serve(request, by)
+        except ApiError as error:
+            return _response(error.reply)
+        except UnreachableError as error:
+            return _response(refused(HTTPStatus.BAD_GATEWAY, str(error)))
+
+    async def end_following(self, _app: web.Application) -> None:
+        """End the streams, which would go on for ever, when the server shuts down."""
+        for task in self._following:
+            task.cancel()
+
+    async def _serve(self, request: web.Request, by: str) -> web.StreamResponse:
+        method, path, query = request.method, request.path, dict(request.query)
+        node = self._api.control.node
+        match path.split("/"):
+            case ["", "api", "v1", "nodes", name, *rest]:
+                node, path = name, "/".join([PREFIX, *rest])
+            case _:
+                pass
+        if node not in self._api.control.nodes:
+            known = ", ".join(self._api.control.nodes)
+            raise ApiError(
+                HTTPStatus.NOT_FOUND, f"no node {node!r} in farm {self._api.control.farm}; there are {known}"
+            )
+        body = await _read_body(request)
+
+        async def ask(query: Mapping[str, str]) -> Reply:
+            if node == self._api.control.node:
+                return await self._api.answer(method, path, query, body, by=lambda _claimed: by)
+            return await self._relayed(node, method, path, query=query, body=body, by=by)
+
+        if path == f"{PREFIX}/events" and "follow" in query:
+            if query.pop("follow") != "1" or "wait" in query:
+                raise ApiError(HTTPStatus.BAD_REQUEST, "follow is 1 or absent, and waits by itself")
+            return await self._follow(request, node, query, ask)
+        return _response(await ask(query))
+
+    def _ended(self, node: str) -> bool:
+        return node == self._api.control.node and self._api.control.journal.closed
+
+    async def _relayed(
+        self, node: str, method: str, path: str, *, query: Mapping[str, str], body: bytes, by: str
+    ) -> Reply:
+        wait = parse_events_query(query).wait if path == f"{PREFIX}/events" else 0
+        if method == "POST":
+            body = msgspec.json.encode(ActionBody(force=parse_action_body(body).force, by=by))
+        target = quote(path) + (f"?{urlencode(query)}" if query else "")
+        return await self._relay.ask(node, method, target, body, wait=wait)
+
+    async def _follow(self, request: web.Request, node: str, query: Mapping[str, str], ask: Ask) -> web.StreamResponse:
+        first = await ask(query)
+        if first.status != HTTPStatus.OK:
+            return _response(first)
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson", "Cache-Control": "no-store"})
+        task = cast("asyncio.Task[object]", asyncio.current_task())
+        self._following.add(task)
+        try:
+            await response.prepare(request)
+            level = query.get("level", Level.DEBUG)
+            stream = follow(node, first, level=level, ask=ask, ended=lambda: self._ended(node))
+            async with aclosing(stream):
+                async for lines in stream:
+                    if request.transport is None:
+                        break
+                    # Waits while the follower reads slower than we write: what it then misses, it is told.
+                    await response.write(lines)
+            await response.write_eof()
+        except ConnectionError:
+            pass  # the follower has gone, as followers do
+        finally:
+            self._following.discard(task)
+        return response
+
+
+def local_app(api: Api, relay: Relay) -> web.Application:
+    """Make the application for the unix socket."""
+    app = web.Application(client_max_size=MAX_BODY)
+    door = LocalDoor(api, relay)
+    app.router.add_route("*", "/{path:.*}", door.handle)
+    app.on_shutdown.append(door.end_following)
+    return app
+
+
+async def _read_body(request: web.Request) -> bytes:
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        reason = f"the body has more than {MAX_BODY} bytes"
+        raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, reason) from None
+    except web.RequestPayloadError:
+        raise ApiError(HTTPStatus.BAD_REQUEST, "the body is broken off or badly encoded") from None
+
+
+def _response(reply: Reply) -> web.Response:
+    return web.Response(
+        status=reply.status,
+        body=reply.body,
+        content_type="application/json",
+        headers={"Cache-Control": "no-store"},
+    )

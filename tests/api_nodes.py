@@ -1,0 +1,144 @@
+"""Nodes for tests of the API and of what speaks to it: a Control without a daemon, behind real sockets."""
+
+import asyncio
+import json
+import secrets
+import socket
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+from keys import FixedKeys
+
+from hcsidecar.core.values import HostPort
+from hcsidecar.journal import Journal
+from hcsidecar.web.api import Api
+from hcsidecar.web.auth import Signer, Verifier
+from hcsidecar.web.control import Action, Answer, ApiAddress
+from hcsidecar.web.control_socket import serve_unix, tcp_protocols
+from hcsidecar.web.farm_api import farm_app
+from hcsidecar.web.local_api import local_app
+from hcsidecar.web.relay import Relay
+
+KEYS = FixedKeys(key1="secret")
+
+
+@dataclass
+class FakeControl:
+    """A node whose module does what the test says; satisfies hcsidecar.web.control.Control."""
+
+    node: str
+    nodes: dict[str, ApiAddress]
+    farm: str = "apache"
+    acts: list[tuple[str, bool, str]] = field(default_factory=list)
+    answers: dict[Action, Answer] = field(default_factory=dict)
+    rows: dict[str, dict[str, object]] = field(default_factory=dict)
+    on_act: Callable[[Action], None] = lambda action: None
+
+    def __post_init__(self):
+        self.journal = Journal(node=self.node, log=lambda entry: None)
+
+    def row(self, name, **changes):
+        """Change what the status document says about a node."""
+        usual = {
+            "name": name,
+            "address": "127.0.0.1",
+            "alive": True,
+            "role": "UP",
+            "status": "Ready",
+            "draining": False,
+            "power": 1,
+            "share": {},
+            "reason": "",
+            "waits_for": [],
+        }
+        self.rows[name] = {**self.rows.get(name, usual), **changes}
+
+    def status(self):
+        for name in self.nodes:
+            if name not in self.rows:
+                self.row(name)
+        return {
+            "farm": self.farm,
+            "node": self.node,
+            "view": [name for name, row in self.rows.items() if row["status"] == "Ready"],
+            "nodes": [self.rows[name] for name in self.nodes],
+        }
+
+    async def act(self, action, *, force, by):
+        self.acts.append((action.value, force, by))
+        self.on_act(action)
+        return self.answers.get(action, Answer(ok=True, text=f"the module does {action}"))
+
+
+@dataclass
+class RunningNode:
+    """A node whose API can be reached."""
+
+    control: FakeControl
+    socket: Path
+    relay: Relay
+    server: asyncio.Server
+
+    async def stop_tcp(self):
+        """Answer no more on TCP."""
+        self.server.close()
+        await self.server.wait_closed()
+
+
+@asynccontextmanager
+async def running(names, directory, *, keys=None, clocks=None, limit=2.0, socket_of=None):
+    """Run nodes of one farm; `keys` and `clocks` by node name where they differ. Gives the nodes by name."""
+    addresses: dict[str, ApiAddress] = {}
+    nodes: dict[str, RunningNode] = {}
+    async with AsyncExitStack() as stack:
+        for name in names:
+            secret = (keys or {}).get(name, KEYS)
+            clock = (clocks or {}).get(name, time.time)
+            control = FakeControl(node=name, nodes=addresses)
+            api = Api(control)
+            verifier = Verifier(
+                keys=lambda secret=secret: secret,
+                farm="apache",
+                node=name,
+                draw=lambda: secrets.token_hex(16),
+            )
+            signer = Signer(keys=lambda secret=secret: secret, farm="apache", node=name)
+            relay = await stack.enter_async_context(Relay(control, signer, clock=clock, timeout=limit))
+            path = socket_of(name) if socket_of else directory / f"{name}.sock"
+            await stack.enter_async_context(serve_unix(local_app(api, relay), path))
+            protocols = await stack.enter_async_context(tcp_protocols(farm_app(api, verifier, clock=clock)))
+            server = await asyncio.get_running_loop().create_server(protocols, "127.0.0.1", 0)
+            stack.callback(server.close)
+            port = server.sockets[0].getsockname()[1]
+            addresses[name] = ApiAddress(address=HostPort("127.0.0.1", port))
+            nodes[name] = RunningNode(control=control, socket=path, relay=relay, server=server)
+        yield nodes
+
+
+async def ask(node, method, path, body=None):
+    """Ask over a node's unix socket; give the HTTP status and the document."""
+    session = aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(node.socket)))
+    async with session, session.request(method, f"http://node{path}", data=body) as response:
+        return response.status, json.loads(await response.read())
+
+
+def told(tmp_path, *questions, prepare=lambda nodes: None, **settings):
+    """Run two nodes, ask web1 questions of (method, path, body) and give its answers and the nodes."""
+
+    async def story():
+        async with running(["web1", "web2"], tmp_path, **settings) as nodes:
+            prepare(nodes)
+            return [await ask(nodes["web1"], *question) for question in questions], nodes
+
+    return asyncio.run(story())
+
+
+def closed_port():
+    """Give a TCP port on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -1,0 +1,102 @@
+"""The unix socket: whose it is, and that no daemon takes another's."""
+
+import asyncio
+import os
+import socket
+import stat
+import sys
+
+import pytest
+from api_nodes import FakeControl, ask, running, told
+
+from hcsidecar.web.api import Api
+from hcsidecar.web.control_socket import SocketInUseError, listen, serve_unix
+from hcsidecar.web.local_api import local_app, why_not_trusted
+
+
+@pytest.mark.parametrize(
+    ("uid", "own", "reason"),
+    [
+        (0, 0, None),
+        (0, 1000, None),
+        (1000, 1000, None),
+        (1001, 1000, "user 1001 may not control this node, only root and user 1000"),
+        (1000, 0, "user 1000 may not control this node, only root and user 0"),
+    ],
+)
+def test_root_and_the_daemons_user_may(uid, own, reason):
+    assert why_not_trusted(uid=uid, own=own) == reason
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_another_user_is_refused_even_if_the_mode_lets_him_connect(tmp_path):
+    asker = (
+        "import os, socket, sys; os.setgid(65534); os.setuid(65534);"
+        "s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]);"
+        "s.sendall(b'GET /api/v1/status HTTP/1.0\\r\\n\\r\\n'); print(s.recv(9999).decode())"
+    )
+
+    async def story(directory):
+        async with running(["web1"], directory) as nodes:
+            nodes["web1"].socket.chmod(0o666)
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", asker, str(nodes["web1"].socket), stdout=asyncio.subprocess.PIPE
+            )
+            text, _ = await asyncio.wait_for(process.communicate(), 10)
+            assert text.startswith(b"HTTP/1.0 403")
+            assert b"user 65534 may not control this node" in text
+
+    for parent in [tmp_path, *tmp_path.parents][:3]:
+        parent.chmod(0o755)
+    asyncio.run(story(tmp_path))
+
+
+def test_the_socket_is_its_owners_alone_and_goes_with_the_daemon(tmp_path):
+    async def story():
+        async with running(["web1"], tmp_path) as nodes:
+            path = nodes["web1"].socket
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert not path.exists()
+
+    asyncio.run(story())
+
+
+def test_a_socket_that_a_killed_daemon_left_is_replaced(tmp_path):
+    path = tmp_path / "web1.sock"
+    left = socket.socket(socket.AF_UNIX)
+    left.bind(str(path))
+    left.close()
+    answers, _ = told(tmp_path, ("GET", "/api/v1/status"))
+    assert answers[0][0] == 200
+
+
+def test_a_second_daemon_of_the_same_node_does_not_take_the_socket(tmp_path):
+    async def story():
+        async with running(["web1"], tmp_path) as nodes:
+            with pytest.raises(SocketInUseError, match="another daemon answers on"):
+                listen(nodes["web1"].socket)
+            assert (await ask(nodes["web1"], "GET", "/api/v1/status"))[0] == 200
+
+    asyncio.run(story())
+
+
+def test_a_socket_of_another_daemon_is_not_removed(tmp_path):
+    async def story():
+        path = tmp_path / "web1.sock"
+        control = FakeControl(node="web1", nodes={})
+        async with serve_unix(local_app(Api(control), None), path):
+            path.unlink()
+            other = listen(path)
+        assert path.exists()
+        other.close()
+
+    asyncio.run(story())
+
+
+def test_what_is_no_socket_is_not_removed(tmp_path):
+    path = tmp_path / "web1.sock"
+    path.write_text("precious")
+    with pytest.raises(OSError, match=r"refused|not a socket|Protocol") as failure:
+        listen(path)
+    assert failure.value is not None
+    assert path.read_text() == "precious"
