@@ -80,7 +80,7 @@ EMPTY_401 = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nConnection: clos
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "OPTIONS", "TRACE", "CONNECT"])
-@pytest.mark.parametrize("path", ["/", "/api/v1/status", "/api/v1/actions/stop", "/metrics", "/nonsense", "/%00%C3%A4?x"])
+@pytest.mark.parametrize("path", ["/", "/api/v1/status", "/api/v1/actions/stop", "/metrics", "/%00%C3%A4?x"])
 def test_without_a_signature_every_answer_is_the_same_empty_401(method, path):
     [answer], control = sent(request(method, path, b"{}"))
     assert without_date(answer) == EMPTY_401
