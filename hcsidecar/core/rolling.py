@@ -4,7 +4,7 @@
 and says how it went. `now` is in seconds of a monotonic clock.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final, assert_never
@@ -15,19 +15,6 @@ from hcsidecar.core.states import Role, Status
 
 SETTLE: Final = 3.0
 "Seconds for which a node that was never seen to leave Ready may still show its state from before the command."
-
-
-def why_not_drain(node: str, *, ready: Collection[str], keep_ready: int) -> str | None:
-    """Say why a node should stay in, or None if it may go out; `ready` are the nodes that take traffic now.
-
-    `drain` refuses for this reason unless forced; `stop` and `leave` only warn with it.
-    """
-    left = sorted(set(ready) - {node})
-    # A node that takes no traffic takes nothing away by going.
-    if node not in ready or len(left) >= keep_ready:
-        return None
-    who = f"only {', '.join(left)}" if left else "no node"
-    return f"without {node}, {who} would be Ready, and [farm] keep_ready is {keep_ready}"
 
 
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,9 +49,27 @@ class _Document(msgspec.Struct, frozen=True):
     nodes: tuple[NodeStatus, ...]
 
 
+def why_not_drain(document: Mapping[str, object], node: str, *, keep_ready: int) -> str | None:
+    """Say why a node should stay in, or None if it may go out, by a status document.
+
+    `drain` refuses for this reason unless forced; `stop` and `leave` only warn with it.
+    """
+    return _why_not_spare(node, nodes_of(document), keep_ready)
+
+
 def nodes_of(document: Mapping[str, object]) -> tuple[NodeStatus, ...]:
     """Read a status document; msgspec.ValidationError if it is none."""
     return msgspec.convert(document, _Document).nodes
+
+
+def _why_not_spare(node: str, nodes: tuple[NodeStatus, ...], keep_ready: int) -> str | None:
+    ready = [other.name for other in nodes if other.why_not_ready() is None]
+    left = [other for other in ready if other != node]
+    # A node that takes no traffic takes nothing away by going.
+    if node not in ready or len(left) >= keep_ready:
+        return None
+    who = f"only {', '.join(left)}" if left else "no node"
+    return f"without {node}, {who} would be Ready, and [farm] keep_ready is {keep_ready}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,13 +191,12 @@ class Rolling:
         """Turn to the next node."""
         steps: list[Step] = []
         states = {node.name: node for node in nodes}
-        ready = [node.name for node in nodes if node.why_not_ready() is None]
         while self._to_do:
             self._node = self._to_do.pop(0)
             if states[self._node].is_stopped:
                 steps.append(Say(f"{self._node} is stopped: skipped"))
                 continue
-            reason = why_not_drain(self._node, ready=ready, keep_ready=self._keep_ready)
+            reason = _why_not_spare(self._node, nodes, self._keep_ready)
             if reason is not None:
                 return [*steps, self._give_up(reason)]
             self._stage = _Stage.TAKING

@@ -36,18 +36,18 @@ ADVICE = "`hcsidecar status` and `hcsidecar logs` (with --node NAME) say why; me
 
 
 @pytest.mark.parametrize(
-    ("ready", "keep_ready", "reason"),
+    ("others", "keep_ready", "reason"),
     [
-        (["web1", "web2"], 1, None),
-        (["web1"], 1, "without web1, no node would be Ready, and [farm] keep_ready is 1"),
-        (["web3", "web2", "web1"], 3, "without web1, only web2, web3 would be Ready, and [farm] keep_ready is 3"),
-        (["web1"], 0, None),
-        (["web2"], 1, None),
-        ([], 1, None),
+        ({}, 2, None),
+        ({}, 3, "without web1, only web2, web3 would be Ready, and [farm] keep_ready is 3"),
+        ({"web2": STOPPED, "web3": SILENT}, 1, "without web1, no node would be Ready, and [farm] keep_ready is 1"),
+        ({"web2": DRAINED, "web3": CHECKING}, 1, "without web1, no node would be Ready, and [farm] keep_ready is 1"),
+        ({"web2": STOPPED, "web3": SILENT}, 0, None),
+        ({"web1": CHECKING, "web2": STOPPED, "web3": STOPPED}, 1, None),
     ],
 )
-def test_a_node_goes_only_if_enough_others_are_ready(ready, keep_ready, reason):
-    assert why_not_drain("web1", ready=ready, keep_ready=keep_ready) == reason
+def test_a_node_goes_only_if_enough_others_are_ready(others, keep_ready, reason):
+    assert why_not_drain(farm(**others), "web1", keep_ready=keep_ready) == reason
 
 
 # The whole way
