@@ -332,7 +332,8 @@ class Membership:
         listed = peer.listed_me >= 0
         if listed_before and not listed:
             peer.acked, peer.unlisted_since = -1, now
-            effects.append(warn(f"{peer.name} does not hear this node any more"))
+            if not self.leaving:
+                effects.append(warn(f"{peer.name} does not hear this node any more"))
         if newly_heard or (listed and not listed_before):
             self._heal(heartbeat, now, effects, newly_heard=newly_heard, listed=listed)
 

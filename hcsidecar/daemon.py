@@ -1,0 +1,383 @@
+"""The daemon: everything of one node put together, started in order, ended in order, owned by one TaskGroup.
+
+Start: keys and memory, heartbeats (which close whatever an earlier boot left open before they speak), listeners, the
+module. End: the module drains and stops while the health listener answers NOT FOUND, the last words are said, and only
+then the listeners close.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import os
+import secrets
+import signal
+import ssl
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+
+from hcsidecar import __version__
+from hcsidecar.app.checking import Checking
+from hcsidecar.app.connections import Connections
+from hcsidecar.app.memory import Memory
+from hcsidecar.app.module import Module, Published
+from hcsidecar.core.events import Event, Level
+from hcsidecar.core.health import HealthAnswer, HealthFace
+from hcsidecar.core.lifecycle import Lifecycle, Outcome
+from hcsidecar.core.messages import View
+from hcsidecar.core.node import NoShare, Share
+from hcsidecar.core.rolling import why_not_drain
+from hcsidecar.core.settings import FarmFile, HostPort, NodeTable, TlsTable
+from hcsidecar.core.status import status_document
+from hcsidecar.dirs import control_socket, make_private, state_dir
+from hcsidecar.farmfile import FarmFileError, LoadedFarm, find_config, find_node, load
+from hcsidecar.journal import Journal
+from hcsidecar.logs import configure, log_entry
+from hcsidecar.net.datagrams import ListenError as HeartbeatListenError
+from hcsidecar.net.heartbeats import Heartbeats
+from hcsidecar.net.keyring import KeyFileError, Keyring
+from hcsidecar.process import ServiceManager, take_realtime_priority
+from hcsidecar.web.api import Api
+from hcsidecar.web.auth import Signer, Verifier
+from hcsidecar.web.control import Action, Answer, ApiAddress
+from hcsidecar.web.control_socket import SocketInUseError, serve_unix, tcp_protocols
+from hcsidecar.web.farm_api import farm_app
+from hcsidecar.web.listener import HealthServer, ListenError
+from hcsidecar.web.local_api import local_app
+from hcsidecar.web.relay import Relay
+from l2mode.core.buckets import BUCKETS, masks
+from l2mode.core.handover import Handover
+
+KEYS_INTERVAL = 1.0
+"Seconds between two looks at the key file."
+HOUSEKEEPING_INTERVAL = 1.0
+
+
+class CannotRunError(Exception):
+    """This node cannot run now; the text says why in plain words."""
+
+
+class Daemon:
+    """One node of a farm. Satisfies `hcsidecar.web.control.Control`."""
+
+    def __init__(self, loaded: LoadedFarm, me: NodeTable, journal: Journal, memory: Memory) -> None:
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        self._loaded = loaded
+        self._farm: FarmFile = loaded.farm
+        self._me = me
+        self.journal = journal
+        self._memory = memory
+        self._service = ServiceManager(os.environ)
+        self._stopped_by: str | None = None
+        self._face = HealthFace(
+            farm=self.farm,
+            path=self._farm.health.path,
+            answer=HealthAnswer(ok=False, node=me.name, state="STOP(NotReady)", reason="just started"),
+            now=loop.time(),
+        )
+        self._heartbeats = Heartbeats(
+            farm=self._farm,
+            me=me,
+            keyring=loaded.keyring,
+            share=self._make_share(),
+            next_boot=memory.next_boot,
+            tell=self.tell,
+        )
+        self._checking = Checking(self._farm.check, report=self._take_check_result)
+        self._module = Module(
+            Lifecycle(
+                checks=[check.name for check in self._farm.check],
+                lame_duck=self._farm.health.lame_duck,
+                last_word=memory.last_word,
+            ),
+            evidence=_Evidence(Connections(self._farm.check), self._face, self._farm.health.prober_fall),
+            publish=self._publish,
+            tell=self.tell,
+            remember=memory.remember,
+            new_round=self._checking.begin,
+        )
+
+    # -- what the API asks --------------------------------------------------------------------------------------
+
+    @property
+    def farm(self) -> str:
+        """The farm's name."""
+        return self._farm.farm.name
+
+    @property
+    def node(self) -> str:
+        """This node's name."""
+        return self._me.name
+
+    @property
+    def nodes(self) -> Mapping[str, ApiAddress]:
+        """Where the API of each node is."""
+        tls = self._farm.web.tls is not None
+        return {node.name: ApiAddress(address=self._farm.api_address(node), tls=tls) for node in self._farm.node}
+
+    def status(self) -> Mapping[str, object]:
+        """Give the status document."""
+        return status_document(
+            membership=self._heartbeats.node.membership,
+            module=self._module.look().state,
+            addresses={node.name: node.address for node in self._farm.node},
+            groups=self._farm.share_names if self._farm.l2 else (),
+            fractions=self._fractions,
+            now=self._loop.time(),
+        )
+
+    async def act(self, action: Action, *, force: bool, by: str) -> Answer:
+        """Begin an action or say why not."""
+        refusal = None
+        if action is not Action.START and action is not Action.RESUME:
+            refusal = why_not_drain(self.status(), self.node, keep_ready=self._farm.farm.keep_ready)
+        if action is Action.DRAIN and refusal is not None and not force:
+            return Answer(ok=False, text=f"{refusal}; --force drains all the same")
+        outcome = self._module.command(_command(action, by))
+        warnings = (refusal,) if refusal is not None and outcome.accepted else ()
+        return Answer(ok=outcome.accepted, text=outcome.text, warnings=warnings)
+
+    # -- what the parts tell each other -------------------------------------------------------------------------
+
+    def tell(self, event: Event) -> None:
+        """Write an event into the journal, and so into the log."""
+        self.journal.write(event)
+
+    def _publish(self, published: Published) -> None:
+        """Let probers, members and the service manager know, in this order: the health URL is the product."""
+        state = published.state
+        self._face.set_answer(
+            HealthAnswer(
+                ok=published.serving,
+                node=self.node,
+                state=published.name,
+                reason=state.reason,
+                draining=state.draining,
+            ),
+            now=self._loop.time(),
+        )
+        self._heartbeats.say_module(
+            role=state.role,
+            status=state.status,
+            draining=state.draining,
+            reason=state.reason,
+            wants=published.wants_share,
+        )
+        self._service.tell(STATUS=f"{published.name} {state.reason}".strip())
+
+    def _take_check_result(self, name: str, complaint: str | None) -> None:
+        self._module.check_result(name, complaint)
+
+    def _fractions(self, view: View, name: str) -> tuple[float, ...]:
+        groups = len(self._farm.share_names) if self._farm.l2 else 0
+        return tuple(_parts(view, group).get(name, 0.0) for group in range(groups))
+
+    def _make_share(self) -> Share:
+        if self._farm.l2 is None:
+            return NoShare()
+        self.tell(
+            Event(
+                level=Level.WARNING,
+                origin="daemon",
+                message="[l2]: this version agrees on who takes which share, but has no packet filter yet: "
+                "the virtual addresses are not served",
+            )
+        )
+        return Handover(name=self._me.name, groups=len(self._farm.share_names))
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    async def run(self, socket_path: Path) -> None:
+        """Run until told to end. Raises CannotRunError."""
+        server = HealthServer(self._face)
+        async with contextlib.AsyncExitStack() as stack:
+            api = Api(self)
+            relay = Relay(self, Signer(keys=self._keys, farm=self.farm, node=self.node))
+            await stack.enter_async_context(relay)
+            verifier = Verifier(keys=self._keys, farm=self.farm, node=self.node, draw=lambda: secrets.token_hex(16))
+            protocols = await stack.enter_async_context(tcp_protocols(farm_app(api, verifier)))
+            try:
+                await self._heartbeats.open()
+                stack.callback(self._heartbeats.close)
+                stack.push_async_callback(server.close)
+                await self._listen(server, protocols)
+                await stack.enter_async_context(serve_unix(local_app(api, relay), socket_path))
+            except (HeartbeatListenError, ListenError, SocketInUseError) as error:
+                raise CannotRunError(str(error)) from error
+            except OSError as error:
+                raise CannotRunError(f"control socket {socket_path}: {error.strerror}") from error
+            stack.callback(self.journal.close)
+            self._take_signals()
+            self._hurry()
+            await self._live()
+
+    async def _live(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            chores = [
+                tasks.create_task(self._checking.run(), name="checks"),
+                tasks.create_task(self._keep_house(), name="housekeeping"),
+            ]
+            module = tasks.create_task(self._module.run(), name="module")
+            self._service.tell(READY=1, MAINPID=os.getpid())
+            await module
+            self._service.tell(STOPPING=1)
+            await self._heartbeats.leave()
+            for chore in chores:
+                chore.cancel()
+        await self._memory.close()
+
+    async def _listen(self, server: HealthServer, protocols: Callable[[], asyncio.Protocol]) -> None:
+        web, health = self._farm.web, self._farm.health
+        await server.start(_pairs(self._farm.web_listen(self._me)), tls=self._tls(web.tls), api=protocols)
+        await server.start(_pairs(health.listen), tls=self._tls(health.tls))
+        if health.agent_check is not None:
+            await server.start_agent((health.agent_check.host, health.agent_check.port))
+
+    def _tls(self, table: TlsTable | None) -> ssl.SSLContext | None:
+        if table is None:
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        try:
+            context.load_cert_chain(self._loaded.resolve(table.cert), self._loaded.resolve(table.key))
+        except (OSError, ssl.SSLError) as error:
+            raise CannotRunError(
+                f"the certificate {table.cert} and its key {table.key} do not load: {error}"
+            ) from error
+        return context
+
+    def _take_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with contextlib.suppress(NotImplementedError):  # on Windows the loop takes no signals
+                self._loop.add_signal_handler(number, self._module.shutdown, signal.Signals(number).name)
+
+    def _hurry(self) -> None:
+        """Make the heartbeat path quick and free of pauses."""
+        if self._farm.heartbeat.realtime:
+            reason = take_realtime_priority()
+            text = "heartbeats run at real-time priority" if reason is None else f"no real-time priority: {reason}"
+            self.tell(Event(level=Level.INFO, origin="daemon", message=text))
+        # What start-up has made stays for good: the collector need not look at it ever again.
+        gc.collect()
+        gc.freeze()
+
+    async def _keep_house(self) -> None:
+        beat = self._service.watchdog_interval
+        while True:
+            if beat is not None:
+                self._service.tell(WATCHDOG=1)
+            if self._loaded.keyring.changed():
+                self._reload_keys()
+            await asyncio.sleep(min(HOUSEKEEPING_INTERVAL, beat or HOUSEKEEPING_INTERVAL))
+
+    def _reload_keys(self) -> None:
+        try:
+            self._loaded.keyring.reload()
+        except KeyFileError as error:
+            message = f"the key file has changed and {error}: the former keys stay in use"
+            self.tell(Event(level=Level.ERROR, origin="daemon", message=message))
+            return
+        self._heartbeats.follow_keys()
+        self.tell(Event(level=Level.INFO, origin="daemon", message="took the keys of the changed key file"))
+
+    def _keys(self) -> Keyring:
+        return self._loaded.keyring
+
+
+class _Evidence:
+    """Who still uses the module: its connections, as the kernel counts them, and the probers of the health URL."""
+
+    def __init__(self, connections: Connections, face: HealthFace, fall: int) -> None:
+        self._connections = connections
+        self._face = face
+        self._fall = fall
+
+    async def connections(self) -> Mapping[int, int] | None:
+        """Count the connections to the checked ports."""
+        return await self._connections.count()
+
+    def probers(self, *, now: float) -> Iterable[str]:
+        """Describe the probers that have not had their fill."""
+        return self._face.probers.waiting(self._fall, now=now)
+
+
+@lru_cache(maxsize=16)
+def _parts(view: View, group: int) -> Mapping[str, float]:
+    """Give each member's part of the buckets of a share group."""
+    owned = masks({member: powers[group] for member, powers in view if group < len(powers)})
+    return {member: mask.bit_count() / BUCKETS for member, mask in owned.items()}
+
+
+def _pairs(addresses: Iterable[HostPort]) -> tuple[tuple[str, int], ...]:
+    return tuple((address.host, address.port) for address in addresses)
+
+
+def _command(action: Action, by: str) -> Callable[[Lifecycle, float], Outcome]:
+    match action:
+        case Action.START:
+            return lambda lifecycle, now: lifecycle.start(now=now, by=by)
+        case Action.STOP | Action.LEAVE:
+            return lambda lifecycle, now: lifecycle.stop(now=now, by=by)
+        case Action.RESTART:
+            return lambda lifecycle, now: lifecycle.restart(now=now, by=by)
+        case Action.DRAIN:
+            return lambda lifecycle, now: lifecycle.drain(now=now, by=by)
+        case Action.RESUME:
+            return lambda lifecycle, now: lifecycle.resume(now=now, by=by)
+
+
+async def _run(loaded: LoadedFarm, me: NodeTable) -> int:
+    journal = Journal(node=me.name, log=log_entry)
+
+    def complain(event: Event) -> None:
+        journal.write(event)
+
+    memory = Memory(make_private(state_dir(loaded.farm, me)), tell=complain)
+    complain(
+        Event(
+            level=Level.INFO, origin="daemon", message=f"hcsidecar {__version__} of farm {loaded.farm.farm.name} starts"
+        )
+    )
+    socket_path = control_socket(loaded.farm, me)
+    make_private(socket_path.parent)
+    try:
+        await Daemon(loaded, me, journal, memory).run(socket_path)
+    except CannotRunError as error:
+        complain(Event(level=Level.ERROR, origin="daemon", message=str(error)))
+        return 1
+    complain(Event(level=Level.INFO, origin="daemon", message="ended"))
+    return 0
+
+
+def main() -> int:
+    """Run the daemon; `hcsidecar run` comes here with its options as they are."""
+    parser = argparse.ArgumentParser(prog="hcsidecar run", add_help=False)
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--node")
+    parser.add_argument("--log-json", action="store_true")
+    options = parser.parse_args()
+    try:
+        loaded = load(find_config(options.config))
+        me = find_node(loaded.farm, options.node)
+        control_socket(loaded.farm, me)
+    except FarmFileError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)  # noqa: T201 - there is no log yet, and no farm to have one
+        return 2
+    writer = configure(node=me.name, as_json=options.log_json)
+    try:
+        # The selector loop everywhere: heartbeats are read from sockets of our own.
+        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+            return runner.run(_run(loaded, me))
+    except FarmFileError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)  # noqa: T201
+        return 1
+    finally:
+        writer.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,147 @@
+"""Real farms of real daemons on this machine's loopback addresses, for tests of the whole."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hcsidecar.net.keyring import Keyring
+
+
+def wait_for(condition, *, limit=15.0, what="the condition"):
+    """Poll until `condition()` is true; fail after `limit` seconds. Gives what the condition gave."""
+    end = time.monotonic() + limit
+    while not (found := condition()):
+        assert time.monotonic() < end, f"{what} did not come true within {limit} s"
+        time.sleep(0.02)
+    return found
+
+
+def free_network():
+    """Give a prefix 127.a.b. none of whose first addresses anybody uses on the ports of these tests."""
+    for third in range(os.getpid() % 200, 250):
+        try:
+            for host in range(1, 6):
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                    probe.bind((f"127.78.{third}.{host}", 4803))
+        except OSError:
+            continue
+        return f"127.78.{third}."
+    raise AssertionError("no free loopback network")
+
+
+def fetch(url, *, method="GET", timeout=5):
+    """Give status, headers and body of a URL; status 0 when nobody answers."""
+    request = urllib.request.Request(url, method=method)  # noqa: S310 - our own servers on loopback
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310
+            return response.status, dict(response.headers), response.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, dict(error.headers), error.read().decode()
+    except OSError:
+        return 0, {}, ""
+
+
+class RealFarm:
+    """A farm file in a directory, and the daemons that run from it."""
+
+    def __init__(self, directory: Path, *, names=("web1", "web2", "web3"), extra="", preset="lan", farm_extra=""):
+        self.directory = directory
+        self.prefix = free_network()
+        self.names = names
+        self.config = directory / "farm.toml"
+        self.addresses = {name: f"{self.prefix}{number}" for number, name in enumerate(names, start=1)}
+        nodes = "".join(
+            f'[[node]]\nname = "{name}"\naddress = "{address}"\nlisten = ["{address}:9010"]\n'
+            for name, address in self.addresses.items()
+        )
+        self.config.write_text(
+            f'[farm]\nname = "apache"\nstate_dir = "{directory}/s"\n{farm_extra}\n'
+            f'{nodes}[heartbeat]\npreset = "{preset}"\n{extra.replace("@", self.prefix)}\n'
+        )
+        Keyring.create(directory / "farm.key", now=datetime.now(UTC)).write(replace=False)
+        self.daemons = {}
+        self._logs = {}
+
+    def start(self, *names):
+        for name in names or self.names:
+            log = (self.directory / f"{name}.log").open("a")
+            self._logs[name] = Path(log.name)
+            self.daemons[name] = subprocess.Popen(
+                [sys.executable, "-m", "hcsidecar", "run", "--config", self.config, "--node", name],
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+            )
+            log.close()
+        return self
+
+    def log(self, name):
+        return self._logs[name].read_text()
+
+    def url(self, name, path="/health"):
+        return f"http://{self.addresses[name]}:9010{path}"
+
+    def health(self, name):
+        return fetch(self.url(name))[0]
+
+    def cli(self, *arguments, node=None, timeout=60):
+        chosen = ["--node", node] if node else []
+        return subprocess.run(
+            [sys.executable, "-m", "hcsidecar", arguments[0], "--config", self.config, *chosen, *arguments[1:]],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def status(self, name):
+        done = self.cli("status", "--json", node=name)
+        return json.loads(done.stdout) if done.stdout.startswith("{") else None
+
+    def view(self, name):
+        status = self.status(name)
+        return status["view"] if status else None
+
+    def all_ready(self):
+        wait_for(lambda: all(self.health(name) == 200 for name in self.daemons), what="every node Ready")
+        wait_for(lambda: all(self.view(name) == sorted(self.daemons) for name in self.daemons), what="one view")
+        return self
+
+    def kill(self, name):
+        daemon = self.daemons.pop(name)
+        daemon.kill()
+        daemon.wait(10)
+
+    def end(self):
+        for daemon in self.daemons.values():
+            if daemon.poll() is None:
+                daemon.send_signal(signal.SIGTERM)
+                daemon.send_signal(signal.SIGCONT)
+        for daemon in self.daemons.values():
+            try:
+                daemon.wait(5)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+                daemon.wait(10)
+
+
+@contextmanager
+def real_farm(directory, **more):
+    """Make a farm; end all its daemons at the end, and show their logs when the test failed."""
+    farm = RealFarm(directory, **more)
+    try:
+        yield farm
+    except BaseException:
+        for name, path in farm._logs.items():
+            print(f"--- log of {name}\n{path.read_text()}")  # noqa: T201 - pytest shows it
+        raise
+    finally:
+        farm.end()
