@@ -1,7 +1,11 @@
 """What is wrong with a farm file, in words for the person who wrote it."""
 
+import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,5 +30,6 @@ def path_of(location: Iterable[str | int]) -> str:
         if isinstance(part, int):
             path += f"[{part + 1}]"
         else:
-            path += f".{part}" if path else part
+            key = part if _BARE_KEY.fullmatch(part) else json.dumps(part)
+            path += f".{key}" if path else key
     return path

@@ -50,10 +50,7 @@ def _as_written(location: Location, document: Mapping[str, object]) -> Location:
             part = "address"
             parts = [rest for rest in parts if rest != DEFAULT_NETWORK]
         place.append(part)
-        if inside:
-            here = here.get(part)
-        elif isinstance(here, list) and isinstance(part, int):
-            here = here[part]
+        here = here.get(part) if inside else here[part]
     return tuple(place)
 
 
@@ -88,8 +85,6 @@ def _missing(error: ErrorDetails, fields: Fields) -> Words:
     name = str(error["loc"][-1])
     if name == "addresses":
         return "is missing", 'for example address = "192.0.2.11"'
-    if name not in fields:
-        return "is missing", ""
     if _models_in(fields[name].annotation):
         repeated = get_origin(fields[name].annotation) is tuple
         table = path_of(part for part in error["loc"] if isinstance(part, str))

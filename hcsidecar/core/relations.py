@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from typing import TypeVar
 
 from hcsidecar.core.problems import Problem, path_of
@@ -19,6 +19,8 @@ from hcsidecar.core.tables import (
 )
 from hcsidecar.core.values import HostPort, is_ipv6
 
+Place = tuple[str | int, ...]
+Listener = tuple[Place, HostPort]
 _Item = TypeVar("_Item")
 
 
@@ -59,9 +61,7 @@ def _present(items: Sequence[_Item | None]) -> list[tuple[int, _Item]]:
     return [(index, item) for index, item in enumerate(items) if item is not None]
 
 
-def _twice(
-    names: Iterable[tuple[tuple[str | int, ...], str]], message: str, key: Callable[[str], str] = str
-) -> Iterator[Problem]:
+def _twice(names: Iterable[tuple[Place, str]], message: str, key: Callable[[str], str] = str) -> Iterator[Problem]:
     """Report each name that stands at a second place, with the first place as the hint."""
     seen: dict[str, str] = {}
     for place, name in names:
@@ -86,7 +86,7 @@ def _nodes_have_names_of_their_own(parts: Parts) -> Iterator[Problem]:
     yield from _twice(names, "is the name of another node: {}", key=str.lower)
 
 
-def _address_of(index: int, node: NodeTable, network: str) -> tuple[str | int, ...]:
+def _address_of(index: int, node: NodeTable, network: str) -> Place:
     """Give the place of an address, in the short form where the node has only the one."""
     if tuple(node.addresses) == (DEFAULT_NETWORK,):
         return ("node", index, "address")
@@ -166,21 +166,26 @@ def api_endpoint(node: NodeTable, listeners: Sequence[HostPort]) -> HostPort | N
 
 
 def _listeners_do_not_meet(parts: Parts) -> Iterator[Problem]:
-    if parts.web is None or parts.health is None:
-        return
-    listeners: list[tuple[tuple[str | int, ...], HostPort]] = [
-        (("web", "listen", index), listener) for index, listener in enumerate(parts.web.listen)
-    ]
-    listeners += [(("health", "listen", index), listener) for index, listener in enumerate(parts.health.listen)]
-    if parts.health.agent_check is not None:
-        listeners.append((("health", "agent_check"), parts.health.agent_check))
-    for (first_place, first), (place, listener) in combinations(listeners, 2):
+    web: list[Listener] = _placed(("web", "listen"), parts.web.listen) if parts.web else []
+    health: list[Listener] = _placed(("health", "listen"), parts.health.listen) if parts.health else []
+    if parts.health and parts.health.agent_check:
+        health.append((("health", "agent_check"), parts.health.agent_check))
+    # The web listener of a node is the general one or its own, never both.
+    pairs = list(combinations([*web, *health], 2))
+    for index, node in parts.nodes:
+        own = _placed(("node", index, "listen"), node.listen or ())
+        pairs += [*combinations(own, 2), *product(health, own)]
+    for (first_place, first), (place, listener) in pairs:
         if listener.overlaps(first):
             yield Problem(
                 path=path_of(place),
                 message=f"meets {path_of(first_place)}: {listener} and {first}",
                 hint="another port, or another address",
             )
+
+
+def _placed(place: Place, listeners: Sequence[HostPort]) -> list[Listener]:
+    return [((*place, index), listener) for index, listener in enumerate(listeners)]
 
 
 def _checks_have_names_of_their_own(parts: Parts) -> Iterator[Problem]:

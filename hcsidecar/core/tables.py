@@ -93,12 +93,6 @@ class FarmTable(Table):
     "`drain` refuses to leave fewer nodes Ready than this; `stop` and `leave` only warn."
 
 
-def _one_or_more_addresses(schema: dict[str, Any]) -> None:
-    """Say in the schema that a node has `address` or `addresses`."""
-    schema["required"] = ["name"]
-    schema["oneOf"] = [{"required": ["address"]}, {"required": ["addresses"]}]
-
-
 def _address_or_addresses(schema: dict[str, Any]) -> None:
     """Describe `address`, the short form of `addresses`, which the model does not know as a key of its own."""
     address = {

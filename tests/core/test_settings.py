@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hcsidecar.core.problems import Problem
+from hcsidecar.core.refusals import problem_of
 from hcsidecar.core.settings import (
     PRESETS,
     FarmFile,
@@ -12,6 +13,7 @@ from hcsidecar.core.settings import (
     HttpCheck,
     StatusRange,
     TcpCheck,
+    WebTable,
     format_duration,
     parse_duration,
     read,
@@ -190,8 +192,15 @@ MISTAKES = [
     ('[health]\ntls = { cert = "a", key = "b" }', "health.tls", "no listener"),
     ('[health]\nlisten = ["192.0.2.11:9010"]', "health.listen[1]", "meets web.listen[1]"),
     ('[health]\nagent_check = "0.0.0.0:9010"', "health.agent_check", "meets web.listen[1]"),
+    ('[web]\nlisten = ["192.0.2.11:80", "0.0.0.0:80"]', "web.listen[2]", "meets web.listen[1]"),
+    (
+        '[[node]]\nname = "web3"\naddress = "192.0.2.13"\nlisten = ["0.0.0.0:80"]\n[health]\nlisten = ["0.0.0.0:80"]',
+        "node[3].listen[1]",
+        "meets health.listen[1]",
+    ),
     ('[health]\nlame_duck = "2h"', "health.lame_duck", "must be between 0s and 1h"),
     ("[health]\nprober_fall = 0", "health.prober_fall", "at least 1"),
+    ('[web]\n"a b" = 1', 'web."a b"', "there are listen, tls"),
     ("[healht]", "healht", "did you mean health?"),
     ('[web]\nlame_duck = "5s"', "web.lame_duck", "it belongs in [health]"),
     ("[application]", "application", "is not in this version"),
@@ -261,6 +270,7 @@ SHARE_MISTAKES = [
     ("ports = [80, 80]", "l2.share[1].ports", "twice"),
     ("ports = [0]", "l2.share[1].ports[1]", "at least 1"),
     ('vip = "192.0.2.51"', "l2.share[1].vip", "the VIPs are 192.0.2.50"),
+    ("vip = 5", "l2.share[1].vip", "must be text"),
     ("power = { web3 = 1 }", "l2.share[1].power.web3", "the nodes are web1, web2"),
     ("power = { web1 = 0, web2 = 0 }", "l2.share[1].power", "leaves nobody"),
     ('by = "datagram"', "l2.share[1].by", "udp only"),
@@ -333,10 +343,25 @@ def test_all_mistakes_are_told_at_once_those_within_tables_and_those_between_the
     assert problems["farm.nam"].hint == "did you mean name?"
 
 
+def test_names_of_nodes_are_not_looked_up_while_a_node_is_wrong_itself():
+    problems = problems_of(f"""
+        {WITH_SHARE}
+        power = {{ web3 = 1 }}
+        [[node]]
+        name = "web3"
+    """)
+    assert set(problems) == {"node[3].address"}
+
+
 def test_an_empty_file_misses_farm_and_nodes():
     problems = problems_of("")
     assert set(problems) == {"farm", "node"}
     assert problems["node"].hint == "at least one table [[node]]"
+
+
+def test_a_state_directory_is_the_same_wherever_it_is_named():
+    problems = problems_of(TWO_NODES.replace("[farm]", '[farm]\nstate_dir = "state"'))
+    assert "is not an absolute path" in problems["farm.state_dir"].message
 
 
 @pytest.mark.parametrize(("count", "refused"), [(1, False), (64, False), (65, True)])
@@ -389,8 +414,28 @@ def test_a_farm_file_built_in_python_holds_the_relations_too():
         )
 
 
-def test_durations_are_seconds_in_python():
+def test_in_python_durations_are_seconds_and_values_may_be_parsed_already():
     assert TcpCheck(type="tcp", name="x", address="127.0.0.1", port=80, interval=0.1).interval == 0.1
+    assert WebTable(listen=(HostPort("::1", 80),)).listen == (HostPort("::1", 80),)
+    page = HttpCheck(type="http", name="x", address="127.0.0.1", port=80, status=(StatusRange(200, 204),))
+    assert page.accepts(204)
+
+
+def test_an_error_of_pydantics_that_has_no_words_of_ours_is_told_in_its_own():
+    error = {"type": "new_in_pydantic", "loc": ("farm", "name"), "msg": "is odd", "input": 1}
+    assert problem_of(error, {"farm": {}}, FarmFile) == Problem(path="farm.name", message="is odd", hint="")
+
+
+def test_a_farm_that_is_written_down_and_read_again_is_the_same():
+    farm = farm_of(f"""
+        {WITH_SHARE}
+        [[check]]
+        type = "http"
+        name = "page"
+        address = "127.0.0.1"
+        port = 80
+    """)
+    assert read(farm.model_dump(mode="json", exclude_none=True)) == farm
 
 
 def test_powers_are_the_nodes_unless_a_share_says_otherwise():

@@ -1,5 +1,8 @@
 import os
+import socket
 import stat
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,7 +11,7 @@ import pytest
 from hcsidecar import dirs
 from hcsidecar.core.settings import FarmFile
 from hcsidecar.farmfile import FarmFileError, find_config, find_node, load
-from hcsidecar.net.keyring import Keyring
+from hcsidecar.net.keyring import KeyFileError, Keyring
 
 TWO_NODES = """
 [farm]
@@ -48,6 +51,15 @@ def test_a_farm_file_is_read_with_its_key_beside_it(directory):
     assert len(loaded.keyring.ids) == 1
     assert loaded.resolve("tls/farm.crt") == directory / "tls" / "farm.crt"
     assert loaded.resolve("/etc/tls/farm.crt") == Path("/etc/tls/farm.crt")
+
+
+def test_a_file_that_may_not_be_read_is_told(directory):
+    # Opening a socket fails for root too.
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(directory / "sock"))
+        assert "cannot be read" in problems_of(directory / "sock")[str(directory / "sock")]
+        with pytest.raises(KeyFileError, match="cannot be read"):
+            Keyring.load(directory / "sock")
 
 
 def test_names_in_the_file_are_relative_to_it_and_not_to_where_it_is_read_from(directory, monkeypatch):
@@ -150,37 +162,37 @@ def test_root_has_state_and_sockets_in_the_systems_directories():
     assert dirs.run_dir(stated, stated.node[0], {}) == Path("/run/hcsidecar/apache/web1")
 
 
-def test_users_have_state_and_sockets_in_their_own_directories(tmp_path):
-    farm = farm_of(("web1", "127.0.0.1"))
-    places = run_as_nobody(
-        lambda: (
-            dirs.state_dir(farm, farm.node[0], {"XDG_STATE_HOME": "/home/op/state"}),
-            dirs.run_dir(farm, farm.node[0], {"XDG_STATE_HOME": "/home/op/state"}),
-            dirs.run_dir(farm, farm.node[0], {"XDG_RUNTIME_DIR": "/run/user/7"}),
-            dirs.state_dir(farm, farm.node[0], {"XDG_STATE_HOME": "relative"}),
-        )
+AS_A_USER = """
+import os, sys
+from hcsidecar import dirs
+from hcsidecar.core.settings import FarmFile
+farm = FarmFile.model_validate({"farm": {"name": "apache"}, "node": [{"name": "web1", "address": "127.0.0.1"}]})
+if os.geteuid() == 0:
+    os.seteuid(65534)
+environment = dict(pair.split("=") for pair in sys.argv[1:])
+print(dirs.state_dir(farm, farm.node[0], environment))
+print(dirs.run_dir(farm, farm.node[0], environment))
+"""
+
+
+@pytest.mark.parametrize(
+    ("environment", "state", "run"),
+    [
+        (["XDG_STATE_HOME=/home/op/state"], "/home/op/state/hcsidecar", "/home/op/state/hcsidecar"),
+        (["XDG_RUNTIME_DIR=/run/user/7"], "/home/op/.local/state/hcsidecar", "/run/user/7/hcsidecar"),
+        (["XDG_STATE_HOME=relative"], "/home/op/.local/state/hcsidecar", "/home/op/.local/state/hcsidecar"),
+    ],
+)
+def test_users_have_state_and_sockets_in_their_own_directories(environment, state, run):
+    answer = subprocess.run(
+        [sys.executable, "-c", AS_A_USER, *environment],
+        env={"HOME": "/home/op"},
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=30,
     )
-    assert places == [
-        "/home/op/state/hcsidecar/apache/web1",
-        "/home/op/state/hcsidecar/apache/web1",
-        "/run/user/7/hcsidecar/apache/web1",
-        str(Path.home() / ".local/state/hcsidecar/apache/web1"),
-    ]
-
-
-def run_as_nobody(places) -> list[str]:
-    """Compute paths in a process without root's rights."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        if os.geteuid() == 0:
-            os.seteuid(65534)
-        os.write(writer, "\n".join(map(str, places())).encode())
-        os._exit(0)
-    os.close(writer)
-    os.waitpid(child, 0)
-    with os.fdopen(reader) as answer:
-        return answer.read().split("\n")
+    assert answer.stdout.split() == [f"{state}/apache/web1", f"{run}/apache/web1"]
 
 
 def test_a_socket_path_that_is_too_long_is_told_before_it_is_used(tmp_path):
