@@ -3,9 +3,9 @@
 import json
 from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Annotated, Any, Self
+from typing import Annotated, Self, TypeVar
 
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from hcsidecar.core.messages import MAX_NODES, PROTOCOL_VERSION
@@ -58,6 +58,8 @@ __all__ = [
 
 AnyCheck = Annotated[TcpCheck | HttpCheck, Field(discriminator="type")]
 "A check of the application, told apart by its type."
+_CHECKS: Mapping[str, type[Check]] = {"tcp": TcpCheck, "http": HttpCheck}
+_Model = TypeVar("_Model", bound=Table)
 
 
 class FarmFile(Table):
@@ -154,25 +156,30 @@ def _is_an_echo(error: ErrorDetails) -> bool:
 
 
 def _right_parts(document: Mapping[str, object]) -> Parts:
-    l2 = document.get("l2")
+    l2, checks = document.get("l2"), document.get("check")
     l2_tables = l2 if isinstance(l2, dict) else {}
     return Parts(
         farm=_or_none(FarmTable, document.get("farm")),
         node=_each_or_none(NodeTable, document.get("node")),
         web=_or_none(WebTable, document.get("web", {})),
         health=_or_none(HealthTable, document.get("health", {})),
-        check=_each_or_none(AnyCheck, document.get("check")),
+        check=tuple(map(_check_or_none, checks)) if isinstance(checks, list) else (),
         vip=_each_or_none(VipTable, l2_tables.get("vip")),
         share=_each_or_none(ShareTable, l2_tables.get("share")),
     )
 
 
-def _or_none(kind: Any, table: object) -> Any:
+def _or_none(kind: type[_Model], table: object) -> _Model | None:
     try:
-        return TypeAdapter(kind).validate_python(table, context=FROM_FILE)
+        return kind.model_validate(table, context=FROM_FILE)
     except ValidationError:
         return None
 
 
-def _each_or_none(kind: Any, tables: object) -> tuple[Any, ...]:
+def _each_or_none(kind: type[_Model], tables: object) -> tuple[_Model | None, ...]:
     return tuple(_or_none(kind, table) for table in tables) if isinstance(tables, list) else ()
+
+
+def _check_or_none(table: object) -> Check | None:
+    kind = _CHECKS.get(table["type"]) if isinstance(table, dict) and isinstance(table.get("type"), str) else None
+    return None if kind is None else _or_none(kind, table)

@@ -1,7 +1,10 @@
 import tomllib
+from contextlib import suppress
+from copy import deepcopy
+from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hcsidecar.core.problems import Problem
@@ -133,11 +136,13 @@ def test_a_duration_is_a_number_with_a_unit(text, seconds):
     assert parse_duration(text) == seconds
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=0, max_value=10**15))
 def test_a_duration_is_written_so_that_it_reads_back_the_same(microseconds):
     assert parse_duration(format_duration(microseconds / 1e6)) == microseconds / 1e6
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["0.0.0.0", "192.0.2.1", "::", "2001:db8::1"]), st.integers(min_value=1, max_value=65535))
 def test_an_endpoint_is_written_so_that_it_reads_back_the_same(host, port):
     assert HostPort.parse(str(HostPort(host, port))) == HostPort(host, port)
@@ -502,23 +507,59 @@ def test_the_api_is_reached_at_the_main_address_where_somebody_listens_there(web
     assert str(farm.api_address(farm.node[0])) == found
 
 
-json_like = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.datetimes(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=10,
+WHOLE = tomllib.loads(f"""
+    {WITH_SHARE}
+    power = {{ web1 = 3 }}
+    [heartbeat]
+    preset = "wan"
+    lost_after = "20s"
+    [web]
+    listen = ["0.0.0.0:9010"]
+    tls = {{ cert = "a", key = "b" }}
+    [health]
+    path = "/health"
+    listen = ["0.0.0.0:9011"]
+    agent_check = "0.0.0.0:9012"
+    [[check]]
+    type = "http"
+    name = "page"
+    address = "127.0.0.1"
+    port = 80
+    status = [200, "300-399"]
+""")
+JUNK = st.one_of(
+    st.sampled_from([None, True, -1, 2**70, float("nan"), "", "x", "\0", "9" * 300, "tcp", "::1", "1s", [], {}]),
+    st.sampled_from(
+        [[[]], [{}], {"": ""}, {"type": "tcp"}, {"address": []}, ["a", 1], datetime(2026, 1, 1, tzinfo=UTC)]
+    ),
+    st.text(max_size=20),
+    st.integers(),
+    st.floats(),
 )
-KEYS = ["farm", "node", "heartbeat", "web", "health", "l2", "check", "name", "address", "addresses", "type", "vip"]
-KEYS += ["share", "power", "ports", "tls", "listen", "pulse", "preset", "status", "key_file"]
 
 
+def places_of(table: object, here: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """List every place in a document."""
+    inside = table.items() if isinstance(table, dict) else enumerate(table) if isinstance(table, list) else ()
+    return [place for key, value in inside for place in [(*here, key), *places_of(value, (*here, key))]]
+
+
+@settings(deadline=None, max_examples=300)
 @given(
-    st.dictionaries(
-        st.sampled_from(KEYS),
-        st.recursive(
-            json_like, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner)
-        ),
-    )
+    st.lists(st.tuples(st.sampled_from(places_of(WHOLE)), JUNK, st.sampled_from(["put", "drop", "add"])), max_size=3),
+    st.text(max_size=5),
 )
-def test_no_document_whatever_makes_the_reader_fail(document):
+def test_whatever_stands_wherever_in_a_file_is_a_farm_or_a_list_of_problems(changes, new_key):
+    document = deepcopy(WHOLE)
+    for place, junk, change in changes:
+        *way, last = place
+        table = document
+        with suppress(KeyError, IndexError, TypeError):  # an earlier change may have taken the place away
+            for part in way:
+                table = table[part]
+            if change == "drop":
+                del table[last]
+            else:
+                table[new_key if change == "add" and isinstance(table, dict) else last] = junk
     found = read(document)
-    assert isinstance(found, FarmFile) or found
+    assert isinstance(found, FarmFile) or all(problem.path and problem.message for problem in found)

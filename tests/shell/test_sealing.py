@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hcsidecar.net.keyring import Keyring
@@ -48,6 +48,7 @@ def forged(datagram: bytes, *, boot: int) -> bytes:
     return datagram[:16] + struct.pack(">Q", boot) + datagram[24:]
 
 
+@settings(deadline=None)
 @given(st.sampled_from(NODES), numbers, numbers, st.binary(max_size=2000))
 def test_what_is_sealed_is_opened_as_it_was(node, boot, seq, plaintext):
     datagram = sealer(node=node, boot=boot).seal(seq, plaintext)
@@ -55,18 +56,21 @@ def test_what_is_sealed_is_opened_as_it_was(node, boot, seq, plaintext):
     assert opener().open(datagram) == Opened(node=node, boot=boot, seq=seq, plaintext=plaintext)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 @example(b"HCS\x01")
 def test_no_bytes_whatever_raise_or_open(garbage):
     assert isinstance(opener().open(garbage), Refusal)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=100))
 def test_nothing_behind_a_good_header_raises_or_opens(garbage):
     header = sealer().seal(1, b"")[:32]
     assert opener().open(header + garbage) in {Refusal.TOO_SHORT, Refusal.BAD_SEAL}
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=64), st.data())
 def test_any_flipped_bit_is_refused(plaintext, data):
     datagram = bytearray(sealer().seal(1, plaintext))
@@ -77,6 +81,7 @@ def test_any_flipped_bit_is_refused(plaintext, data):
     assert isinstance(receiver.open(bytes(datagram)), Refusal)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=64), st.data())
 def test_any_cut_is_refused(plaintext, data):
     datagram = sealer().seal(1, plaintext)
@@ -113,6 +118,7 @@ def test_the_same_words_are_sealed_differently_by_each_boot_and_each_node():
     assert len(sealed) == 4
 
 
+@settings(deadline=None)
 @given(st.sampled_from([OLD_KEYS, BOTH_KEYS, NEW_KEYS]), st.sampled_from([BOTH_KEYS, NEW_KEYS]))
 def test_whoever_holds_both_keys_opens_what_is_sealed_with_either(sending, receiving):
     assert isinstance(opener(receiving).open(sealer(sending).seal(1, b"hello")), Opened)
