@@ -134,8 +134,8 @@ class Membership:
         "Something happened that bears on the view."
         self._time_decides = False
         "The view may change by the mere passing of time."
-        self._expected = now
-        "When the next tick was due by what this node knew last."
+        self._expected = self._woken_at = now
+        "When the next tick was due by what this node knew last, and up to when lateness has been made up for."
         self._imposter = boot
 
     # -- what the caller says -----------------------------------------------------------------------------------
@@ -562,9 +562,10 @@ class Membership:
         effects: list[Effect] = []
         if self.asleep:
             return effects
-        late = now - self._expected
+        # What queued up is received before the tick that makes up for it: the time slept counts once, not with each.
+        late = now - max(self._expected, self._woken_at)
         if late > self.timing.pulse / 2:
-            self._expected = now
+            self._woken_at = now
             self._wake_late(late, now, effects)
         if self.holding and now >= self.lease:
             self._lapse(now, effects)
