@@ -155,6 +155,9 @@ class Membership:
             return effects
         self._take_in(peer, heartbeat, now, effects)
         self._go_on(now, effects)
+        # Last: what this very heartbeat takes from this node is closed before the answer says so.
+        if heartbeat.ask and peer.alive:
+            self._answer(peer, now, effects)
         return effects
 
     def tick(self, *, now: float) -> list[Effect]:
@@ -311,8 +314,6 @@ class Membership:
                 peer.candidate_since = None
             elif peer.candidate_since is None:
                 peer.candidate_since = now
-        if heartbeat.ask:
-            self._answer(peer, now, effects)
 
     def _greet(self, peer: Peer, now: float, effects: list[Effect]) -> None:
         self.roster.greet(peer, now=now)

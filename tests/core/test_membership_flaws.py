@@ -2,7 +2,10 @@
 
 from farm import P, T, heartbeat, live, membership
 
+from hcsidecar.core.effects import Adopt, Answer
+
 ALONE = (("web2", (1,)),)
+BOTH = (("web1", (1,)), ("web2", (1,)))
 
 
 def test_time_slept_counts_once_however_many_datagrams_had_queued_up():
@@ -16,3 +19,16 @@ def test_time_slept_counts_once_however_many_datagrams_had_queued_up():
         node.receive(heartbeat("web3", seq=seq), now=woken)
     node.tick(now=woken)
     assert node._guard_until <= T + 2 * P + 5 * P
+
+
+def test_an_answer_says_nothing_that_has_not_been_done():
+    """The answer was composed first: it announced the new view while the filter was open, and hid the dirt."""
+    node = membership(names=("web1", "web2"))
+    node.set_wants(True, now=0.0)
+    acked = [("web1", 7, 1)]
+    node.receive(heartbeat("web2", seq=1, heard=acked), now=0.0)
+    live(node, until=T + 2 * P)
+    assert node.claimed
+    effects = node.receive(heartbeat("web2", seq=2, heard=acked, wants=True, view=BOTH, ask=True), now=T + 2 * P)
+    kinds = [type(effect) for effect in effects]
+    assert kinds.index(Adopt) < kinds.index(Answer)
