@@ -1,0 +1,122 @@
+"""What a node must remember over a restart: the operator's last word, and the highest boot number that it has used.
+
+A file that is lost, broken or cannot be written is told, and then done without. The boot number also follows the wall
+clock, so that it grows all the same.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+
+from hcsidecar.core.events import Event, Level
+from hcsidecar.core.states import Word
+
+NAME: Final = "state.json"
+_SIZE_LIMIT = 65536
+"Bytes; what is longer was not written by us."
+_PATIENCE = 2.0
+"Seconds that `close` waits for a disk that does not answer."
+
+
+class _State(msgspec.Struct, frozen=True, kw_only=True):
+    boot: Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
+    last_word: Word
+
+
+class Memory:
+    """The file `state.json` in a node's state directory, which must exist.
+
+    `tell` takes what goes wrong, on the thread of the loop; `wall_clock` gives seconds since 1970. Writing is done in
+    a thread of its own, since heartbeats do not wait for disks; of several changes meanwhile the last one is written.
+    """
+
+    def __init__(
+        self, directory: Path, *, tell: Callable[[Event], None], wall_clock: Callable[[], float] = time.time
+    ) -> None:
+        self._path = directory / NAME
+        self._tell = tell
+        self._wall_clock = wall_clock
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="memory")
+        self._writing: asyncio.Future[str | None] | None = None
+        self._closed = False
+        self._state = self._read()
+
+    @property
+    def last_word(self) -> Word:
+        """What the operator said last: `start` for a new node."""
+        return self._state.last_word
+
+    def remember(self, last_word: Word) -> None:
+        """Keep what the operator said. Needs a running loop, as `next_boot` does."""
+        self._change(msgspec.structs.replace(self._state, last_word=last_word))
+
+    def next_boot(self) -> int:
+        """Give a boot number higher than all before: at least the wall clock in ms, should the file ever be lost."""
+        boot = max(self._state.boot + 1, int(self._wall_clock() * 1000))
+        self._change(msgspec.structs.replace(self._state, boot=boot))
+        return boot
+
+    async def close(self) -> None:
+        """Wait until all is on disk, within reason; nothing is written after that."""
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                while self._writing is not None:
+                    await asyncio.wait({self._writing})
+        except TimeoutError:
+            self._complain(f"is not written yet after {_PATIENCE:g} s, and may hold old news")
+        self._closed = True
+        self._writer.shutdown(wait=False)
+
+    def _change(self, state: _State) -> None:
+        self._state = state
+        if self._writing is None:
+            self._write()
+
+    def _write(self) -> None:
+        state = self._state
+        self._writing = asyncio.get_running_loop().run_in_executor(self._writer, _replace, self._path, state)
+        self._writing.add_done_callback(partial(self._written, state))
+
+    def _written(self, state: _State, writing: asyncio.Future[str | None]) -> None:
+        self._writing = None
+        reason = writing.result()
+        if reason is not None:
+            self._complain(f"cannot be written: {reason}; after a restart, the operator's last word may be an old one")
+        if self._state != state and not self._closed:
+            self._write()
+
+    def _read(self) -> _State:
+        try:
+            with self._path.open("rb") as file:
+                return msgspec.json.decode(file.read(_SIZE_LIMIT), type=_State)
+        except FileNotFoundError:
+            pass  # a new node
+        except OSError as error:
+            self._complain(f"cannot be read: {error.strerror}; taken as new, the module starts")
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            self._complain(f"is broken: {error}; taken as new, the module starts")
+        return _State(boot=0, last_word=Word.START)
+
+    def _complain(self, what: str) -> None:
+        self._tell(Event(level=Level.ERROR, origin="daemon", message=f"{self._path} {what}"))
+
+
+def _replace(path: Path, state: _State) -> str | None:
+    """Write a new file beside the old one and put it in its place; gives the reason when that fails."""
+    new = path.with_suffix(".new")
+    try:
+        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:  # noqa: PTH123 - needs a mode
+            file.write(msgspec.json.encode(state) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except OSError as error:
+        return error.strerror or str(error)
+    return None

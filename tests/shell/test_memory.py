@@ -1,0 +1,222 @@
+"""What survives a restart, and what happens when the disk does not play along."""
+
+import asyncio
+import errno
+import json
+import os
+import stat
+import subprocess
+import threading
+
+import pytest
+from waiting import until
+
+from hcsidecar.app.memory import NAME, Memory
+from hcsidecar.core.events import Level
+from hcsidecar.core.states import Word
+
+MILLENNIUM = 946_684_800.5
+"Seconds since 1970."
+
+
+def live(directory, act=lambda memory: None, *, at=MILLENNIUM):
+    """Run one life of a daemon; gives its memory and the events."""
+    events = []
+
+    async def scene():
+        memory = Memory(directory, tell=events.append, wall_clock=lambda: at)
+        act(memory)
+        await memory.close()
+        return memory
+
+    return asyncio.run(scene()), events
+
+
+def boots(directory, count=1, *, at=MILLENNIUM):
+    """Give the boot numbers that one life takes."""
+    taken = []
+    live(directory, lambda memory: taken.extend(memory.next_boot() for _ in range(count)), at=at)
+    return taken
+
+
+# The operator's last word
+
+
+def test_a_new_node_starts_its_module_and_complains_of_nothing(tmp_path):
+    memory, events = live(tmp_path)
+    assert (memory.last_word, events) == (Word.START, [])
+
+
+@pytest.mark.parametrize("word", list(Word))
+def test_the_last_word_survives_a_restart(tmp_path, word):
+    live(tmp_path, lambda memory: memory.remember(word))
+    memory, events = live(tmp_path)
+    assert (memory.last_word, events) == (word, [])
+
+
+def test_of_many_words_the_last_one_stays(tmp_path):
+    def waver(memory):
+        for word in (Word.STOP, Word.START, Word.DRAIN, Word.STOP, Word.DRAIN):
+            memory.remember(word)
+            assert memory.last_word is word
+
+    live(tmp_path, waver)
+    assert live(tmp_path)[0].last_word is Word.DRAIN
+
+
+def test_word_and_boot_do_not_overwrite_each_other(tmp_path):
+    live(tmp_path, lambda memory: memory.remember(Word.STOP))
+    [boot] = boots(tmp_path)
+    memory, _ = live(tmp_path)
+    assert memory.last_word is Word.STOP
+    assert boots(tmp_path) > [boot]
+
+
+# The boot number
+
+
+def test_the_first_boot_number_is_the_wall_clock_in_milliseconds(tmp_path):
+    assert boots(tmp_path) == [946_684_800_500]
+
+
+def test_boot_numbers_grow_within_a_life_and_over_restarts(tmp_path):
+    taken = boots(tmp_path, 3) + boots(tmp_path, 2)
+    assert taken == sorted(set(taken))
+
+
+def test_a_clock_set_back_does_not_lower_the_boot_number(tmp_path):
+    [before] = boots(tmp_path)
+    assert boots(tmp_path, at=0) == [before + 1]
+
+
+def test_a_lost_file_does_not_lower_the_boot_number(tmp_path):
+    [before] = boots(tmp_path)
+    (tmp_path / NAME).unlink()
+    assert boots(tmp_path, at=MILLENNIUM + 1) > [before]
+
+
+def test_a_file_from_a_backup_does_not_lower_the_boot_number(tmp_path):
+    boots(tmp_path)
+    backup = (tmp_path / NAME).read_bytes()
+    [before] = boots(tmp_path, at=MILLENNIUM + 60)
+    (tmp_path / NAME).write_bytes(backup)
+    assert boots(tmp_path, at=MILLENNIUM + 61) > [before]
+
+
+# The file
+
+
+def test_the_file_is_for_its_owner_only_and_nothing_is_left_beside_it(tmp_path):
+    live(tmp_path, lambda memory: memory.remember(Word.STOP))
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+    assert stat.S_IMODE((tmp_path / NAME).stat().st_mode) == 0o600
+    assert json.loads((tmp_path / NAME).read_text()) == {"boot": 0, "last_word": "stop"}
+
+
+def test_what_a_later_version_has_added_is_no_hindrance(tmp_path):
+    (tmp_path / NAME).write_text('{"boot": 5, "last_word": "stop", "restarts": [1, 2]}')
+    memory, events = live(tmp_path)
+    assert (memory.last_word, events) == (Word.STOP, [])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x00" * 100,
+        b"\xff\xfe",
+        b"[" * 60_000,
+        b"{" + b" " * 100_000 + b"}",
+        b"[]",
+        b'{"boot": 5}',
+        b'{"boot": -1, "last_word": "stop"}',
+        b'{"boot": 1e400, "last_word": "stop"}',
+        b'{"boot": 99999999999999999999, "last_word": "stop"}',
+        b'{"boot": 5, "last_word": "perhaps"}',
+        b'{"boot": 5, "last_word": "stop"',
+    ],
+)
+def test_a_broken_file_is_told_and_replaced(tmp_path, content):
+    (tmp_path / NAME).write_bytes(content)
+    _, [event] = live(tmp_path, lambda memory: memory.remember(Word.DRAIN))
+    assert event.level is Level.ERROR
+    assert event.message.startswith(f"{tmp_path / NAME} is broken: ")
+    assert event.message.endswith("; taken as new, the module starts")
+    assert boots(tmp_path) == [946_684_800_500]
+    assert live(tmp_path)[0].last_word is Word.DRAIN
+
+
+def test_a_file_that_cannot_be_read_is_told_and_done_without(tmp_path):
+    (tmp_path / NAME).mkdir()
+    memory, events = live(tmp_path)
+    assert memory.last_word is Word.START
+    assert [event.message for event in events] == [
+        f"{tmp_path / NAME} cannot be read: Is a directory; taken as new, the module starts"
+    ]
+
+
+def test_a_directory_that_has_gone_is_told_and_the_node_goes_on_in_memory(tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    told = []
+
+    async def scene():
+        memory = Memory(home, tell=told.append, wall_clock=lambda: MILLENNIUM)
+        home.rmdir()
+        memory.remember(Word.STOP)
+        await until(lambda: told, what="the complaint")
+        assert memory.last_word is Word.STOP
+        assert memory.next_boot() < memory.next_boot()
+        home.mkdir()
+        memory.remember(Word.DRAIN)
+        await memory.close()
+
+    asyncio.run(scene())
+    assert told[0].message == (
+        f"{home / NAME} cannot be written: No such file or directory; "
+        "after a restart, the operator's last word may be an old one"
+    )
+    assert live(home)[0].last_word is Word.DRAIN
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 16 KiB."""
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "none", tmp_path], check=False).returncode:
+        pytest.skip("may not mount file systems here")
+    yield tmp_path
+    subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_a_full_disk_is_told_and_leaves_the_old_file_whole(small_disk):
+    live(small_disk, lambda memory: memory.remember(Word.STOP))
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        (small_disk / "big").write_bytes(b"x" * 100_000)
+    _, [event] = live(small_disk, lambda memory: memory.remember(Word.DRAIN))
+    assert "cannot be written: No space left on device" in event.message
+    assert live(small_disk)[0].last_word is Word.STOP
+
+
+def test_a_disk_that_hangs_delays_neither_the_loop_nor_the_end_for_long(tmp_path):
+    pipe = tmp_path / "state.new"
+    os.mkfifo(pipe)  # who opens it for writing waits until somebody reads: a disk that hangs
+    told, problems = [], []
+
+    async def scene():
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: problems.append(context))
+        memory = Memory(tmp_path, tell=told.append)
+        memory.remember(Word.STOP)
+        for word in (Word.DRAIN, Word.START) * 1000:
+            memory.remember(word)
+        began = loop.time()
+        await memory.close()
+        assert loop.time() - began < 5
+        reader = threading.Thread(target=pipe.read_bytes)
+        reader.start()
+        await until(lambda: not reader.is_alive(), what="end of the hanging")
+        await until(lambda: len(told) == 2, what="what became of the write")
+
+    asyncio.run(scene())
+    assert problems == []
+    assert told[0].message.endswith("is not written yet after 2 s, and may hold old news")
