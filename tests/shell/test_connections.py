@@ -1,0 +1,206 @@
+"""Connections to the application, counted in the kernel's own tables."""
+
+import asyncio
+import contextlib
+import shutil
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+from waiting import until
+
+from hcsidecar.app.connections import Connections
+from hcsidecar.core.settings import HttpCheck, TcpCheck
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc/net/tcp")
+PROC = Path("/proc/net")
+
+
+def check(port, address="127.0.0.1"):
+    return TcpCheck(type="tcp", name="TCP", address=address, port=port)
+
+
+def count(*checks, proc=PROC):
+    return asyncio.run(Connections(checks, proc=proc).count())
+
+
+def become(wanted, *checks):
+    """Wait until the count is as wanted: a connection takes a moment to get from one state to the next."""
+    counted = []
+
+    async def scene():
+        connections = Connections(checks)
+
+        async def look():
+            while counted[-1:] != [wanted]:
+                counted.append(await connections.count())
+
+        looking = asyncio.create_task(look())
+        await until(looking.done, what=f"{wanted}")
+
+    asyncio.run(scene())
+    return True
+
+
+class Server:
+    """A listening socket, and pairs of connected ones; all closed at the end."""
+
+    def __init__(self, stack, address="127.0.0.1"):
+        self.stack = stack
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self.listener = stack.enter_context(socket.socket(family))
+        self.listener.bind((address, 0))
+        self.listener.listen()
+        self.port = self.listener.getsockname()[1]
+
+    def connect(self, address="127.0.0.1"):
+        """Give the client's and the server's end of a new connection."""
+        client = self.stack.enter_context(socket.create_connection((address, self.port), timeout=5))
+        server = self.stack.enter_context(self.listener.accept()[0])
+        server.settimeout(5)
+        return client, server
+
+
+@pytest.fixture
+def stack():
+    with contextlib.ExitStack() as open_ones:
+        yield open_ones
+
+
+@linux
+def test_a_port_without_clients_has_none(stack):
+    server = Server(stack)
+    assert count(check(server.port)) == {server.port: 0}
+
+
+@linux
+def test_connections_are_counted_by_port_and_those_of_others_are_not(stack):
+    one, two, other = Server(stack), Server(stack), Server(stack)
+    for server in (one, one, one, two, other):
+        server.connect()
+    assert count(check(one.port), check(two.port)) == {one.port: 3, two.port: 1}
+
+
+@linux
+def test_a_port_with_two_checks_is_counted_once(stack):
+    server = Server(stack)
+    server.connect()
+    both = check(server.port), HttpCheck(type="http", name="HTTP", address="127.0.0.1", port=server.port)
+    assert count(*both) == {server.port: 1}
+
+
+@linux
+def test_a_closed_connection_is_gone_though_the_kernel_remembers_it(stack):
+    server = Server(stack)
+    first, second = server.connect(), server.connect()
+    first[0].close()
+    first[1].close()
+    second[1].close()  # this one goes to FIN_WAIT2, then TIME_WAIT
+    assert become({server.port: 0}, check(server.port))
+
+
+@linux
+def test_a_client_that_has_said_all_still_waits_for_its_answer(stack):
+    server = Server(stack)
+    client, accepted = server.connect()
+    client.shutdown(socket.SHUT_WR)
+    assert accepted.recv(1) == b""
+    assert count(check(server.port)) == {server.port: 1}
+
+
+@linux
+def test_an_answer_that_is_still_on_its_way_counts_although_the_application_has_closed(stack):
+    server = Server(stack)
+    client, accepted = server.connect()
+    accepted.settimeout(0)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            accepted.send(b"x" * 65536)
+    accepted.close()
+    assert count(check(server.port)) == {server.port: 1}
+    while client.recv(1 << 20):
+        pass
+    assert become({server.port: 0}, check(server.port))
+
+
+# Which addresses count
+
+
+@linux
+def test_a_check_on_loopback_stands_for_all_addresses(stack):
+    server = Server(stack, "0.0.0.0")
+    server.connect("127.0.0.1")
+    server.connect("127.0.0.5")
+    assert count(check(server.port)) == {server.port: 2}
+
+
+@linux
+def test_a_server_on_all_addresses_is_counted_with_all_of_them(stack):
+    server = Server(stack, "0.0.0.0")
+    server.connect("127.0.0.1")
+    server.connect("127.0.0.5")
+    assert count(check(server.port, "127.0.0.5")) == {server.port: 2}
+
+
+@linux
+def test_two_nodes_on_one_machine_do_not_count_each_others_connections(stack):
+    one = Server(stack, "127.0.0.5")
+    two = stack.enter_context(socket.socket())
+    two.bind(("127.0.0.6", one.port))
+    two.listen()
+    one.connect("127.0.0.5")
+    stack.enter_context(socket.create_connection(("127.0.0.6", one.port)))
+    assert count(check(one.port, "127.0.0.5")) == {one.port: 1}
+
+
+@linux
+@pytest.mark.skipif(not (PROC / "tcp6").exists(), reason="needs IPv6")
+def test_ipv6_is_counted(stack):
+    server = Server(stack, "::1")
+    server.connect("::1")
+    assert count(check(server.port, "::1")) == {server.port: 1}
+
+
+@linux
+@pytest.mark.skipif(not (PROC / "tcp6").exists(), reason="needs IPv6")
+def test_ipv4_clients_of_an_ipv6_socket_are_counted(stack):
+    server = Server(stack, "::ffff:127.0.0.5")
+    server.connect("127.0.0.5")
+    assert count(check(server.port, "127.0.0.5")) == {server.port: 1}
+
+
+# When it cannot be told
+
+
+@pytest.mark.parametrize("address", ["198.51.100.7", "2001:db8::7", "fe80::7"])
+def test_an_application_on_another_machine_is_unknown(address):
+    assert count(check(80, address)) is None
+
+
+@linux
+def test_what_else_is_checked_on_other_machines_does_not_matter(stack):
+    server = Server(stack)
+    server.connect()
+    assert count(check(server.port), check(5432, "198.51.100.7")) == {server.port: 1}
+
+
+def test_without_checks_it_is_unknown():
+    assert count() is None
+
+
+def test_a_system_without_the_tables_says_unknown(tmp_path):
+    assert count(check(80), proc=tmp_path) is None
+
+
+@linux
+def test_a_kernel_without_ipv6_is_no_hindrance(stack, tmp_path):
+    server = Server(stack)
+    server.connect()
+    shutil.copy(PROC / "tcp", tmp_path / "tcp")
+    assert count(check(server.port), proc=tmp_path) == {server.port: 1}
+
+
+def test_lines_that_are_no_sockets_are_passed_over(tmp_path):
+    (tmp_path / "tcp").write_bytes(b"  sl  local_address rem_address   st\n\xff\xfe\n\n   0: 0100007F:0050\n")
+    assert count(check(80), proc=tmp_path) == {80: 0}
