@@ -12,6 +12,7 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -103,6 +104,7 @@ def _is_wildcard(address: str) -> bool:
     return address in ("0.0.0.0", "::")
 
 
+@lru_cache(maxsize=256)  # a busy server has many connections, but few addresses
 def _address(text: str) -> str:
     """Read an address as the kernel prints it: 32-bit words in hexadecimal, each in the machine's byte order."""
     words = (int(text[start : start + 8], 16) for start in range(0, len(text), 8))
