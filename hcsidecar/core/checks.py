@@ -1,7 +1,6 @@
 """What repeated attempts at a check amount to, and when the next attempt is due."""
 
-from collections.abc import Mapping
-from random import Random
+from collections.abc import Callable, Mapping
 from typing import Final
 
 UNCHECKED: Final = "not passed yet"
@@ -15,14 +14,14 @@ class CheckFilter:
     """One check: `rise` good attempts in a row make it pass, `fall` bad ones make it fail. It begins as not passed.
 
     `interval` is in seconds, from the start of one attempt to that of the next. An attempt that takes longer delays
-    the next one, so a check never runs beside itself.
+    the next one, so a check never runs beside itself. `uniform(low, high)` draws the part by which it wanders.
     """
 
-    def __init__(self, *, rise: int, fall: int, interval: float, random: Random) -> None:
+    def __init__(self, *, rise: int, fall: int, interval: float, uniform: Callable[[float, float], float]) -> None:
         self._rise = rise
         self._fall = fall
         self._interval = interval
-        self._random = random
+        self._uniform = uniform
         self._passing = False
         self._in_a_row = 0
         "Attempts that speak against the present verdict."
@@ -51,7 +50,7 @@ class CheckFilter:
 
     def next_attempt_at(self, *, began: float, now: float) -> float:
         """Say when to try again after an attempt that began then and is over now; the first is due at once."""
-        wander = self._random.uniform(-_JITTER, _JITTER)
+        wander = self._uniform(-_JITTER, _JITTER)
         return max(now, began + self._interval * (1 + wander))
 
 

@@ -10,7 +10,7 @@ from hcsidecar.core.checks import UNCHECKED, CheckFilter, first_complaint
 
 
 def check(rise=1, fall=1, interval=10.0, seed=1):
-    return CheckFilter(rise=rise, fall=fall, interval=interval, random=Random(seed))
+    return CheckFilter(rise=rise, fall=fall, interval=interval, uniform=Random(seed).uniform)
 
 
 REFUSED = "connection refused"
