@@ -146,7 +146,7 @@ class Rolling:
     def taken(self, refusal: str | None, *, now: float) -> list[Step]:
         """Take how the command went: None when the node has accepted it, else its reason."""
         if refusal is not None:
-            return [self._give_up(f"{self._node} refuses: {refusal}")]
+            return [self._give_up(f"{self._node}: {refusal}")]
         self._stage = _Stage.RETURNING
         self._taken_at = now
         self._seen_leaving = False

@@ -220,8 +220,7 @@ def test_a_refused_command_ends_it_with_the_nodes_reason():
     assert roll.taken("the daemon is shutting down", now=0) == [
         Finish(
             ok=False,
-            text="web1 refuses: the daemon is shutting down "
-            f"(no node was done before that; not begun: web2, web3). {ADVICE}",
+            text=f"web1: the daemon is shutting down (no node was done before that; not begun: web2, web3). {ADVICE}",
         )
     ]
     assert roll.over
