@@ -16,12 +16,9 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any
 
 import msgspec
-import structlog
 from aiohttp.http_exceptions import HttpProcessingError
-from structlog.typing import EventDict
 
 from hcsidecar.core.events import Level
 from hcsidecar.journal import Entry, one_line
@@ -39,6 +36,9 @@ PRIORITIES = {Level.DEBUG: 7, Level.INFO: 6, Level.WARNING: 4, Level.ERROR: 3}
 "As in syslog(3) and sd-daemon(3)."
 COLOURS = {Level.DEBUG: "2", Level.INFO: "32", Level.WARNING: "33", Level.ERROR: "1;31"}
 "Parameters of the ANSI sequence that sets the colour."
+
+
+_log = logging.getLogger("hcsidecar")
 
 
 class Style(Enum):
@@ -131,41 +131,29 @@ class LineWriter:
                 return
 
 
-class _Logger:
-    """What structlog writes to at the end of its chain."""
+class _EntryRecord(logging.LogRecord):
+    """An entry of the journal on its way through the standard library's logging."""
 
-    def __init__(self, writer: LineWriter) -> None:
-        self._line = writer.line
-
-    def debug(self, line: str) -> None:
-        self._line(line)
-
-    info = warning = error = debug
+    def __init__(self, entry: Entry) -> None:
+        super().__init__(_log.name, NUMBERS[entry.level], "", 0, entry.message, None, None)
+        self.entry = entry
 
 
-class _Renderer:
-    """The last processor of the chain: from the event's fields to the line."""
+class _Lines(logging.Handler):
+    """Makes one line of each record: of our entries, and of what libraries say, with traceback."""
 
-    def __init__(self, style: Style, node: str) -> None:
+    def __init__(self, writer: LineWriter, style: Style, node: str) -> None:
+        super().__init__()
+        self._writer = writer
         self._style = style
         self._node = node
 
-    def __call__(self, _logger: object, method: str, event: EventDict) -> str:
-        return render(
-            self._style,
-            level=Level(method),
-            node=str(event.get("node", self._node)),
-            origin=str(event.get("origin", "daemon")),
-            message=str(event["event"]),
-            at=float(event.get("at") or time.time()),
-        )
-
-
-class _FromLibraries(logging.Handler):
-    """Brings into our log what asyncio and aiohttp tell the standard library's; their bugs and ours, with traceback."""
-
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record as one line."""
+        if isinstance(record, _EntryRecord):
+            entry = record.entry
+            self._write(entry.level, entry.node, entry.origin, entry.message, entry.time)
+            return
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, HttpProcessingError):
             return  # garbage from the network is no news, and must not fill the log
@@ -173,11 +161,14 @@ class _FromLibraries(logging.Handler):
         level = Level.ERROR if record.levelno >= logging.ERROR else Level.WARNING
         # A traceback is many lines; as one it stays together in every style, and what it quotes forges nothing.
         message = " | ".join(one_line(line) for line in text.splitlines())
-        getattr(structlog.get_logger(), level.value)(message, origin=record.name)
+        self._write(level, self._node, record.name, message, record.created)
+
+    def _write(self, level: Level, node: str, origin: str, message: str, at: float) -> None:
+        self._writer.line(render(self._style, level=level, node=node, origin=origin, message=message, at=at))
 
 
 def configure(*, node: str, as_json: bool = False, level: Level = Level.INFO, fd: int | None = None) -> LineWriter:
-    """Set up structlog and the standard library's logging for this process; close the writer at its end.
+    """Set up this process's logging; close the writer at its end.
 
     Call it before the process takes real-time priority, which the writing thread would inherit.
     """
@@ -189,18 +180,12 @@ def configure(*, node: str, as_json: bool = False, level: Level = Level.INFO, fd
         return render(style, level=Level.WARNING, node=node, origin="log", message=message, at=time.time())
 
     writer = LineWriter(target, lost=lost)
-    processors: list[Any] = [_Renderer(style, node)]
-    structlog.configure(
-        processors=processors,
-        wrapper_class=structlog.make_filtering_bound_logger(NUMBERS[level]),
-        logger_factory=lambda *_: _Logger(writer),
-        cache_logger_on_first_use=False,
-    )
-    logging.basicConfig(handlers=[_FromLibraries()], level=logging.WARNING, force=True)
+    logging.basicConfig(handlers=[_Lines(writer, style, node)], level=logging.WARNING, force=True)
+    _log.setLevel(NUMBERS[level])
     return writer
 
 
 def log_entry(entry: Entry) -> None:
     """Write an entry of the journal to the log."""
-    log = getattr(structlog.get_logger(), entry.level.value)
-    log(entry.message, node=entry.node, origin=entry.origin, at=entry.time)
+    if _log.isEnabledFor(NUMBERS[entry.level]):
+        _log.handle(_EntryRecord(entry))

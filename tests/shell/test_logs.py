@@ -9,7 +9,6 @@ import select
 import time
 
 import pytest
-import structlog
 from aiohttp.http_exceptions import BadHttpMessage
 
 from hcsidecar.core.events import Event, Level
@@ -26,7 +25,6 @@ def as_before():
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
-    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -128,7 +126,7 @@ def test_garbage_from_the_network_does_not_fill_the_log(pipe):
     writer = configure(node="web1", fd=writing)
     for _ in range(100):
         logging.getLogger("aiohttp.server").error("Error", exc_info=BadHttpMessage("garbage"))
-    structlog.get_logger().info("started")
+    Journal(node="web1", log=log_entry).write(Event(level=Level.INFO, origin="daemon", message="started"))
     writer.close()
     assert read(reading, until=b"started\n").count("\n") == 1
 
