@@ -1,0 +1,171 @@
+"""The daemon as a whole: real processes, sockets and signals."""
+
+import signal
+import socket
+
+from daemons import fetch, real_farm, wait_for
+
+
+def test_three_daemons_agree_answer_probes_and_show_the_farm(tmp_path):
+    with real_farm(tmp_path) as farm:
+        farm.start().all_ready()
+        status, headers, body = fetch(farm.url("web2"))
+        assert (status, body) == (200, "OK\n")
+        assert headers["x-farm-node"] == "web2"
+        assert headers["x-farm-state"] == "UP(Ready)"
+        assert fetch(farm.url("web1", "/var/modules/apache/ready.txt"))[0] == 200
+        done = farm.cli("status", node="web1")
+        assert done.returncode == 0
+        for name, address in farm.addresses.items():
+            assert name in done.stdout
+            assert address in done.stdout
+
+
+def test_a_killed_node_is_dead_for_the_others_within_seconds_and_comes_back(tmp_path):
+    with real_farm(tmp_path) as farm:
+        farm.start().all_ready()
+        farm.kill("web3")
+        wait_for(lambda: farm.view("web1") == ["web1", "web2"])
+        wait_for(lambda: "web3 is dead: silent for" in farm.log("web1"))
+        farm.start("web3").all_ready()
+        wait_for(lambda: "web3 is heard" in farm.log("web1").split("is dead")[1])
+
+
+def test_drain_answers_not_found_at_once_and_resume_ends_it(tmp_path):
+    with real_farm(tmp_path) as farm:
+        farm.start().all_ready()
+        assert farm.cli("drain", node="web1").returncode == 0
+        status, headers, body = fetch(farm.url("web1"))
+        assert (status, body) == (404, "NOT FOUND\n")
+        assert headers["x-envoy-immediate-health-check-fail"]
+        assert "drained by the operator" in headers["x-farm-reason"]
+        wait_for(lambda: farm.view("web2") == ["web2", "web3"])
+        about = next(node for node in farm.status("web2")["nodes"] if node["name"] == "web1")
+        assert (about["draining"], about["alive"]) == (True, True)
+        assert farm.cli("resume", node="web1").returncode == 0
+        assert farm.health("web1") == 200
+
+
+def test_the_last_ready_node_is_not_drained_unless_forced(tmp_path):
+    with real_farm(tmp_path, names=("web1", "web2")) as farm:
+        farm.start().all_ready()
+        assert farm.cli("drain", node="web1").returncode == 0
+        wait_for(lambda: farm.view("web2") == ["web2"])
+        refused = farm.cli("drain", node="web2")
+        assert refused.returncode == 1
+        assert "keep_ready" in refused.stderr
+        assert farm.health("web2") == 200
+        assert farm.cli("drain", "--force", node="web2").returncode == 0
+        assert farm.health("web2") == 404
+
+
+def test_stop_stops_the_module_and_a_restarted_daemon_remembers_it(tmp_path):
+    with real_farm(tmp_path, names=("web1", "web2"), extra='[health]\nlame_duck = "1s"') as farm:
+        farm.start().all_ready()
+        assert farm.cli("stop", node="web1").returncode == 0
+        assert farm.cli("status", node="web1").returncode == 3
+        farm.kill("web1")
+        farm.start("web1")
+        wait_for(lambda: fetch(farm.url("web1"))[0] == 404)
+        assert farm.cli("status", node="web1").returncode == 3
+        assert farm.cli("start", node="web1").returncode == 0
+        wait_for(lambda: farm.health("web1") == 200)
+
+
+def test_commands_reach_other_nodes_through_the_local_one(tmp_path):
+    with real_farm(tmp_path) as farm:
+        farm.start().all_ready()
+        farm.socket("web3").unlink()
+        assert farm.cli("drain", node="web3").returncode == 0
+        assert farm.health("web3") == 404
+
+
+def test_sigterm_drains_while_probes_go_on_and_ends_with_0(tmp_path):
+    with real_farm(tmp_path, extra='[health]\nlame_duck = "30s"') as farm:
+        farm.start().all_ready()
+        leaver = farm.daemons["web1"]
+        leaver.send_signal(signal.SIGTERM)
+        wait_for(lambda: farm.health("web1") == 404)
+        # The drain ends once this prober has had its fill of NOT FOUND, long before the limit.
+        wait_for(lambda: farm.health("web1") == 0 and leaver.poll() is not None)
+        assert leaver.returncode == 0
+        wait_for(lambda: farm.view("web2") == ["web2", "web3"])
+        assert "web1 has left" in farm.log("web2")
+        assert "web1 is dead" not in farm.log("web2")
+
+
+def test_a_second_sigterm_ends_the_drain_at_once(tmp_path):
+    with real_farm(tmp_path, names=("web1",), extra='[health]\nlame_duck = "10m"') as farm:
+        farm.start()
+        wait_for(lambda: farm.health("web1") == 200)
+        daemon = farm.daemons["web1"]
+        daemon.send_signal(signal.SIGTERM)
+        wait_for(lambda: farm.health("web1") == 404)
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(10) == 0
+
+
+def test_a_check_that_fails_takes_the_node_out_and_back(tmp_path):
+    check = '[[check]]\ntype = "tcp"\nname = "APP"\naddress = "@1"\nport = 8099\ninterval = "200ms"\ntimeout = "1s"'
+    with real_farm(tmp_path, names=("web1", "web2"), extra=check) as farm:
+        application = socket.create_server((f"{farm.prefix}1", 8099))
+        farm.start().all_ready()
+        application.close()
+        wait_for(lambda: farm.health("web1") == 404)
+        reason = fetch(farm.url("web1"))[1]["x-farm-reason"]
+        assert "APP" in reason
+        assert farm.cli("status", node="web1").returncode == 1
+        with socket.create_server((f"{farm.prefix}1", 8099)):
+            wait_for(lambda: farm.health("web1") == 200)
+
+
+def test_a_frozen_daemon_starts_again_when_it_thaws(tmp_path):
+    with real_farm(tmp_path) as farm:
+        farm.start().all_ready()
+        frozen = farm.daemons["web3"]
+        frozen.send_signal(signal.SIGSTOP)
+        wait_for(lambda: farm.view("web1") == ["web1", "web2"])
+        frozen.send_signal(signal.SIGCONT)
+        farm.all_ready()
+        assert "stood still" in farm.log("web3")
+
+
+def test_nothing_but_health_is_answered_without_a_signature(tmp_path):
+    with real_farm(tmp_path, names=("web1",)) as farm:
+        farm.start()
+        wait_for(lambda: farm.health("web1") == 200)
+        for method, path in [("GET", "/api/v1/status"), ("POST", "/api/v1/actions/stop"), ("GET", "/"), ("GET", "/x")]:
+            status, headers, body = fetch(farm.url("web1", path), method=method)
+            assert status == 401, path
+            assert "aiohttp" not in str(headers).lower()
+            assert body == ""
+        assert farm.health("web1") == 200
+
+
+def test_a_second_daemon_of_the_same_node_says_what_is_in_its_way(tmp_path):
+    with real_farm(tmp_path, names=("web1",)) as farm:
+        farm.start()
+        wait_for(lambda: farm.health("web1") == 200)
+        first = farm.daemons.pop("web1")
+        farm.start("web1")
+        assert farm.daemons["web1"].wait(15) == 1
+        assert "Address already in use" in farm.log("web1")
+        farm.daemons["web1"] = first
+        assert farm.health("web1") == 200
+
+
+def test_a_wrong_farm_file_does_not_start(tmp_path):
+    with real_farm(tmp_path, names=("web1",), extra="[web]\nlisen = 3\n[health]\nlame_duck = 10") as farm:
+        farm.start()
+        assert farm.daemons["web1"].wait(15) == 2
+        assert "web.lisen" in farm.log("web1")
+        assert "health.lame_duck" in farm.log("web1")
+
+
+def test_nothing_is_left_after_the_end(tmp_path):
+    with real_farm(tmp_path, names=("web1",), extra='[health]\nlame_duck = "0s"') as farm:
+        farm.start()
+        wait_for(lambda: farm.health("web1") == 200)
+        farm.daemons["web1"].send_signal(signal.SIGTERM)
+        assert farm.daemons["web1"].wait(10) == 0
+        assert sorted(path.name for path in (tmp_path / "s").rglob("*") if not path.is_dir()) == ["state.json"]
