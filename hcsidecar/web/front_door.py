@@ -1,0 +1,291 @@
+"""Reads the beginning of each TCP connection and answers probes from memory; all else goes to the API, if it is here.
+
+Why not aiohttp alone: it knows no PROXY prefix, answers a probe without Host with 400 and a traceback in the log, and
+lets half-open connections gather. Probes are few kinds of tiny requests, and the answer is ready-made, so a state
+machine of its own is both stricter and quicker. A connection goes through
+
+    prefix -> (TLS handshake) -> requests ... -> closing
+                                     |
+                                     +-> the API, which keeps it to its end
+
+Nothing here waits for anything, and nothing that arrives is logged.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import cast
+
+from hcsidecar.core.health import METHODS, HealthFace, Shape, Version, response
+from hcsidecar.core.probers import LONGEST_FIELD, Prober
+from hcsidecar.web.connections import Connections, close_our_half
+from hcsidecar.web.handshake import shake_hands
+from hcsidecar.web.proxy_protocol import prefix_length
+from hcsidecar.web.refusals import Refusal
+from hcsidecar.web.request_head import Head, read_head
+
+_PLAIN = {"Content-Type": "text/plain; charset=us-ascii", "Cache-Control": "no-store"}
+_ALLOW = {"Allow": ", ".join(METHODS)}
+_STATUS_OF = {
+    Refusal.TOO_LARGE: "431 Request Header Fields Too Large",
+    Refusal.HTTP_2: "505 HTTP Version Not Supported",
+    Refusal.PIPELINED: "429 Too Many Requests",
+}
+"The other refusals are 400."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doorway:
+    """What the connections of one listener have in common."""
+
+    face: HealthFace
+    connections: Connections
+    tls: ssl.SSLContext | None = None
+    api: Callable[[], asyncio.Protocol] | None = None
+    "Makes the protocol that takes what is no probe; None where only health is answered."
+    handshakes: set[asyncio.Task[None]] = field(default_factory=set)
+    "Those under way; who listens cancels them."
+
+
+class _Stage(Enum):
+    PREFIX = auto()
+    HANDSHAKE = auto()
+    REQUESTS = auto()
+    HANDED_OVER = auto()
+    CLOSING = auto()
+
+
+class FrontDoor(asyncio.Protocol):
+    """One connection."""
+
+    __slots__ = (
+        "_address",
+        "_api",
+        "_buffer",
+        "_connections",
+        "_doorway",
+        "_idle",
+        "_loop",
+        "_stage",
+        "_transport",
+        "deadline",
+    )
+
+    def __init__(self, doorway: Doorway) -> None:
+        self._doorway = doorway
+        self._connections = doorway.connections
+        self._loop = asyncio.get_running_loop()
+        self._stage = _Stage.PREFIX
+        self._buffer = b""
+        self._idle = False
+        "Between two requests, of which nothing has come yet."
+        self._address = ""
+        self._transport: asyncio.Transport
+        self._api: asyncio.Protocol | None = None
+        "Has the connection from the first request on that is no probe."
+        self.deadline = self._loop.time() + self._connections.limits.head_timeout
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to listen."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._address = peer_address(transport)
+        self._connections.admit(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Go on with what has come."""
+        if self._api is not None:
+            self._connections.heard(self)
+            self._api.data_received(data)
+        elif self._stage is not _Stage.CLOSING:
+            self._buffer += data
+            if self._stage is _Stage.PREFIX:
+                self._skip_prefix()
+            if self._stage is _Stage.REQUESTS:
+                self._answer_requests()
+
+    def eof_received(self) -> bool | None:
+        """Let the connection close: what was asked has been answered already."""
+        return self._api.eof_received() if self._api is not None else None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give up the connection's place."""
+        if self._api is not None:
+            self._api.connection_lost(exc)
+        self._end()
+
+    def pause_writing(self) -> None:
+        """Give up on a client that asks and does not read, when as much as the transport's buffer holds is unread."""
+        if self._api is not None:
+            self._api.pause_writing()
+        else:
+            self._drop(Refusal.READS_TOO_SLOWLY)
+
+    def resume_writing(self) -> None:
+        """Let the API write on."""
+        if self._api is not None:
+            self._api.resume_writing()
+
+    def expire(self) -> None:
+        """Close an idle connection; throw out one that is too slow."""
+        if self._idle:
+            self._close()
+        elif self._stage is _Stage.CLOSING:
+            self._transport.abort()
+        else:
+            self._drop(Refusal.TOO_SLOW)
+
+    def crowd_out(self) -> None:
+        """End at once."""
+        self._transport.abort()
+        self._end()
+
+    def _skip_prefix(self) -> None:
+        length = prefix_length(self._buffer)
+        if isinstance(length, Refusal):
+            self._drop(length)
+        elif length is not None:
+            self._buffer = self._buffer[length:]
+            if self._doorway.tls is None:
+                self._stage = _Stage.REQUESTS
+            else:
+                self._begin_handshake(self._doorway.tls)
+
+    def _begin_handshake(self, tls: ssl.SSLContext) -> None:
+        self._stage = _Stage.HANDSHAKE
+        self._transport.pause_reading()
+        task = self._loop.create_task(self._shake_hands(tls))
+        self._doorway.handshakes.add(task)
+        task.add_done_callback(self._doorway.handshakes.discard)
+
+    async def _shake_hands(self, tls: ssl.SSLContext) -> None:
+        limits = self._connections.limits
+        received, self._buffer = self._buffer, b""
+        transport = await shake_hands(
+            self._transport,
+            self,
+            tls,
+            received=received,
+            handshake_timeout=limits.head_timeout,
+            shutdown_timeout=limits.close_timeout,
+        )
+        if self._stage is _Stage.CLOSING:
+            return
+        if transport is None:
+            self._connections.refusals[Refusal.TLS] += 1
+            self._end()
+            return
+        self._transport = transport
+        self._stage = _Stage.REQUESTS
+        self.deadline = self._loop.time() + limits.head_timeout
+        # A client may send its request together with the end of its handshake.
+        self._answer_requests()
+
+    def _answer_requests(self) -> None:
+        for _ in range(self._connections.limits.pipelined):
+            if not self._buffer:
+                return
+            head = read_head(self._buffer)
+            if head is None:
+                self._await_the_rest()
+                return
+            if isinstance(head, Refusal):
+                self._refuse(head)
+                return
+            self._answer(head)
+            if self._stage is not _Stage.REQUESTS or self._transport.is_closing():
+                return
+        if self._buffer:
+            self._refuse(Refusal.PIPELINED)
+
+    def _await_the_rest(self) -> None:
+        if self._idle:
+            self._idle = False
+            self.deadline = self._loop.time() + self._connections.limits.head_timeout
+
+    def _answer(self, head: Head) -> None:
+        face = self._doorway.face
+        api = self._doorway.api
+        shape = face.shape(head.method, head.path, head.version)
+        if shape is Shape.PROBE:
+            prober = Prober(
+                address=self._address,
+                method=head.method,
+                path=head.path,
+                host=(head.host or b"")[:LONGEST_FIELD],
+                agent=head.agent[:LONGEST_FIELD],
+            )
+            self._send(head, face.poll(prober, head.version, keep_alive=head.keep_alive, now=self._loop.time()))
+        elif shape is Shape.WRONG_METHOD:
+            self._say(head, "405 Method Not Allowed", _PLAIN | _ALLOW, "METHOD NOT ALLOWED\n")
+        elif api is None or head.version is Version.HTTP_0_9:
+            self._say(head, "404 Not Found", _PLAIN, "UNKNOWN PATH\n")
+        elif head.host is None and head.version is Version.HTTP_1_1:
+            self._refuse(Refusal.NO_HOST)
+        else:
+            self._hand_over(api)
+
+    def _say(self, head: Head, status: str, headers: dict[str, str], body: str) -> None:
+        bodiless = head.method == "HEAD"
+        answer = response(status, headers, body, head.version, keep_alive=head.keep_alive, bodiless=bodiless)
+        self._send(head, answer)
+
+    def _send(self, head: Head, answer: bytes) -> None:
+        self._buffer = self._buffer[head.size :]
+        self._transport.write(answer)
+        if not head.keep_alive:
+            self._close(unread=head.has_body)
+            return
+        self._idle = True
+        self.deadline = self._loop.time() + self._connections.limits.idle_timeout
+        self._connections.heard(self)
+
+    def _hand_over(self, make_api: Callable[[], asyncio.Protocol]) -> None:
+        """Give the connection to the API; stay between, to know when it ends."""
+        self._api = make_api()
+        self._stage = _Stage.HANDED_OVER
+        self._connections.hand_over(self)
+        data, self._buffer = self._buffer, b""
+        self._api.connection_made(self._transport)
+        self._api.data_received(data)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Say what is wrong with a request, and close."""
+        self._connections.refusals[refusal] += 1
+        status = _STATUS_OF.get(refusal, "400 Bad Request")
+        body = f"{refusal.upper()}\n"
+        self._transport.write(response(status, _PLAIN, body, Version.HTTP_1_1, keep_alive=False))
+        self._close(unread=True)
+
+    def _drop(self, refusal: Refusal) -> None:
+        """End at once a connection to which nothing can be said."""
+        self._connections.refusals[refusal] += 1
+        self._transport.abort()
+        self._end()
+
+    def _close(self, *, unread: bool = False) -> None:
+        """Send what is to be sent, then close. `unread` says that the client may still be sending.
+
+        Then what comes is thrown away until the client has closed too or its time is over.
+        """
+        self._stage = _Stage.CLOSING
+        self._idle = False
+        self._buffer = b""
+        self.deadline = self._loop.time() + self._connections.limits.close_timeout
+        if unread:
+            close_our_half(self._transport)
+        else:
+            self._transport.close()
+
+    def _end(self) -> None:
+        self._stage = _Stage.CLOSING
+        self._idle = False
+        self._buffer = b""
+        self._connections.forget(self)
+
+
+def peer_address(transport: asyncio.BaseTransport) -> str:
+    """Give the address of the other end; empty when it has gone already."""
+    peer = transport.get_extra_info("peername")
+    return str(peer[0]) if peer else ""

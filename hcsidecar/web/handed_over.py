@@ -1,0 +1,65 @@
+"""What the front door needs of aiohttp: health routes for connections it has handed over, and a log without garbage."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+from aiohttp import http_exceptions, web
+
+from hcsidecar.core.health import METHODS, HealthFace
+from hcsidecar.core.probers import LONGEST_FIELD, Prober
+from hcsidecar.web.refusals import Refusal
+
+
+def health_routes(face: HealthFace) -> list[web.RouteDef]:
+    """Give the routes that answer probes as the front door does, on connections that it has handed over.
+
+    They must be exempt from whatever authenticates the rest.
+    """
+    handler = _health_handler(face)
+    return [web.route("*", path, handler) for path in sorted(face.paths)]
+
+
+def _health_handler(face: HealthFace) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def answer_probe(request: web.Request) -> web.StreamResponse:
+        if request.method not in METHODS:
+            raise web.HTTPMethodNotAllowed(request.method, METHODS, text="METHOD NOT ALLOWED\n")
+        answer = face.answer
+        headers = answer.headers
+        if request.method == "OPTIONS":
+            headers["Allow"] = ", ".join(METHODS)
+        prober = Prober(
+            address=request.remote or "",
+            method=request.method,
+            path=request.path,
+            host=_field(request, "Host"),
+            agent=_field(request, "User-Agent"),
+        )
+        face.note(prober, now=asyncio.get_running_loop().time())
+        return web.Response(status=answer.status, text=answer.body, headers=headers)
+
+    return answer_probe
+
+
+def _field(request: web.Request, name: str) -> bytes:
+    return request.headers.get(name, "").encode("utf-8", "surrogateescape")[:LONGEST_FIELD]
+
+
+def counting_logger(refusals: Counter[Refusal]) -> logging.Logger:
+    """Make the logger for an aiohttp runner: our own bugs come through, what others send wrong is counted.
+
+    aiohttp would write a traceback for each request that it cannot read.
+    """
+
+    def is_ours(record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, http_exceptions.HttpProcessingError | web.RequestPayloadError):
+            refusals[Refusal.UNREADABLE_FOR_API] += 1
+            return False
+        return True
+
+    logger = logging.Logger("hcsidecar.web")  # noqa: LOG001 - a registered one would be shared, filter and all
+    logger.parent = logging.getLogger("hcsidecar")
+    logger.addFilter(is_ours)
+    return logger

@@ -1,0 +1,60 @@
+r"""Finds the PROXY protocol prefix that some balancers put before a connection, probes included.
+
+Format: the HAProxy project's "The PROXY protocol, versions 1 and 2". What a prefix says is not believed, since anybody
+may send one, so only its length matters here:
+
+    version 1   PROXY TCP4 192.0.2.1 192.0.2.2 4711 80\r\n          at most 107 bytes
+    version 2   12 bytes of signature, version and command, family, length (16 bits), then addresses and TLVs
+"""
+
+import re
+
+from hcsidecar.web.refusals import Refusal
+
+LONGEST_V1 = 107
+LONGEST_V2 = 8192
+"Bytes; a balancer sends some hundred (AWS adds its endpoint id, HAProxy may add names out of a certificate)."
+
+_SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
+_HEADER = len(_SIGNATURE) + 4
+_V1 = re.compile(rb"PROXY (?:TCP4|TCP6|UNKNOWN)(?: [ -~]*)?\r\n")
+_LOCAL_OR_PROXY = (0x20, 0x21)
+"The high half of the byte is the version."
+
+
+def prefix_length(data: bytes) -> int | Refusal | None:
+    """Give the length of the prefix at the beginning of a connection, 0 without one; None while more must be read."""
+    match data[:1]:
+        case b"":
+            return None
+        case b"P":
+            return _v1_length(data)
+        case b"\r":
+            return _v2_length(data)
+        case _:
+            return 0
+
+
+def _v1_length(data: bytes) -> int | Refusal | None:
+    if not _begins_alike(data, b"PROXY "):
+        return 0
+    end = data.find(b"\n", 0, LONGEST_V1) + 1
+    if not end:
+        return None if len(data) < LONGEST_V1 else Refusal.PROXY_PREFIX
+    return end if _V1.fullmatch(data, 0, end) else Refusal.PROXY_PREFIX
+
+
+def _v2_length(data: bytes) -> int | Refusal | None:
+    if not _begins_alike(data, _SIGNATURE):
+        return 0
+    if len(data) < _HEADER:
+        return None
+    length = _HEADER + int.from_bytes(data[_HEADER - 2 : _HEADER], "big")
+    if data[len(_SIGNATURE)] not in _LOCAL_OR_PROXY or length > LONGEST_V2:
+        return Refusal.PROXY_PREFIX
+    return length if len(data) >= length else None
+
+
+def _begins_alike(data: bytes, pattern: bytes) -> bool:
+    """Tell whether the data is the pattern so far, as far as both go."""
+    return data[: len(pattern)] == pattern[: len(data)]
