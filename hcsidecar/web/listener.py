@@ -1,0 +1,84 @@
+"""Listens for probes: the front door on any number of addresses, and HAProxy's agent-check."""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+
+from hcsidecar.core.health import HealthFace
+from hcsidecar.web.agent_check import AgentCheck
+from hcsidecar.web.connections import Connections, Limits
+from hcsidecar.web.front_door import Doorway, FrontDoor
+
+_BACKLOG = 128
+"Connections that wait to be accepted; also the most that are accepted at once, beyond what the limits say."
+
+
+class ListenError(Exception):
+    """An address on which nobody can listen now; it may be free later."""
+
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        super().__init__(f"cannot listen on {where}: {reason}")
+        self.host = host
+        self.port = port
+
+
+class HealthServer:
+    """The listeners of one daemon. All share one face and one set of limits."""
+
+    def __init__(self, face: HealthFace, *, limits: Limits | None = None) -> None:
+        self._face = face
+        self._servers: list[asyncio.Server] = []
+        self._handshakes: set[asyncio.Task[None]] = set()
+        self.connections = Connections(limits)
+
+    @property
+    def addresses(self) -> tuple[tuple[str, int], ...]:
+        """Host and port of each listening socket, in the order in which they were asked for."""
+        names = [listening.getsockname() for server in self._servers for listening in server.sockets]
+        return tuple((name[0], name[1]) for name in names)
+
+    async def start(
+        self,
+        listen: tuple[tuple[str, int], ...],
+        *,
+        tls: ssl.SSLContext | None = None,
+        api: Callable[[], asyncio.Protocol] | None = None,
+    ) -> None:
+        """Answer probes on these addresses, and hand everything else over to what `api` makes, if there is an API.
+
+        May be called several times. ListenError names the first address that cannot be had; then none of this call's
+        listens. An IPv6 wildcard takes IPv6 only.
+        """
+        doorway = Doorway(face=self._face, connections=self.connections, tls=tls, api=api, handshakes=self._handshakes)
+        await self._listen(lambda: FrontDoor(doorway), listen)
+
+    async def start_agent(self, listen: tuple[str, int]) -> None:
+        """Answer HAProxy's agent-check; ListenError when the address cannot be had."""
+        await self._listen(lambda: AgentCheck(self._face, self.connections), (listen,))
+
+    async def close(self) -> None:
+        """Stop listening and end every connection; safe to repeat."""
+        servers, self._servers = self._servers, []
+        for server in servers:
+            server.close()
+        for handshake in self._handshakes:
+            handshake.cancel()
+        await asyncio.gather(*self._handshakes, return_exceptions=True)
+        self.connections.end_all()
+        for server in servers:
+            await server.wait_closed()
+
+    async def _listen(
+        self, make_connection: Callable[[], asyncio.Protocol], addresses: tuple[tuple[str, int], ...]
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        opened: list[asyncio.Server] = []
+        for host, port in addresses:
+            try:
+                opened.append(await loop.create_server(make_connection, host, port, backlog=_BACKLOG))
+            except OSError as error:
+                for server in opened:
+                    server.close()
+                raise ListenError(host, port, error.strerror or str(error)) from error
+        self._servers += opened

@@ -1,0 +1,72 @@
+"""A real HAProxy in front of what a test serves, and what it says of its servers."""
+
+import asyncio
+import csv
+import shutil
+from contextlib import asynccontextmanager
+
+import pytest
+from waiting import until
+
+needs_haproxy = pytest.mark.skipif(shutil.which("haproxy") is None, reason="HAProxy is not installed")
+
+_HEAD = """
+global
+    stats socket {socket} mode 600 level admin
+defaults
+    mode http
+    timeout connect 2s
+    timeout client 5s
+    timeout server 5s
+    timeout check 2s
+"""
+
+
+class Haproxy:
+    """One that runs."""
+
+    def __init__(self, socket):
+        self._socket = socket
+
+    async def command(self, line):
+        """Give the answer of the runtime API to one line."""
+        reader, writer = await asyncio.open_unix_connection(self._socket)
+        try:
+            writer.write(line.encode() + b"\n")
+            return (await asyncio.wait_for(reader.read(), 5)).decode()
+        finally:
+            writer.close()
+
+    async def server(self, backend="farm", server="web1"):
+        """Give the statistics of a server, by the names of HAProxy manual 9.1; `status` is UP, DOWN, NOLB, DRAIN …"""
+        lines = (await self.command("show stat")).removeprefix("# ").splitlines()
+        rows = [row for row in csv.DictReader(lines) if (row["pxname"], row["svname"]) == (backend, server)]
+        return rows[0]
+
+    async def comes_to(self, status, *, limit=10.0):
+        """Wait until the server's status is this one."""
+        seen = []
+        end = asyncio.get_running_loop().time() + limit
+        while not seen or seen[-1] != status:
+            assert asyncio.get_running_loop().time() < end, f"{status} did not come, but {seen}: {await self.server()}"
+            now = (await self.server())["status"]
+            if not seen or seen[-1] != now:
+                seen.append(now)
+            await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def haproxy(directory, config):
+    """Run HAProxy with some proxies of a test's own, until the end of the block."""
+    socket = directory / "haproxy.sock"
+    file = directory / "haproxy.cfg"
+    file.write_text(_HEAD.format(socket=socket) + config + "\n")
+    process = await asyncio.create_subprocess_exec("haproxy", "-db", "-q", "-f", file)
+    try:
+        await until(lambda: process.returncode is not None or socket.exists(), what="HAProxy's socket")
+        assert process.returncode is None, "HAProxy did not take its configuration"
+        yield Haproxy(socket)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
