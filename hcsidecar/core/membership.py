@@ -307,6 +307,9 @@ class Membership:
         if before is None or before.heard_boots != heartbeat.heard_boots:
             self._note_hearing(peer, heartbeat, now, effects, newly_heard=before is None)
         if peer.listed_me >= 0 and heartbeat.heard_seqs[peer.listed_me] <= self._seq:
+            if peer.acked < self._heard_changed_at <= heartbeat.heard_seqs[peer.listed_me]:
+                # Now it knows whom this node hears, and serves without it all the same: see _why_yield.
+                self._undecided = True
             peer.acked = max(peer.acked, heartbeat.heard_seqs[peer.listed_me])
         if before is None or _bears_on_the_view(before, heartbeat):
             self._undecided = True

@@ -32,3 +32,21 @@ def test_an_answer_says_nothing_that_has_not_been_done():
     effects = node.receive(heartbeat("web2", seq=2, heard=acked, wants=True, view=BOTH, ask=True), now=T + 2 * P)
     kinds = [type(effect) for effect in effects]
     assert kinds.index(Adopt) < kinds.index(Answer)
+
+
+def test_a_node_steps_back_once_the_other_knows_whom_it_hears():
+    """The acknowledgement came after the view, and nothing was decided anew: two views waited for each other."""
+    node = membership(names=("web1", "web2", "web3"))
+    node.set_wants(True, now=0.0)
+    live(node, until=T)
+    others = (("web2", (1,)), ("web3", (1,)))
+    node.receive(heartbeat("web2", seq=1, wants=True, heard=[("web1", 7, 1)]), now=T)
+    live(node, until=2 * T - P)
+    now = 2 * T - P
+    before = node._heard_changed_at - 1
+    node.receive(heartbeat("web2", seq=2, wants=True, view=others, heard=[("web1", 7, before)]), now=now)
+    live(node, until=2 * T)
+    assert [name for name, _ in node.view] == ["web1", "web2"]
+    node.receive(heartbeat("web2", seq=3, wants=True, view=others, heard=[("web1", 7, before + 1)]), now=2 * T)
+    assert node.view == ()
+    assert node.out_reason == "web2 serves with web3, whom this node cannot reach"
