@@ -1,0 +1,254 @@
+"""What the command line asks of daemons: over the unix socket of a node that runs here, and other nodes through it."""
+
+import errno
+import os
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import Enum, auto
+from http import HTTPStatus
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlencode
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from hcsidecar.core.settings import FarmFile, NodeTable
+from hcsidecar.dirs import control_socket
+from hcsidecar.farmfile import find_node
+from hcsidecar.journal import Entry, Page
+from hcsidecar.web.api import PREFIX
+from hcsidecar.web.control import Action, Answer
+from hcsidecar.web.following import Notice
+
+T = TypeVar("T")
+
+TIMEOUT = 15.0
+"Seconds for an answer; more than the daemon itself waits for another node, so that it can say what is wrong there."
+
+
+class Failure(Enum):
+    """Why there is no answer, as far as a program may want to tell them apart."""
+
+    NOT_RUNNING = auto()
+    "No daemon on this machine to ask."
+    NOT_ALLOWED = auto()
+    UNREACHABLE = auto()
+    "The daemon here could not reach the node that was meant."
+    NOT_SERVED = auto()
+    "The daemon answered something else than was asked for."
+
+
+class ClientError(Exception):
+    """There is no answer: why, in plain words, and what may help."""
+
+    def __init__(self, failure: Failure, message: str, hint: str = "") -> None:
+        super().__init__(f"{message}\n{hint}" if hint else message)
+        self.failure = failure
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One node in the status document; see `hcsidecar.core.status`."""
+
+    name: str
+    address: str = ""
+    alive: bool
+    role: str | None = None
+    status: str | None = None
+    draining: bool = False
+    power: int = 0
+    share: dict[str, float] = {}
+    reason: str = ""
+    waits_for: tuple[str, ...] = ()
+
+
+class FarmStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The status document."""
+
+    farm: str
+    node: str
+    "Who tells it."
+    view: tuple[str, ...]
+    nodes: tuple[Row, ...]
+
+    def row(self, name: str) -> Row:
+        """Give what it says about a node; one that it does not know is not alive."""
+        unknown = Row(name=name, alive=False, reason="not in the farm file of the daemon that was asked")
+        return next((row for row in self.nodes if row.name == name), unknown)
+
+
+class _Reason(msgspec.Struct, frozen=True):
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalNode:
+    """A node whose control socket is on this machine."""
+
+    name: str
+    socket: Path
+
+    def why_not_running(self) -> ClientError | None:
+        """Say why nobody can be asked there, or None if a daemon listens."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(TIMEOUT)
+            try:
+                probe.connect(os.fspath(self.socket))
+            except OSError as error:
+                return self.explain(error)
+        return None
+
+    def explain(self, error: OSError) -> ClientError:
+        """Say what it means that the socket cannot be connected."""
+        if error.errno in {errno.EACCES, errno.EPERM}:
+            return ClientError(
+                Failure.NOT_ALLOWED,
+                f"{self.socket}: permission denied",
+                "only root and the daemon's user may control a node: try it with sudo",
+            )
+        if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ECONNREFUSED}:
+            return ClientError(
+                Failure.NOT_RUNNING,
+                f"no daemon of node {self.name} is running here: nobody listens on {self.socket}",
+                f"start it: systemctl start hcsidecar, or hcsidecar run --node {self.name}",
+            )
+        return ClientError(Failure.NOT_SERVED, f"{self.socket}: {error.strerror or 'no answer'}")
+
+
+class NodeClient:
+    """Asks one node: itself over its socket, or through a daemon of this machine."""
+
+    def __init__(self, node: str, via: LocalNode, *, timeout: float = TIMEOUT) -> None:
+        """Ask `node` through the daemon of `via`, which may be its own, and wait for an answer so many seconds."""
+        self.node = node
+        self.via = via
+        self._timeout = timeout
+        self._base = PREFIX if node == via.name else f"{PREFIX}/nodes/{node}"
+
+    async def status(self) -> bytes:
+        """Give the status document as JSON, as this node sees the farm."""
+        return await self._ask("GET", "/status")
+
+    async def row(self) -> Row:
+        """Give what this node says about itself."""
+        return read_status(await self.status()).row(self.node)
+
+    async def act(self, action: Action, *, force: bool = False) -> Answer:
+        """Ask for an action; the answer may be a refusal."""
+        body = msgspec.json.encode({"force": force})
+        return _read(await self._ask("POST", f"/actions/{action}", body), Answer)
+
+    async def events(self, *, last: int, level: str) -> Page:
+        """Give the last events."""
+        return _read(await self._ask("GET", f"/events?{urlencode({'last': last, 'level': level})}"), Page)
+
+    async def follow(self, *, after: int, level: str) -> AsyncGenerator[Entry | Notice, None]:
+        """Give events as they come, from a number on; ends when the daemon on this machine does."""
+        query = urlencode({"follow": 1, "after": after, "level": level})
+        limits = aiohttp.ClientTimeout(sock_connect=self._timeout)
+        async with self._request("GET", f"/events?{query}", b"", limits) as response:
+            if response.status != HTTPStatus.OK:
+                raise self._not_served(response.status, await response.read())
+            async for line in response.content:
+                yield read_line(line)
+
+    async def _ask(self, method: str, path: str, body: bytes = b"") -> bytes:
+        async with self._request(method, path, body, aiohttp.ClientTimeout(total=self._timeout)) as response:
+            answer = await response.read()
+        # A refused action is an answer like any other.
+        if response.status == HTTPStatus.OK or (response.status == HTTPStatus.CONFLICT and method == "POST"):
+            return answer
+        raise self._not_served(response.status, answer)
+
+    @asynccontextmanager
+    async def _request(
+        self, method: str, path: str, body: bytes, limits: aiohttp.ClientTimeout
+    ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
+        """Send a request, and put into words what goes wrong on the way."""
+        connector = aiohttp.UnixConnector(os.fspath(self.via.socket))
+        session = aiohttp.ClientSession(connector=connector, trust_env=False, timeout=limits)
+        url = URL(f"http://node{self._base}{path}", encoded=True)
+        try:
+            async with session, session.request(method, url, data=body) as response:
+                yield response
+        except TimeoutError as error:
+            message = f"the daemon of {self.via.name} took the question, but did not answer within {self._timeout:g} s"
+            raise ClientError(Failure.NOT_SERVED, message, "its log may show why") from error
+        except aiohttp.ClientConnectorError as error:
+            raise self.via.explain(error.os_error) from error
+        except (aiohttp.ClientError, ConnectionError) as error:
+            message = f"the daemon of {self.via.name} ended before it had answered"
+            raise ClientError(Failure.NOT_RUNNING, message) from error
+
+    def _not_served(self, status: int, answer: bytes) -> ClientError:
+        try:
+            reason = msgspec.json.decode(answer, type=_Reason).reason
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            reason = "without a reason; its log may say more"
+        match status:
+            case HTTPStatus.BAD_GATEWAY:
+                return ClientError(Failure.UNREACHABLE, reason)
+            case HTTPStatus.FORBIDDEN:
+                return ClientError(Failure.NOT_ALLOWED, reason, "try it with sudo")
+            case _:
+                return ClientError(Failure.NOT_SERVED, f"the daemon of {self.via.name} answers {status}: {reason}")
+
+
+def local_nodes(farm: FarmFile) -> tuple[LocalNode, ...]:
+    """Give all nodes of the farm with the place of their sockets, whether they run or not."""
+    return tuple(_local(farm, node) for node in farm.node)
+
+
+def client_for(farm: FarmFile, name: str | None) -> NodeClient:
+    """Say how to ask the node of this name, or the one that this machine is.
+
+    FarmFileError when there is no such node, or no name and not exactly one node here; ClientError when nobody can be
+    asked.
+    """
+    node = find_node(farm, name)
+    own = _local(farm, node)
+    # One whose socket is here has its daemon here, be it dead: another could only say that it is unreachable.
+    if name is None or _exists(own.socket):
+        return NodeClient(node.name, own)
+    for other in local_nodes(farm):
+        if _exists(other.socket) and other.why_not_running() is None:
+            return NodeClient(node.name, other)
+    message = f"no daemon of farm {farm.farm.name} is running here that could ask {node.name}"
+    raise ClientError(Failure.NOT_RUNNING, message, "start one: systemctl start hcsidecar, or hcsidecar run")
+
+
+def read_status(document: bytes) -> FarmStatus:
+    """Read a status document; ClientError if it is none."""
+    return _read(document, FarmStatus)
+
+
+def read_line(line: bytes) -> Entry | Notice:
+    """Read a line of a followed journal; ClientError if it is none."""
+    either = _read(line, dict[str, object])
+    return _read(line, Notice) if "notice" in either else _read(line, Entry)
+
+
+def _local(farm: FarmFile, node: NodeTable) -> LocalNode:
+    return LocalNode(name=node.name, socket=control_socket(farm, node))
+
+
+def _exists(path: Path) -> bool:
+    """Tell whether there is something, or something that may not be looked at."""
+    try:
+        path.lstat()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _read(answer: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(answer, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        message = f"the daemon's answer is not in a form that this version understands: {error}"
+        raise ClientError(Failure.NOT_SERVED, message, "is the daemon of another version?") from None

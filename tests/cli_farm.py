@@ -1,0 +1,67 @@
+"""A farm file on disk and the command line in this process, for tests of commands against nodes of `api_nodes`."""
+
+import asyncio
+import contextlib
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import typer
+from api_nodes import running
+from typer.testing import CliRunner
+
+from hcsidecar.cli import control
+from hcsidecar.farmfile import load
+from hcsidecar.net.keyring import Keyring
+
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+control.register(app)
+
+LOCAL = {"web1": "127.0.0.1", "web2": "203.0.113.2", "web3": "203.0.113.3"}
+"web1 is this machine."
+
+
+class CliFarm:
+    """A farm file, where its nodes' sockets are, and a way to give commands while nodes run."""
+
+    def __init__(self, directory, addresses=None, extra=""):
+        self.directory = Path(directory)
+        self.config = self.directory / "farm.toml"
+        nodes = "".join(
+            f'[[node]]\nname = "{name}"\naddress = "{address}"\n' for name, address in (addresses or LOCAL).items()
+        )
+        self.config.write_text(f'[farm]\nname = "apache"\nstate_dir = "{directory}/s"\n{nodes}{extra}\n')
+        Keyring.create(self.directory / "farm.key", now=datetime.now(UTC)).write(replace=False)
+        self.farm = load(self.config).farm
+        self.tests = Path(__file__).parent
+
+    def socket(self, name):
+        """Give the place of a node's socket, with its directory made."""
+        path = self.directory / "s" / "apache" / name / "control.sock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def running(self, names, *, remote=()):
+        """Run nodes; the sockets of `remote` ones are elsewhere."""
+        return running(
+            names,
+            self.directory,
+            socket_of=lambda name: self.directory / f"{name}.sock" if name in remote else self.socket(name),
+        )
+
+    async def give(self, *arguments, limit=20):
+        """Give a command; the nodes go on meanwhile."""
+        return await asyncio.wait_for(asyncio.to_thread(self.give_now, *arguments), limit)
+
+    def give_now(self, command, *arguments):
+        """Give a command that needs no node in this loop."""
+        head = [command, arguments[0]] if command == "rolling" else [command]
+        rest = arguments[1:] if command == "rolling" else arguments
+        return CliRunner().invoke(app, [*head, "--config", str(self.config), *rest])
+
+
+@contextlib.contextmanager
+def cli_farm(**more):
+    """Make a farm in a directory with a short name, as paths of sockets have to be."""
+    with tempfile.TemporaryDirectory(prefix="hc") as directory:
+        yield CliFarm(directory, **more)
