@@ -1,0 +1,206 @@
+"""The commands that make a node do something: start, stop, restart, drain, resume, leave."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from hcsidecar.cli.asking import Chosen, EveryNode, OneNode, choose, complain, run
+from hcsidecar.cli.farm import REFUSED, AsJson, Config
+from hcsidecar.cli.logs import logs
+from hcsidecar.cli.rolling import rolling
+from hcsidecar.cli.status import status
+from hcsidecar.cli.waiting import INTERVAL, Judge, gone, stopped, wait
+from hcsidecar.client import ClientError, NodeClient, read_status
+from hcsidecar.core.states import Role
+from hcsidecar.journal import one_line
+from hcsidecar.web.control import Action, Answer
+
+Tell = Callable[[str, Answer], None]
+"Takes a node and what is to be said of it, at once."
+
+SEEN_WITHIN = 2.0
+"Seconds within which a node learns that another one drains; many heartbeats."
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command()(status)
+    app.command()(start)
+    app.command()(stop)
+    app.command()(restart)
+    app.command()(drain)
+    app.command()(resume)
+    app.command()(leave)
+    app.command()(logs)
+    app.add_typer(rolling, name="rolling")
+
+
+def start(config: Config = None, node: OneNode = None, everyone: EveryNode = False, as_json: AsJson = False) -> None:
+    """Start the module of a node. Returns at once; `hcsidecar status` tells when it is Ready.
+
+    A module that is stopping goes on instead, and one that drains takes traffic again. The daemon remembers it: after
+    a reboot the module starts by itself.
+
+    Exit status: 0 it starts or is started, 1 refused or the node could not be asked, 2 wrong command or farm file.
+
+    Example: hcsidecar start --node web2
+    """
+    _act(choose(config, node, everyone=everyone), Action.START, as_json=as_json)
+
+
+def stop(
+    config: Config = None,
+    node: OneNode = None,
+    everyone: EveryNode = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Return at once, while the module drains.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Stop the module of a node, not its daemon. Returns when it has stopped.
+
+    The health URL answers NOT FOUND at once; then the module drains, until nobody uses it any more or [health]
+    lame_duck is over, and stops. What it still waits for is told meanwhile. Ctrl-C ends the telling, not the stop; a
+    second `stop` ends the drain at once. The daemon remembers it: after a reboot the module stays stopped until
+    `start`. It warns, but does not refuse, when fewer than [farm] keep_ready nodes stay Ready.
+
+    Exit status: 0 stopped, 1 refused, called off or the node could not be asked, 2 wrong command or farm file.
+
+    Example: hcsidecar stop && systemctl restart nginx && hcsidecar start
+    """
+    _act(choose(config, node, everyone=everyone), Action.STOP, as_json=as_json, judge=None if no_wait else stopped)
+
+
+def restart(config: Config = None, node: OneNode = None, everyone: EveryNode = False, as_json: AsJson = False) -> None:
+    """Stop the module of a node, with its drain, and start it again. Returns at once.
+
+    With --all every node does so at the same time; `hcsidecar rolling restart` takes them one after the other.
+
+    Exit status: 0 it restarts, 1 refused or the node could not be asked, 2 wrong command or farm file.
+
+    Example: hcsidecar restart
+    """
+    _act(choose(config, node, everyone=everyone), Action.RESTART, as_json=as_json)
+
+
+def drain(
+    config: Config = None,
+    node: OneNode = None,
+    everyone: EveryNode = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Drain even if fewer than [farm] keep_ready nodes stay Ready.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask for no new traffic to a node, and serve on. Returns at once.
+
+    The health URL answers NOT FOUND, and the other nodes take its share. `hcsidecar status` shows who still uses it.
+    `resume` ends it; until then the node stays drained, over a reboot too. Refused, unless forced, when it would leave
+    fewer than [farm] keep_ready nodes Ready.
+
+    Exit status: 0 it drains, 1 refused or the node could not be asked, 2 wrong command or farm file.
+
+    Example: hcsidecar drain --node web2
+    """
+    _act(choose(config, node, everyone=everyone), Action.DRAIN, as_json=as_json, force=force)
+
+
+def resume(config: Config = None, node: OneNode = None, everyone: EveryNode = False, as_json: AsJson = False) -> None:
+    """End the drain of a node, so that it takes traffic again. Returns at once.
+
+    Exit status: 0 the drain is over, 1 refused or the node could not be asked, 2 wrong command or farm file.
+
+    Example: hcsidecar resume --all
+    """
+    _act(choose(config, node, everyone=everyone), Action.RESUME, as_json=as_json)
+
+
+def leave(config: Config = None, node: OneNode = None, everyone: EveryNode = False, as_json: AsJson = False) -> None:
+    """Take a node out of the farm: drain it and stop its module. Returns when it has left, or after 20 s.
+
+    It warns, but does not refuse, when fewer than [farm] keep_ready nodes stay Ready. `start` brings it back.
+
+    Exit status: 0 it has left, 1 it has not within 20 s or the node could not be asked, 2 wrong command or farm file.
+
+    Example: hcsidecar leave && poweroff
+    """
+    _act(choose(config, node, everyone=everyone), Action.LEAVE, as_json=as_json, judge=gone)
+
+
+def _act(chosen: Chosen, action: Action, *, as_json: bool, force: bool = False, judge: Judge | None = None) -> None:
+    """Give a command to the nodes that are meant, wait if there is a judge, and exit with 1 if any said no."""
+    answers = run(_act_on(chosen.clients, action, as_json=as_json, force=force, judge=judge))
+    if as_json:
+        for client, answer in zip(chosen.clients, answers, strict=True):
+            line = {"node": client.node, "ok": answer.ok, "text": answer.text, "warnings": answer.warnings}
+            typer.echo(json.dumps(line))
+    if not all(answer.ok for answer in answers):
+        raise typer.Exit(REFUSED)
+
+
+async def _act_on(
+    clients: tuple[NodeClient, ...], action: Action, *, as_json: bool, force: bool, judge: Judge | None
+) -> list[Answer]:
+    tell = _say_nothing if as_json else _tell
+    answers: list[Answer] = []
+    taken: list[str] = []
+    for client in clients:
+        answer = await _act_once(client, action, force=force, taken=taken)
+        answers.append(answer)
+        taken += [client.node] if answer.ok else []
+        tell(client.node, answer)
+    if judge is None:
+        return answers
+    # The nodes have all begun; so they are waited for together.
+    return await asyncio.gather(*(_finish(*pair, judge, tell) for pair in zip(clients, answers, strict=True)))
+
+
+async def _act_once(client: NodeClient, action: Action, *, force: bool, taken: list[str]) -> Answer:
+    """Give the command; `taken` are the nodes that have just accepted it."""
+    try:
+        if action is Action.DRAIN and not force and not await _knows(client, taken):
+            text = (
+                f"not asked, since it has not noticed yet that {', '.join(taken)} drained; --force drains all the same"
+            )
+            return Answer(ok=False, text=text)
+        return await client.act(action, force=force)
+    except ClientError as error:
+        return Answer(ok=False, text=str(error))
+
+
+async def _knows(client: NodeClient, taken: list[str]) -> bool:
+    """Wait until a node knows which others have just been drained: it would agree to one too many without that."""
+    limit = asyncio.get_running_loop().time() + SEEN_WITHIN
+    while taken:
+        status = read_status(await client.status())
+        rows = [status.row(name) for name in taken]
+        if all(row.draining or not row.alive or row.role == Role.STOP for row in rows):
+            break
+        if asyncio.get_running_loop().time() >= limit:
+            return False
+        await asyncio.sleep(INTERVAL)
+    return True
+
+
+async def _finish(client: NodeClient, answer: Answer, judge: Judge, tell: Tell) -> Answer:
+    """Wait until a command that was accepted is done."""
+    if not answer.ok:
+        return answer
+    verdict = await wait(client, judge, lambda text: tell(client.node, Answer(ok=True, text=text)))
+    done = Answer(ok=verdict.ok, text=verdict.text, warnings=answer.warnings)
+    tell(client.node, Answer(ok=verdict.ok, text=verdict.text))
+    return done
+
+
+def _tell(node: str, answer: Answer) -> None:
+    for warning in answer.warnings:
+        complain(f"{node}: warning: {warning}")
+    if answer.ok:
+        typer.echo(f"{node}: {one_line(answer.text)}")
+    else:
+        complain(f"{node}: {answer.text}")
+
+
+def _say_nothing(_node: str, _answer: Answer) -> None:
+    """Keep the output for the JSON at the end."""

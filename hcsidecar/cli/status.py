@@ -1,0 +1,132 @@
+"""`hcsidecar status`: the farm in a table, as JSON, and as an exit status."""
+
+import asyncio
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from hcsidecar.cli.asking import Chosen, EveryNode, OneNode, choose, complain, run
+from hcsidecar.cli.farm import AsJson, Config
+from hcsidecar.client import ClientError, Failure, FarmStatus, NodeClient, Row, local_nodes, read_status
+from hcsidecar.core.states import Role, Status
+from hcsidecar.journal import one_line
+
+READY, ON_THE_WAY, NOT_RUNNING, UNKNOWN = 0, 1, 3, 4
+"Exit status; those of LSB init scripts where they fit."
+WATCH_INTERVAL = 1.0
+"Seconds between two looks of --watch."
+WIDTH_OF_FILES = 240
+"Columns of a table that goes to a file or a pipe, where nothing is to be wrapped."
+
+
+def status(
+    config: Config = None,
+    node: OneNode = None,
+    everyone: EveryNode = False,
+    as_json: AsJson = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on showing it, until Ctrl-C.")] = False,
+) -> None:
+    """Show the whole farm, as one node sees it.
+
+    The view is who takes a share. ALIVE tells whether a node's heartbeats are heard; STATE is its module's role and
+    status; REASON why it is not Ready or not in the view; WAITS FOR who still uses a node that drains, which only that
+    node knows.
+    With --node the farm is shown as that node sees it, or, if it does not answer, as another whose daemon runs here.
+
+    `--json` prints {"farm", "node", "view", "nodes": [{"name", "address", "alive", "role", "status", "draining",
+    "power", "share": {GROUP: fraction}, "reason", "waits_for"}]}; keys are only ever added.
+
+    Exit status, of the node that is meant (with --all, the worst of the farm): 0 UP(Ready), 1 WAIT or Transient,
+    3 STOP or not running, 4 unknown, 2 wrong command or farm file.
+
+    Example: hcsidecar status --node web2 --json
+    """
+    if watch and (as_json or everyone):
+        raise typer.BadParameter("--watch goes with neither --json nor --all")
+    # Every node is in the document of any: --all asks one that runs here, and judges them all.
+    chosen = choose(config, node, everyone=everyone, failed=NOT_RUNNING)
+    if watch:
+        run(_watch(chosen))
+        return
+    try:
+        document = run(_look(chosen))
+    except ClientError as error:
+        complain(str(error))
+        raise typer.Exit(NOT_RUNNING if error.failure is Failure.NOT_RUNNING else UNKNOWN) from None
+    farm = read_status(document)
+    if as_json:
+        typer.echo(msgspec.json.format(document, indent=2))
+    else:
+        _console().print(table(farm))
+    raise typer.Exit(max(exit_status(farm.row(client.node)) for client in chosen.clients))
+
+
+def exit_status(row: Row) -> int:
+    """Say with which status to exit for a node."""
+    if not row.alive or row.role in (None, Role.STOP):
+        return NOT_RUNNING
+    return READY if (row.role, row.status) == (Role.UP, Status.READY) else ON_THE_WAY
+
+
+def table(farm: FarmStatus) -> Table:
+    """Lay out the document; what came from other machines cannot steer the terminal."""
+    view = f"view: {', '.join(farm.view)}" if farm.view else f"{farm.node} is not in the view"
+    shown = Table(title=Text(one_line(f"farm {farm.farm} as {farm.node} sees it; {view}")), box=None)
+    shown.title_justify = "left"
+    groups = sorted({group for row in farm.nodes for group in row.share})
+    headings = ["NODE", "ADDRESS", "ALIVE", "STATE", "DRAINING", "POWER", *groups, "REASON", "WAITS FOR"]
+    for heading in headings:
+        shown.add_column(one_line(heading), overflow="fold")
+    for row in farm.nodes:
+        cells = [row.name, row.address, _yes(row.alive), _state(row), _yes(row.draining)]
+        cells += [str(row.power), *(f"{row.share.get(group, 0):.1%}" for group in groups)]
+        cells += [row.reason, ", ".join(row.waits_for)]
+        shown.add_row(*(Text(one_line(cell)) for cell in cells), style=_STYLES[exit_status(row)])
+    return shown
+
+
+_STYLES = {READY: "green", ON_THE_WAY: "yellow", NOT_RUNNING: "red"}
+
+
+def _state(row: Row) -> str:
+    return f"{row.role}({row.status})" if row.alive and row.role else "-"
+
+
+def _yes(statement: bool) -> str:
+    return "yes" if statement else "no"
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=WIDTH_OF_FILES)
+
+
+async def _look(chosen: Chosen) -> bytes:
+    """Give the document of the node that is meant, or that of another which runs here when it does not answer."""
+    client = min(chosen.clients, key=lambda client: client.via.name != client.node)
+    try:
+        return await client.status()
+    except ClientError as error:
+        if error.failure not in {Failure.UNREACHABLE, Failure.NOT_RUNNING}:
+            raise
+        for other in local_nodes(chosen.farm):
+            if other.name != client.node and other.why_not_running() is None:
+                complain(f"{error}\nas {other.name} sees it:")
+                return await NodeClient(other.name, other).status()
+        raise
+
+
+async def _watch(chosen: Chosen) -> None:
+    with Live(console=_console(), auto_refresh=False, transient=False) as live:
+        while True:
+            try:
+                shown: Table | Text = table(read_status(await chosen.clients[0].status()))
+            except ClientError as error:
+                shown = Text(str(error))
+            live.update(shown, refresh=True)
+            await asyncio.sleep(WATCH_INTERVAL)

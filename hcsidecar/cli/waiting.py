@@ -1,0 +1,101 @@
+"""Waiting until a node is where a command sends it, and telling meanwhile what it waits for.
+
+The judges are pure: what the node says, and the seconds waited, in; over or not, out.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hcsidecar.client import ClientError, Failure, NodeClient, Row, read_status
+from hcsidecar.core.states import Role
+
+INTERVAL = 0.2
+"Seconds between two looks."
+PATIENCE = 10.0
+"Seconds for which nobody may know how the node is: it may be cut off for a moment."
+SETTLE = 1.0
+"Seconds for which a node may still look as before the command."
+LEAVE_BUDGET = 20.0
+"Seconds that `leave` waits at most."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """How the waiting ended; completes a sentence that begins with the node's name."""
+
+    ok: bool
+    text: str
+
+
+Judge = Callable[[Row, bool, float], Verdict | None]
+"Takes what a node says about itself, whether it is in its view, and the seconds waited; None means: wait on."
+
+
+def stopped(row: Row, _in_view: bool, waited: float) -> Verdict | None:
+    """Judge whether the module has stopped; there is no limit, since a drain has one of its own."""
+    if row.role == Role.STOP:
+        return Verdict(ok=True, text=f"stopped after {waited:.1f} s")
+    if row.role == Role.UP and not row.draining and waited >= SETTLE:
+        return Verdict(ok=False, text="does not stop: somebody has called that off")
+    return None
+
+
+def gone(row: Row, in_view: bool, waited: float) -> Verdict | None:
+    """Judge whether the node has left: its module has stopped, and it is in the view no more."""
+    if row.role == Role.STOP and not in_view:
+        return Verdict(ok=True, text=f"has left after {waited:.1f} s")
+    if waited >= LEAVE_BUDGET:
+        waits_for = ", ".join(row.waits_for) or "its module to stop"
+        return Verdict(ok=False, text=f"has not left within {LEAVE_BUDGET:g} s, it waits for {waits_for}")
+    return None
+
+
+def drained(limit: float) -> Judge:
+    """Make the judge of a drain, which ends with nobody left or with the limit in seconds, whoever is left."""
+
+    def judge(row: Row, _in_view: bool, waited: float) -> Verdict | None:
+        if row.draining and not row.waits_for:
+            return Verdict(ok=True, text=f"drained after {waited:.1f} s")
+        if row.role == Role.STOP:
+            return Verdict(ok=False, text="has been stopped by somebody")
+        if not row.draining and waited >= SETTLE:
+            return Verdict(ok=False, text="does not drain: somebody has called that off")
+        if waited >= limit:
+            return Verdict(ok=True, text=f"drained for {limit:g} s, still there: {', '.join(row.waits_for)}")
+        return None
+
+    return judge
+
+
+async def wait(client: NodeClient, judge: Judge, tell: Callable[[str], None]) -> Verdict:
+    """Look at a node until a judge says that it is over; `tell` takes what it waits for whenever that changes."""
+    began = seen = time.monotonic()
+    told: tuple[str, ...] = ()
+    while True:
+        now = time.monotonic()
+        try:
+            row, in_view = await _look(client)
+        except ClientError as error:
+            if now - seen >= PATIENCE:
+                return Verdict(ok=False, text=f"is out of sight: {error}")
+        else:
+            seen = now
+            if verdict := judge(row, in_view, now - began):
+                return verdict
+            if row.waits_for != told:
+                told = row.waits_for
+                tell(f"waits for {', '.join(told)}" if told else "waits for nobody any more")
+        await asyncio.sleep(INTERVAL)
+
+
+async def _look(client: NodeClient) -> tuple[Row, bool]:
+    """Give what a node says about itself, and whether it is in its view."""
+    try:
+        status = read_status(await client.status())
+    except ClientError as error:
+        if error.failure is Failure.NOT_RUNNING and client.via.name == client.node:
+            return Row(name=client.node, alive=False, role=Role.STOP, reason="its daemon has ended"), False
+        raise
+    return status.row(client.node), client.node in status.view

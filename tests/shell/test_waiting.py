@@ -1,0 +1,63 @@
+"""When the waiting of `stop`, `leave` and `rolling run` is over, and how it ended."""
+
+import pytest
+
+from hcsidecar.cli.waiting import drained, gone, stopped
+from hcsidecar.client import Row
+
+UP = Row(name="web1", alive=True, role="UP", status="Ready")
+STOP = Row(name="web1", alive=True, role="STOP", status="NotReady")
+DRAINING = Row(name="web1", alive=True, role="UP", status="Transient", draining=True, waits_for=("2 connections",))
+ALONE = Row(name="web1", alive=True, role="UP", status="Ready", draining=True)
+
+
+IN_VIEW = True
+"Where it does not matter."
+
+
+def said(verdict):
+    return None if verdict is None else (verdict.ok, verdict.text)
+
+
+@pytest.mark.parametrize(
+    ("row", "waited", "verdict"),
+    [
+        (UP, 0.9, None),
+        (UP, 1.0, (False, "does not stop: somebody has called that off")),
+        (DRAINING, 3600, None),
+        (STOP, 0.0, (True, "stopped after 0.0 s")),
+        (STOP, 3.14, (True, "stopped after 3.1 s")),
+    ],
+)
+def test_stop_waits_for_the_module_as_long_as_it_drains(row, waited, verdict):
+    assert said(stopped(row, IN_VIEW, waited)) == verdict
+
+
+@pytest.mark.parametrize(
+    ("row", "in_view", "waited", "verdict"),
+    [
+        (DRAINING, True, 19.9, None),
+        (DRAINING, True, 20, (False, "has not left within 20 s, it waits for 2 connections")),
+        (UP, True, 20, (False, "has not left within 20 s, it waits for its module to stop")),
+        (STOP, True, 1, None),
+        (STOP, False, 3, (True, "has left after 3.0 s")),
+        (STOP, False, 21, (True, "has left after 21.0 s")),
+    ],
+)
+def test_leave_waits_until_the_node_is_out_but_not_over_its_budget(row, in_view, waited, verdict):
+    assert said(gone(row, in_view, waited)) == verdict
+
+
+@pytest.mark.parametrize(
+    ("row", "waited", "verdict"),
+    [
+        (UP, 0.5, None),
+        (UP, 1.0, (False, "does not drain: somebody has called that off")),
+        (DRAINING, 9.9, None),
+        (DRAINING, 10, (True, "drained for 10 s, still there: 2 connections")),
+        (ALONE, 2, (True, "drained after 2.0 s")),
+        (STOP, 2, (False, "has been stopped by somebody")),
+    ],
+)
+def test_a_drain_ends_on_evidence_or_at_its_limit(row, waited, verdict):
+    assert said(drained(10)(row, IN_VIEW, waited)) == verdict
