@@ -252,7 +252,7 @@ class Membership:
             status=self.status,
             draining=self.draining,
             reason=self.reason,
-            wants=self.wants and not self.leaving and self._has_listened(now),
+            wants=self.wants and not self.leaving and self._has_listened(now) and self._why_too_few() is None,
             powers=self.powers,
             settings=self.settings,
             view=self.view,
@@ -411,11 +411,14 @@ class Membership:
             return "the power of this node is 0"
         if self.settings != self._right_settings():
             return "the farm file of this node differs from the majority's in VIPs, shares, pulse or lost_after"
-        if self.partition == "majority":
-            reached = 1 + self.roster.edges().bit_count()
-            if 2 * reached <= len(self.roster.names):
-                return f"this node reaches {reached} of {len(self.roster.names)} nodes, which is not more than half"
-        return None
+        return self._why_too_few()
+
+    def _why_too_few(self) -> str | None:
+        """Say that this node must not serve because it reaches no majority; whoever waited for it would wait long."""
+        reached = 1 + self.roster.edges().bit_count()
+        if self.partition != "majority" or 2 * reached > len(self.roster.names):
+            return None
+        return f"this node reaches {reached} of {len(self.roster.names)} nodes, which is not more than half"
 
     def _has_listened(self, now: float) -> bool:
         wait = self.timing.lost_after

@@ -1,6 +1,6 @@
 """Flaws of the protocol's code that the simulation has found, each as the smallest story that shows it."""
 
-from farm import P, T, heartbeat, live, membership
+from farm import Farm, P, T, heartbeat, live, membership
 
 from hcsidecar.core.effects import Adopt, Answer
 
@@ -50,3 +50,13 @@ def test_a_node_steps_back_once_the_other_knows_whom_it_hears():
     node.receive(heartbeat("web2", seq=3, wants=True, view=others, heard=[("web1", 7, before + 1)]), now=2 * T)
     assert node.view == ()
     assert node.out_reason == "web2 serves with web3, whom this node cannot reach"
+
+
+def test_who_reaches_no_majority_is_not_waited_for():
+    """It kept on wanting a share: web4, which reaches both, shared with one that would never take its part."""
+    farm = Farm("web1", "web2", "web3", "web4", partition="majority").run(until=1)
+    del farm.nodes["web3"]
+    farm.cut |= {("web1", "web2"), ("web2", "web1")}
+    farm.run(until=5)
+    assert farm.views() == {"web1": [], "web2": [], "web4": ["web4"]}
+    assert farm.holders() == ["web4"]
