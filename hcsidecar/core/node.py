@@ -101,6 +101,7 @@ class Node:
             partition=partition,
             now=now,
         )
+        self._look()
 
     def receive(self, heartbeat: Heartbeat, *, now: float) -> list[Output]:
         """Take in an authentic heartbeat."""

@@ -1,8 +1,9 @@
 """Flaws of the protocol's code that the simulation has found, each as the smallest story that shows it."""
 
-from farm import Farm, P, T, heartbeat, live, membership
+from farm import LAN, FakeShare, Farm, P, T, heartbeat, live, membership
 
 from hcsidecar.core.effects import Adopt, Answer
+from hcsidecar.core.node import Node, Send
 
 ALONE = (("web2", (1,)),)
 BOTH = (("web1", (1,)), ("web2", (1,)))
@@ -60,3 +61,23 @@ def test_who_reaches_no_majority_is_not_waited_for():
     farm.run(until=5)
     assert farm.views() == {"web1": [], "web2": [], "web4": ["web4"]}
     assert farm.holders() == ["web4"]
+
+
+def test_the_first_word_of_a_new_boot_admits_the_connections_of_the_old_one():
+    """It said that it had none until its first view: others answered their packets with a reset."""
+    share = FakeShare()
+    share.dirty = True
+    node = Node(
+        name="web1",
+        boot=2,
+        farm="apache",
+        nodes=("web1", "web2"),
+        timing=LAN,
+        settings=b"digest",
+        powers=(1,),
+        share=share,
+        now=0.0,
+    )
+    (first,) = node.tick(now=0.0)
+    assert isinstance(first, Send)
+    assert first.heartbeat.dirty
