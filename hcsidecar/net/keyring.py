@@ -187,7 +187,8 @@ class Keyring:
 def _stamp(path: Path) -> tuple[int, int, int] | None:
     with suppress(OSError):
         status = path.stat()
-        return status.st_mtime_ns, status.st_ino, status.st_size
+        # The time of its last change of any kind: a file refused for its mode is good again after a chmod.
+        return status.st_ctime_ns, status.st_ino, status.st_size
     return None
 
 
