@@ -1,0 +1,184 @@
+"""What a client saw, and whether the farm kept its promises: figures and verdicts, from what was recorded alone."""
+
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+
+from hcsidecar.demo.plan import LOST_AFTER, PROBE_FALL, PROBE_INTERVAL, PULSE
+
+REMEMBERED = 20_000
+"Requests that a record holds; older ones are only counted."
+ALLOWANCE = 0.5
+"Seconds on top of every arithmetical limit: three servers, a balancer and a client share this machine."
+NOTICED_WITHIN = PROBE_INTERVAL * PROBE_FALL + ALLOWANCE
+"Seconds from a death until HAProxy sends no more requests there."
+DEAD_WITHIN = LOST_AFTER + 2 * PULSE + ALLOWANCE
+"Seconds from a death until every other node says so."
+STOPPED_WITHIN = 10.0
+"Seconds from typing `hcsidecar stop` until all nodes know: an interpreter to start, three probes and their 404."
+BACK_WITHIN = 5.0
+"Seconds from a daemon that runs again until its server serves: checks, listening for others, HAProxy's probes."
+FAIR = 0.5
+"A server takes part when it has this much of an equal share."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request of the client; times in seconds of the monotonic clock."""
+
+    began: float
+    ended: float
+    server: str | None
+    "Who answered, if the answer was good."
+    complaint: str | None
+    "What was wrong, or None."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What the client saw in some stretch of time."""
+
+    seconds: float
+    requests: int
+    failed: int
+    complaints: Mapping[str, int]
+    by_server: Mapping[str, int]
+    "Good answers of each server."
+    longest_gap: float
+    "Seconds without a good answer, at most."
+    median_latency: float | None
+    "Seconds to a good answer, None if there was none."
+    worst_latency: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """A promise, whether it was kept, and what was found."""
+
+    promise: str
+    kept: bool
+    found: str
+    "One line, or several of a log."
+
+
+class Record:
+    """The requests of the client in the order of their answers, and totals since its first."""
+
+    def __init__(self, *, since: float) -> None:
+        self.total = 0
+        self.failed = 0
+        self._requests: deque[Request] = deque(maxlen=REMEMBERED)
+        self._last_good = since
+        self._longest_gap = 0.0
+
+    def add(self, request: Request) -> None:
+        """Take the latest answer, or failure."""
+        self.total += 1
+        self._requests.append(request)
+        if request.complaint is not None:
+            self.failed += 1
+            return
+        self._longest_gap = max(self._longest_gap, request.ended - self._last_good)
+        self._last_good = request.ended
+
+    def longest_gap(self, *, now: float) -> float:
+        """Give the longest time without a good answer since the beginning, the present one included."""
+        return max(self._longest_gap, now - self._last_good)
+
+    def between(self, begin: float, end: float) -> tuple[Request, ...]:
+        """Give what ended between two times: a request that a death cuts off belongs to the time after it."""
+        found = []
+        for request in reversed(self._requests):
+            if request.ended < begin:
+                break
+            if request.ended <= end:
+                found.append(request)
+        return tuple(reversed(found))
+
+    def first_good(self, server: str, *, since: float) -> float | None:
+        """Say when a server first answered after a time, to a request that began after it."""
+        for request in self.between(since, float("inf")):
+            if request.server == server and request.began >= since:
+                return request.ended
+        return None
+
+
+def summarise(requests: Sequence[Request], *, begin: float, end: float) -> Summary:
+    """Sum up the requests that ended between two times."""
+    good = [request for request in requests if request.complaint is None]
+    latencies = [request.ended - request.began for request in good]
+    moments = [begin, *(request.ended for request in good), end]
+    complaints = Counter(request.complaint for request in requests if request.complaint is not None)
+    return Summary(
+        seconds=end - begin,
+        requests=len(requests),
+        failed=len(requests) - len(good),
+        complaints=dict(complaints.most_common()),
+        by_server=dict(sorted(Counter(request.server or "?" for request in good).items())),
+        longest_gap=max(after - before for before, after in pairwise(moments)),
+        median_latency=median(latencies) if latencies else None,
+        worst_latency=max(latencies, default=None),
+    )
+
+
+def no_request_fails(requests: Sequence[Request]) -> Verdict:
+    """Judge what a planned change may cost: nothing."""
+    failed = sum(request.complaint is not None for request in requests)
+    return Verdict(
+        promise="no request fails",
+        kept=bool(requests) and not failed,
+        found=f"{failed} of {len(requests)} failed" if requests else "there was no request",
+    )
+
+
+def all_take_part(requests: Sequence[Request], names: Sequence[str]) -> Verdict:
+    """Judge whether every server that should has its share."""
+    good = {name: sum(request.server == name for request in requests) for name in names}
+    least = FAIR * sum(good.values()) / len(good)
+    return Verdict(
+        promise=f"{_listed(names)} share the load",
+        kept=all(count > 0 and count >= least for count in good.values()),
+        found=", ".join(f"{name} {count}" for name, count in good.items()),
+    )
+
+
+def fails_only_until_noticed(requests: Sequence[Request], *, death: float) -> Verdict:
+    """Judge what a death may cost: requests that meet the dead server until HAProxy has noticed."""
+    bad = [request.ended - death for request in requests if request.complaint is not None]
+    good_since = sum(request.complaint is None and request.ended - death > NOTICED_WITHIN for request in requests)
+    failed = f"{len(bad)} failed, the last {max(bad):.1f} s after the kill" if bad else "none failed"
+    return Verdict(
+        promise=f"requests fail for {NOTICED_WITHIN:g} s at most, until HAProxy has noticed",
+        kept=good_since > 0 and max(bad, default=0.0) <= NOTICED_WITHIN,
+        found=f"{failed}; {good_since} good ones after that time",
+    )
+
+
+def in_time(promise: str, took: float | None, *, limit: float) -> Verdict:
+    """Judge something that had to happen; `took` is None if it did not."""
+    return Verdict(
+        promise=f"{promise} within {limit:g} s",
+        kept=took is not None and took <= limit,
+        found="did not happen" if took is None else f"after {took:.1f} s",
+    )
+
+
+def said_in_order(promise: str, lines: Iterable[str], *, words: Sequence[str]) -> Verdict:
+    """Judge whether a log has lines with these words, in this order."""
+    wanted = list(words)
+    found = []
+    for line in lines:
+        if wanted and wanted[0] in line:
+            found.append(line)
+            wanted.pop(0)
+    return Verdict(
+        promise=promise,
+        kept=not wanted,
+        found=f"no line with: {wanted[0]}" if wanted else "\n".join(found),
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
