@@ -1,0 +1,70 @@
+"""What happened, from every source in one order: the daemons' journals, HAProxy's own log, and what the demo did."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from hcsidecar.core.events import Level
+
+REMEMBERED = 2000
+BALANCER = "haproxy"
+"Origin of the lines of HAProxy's log."
+DEMO = "demo"
+"Origin of what the demo itself did."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happening:
+    """One line of the story."""
+
+    at: float
+    "Seconds of the monotonic clock, when the demo learned of it."
+    origin: str
+    text: str
+    grave: bool
+
+
+class _LogLine(msgspec.Struct, frozen=True, kw_only=True):
+    level: Level
+    origin: str
+    message: str
+
+
+class Chronicle:
+    """The last happenings; every one is also handed to `show`, once, as it comes."""
+
+    def __init__(self, *, clock: Callable[[], float], show: Callable[[Happening], None]) -> None:
+        self._clock = clock
+        self._show = show
+        self._happenings: deque[Happening] = deque(maxlen=REMEMBERED)
+
+    def write(self, origin: str, text: str, *, grave: bool = False) -> None:
+        """Add what has just happened."""
+        happening = Happening(at=self._clock(), origin=origin, text=text, grave=grave)
+        self._happenings.append(happening)
+        self._show(happening)
+
+    def last(self, count: int) -> list[Happening]:
+        """Give the latest few, oldest first."""
+        return list(self._happenings)[-count:]
+
+    def lines(self, origin: str, *, since: float) -> list[str]:
+        """Give the texts of one source from a time on."""
+        return [event.text for event in self._happenings if event.origin == origin and event.at >= since]
+
+    def take_daemon_line(self, node: str, line: str) -> None:
+        """Take a line of a daemon's output: of its log (--log-json), or whatever else it says when it fails."""
+        text, grave = read_daemon_line(line)
+        if text:
+            self.write(node, text, grave=grave)
+
+
+def read_daemon_line(line: str) -> tuple[str, bool]:
+    """Give the text of a line and whether it is grave."""
+    try:
+        entry = msgspec.json.decode(line, type=_LogLine)
+    except msgspec.DecodeError:
+        return line.strip(), True
+    return f"{entry.origin}: {entry.message}", entry.level in (Level.WARNING, Level.ERROR)

@@ -1,0 +1,76 @@
+"""What daemons and HAProxy say about the servers: put into a word or two, and compared. Pure."""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import StringIO
+
+from hcsidecar.client import FarmStatus, Row
+
+DEAD = "dead"
+READY = "UP(Ready)"
+STOPPED = "STOP"
+BACKEND = "web"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A server as HAProxy sees it."""
+
+    state: str
+    "UP, DOWN, NOLB (stopping: no new clients), or a state on its way to another, such as UP 1/2."
+    probe: str
+    "What the last probe met, such as L7OK/200."
+
+
+def condition(row: Row) -> str:
+    """Say in a word or two how a node is."""
+    if not row.alive:
+        return DEAD
+    if row.role == STOPPED:
+        return STOPPED
+    state = f"{row.role}({row.status})"
+    return f"{state}, draining" if row.draining else state
+
+
+def why_not_ready(row: Row) -> str:
+    """Say why a node is not Ready and what its drain waits for; nothing when there is nothing to say."""
+    waits = f"waits for {', '.join(row.waits_for)}" if row.waits_for else ""
+    return "; ".join(filter(None, (row.reason, waits)))
+
+
+def best_row(name: str, documents: Mapping[str, FarmStatus | None]) -> Row | None:
+    """Give what is said about a node: by itself if it answers, else by the first that does."""
+    own = documents.get(name)
+    if own is not None:
+        return own.row(name)
+    return next((document.row(name) for document in documents.values() if document is not None), None)
+
+
+def why_not_agreed(documents: Mapping[str, FarmStatus | None], conditions: Mapping[str, str]) -> str | None:
+    """Say which daemon does not see the servers in these conditions, or None if all that were asked do."""
+    ready = sorted(name for name, wanted in conditions.items() if wanted == READY)
+    for asked, document in documents.items():
+        if document is None:
+            return f"{asked} does not answer"
+        for name, wanted in conditions.items():
+            row = document.row(name)
+            if condition(row) != wanted:
+                reason = f" ({row.reason})" if row.reason else ""
+                return f"{asked} sees {name} as {condition(row)}{reason}, not {wanted}"
+        # Who is out of the view has none.
+        view = ready if asked in ready else []
+        if sorted(document.view) != view:
+            return f"{asked} has {', '.join(document.view) or 'nobody'} in its view, not {', '.join(view) or 'nobody'}"
+    return None
+
+
+def parse_targets(answer: str) -> dict[str, Target]:
+    """Read HAProxy's answer to `show stat`: the servers behind it by name."""
+    targets = {}
+    for line in csv.DictReader(StringIO(answer.removeprefix("# "))):
+        name = line.get("svname")
+        if line.get("pxname") == BACKEND and name and name != "BACKEND":
+            probe = "/".join(filter(None, (line.get("check_status"), line.get("check_code"))))
+            targets[name] = Target(state=line.get("status") or "?", probe=probe)
+    return targets
