@@ -1,0 +1,223 @@
+"""The processes of the demo: every one in a group of its own, its output read, and none that outlives the demo.
+
+A program dies with the demo even if that is killed: the kernel sends it a signal then (setpriv --pdeathsig). Ctrl-C
+at the terminal reaches the demo alone, which ends the others itself.
+"""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, cast
+
+KEPT_LINES = 20
+"Of a program's output, for the moment it fails."
+LONGEST_LINE = 16_384
+"Bytes; what is longer becomes several lines."
+GENTLY = 2.0
+"Seconds that a program may take to end when told, before it is killed."
+_SYSTEM_PATHS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+"Where Debian keeps servers, and users without root do not look."
+
+
+class DemoError(Exception):
+    """The demo cannot go on; the message says why, in words for its user."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """A program that must be installed, and the Debian package that brings it."""
+
+    name: str
+    package: str
+
+
+SETPRIV = Tool(name="setpriv", package="util-linux")
+
+
+def find_tool(tool: Tool, *, environment: Mapping[str, str] = os.environ) -> str | None:
+    """Give the path of a tool, None if it is not installed."""
+    path = os.pathsep.join([environment.get("PATH", os.defpath), *_SYSTEM_PATHS])
+    return shutil.which(tool.name, path=path)
+
+
+class Lines:
+    """Cuts a stream of bytes into lines of text."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[str]:
+        """Take what has been read and give the lines that it completes; no bytes mean the end."""
+        *whole, self._rest = (self._rest + data).split(b"\n")
+        if self._rest and (not data or len(self._rest) > LONGEST_LINE):
+            whole.append(self._rest)
+            self._rest = b""
+        return [line.decode(errors="replace").rstrip() for line in whole]
+
+
+class Program:
+    """A program that runs, or has run."""
+
+    def __init__(
+        self, name: str, process: subprocess.Popen[bytes], *, end_signal: signal.Signals, on_line: Callable[[str], None]
+    ) -> None:
+        self.name = name
+        self.end_signal = end_signal
+        self.expected = False
+        "Its end is no news: it was told to end, or runs to its end."
+        self.ended = asyncio.Event()
+        self.lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self.output = cast("IO[bytes]", process.stdout)
+        self._process = process
+        self._on_line = on_line
+        self._splitter = Lines()
+
+    @property
+    def pid(self) -> int:
+        """The process id, also that of its group."""
+        return self._process.pid
+
+    @property
+    def status(self) -> int | None:
+        """The exit status, negative for a signal; None while it runs."""
+        return self._process.returncode
+
+    @property
+    def running(self) -> bool:
+        """True until it has ended."""
+        return self.status is None
+
+    def last_words(self) -> str:
+        """Give the end of its output, indented, to show why it failed."""
+        return "\n".join(f"    {line}" for line in self.lines) or "    (it said nothing)"
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to it and to all that it has started. Nothing happens once it has ended."""
+        if self.running:
+            # Until it is reaped, which we do ourselves, its id cannot have become another's.
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
+
+    def read(self) -> bool:
+        """Read what it has written by now; False at the end of its output."""
+        try:
+            while data := os.read(self.output.fileno(), LONGEST_LINE):
+                self._take(data)
+        except BlockingIOError:
+            return True
+        self._take(b"")
+        return False
+
+    def reap(self) -> None:
+        """Take its exit status and the last of its output, having killed what it leaves behind."""
+        self.send(signal.SIGKILL)
+        self._process.wait()
+        self.read()
+        self.output.close()
+        self.ended.set()
+
+    def _take(self, data: bytes) -> None:
+        for line in self._splitter.feed(data):
+            self.lines.append(line)
+            self._on_line(line)
+
+
+class Programs:
+    """Starts programs on the running loop and sees to it that all of them end."""
+
+    def __init__(self, directory: Path, *, on_end: Callable[[Program], None]) -> None:
+        """Take the directory to start them in, and whom to tell of each that ended without being asked to."""
+        self._directory = directory
+        self.fallen: list[Program] = []
+        "Those that ended without being asked to."
+        self._on_end = on_end
+        self._running: list[Program] = []
+        self._loop = asyncio.get_running_loop()
+        self._setpriv = find_tool(SETPRIV)
+
+    def start(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        *,
+        on_line: Callable[[str], None] = lambda _line: None,
+        end_signal: signal.Signals = signal.SIGKILL,
+    ) -> Program:
+        """Start a program; DemoError if that fails. `end_signal` is the one that ends it with all its children."""
+        if self._setpriv is None:
+            raise DemoError(missing_tools(SETPRIV))
+        try:
+            process = subprocess.Popen(  # noqa: S603 - the demo's own programs, found by find_tool
+                [self._setpriv, f"--pdeathsig={end_signal.name}", "--", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                cwd=self._directory,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise DemoError(f"{name} does not start: {error}") from None
+        program = Program(name, process, end_signal=end_signal, on_line=on_line)
+        self._running.append(program)
+        self._watch(program)
+        return program
+
+    async def run(self, name: str, arguments: Sequence[str], *, on_line: Callable[[str], None]) -> int:
+        """Run a command to its end and give its exit status."""
+        program = self.start(name, arguments, on_line=on_line)
+        program.expected = True
+        try:
+            await program.ended.wait()
+        finally:
+            await self.end(program)
+        return program.status or 0
+
+    async def end(self, program: Program, number: signal.Signals | None = None) -> None:
+        """End a program, with its own signal or another; by force if that takes too long. Safe to repeat."""
+        program.expected = True
+        program.send(number or program.end_signal)
+        try:
+            async with asyncio.timeout(GENTLY):
+                await program.ended.wait()
+        except TimeoutError:
+            program.send(signal.SIGKILL)
+            await program.ended.wait()
+
+    async def end_all(self) -> None:
+        """End every program. Safe to repeat."""
+        await asyncio.gather(*(self.end(program) for program in self._running))
+
+    def _watch(self, program: Program) -> None:
+        os.set_blocking(program.output.fileno(), False)
+        pidfd = os.pidfd_open(program.pid)
+
+        def readable() -> None:
+            if not program.read():
+                self._loop.remove_reader(program.output)
+
+        def exited() -> None:
+            self._loop.remove_reader(pidfd)
+            os.close(pidfd)
+            self._loop.remove_reader(program.output)
+            program.reap()
+            self._running.remove(program)
+            if not program.expected:
+                self.fallen.append(program)
+                self._on_end(program)
+
+        self._loop.add_reader(program.output, readable)
+        self._loop.add_reader(pidfd, exited)
+
+
+def missing_tools(*tools: Tool) -> str:
+    """Say which tools are missing, and how to get them."""
+    names = ", ".join(tool.name for tool in tools)
+    packages = " ".join(dict.fromkeys(tool.package for tool in tools))
+    return f"the demo needs {names}, not found here; on Debian, as root: apt-get install {packages}"

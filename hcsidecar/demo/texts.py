@@ -1,0 +1,143 @@
+"""What the demo writes into its files: farm file, web page, and the configurations of nginx or Apache and HAProxy."""
+
+from hcsidecar.core.settings import format_duration
+from hcsidecar.demo.plan import CHECK_INTERVAL, FARM, PROBE_FALL, PROBE_INTERVAL, PROBE_RISE, Plan, Server
+
+APACHE_MODULES = "/usr/lib/apache2/modules"
+
+
+def farm_file(plan: Plan, server: Server) -> str:
+    """Write a server's copy of the farm file.
+
+    The copies differ in one line, the address of the check: a farm on real machines has 127.0.0.1 there.
+    """
+    text = f"""\
+[farm]
+name = "{FARM}"
+state_dir = "{plan.state_dir}"
+
+[heartbeat]
+port = {plan.heartbeat_port}
+
+[[check]]
+type = "http"
+name = "WEB"
+address = "{server.address}"
+port = {plan.web_port}
+body = "{server.name}"
+interval = "{format_duration(CHECK_INTERVAL)}"
+timeout = "1s"
+"""
+    for node in plan.servers:
+        text += f"""
+[[node]]
+name = "{node.name}"
+address = "{node.address}"
+listen = ["{node.address}:{plan.health_port}"]
+"""
+    return text
+
+
+def page(server: Server) -> str:
+    """Write the one page that a web server has: the server's name. No double quotes: it stands between some."""
+    return f"<!doctype html><title>{server.name}</title><h1>{server.name}</h1>"
+
+
+def nginx_config(plan: Plan, server: Server) -> str:
+    """Write the configuration of nginx, which touches nothing outside the server's directory."""
+    home = plan.home(server)
+    paths = "\n".join(
+        f"    {kind}_temp_path {home}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    return f"""\
+daemon off;
+worker_processes 1;
+pid {home}/nginx.pid;
+error_log stderr warn;
+events {{
+    worker_connections 512;
+}}
+http {{
+    access_log off;
+    default_type text/html;
+{paths}
+    server {{
+        listen {server.address}:{plan.web_port};
+        # No file, which the workers of a root nginx could not reach in a directory that is root's alone.
+        return 200 "{page(server)}";
+    }}
+}}
+"""
+
+
+def apache_config(plan: Plan, server: Server, *, user: str | None) -> str:
+    """Write the same for Apache as Debian builds it; `user` is whom its workers become when root starts it."""
+    home = plan.home(server)
+    modules = "\n".join(
+        f"LoadModule {name}_module {APACHE_MODULES}/mod_{name}.so" for name in ("mpm_event", "authz_core", "rewrite")
+    )
+    become = f"User {user}\nGroup {user}\n" if user else ""
+    return f"""\
+ServerRoot {home}
+ServerName {server.name}
+DefaultRuntimeDir {home}
+PidFile {home}/apache.pid
+ErrorLog /dev/stderr
+LogLevel warn
+{modules}
+{become}Listen {server.address}:{plan.web_port}
+StartServers 1
+RewriteEngine on
+RewriteRule ^ - [R=200,L]
+ErrorDocument 200 "{page(server)}"
+"""
+
+
+def haproxy_config(plan: Plan) -> str:
+    """Write the balancer's configuration, much as the operator's manual advises it.
+
+    `disable-on-404` lets HAProxy tell "asks to be left alone" from "is dead": the first NOT FOUND takes the server
+    out of the choice for new clients (stopping), while clients that are bound to it may finish; only silence is DOWN.
+    `retries 0` is for the demo: otherwise HAProxy would ask another server where the first one failed, and a client
+    would not see what a death costs.
+    """
+    servers = "\n".join(f"    server {server.name} {server.address}:{plan.web_port}" for server in plan.servers)
+    return f"""\
+global
+    log {plan.log_socket} format raw local0
+    stats socket {plan.stats_socket} mode 600
+    nbthread 1
+
+defaults
+    mode http
+    timeout connect 1s
+    timeout client 10s
+    timeout server 10s
+    timeout check 1s
+    retries 0
+    # Connections that wait for later use would count as clients that are still there.
+    option http-server-close
+
+frontend clients
+    bind {plan.balancer}:{plan.web_port}
+    default_backend web
+
+backend web
+    log global
+    balance roundrobin
+    option httpchk GET /health
+    http-check disable-on-404
+    option log-health-checks
+    default-server check port {plan.health_port} inter {_ms(PROBE_INTERVAL)} fall {PROBE_FALL} rise {PROBE_RISE}
+{servers}
+
+frontend stats
+    bind {plan.balancer}:{plan.stats_port}
+    stats enable
+    stats uri /
+    stats refresh 1s
+"""
+
+
+def _ms(seconds: float) -> str:
+    return f"{round(seconds * 1000)}ms"
