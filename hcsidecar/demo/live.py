@@ -1,0 +1,146 @@
+"""The live view: what the farm does under load, with keys on a terminal and as plain lines elsewhere."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack, suppress
+
+from rich.console import Console
+from rich.live import Live
+
+from hcsidecar.demo.chronicle import DEMO, Chronicle, Happening
+from hcsidecar.demo.judge import Record, summarise
+from hcsidecar.demo.plan import Server
+from hcsidecar.demo.programs import DemoError
+from hcsidecar.demo.screen import Line, Picture, client_text, draw, happening_text, plain_text
+from hcsidecar.demo.sight import best_row, condition, why_not_ready
+from hcsidecar.demo.stage import Stage, put_up
+from hcsidecar.demo.terminal import keys
+from hcsidecar.demo.traffic import send_requests
+
+REDRAW_EVERY = 0.2
+"Seconds."
+TELL_EVERY = 5.0
+"Seconds between two plain lines."
+LATELY = 2.0
+"Seconds over which rates are taken."
+SHOWN = 200
+"Happenings that the tallest terminal has room for."
+
+
+async def watch_live(console: Console) -> int:
+    """Put up the farm and show it until `q`, or until cancelled; DemoError, alone or in a group, if it cannot be put up."""
+    loop = asyncio.get_running_loop()
+    since = loop.time()
+
+    def show(happening: Happening) -> None:
+        if not console.is_terminal:
+            console.print(happening_text(happening, since=since), soft_wrap=True)
+
+    console.print("Putting up three servers and HAProxy in front of them …")
+    async with put_up(Chronicle(clock=loop.time, show=show)) as stage:
+        view = View(stage, since=since, with_keys=console.is_terminal and sys.stdin.isatty())
+        try:
+            await (view.draw_on(console) if console.is_terminal else view.tell_on(console))
+        finally:
+            console.print(f"{client_text(view.picture())}.", soft_wrap=True)
+    return 0
+
+
+class View:
+    """What is shown of a stage, and which server the keys mean."""
+
+    def __init__(self, stage: Stage, *, since: float, with_keys: bool) -> None:
+        """Look at a stage; times are shown since `since`."""
+        self._stage = stage
+        self._since = since
+        self._now = asyncio.get_running_loop().time
+        self._record = Record(since=self._now())
+        self._quit = asyncio.Event()
+        self._with_keys = with_keys
+        self._chosen = stage.plan.servers[1]
+        self._acting: list[asyncio.Task[None]] = []
+        self._pressed: asyncio.Queue[str] = asyncio.Queue()
+        self._actions: dict[str, Callable[[Server], Awaitable[object]]] = {
+            "s": stage.stop,
+            "k": stage.kill,
+            "b": stage.bring_back,
+            "d": lambda server: stage.command("drain", server),
+            "r": lambda server: stage.command("resume", server),
+        }
+
+    async def draw_on(self, console: Console) -> None:
+        """Redraw the picture on a terminal until `q` is pressed."""
+        with ExitStack() as terminal:
+            if self._with_keys:
+                terminal.enter_context(keys(self._pressed.put_nowait))
+            live = terminal.enter_context(Live(console=console, screen=True, auto_refresh=False))
+
+            def show() -> None:
+                live.update(draw(self.picture(), self._stage.plan, height=console.height), refresh=True)
+
+            await self._run(show, every=REDRAW_EVERY)
+
+    async def tell_on(self, console: Console) -> None:
+        """Print the picture as a line now and then, until cancelled."""
+        await self._run(lambda: console.print(plain_text(self.picture()), soft_wrap=True), every=TELL_EVERY)
+
+    def picture(self) -> Picture:
+        """Put together what is shown."""
+        now = self._now()
+        lately = summarise(self._record.between(now - LATELY, now), begin=now - LATELY, end=now)
+        return Picture(
+            servers=tuple(
+                self._line(server, lately.by_server.get(server.name, 0)) for server in self._stage.plan.servers
+            ),
+            chosen=self._chosen.name if self._with_keys else None,
+            requests=self._record.total,
+            failed=self._record.failed,
+            failed_per_second=lately.failed / LATELY,
+            longest_gap=self._record.longest_gap(now=now),
+            since=self._since,
+            happenings=self._stage.chronicle.last(SHOWN),
+        )
+
+    def _line(self, server: Server, answers: int) -> Line:
+        watch = self._stage.watch
+        row = best_row(server.name, watch.documents)
+        target = watch.targets.get(server.name)
+        return Line(
+            name=server.name,
+            condition=condition(row) if row is not None else "unknown",
+            why=why_not_ready(row) if row is not None else "no daemon answers",
+            balancer=target.state if target is not None else "unknown",
+            probe=target.probe if target is not None else "",
+            per_second=answers / LATELY,
+        )
+
+    async def _run(self, show: Callable[[], None], *, every: float) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            own = [
+                tasks.create_task(send_requests(self._stage.plan.front_url, self._record)),
+                tasks.create_task(self._obey(tasks)),
+            ]
+            while not self._quit.is_set():
+                show()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(every):
+                        await self._quit.wait()
+            for task in [*own, *self._acting]:
+                task.cancel()
+
+    async def _obey(self, tasks: asyncio.TaskGroup) -> None:
+        """Do what the keys stand for, each without waiting for the one before."""
+        servers = {str(number): server for number, server in enumerate(self._stage.plan.servers, start=1)}
+        while (key := await self._pressed.get()) != "q":
+            self._chosen = servers.get(key, self._chosen)
+            if key in self._actions:
+                self._acting = [task for task in self._acting if not task.done()]
+                self._acting.append(tasks.create_task(self._act(self._actions[key], self._chosen)))
+        self._quit.set()
+
+    async def _act(self, action: Callable[[Server], Awaitable[object]], server: Server) -> None:
+        try:
+            await action(server)
+        except DemoError as error:
+            self._stage.chronicle.write(DEMO, str(error), grave=True)

@@ -1,0 +1,81 @@
+"""The demo from the outside: runs the live view or the story, and says how it went as an exit status."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Coroutine
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from hcsidecar.demo.chronicle import Chronicle, Happening
+from hcsidecar.demo.interruption import Interrupted, run
+from hcsidecar.demo.live import watch_live
+from hcsidecar.demo.programs import DemoError
+from hcsidecar.demo.report import Step, document, ending_text, step_text
+from hcsidecar.demo.screen import happening_text
+from hcsidecar.demo.stage import put_up
+from hcsidecar.demo.story import Story
+
+WELL = 0
+BROKEN = 1
+"Exit status when a promise was broken."
+NOT_UP = 2
+"Exit status when the farm could not be put up."
+
+
+def show_live() -> int:
+    """Show the farm until its user has seen enough."""
+    try:
+        return _run(watch_live(Console(highlight=False)))
+    except Interrupted:
+        return WELL
+
+
+def play_story(*, as_json: bool) -> int:
+    """Play the story and report: as it goes, for a person, or as one document at the end, for a program."""
+    out = Console(highlight=False, soft_wrap=True)
+    try:
+        return _run(_story(out, as_json=as_json))
+    except Interrupted as interrupted:
+        sys.stderr.write(f"Interrupted by {interrupted}; nothing is left behind.\n")
+        return interrupted.exit_status
+
+
+def _run(main: Coroutine[Any, Any, int]) -> int:
+    status = NOT_UP
+    try:
+        status = run(main)
+    except* DemoError as group:
+        for error in _errors(group):
+            sys.stderr.write(f"{error}\n")
+    return status
+
+
+async def _story(out: Console, *, as_json: bool) -> int:
+    loop = asyncio.get_running_loop()
+    since = loop.time()
+
+    def show(happening: Happening) -> None:
+        if not as_json:
+            out.print(happening_text(happening, since=since))
+
+    def tell(number: int, step: Step) -> None:
+        if not as_json:
+            out.print(Text(f"\n{step_text(number, step)}\n"))
+
+    async with put_up(Chronicle(clock=loop.time, show=show)) as stage:
+        steps = await Story(stage, tell=tell).play()
+    if as_json:
+        sys.stdout.write(json.dumps(document(steps), indent=2) + "\n")
+    else:
+        out.print(Text(ending_text(steps)))
+    return WELL if all(step.kept for step in steps) else BROKEN
+
+
+def _errors(group: BaseExceptionGroup[DemoError]) -> list[DemoError]:
+    found = []
+    for error in group.exceptions:
+        found += _errors(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found

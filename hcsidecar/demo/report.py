@@ -1,0 +1,90 @@
+"""The story's report: what a client saw in each step and which promises were kept, as text and as a document. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from hcsidecar.demo.judge import Summary, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step of the story."""
+
+    title: str
+    summary: Summary
+    verdicts: tuple[Verdict, ...]
+    balancer_log: tuple[str, ...]
+    "What HAProxy wrote about servers that left or came, in its own words."
+
+    @property
+    def kept(self) -> bool:
+        """True when every promise of the step was kept."""
+        return all(verdict.kept for verdict in self.verdicts)
+
+
+def step_text(number: int, step: Step) -> str:
+    """Tell a step: what the client saw, and every promise."""
+    lines = [_heading(number, step), f"   {summary_text(step.summary)}"]
+    return "\n".join(lines + [verdict_text(verdict) for verdict in step.verdicts])
+
+
+def verdict_text(verdict: Verdict) -> str:
+    """Tell how it stands with a promise; what was found follows, in lines of its own when it is several."""
+    promise = f"   {'kept  ' if verdict.kept else 'BROKEN'}  {verdict.promise}"
+    first, *more = verdict.found.split("\n")
+    if not more:
+        return f"{promise}: {first}"
+    return "\n".join([f"{promise}:", *(f"             {line}" for line in (first, *more))])
+
+
+def summary_text(summary: Summary) -> str:
+    """Tell the figures of a stretch of time in one line."""
+    parts = [
+        f"{summary.requests} requests in {summary.seconds:.1f} s, {failures_text(summary.failed, summary.complaints)}"
+    ]
+    if summary.by_server:
+        parts.append(", ".join(f"{name} {count}" for name, count in summary.by_server.items()))
+    parts.append(f"longest gap {summary.longest_gap * 1000:.0f} ms")
+    if summary.median_latency is not None and summary.worst_latency is not None:
+        parts.append(f"median {summary.median_latency * 1000:.1f} ms, worst {summary.worst_latency * 1000:.0f} ms")
+    return "; ".join(parts)
+
+
+def failures_text(failed: int, complaints: Mapping[str, int]) -> str:
+    """Tell how many failed, and how."""
+    if not failed:
+        return "0 failed"
+    return f"{failed} failed ({', '.join(f'{count} × {what}' for what, count in complaints.items())})"
+
+
+def ending_text(steps: Sequence[Step]) -> str:
+    """Tell how it all went: the client's figures of every step, and the promises."""
+    names = sorted({name for step in steps for name in step.summary.by_server})
+    titles = [_heading(number, step) for number, step in enumerate(steps, start=1)]
+    title = "What the client saw"
+    width = max(map(len, [title, *titles]))
+    lines = [f"{title:<{width}} requests failed longest gap  {'  '.join(names)}"]
+    for title, step in zip(titles, steps, strict=True):
+        summary = step.summary
+        figures = f"{summary.requests:8} {summary.failed:6} {summary.longest_gap * 1000:8.0f} ms"
+        shares = "  ".join(f"{summary.by_server.get(name, 0):{len(name)}}" for name in names)
+        lines.append(f"{title:<{width}} {figures}  {shares}")
+    verdicts = [verdict for step in steps for verdict in step.verdicts]
+    broken = [verdict for verdict in verdicts if not verdict.kept]
+    lines += ["", *map(verdict_text, broken)]
+    lines.append(
+        f"{len(broken)} of {len(verdicts)} promises broken." if broken else f"All {len(verdicts)} promises kept."
+    )
+    return "\n".join(lines)
+
+
+def document(steps: Sequence[Step]) -> dict[str, object]:
+    """Give the report for programs: {"kept", "steps": [{"title", "kept", "summary", "verdicts", "balancer_log"}]}."""
+    return {
+        "kept": all(step.kept for step in steps),
+        "steps": [{"title": step.title, "kept": step.kept} | asdict(step) for step in steps],
+    }
+
+
+def _heading(number: int, step: Step) -> str:
+    return f"{number}. {step.title}"

@@ -1,0 +1,166 @@
+"""The unattended story: all up, one stopped gently, one killed, both brought back, and what a client saw of it."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from hcsidecar.demo.chronicle import BALANCER
+from hcsidecar.demo.judge import (
+    BACK_WITHIN,
+    DEAD_WITHIN,
+    NOTICED_WITHIN,
+    STOPPED_WITHIN,
+    Record,
+    Request,
+    Verdict,
+    all_take_part,
+    fails_only_until_noticed,
+    in_time,
+    no_request_fails,
+    said_in_order,
+    summarise,
+)
+from hcsidecar.demo.plan import Server
+from hcsidecar.demo.report import Step
+from hcsidecar.demo.sight import DEAD, READY, STOPPED
+from hcsidecar.demo.stage import Stage, until
+from hcsidecar.demo.traffic import send_requests
+
+STEADY = 2.0
+"Seconds of load after each change, to see what came of it."
+
+
+class Story:
+    """Plays the story on a stage, step by step."""
+
+    def __init__(self, stage: Stage, *, tell: Callable[[int, Step], None]) -> None:
+        """`tell` is given each step, with its number, when it is over."""
+        self._stage = stage
+        self._tell = tell
+        self._now = asyncio.get_running_loop().time
+        self._record = Record(since=self._now())
+        self._steps: list[Step] = []
+
+    async def play(self) -> tuple[Step, ...]:
+        """Play all of it."""
+        async with asyncio.TaskGroup() as tasks:
+            client = tasks.create_task(send_requests(self._stage.plan.front_url, self._record))
+            await self._all_up()
+            await self._stop_one()
+            await self._kill_one()
+            await self._bring_both_back()
+            client.cancel()
+        return tuple(self._steps)
+
+    async def _all_up(self) -> None:
+        begin = self._now()
+        await asyncio.sleep(STEADY)
+        requests = self._record.between(begin, self._now())
+        self._close("All three are up", begin, requests, no_request_fails(requests), self._all_take_part(requests))
+
+    async def _stop_one(self) -> None:
+        one, stopped, other = self._stage.plan.servers
+        begin = self._now()
+        await self._stage.stop(stopped)
+        conditions = {one.name: READY, stopped.name: STOPPED, other.name: READY}
+        took = await self._agreed(conditions, since=begin, limit=STOPPED_WITHIN)
+        await asyncio.sleep(STEADY)
+        requests = self._record.between(begin, self._now())
+        self._close(
+            f"{stopped.name} is stopped gently",
+            begin,
+            requests,
+            no_request_fails(requests),
+            in_time(f"all nodes agree that {stopped.name} has stopped", took, limit=STOPPED_WITHIN),
+            said_in_order(
+                f"HAProxy's log shows {stopped.name} leaving by its probe",
+                self._balancer_log(begin),
+                words=(f"web/{stopped.name} conditionally succeeded", f"Server web/{stopped.name} is stopping"),
+            ),
+        )
+
+    async def _kill_one(self) -> None:
+        one, stopped, killed = self._stage.plan.servers
+        begin = self._now()
+        await self._stage.kill(killed)
+        conditions = {one.name: READY, stopped.name: STOPPED, killed.name: DEAD}
+        took = await self._agreed(conditions, since=begin, limit=DEAD_WITHIN)
+        await asyncio.sleep(begin + NOTICED_WITHIN + STEADY - self._now())
+        requests = self._record.between(begin, self._now())
+        self._close(
+            f"{killed.name} is killed",
+            begin,
+            requests,
+            fails_only_until_noticed(requests, death=begin),
+            in_time(f"all other nodes agree that {killed.name} is dead", took, limit=DEAD_WITHIN),
+            said_in_order(
+                f"HAProxy's log shows {killed.name} down by its probe",
+                self._balancer_log(begin),
+                words=(f"Health check for server web/{killed.name} failed", f"Server web/{killed.name} is DOWN"),
+            ),
+        )
+
+    async def _bring_both_back(self) -> None:
+        _, *back = self._stage.plan.servers
+        begin = self._now()
+        running = dict(zip(back, await asyncio.gather(*map(self._bring_back, back)), strict=True))
+        everybody = {server.name: READY for server in self._stage.plan.servers}
+        agreed = await self._agreed(everybody, since=max(running.values()), limit=BACK_WITHIN)
+        serves = {server: await self._serves(server, since=begin, running=running[server]) for server in back}
+        steady = self._now()
+        await asyncio.sleep(STEADY)
+        requests = self._record.between(begin, self._now())
+        self._close(
+            " and ".join(server.name for server in back) + " are brought back",
+            begin,
+            requests,
+            no_request_fails(requests),
+            *(
+                in_time(f"{server.name}, running again, serves", took, limit=BACK_WITHIN)
+                for server, took in serves.items()
+            ),
+            in_time("all nodes agree that all are Ready", agreed, limit=BACK_WITHIN),
+            *(
+                said_in_order(
+                    f"HAProxy's log shows {server.name} returning by its probe",
+                    self._balancer_log(begin),
+                    words=(f"Health check for server web/{server.name} succeeded", f"Server web/{server.name} is UP"),
+                )
+                for server in back
+            ),
+            self._all_take_part(self._record.between(steady, self._now())),
+        )
+
+    async def _bring_back(self, server: Server) -> float:
+        """Bring a server back and say when its daemon ran: an interpreter's start is the machine's time, not the farm's."""
+        await self._stage.bring_back(server)
+        return self._now()
+
+    async def _agreed(self, conditions: Mapping[str, str], *, since: float, limit: float) -> float | None:
+        """Wait until all daemons see the servers so: the seconds since a time, None if they do not within the limit."""
+        rest = since + limit - self._now()
+        if await until(lambda: self._stage.why_not_agreed(conditions) is None, limit=rest) is None:
+            return None
+        return self._now() - since
+
+    async def _serves(self, server: Server, *, since: float, running: float) -> float | None:
+        """Wait until a server has answered a request since a time: the seconds since its daemon runs."""
+        rest = running + BACK_WITHIN - self._now()
+        await until(lambda: self._record.first_good(server.name, since=since) is not None, limit=rest)
+        first = self._record.first_good(server.name, since=since)
+        return None if first is None else max(0.0, first - running)
+
+    def _balancer_log(self, since: float) -> list[str]:
+        return self._stage.chronicle.lines(BALANCER, since=since)
+
+    def _all_take_part(self, requests: tuple[Request, ...]) -> Verdict:
+        return all_take_part(requests, [server.name for server in self._stage.plan.servers])
+
+    def _close(self, title: str, begin: float, requests: tuple[Request, ...], *verdicts: Verdict) -> None:
+        step = Step(
+            title=title,
+            summary=summarise(requests, begin=begin, end=self._now()),
+            verdicts=verdicts,
+            balancer_log=tuple(self._balancer_log(begin)),
+        )
+        self._steps.append(step)
+        self._tell(len(self._steps), step)

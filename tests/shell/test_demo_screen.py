@@ -1,0 +1,161 @@
+"""What the demo shows and reports, drawn into text."""
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from hcsidecar.demo.chronicle import Happening
+from hcsidecar.demo.judge import Request, Verdict, summarise
+from hcsidecar.demo.plan import Plan
+from hcsidecar.demo.report import Step, document, ending_text, step_text
+from hcsidecar.demo.screen import FULL_BAR, Line, Picture, bar, draw, plain_text
+from hcsidecar.demo.traffic import RATE
+
+PLAN = Plan(directory=Path("/demo"), number=0)
+UP = Line(name="web1", condition="UP(Ready)", why="", balancer="UP", probe="L7OK/200", per_second=45)
+DRAINING = Line(
+    name="web2",
+    condition="UP(Ready), draining",
+    why="drained",
+    balancer="NOLB",
+    probe="L7OKC/404",
+    per_second=0,
+)
+DEAD = Line(name="web3", condition="dead", why="silent for 2 s", balancer="DOWN", probe="L4CON", per_second=0)
+PICTURE = Picture(
+    servers=(UP, DRAINING, DEAD),
+    chosen="web2",
+    requests=1234,
+    failed=26,
+    failed_per_second=4,
+    longest_gap=0.0411,
+    since=100,
+    happenings=tuple(
+        Happening(at=100 + number, origin="haproxy", text=f"line {number}", grave=False) for number in range(50)
+    ),
+)
+
+
+def drawn(picture, *, height=24, width=120):
+    console = Console(file=io.StringIO(), width=width, height=height, color_system=None)
+    console.print(draw(picture, PLAN, height=height))
+    return console.file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("height", [16, 24, 60])
+def test_the_picture_fills_the_terminal_and_no_more(height):
+    assert len(drawn(PICTURE, height=height)) == height
+    assert len(drawn(replace(PICTURE, happenings=()), height=height)) == height
+
+
+def test_long_lines_are_cut_and_not_wrapped():
+    long = Happening(at=101, origin="haproxy", text="word " * 100, grave=True)
+    lines = drawn(replace(PICTURE, happenings=[long], servers=(UP, DRAINING, replace(DEAD, why="why " * 100))))
+    assert len(lines) == 24
+    assert max(map(len, lines)) <= 120
+
+
+def test_the_picture_tells_of_every_server_what_farm_and_haproxy_say():
+    lines = drawn(PICTURE)
+    assert lines[1].split() == ["web1", "UP(Ready)", "UP", "L7OK/200", "45", "█" * 18]
+    assert lines[2].split() == [
+        "▶",
+        "web2",
+        "UP(Ready),",
+        "draining",
+        "NOLB",
+        "L7OKC/404",
+        "0",
+        "drained",
+        "by",
+        "the",
+        "operator",
+    ]
+    assert lines[3].split() == ["web3", "dead", "DOWN", "L4CON", "0", "silent", "for", "2", "s"]
+    assert lines[5] == "client: 1234 requests, 26 failed (4/s now), longest gap without a good answer 41 ms"
+
+
+def test_the_picture_shows_the_latest_of_what_happened():
+    text = "\n".join(drawn(PICTURE))
+    assert "   49.0 s  haproxy  line 49" in text
+    assert "line 0\n" not in text
+
+
+def test_the_footer_tells_keys_pages_and_commands():
+    text = "\n".join(drawn(PICTURE)[-3:])
+    for part in ("s stop gently", "k kill -9", "q quit", PLAN.front_url, PLAN.stats_url, "/health", "hcsidecar status"):
+        assert part in text
+
+
+def test_without_keys_the_footer_does_not_offer_any():
+    text = "\n".join(drawn(replace(PICTURE, chosen=None)))
+    assert "stop gently" not in text
+    assert "▶" not in text
+    assert "Ctrl-C quits" in text
+
+
+@pytest.mark.parametrize(
+    ("per_second", "drawing"), [(0, ""), (RATE, "█" * FULL_BAR), (RATE * 3, "█" * FULL_BAR), (RATE / FULL_BAR / 2, "▌")]
+)
+def test_a_bar_is_as_long_as_the_rate_is_high(per_second, drawing):
+    assert bar(per_second) == drawing.ljust(FULL_BAR)
+
+
+def test_a_picture_fits_into_a_line():
+    assert plain_text(replace(PICTURE, failed_per_second=0)) == (
+        "web1 UP(Ready) 45/s, web2 UP(Ready), draining 0/s, web3 dead 0/s; "
+        "1234 requests, 26 failed, longest gap without a good answer 41 ms"
+    )
+
+
+def step(*, kept=True):
+    requests = [
+        Request(began=0.998, ended=1, server="web1", complaint=None),
+        Request(began=1.5, ended=1.51, server=None, complaint="503"),
+        Request(began=1.996, ended=2, server="web1", complaint=None),
+    ]
+    verdicts = (
+        Verdict(promise="no request fails", kept=kept, found="1 of 3 failed"),
+        Verdict(promise="the log shows it", kept=True, found="first line\nsecond line"),
+    )
+    return Step(
+        title="web2 is killed", summary=summarise(requests, begin=0, end=3), verdicts=verdicts, balancer_log=("line",)
+    )
+
+
+def test_a_step_is_told_with_figures_and_verdicts():
+    assert step_text(3, step(kept=False)).splitlines() == [
+        "3. web2 is killed",
+        "   3 requests in 3.0 s, 1 failed (1 × 503); web1 2; longest gap 1000 ms; median 3.0 ms, worst 4 ms",
+        "   BROKEN  no request fails: 1 of 3 failed",
+        "   kept    the log shows it:",
+        "             first line",
+        "             second line",
+    ]
+
+
+def test_the_ending_sums_up_what_the_client_saw():
+    assert ending_text([step(), step()]).splitlines() == [
+        "What the client saw requests failed longest gap  web1",
+        "1. web2 is killed          3      1     1000 ms     2",
+        "2. web2 is killed          3      1     1000 ms     2",
+        "",
+        "All 4 promises kept.",
+    ]
+
+
+def test_the_ending_repeats_what_was_broken():
+    lines = ending_text([step(), step(kept=False)]).splitlines()
+    assert lines[-2:] == ["   BROKEN  no request fails: 1 of 3 failed", "1 of 4 promises broken."]
+
+
+def test_the_report_is_a_document_for_programs():
+    found = json.loads(json.dumps(document([step(), step(kept=False)])))
+    assert found["kept"] is False
+    assert [each["kept"] for each in found["steps"]] == [True, False]
+    assert found["steps"][0]["summary"]["complaints"] == {"503": 1}
+    assert found["steps"][0]["verdicts"][0] == {"promise": "no request fails", "kept": True, "found": "1 of 3 failed"}
