@@ -29,7 +29,7 @@ SHOWN = 200
 
 
 async def watch_live(console: Console) -> int:
-    """Put up the farm and show it until `q`, or until cancelled; DemoError, alone or in a group, if it cannot be put up."""
+    """Put up the farm and show it until `q`, or until cancelled; DemoError if it cannot be put up, see `put_up`."""
     loop = asyncio.get_running_loop()
     since = loop.time()
 

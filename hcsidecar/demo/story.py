@@ -131,7 +131,7 @@ class Story:
         )
 
     async def _bring_back(self, server: Server) -> float:
-        """Bring a server back and say when its daemon ran: an interpreter's start is the machine's time, not the farm's."""
+        """Bring a server back and say when its daemon ran; before that, it is the machine that takes its time."""
         await self._stage.bring_back(server)
         return self._now()
 
