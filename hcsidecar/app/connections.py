@@ -38,7 +38,7 @@ class Connections:
 
     A check often knocks at an address that no client uses. So a port counts with all local addresses when its check is
     on 127.0.0.1 or ::1, or when something listens there on all addresses; else with the address of the check alone,
-    since other addresses may be other nodes on this machine.
+    since other addresses may be other nodes on this machine. Without checks there is no port to wait for.
     """
 
     def __init__(self, checks: Iterable[AnyCheck], *, proc: Path = _PROC) -> None:
@@ -52,7 +52,7 @@ class Connections:
     def _count(self) -> Mapping[int, int] | None:
         local = [(address, port) for address, port in self._endpoints if _is_local(address)]
         if not local:
-            return None
+            return None if self._endpoints else {}
         try:
             sockets = self._read({port for _, port in local})
         except OSError:

@@ -187,8 +187,8 @@ def test_what_else_is_checked_on_other_machines_does_not_matter(stack):
     assert count(check(server.port), check(5432, "198.51.100.7")) == {server.port: 1}
 
 
-def test_without_checks_it_is_unknown():
-    assert count() is None
+def test_without_checks_there_is_nothing_to_wait_for():
+    assert count() == {}
 
 
 def test_a_system_without_the_tables_says_unknown(tmp_path):
