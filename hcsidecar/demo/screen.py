@@ -88,10 +88,7 @@ def happening_text(happening: Happening, *, since: float) -> Text:
 def client_text(picture: Picture) -> str:
     """Tell in one line what the client has seen."""
     now = f" ({picture.failed_per_second:.0f}/s now)" if picture.failed_per_second else ""
-    return (
-        f"{picture.requests} requests, {picture.failed} failed{now}, "
-        f"longest gap without a good answer {picture.longest_gap * 1000:.0f} ms"
-    )
+    return f"{picture.requests} requests, {picture.failed} failed{now}, longest gap {picture.longest_gap * 1000:.0f} ms"
 
 
 def plain_text(picture: Picture) -> str:
@@ -100,29 +97,29 @@ def plain_text(picture: Picture) -> str:
     return f"{', '.join(servers)}; {client_text(picture)}"
 
 
+def bar(per_second: float) -> str:
+    """Draw a rate, in half characters."""
+    halves = round(min(1.0, per_second / RATE) * FULL_BAR * 2)
+    return "█" * (halves // 2) + "▌" * (halves % 2)
+
+
 def _farm(picture: Picture) -> RenderableType:
     table = Table(box=None, expand=True, pad_edge=False, header_style="dim")
-    for heading in ("", "server", "state", "HAProxy", "its probe", "requests/s", "", "why"):
-        table.add_column(heading, no_wrap=True, overflow="ellipsis", ratio=1 if heading == "why" else None)
+    for heading, width in (("", 1), ("server", 6), ("state", None), ("HAProxy, its probe", None), ("", 3)):
+        table.add_column(heading, no_wrap=True, min_width=width)
+    # A server that has a reason not to serve has little or no bar, and room to tell.
+    table.add_column("requests/s", no_wrap=True, overflow="ellipsis", ratio=1)
     for line in picture.servers:
         chosen = line.name == picture.chosen
         table.add_row(
             "▶" if chosen else " ",
             Text(line.name, style="bold reverse" if chosen else "bold"),
             Text(line.condition, style=STYLES.get(line.condition, _ON_ITS_WAY)),
-            Text(line.balancer, style=STYLES.get(line.balancer, _ON_ITS_WAY)),
-            Text(line.probe, style="dim"),
+            Text.assemble((line.balancer, STYLES.get(line.balancer, _ON_ITS_WAY)), (f" {line.probe}", "dim")),
             Text(f"{line.per_second:.0f}", justify="right"),
-            Text(bar(line.per_second), style="green"),
-            Text(line.why, style="dim"),
+            Text.assemble((bar(line.per_second), "green"), " " if line.per_second else "", line.why),
         )
     return table
-
-
-def bar(per_second: float) -> str:
-    """Draw a rate, in half characters."""
-    halves = round(min(1.0, per_second / RATE) * FULL_BAR * 2)
-    return ("█" * (halves // 2) + "▌" * (halves % 2)).ljust(FULL_BAR)
 
 
 def _client(picture: Picture) -> Text:
@@ -142,5 +139,6 @@ def _footer(picture: Picture, plan: Plan) -> list[Text]:
         keys.append("Ctrl-C quits", style="bold")
     for key, meaning in KEYS if picture.chosen is not None else ():
         keys.append(key, style="bold reverse")
-        keys.append(f" {meaning}   ")
+        keys.append(f" {meaning}  ")
+    keys.rstrip()
     return [keys, *(Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in lines)]
