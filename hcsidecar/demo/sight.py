@@ -71,6 +71,9 @@ def parse_targets(answer: str) -> dict[str, Target]:
     for line in csv.DictReader(StringIO(answer.removeprefix("# "))):
         name = line.get("svname")
         if line.get("pxname") == BACKEND and name and name != "BACKEND":
-            probe = "/".join(filter(None, (line.get("check_status"), line.get("check_code"))))
+            # A star and no code are a probe under way, beside the result of the one before.
+            result = (line.get("check_status") or "").removeprefix("* ")
+            code = line.get("check_code")
+            probe = f"{result}/{code}" if code and code != "0" else result
             targets[name] = Target(state=line.get("status") or "?", probe=probe)
     return targets

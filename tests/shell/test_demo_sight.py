@@ -16,6 +16,7 @@ clients,FRONTEND,,OPEN,,,
 web,web1,0,UP,L7OK,200,
 web,web2,0,NOLB,L7OKC,404,"a, quoted"
 web,web3,0,DOWN 1/2,L4CON,,
+web,web4,0,NOLB,* L7OKC,0,
 web,BACKEND,0,UP,,,
 stats,BACKEND,0,UP,,,
 
@@ -91,6 +92,7 @@ def test_haproxys_servers_are_read_from_its_statistics():
         "web1": Target(state="UP", probe="L7OK/200"),
         "web2": Target(state="NOLB", probe="L7OKC/404"),
         "web3": Target(state="DOWN 1/2", probe="L4CON"),
+        "web4": Target(state="NOLB", probe="L7OKC"),
     }
 
 
