@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,10 +32,9 @@ class CliFarm:
         nodes = "".join(
             f'[[node]]\nname = "{name}"\naddress = "{address}"\n' for name, address in (addresses or LOCAL).items()
         )
-        self.config.write_text(f'[farm]\nname = "apache"\nstate_dir = "{directory}/s"\n{nodes}{extra}\n')
+        self.config.write_text(f'[farm]\nname = "apache"\nstate_dir = "{directory}/s"\n{extra}\n{nodes}')
         Keyring.create(self.directory / "farm.key", now=datetime.now(UTC)).write(replace=False)
         self.farm = load(self.config).farm
-        self.tests = Path(__file__).parent
 
     def socket(self, name):
         """Give the place of a node's socket, with its directory made."""
@@ -52,6 +53,14 @@ class CliFarm:
     async def give(self, *arguments, limit=20):
         """Give a command; the nodes go on meanwhile."""
         return await asyncio.wait_for(asyncio.to_thread(self.give_now, *arguments), limit)
+
+    async def begin(self, *arguments, **streams):
+        """Begin a command in a process of its own."""
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", "from cli_farm import app; app()", *arguments, "--config", str(self.config)),
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent), "COLUMNS": "200", "TERM": "xterm"},
+            **streams,
+        )
 
     def give_now(self, command, *arguments):
         """Give a command that needs no node in this loop."""

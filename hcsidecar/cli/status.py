@@ -1,6 +1,7 @@
 """`hcsidecar status`: the farm in a table, as JSON, and as an exit status."""
 
 import asyncio
+import sys
 from typing import Annotated
 
 import msgspec
@@ -48,6 +49,8 @@ def status(
     """
     if watch and (as_json or everyone):
         raise typer.BadParameter("--watch goes with neither --json nor --all")
+    if watch and not sys.stdout.isatty():
+        raise typer.BadParameter("--watch needs a terminal to draw on; a program asks again, or follows the logs")
     # Every node is in the document of any: --all asks one that runs here, and judges them all.
     chosen = choose(config, node, everyone=everyone, failed=NOT_RUNNING)
     if watch:
@@ -55,10 +58,10 @@ def status(
         return
     try:
         document = run(_look(chosen))
+        farm = read_status(document)
     except ClientError as error:
         complain(str(error))
         raise typer.Exit(NOT_RUNNING if error.failure is Failure.NOT_RUNNING else UNKNOWN) from None
-    farm = read_status(document)
     if as_json:
         typer.echo(msgspec.json.format(document, indent=2))
     else:

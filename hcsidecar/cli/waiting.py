@@ -69,7 +69,7 @@ def drained(limit: float) -> Judge:
     return judge
 
 
-async def wait(client: NodeClient, judge: Judge, tell: Callable[[str], None]) -> Verdict:
+async def wait(client: NodeClient, judge: Judge, tell: Callable[[str], None], *, patience: float = PATIENCE) -> Verdict:
     """Look at a node until a judge says that it is over; `tell` takes what it waits for whenever that changes."""
     began = seen = time.monotonic()
     told: tuple[str, ...] = ()
@@ -78,7 +78,7 @@ async def wait(client: NodeClient, judge: Judge, tell: Callable[[str], None]) ->
         try:
             row, in_view = await _look(client)
         except ClientError as error:
-            if now - seen >= PATIENCE:
+            if now - seen >= patience:
                 return Verdict(ok=False, text=f"is out of sight: {error}")
         else:
             seen = now

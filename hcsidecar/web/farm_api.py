@@ -15,11 +15,10 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from hcsidecar.core.events import Event, Level
-from hcsidecar.web.api import MAX_BODY, Api, Reply, refused
+from hcsidecar.web.api import MAX_BODY, Api, ApiError, Reply
 from hcsidecar.web.auth import ANSWER_HEADER, Caller, Refusal, Verifier
+from hcsidecar.web.body import TIMEOUT, read_body
 
-BODY_TIMEOUT = 5.0
-"Seconds in which the body of a proven request must arrive."
 TELL_EVERY = 60.0
 "Seconds between two lines in the log about refused requests, so that nobody fills it from outside."
 
@@ -60,14 +59,9 @@ class FarmDoor:
         if isinstance(outcome, Refusal):
             return self._refuse(request, outcome)
         try:
-            async with asyncio.timeout(self._body_timeout):
-                body = await request.read()
-        except web.HTTPRequestEntityTooLarge:
-            reason = f"the body has more than {MAX_BODY} bytes"
-            reply = refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, reason)
-            return self._signed(outcome, reply)
-        except (TimeoutError, web.RequestPayloadError):
-            return self._refuse(request, Refusal(reason="its body did not arrive"))
+            body = await read_body(request, limit=self._body_timeout)
+        except ApiError as error:
+            return self._signed(outcome, error.reply)
         if not outcome.sent(body):
             return self._refuse(request, Refusal(reason="its body is not the one that was signed"))
         reply = await self._api.answer(
@@ -116,7 +110,7 @@ def farm_app(
     *,
     public: Iterable[web.AbstractRouteDef] = (),
     clock: Callable[[], float] = time.time,
-    body_timeout: float = BODY_TIMEOUT,
+    body_timeout: float = TIMEOUT,
 ) -> web.Application:
     """Make the application for TCP; `public` routes need no signature, `clock` is the wall clock."""
     door = FarmDoor(api, verifier, clock=clock, body_timeout=body_timeout)

@@ -30,6 +30,7 @@ from hcsidecar.web.api import (
     parse_events_query,
     refused,
 )
+from hcsidecar.web.body import TIMEOUT, read_body
 from hcsidecar.web.following import Ask, follow
 from hcsidecar.web.relay import Relay, UnreachableError
 
@@ -56,9 +57,10 @@ def peer_uid(connection: socket.socket) -> int | None:
 class LocalDoor:
     """Serves whoever may use the socket."""
 
-    def __init__(self, api: Api, relay: Relay) -> None:
+    def __init__(self, api: Api, relay: Relay, *, body_timeout: float) -> None:
         self._api = api
         self._relay = relay
+        self._body_timeout = body_timeout
         self._following: set[asyncio.Task[object]] = set()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -95,7 +97,7 @@ class LocalDoor:
             raise ApiError(
                 HTTPStatus.NOT_FOUND, f"no node {node!r} in farm {self._api.control.farm}; there are {known}"
             )
-        body = await _read_body(request)
+        body = await read_body(request, limit=self._body_timeout)
 
         async def ask(query: Mapping[str, str]) -> Reply:
             if node == self._api.control.node:
@@ -145,23 +147,13 @@ class LocalDoor:
         return response
 
 
-def local_app(api: Api, relay: Relay) -> web.Application:
+def local_app(api: Api, relay: Relay, *, body_timeout: float = TIMEOUT) -> web.Application:
     """Make the application for the unix socket."""
     app = web.Application(client_max_size=MAX_BODY)
-    door = LocalDoor(api, relay)
+    door = LocalDoor(api, relay, body_timeout=body_timeout)
     app.router.add_route("*", "/{path:.*}", door.handle)
     app.on_shutdown.append(door.end_following)
     return app
-
-
-async def _read_body(request: web.Request) -> bytes:
-    try:
-        return await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        reason = f"the body has more than {MAX_BODY} bytes"
-        raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, reason) from None
-    except web.RequestPayloadError:
-        raise ApiError(HTTPStatus.BAD_REQUEST, "the body is broken off or badly encoded") from None
 
 
 def _response(reply: Reply) -> web.Response:

@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+import os
+import pty
 import re
+import select
 import signal
-import sys
+import time
 
 import pytest
 from cli_farm import cli_farm
@@ -134,6 +137,7 @@ def test_without_a_daemon_status_says_not_running(node):
     [
         ["status", "--node", "web9"],
         ["status", "--watch", "--json"],
+        ["status", "--watch"],
         ["status", "--nonsense"],
         ["stop", "--node", "web1", "--all"],
         ["drain", "--forec"],
@@ -158,6 +162,47 @@ def test_a_wrong_farm_file_exits_with_2_and_names_its_problems():
             done = farm.give_now(command)
             assert done.exit_code == 2
             assert "farm.nonsense" in done.stderr
+
+
+def test_status_that_nobody_can_tell_exits_with_4():
+    async def story(farm):
+        async def nonsense(reader, writer):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n[]")
+            writer.close()
+
+        async with await asyncio.start_unix_server(nonsense, farm.socket("web1")):
+            return await farm.give("status")
+
+    done = commanded(story)
+    assert (done.exit_code, done.stdout) == (4, "")
+    assert "not in a form that this version understands" in done.stderr
+
+
+def test_watching_goes_on_until_ctrl_c():
+    async def story(farm):
+        async with farm.running(["web1"]) as nodes:
+            ours, theirs = pty.openpty()
+            process = await farm.begin("status", "--watch", stdout=theirs)
+            os.close(theirs)
+            await asyncio.to_thread(read_until, ours, "UP(Ready)")
+            nodes["web1"].control.row("web1", status="Transient")
+            await asyncio.to_thread(read_until, ours, "UP(Transient)")
+            nodes["web1"].socket.unlink()
+            await asyncio.to_thread(read_until, ours, "no daemon of node web1 is running here")
+            process.send_signal(signal.SIGINT)
+            assert await asyncio.wait_for(process.wait(), 10) == 130
+            os.close(ours)
+
+    commanded(story)
+
+
+def read_until(fd, text, limit=20):
+    end, got = time.monotonic() + limit, ""
+    while text not in got:
+        ready, _, _ = select.select([fd], [], [], max(0, end - time.monotonic()))
+        assert ready, f"{text!r} did not come within {limit} s, only {got[-500:]!r}"
+        got += os.read(fd, 65536).decode()
 
 
 # start, stop, restart, drain, resume, leave
@@ -377,12 +422,7 @@ def test_following_goes_on_until_ctrl_c():
     async def story(farm):
         async with farm.running(["web1", "web2"], remote=["web2"]) as nodes:
             write(nodes["web1"], "old")
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-c", "from cli_farm import app; app()", "logs", "-f", "--all", "--json"),
-                *("--config", str(farm.config)),
-                stdout=asyncio.subprocess.PIPE,
-                env={"PYTHONPATH": str(farm.tests)},
-            )
+            process = await farm.begin("logs", "-f", "--all", "--json", stdout=asyncio.subprocess.PIPE)
 
             async def message():
                 return json.loads(await asyncio.wait_for(process.stdout.readline(), 20))["message"]
@@ -396,6 +436,31 @@ def test_following_goes_on_until_ctrl_c():
             assert await asyncio.wait_for(process.wait(), 10) == 130
 
     commanded(story, addresses=TWO)
+
+
+def test_following_outlives_the_daemon_and_ends_with_its_reader():
+    async def story(farm):
+        async with farm.running(["web1"]) as nodes:
+            write(nodes["web1"], "old")
+            process = await farm.begin("logs", "-f", "--json", stdout=asyncio.subprocess.PIPE)
+
+            async def line():
+                return json.loads(await asyncio.wait_for(process.stdout.readline(), 20))
+
+            assert (await line())["message"] == "old"
+            path = nodes["web1"].socket
+            hidden = path.with_suffix(".hidden")
+            path.rename(hidden)
+            nodes["web1"].control.journal.close()
+            assert "no daemon of node web1 is running here" in (await line())["notice"]
+            hidden.rename(path)
+            write(nodes["web1"], "new")
+            assert (await line())["message"] == "new"
+            process._transport.get_pipe_transport(1).close()
+            write(nodes["web1"], "to nobody")
+            assert await asyncio.wait_for(process.wait(), 10) == 1
+
+    commanded(story)
 
 
 # rolling
@@ -458,6 +523,19 @@ def test_rolling_run_drains_runs_the_command_and_resumes():
             "web2 203.0.113.2 web2",
             "web3 203.0.113.3 web3",
         ]
+
+
+def test_rolling_run_waits_for_a_daemon_that_the_command_restarts():
+    async def story(farm):
+        async with farm.running(["web1"]) as nodes:
+            order = []
+            rolls(nodes, "web1", order)
+            path = farm.socket("web1")
+            restart = f"mv {path} {path}.away; (sleep 1; mv {path}.away {path}) >/dev/null 2>&1 &"
+            return await farm.give("rolling", "run", "--", "sh", "-c", restart), order
+
+    done, order = commanded(story, addresses={"web1": "127.0.0.1"}, extra="keep_ready = 0")
+    assert (done.exit_code, order) == (0, ["drain web1", "resume web1"])
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,24 @@ def test_a_second_daemon_of_the_same_node_does_not_take_the_socket(tmp_path):
     asyncio.run(story())
 
 
+@pytest.mark.parametrize("rest", [b"", b"zz\r\n"])
+def test_a_body_that_does_not_come_is_not_waited_for(tmp_path, rest):
+    async def story():
+        control = FakeControl(node="web1", nodes={"web1": None})
+        async with serve_unix(local_app(Api(control), None, body_timeout=0.1), tmp_path / "s"):
+            reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
+            head = b"POST /api/v1/actions/stop HTTP/1.1\r\nHost: node\r\nTransfer-Encoding: chunked\r\n\r\n"
+            writer.write(head + b"2\r\n{}\r\n")
+            await asyncio.sleep(0.02)
+            writer.write(rest)
+            answer = await asyncio.wait_for(reader.readline(), 5)
+            writer.close()
+        assert answer == b"HTTP/1.1 408 Request Timeout\r\n"
+        assert not control.acts
+
+    asyncio.run(story())
+
+
 def test_a_socket_of_another_daemon_is_not_removed(tmp_path):
     async def story():
         path = tmp_path / "web1.sock"

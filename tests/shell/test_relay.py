@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import datetime as dt
+import re
+import socket
 import ssl
 import time
 
 import pytest
-from api_nodes import ask, closed_port, running, told
+from api_nodes import KEYS, ask, closed_port, running, told
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -15,6 +17,7 @@ from keys import FixedKeys
 
 from hcsidecar.core.events import Level
 from hcsidecar.core.values import HostPort
+from hcsidecar.web.auth import ANSWER_HEADER, Verifier
 from hcsidecar.web.control import ApiAddress
 
 
@@ -134,6 +137,43 @@ def test_the_relay_says_that_tls_does_not_come_about(tmp_path):
     status, said = relayed(tmp_path, no_tls, tls=True)
     assert status == 502
     assert said.startswith("web2 at ADDRESS does not answer: TLS does not come about")
+
+
+def test_the_relay_says_that_no_connection_comes_about(tmp_path):
+    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for waiting in (first, second):
+            waiting.settimeout(0)
+            waiting.connect_ex(full.getsockname())
+        status, said = relayed(tmp_path, hang, port=full.getsockname()[1], limit=20)
+    assert (status, said) == (502, "web2 at ADDRESS does not answer: no connection within 2 s")
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b'{"reason":"it is Sunday"}', "web2 at ADDRESS refuses the request: it is Sunday"),
+        (b'{"reason":"another challenge","challenge":"%s"}' % (b"a" * 32), "another challenge"),
+        (b'{"reason":"try","challenge":"\\r\\nX-Evil: 1"}', "in words that this version does not understand"),
+        (b"nonsense", "in words that this version does not understand"),
+    ],
+)
+def test_a_refusal_that_is_proven_is_told_in_its_own_words(tmp_path, body, reason):
+    verifier = Verifier(keys=lambda: KEYS, farm="apache", node="web2", draw=lambda: "c" * 32)
+
+    async def refuse(reader, writer):
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        header = re.search("Authorization: (.*)\r\n", head)[1]
+        caller = verifier.verify("GET", "/api/v1/status", header, now=time.time()).caller
+        proof = verifier.sign_answer(caller, status=401, body=body)
+        answer = f"HTTP/1.1 401 No\r\n{ANSWER_HEADER}: {proof}\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(answer.encode() + body)
+        await writer.drain()
+
+    status, said = relayed(tmp_path, refuse)
+    assert status == 502
+    assert said.endswith(reason)
 
 
 def test_a_hung_node_holds_up_no_other_request(tmp_path):

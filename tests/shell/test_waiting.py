@@ -1,9 +1,11 @@
 """When the waiting of `stop`, `leave` and `rolling run` is over, and how it ended."""
 
+import asyncio
+
 import pytest
 
-from hcsidecar.cli.waiting import drained, gone, stopped
-from hcsidecar.client import Row
+from hcsidecar.cli.waiting import drained, gone, stopped, wait
+from hcsidecar.client import LocalNode, NodeClient, Row
 
 UP = Row(name="web1", alive=True, role="UP", status="Ready")
 STOP = Row(name="web1", alive=True, role="STOP", status="NotReady")
@@ -61,3 +63,17 @@ def test_leave_waits_until_the_node_is_out_but_not_over_its_budget(row, in_view,
 )
 def test_a_drain_ends_on_evidence_or_at_its_limit(row, waited, verdict):
     assert said(drained(10)(row, IN_VIEW, waited)) == verdict
+
+
+def test_a_node_that_nobody_reaches_any_more_is_not_waited_for_without_end(tmp_path):
+    client = NodeClient("web2", LocalNode(name="web1", socket=tmp_path / "nobody.sock"))
+    verdict = asyncio.run(wait(client, stopped, [].append, patience=0.1))
+    assert not verdict.ok
+    assert verdict.text.startswith("is out of sight: no daemon of node web1 is running here")
+
+
+def test_a_node_whose_daemon_has_ended_has_stopped(tmp_path):
+    client = NodeClient("web1", LocalNode(name="web1", socket=tmp_path / "nobody.sock"))
+    assert said(asyncio.run(wait(client, stopped, [].append))) == (True, "stopped after 0.0 s")
+    assert said(asyncio.run(wait(client, gone, [].append))) == (True, "has left after 0.0 s")
+    assert said(asyncio.run(wait(client, drained(10), [].append))) == (False, "has been stopped by somebody")
