@@ -38,7 +38,8 @@ def run(
 
     Example: hcsidecar run --config farm.toml --node web1
     """
-    arguments = [sys.executable, "-m", "hcsidecar.daemon"]
+    # -P: a file named like a module of ours or of Python's in the working directory must not become part of the daemon.
+    arguments = [sys.executable, "-P", "-m", "hcsidecar.daemon"]
     if config is not None:
         arguments += ["--config", str(config)]
     if node is not None:
