@@ -176,7 +176,8 @@ class NodeClient:
                 yield response
         except TimeoutError as error:
             message = f"the daemon of {self.via.name} took the question, but did not answer within {self._timeout:g} s"
-            raise ClientError(Failure.NOT_SERVED, message, "its log may show why") from error
+            hint = "what was asked may still be done when it goes on; its log may say more"
+            raise ClientError(Failure.NOT_SERVED, message, hint) from error
         except aiohttp.ClientConnectorError as error:
             raise self.via.explain(error.os_error) from error
         except (aiohttp.ClientError, ConnectionError) as error:

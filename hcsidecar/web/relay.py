@@ -126,6 +126,9 @@ class Relay:
                 status = response.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             words = _in_plain_words(error, request.limit)
+            unsent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+            if request.method == "POST" and not unsent:
+                words += "; it may act all the same"
             raise UnreachableError(f"{node} at {where.address} does not answer: {words}") from error
         if header is None and status == HTTPStatus.UNAUTHORIZED:
             reason = "it does not accept this node's signature: are the key files the same? Its log says more"

@@ -128,6 +128,14 @@ def test_the_relay_says_in_plain_words_what_is_wrong_there(tmp_path, answer, rea
     assert said.startswith(reason)
 
 
+def test_the_relay_says_when_an_action_may_have_been_taken_all_the_same(tmp_path):
+    question = ("POST", "/api/v1/nodes/web2/actions/stop")
+    _, said = relayed(tmp_path, hang, question=question, limit=0.3)
+    assert said == "web2 at ADDRESS does not answer: nothing complete within 0.3 s; it may act all the same"
+    _, said = relayed(tmp_path, hang, question=question, port=closed_port())
+    assert said == "web2 at ADDRESS does not answer: connection refused"
+
+
 def test_the_relay_says_that_nobody_listens(tmp_path):
     status, said = relayed(tmp_path, hang, port=closed_port())
     assert (status, said) == (502, "web2 at ADDRESS does not answer: connection refused")
