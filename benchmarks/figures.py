@@ -1,0 +1,96 @@
+"""What a measurement gives: every run behind every figure, as a table for people and as JSON for programs."""
+
+from enum import Enum
+from statistics import median
+
+import msgspec
+
+
+class CannotMeasureError(Exception):
+    """A figure cannot be had on this machine; the text says why, and what would help."""
+
+
+class Judged(Enum):
+    """Which of the runs has to keep an aim."""
+
+    EVERY_RUN = "every run"
+    MEDIAN = "median"
+
+
+class Aim(msgspec.Struct, frozen=True, kw_only=True):
+    """What a figure should be."""
+
+    limit: float
+    at_least: bool = False
+    "The limit is a lower one."
+    judged: Judged = Judged.EVERY_RUN
+
+    def __str__(self) -> str:
+        """Say it for a column of a table."""
+        return f"{'≥' if self.at_least else '≤'} {number(self.limit)} ({self.judged.value})"
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One quantity, measured at least once."""
+
+    what: str
+    unit: str
+    runs: tuple[float, ...]
+    aim: Aim | None = None
+
+    @property
+    def kept(self) -> bool | None:
+        """True when the aim was reached; None when there is none."""
+        if self.aim is None:
+            return None
+        runs = (median(self.runs),) if self.aim.judged is Judged.MEDIAN else self.runs
+        return min(runs) >= self.aim.limit if self.aim.at_least else max(runs) <= self.aim.limit
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows that belong together."""
+
+    title: str
+    rows: tuple[Row, ...]
+
+
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
+    """What one module of the benchmarks has measured."""
+
+    title: str
+    method: str
+    "What was done to get it, so that a reader can judge what it is worth."
+    tables: tuple[Table, ...]
+    notes: tuple[str, ...] = ()
+    "What a reader should know of this run: what was left out and why, what went wrong."
+
+    @property
+    def missed(self) -> tuple[str, ...]:
+        """The quantities whose aim was missed."""
+        rows = ((table, row) for table in self.tables for row in table.rows)
+        return tuple(f"{table.title}: {row.what}" for table, row in rows if row.kept is False)
+
+    @property
+    def aims(self) -> int:
+        """How many quantities have an aim."""
+        return sum(row.kept is not None for table in self.tables for row in table.rows)
+
+
+def number(value: float) -> str:
+    """Write a number with three significant digits, and no more than it has."""
+    if value == 0 or abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value:.3g}"
+
+
+def markdown(table: Table) -> str:
+    """Give the table of medians with their extremes."""
+    lines = [
+        f"| {table.title} | unit | median | min | max | runs | aim | kept |",
+        "| --- | --- | ---: | ---: | ---: | ---: | --- | --- |",
+    ]
+    for row in table.rows:
+        verdict = {None: "", True: "yes", False: "**no**"}[row.kept]
+        figures = " | ".join(number(value) for value in (median(row.runs), min(row.runs), max(row.runs)))
+        lines.append(f"| {row.what} | {row.unit} | {figures} | {len(row.runs)} | {row.aim or ''} | {verdict} |")
+    return "\n".join(lines)
