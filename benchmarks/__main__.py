@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import machine, simulation
+from benchmarks import gentle_stop, loopback, machine, quiet, saturated, simulation
 from benchmarks.figures import CannotMeasureError, Figure
 from benchmarks.progress import say
 from benchmarks.results import HERE, Measured, load, page, save
@@ -16,6 +16,10 @@ Measure = Callable[..., Figure]
 
 FIGURES: dict[str, Measure] = {
     "simulation": simulation.measure,
+    "loopback": loopback.measure,
+    "quiet": quiet.measure,
+    "saturated": saturated.measure,
+    "gentle_stop": gentle_stop.measure,
 }
 
 

@@ -1,0 +1,66 @@
+"""Processes to measure: started so that they end with this one, and what they cost, as the kernel counts it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import IO
+
+PATIENCE = 10.0
+"Seconds that a program may take to end when told."
+
+
+def start(*arguments: str, output: IO[bytes] | int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+    """Start a program that leads a group of its own, and that the kernel ends should this process be killed."""
+    return subprocess.Popen(
+        ["setpriv", "--pdeathsig=KILL", "--", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+    )
+
+
+def start_python(*arguments: str, output: IO[bytes] | int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+    """Start this interpreter likewise."""
+    return start(sys.executable, *arguments, output=output)
+
+
+def end(process: subprocess.Popen[bytes], number: signal.Signals = signal.SIGKILL) -> None:
+    """Send a signal to a program and to all that it has started, and wait for its end. Safe to repeat."""
+    if process.poll() is None:
+        os.killpg(process.pid, number)
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def cpu_seconds(pid: int) -> float:
+    """Give the time that all threads of a process have run so far.
+
+    From schedstat, which counts in nanoseconds: the ticks of `stat` miss what runs for less than 10 ms at a time.
+    """
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+
+def memory(pid: int) -> tuple[float, float]:
+    """Give the resident memory of a process, now and at its highest, in MB (10^6 bytes)."""
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    now, highest = (int(status[key].split()[0]) * 1024 / 1e6 for key in ("VmRSS", "VmHWM"))
+    return now, highest
+
+
+def shares_of_a_core(groups: Mapping[str, Iterable[int]], *, seconds: float) -> dict[str, float]:
+    """Watch groups of processes for a while, and give what each group used, in percent of one core."""
+    pids = {name: tuple(group) for name, group in groups.items()}
+    before = {name: sum(map(cpu_seconds, group)) for name, group in pids.items()}
+    began = time.monotonic()
+    time.sleep(seconds)
+    took = time.monotonic() - began
+    return {name: 100 * (sum(map(cpu_seconds, group)) - before[name]) / took for name, group in pids.items()}
