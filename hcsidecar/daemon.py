@@ -217,6 +217,7 @@ class Daemon:
     async def _live(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             chores = [
+                tasks.create_task(self._heartbeats.run(), name="heartbeats"),
                 tasks.create_task(self._checking.run(), name="checks"),
                 tasks.create_task(self._keep_house(), name="housekeeping"),
             ]

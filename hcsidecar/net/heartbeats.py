@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import assert_never
 
 from hcsidecar.core.effects import Reincarnate, Tell
@@ -59,10 +59,15 @@ class Heartbeats:
 
     async def open(self) -> None:
         """Bind the sockets, close what an earlier boot left open, and begin to listen. Raises ListenError."""
-        await self._datagrams.open()
         self._loop = asyncio.get_running_loop()
+        self._failed: asyncio.Future[None] = self._loop.create_future()
+        await self._datagrams.open()
         self.node = self._be_born()
         self._arm()
+
+    async def run(self) -> None:
+        """Wait until cancelled; raises what went wrong in a callback, where asyncio would only log it."""
+        await self._failed
 
     def close(self) -> None:
         """Stop; safe to repeat. Says no last words: see `leave`."""
@@ -139,7 +144,8 @@ class Heartbeats:
         if (heartbeat.node, heartbeat.boot, heartbeat.seq) != (opened.node, opened.boot, opened.seq):
             self._refuse("says one thing under the seal and another on it")
             return
-        self.carry_out(self.node.receive(heartbeat, now=self._loop.time()))
+        with self._end_on_bug():
+            self.carry_out(self.node.receive(heartbeat, now=self._loop.time()))
 
     def _refuse(self, reason: str) -> None:
         self.refused[reason] = self.refused.get(reason, 0) + 1
@@ -149,7 +155,18 @@ class Heartbeats:
         assert self._timer is not None  # noqa: S101 - it has just fired
         self._watch_lag(now - self._timer.when(), now)
         self._timer = None
-        self.carry_out(self.node.tick(now=now))
+        with self._end_on_bug():
+            self.carry_out(self.node.tick(now=now))
+
+    @contextlib.contextmanager
+    def _end_on_bug(self) -> Iterator[None]:
+        """Hand an exception to `run`, which ends the daemon: a node whose heartbeats are broken must not go on."""
+        try:
+            yield
+        except Exception as error:  # our own bug, whatever it is
+            if self._failed.done():
+                raise
+            self._failed.set_exception(error)
 
     def _watch_lag(self, lag: float, now: float) -> None:
         self.longest_lag = max(self.longest_lag, lag)

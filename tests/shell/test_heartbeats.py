@@ -190,3 +190,17 @@ def test_a_taken_port_is_a_clear_error(keyring):
                 await make(farm, "web1", keyring, []).open()
 
     asyncio.run(story())
+
+
+def test_a_bug_in_the_heartbeat_path_ends_the_daemon_instead_of_being_logged(keyring):
+    class Broken(FakeShare):
+        def renew(self, until):
+            raise ZeroDivisionError
+
+    async def story():
+        async with running(farm_file(free_port()), keyring, "web1") as (parts, _):
+            parts["web1"].node.share = Broken()
+            with pytest.raises(ZeroDivisionError):
+                await asyncio.wait_for(parts["web1"].run(), timeout=5)
+
+    asyncio.run(story())
