@@ -5,6 +5,8 @@ import os
 import socket
 import stat
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 from api_nodes import FakeControl, ask, running, told
@@ -29,7 +31,7 @@ def test_root_and_the_daemons_user_may(uid, own, reason):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
-def test_another_user_is_refused_even_if_the_mode_lets_him_connect(tmp_path):
+def test_another_user_is_refused_even_if_the_mode_lets_him_connect():
     asker = (
         "import os, socket, sys; os.setgid(65534); os.setuid(65534);"
         "s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]);"
@@ -46,9 +48,9 @@ def test_another_user_is_refused_even_if_the_mode_lets_him_connect(tmp_path):
             assert text.startswith(b"HTTP/1.0 403")
             assert b"user 65534 may not control this node" in text
 
-    for parent in [tmp_path, *tmp_path.parents][:3]:
-        parent.chmod(0o755)
-    asyncio.run(story(tmp_path))
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        asyncio.run(story(Path(directory)))
 
 
 def test_the_socket_is_its_owners_alone_and_goes_with_the_daemon(tmp_path):
