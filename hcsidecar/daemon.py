@@ -44,6 +44,7 @@ from hcsidecar.web.auth import Signer, Verifier
 from hcsidecar.web.control import Action, Answer, ApiAddress
 from hcsidecar.web.control_socket import SocketInUseError, serve_unix, tcp_protocols
 from hcsidecar.web.farm_api import farm_app
+from hcsidecar.web.handed_over import counting_logger, health_routes
 from hcsidecar.web.listener import HealthServer, ListenError
 from hcsidecar.web.local_api import local_app
 from hcsidecar.web.relay import Relay
@@ -198,7 +199,9 @@ class Daemon:
             relay = Relay(self, Signer(keys=self._keys, farm=self.farm, node=self.node))
             await stack.enter_async_context(relay)
             verifier = Verifier(keys=self._keys, farm=self.farm, node=self.node, draw=lambda: secrets.token_hex(16))
-            protocols = await stack.enter_async_context(tcp_protocols(farm_app(api, verifier)))
+            app = farm_app(api, verifier, public=health_routes(self._face))
+            logger = counting_logger(server.connections.refusals)
+            protocols = await stack.enter_async_context(tcp_protocols(app, logger=logger))
             try:
                 await self._heartbeats.open()
                 stack.callback(self._heartbeats.close)

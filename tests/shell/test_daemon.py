@@ -1,5 +1,6 @@
 """The daemon as a whole: real processes, sockets and signals."""
 
+import http.client
 import signal
 import socket
 
@@ -139,7 +140,15 @@ def test_nothing_but_health_is_answered_without_a_signature(tmp_path):
             assert status == 401, path
             assert "aiohttp" not in str(headers).lower()
             assert body == ""
-        assert farm.health("web1") == 200
+        connection = http.client.HTTPConnection(farm.addresses["web1"], 9010, timeout=5)
+        answers = []
+        for path in ("/health", "/api/v1/status", "/health"):
+            connection.request("GET", path)
+            response = connection.getresponse()
+            response.read()
+            answers.append(response.status)
+        connection.close()
+        assert answers == [200, 401, 200]
 
 
 def test_a_second_daemon_of_the_same_node_says_what_is_in_its_way(tmp_path):
