@@ -5,6 +5,7 @@ RFC 9112 is the grammar of HTTP/1.1, RFC 1945 that of 1.0 and of the simple requ
 """
 
 import re
+from functools import lru_cache
 
 import msgspec
 
@@ -14,6 +15,10 @@ from hcsidecar.web.refusals import Refusal
 LONGEST_HEAD = 8192
 "Bytes."
 
+_REMEMBERED = 64
+"Requests that are known again when they come again."
+_LONGEST_REMEMBERED = 1024
+"Bytes."
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _METHOD_SO_FAR = re.compile(_TOKEN + rb"(?: |\Z)")
 _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([!-~]+)(?: HTTP/([0-9])\.([0-9]))?")
@@ -41,6 +46,11 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_head(data: bytes) -> Head | Refusal | None:
     """Read the request at the beginning of the data; None while more must be read."""
+    # A prober sends the same bytes each time, so the last few requests need no second look.
+    return _remembered(data) if len(data) <= _LONGEST_REMEMBERED else _read(data)
+
+
+def _read(data: bytes) -> Head | Refusal | None:
     start = 0
     while data.startswith((b"\r\n", b"\n"), start):
         start += 2 if data[start] == ord("\r") else 1
@@ -75,6 +85,9 @@ def read_head(data: bytes) -> Head | Refusal | None:
         agent=headers.get(b"user-agent", b""),
         size=end.end(),
     )
+
+
+_remembered = lru_cache(maxsize=_REMEMBERED)(_read)
 
 
 def _incomplete(data: bytes, start: int) -> Refusal | None:
