@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import gentle_stop, loopback, machine, quiet, saturated, simulation
+from benchmarks import gentle_stop, health, loopback, machine, quiet, saturated, simulation
 from benchmarks.figures import CannotMeasureError, Figure
 from benchmarks.progress import say
 from benchmarks.results import HERE, Measured, load, page, save
@@ -20,6 +20,7 @@ FIGURES: dict[str, Measure] = {
     "quiet": quiet.measure,
     "saturated": saturated.measure,
     "gentle_stop": gentle_stop.measure,
+    "health": health.measure,
 }
 
 

@@ -17,7 +17,7 @@ INTERVALS = (1.0, 0.1)
 CPU_AIMS = {3: 1.5, 16: 6.0}
 "Percent of a core, by the farm's size."
 MEMORY_AIM = 60.0
-"MB."
+"MB of 10^6 bytes, of a daemon in the smallest farm."
 LOST_AFTER = PRESETS["lan"].lost_after
 START_LIMIT = LOST_AFTER + 1.0
 "Seconds from the start of a daemon until it is Ready."
@@ -68,6 +68,7 @@ def _costs(size: int, farm: RealFarm, pairs: list[Pair], *, seconds: float, wind
         say(f"quiet farm of {size}: window {window + 1} of {windows}")
         percents.append(shares_of_a_core(groups | peers, seconds=seconds))
     cpu_aim = Aim(limit=CPU_AIMS[size], judged=Judged.MEDIAN) if size in CPU_AIMS else None
+    memory_aim = Aim(limit=MEMORY_AIM) if size == min(CPU_AIMS) else None
     now, highest = zip(*(memory(pid) for (pid,) in groups.values()), strict=True)
     rows = [
         Row(
@@ -76,7 +77,7 @@ def _costs(size: int, farm: RealFarm, pairs: list[Pair], *, seconds: float, wind
             runs=tuple(percent[name] for percent in percents for name in groups),
             aim=cpu_aim,
         ),
-        Row(what="daemon: memory (VmRSS)", unit="MB", runs=now, aim=Aim(limit=MEMORY_AIM)),
+        Row(what="daemon: memory (VmRSS)", unit="MB", runs=now, aim=memory_aim),
         Row(what="daemon: highest memory (VmHWM)", unit="MB", runs=highest),
     ]
     for name, pids in peers.items():
