@@ -1,6 +1,7 @@
 """`python -m benchmarks [NAME ...] [--quick]`: takes the figures and writes them down."""
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -40,6 +41,8 @@ def main() -> int:
     unknown = [name for name in options.names if name not in FIGURES]
     if unknown:
         parser.error(f"no figure {', '.join(unknown)}; there are {', '.join(FIGURES)}")
+    # As Ctrl-C does, so that network namespaces and directories are cleaned up.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     output = options.output or (None if options.quick else HERE)
     taken = []
     for name in options.names or FIGURES:
