@@ -1,4 +1,4 @@
-"""What the operator is told: one event per transition, with who and why. Cores return them; the shell writes them down."""
+"""What the operator is told: one event per transition, with who and why. Cores return, the shell writes them down."""
 
 from dataclasses import dataclass
 from enum import StrEnum
