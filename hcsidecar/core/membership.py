@@ -304,6 +304,8 @@ class Membership:
             return
         if before is None:
             self._greet(peer, now, effects)
+        if before is None or before.view != heartbeat.view:
+            peer.view_mask = self.roster.mask(heartbeat.view)
         if before is None or before.heard_boots != heartbeat.heard_boots:
             self._note_hearing(peer, heartbeat, now, effects, newly_heard=before is None)
         if peer.listed_me >= 0 and heartbeat.heard_seqs[peer.listed_me] <= self._seq:
@@ -482,7 +484,7 @@ class Membership:
         """Prefer the view of a member with an edge to this node when it is valid here and larger than the own."""
         roster, best = self.roster, clique
         for index in bits(roster.edges()):
-            mask = roster.mask(roster.peers[roster.names[index]].view)
+            mask = roster.peers[roster.names[index]].view_mask
             if mask is None or mask == best or not mask >> roster.me & 1 or mask & ~candidates:
                 continue
             larger = (mask.bit_count(), bits(best)) > (best.bit_count(), bits(mask))
@@ -495,7 +497,7 @@ class Membership:
         edges = self.roster.edges()
         for index in bits(edges):
             peer = self.roster.peers[self.roster.names[index]]
-            mask = self.roster.mask(peer.view)
+            mask = peer.view_mask
             if not mask or mask >> self.roster.me & 1 or peer.acked < self._heard_changed_at:
                 continue
             strangers = mask & ~edges & ~(1 << index)

@@ -22,6 +22,7 @@ class Peer:
         "name",
         "seq",
         "unlisted_since",
+        "view_mask",
     )
 
     def __init__(self, name: str, index: int) -> None:
@@ -45,6 +46,8 @@ class Peer:
         "Since when it is heard without listing this node."
         self.candidate_since: float | None = None
         "Since when it is alive and would take a share."
+        self.view_mask: int | None = 0
+        "The members of the view that it announces; None if one of them is not in this farm's file."
 
     def why_refuse(self, heartbeat: Heartbeat) -> str | None:
         """Say why a heartbeat is of the past, or None: replayed or late bytes must change nothing."""
@@ -90,7 +93,7 @@ class Roster:
 
     def forget(self, peer: Peer) -> None:
         """Note that a peer is not heard any more."""
-        peer.alive = False
+        peer.alive, peer.view_mask = False, 0
         peer.acked, peer.listed_me, peer.candidate_since = -1, -1, None
         self.hearing.set_heard(peer.index, 0)
         self.hearing.set_heard(self.me, self.hearing.hears(self.me) & ~(1 << peer.index))
