@@ -6,7 +6,7 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
-PACKAGES = ("aiohttp", "cryptography", "msgspec", "structlog")
+PACKAGES = ("aiohttp", "cryptography", "msgspec")
 
 
 def describe() -> str:
