@@ -59,7 +59,9 @@ class Timing:
 
 
 ANSWER_DISTANCE = 0.008
-"Seconds between two answers to those who ask: a farm of 64 that asks at once must not drown a node."
+"Seconds between two answers to the same asker."
+ANSWERS_AT_ONCE = 16
+"Askers who are answered each by itself within that time: a claim waits for the slowest answer. More get a broadcast."
 
 _SENT_LIMIT = 4096
 "Send times kept; a burst sends 80 heartbeats a second with the lan preset, and 4 T of them matter at most."
@@ -128,7 +130,7 @@ class Membership:
         self._next_send = now
         self._broadcast_at = self._view_changed_at = now - timing.pulse
         self._burst_until = now
-        self._answered_at = now - ANSWER_DISTANCE
+        self._answering_since, self._answers = now, 0
         self._last_words = 0
         self._undecided = True
         "Something happened that bears on the view."
@@ -364,11 +366,14 @@ class Membership:
             self._guard_until = max(self._guard_until or now, now + self._guard())
 
     def _answer(self, peer: Peer, now: float, effects: list[Effect]) -> None:
-        if now - self._answered_at >= ANSWER_DISTANCE:
-            self._answered_at = now
+        if now >= self._answering_since + ANSWER_DISTANCE:
+            self._answering_since, self._answers = now, 0
+        if self._answers < ANSWERS_AT_ONCE and now >= peer.answered_at + ANSWER_DISTANCE:
+            self._answers += 1
+            peer.answered_at = now
             effects.append(Answer(peer.name))
         else:
-            self._next_send = min(self._next_send, self._answered_at + ANSWER_DISTANCE)
+            self._next_send = min(self._next_send, self._answering_since + ANSWER_DISTANCE)
 
     # -- deciding -----------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ class Peer:
     __slots__ = (
         "acked",
         "alive",
+        "answered_at",
         "boot",
         "candidate_since",
         "heard_at",
@@ -42,6 +43,8 @@ class Peer:
         "Where in its list this node stands, if it lists this node's current boot; else -1."
         self.acked = -1
         "The highest of this node's sequences that it lists; -1 while it does not list this node."
+        self.answered_at = float("-inf")
+        "When it was answered at once for the last time."
         self.unlisted_since = 0.0
         "Since when it is heard without listing this node."
         self.candidate_since: float | None = None
