@@ -48,7 +48,7 @@ from hcsidecar.web.handed_over import counting_logger, health_routes
 from hcsidecar.web.listener import HealthServer, ListenError
 from hcsidecar.web.local_api import local_app
 from hcsidecar.web.relay import Relay
-from l2mode.core.buckets import BUCKETS, masks
+from l2mode.core.buckets import BUCKETS, masks, prepare
 from l2mode.core.handover import Handover
 
 KEYS_INTERVAL = 1.0
@@ -187,6 +187,8 @@ class Daemon:
                 "the virtual addresses are not served",
             )
         )
+        # Now, while nobody waits: in the heartbeat path it would look like a daemon that stands still.
+        prepare(node.name for node in self._farm.node)
         return Handover(name=self._me.name, groups=len(self._farm.share_names))
 
     # -- life ---------------------------------------------------------------------------------------------------
