@@ -55,6 +55,10 @@ def _lower(headers):
     return {name.lower(): value for name, value in headers.items()}
 
 
+def _bracketed(address):
+    return f"[{address}]" if ":" in address else address
+
+
 class UnixConnection(http.client.HTTPConnection):
     """HTTP over a unix socket: quicker than a command line for what is asked a hundred times."""
 
@@ -71,18 +75,21 @@ class UnixConnection(http.client.HTTPConnection):
 class RealFarm:
     """A farm file in a directory, and the daemons that run from it."""
 
-    def __init__(self, directory: Path, *, names=("web1", "web2", "web3"), extra="", preset="lan", farm_extra=""):
+    def __init__(
+        self, directory: Path, *, names=("web1", "web2", "web3"), extra="", preset="lan", prefix=None, netns=None
+    ):
         self.directory = directory
-        self.prefix = free_network()
+        self.prefix = prefix or free_network()
+        self._inside = ["ip", "netns", "exec", netns] if netns else []
         self.names = names
         self.config = directory / "farm.toml"
         self.addresses = {name: f"{self.prefix}{number}" for number, name in enumerate(names, start=1)}
         nodes = "".join(
-            f'[[node]]\nname = "{name}"\naddress = "{address}"\nlisten = ["{address}:9010"]\n'
+            f'[[node]]\nname = "{name}"\naddress = "{address}"\nlisten = ["{_bracketed(address)}:9010"]\n'
             for name, address in self.addresses.items()
         )
         self.config.write_text(
-            f'[farm]\nname = "apache"\nstate_dir = "{directory}/s"\n{farm_extra}\n'
+            f'[farm]\nname = "apache"\nstate_dir = "{directory}/s"\n'
             f'{nodes}[heartbeat]\npreset = "{preset}"\n{extra.replace("@", self.prefix)}\n'
         )
         Keyring.create(directory / "farm.key", now=datetime.now(UTC)).write(replace=False)
@@ -94,7 +101,7 @@ class RealFarm:
             log = (self.directory / f"{name}.log").open("a")
             self._logs[name] = Path(log.name)
             self.daemons[name] = subprocess.Popen(
-                [sys.executable, "-m", "hcsidecar", "run", "--config", self.config, "--node", name],
+                [*self._inside, sys.executable, "-m", "hcsidecar", "run", "--config", self.config, "--node", name],
                 stderr=log,
                 stdin=subprocess.DEVNULL,
             )
@@ -105,7 +112,7 @@ class RealFarm:
         return self._logs[name].read_text()
 
     def url(self, name, path="/health"):
-        return f"http://{self.addresses[name]}:9010{path}"
+        return f"http://{_bracketed(self.addresses[name])}:9010{path}"
 
     def health(self, name):
         return fetch(self.url(name))[0]
@@ -113,7 +120,17 @@ class RealFarm:
     def cli(self, *arguments, node=None, timeout=60):
         chosen = ["--node", node] if node else []
         return subprocess.run(
-            [sys.executable, "-m", "hcsidecar", arguments[0], "--config", self.config, *chosen, *arguments[1:]],
+            [
+                *self._inside,
+                sys.executable,
+                "-m",
+                "hcsidecar",
+                arguments[0],
+                "--config",
+                self.config,
+                *chosen,
+                *arguments[1:],
+            ],
             capture_output=True,
             text=True,
             timeout=timeout,
@@ -158,6 +175,20 @@ class RealFarm:
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 daemon.wait(10)
+
+
+@contextmanager
+def network_namespace(*addresses):
+    """Make a network namespace whose loopback interface has these addresses; remove it at the end."""
+    name = f"hcsidecar-test-{os.getpid()}"
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    try:
+        subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"], check=True)
+        for address in addresses:
+            subprocess.run(["ip", "-n", name, "addr", "add", address, "dev", "lo", "nodad"], check=True)
+        yield name
+    finally:
+        subprocess.run(["ip", "netns", "delete", name], check=True)
 
 
 @contextmanager

@@ -1,10 +1,13 @@
 """The daemon as a whole: real processes, sockets and signals."""
 
 import http.client
+import os
 import signal
 import socket
+import subprocess
 
-from daemons import fetch, real_farm, wait_for
+import pytest
+from daemons import fetch, network_namespace, real_farm, wait_for
 
 
 def test_three_daemons_agree_answer_probes_and_show_the_farm(tmp_path):
@@ -178,3 +181,64 @@ def test_nothing_is_left_after_the_end(tmp_path):
         farm.daemons["web1"].send_signal(signal.SIGTERM)
         assert farm.daemons["web1"].wait(10) == 0
         assert sorted(path.name for path in (tmp_path / "s").rglob("*") if not path.is_dir()) == ["state.json"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a network namespace needs root")
+def test_a_farm_of_ipv6_agrees_and_reaches_its_other_nodes(tmp_path):
+    addresses = [f"2001:db8::{number}/128" for number in (1, 2, 3)]
+    with (
+        network_namespace(*addresses) as netns,
+        real_farm(tmp_path, prefix="2001:db8::", netns=netns) as farm,
+    ):
+        farm.start()
+        wait_for(lambda: all(farm.view(name) == ["web1", "web2", "web3"] for name in farm.names))
+        farm.socket("web3").unlink()
+        assert farm.cli("drain", node="web3").returncode == 0
+        wait_for(lambda: farm.view("web1") == ["web1", "web2"])
+        curl = ["ip", "netns", "exec", netns, "curl", "-s", "-g", "-w", "%{http_code}", farm.url("web3")]
+        assert subprocess.run(curl, capture_output=True, text=True, check=True).stdout == "NOT FOUND\n404"
+
+
+def test_tls_a_health_listener_of_its_own_and_the_agent_check_say_the_same(tmp_path):
+    extra = (
+        '[web]\ntls = { cert = "farm.crt", key = "farm.pem" }\n'
+        '[health]\nlisten = ["@1:9080"]\nagent_check = "@1:9011"\npath = "/alive"\nlame_duck = "0s"\n'
+    )
+    make_certificate = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    names = ["-subj", "/CN=apache", "-keyout", tmp_path / "farm.pem", "-out", tmp_path / "farm.crt"]
+    subprocess.run([*make_certificate, *names], check=True, capture_output=True)
+    with real_farm(tmp_path, names=("web1",), extra=extra) as farm:
+        farm.start()
+        plain = f"http://{farm.prefix}1:9080/alive"
+        secret = f"https://{farm.prefix}1:9010/alive"
+        curl = [
+            "curl",
+            "-s",
+            "--cacert",
+            tmp_path / "farm.crt",
+            "--connect-to",
+            "apache:9010:" + f"{farm.prefix}1:9010",
+        ]
+        wait_for(lambda: fetch(plain)[0] == 200)
+        over_tls = subprocess.run([*curl, "https://apache:9010/alive"], capture_output=True, text=True, check=True)
+        assert over_tls.stdout == "OK\n"
+        assert agent_word(farm) == "ready up 100%\n"
+        assert farm.cli("drain", "--force", node="web1").returncode == 0
+        assert agent_word(farm) == "drain up\n"
+        assert fetch(plain)[0] == 404
+        assert fetch(secret)[0] == 0, "a certificate of our own making is not trusted by everybody"
+
+
+def agent_word(farm):
+    with socket.create_connection((f"{farm.prefix}1", 9011), timeout=5) as connection:
+        return connection.makefile().read()
+
+
+def test_a_farm_file_with_shares_claims_them_and_says_that_no_packet_is_filtered_yet(tmp_path):
+    extra = '[l2]\n[[l2.vip]]\naddress = "192.0.2.50"\n[[l2.share]]\nname = "APACHE"\nports = [80]\n'
+    with real_farm(tmp_path, extra=extra) as farm:
+        farm.start().all_ready()
+        shares = [node["share"]["APACHE"] for node in farm.status("web1")["nodes"]]
+        assert sum(shares) == pytest.approx(1, abs=0.001)
+        assert all(0.25 < share < 0.42 for share in shares)
+        assert "no packet filter yet" in farm.log("web1")
