@@ -50,9 +50,9 @@ def cpu_seconds(pid: int) -> float:
 
 
 def memory(pid: int) -> tuple[float, float]:
-    """Give the resident memory of a process, now and at its highest, in MB (10^6 bytes)."""
+    """Give the resident memory of a process, now and at its highest, in MiB."""
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    now, highest = (int(status[key].split()[0]) * 1024 / 1e6 for key in ("VmRSS", "VmHWM"))
+    now, highest = (int(status[key].split()[0]) / 1024 for key in ("VmRSS", "VmHWM"))
     return now, highest
 
 

@@ -17,7 +17,7 @@ INTERVALS = (1.0, 0.1)
 CPU_AIMS = {3: 1.5, 16: 6.0}
 "Percent of a core, by the farm's size."
 MEMORY_AIM = 60.0
-"MB of 10^6 bytes, of a daemon in the smallest farm."
+"MiB of a daemon in the smallest farm: what top, ps and systemctl call M."
 LOST_AFTER = PRESETS["lan"].lost_after
 START_LIMIT = LOST_AFTER + 1.0
 "Seconds from the start of a daemon until it is Ready."
@@ -77,14 +77,14 @@ def _costs(size: int, farm: RealFarm, pairs: list[Pair], *, seconds: float, wind
             runs=tuple(percent[name] for percent in percents for name in groups),
             aim=cpu_aim,
         ),
-        Row(what="daemon: memory (VmRSS)", unit="MB", runs=now, aim=memory_aim),
-        Row(what="daemon: highest memory (VmHWM)", unit="MB", runs=highest),
+        Row(what="daemon: memory (VmRSS)", unit="MiB", runs=now, aim=memory_aim),
+        Row(what="daemon: highest memory (VmHWM)", unit="MiB", runs=highest),
     ]
     for name, pids in peers.items():
         rows.append(
             Row(what=f"{name}: processor", unit="% of a core", runs=tuple(percent[name] for percent in percents))
         )
-        rows.append(Row(what=f"{name}: memory (VmRSS)", unit="MB", runs=(sum(memory(pid)[0] for pid in pids),)))
+        rows.append(Row(what=f"{name}: memory (VmRSS)", unit="MiB", runs=(sum(memory(pid)[0] for pid in pids),)))
     return Table(title=f"quiet farm of {size}", rows=tuple(rows))
 
 
