@@ -126,7 +126,7 @@ class Membership:
         "When each of the latest sequences was sent."
         self._guard_until: float | None = None
         self._pending_since = now
-        self._told_waiting = False
+        self._told_waiting = self._yields = False
         self._next_send = now
         self._broadcast_at = self._view_changed_at = now - timing.pulse
         self._burst_until = now
@@ -254,7 +254,7 @@ class Membership:
             status=self.status,
             draining=self.draining,
             reason=self.reason,
-            wants=self.wants and not self.leaving and self._has_listened(now) and self._why_too_few() is None,
+            wants=self._would_share(now),
             powers=self.powers,
             settings=self.settings,
             view=self.view,
@@ -267,6 +267,11 @@ class Membership:
             heard_boots=tuple([(peer.name, peer.boot) for peer in alive]),
             heard_seqs=tuple([peer.seq for peer in alive]),
         )
+
+    def _would_share(self, now: float) -> bool:
+        """True when others may count on this node: who counts on one that stays out leaves its buckets untaken."""
+        stays_out = self.leaving or self._yields or self._why_too_few() is not None
+        return self.wants and not stays_out and self._has_listened(now)
 
     def why_not_claimed(self, *, now: float) -> str | None:
         """Say what the claim of this node's share waits for, or None if it waits for nothing."""
@@ -393,6 +398,7 @@ class Membership:
 
     def _right_view(self, now: float) -> tuple[View, str | None]:
         """Give the view that this node should be in; or () and why it is out."""
+        self._yields = False
         reason = self._why_no_candidate(now)
         if reason is not None:
             return (), reason
@@ -403,6 +409,7 @@ class Membership:
             return (), f"{self.roster.named(clique)} serve, and this node has no mutual link with all of them"
         reason = self._why_yield()
         if reason is not None:
+            self._yields = True
             return (), reason
         return tuple((self.roster.names[index], self._powers_of(index)) for index in bits(clique)), None
 

@@ -53,6 +53,17 @@ def test_a_node_steps_back_once_the_other_knows_whom_it_hears():
     assert node.out_reason == "web2 serves with web3, whom this node cannot reach"
 
 
+def test_who_has_stepped_back_is_not_counted_on():
+    """It kept on wanting a share: of five in a tangle two counted on one that had stepped back for the others."""
+    farm = Farm("web1", "web2", "web3", "web4", "web5").run(until=1)
+    for pair in (("web1", "web3"), ("web2", "web4"), ("web3", "web4"), ("web1", "web5")):
+        farm.cut |= {pair, pair[::-1]}
+    farm.run(until=6)
+    out = {name for name, view in farm.views().items() if not view}
+    assert out
+    assert all(not out & set(view) for view in farm.views().values())
+
+
 def test_who_reaches_no_majority_is_not_waited_for():
     """It kept on wanting a share: web4, which reaches both, shared with one that would never take its part."""
     farm = Farm("web1", "web2", "web3", "web4", partition="majority").run(until=1)
