@@ -1,0 +1,348 @@
+"""Kinds of histories, each drawn from a seed: `draw(seed)` gives a scenario, of a kind that the seed chooses.
+
+Most are storms of small farms; others look for one thing, such as planned moves or long tangles of who hears whom.
+"""
+
+import itertools
+from random import Random
+
+from simulation import faults
+from simulation.faults import Draft
+from simulation.network import Weather
+from simulation.scenario import (
+    DEATH,
+    DEATH_SEEN_BY_A_SLEEPER,
+    LOSSY_FAREWELL,
+    PLANNED,
+    PRESETS,
+    QUIET,
+    Scenario,
+)
+
+DRIFT = 200e-6
+
+
+def draw(seed, *, kind=None, preset=None):
+    """Draw a history; without a kind the seed chooses it."""
+    if kind is None:
+        (kind,) = Random(seed).choices(tuple(WEIGHTS), tuple(WEIGHTS.values()))
+    random = Random(f"{kind} {seed}")
+    chosen = random.choice(tuple(PRESETS))
+    draft = Draft(random, _SIZES[kind](random))
+    rest = {"powers": ((1,),) * draft.size, "weather": Weather(delay=0.001, jitter=0.002), **KINDS[kind](draft)}
+    return Scenario(
+        kind=kind,
+        seed=seed,
+        preset=preset or chosen,
+        size=draft.size,
+        steps=draft.steps(),
+        **{"until": draft.last + QUIET, **rest},
+    )
+
+
+def storm(draft):
+    """Anything, often in bursts, in any weather; at the end the farm is whole, split, torn, or as it happens to be."""
+    random = draft.random
+    draft.start_all(at_once=random.random() < 0.5)
+    weather = _any_weather(random)
+    small = draft.size <= 5
+    length, most = (14.0, 14) if small else (6.0, 8)
+    for _ in range(random.randint(most // 3, most)):
+        at = random.uniform(0.5, length)
+        draft.strike(at)
+        while random.random() < 0.25:
+            # The second comes within a few pulses of the first.
+            at += random.expovariate(10)
+            draft.strike(at)
+    end = max(length, draft.last) + 0.1
+    if random.random() < 0.9:
+        draft.add(end, "heal_all")
+        at_last = random.random()
+        if at_last < 0.25:
+            draft.add(end, "split", tuple(index for index in range(draft.size) if random.random() < 0.5))
+        elif at_last < 0.4:
+            draft.add(end, "cut", *random.sample(range(draft.size), 2))
+    draft.add(end, "calm", random.choice((0.0, min(weather.loss, 0.08))))
+    return {
+        "weather": weather,
+        "powers": _any_powers(random, draft.size),
+        "drift": random.choice((0.0, DRIFT)),
+        "lateness": random.choice((0.0, 0.05, 0.4, 1.0)),
+        "partition": random.choice(("serve",) * 6 + ("majority",)),
+        "delivery": random.choice(("flooded", "directed")),
+        "connections": random.choice((0, 0, 8)),
+        "strays": 0.05,
+    }
+
+
+def planned(draft):
+    """Planned moves, one at a time, without loss: buckets change hands within a few delays, connections live on."""
+    random = draft.random
+    draft.start_all()
+    at, out = 4.0, set()
+    for _ in range(random.randint(2, 5)):
+        index = draft.someone()
+        draft.add(at, "measure")
+        if index in out:
+            draft.add(at, "come_back", index)
+            out.discard(index)
+        elif random.random() < 0.5 or len(out) == draft.size - 1:
+            draft.add(at, "set_powers", index, (random.randint(1, 5), random.randint(1, 3)))
+        else:
+            draft.add(at, random.choice(("drain", "leave")), index)
+            out.add(index)
+        at += 4.0
+        draft.add(at - 0.01, "measured", PLANNED, index)
+    delay = random.choice((0.002, 0.02))
+    return {
+        "until": at + 4.0,
+        "weather": Weather(delay=delay / 10, jitter=delay),
+        "powers": tuple((random.randint(1, 3), 1) for _ in range(draft.size)),
+        "drift": DRIFT,
+        "delivery": random.choice(("flooded", "directed")),
+        "connections": 16,
+        "peaceful": True,
+    }
+
+
+def death(draft):
+    """One dies: the others' own buckets are never interrupted, and its own are taken over in time."""
+    random, victim = draft.random, draft.someone()
+    draft.start_all()
+    draft.add(4.0, "measure")
+    draft.add(4.0, "crash", victim, random.random() < 0.5)
+    draft.add(7.0, "measured", DEATH, victim)
+    draft.add(7.0 + random.random(), "start", victim)
+    return {
+        "weather": Weather(delay=0.001, jitter=0.01),
+        "powers": tuple((random.randint(1, 3),) for _ in range(draft.size)),
+        "drift": DRIFT,
+        "delivery": random.choice(("flooded", "directed")),
+        "connections": 16,
+    }
+
+
+def flicker(draft):
+    """Powers change back and forth within the delay of a heartbeat (ABA), and so does who wants a share."""
+    random = draft.random
+    draft.start_all()
+    at = 3.0
+    for _ in range(random.randint(3, 6)):
+        index, drains = draft.someone(), random.random() < 0.3
+        for number in range(random.choice((2, 3, 4, 6))):
+            if drains:
+                draft.add(at, "come_back" if number % 2 else "drain", index)
+            else:
+                draft.add(at, "set_powers", index, ((1,), (4,))[number % 2])
+            at += draft.sometime(0.01, 0.1, 0.3)
+        draft.add(at, "come_back", index)
+        at += random.uniform(0.2, 1.5)
+    return {"weather": Weather(delay=0.005, jitter=random.choice((0.1, 0.29)), loss=random.choice((0.0, 0.1)))}
+
+
+def tangle(draft):
+    """Who hears whom changes for a long time, while members come and go."""
+    random = draft.random
+    draft.start_all()
+    at = 2.5
+    for _ in range(random.randint(3, 8)):
+        for _ in range(random.choice((1, 1, 2, 3))):
+            one, other = random.sample(range(draft.size), 2)
+            draft.add(at, "cut", one, other)
+            if random.random() < 0.8:
+                draft.add(at + random.uniform(0.5, 6.0), "heal", one, other)
+        at += random.uniform(0.1, 2.0)
+        random.choice((faults.drain, faults.change_power, faults.crash_and_restart, faults.leave))(draft, at)
+        at += random.uniform(0.1, 2.0)
+    if random.random() < 0.5:
+        draft.add(draft.last + 0.1, "heal_all")
+    return {"weather": Weather(delay=0.005, jitter=random.choice((0.01, 0.2)), loss=random.choice((0.0, 0.1)))}
+
+
+def patchwork(draft):
+    """Who hears whom is any graph, and stays so long enough to agree; the last one stays for good."""
+    random = draft.random
+    draft.start_all()
+    at = 3.0
+    for _ in range(random.randint(1, 4)):
+        draft.add(at, "heal_all")
+        density, one_way = random.choice((0.4, 0.6, 0.8)), random.random() < 0.5
+        for one, other in itertools.combinations(range(draft.size), 2):
+            if random.random() > density:
+                kept = random.choice((None, one, other)) if one_way else None
+                for way in ((one, other), (other, one)):
+                    if way[0] != kept:
+                        draft.add(at, "cut", *way)
+        at += random.uniform(2.0, 6.0)
+    return {"weather": Weather(delay=0.002, jitter=random.choice((0.01, 0.2)), loss=random.choice((0.0, 0.1)))}
+
+
+def echo(draft):
+    """Every third datagram comes again, up to 3 T later, while members come, go and change."""
+    random = draft.random
+    draft.start_all()
+    at = 3.0
+    for _ in range(random.randint(3, 8)):
+        random.choice((faults.drain, faults.change_power, faults.crash_and_restart, faults.leave))(draft, at)
+        at += random.uniform(0.1, 2.0)
+    draft.add(draft.last + 0.1, "calm", 0.0)
+    return {"weather": Weather(delay=0.002, jitter=random.choice((0.01, 0.2)), echoes=0.3), "drift": DRIFT}
+
+
+def deluge(draft):
+    """So much is lost that living members are buried; when it is over all must find together again."""
+    random = draft.random
+    draft.start_all()
+    draft.add(3.0, "deluge", random.uniform(0.5, 0.75))
+    for _ in range(random.randint(0, 4)):
+        random.choice((faults.stall, faults.change_power, faults.drain))(draft, random.uniform(3.0, 14.0))
+    draft.add(max(draft.last, 15.0), "calm", 0.0)
+    return {"weather": Weather(delay=0.001, jitter=random.choice((0.002, 0.1, 0.29))), "drift": DRIFT}
+
+
+def doze(draft):
+    """Daemons stand still for about T, and then their first word takes its time."""
+    random = draft.random
+    draft.start_all()
+    at = 3.0
+    for _ in range(random.randint(3, 7)):
+        length = random.choice((0.7, 0.95, 1.0, 1.9)) * random.uniform(0.9, 1.1)
+        draft.add(at, "stick", draft.someone(), length)
+        at += random.uniform(0.3, 4.0)
+    return {
+        "until": at + QUIET,
+        "weather": Weather(delay=0.001, jitter=random.choice((0.1, 0.29)), loss=random.choice((0.0, 0.2))),
+        "drift": DRIFT,
+        "connections": random.choice((0, 8)),
+    }
+
+
+def bad_luck(draft):
+    """All that one says is lost for about T, to one or to all, and others hear of it late; yet the link is there."""
+    random = draft.random
+    draft.start_all()
+    at = 3.0
+    for _ in range(random.randint(2, 5)):
+        index, end = draft.someone(), at + random.uniform(0.9, 1.6)
+        others = [other for other in range(draft.size) if other != index]
+        for other in others if random.random() < 0.5 else random.sample(others, 1):
+            draft.add(at, "swallow", index, other)
+            draft.add(end, "heal", index, other)
+        at = end + random.uniform(1.0, 5.0)
+    return {"weather": Weather(delay=0.001, jitter=random.choice((0.002, 0.1, 0.29))), "drift": DRIFT}
+
+
+def farewell(draft):
+    """Members leave, one at a time, while every seventh datagram is lost."""
+    draft.start_all()
+    for number, index in enumerate(draft.random.sample(range(draft.size), draft.size)):
+        at = 4.0 + 6.0 * number
+        draft.add(at, "measure")
+        draft.add(at, "leave", index)
+        draft.add(at + 2.0, "measured", LOSSY_FAREWELL, index)
+        draft.add(at + 2.1, "come_back", index)
+    return {"weather": Weather(loss=0.15, delay=0.001, jitter=0.002)}
+
+
+def struggle(draft):
+    """One dies while another stands still for almost half of the time."""
+    sleeper, victim = draft.random.sample(range(draft.size), 2)
+    draft.start_all()
+    for number in range(16):
+        draft.add(3.0 + 0.9 * number + draft.random.uniform(0, 0.05), "stick", sleeper, 0.42)
+    draft.add(5.0, "measure")
+    draft.add(5.0, "crash", victim, True)  # noqa: FBT003 - an argument of the step
+    draft.add(15.0, "measured", DEATH_SEEN_BY_A_SLEEPER, victim)
+    return {"until": 18.0 + QUIET}
+
+
+def crowd(draft):
+    """A farm of 64 starts at once, two things happen, and peace: short, since each T is 40,000 datagrams."""
+    random = draft.random
+    draft.start_all()
+    happen = {
+        "crash": (draft.someone(), False),
+        "drain": (draft.someone(),),
+        "leave": (draft.someone(),),
+        "set_powers": (draft.someone(), (3,)),
+        "stick": (draft.someone(), 1.2),
+        "split": (tuple(random.sample(range(draft.size), 20)),),
+    }
+    for what in random.sample(sorted(happen), 2):
+        draft.add(random.uniform(1.5, 2.0), what, *happen[what])
+    weather = Weather(loss=random.choice((0.0, 0.02)), delay=0.001, jitter=random.choice((0.004, 0.05)))
+    return {"until": 5.0, "weather": weather, "drift": DRIFT}
+
+
+KINDS = {
+    "storm": storm,
+    "large storm": storm,
+    "planned": planned,
+    "death": death,
+    "flicker": flicker,
+    "tangle": tangle,
+    "patchwork": patchwork,
+    "echo": echo,
+    "deluge": deluge,
+    "doze": doze,
+    "bad luck": bad_luck,
+    "farewell": farewell,
+    "struggle": struggle,
+    "crowd": crowd,
+}
+
+WEIGHTS = {
+    "storm": 56,
+    "large storm": 4,
+    "planned": 10,
+    "death": 4,
+    "flicker": 4,
+    "tangle": 5,
+    "patchwork": 5,
+    "echo": 3,
+    "deluge": 2,
+    "doze": 3,
+    "bad luck": 4,
+}
+"What a seed chooses of, per hundred."
+
+
+def _few(random):
+    return random.choice((2, 3, 3, 4))
+
+
+_SIZES = {
+    "storm": lambda random: random.choice((2, 2, 3, 3, 3, 3, 4, 4, 5)),
+    "large storm": lambda random: random.randint(6, 16),
+    "planned": lambda random: random.choice((2, 3, 3, 4, 5, 8)),
+    "death": lambda random: random.choice((2, 3, 3, 4, 5, 8)),
+    "flicker": _few,
+    "tangle": lambda random: random.choice((3, 3, 4, 5)),
+    "patchwork": lambda random: random.choice((3, 4, 4, 5, 6)),
+    "echo": _few,
+    "deluge": _few,
+    "doze": _few,
+    "bad luck": _few,
+    "farewell": lambda random: 3,
+    "struggle": lambda random: 3,
+    "crowd": lambda random: 64,
+}
+
+
+def _any_weather(random):
+    if random.random() < 0.25:
+        return Weather(delay=0.001, jitter=0.003)
+    return Weather(
+        loss=random.choice((0.0, 0.02, 0.05, 0.1, 0.2, 0.3)),
+        delay=random.choice((0.001, 0.01, 0.05)),
+        jitter=random.choice((0.0, 0.002, 0.05, 0.25)),
+        duplicates=random.choice((0.0, 0.0, 0.2)),
+        echoes=random.choice((0.0, 0.0, 0.02)),
+    )
+
+
+def _any_powers(random, size):
+    groups = random.choice((1, 1, 2))
+    if random.random() < 0.5:
+        return ((1,) * groups,) * size
+    return tuple(tuple(random.choice((0, 1, 1, 1, 2, 5)) for _ in range(groups)) for _ in range(size))

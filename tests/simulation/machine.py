@@ -1,0 +1,297 @@
+"""One simulated server: a clock of its own, a kernel filter that outlives the daemon, and the daemon's real `Node`."""
+
+from hcsidecar.core.effects import Reincarnate, Tell
+from hcsidecar.core.messages import decode, encode
+from hcsidecar.core.node import Node, Send
+from l2mode.core.handover import Handover
+
+INBOX = 20_000
+"Datagrams that a socket buffer holds for a daemon that does not read."
+
+VIP = b"192.0.2.50"
+
+
+class KernelShare(Handover):
+    """The real handover, each change of which is written to the machine's kernel filter before it returns."""
+
+    def __init__(self, machine, **more):
+        super().__init__(name=machine.name, **more)
+        self._machine = machine
+        self.director_now = None
+        self.owners_now = [(None,) * self.count] * len(self._given)
+
+    def adopt(self, view):
+        super().adopt(view)
+        self._write()
+        self.director_now = self.director(VIP)
+        self.owners_now = [self.owners(group) for group in range(len(self._given))]
+
+    def claim(self):
+        super().claim()
+        self._write()
+
+    def release(self):
+        super().release()
+        self._write()
+
+    def renew(self, until):
+        super().renew(until)
+        self._machine.write_lease(until)
+
+    def _write(self):
+        mask = 0
+        for group in range(len(self._mine)):
+            mask |= self._mine[group] << (group * self.count)
+        self._machine.write_mask(mask)
+
+
+class Machine:
+    """A server of the farm. What the operator wants of it (`wants`, `powers`, `settings`) outlives its daemon.
+
+    `open_mask` and `open_until` are the kernel's filter, in the simulation's time: all that a client can see of it.
+    """
+
+    __slots__ = (
+        "_clock_offset",
+        "_clock_rate",
+        "_errands",
+        "_inbox",
+        "_last",
+        "_timer",
+        "_timer_by_clock",
+        "_world",
+        "boot",
+        "index",
+        "lateness",
+        "leaving",
+        "name",
+        "node",
+        "open_mask",
+        "open_until",
+        "others",
+        "powered",
+        "powers",
+        "running",
+        "said",
+        "settings",
+        "share",
+        "stuck_until",
+        "unstuck_at",
+        "up_since",
+        "wants",
+    )
+
+    def __init__(self, *, world, index, name, powers, clock_offset, clock_rate, lateness):
+        self._world = world
+        self.index, self.name = index, name
+        self._clock_offset, self._clock_rate = clock_offset, clock_rate
+        self.lateness = lateness
+        "Timers fire up to so many seconds late."
+        self.powers, self.settings, self.wants = powers, b"digest", True
+        self.others = {}
+        "By name: index and arrive method of every other machine."
+        self.boot = 0
+        self.node = self.share = None
+        self.running = self.powered = False
+        self.leaving = False
+        "Says its last words: it gives up its connections."
+        self.stuck_until = None
+        "The daemon neither reads nor fires timers until then (frozen, or a slow loop)."
+        self.unstuck_at = 0.0
+        self.up_since = float("inf")
+        self.open_mask, self.open_until = 0, 0.0
+        self.said = None
+        "The last heartbeat sent: what the others can know."
+        self._inbox, self._errands = [], []
+        self._timer = self._timer_by_clock = float("inf")
+        self._last = float("-inf")
+
+    # -- what befalls it ----------------------------------------------------------------------------------------
+
+    def start(self):
+        """Start the daemon: a kernel filter that an earlier one left open is still open until the node closes it."""
+        world = self._world
+        self.running = self.powered = True
+        self.stuck_until, self.up_since, self.leaving = None, world.now, False
+        self._inbox.clear()
+        self._errands.clear()
+        self.share = world.share(self, groups=len(self.powers), count=world.buckets)
+        self._be_born()
+
+    def kill(self, *, power_off):
+        """End the daemon at once; with the power off, the kernel with its filter and sockets is gone as well."""
+        self.running, self._timer, self.up_since = False, float("inf"), float("inf")
+        self.said = None
+        self._inbox.clear()
+        if power_off:
+            self.powered = False
+            self.write_mask(0)
+
+    def stick(self, seconds):
+        """Stop reading and firing timers for so long."""
+        self.stuck_until = self._world.now + seconds
+        self._world.schedule(self.stuck_until, self._come_free, self.up_since)
+
+    def _come_free(self, started_at):
+        """Go on; what was queued, the timer and the operator's errands come in any order, as with a real loop."""
+        world = self._world
+        if self.up_since != started_at or self.stuck_until is None or world.now < self.stuck_until:
+            return
+        self.stuck_until, self.unstuck_at = None, world.now
+        letters, self._inbox = self._inbox, []
+        errands, self._errands = self._errands, []
+        boot = self.boot
+        timer_turn, errand_turn = (world.random.choice((0, len(letters))) for _ in range(2))
+        for turn in range(len(letters) + 1):
+            if turn == errand_turn:
+                for errand in errands:
+                    if self.running:
+                        errand()
+            if turn == timer_turn and self._timer <= world.now:
+                self._fire(self._timer)
+            # A new boot has discarded what was queued.
+            if turn < len(letters) and self.boot == boot:
+                self.arrive(letters[turn])
+
+    # -- what the operator does ---------------------------------------------------------------------------------
+
+    def set_wants(self, wants):
+        self.wants = wants
+        self._ask(self._say_wants)
+
+    def set_powers(self, powers):
+        self.powers = powers
+        self._ask(self._say_powers)
+
+    def set_settings(self, settings):
+        self.settings = settings
+        self._ask(self._say_settings)
+
+    def leave(self):
+        self._ask(self._say_farewell)
+
+    def _ask(self, errand):
+        """Have the daemon do it; one that is stuck does it as soon as it is free."""
+        if self.running:
+            if self.stuck_until is None:
+                errand()
+            else:
+                self._errands.append(errand)
+
+    def _say_wants(self):
+        self._carry_out(self.node.set_wants(self.wants, now=self.clock()))
+
+    def _say_powers(self):
+        self._carry_out(self.node.set_powers(self.powers, now=self.clock()))
+
+    def _say_settings(self):
+        self._carry_out(self.node.set_settings(self.settings, now=self.clock()))
+
+    def _say_farewell(self):
+        self.leaving = True
+        self._carry_out(self.node.leave(now=self.clock()))
+
+    def scanned(self, held):
+        """Tell the share in which buckets connections live here."""
+        if self.running and self.stuck_until is None:
+            self.share.scanned(held, drops=self.share.drops)
+            self._carry_out(self.node.set_dirty(now=self.clock()))
+
+    # -- the kernel ---------------------------------------------------------------------------------------------
+
+    def write_mask(self, mask):
+        if mask != self.open_mask:
+            before, self.open_mask = self.open_mask, mask
+            self._world.filter_changed(self, before)
+
+    def write_lease(self, until):
+        before, self.open_until = self.open_until, (until - self._clock_offset) / self._clock_rate
+        if before <= self._world.now < self.open_until and self.open_mask:
+            self._world.filter_reopened(self, before)
+
+    def open_now(self):
+        """Mask of the buckets that the filter takes at this moment."""
+        return self.open_mask if self._world.now < self.open_until else 0
+
+    # -- the daemon's shell -------------------------------------------------------------------------------------
+
+    def clock(self):
+        """Read this machine's monotonic clock."""
+        now = self._clock_offset + self._world.now * self._clock_rate
+        # Rounding must not turn it back.
+        self._last = now = max(self._last, now)
+        return now
+
+    def arrive(self, letter):
+        """Take a datagram from the network."""
+        if self.stuck_until is not None:
+            if len(self._inbox) < INBOX:
+                self._inbox.append(letter)
+        elif self.running:
+            self._world.deliveries += 1
+            heartbeat = letter if letter.__class__ is not bytes else decode(letter)
+            self._carry_out(self.node.receive(heartbeat, now=self.clock()))
+
+    def _fire(self, timer):
+        if timer != self._timer or not self.running or self.stuck_until is not None:
+            return
+        self._timer = float("inf")
+        # The two clocks convert with rounding: a timer must not fire a hair before the time that it was set to.
+        self._last = max(self._last, self._timer_by_clock)
+        self._carry_out(self.node.tick(now=self.clock()))
+
+    def _be_born(self):
+        world = self._world
+        self.boot += 1
+        self.node = Node(
+            name=self.name,
+            boot=self.boot,
+            nodes=world.names,
+            farm="sim",
+            timing=world.timing,
+            settings=self.settings,
+            powers=self.powers,
+            share=self.share,
+            partition=world.partition,
+            now=self.clock(),
+            membership=world.membership,
+        )
+        self._timer = float("inf")
+        self._carry_out(self.node.set_wants(self.wants, now=self.clock()))
+
+    def _carry_out(self, outputs):
+        world = self._world
+        for output in outputs:
+            kind = output.__class__
+            if kind is Send:
+                heartbeat = output.heartbeat
+                self.said = heartbeat
+                # Through the real wire form; decoded once, for what is decoded is frozen.
+                letter = decode(encode(heartbeat)) if world.through_wire else heartbeat
+                others = self.others
+                world.network.carry(self.index, [others[name] for name in output.to], letter, now=world.now)
+            elif kind is Tell:
+                world.story.add(world.now, self.name, output.event.message)
+            elif kind is Reincarnate:
+                self._inbox.clear()
+                self._be_born()
+                return
+        if self.running and self.node.membership.said_farewell:
+            world.story.add(world.now, self.name, "ends after its farewell")
+            self.kill(power_off=False)
+            return
+        by_clock = self.node.next_tick_at()
+        due = (by_clock - self._clock_offset) / self._clock_rate
+        # Never later than promised before, like the daemon's timer.
+        if due < self._timer:
+            due = max(due, world.now)
+            if self.lateness:
+                due += world.random.random() * self.lateness
+            if due < self._timer:
+                self._timer, self._timer_by_clock = due, by_clock
+                world.schedule(due, self._fire, due)
+
+    def dirty_members(self):
+        """Name the living members beside this one that say they are dirty, as this one's kernel tables have it."""
+        peers = self.node.membership.roster.alive()
+        return tuple(sorted(peer.name for peer in peers if peer.heartbeat is not None and peer.heartbeat.dirty))

@@ -1,0 +1,207 @@
+"""The protocol broken on purpose, one rule at a time: the simulation must notice each.
+
+Each class breaks what its docstring says. `share` stands for the kernel's side where the rule is kept there.
+"""
+
+from simulation.machine import KernelShare
+
+from hcsidecar.core.effects import Release, warn
+from hcsidecar.core.hearing import Hearing
+from hcsidecar.core.membership import Membership
+
+
+class ViewIsProof(Membership):
+    """A member that announces the same view has let go, whatever it has heard of this epoch (ABA)."""
+
+    def _proven(self, peer, now):
+        return not peer.view or peer.view == self.view
+
+
+class HearingIsProof(Membership):
+    """A member that has heard of this epoch has let go, whatever view it announces."""
+
+    def _proven(self, peer, now):
+        return peer.acked >= self._epoch
+
+
+class MembersAreEverybody(Membership):
+    """Only members of the view are asked for a proof, not all that are heard."""
+
+    def _proven(self, peer, now):
+        return peer.name not in {name for name, _ in self.view} or super()._proven(peer, now)
+
+
+class ForcedClaim(Membership):
+    """A claim that has waited for 2 T is made without proof."""
+
+    def why_not_claimed(self, *, now):
+        if self.view and now >= self._pending_since + 2 * self.timing.lost_after:
+            return None
+        return super().why_not_claimed(now=now)
+
+
+class EndlessPatience(Membership):
+    """One that is heard and does not list this node is waited for without end."""
+
+    def _proven(self, peer, now):
+        return peer.listed_me >= 0 and super()._proven(peer, now)
+
+
+class LeaseCountsSends(Membership):
+    """The lease is counted from what was sent, not from what was heard."""
+
+    def _lease(self, now, alive):
+        return now + self.timing.lost_after + self.timing.guard
+
+
+class NoLease(Membership):
+    """The filter takes packets until told otherwise."""
+
+    def _lease(self, now, alive):
+        return now + 1000 * self.timing.lost_after
+
+
+class NoGuard(Membership):
+    """After a death others claim at once."""
+
+    def _guard(self):
+        return 0.0
+
+
+class ProofsOutliveTheLease(Membership):
+    """When the lease has run out, the old proofs still count."""
+
+    def _lapse(self, now, effects):
+        effects += [Release(), warn("the lease ran out")]
+        self.holding = self.claimed = False
+
+
+class WakesAsIfNothingHappened(Membership):
+    """A node that slept goes on: its first heartbeat renews its lease, and it buries whom it did not hear."""
+
+    def _wake(self, now):
+        if now >= self.lease:
+            self.lease = now + self.timing.lost_after
+        return []
+
+
+class JudgesNobodyWhileLate(Membership):
+    """Whoever wakes late takes all others for just heard."""
+
+    def _wake_late(self, late, now, effects):
+        super()._wake_late(late, now, effects)
+        for peer in self.roster.alive():
+            peer.heard_at = now
+
+
+class WantsBeforeListening(Membership):
+    """A node that still listens is counted by the others, which release for it early."""
+
+    def compose(self, *, now, to_all=True):
+        heartbeat = super().compose(now=now, to_all=to_all)
+        return type(heartbeat)(**{**_fields(heartbeat), "wants": self.wants and not self.leaving})
+
+
+class OneFarewell(Membership):
+    """The last word is said once."""
+
+    def _words_of_farewell(self):
+        return 1
+
+
+class OneEarOfTwo(Membership):
+    """Whom this node hears is a neighbour, whether or not it hears this node."""
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self.roster.hearing = _OneEar(len(self.roster.names))
+
+
+class _OneEar(Hearing):
+    def edges(self, node):
+        return self._hears[node]
+
+
+class NeverYields(Membership):
+    """A node stays in although another serves with somebody whom it cannot reach."""
+
+    def _why_yield(self):
+        return None
+
+
+class OwnFarmFileCounts(Membership):
+    """Each node goes by its own farm file instead of the majority's."""
+
+    def _right_settings(self):
+        return self.settings
+
+
+class NoHurry(Membership):
+    """A change is told with the next beat."""
+
+    def _hurry(self, now, *, just_sent=False):
+        if just_sent:
+            self._next_send = now + self.timing.pulse
+
+
+class NoAnswers(Membership):
+    """Who asks is not answered."""
+
+    def _answer(self, peer, now, effects):
+        pass
+
+
+class BelievesThePast(Membership):
+    """Heartbeats with an old boot or sequence count like new ones."""
+
+    def receive(self, heartbeat, *, now):
+        peer = self.roster.peers.get(heartbeat.node)
+        if peer is not None and heartbeat.boot == peer.boot:
+            peer.seq, peer.left = min(peer.seq, heartbeat.seq - 1), False
+        return super().receive(heartbeat, now=now)
+
+
+class MeetsWithoutLettingGo(Membership):
+    """Two parts that meet again both go on until their views agree."""
+
+    def _heal(self, other, now, effects, *, newly_heard, listed):
+        pass
+
+
+class OldFilterStaysOpen(KernelShare):
+    """A new boot does not close the filter that an earlier one left open."""
+
+    def release(self):
+        if self.view:
+            super().release()
+
+
+class DropsWithTheClaim(KernelShare):
+    """What a view takes is given up only when what it gives is claimed."""
+
+    def _narrow(self, allowed):
+        if not any(allowed):
+            super()._narrow(allowed)
+
+
+class HidesItsDirt(KernelShare):
+    """Connections in buckets of others are not admitted."""
+
+    @property
+    def dirty(self):
+        return False
+
+    @dirty.setter
+    def dirty(self, dirty):
+        pass
+
+
+def _fields(heartbeat):
+    return {name: getattr(heartbeat, name) for name in heartbeat.__struct_fields__}
+
+
+MUTANTS = [
+    mutant
+    for mutant in list(globals().values())
+    if isinstance(mutant, type) and issubclass(mutant, (Membership, KernelShare)) and mutant.__module__ == __name__
+]

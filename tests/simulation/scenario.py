@@ -1,0 +1,69 @@
+"""A history before it runs: the farm, its weather, and what befalls it, in units of T (lost_after)."""
+
+from dataclasses import dataclass, field
+
+from simulation.network import Weather
+
+PRESETS = {"lan": (0.05, 0.5), "fast": (0.02, 0.2), "wan": (1.0, 10.0)}
+"Pulse and lost_after in seconds."
+
+QUIET = 9.0
+"T of peace at the end, after which all must agree: death, guard, twice the patience with newcomers, and some more."
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """The longest time that a bucket may be without a taker while one member moves: the sum of both."""
+
+    of_t: float = 0.0
+    of_delay: float = 0.0
+    "Multiples of the longest delay of a datagram."
+
+
+PLANNED = Limit(of_delay=3.5)
+"Nothing is lost: a question and its answer, and what is under way."
+
+DEATH = Limit(of_t=1.4, of_delay=2.0)
+"T to notice it, the guard, and two pulses more."
+
+LOSSY_FAREWELL = Limit(of_t=0.7)
+"Some of the last words are lost: still far less than a death."
+
+DEATH_SEEN_BY_A_SLEEPER = Limit(of_t=4.0)
+"Who is awake for half of the time only may take twice as long to notice."
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that befalls the farm: the method of the world, called with these arguments."""
+
+    at: float
+    what: str
+    args: tuple = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """All that there is to know of a history before it runs."""
+
+    kind: str
+    seed: int
+    preset: str
+    size: int
+    steps: tuple[Step, ...]
+    until: float
+    weather: Weather = field(default_factory=Weather)
+    powers: tuple[tuple[int, ...], ...]
+    "Of each machine, one per share group."
+    drift: float = 0.0
+    "Clocks run up to this part fast or slow."
+    lateness: float = 0.0
+    "Timers fire up to so many P late."
+    partition: str = "serve"
+    delivery: str = "flooded"
+    connections: int = 0
+    "How many connections clients keep open."
+    strays: float = 0.0
+    "Part of the packets that a router sends to some machine that is not the director."
+    peaceful: bool = False
+    "Moves are planned and nothing is lost, so that the connections of machines that stay lose no packet."

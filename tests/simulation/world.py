@@ -1,0 +1,285 @@
+"""One simulated farm: machines, network and observer on one virtual clock, driven by a scenario."""
+
+import dataclasses
+import heapq
+import itertools
+from random import Random
+
+from simulation.flows import Flows
+from simulation.machine import KernelShare, Machine
+from simulation.network import NEVER, Network
+from simulation.observer import Observer
+from simulation.scenario import PRESETS
+from simulation.story import Story
+
+from hcsidecar.core.membership import Membership, Timing
+from l2mode.core import buckets
+
+BUCKETS = 64
+"Per share group; the arithmetic is the same as with 4096."
+
+ENDLESS = 500_000
+"Events at one moment: a farm of 64 that starts at once, without delay, has a tenth of that."
+
+
+class World:
+    """Runs one scenario; `membership` and `share` are the classes of each node: a mutant can take their place."""
+
+    def __init__(self, scenario, *, membership=Membership, share=KernelShare, through_wire=True):
+        self.scenario = scenario
+        self.membership, self.share = membership, share
+        self.through_wire = through_wire
+        pulse, lost_after = PRESETS[scenario.preset]
+        self.timing = Timing(pulse=pulse, lost_after=lost_after)
+        self.t = lost_after
+        self.hearing_time = 2 * lost_after
+        "For the preset lan: 1 s."
+        self.partition = scenario.partition
+        self.buckets = BUCKETS
+        self.now = 0.0
+        self.deliveries = 0
+        self.random = random = Random(f"{scenario.kind} {scenario.seed} runs")
+        self.story = Story()
+        self._queue, self._order = [], 0
+        self._at_once = 0
+        size = scenario.size
+        powers = scenario.powers
+        self.groups = len(powers[0])
+        self.all_buckets = (1 << BUCKETS * self.groups) - 1
+        self.names = tuple(f"n{index:02}" for index in range(size))
+        self.network = Network(size=size, weather=scenario.weather, scale=self.t, random=random, schedule=self.schedule)
+        self.observer = Observer(self, hearing_time=self.hearing_time)
+        self.machines = [
+            Machine(
+                world=self,
+                index=index,
+                name=name,
+                powers=powers[index],
+                clock_offset=random.uniform(0, 1e5),
+                clock_rate=1 + random.uniform(-1, 1) * scenario.drift,
+                lateness=scenario.lateness * pulse,
+            )
+            for index, name in enumerate(self.names)
+        ]
+        self.by_name = {machine.name: machine for machine in self.machines}
+        for machine in self.machines:
+            machine.others = {
+                other.name: (other.index, other.arrive) for other in self.machines if other is not machine
+            }
+        self.flows = None
+        if scenario.connections:
+            self.flows = Flows(
+                self,
+                budget=scenario.connections,
+                delivery=scenario.delivery,
+                strays=scenario.strays,
+                random=random,
+            )
+        self.gaps = []
+        "Of measured moves: seconds for which some bucket had no taker."
+
+    def schedule(self, at, call, argument):
+        self._order += 1
+        heapq.heappush(self._queue, (at, self._order, call, argument))
+
+    def run(self):
+        """Live through the scenario and judge it; gives the world itself."""
+        for step in self.scenario.steps:
+            self.schedule(step.at * self.t, self._take_step, step)
+        if self.flows is not None:
+            self.schedule(0.1 * self.t, self._beat, None)
+        queue, pop = self._queue, heapq.heappop
+        end = self.scenario.until * self.t
+        violations = self.observer.violations
+        while queue and not violations:
+            at, _, call, argument = pop(queue)
+            if at > end:
+                break
+            if at > self.now:
+                self.now, self._at_once = at, 0
+            self._at_once += 1
+            if self._at_once > ENDLESS:
+                self.observer.broken("time goes on", "the farm does things without end at one moment")
+            call(argument)
+        self.now = max(self.now, end) if not violations else self.now
+        if not violations:
+            self.observer.judge_quiet()
+        self.story.add(self.now, "", f"the end, after {self.deliveries} datagrams")
+        return self
+
+    # -- steps of a scenario ------------------------------------------------------------------------------------
+
+    def _take_step(self, step):
+        if step.what not in ("measure", "measured"):
+            self.story.add(self.now, "FATE", f"{step.what} {', '.join(map(self._named, step.args))}")
+        getattr(self, step.what)(*step.args)
+
+    def _named(self, argument):
+        return self.names[argument] if isinstance(argument, int) and not isinstance(argument, bool) else str(argument)
+
+    def start(self, index):
+        machine = self.machines[index]
+        if machine.running:
+            return
+        machine.start()
+        for other in self.machines:
+            self._look_after_hearing_time(machine, other)
+
+    def crash(self, index, power_off):
+        machine = self.machines[index]
+        machine.kill(power_off=power_off)
+        if power_off and self.flows is not None:
+            self.flows.power_off(machine)
+
+    def stick(self, index, length):
+        machine = self.machines[index]
+        if machine.running and machine.stuck_until is None:
+            machine.stick(length * self.t)
+
+    def cut(self, source, target):
+        self.network.cut(source, target)
+
+    def heal(self, source, target):
+        self.network.heal(source, target, now=self.now)
+        self._look_after_hearing_time(self.machines[source], self.machines[target])
+
+    def split(self, side):
+        for source in range(len(self.machines)):
+            for target in range(len(self.machines)):
+                if (source in side) != (target in side):
+                    self.network.cut(source, target)
+
+    def heal_all(self):
+        for source in range(len(self.machines)):
+            for target in range(source):
+                self.network.heal(source, target, now=self.now)
+                self.heal(target, source)
+
+    def swallow(self, source, target):
+        self.network.swallow(source, target)
+
+    def deluge(self, loss):
+        self.network.doubt()
+        self.network.set_weather(dataclasses.replace(self.scenario.weather, loss=loss))
+
+    def black_out(self, length):
+        for source in range(len(self.machines)):
+            for target in range(len(self.machines)):
+                if source != target:
+                    self.network.cut(source, target)
+        self.schedule(self.now + length * self.t, lambda _: self.heal_all(), None)
+
+    def calm(self, loss):
+        self.network.set_weather(dataclasses.replace(self.scenario.weather, loss=loss, echoes=0.0))
+        self.network.trust(now=self.now)
+        for machine, other in itertools.combinations(self.machines, 2):
+            self._look_after_hearing_time(machine, other)
+        for machine in self.machines:
+            machine.lateness = min(machine.lateness, 0.4 * self.timing.pulse)
+
+    def drain(self, index):
+        self.machines[index].set_wants(False)
+
+    def come_back(self, index):
+        machine = self.machines[index]
+        machine.wants = True
+        if machine.running:
+            machine.set_wants(True)
+        else:
+            self.start(index)
+
+    def leave(self, index):
+        self.machines[index].leave()
+
+    def set_powers(self, index, powers):
+        self.machines[index].set_powers(powers[: self.groups])
+
+    def set_settings(self, index, digest):
+        self.machines[index].set_settings(digest)
+
+    def measure(self):
+        self.observer.start_measuring()
+
+    def measured(self, limit, index):
+        """Judge a move of one machine in peace: nobody waited longer than the limit, and only its buckets moved."""
+        weather = self.scenario.weather
+        longest_delay = (weather.delay + weather.jitter) * self.t
+        most = limit.of_t * self.t + limit.of_delay * longest_delay
+        gap, mover = self.observer.stop_measuring(), self.machines[index]
+        self.gaps.append(gap)
+        if self.scenario.peaceful and self.flows.worst_silence > most:
+            self.observer.broken("no silence", f"a connection was unheard for {self.flows.worst_silence:.4f} s")
+        if gap > most:
+            self.observer.broken("short moves", f"buckets had no taker for {gap:.4f} s, more than {most:.4f} s")
+        for other, lost in self.observer.lost_bits.items():
+            if other != index and lost & ~mover.open_now():
+                self.observer.broken(
+                    "only its buckets move",
+                    f"{self.names[other]} dropped {lost & ~mover.open_now():x}, which {mover.name} has not got",
+                )
+
+    def _look_after_hearing_time(self, one, other):
+        if one is not other and self.observer.hear_each_other_since(one, other) != NEVER:
+            self.observer.link_whole(one, other)
+
+    # -- clients ------------------------------------------------------------------------------------------------
+
+    def _speak_once(self, _):
+        self.flows.beat()
+
+    def _beat(self, _):
+        self.flows.beat()
+        # Every machine looks at its sockets about once per T, at a time of its own.
+        if self.random.random() < 0.2 * len(self.machines):
+            machine = self.random.choice(self.machines)
+            if machine.running:
+                self.flows.scan(machine)
+        self.schedule(self.now + 0.2 * self.t * self.random.random(), self._beat, None)
+
+    # -- what the observer asks ---------------------------------------------------------------------------------
+
+    def filter_changed(self, machine, before):
+        self.observer.filter_changed(machine, before)
+        if self.flows is not None:
+            # Just then the packets are wanted that could go astray.
+            longest_delay = (self.scenario.weather.delay + self.scenario.weather.jitter) * self.t
+            self.schedule(self.now + self.random.random() * 2 * longest_delay, self._speak_once, None)
+
+    def filter_reopened(self, machine, since):
+        self.observer.lease_lapsed(machine, since)
+        self.observer.filter_changed(machine, machine.open_mask)
+
+    def shares_of(self, view):
+        """Give each member's combined mask in a view: what its filter must take."""
+        shares = {name: 0 for name, _ in view}
+        for group in range(self.groups):
+            for name, mask in buckets.masks({name: powers[group] for name, powers in view}, BUCKETS).items():
+                shares[name] |= mask << (group * BUCKETS)
+        return shares
+
+    def takeable_by(self, part):
+        """Mask of the buckets that must have a taker in a torn part, whoever of it serves."""
+        if self.partition == "majority":
+            # It depends on who reaches whom whether anybody reaches more than half.
+            return 0
+        candidates = [machine for view in self.rightful_views(part) for machine in view]
+        mask = 0
+        for group in range(self.groups):
+            if candidates and all(powers[group] for _, powers in candidates):
+                mask |= ((1 << BUCKETS) - 1) << (group * BUCKETS)
+        return mask
+
+    def rightful_views(self, part):
+        """Give the views that a part of machines, which all hear each other, may have agreed on."""
+        if self.partition == "majority" and 2 * len(part) <= len(self.machines):
+            return {()}
+        candidates = [machine for machine in part if machine.wants and any(machine.powers)]
+        votes = {}
+        for machine in candidates:
+            votes.setdefault(machine.settings, []).append(machine)
+        most = max(map(len, votes.values()), default=0)
+        return {
+            tuple(sorted((machine.name, machine.powers) for machine in voters))
+            for voters in votes.values()
+            if len(voters) == most
+        } or {()}
