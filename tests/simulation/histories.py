@@ -189,6 +189,20 @@ def echo(draft):
     return {"weather": Weather(delay=0.002, jitter=random.choice((0.01, 0.2)), echoes=0.3), "drift": DRIFT}
 
 
+def rollout(draft):
+    """A new farm file reaches one after the other, some never, some forth and back, while members come and go."""
+    random = draft.random
+    draft.start_all()
+    at = 3.0
+    for _ in range(random.randint(2, 5)):
+        for index in random.sample(range(draft.size), random.randint(1, draft.size)):
+            draft.add(at, "set_settings", index, random.choice((b"digest", b"other")))
+            at += draft.sometime(0.05, 0.5, 2.0)
+        if random.random() < 0.5:
+            random.choice((faults.drain, faults.leave, faults.change_power))(draft, at)
+    return {"weather": Weather(delay=0.001, jitter=random.choice((0.002, 0.2))), "connections": 8}
+
+
 def deluge(draft):
     """So much is lost that living members are buried; when it is over all must find together again."""
     random = draft.random
@@ -283,6 +297,7 @@ KINDS = {
     "tangle": tangle,
     "patchwork": patchwork,
     "echo": echo,
+    "rollout": rollout,
     "deluge": deluge,
     "doze": doze,
     "bad luck": bad_luck,
@@ -292,7 +307,7 @@ KINDS = {
 }
 
 WEIGHTS = {
-    "storm": 56,
+    "storm": 53,
     "large storm": 4,
     "planned": 10,
     "death": 4,
@@ -300,6 +315,7 @@ WEIGHTS = {
     "tangle": 5,
     "patchwork": 5,
     "echo": 3,
+    "rollout": 3,
     "deluge": 2,
     "doze": 3,
     "bad luck": 4,
@@ -320,6 +336,7 @@ _SIZES = {
     "tangle": lambda random: random.choice((3, 3, 4, 5)),
     "patchwork": lambda random: random.choice((3, 4, 4, 5, 6)),
     "echo": _few,
+    "rollout": lambda random: random.choice((2, 3, 4, 5)),
     "deluge": _few,
     "doze": _few,
     "bad luck": _few,

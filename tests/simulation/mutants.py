@@ -5,9 +5,9 @@ Each class breaks what its docstring says. `share` stands for the kernel's side 
 
 from simulation.machine import KernelShare
 
-from hcsidecar.core.effects import Release, warn
 from hcsidecar.core.hearing import Hearing
 from hcsidecar.core.membership import Membership
+from hcsidecar.core.roster import Peer
 
 
 class ViewIsProof(Membership):
@@ -32,10 +32,10 @@ class MembersAreEverybody(Membership):
 
 
 class ForcedClaim(Membership):
-    """A claim that has waited for 2 T is made without proof."""
+    """A claim that has waited for T / 2 is made without proof."""
 
     def why_not_claimed(self, *, now):
-        if self.view and now >= self._pending_since + 2 * self.timing.lost_after:
+        if self.view and now >= self._pending_since + self.timing.lost_after / 2:
             return None
         return super().why_not_claimed(now=now)
 
@@ -66,14 +66,6 @@ class NoGuard(Membership):
 
     def _guard(self):
         return 0.0
-
-
-class ProofsOutliveTheLease(Membership):
-    """When the lease has run out, the old proofs still count."""
-
-    def _lapse(self, now, effects):
-        effects += [Release(), warn("the lease ran out")]
-        self.holding = self.claimed = False
 
 
 class WakesAsIfNothingHappened(Membership):
@@ -136,12 +128,13 @@ class OwnFarmFileCounts(Membership):
         return self.settings
 
 
-class NoHurry(Membership):
-    """A change is told with the next beat."""
+class TellsWithTheNextBeat(Membership):
+    """A change of the view is not told at once."""
 
-    def _hurry(self, now, *, just_sent=False):
-        if just_sent:
-            self._next_send = now + self.timing.pulse
+    def _change_view(self, view, now, effects):
+        super()._change_view(view, now, effects)
+        effects.pop()
+        self._next_send = now + self.timing.pulse
 
 
 class NoAnswers(Membership):
@@ -152,20 +145,18 @@ class NoAnswers(Membership):
 
 
 class BelievesThePast(Membership):
-    """Heartbeats with an old boot or sequence count like new ones."""
+    """Heartbeats of an old boot or sequence count like new ones."""
 
-    def receive(self, heartbeat, *, now):
-        peer = self.roster.peers.get(heartbeat.node)
-        if peer is not None and heartbeat.boot == peer.boot:
-            peer.seq, peer.left = min(peer.seq, heartbeat.seq - 1), False
-        return super().receive(heartbeat, now=now)
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self.roster.peers = {name: _Credulous(name, peer.index) for name, peer in self.roster.peers.items()}
 
 
-class MeetsWithoutLettingGo(Membership):
-    """Two parts that meet again both go on until their views agree."""
+class _Credulous(Peer):
+    __slots__ = ()
 
-    def _heal(self, other, now, effects, *, newly_heard, listed):
-        pass
+    def why_refuse(self, heartbeat):
+        return None
 
 
 class OldFilterStaysOpen(KernelShare):
@@ -198,10 +189,3 @@ class HidesItsDirt(KernelShare):
 
 def _fields(heartbeat):
     return {name: getattr(heartbeat, name) for name in heartbeat.__struct_fields__}
-
-
-MUTANTS = [
-    mutant
-    for mutant in list(globals().values())
-    if isinstance(mutant, type) and issubclass(mutant, (Membership, KernelShare)) and mutant.__module__ == __name__
-]

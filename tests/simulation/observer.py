@@ -60,7 +60,9 @@ class Observer:
         self._world.schedule(self._world.now + self._hearing_time * 1.000001, self.look_again, (one, other))
 
     def _judge_overlap(self, one, other):
-        since = self.hear_each_other_since(one, other)
+        # Whether they run does not matter: the lease must have stopped the filter of one that is frozen or killed,
+        # and a new boot closes what the old one left open before it says a word.
+        since = self.link_whole_since(one, other)
         if self._world.now - since > self._hearing_time:
             overlap = one.open_now() & other.open_now()
             self._break_promise(
@@ -69,15 +71,14 @@ class Observer:
                 f"their link is whole for {self._world.now - since:.4f} s",
             )
 
-    def hear_each_other_since(self, one, other):
-        """Give since when two machines run and the link between them is whole both ways; NEVER if not now."""
+    def link_whole_since(self, one, other):
+        """Give since when the link between two machines is whole both ways; NEVER if it is not."""
         whole = self._world.network.whole
-        return max(
-            whole[one.index][other.index],
-            whole[other.index][one.index],
-            one.up_since,
-            other.up_since,
-        )
+        return max(whole[one.index][other.index], whole[other.index][one.index])
+
+    def hear_each_other_since(self, one, other):
+        """Give since when two machines run as well; NEVER if they do not."""
+        return max(self.link_whole_since(one, other), one.up_since, other.up_since)
 
     # -- planned moves ------------------------------------------------------------------------------------------
 

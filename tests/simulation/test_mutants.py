@@ -1,49 +1,64 @@
-"""The simulation is held to its work: each rule of the protocol, broken on purpose, must be caught by its promises.
+"""Does the simulation notice? The protocol is broken in one rule at a time, and a promise must be seen broken.
 
-The unbroken protocol lives through the very history that catches the mutant.
+The observer and the promises are those of all other histories, and the whole protocol keeps them in the very
+histories in which the mutant is caught.
 """
 
 import pytest
 from simulation import mutants
 from simulation.histories import draw
+from simulation.machine import KernelShare
 from simulation.run import account
 from simulation.world import World
 
-from hcsidecar.core.membership import Membership
+MOST = 30
+"Histories within which a mutant must be caught."
 
-PATIENCE = 120
-"Histories of the kind in which a mutant may hide; the slowest is caught within 50."
+# mutant, kind of the histories, first seed, promises of which one is seen broken
+CAUGHT = [
+    (mutants.ViewIsProof, "flicker", 0, {"one taker"}),
+    (mutants.HearingIsProof, "patchwork", 0, {"one taker"}),
+    (mutants.MembersAreEverybody, "patchwork", 0, {"one taker"}),
+    (mutants.ForcedClaim, "patchwork", 0, {"one taker"}),
+    (mutants.EndlessPatience, "patchwork", 0, {"a taker after quiet"}),
+    (mutants.LeaseCountsSends, "doze", 0, {"one taker"}),
+    (mutants.NoLease, "doze", 0, {"one taker"}),
+    (mutants.NoGuard, "bad luck", 0, {"one taker"}),
+    (mutants.WakesAsIfNothingHappened, "doze", 0, {"one taker"}),
+    (mutants.JudgesNobodyWhileLate, "struggle", 0, {"short moves"}),
+    (mutants.WantsBeforeListening, "planned", 0, {"short moves", "no silence"}),
+    (mutants.OneFarewell, "farewell", 0, {"short moves"}),
+    (mutants.OneEarOfTwo, "struggle", 0, {"only its buckets move"}),
+    (mutants.NeverYields, "patchwork", 0, {"a taker after quiet"}),
+    (mutants.OwnFarmFileCounts, "rollout", 0, {"views agree"}),
+    (mutants.TellsWithTheNextBeat, "planned", 0, {"short moves"}),
+    (mutants.NoAnswers, "planned", 0, {"short moves", "no silence"}),
+    (mutants.BelievesThePast, "echo", 27, {"one taker"}),
+    (mutants.OldFilterStaysOpen, "echo", 0, {"one taker"}),
+    (mutants.DropsWithTheClaim, "flicker", 0, {"one taker"}),
+    (mutants.HidesItsDirt, "planned", 0, {"no reset"}),
+]
 
-CAUGHT_BY = {
-    "ViewIsProof": "flicker",
-    "HearingIsProof": "tangle",
-    "MembersAreEverybody": "tangle",
-    "EndlessPatience": "tangle",
-    "LeaseCountsSends": "doze",
-    "NoLease": "doze",
-    "NoGuard": "bad luck",
-    "WakesAsIfNothingHappened": "doze",
-    "JudgesNobodyWhileLate": "struggle",
-    "WantsBeforeListening": "planned",
-    "OneFarewell": "farewell",
-    "OneEarOfTwo": "bad luck",
-    "NeverYields": "tangle",
-    "OwnFarmFileCounts": "storm",
-    "NoAnswers": "planned",
-    "OldFilterStaysOpen": "storm",
-    "DropsWithTheClaim": "planned",
-    "HidesItsDirt": "planned",
-}
 
-
-@pytest.mark.parametrize(("name", "kind"), CAUGHT_BY.items())
-def test_a_broken_rule_is_caught_and_the_whole_protocol_is_not(name, kind):
-    mutant = getattr(mutants, name)
-    place = "membership" if issubclass(mutant, Membership) else "share"
-    for seed in range(PATIENCE):
+@pytest.mark.parametrize(("mutant", "kind", "first", "promises"), CAUGHT, ids=[row[0].__name__ for row in CAUGHT])
+def test_the_simulation_notices_the_mutant(mutant, kind, first, promises):
+    broken_part = {"share" if issubclass(mutant, KernelShare) else "membership": mutant}
+    for seed in range(first, first + MOST):
         scenario = draw(seed, kind=kind)
-        if World(scenario, **{place: mutant}).run().observer.violations:
-            whole = World(scenario).run()
-            assert not whole.observer.violations, account(whole)
+        whole = World(scenario).run()
+        assert not whole.observer.violations, account(whole)
+        caught = World(scenario, **broken_part).run().observer.violations
+        if caught:
+            assert caught[0].promise in promises
             return
-    raise AssertionError(f"{name} got through {PATIENCE} histories of kind {kind}: {mutant.__doc__}")
+    pytest.fail(f"{mutant.__name__} was not caught in {MOST} histories of the kind {kind}: {mutant.__doc__}")
+
+
+def test_every_mutant_is_tried():
+    written = {
+        thing
+        for name, thing in vars(mutants).items()
+        if isinstance(thing, type) and thing.__module__ == mutants.__name__ and not name.startswith("_")
+    }
+    assert {row[0] for row in CAUGHT} == written
+    assert len(written) >= 10

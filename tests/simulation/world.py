@@ -118,12 +118,8 @@ class World:
         return self.names[argument] if isinstance(argument, int) and not isinstance(argument, bool) else str(argument)
 
     def start(self, index):
-        machine = self.machines[index]
-        if machine.running:
-            return
-        machine.start()
-        for other in self.machines:
-            self._look_after_hearing_time(machine, other)
+        if not self.machines[index].running:
+            self.machines[index].start()
 
     def crash(self, index, power_off):
         machine = self.machines[index]
@@ -219,7 +215,7 @@ class World:
                 )
 
     def _look_after_hearing_time(self, one, other):
-        if one is not other and self.observer.hear_each_other_since(one, other) != NEVER:
+        if self.observer.link_whole_since(one, other) != NEVER:
             self.observer.link_whole(one, other)
 
     # -- clients ------------------------------------------------------------------------------------------------
