@@ -115,7 +115,7 @@ class Membership:
         self.refused = {"old boot": 0, "old sequence": 0, "after leave": 0, "own name": 0}
         "Authentic heartbeats that were not processed, by reason."
 
-        self._started_at = now
+        self._started_at = self._pending_since = now
         self._first_heard_at: float | None = None
         self._seq = 0
         self._epoch = 1
@@ -125,7 +125,7 @@ class Membership:
         self._sent: dict[int, float] = {}
         "When each of the latest sequences was sent."
         self._guard_until: float | None = None
-        self._pending_since = now
+        self._waits_for: Peer | None = None
         self._told_waiting = self._yields = False
         self._next_send = now
         self._broadcast_at = self._view_changed_at = now - timing.pulse
@@ -536,14 +536,25 @@ class Membership:
     # -- claiming -----------------------------------------------------------------------------------------------
 
     def _try_to_claim(self, now: float, effects: list[Effect]) -> None:
-        reason = self.why_not_claimed(now=now)
-        if reason is None:
+        if not self._must_wait(now):
             self.claimed = True
             effects += [Claim(), Broadcast()]
             self._hurry(now, just_sent=True)
         elif not self._told_waiting and now >= self._pending_since + 2 * self.timing.lost_after:
             self._told_waiting = True
+            reason = self.why_not_claimed(now=now)
             effects.append(warn(f"the claim of this node's share still waits: {reason}"))
+
+    def _must_wait(self, now: float) -> bool:
+        """True while `why_not_claimed` has a reason; asked with every heartbeat, so it looks for one only.
+
+        With 64 nodes that wait, going through all of them each time would take more than a core.
+        """
+        if self._guard_until is not None or now >= self.lease:
+            return True
+        if self._waits_for is None or not self._waits_for.alive or self._proven(self._waits_for, now):
+            self._waits_for = next((peer for peer in self.roster.alive() if not self._proven(peer, now)), None)
+        return self._waits_for is not None
 
     def _proven(self, peer: Peer, now: float) -> bool:
         """True when a member that is heard cannot hold what the view gives this node.
