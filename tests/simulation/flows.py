@@ -98,7 +98,7 @@ class Flows:
             return
         since = max(world.observer.hear_each_other_since(home, machine), home.unstuck_at, machine.unstuck_at)
         if world.now - since > world.hearing_time:
-            world.observer.broken(
+            world.observer.breach(
                 "no reset",
                 f"{machine.name} resets connection {flow.number} in bucket {flow.group}/{flow.bucket} of {home.name}",
             )
@@ -117,7 +117,7 @@ class Flows:
         seen = set()
         while True:
             if (machine.index, chained) in seen:
-                world.observer.broken("no loop", f"connection {flow.number} comes back to {machine.name}")
+                world.observer.breach("no loop", f"connection {flow.number} comes back to {machine.name}")
                 return []
             seen.add((machine.index, chained))
             verdict = self._judge(machine, flow, opens=opens, sender=sender, chained=chained)

@@ -207,7 +207,7 @@ class Machine:
     def write_lease(self, until):
         before, self.open_until = self.open_until, (until - self._clock_offset) / self._clock_rate
         if before <= self._world.now < self.open_until and self.open_mask:
-            self._world.filter_reopened(self, before)
+            self._world.filter_changed(self, self.open_mask)
 
     def open_now(self):
         """Mask of the buckets that the filter takes at this moment."""

@@ -34,10 +34,8 @@ class MembersAreEverybody(Membership):
 class ForcedClaim(Membership):
     """A claim that has waited for T / 2 is made without proof."""
 
-    def why_not_claimed(self, *, now):
-        if self.view and now >= self._pending_since + self.timing.lost_after / 2:
-            return None
-        return super().why_not_claimed(now=now)
+    def _must_wait(self, now):
+        return now < self._pending_since + self.timing.lost_after / 2 and super()._must_wait(now)
 
 
 class EndlessPatience(Membership):

@@ -31,7 +31,7 @@ class Observer:
         "Measure how long buckets are without a taker (costs time)."
         self.worst_gap = 0.0
         self.lost_bits = {}
-        "By machine: buckets that its filter dropped since the last `forget_drops`."
+        "By machine: buckets that its filter dropped since measuring began."
 
     # -- no two take the same -----------------------------------------------------------------------------------
 
@@ -39,8 +39,7 @@ class Observer:
         """Judge the overlaps of a filter whose mask was changed, or that was opened anew."""
         if before & ~machine.open_mask:
             self.lost_bits[machine.index] = self.lost_bits.get(machine.index, 0) | before & ~machine.open_mask
-        if self.gaps:
-            self._note_gaps()
+        self.look_at_gaps()
         mine = machine.open_now()
         if not mine:
             return
@@ -65,7 +64,7 @@ class Observer:
         since = self.link_whole_since(one, other)
         if self._world.now - since > self._hearing_time:
             overlap = one.open_now() & other.open_now()
-            self._break_promise(
+            self.breach(
                 "one taker",
                 f"{one.name} and {other.name} both take {overlap.bit_count()} buckets ({overlap:x}); "
                 f"their link is whole for {self._world.now - since:.4f} s",
@@ -82,8 +81,10 @@ class Observer:
 
     # -- planned moves ------------------------------------------------------------------------------------------
 
-    def _note_gaps(self):
+    def look_at_gaps(self, _=None):
         """Measure, for all buckets at once, the longest time that some bucket was without a taker."""
+        if not self.gaps:
+            return
         world = self._world
         taken = 0
         for machine in world.machines:
@@ -95,18 +96,17 @@ class Observer:
         elif not covered and self._uncovered_since is None:
             self._uncovered_since = world.now
 
-    def lease_lapsed(self, machine, since):
-        """Take note that a filter was shut by its lease from then until now."""
-        if self.gaps:
-            self.worst_gap = max(self.worst_gap, self._world.now - since)
+    def silenced(self, machine):
+        """Take note that nobody renews a machine's lease for now: look when it ends."""
+        self._world.schedule(machine.open_until * 1.000001, self.look_at_gaps, None)
 
     def start_measuring(self):
         self.gaps, self.worst_gap, self._uncovered_since = True, 0.0, None
         self.lost_bits = {}
-        self._note_gaps()
+        self.look_at_gaps()
 
     def stop_measuring(self):
-        self._note_gaps()
+        self.look_at_gaps()
         if self._uncovered_since is not None:
             self.worst_gap = max(self.worst_gap, self._world.now - self._uncovered_since)
         self.gaps = False
@@ -129,16 +129,16 @@ class Observer:
         names = ", ".join(machine.name for machine in part)
         if len(said) > 1 or not said <= wanted:
             views = "; ".join(f"{machine.name}: {_names(machine.said)}" for machine in part)
-            self._break_promise("views agree", f"part {names}: {views}; expected one of {sorted(map(_short, wanted))}")
+            self.breach("views agree", f"part {names}: {views}; expected one of {sorted(map(_short, wanted))}")
             return
         view = said.pop() if said else ()
         if view not in wanted:
-            self._break_promise("views agree", f"part {names}: nobody is in, expected {sorted(map(_short, wanted))}")
+            self.breach("views agree", f"part {names}: nobody is in, expected {sorted(map(_short, wanted))}")
             return
         shares = world.shares_of(view)
         for machine in part:
             if machine.open_now() != shares.get(machine.name, 0):
-                self._break_promise(
+                self.breach(
                     "one taker after quiet",
                     f"{machine.name} takes {machine.open_now():x}, its share is {shares.get(machine.name, 0):x}",
                 )
@@ -151,7 +151,7 @@ class Observer:
         takeable = self._world.takeable_by(part)
         if takeable & ~taken:
             names = ", ".join(machine.name for machine in part)
-            self._break_promise("a taker after quiet", f"part {names}: nobody takes {takeable & ~taken:x}")
+            self.breach("a taker after quiet", f"part {names}: nobody takes {takeable & ~taken:x}")
 
     @staticmethod
     def _is_in(machine):
@@ -179,11 +179,10 @@ class Observer:
     def _reaches(self, source, target):
         return self._world.network.carries(source.index, target.index)
 
-    def _break_promise(self, promise, what):
+    def breach(self, promise, what):
+        """Note that a promise was broken; the history ends with it."""
         self._world.story.add(self._world.now, "CLIENT", f"promise broken, {promise}: {what}")
         self.violations.append(Violation(promise=promise, at=self._world.now, what=what))
-
-    broken = _break_promise
 
 
 def _short(view):

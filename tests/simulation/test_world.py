@@ -149,7 +149,7 @@ def test_a_bucket_that_moves_between_two_who_stay_is_seen():
 
 def test_a_failure_tells_the_story_and_how_to_replay_it():
     world = World(draw(3, kind="storm"))
-    world.schedule(1.0, lambda _: world.observer.broken("no promise", "made up"), None)
+    world.schedule(1.0, lambda _: world.observer.breach("no promise", "made up"), None)
     told = account(world.run())
     assert "--seed 3 --kind 'storm'" in told
     assert "BROKEN at 1.0000: no promise: made up" in told

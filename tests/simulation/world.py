@@ -99,7 +99,7 @@ class World:
                 self.now, self._at_once = at, 0
             self._at_once += 1
             if self._at_once > ENDLESS:
-                self.observer.broken("time goes on", "the farm does things without end at one moment")
+                self.observer.breach("time goes on", "the farm does things without end at one moment")
             call(argument)
         self.now = max(self.now, end) if not violations else self.now
         if not violations:
@@ -124,6 +124,7 @@ class World:
     def crash(self, index, power_off):
         machine = self.machines[index]
         machine.kill(power_off=power_off)
+        self.observer.silenced(machine)
         if power_off and self.flows is not None:
             self.flows.power_off(machine)
 
@@ -131,6 +132,7 @@ class World:
         machine = self.machines[index]
         if machine.running and machine.stuck_until is None:
             machine.stick(length * self.t)
+            self.observer.silenced(machine)
 
     def cut(self, source, target):
         self.network.cut(source, target)
@@ -204,12 +206,12 @@ class World:
         gap, mover = self.observer.stop_measuring(), self.machines[index]
         self.gaps.append(gap)
         if self.scenario.peaceful and self.flows.worst_silence > most:
-            self.observer.broken("no silence", f"a connection was unheard for {self.flows.worst_silence:.4f} s")
+            self.observer.breach("no silence", f"a connection was unheard for {self.flows.worst_silence:.4f} s")
         if gap > most:
-            self.observer.broken("short moves", f"buckets had no taker for {gap:.4f} s, more than {most:.4f} s")
+            self.observer.breach("short moves", f"buckets had no taker for {gap:.4f} s, more than {most:.4f} s")
         for other, lost in self.observer.lost_bits.items():
             if other != index and lost & ~mover.open_now():
-                self.observer.broken(
+                self.observer.breach(
                     "only its buckets move",
                     f"{self.names[other]} dropped {lost & ~mover.open_now():x}, which {mover.name} has not got",
                 )
@@ -240,10 +242,6 @@ class World:
             # Just then the packets are wanted that could go astray.
             longest_delay = (self.scenario.weather.delay + self.scenario.weather.jitter) * self.t
             self.schedule(self.now + self.random.random() * 2 * longest_delay, self._speak_once, None)
-
-    def filter_reopened(self, machine, since):
-        self.observer.lease_lapsed(machine, since)
-        self.observer.filter_changed(machine, machine.open_mask)
 
     def shares_of(self, view):
         """Give each member's combined mask in a view: what its filter must take."""
