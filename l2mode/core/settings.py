@@ -1,0 +1,67 @@
+"""What layer-2 mode is told at the start, as plain data: the nodes, the virtual IPs and what is shared out on them."""
+
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import IPv4Address, IPv6Address
+
+from l2mode.core.verdict import Delivery
+
+VirtualIp = IPv4Address | IPv6Address
+
+
+class Protocol(Enum):
+    """What a share group's traffic travels in."""
+
+    TCP = "tcp"
+    UDP = "udp"
+
+
+class By(Enum):
+    """What decides who serves a client."""
+
+    ADDRESS = "address"
+    PORT = "port"
+    "The client's address and source port."
+    DATAGRAM = "datagram"
+    "Each datagram by itself: the address and the IP identification (IPv4), or the source port (IPv6)."
+
+
+class Unmatched(Enum):
+    """What becomes of traffic to a virtual IP that no share group names."""
+
+    DROP = "drop"
+    DIRECTOR = "director"
+    "The node that answers for the virtual IP takes it."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShareGroup:
+    """Traffic that the nodes share out among themselves."""
+
+    name: str
+    protocol: Protocol
+    ports: tuple[int, ...]
+    vip: VirtualIp | None = None
+    "The one virtual IP that it is for; None: all of them."
+    by: By = By.ADDRESS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerTwoSettings:
+    """The same on every node, but for `me`. Groups and virtual IPs are numbered as they stand here."""
+
+    farm: str
+    me: str
+    nodes: tuple[str, ...]
+    "All names, ascending: a node's index here is its number in the filter's tables."
+    vips: tuple[VirtualIp, ...]
+    groups: tuple[ShareGroup, ...]
+    seed: bytes
+    "16 secret bytes that key the hash of the clients."
+    delivery: Delivery = Delivery.DIRECTED
+    unmatched: Unmatched = Unmatched.DROP
+
+    @property
+    def my_index(self) -> int:
+        """This node's number in the filter's tables."""
+        return self.nodes.index(self.me)
