@@ -33,6 +33,9 @@ class FakeShare:
     def renew(self, until):
         self.until = until
 
+    def meet(self, neighbours):
+        self.neighbours = tuple(neighbours)
+
 
 class Farm:
     """Nodes joined by a network without delay or loss; `cut` holds pairs (from, to) that do not reach."""

@@ -88,10 +88,8 @@ class Membership:
         now: float,
     ) -> None:
         self.name, self.boot, self.farm = name, boot, farm
-        self.timing = timing
-        self.settings = settings
-        self.powers = powers
-        self.partition = partition
+        self.timing, self.partition = timing, partition
+        self.settings, self.powers = settings, powers
         self.roster = Roster(me=name, boot=boot, names=nodes)
         self.others = tuple(self.roster.peers)
 
@@ -112,6 +110,8 @@ class Membership:
         self.leaving = False
         self.asleep = False
         "A Reincarnate was issued: this object is of no use any more."
+        self.neighbours_changed = True
+        "Set when `neighbours` gives a new answer; the caller takes it back."
         self.refused = {"old boot": 0, "old sequence": 0, "after leave": 0, "own name": 0}
         "Authentic heartbeats that were not processed, by reason."
 
@@ -284,6 +284,11 @@ class Membership:
         waits = sorted(peer.name for peer in self.roster.alive() if not self._proven(peer, now))
         return f"no proof yet from {', '.join(waits)}" if waits else None
 
+    def neighbours(self) -> list[tuple[str, bytes, bool]]:
+        """List the nodes that are heard, each with its MAC and whether it is dirty."""
+        heard = ((peer.name, peer.heartbeat) for peer in self.roster.alive())
+        return [(name, heartbeat.mac, heartbeat.dirty) for name, heartbeat in heard if heartbeat is not None]
+
     # -- hearing ------------------------------------------------------------------------------------------------
 
     def _see_own_name(self, heartbeat: Heartbeat, effects: list[Effect]) -> None:
@@ -303,6 +308,8 @@ class Membership:
             self.roster.note_boot(peer, heartbeat.boot)
             self._heard_changed_at = self._seq + 1
         before = peer.heartbeat if peer.alive else None
+        if before is None or before.dirty != heartbeat.dirty or before.mac != heartbeat.mac:
+            self.neighbours_changed = True
         peer.seq, peer.heartbeat, peer.heard_at = heartbeat.seq, heartbeat, now
         if heartbeat.leave:
             peer.left = True
@@ -361,7 +368,7 @@ class Membership:
     def _forget(self, peer: Peer) -> None:
         self.roster.forget(peer)
         self._heard_changed_at = self._seq + 1
-        self._undecided = True
+        self._undecided = self.neighbours_changed = True
 
     def _bury(self, peer: Peer, now: float, effects: list[Effect]) -> None:
         was_in = bool(peer.view)

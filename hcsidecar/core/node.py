@@ -38,6 +38,9 @@ class Share(Protocol):
     def renew(self, until: float) -> None:
         """Let the filter take packets until then, in seconds of the monotonic clock."""
 
+    def meet(self, neighbours: Iterable[tuple[str, bytes, bool]]) -> None:
+        """Take in what the nodes that are heard say: name, address of the interface (MAC), dirty."""
+
 
 class NoShare:
     """The share of a node that takes no buckets: remote-site mode."""
@@ -55,6 +58,9 @@ class NoShare:
         """Hold nothing."""
 
     def renew(self, until: float) -> None:
+        """Hold nothing."""
+
+    def meet(self, neighbours: Iterable[tuple[str, bytes, bool]]) -> None:
         """Hold nothing."""
 
 
@@ -141,9 +147,13 @@ class Node:
         return self._carry_out(self.membership.leave(now=now), now)
 
     def _carry_out(self, effects: list[Effect], now: float) -> list[Output]:
+        membership, share = self.membership, self.share
+        # Before a claim: who has let go of buckets has said in the same breath that it keeps their connections.
+        if membership.neighbours_changed:
+            membership.neighbours_changed = False
+            share.meet(membership.neighbours())
         if not effects:
             return []
-        membership, share = self.membership, self.share
         outputs: list[Output] = []
         for effect in effects:
             match effect:

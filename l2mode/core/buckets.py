@@ -52,6 +52,15 @@ def owners(powers: Mapping[str, int], count: int = BUCKETS) -> tuple[str | None,
     return tuple([names[rank] for rank in _ranks(members, count)])
 
 
+def owner_numbers(powers: Mapping[str, int], numbers: Mapping[str, int], count: int = BUCKETS) -> bytes:
+    """Give each bucket's owner as a byte: the number that `numbers` (0 to 254) has for it; 255 where nobody owns it."""
+    members = _weighted(powers)
+    table = bytearray([_NOBODY]) * (_NOBODY + 1)
+    for rank, (name, _) in enumerate(members):
+        table[rank] = numbers[name]
+    return _ranks(members, count).translate(table)
+
+
 def masks(powers: Mapping[str, int], count: int = BUCKETS) -> dict[str, int]:
     """Give what each member owns as a mask: bit b stands for bucket b. Members without power have the mask 0."""
     members = _weighted(powers)

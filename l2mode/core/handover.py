@@ -12,13 +12,16 @@ but by `claim`. All of it only counts until the lease ends: then the filter take
 
 A node is *dirty* while it holds connections in buckets that are not open here, for then the new owner must not answer
 their packets with a reset. Only a look at the sockets can tell (`scanned`); until the look, whoever has dropped
-a bucket is taken for dirty, and so is who has just started: an earlier boot may have accepted connections.
+a bucket is taken for dirty, and so is who has just started: an earlier boot may have accepted connections. From a new
+view to its claim a look clears nobody: a member that has not adopted the view yet still hands packets over by
+the former one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
 
-from l2mode.core.buckets import BUCKETS, masks, owner_of, owners
+from l2mode.core.buckets import BUCKETS, masks, owner_numbers, owner_of, owners
 
 View = tuple[tuple[str, tuple[int, ...]], ...]
 "The members that take shares, each with one power per share group; () = this node takes none."
@@ -31,6 +34,21 @@ class Phase(Enum):
     PENDING = "pending"
     "Given to this node by the view, and not claimed yet."
     OTHER = "other"
+
+
+PENDING_CELL = 64
+"In a filter's table: the bucket is mine by the view and not claimed yet."
+NOBODY_CELL = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """What another node that is heard says of itself."""
+
+    name: str
+    mac: bytes
+    "Of its interface in the virtual IPs' network; empty when it runs without layer-2 mode."
+    dirty: bool
 
 
 class Handover:
@@ -48,7 +66,10 @@ class Handover:
         self.dirty = True
         "Connections may live here in buckets that are not open here."
         self.drops = 0
-        "How often a bucket was dropped: names the state of the table that a scan belongs to."
+        "How often a bucket was dropped or a view claimed: names the state of the table that a scan belongs to."
+        self.neighbours: tuple[Neighbour, ...] = ()
+        self._settled = True
+        "The view is claimed: every member that is heard has adopted it."
         self._given = [0] * groups
         self._mine = [0] * groups
 
@@ -62,31 +83,39 @@ class Handover:
     def adopt(self, view: View) -> None:
         """Drop what the view takes; what it newly gives is pending; the rest of mine goes on uninterrupted."""
         self.view = view
+        self._settled = not view
         self._given = [masks(powers, self.count).get(self.name, 0) for powers in self._powers()]
         self._narrow(self._given)
 
     def claim(self) -> None:
         """Make mine what is pending."""
         self._mine = list(self._given)
+        self._settled = True
+        self.drops += 1
 
     def release(self) -> None:
         """Drop everything; what the view gives this node is pending again."""
+        self._settled = not self.view
         self._narrow([0] * len(self._mine))
 
     def renew(self, until: float) -> None:
         """Take packets until then, in seconds of the monotonic clock."""
         self.lease = until
 
+    def meet(self, neighbours: Iterable[tuple[str, bytes, bool]]) -> None:
+        """Take in what the nodes that are heard say: name, address of the interface (MAC), dirty."""
+        self.neighbours = tuple([Neighbour(*neighbour) for neighbour in sorted(neighbours)])
+
     # -- what the look at the sockets says ----------------------------------------------------------------------
 
     def scanned(self, held: Sequence[int], *, drops: int) -> bool:
         """Note in which buckets connections live, one mask per group; answer whether this node is dirty.
 
-        `drops` is the count when the scan began: one that began before the latest drop may have missed
+        `drops` is the count when the scan began: one that began before the latest drop or claim may have missed
         a connection that was accepted in between, and so clears nobody.
         """
         foreign = any(mask & ~mine for mask, mine in zip(held, self._mine, strict=True))
-        self.dirty = foreign or drops != self.drops
+        self.dirty = foreign or drops != self.drops or not self._settled
         return self.dirty
 
     # -- what the filter, the director and the operator ask -----------------------------------------------------
@@ -112,6 +141,20 @@ class Handover:
     def owners(self, group: int) -> tuple[str | None, ...]:
         """Name the owner of every bucket by this node's view; None where nobody has a power."""
         return owners(self._powers()[group], self.count)
+
+    def cells(self, group: int, numbers: Mapping[str, int]) -> bytes:
+        """Give the filter's table of a group, a byte per bucket: the owner's number, or PENDING or NOBODY.
+
+        `numbers` gives each node's; an own bucket that is open here has this node's number.
+        """
+        table = owner_numbers(self._powers()[group], numbers, self.count)
+        if not (pending := self.pending(group)):
+            return table
+        me = numbers[self.name]
+        if not self._mine[group]:
+            return table.replace(bytes([me]), bytes([PENDING_CELL]))
+        digits = f"{pending:0{self.count}b}"[::-1]
+        return bytes([PENDING_CELL if digit == "1" else cell for cell, digit in zip(table, digits, strict=True)])
 
     def director(self, vip: bytes) -> str | None:
         """Name the member that answers for a virtual IP in directed delivery; all members count alike."""

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from l2mode.core.buckets import masks
-from l2mode.core.handover import Handover, Phase
+from l2mode.core.handover import NOBODY_CELL, PENDING_CELL, Handover, Neighbour, Phase
 
 COUNT = 64
 ALL = (1 << COUNT) - 1
@@ -144,8 +144,66 @@ def test_a_scan_from_before_the_last_drop_clears_nobody():
     share = serving(ALONE)
     began = share.drops
     share.adopt(PAIR)
+    share.claim()
     assert share.scanned([0], drops=began)
     assert not share.scanned([0], drops=share.drops)
+
+
+def test_a_scan_clears_nobody_before_the_view_is_claimed():
+    """Until then a member may still hand over new connections by its former view."""
+    share = serving(ALONE)
+    share.adopt(PAIR)
+    assert share.scanned([0], drops=share.drops)
+    share.claim()
+    assert not share.scanned([0], drops=share.drops)
+
+
+def test_a_scan_from_before_the_claim_clears_nobody():
+    share = serving(ALONE)
+    share.adopt(PAIR)
+    began = share.drops
+    share.claim()
+    assert share.scanned([0], drops=began)
+
+
+def test_out_of_the_view_a_scan_clears():
+    share = serving(ALONE)
+    share.adopt(())
+    assert not share.scanned([0], drops=share.drops)
+
+
+def test_the_cells_of_the_filter_name_owners_and_what_is_pending():
+    numbers = {"web1": 0, "web2": 1}
+    share = Handover(name="web2", count=COUNT)
+    assert share.cells(0, numbers) == bytes([NOBODY_CELL]) * COUNT
+    share.adopt((("web2", (1,)),))
+    share.claim()
+    assert share.cells(0, numbers) == bytes([1]) * COUNT
+    share.adopt(PAIR)
+    assert [cell == 1 for cell in share.cells(0, numbers)] == [owner == "web2" for owner in share.owners(0)]
+    share.release()
+    assert [cell == PENDING_CELL for cell in share.cells(0, numbers)] == [o == "web2" for o in share.owners(0)]
+
+
+def test_the_cells_tell_what_is_open_from_what_is_new_and_pending():
+    numbers = {"web1": 0, "web2": 1}
+    share = Handover(name="web2", count=COUNT)
+    share.adopt(PAIR)
+    share.claim()
+    open_before = share.mine(0)
+    share.adopt((("web2", (1,)),))
+    cells = share.cells(0, numbers)
+    assert set(cells) == {1, PENDING_CELL}
+    assert all((cell == 1) == bool(open_before >> bucket & 1) for bucket, cell in enumerate(cells))
+
+
+def test_neighbours_are_kept_in_the_order_of_their_names():
+    share = handover()
+    share.meet([("web3", b"3", True), ("web2", b"", False)])
+    assert share.neighbours == (
+        Neighbour(name="web2", mac=b"", dirty=False),
+        Neighbour(name="web3", mac=b"3", dirty=True),
+    )
 
 
 nodes = ("web1", "web2", "web3")
@@ -187,7 +245,8 @@ class HandoverMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.share.dirty)
     @rule()
-    def scan(self):
+    def claim_and_scan(self):
+        self.share.claim()
         self.share.scanned([self.share.mine(0), self.share.mine(1)], drops=self.share.drops)
         assert not self.share.dirty
 

@@ -80,3 +80,18 @@ def test_a_dirty_share_is_told_to_the_others():
     farm.deliver("web1", farm.nodes["web1"].set_dirty(now=farm.now))
     farm.run(until=1.1)
     assert farm.nodes["web2"].membership.roster.peers["web1"].heartbeat.dirty
+
+
+def test_the_share_meets_a_dirty_neighbour_before_it_claims_what_that_one_gave_up():
+    farm = Farm("web1", "web2").run(until=1)
+    farm.nodes["web1"].share.dirty = True
+    farm.deliver("web1", farm.nodes["web1"].set_dirty(now=farm.now))
+    farm.run(until=1.1)
+    assert farm.nodes["web2"].share.neighbours == (("web1", b"", True),)
+
+
+def test_a_neighbour_that_is_not_heard_any_more_is_met_no_more():
+    farm = Farm("web1", "web2").run(until=1)
+    farm.cut |= {("web1", "web2"), ("web2", "web1")}
+    farm.run(until=2)
+    assert farm.nodes["web2"].share.neighbours == ()

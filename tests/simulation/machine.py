@@ -293,5 +293,4 @@ class Machine:
 
     def dirty_members(self):
         """Name the living members beside this one that say they are dirty, as this one's kernel tables have it."""
-        peers = self.node.membership.roster.alive()
-        return tuple(sorted(peer.name for peer in peers if peer.heartbeat is not None and peer.heartbeat.dirty))
+        return tuple(neighbour.name for neighbour in self.share.neighbours if neighbour.dirty)
