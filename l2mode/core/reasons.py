@@ -1,0 +1,62 @@
+"""What may become of a frame, and every reason for it in the operator's words."""
+
+from enum import Enum
+
+
+class Action(Enum):
+    """What becomes of a frame."""
+
+    PASS = "pass"  # noqa: S105 - no password
+    "Leave it alone: it is no business of the filter's."
+    TAKE = "take"
+    RESET = "reset"
+    "Take it too: the stack knows no socket for it and answers with a reset."
+    FORWARD = "forward"
+    "Send it to the node that has its bucket."
+    CHAIN = "chain"
+    "Send it on, marked as one that travels along the dirty members."
+    DROP = "drop"
+
+    @property
+    def sends(self) -> bool:
+        """True when the frame goes to another node."""
+        return self in (Action.FORWARD, Action.CHAIN)
+
+
+class Reason(Enum):
+    """Why; each has its action, and a number by which every filter counts it."""
+
+    FOREIGN = (0, Action.PASS, "not for a virtual IP")
+    NEIGHBOUR_DISCOVERY = (1, Action.PASS, "neighbour discovery is answered by the daemon")
+    NEW = (2, Action.TAKE, "new, and the bucket is mine")
+    KNOWN = (3, Action.TAKE, "its socket is here")
+    HANDED_NEW = (4, Action.TAKE, "new, and its owner by my table, whose table is newer, sent it here")
+    DIRECTOR_TAKES = (5, Action.TAKE, "no share names it, and this node is the director")
+    ORPHAN = (6, Action.RESET, "its socket is gone with the member that had it")
+    TO_OWNER = (7, Action.FORWARD, "its owner takes it")
+    ALONG_DIRTY = (8, Action.CHAIN, "one of the dirty members may know it")
+    NOT_MINE = (9, Action.DROP, "the bucket is not mine")
+    LEFT_TO_DIRTY = (10, Action.DROP, "left to the dirty members, which have their own copy")
+    END_OF_CHAIN = (11, Action.DROP, "no dirty member knows it")
+    UNCLAIMED = (12, Action.DROP, "nobody has claimed its bucket")
+    LEASE_OVER = (13, Action.DROP, "the lease is over")
+    UNMATCHED = (14, Action.DROP, "no share names it")
+    NOT_TO_ONE = (15, Action.DROP, "not addressed to one node")
+    MALFORMED = (16, Action.DROP, "its headers are cut or wrong")
+    TTL_OVER = (17, Action.DROP, "its time to live ran out on the way to its owner")
+    NO_MAC = (18, Action.DROP, "the MAC of the member that it should go to is not known yet")
+
+    def __init__(self, number: int, action: Action, text: str) -> None:
+        self.number = number
+        "Its row in the filter's counters, the same in filter.bpf.c."
+        self.action = action
+        self.text = text
+
+    @property
+    def counted(self) -> bool:
+        """True for whatever is addressed to a virtual IP: the rest of the traffic costs the filter no store."""
+        return self is not Reason.FOREIGN
+
+
+REASONS = tuple(sorted(Reason, key=lambda reason: reason.number))
+"By number."

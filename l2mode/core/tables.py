@@ -1,0 +1,326 @@
+"""What a packet filter decides by, laid out in memory as the kernel reads it: the C struct `tables` of filter.bpf.c.
+
+The filter reads this memory while it is written, so every change is a plain store of one value, and what must change
+together lies twice: `swap` fills the half that nobody reads and turns the filter to it with one store. Words are
+little-endian, and what stands in a packet (addresses, MACs, ports) is read from it as a little-endian word too, so
+that nothing is turned round for a packet.
+
+Two look-ups are made cheap here, once, instead of there, for every packet. A virtual IP is found by one multiplication:
+`configure` looks for a factor that gives each its own slot. And ports are put in classes, all ports of a class being
+the same to every rule, so that a rule is found by two loads. A farm may have 255 such classes, however many ports.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+from ipaddress import ip_address
+from itertools import count
+from mmap import mmap
+from struct import calcsize
+from typing import ClassVar, Final, Literal
+
+from l2mode.core.buckets import BUCKETS
+from l2mode.core.reasons import REASONS, Reason
+from l2mode.core.settings import By, LayerTwoSettings, Protocol, Unmatched
+from l2mode.core.verdict import Delivery
+
+MAX_NODES: Final = 64
+MAX_VIPS: Final = 64
+MAX_GROUPS: Final = 64
+
+PENDING: Final = 64
+"In a bucket's cell: given to this node by the view, and not claimed."
+NOBODY: Final = 255
+"In a bucket's cell, as director, as rule: there is none."
+
+MAC_BYTES: Final = 6
+
+_CLASSES: Final = 256
+_PORTS: Final = 1 << 16
+_SLOT_BITS: Final = 12
+_ROWS: Final = 256
+_COLUMNS: Final = 32
+_WORD: Final = (1 << 64) - 1
+
+_PROTOCOLS: Final = (Protocol.TCP, Protocol.UDP)
+"By their number here."
+_BYS: Final = (By.ADDRESS, By.PORT, By.DATAGRAM)
+ANY: Final = 2
+"Beside the numbers of the protocols: the first group that covers the virtual IP, which echoes go by."
+
+
+def mac_word(mac: bytes) -> int:
+    """Give a MAC as the word that a filter reads from a frame; no bytes at all give 0, which is nobody's."""
+    return int.from_bytes(mac, "little")
+
+
+class Tables:
+    """A view over `SIZE` writable bytes. Numbers of nodes, groups and virtual IPs are those of the settings."""
+
+    # Name, format and count in the order of the C struct; each field is aligned to its own size.
+    _LAYOUT: ClassVar[tuple[tuple[str, Literal["B", "I", "Q"], int], ...]] = (
+        ("lease", "Q", 1),
+        ("own_mac", "Q", 1),
+        ("virtual_mac", "Q", 1),
+        ("seed", "Q", 2),
+        ("vip_factor", "Q", 1),
+        ("dirty_members", "Q", 1),
+        ("half", "I", 1),
+        ("me", "B", 1),
+        ("dirty", "B", 1),
+        ("flooded", "B", 1),
+        ("director_takes_unmatched", "B", 1),
+        ("macs", "Q", MAX_NODES),
+        ("vips", "Q", 2 * MAX_VIPS),
+        ("by", "B", MAX_GROUPS),
+        ("directors", "B", 2 * MAX_VIPS),
+        ("fallback_rules", "B", 4 * MAX_VIPS),
+        ("vip_slots", "B", 2 << _SLOT_BITS),
+        ("port_classes", "B", _PORTS),
+        ("rules", "B", 2 * _CLASSES * MAX_VIPS),
+        ("cells", "B", 2 * MAX_GROUPS * BUCKETS),
+        ("counters", "Q", _ROWS * _COLUMNS),
+    )
+    SIZE: ClassVar = sum(calcsize(form) * many for _, form, many in _LAYOUT)
+
+    def __init__(self, buffer: memoryview | mmap | bytearray) -> None:
+        self._whole = memoryview(buffer).cast("B")[: self.SIZE]
+        self._fields: dict[str, memoryview[int]] = {}
+        at = 0
+        for name, form, many in self._LAYOUT:
+            end = at + calcsize(form) * many
+            self._fields[name] = self._whole[at:end].cast(form)
+            at = end
+
+    # -- what the daemon writes ---------------------------------------------------------------------------------
+
+    def configure(self, settings: LayerTwoSettings, virtual_mac: bytes) -> None:
+        """Write what the farm file says, for a filter that takes nothing yet: lease 0, all buckets nobody's.
+
+        Only before the filter reads: this is no single store. Raises ValueError beyond the limits of the tables.
+        """
+        self.set_lease(0)
+        _limit("nodes", len(settings.nodes), MAX_NODES)
+        _limit("virtual IPs", len(settings.vips), MAX_VIPS)
+        _limit("share groups", len(settings.groups), MAX_GROUPS)
+        self._whole[:] = bytes(self.SIZE)
+        for name in ("by", "directors", "fallback_rules", "vip_slots", "rules", "cells"):
+            field = self._fields[name]
+            field[:] = memoryview(bytes([NOBODY]) * len(field))
+        self._set("virtual_mac", mac_word(virtual_mac))
+        self._fields["seed"][0] = int.from_bytes(settings.seed[:8], "little")
+        self._fields["seed"][1] = int.from_bytes(settings.seed[8:], "little")
+        self._set("me", settings.my_index)
+        self._set("flooded", settings.delivery is Delivery.FLOODED)
+        self._set("director_takes_unmatched", settings.unmatched is Unmatched.DIRECTOR)
+        self._write_vips([vip.packed for vip in settings.vips])
+        self._write_rules(settings)
+
+    def set_macs(self, own: bytes, members: Mapping[int, bytes]) -> None:
+        """Say which MAC this node has, and each other node by number; one that is not named is not known."""
+        self._set("own_mac", mac_word(own))
+        for node in range(MAX_NODES):
+            self._fields["macs"][node] = 0 if node == self.me else mac_word(members.get(node, b""))
+
+    def set_dirty(self, me: bool, members: int) -> None:
+        """Say whether this node is dirty, and which living members beside it are: bit n for node n."""
+        self._set("dirty_members", members & ~(1 << self.me) & _WORD)
+        self._set("dirty", me)
+
+    def swap(self, cells: Sequence[bytes], directors: Sequence[int]) -> None:
+        """Turn the filter to a new owner for every bucket, and a director for every virtual IP.
+
+        `cells` has 4096 bytes per group, each the owner's number, `PENDING` or `NOBODY`; this node's own number says
+        that the bucket is open here. A filter may be reading the half that it was turned from for some microseconds
+        more: let a few milliseconds pass between two calls.
+        """
+        idle = 1 - self.half
+        start = idle * MAX_GROUPS * BUCKETS
+        every = b"".join(cells)
+        self._fields["cells"][start : start + len(every)] = memoryview(every)
+        start = idle * MAX_VIPS
+        self._fields["directors"][start : start + len(directors)] = memoryview(bytes(directors))
+        self._set("half", idle)
+
+    def set_lease(self, until_ns: int) -> None:
+        """Take packets until then, in nanoseconds of CLOCK_MONOTONIC; 0 closes the filter."""
+        self._set("lease", until_ns)
+
+    def count(self, reason: Reason) -> None:
+        """Count one frame: for a filter that runs in one process; those in the kernel count by themselves."""
+        if reason.counted:
+            self._fields["counters"][reason.number] += 1
+
+    # -- what anybody reads -------------------------------------------------------------------------------------
+
+    def counters(self) -> dict[Reason, int]:
+        """Give how many frames came to a virtual IP since `configure`, by what became of them."""
+        rows = self._fields["counters"].tolist()
+        return {reason: sum(rows[reason.number :: _COLUMNS]) for reason in REASONS if reason.counted}
+
+    @property
+    def lease(self) -> int:
+        """Until when packets are taken, in nanoseconds of CLOCK_MONOTONIC."""
+        return self._get("lease")
+
+    @property
+    def me(self) -> int:
+        """This node's number."""
+        return self._get("me")
+
+    @property
+    def dirty(self) -> bool:
+        """True when this node holds connections in buckets not its own."""
+        return bool(self._get("dirty"))
+
+    @property
+    def dirty_members(self) -> int:
+        """The living members beside this node that are dirty: bit n for node n."""
+        return self._get("dirty_members")
+
+    @property
+    def delivery(self) -> Delivery:
+        """How packets reach their node."""
+        return Delivery.FLOODED if self._get("flooded") else Delivery.DIRECTED
+
+    @property
+    def director_takes_unmatched(self) -> bool:
+        """True when traffic to a virtual IP that no share names goes to the director."""
+        return bool(self._get("director_takes_unmatched"))
+
+    @property
+    def half(self) -> int:
+        """The half that the filter reads, 0 or 1."""
+        return self._get("half")
+
+    @property
+    def own_mac(self) -> bytes:
+        """This node's MAC on the shared network."""
+        return self._get("own_mac").to_bytes(8, "little")[:MAC_BYTES]
+
+    @property
+    def virtual_mac(self) -> bytes:
+        """The MAC that the virtual IPs have in flooded delivery."""
+        return self._get("virtual_mac").to_bytes(8, "little")[:MAC_BYTES]
+
+    @property
+    def seed(self) -> bytes:
+        """The 16 bytes that key the hash of clients."""
+        return bytes(self._fields["seed"])
+
+    def mac(self, node: int) -> bytes | None:
+        """Give another node's MAC, or None while it is not known."""
+        word = self._fields["macs"][node]
+        return word.to_bytes(8, "little")[:MAC_BYTES] if word else None
+
+    def macs(self) -> Iterable[tuple[int, bytes]]:
+        """Give the other nodes whose MAC is known, ascending by number."""
+        for node, word in enumerate(self._fields["macs"].tolist()):
+            if word:
+                yield node, word.to_bytes(8, "little")[:MAC_BYTES]
+
+    def vip(self, address: bytes) -> int | None:
+        """Give the number of a virtual IP by its 4 or 16 bytes, or None when it is none."""
+        words = _address_words(address)
+        slot = _slot(words, len(address), self._get("vip_factor"))
+        vip = self._fields["vip_slots"][slot]
+        if vip == NOBODY or tuple(self._fields["vips"][2 * vip : 2 * vip + 2]) != words:
+            return None
+        return vip
+
+    def group(self, vip: int, protocol: Protocol, port: int) -> int | None:
+        """Give the share group that names this port of this virtual IP: the first in the farm file."""
+        port_class = self._fields["port_classes"][_swapped(port)]
+        return _somebody(self._fields["rules"][_rule(vip, _PROTOCOLS.index(protocol)) + port_class])
+
+    def fallback_group(self, vip: int, protocol: Protocol | None) -> int | None:
+        """Give the first group that names this virtual IP and protocol, or None for any protocol."""
+        row = ANY if protocol is None else _PROTOCOLS.index(protocol)
+        return _somebody(self._fields["fallback_rules"][4 * vip + row])
+
+    def by(self, group: int) -> By:
+        """Say what decides who serves a client of this group."""
+        return _BYS[self._fields["by"][group]]
+
+    def cell(self, group: int, bucket: int) -> int:
+        """Give the owner of a bucket: a node's number, `PENDING` or `NOBODY`."""
+        return self._fields["cells"][(self.half * MAX_GROUPS + group) * BUCKETS + bucket]
+
+    def director(self, vip: int) -> int | None:
+        """Give the node that answers for a virtual IP."""
+        return _somebody(self._fields["directors"][self.half * MAX_VIPS + vip])
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _get(self, name: str) -> int:
+        return self._fields[name][0]
+
+    def _set(self, name: str, value: int) -> None:
+        self._fields[name][0] = value
+
+    def _write_vips(self, addresses: Sequence[bytes]) -> None:
+        words = [_address_words(address) for address in addresses]
+        for factor in _factors():
+            slots = [_slot(pair, len(address), factor) for pair, address in zip(words, addresses, strict=True)]
+            if len(set(slots)) == len(slots):
+                break
+        self._set("vip_factor", factor)
+        for vip, (slot, pair) in enumerate(zip(slots, words, strict=True)):
+            self._fields["vips"][2 * vip], self._fields["vips"][2 * vip + 1] = pair
+            self._fields["vip_slots"][slot] = vip
+
+    def _write_rules(self, settings: LayerTwoSettings) -> None:
+        by_port: dict[int, dict[int, int]] = {}
+        fallback = self._fields["fallback_rules"]
+        for number, group in enumerate(settings.groups):
+            self._fields["by"][number] = _BYS.index(group.by)
+            protocol = _PROTOCOLS.index(group.protocol)
+            for vip, address in enumerate(settings.vips):
+                if group.vip not in (None, ip_address(address)):
+                    continue
+                for row in (protocol, ANY):
+                    if fallback[4 * vip + row] == NOBODY:
+                        fallback[4 * vip + row] = number
+                for port in group.ports:
+                    by_port.setdefault(port, {}).setdefault(_rule(vip, protocol), number)
+        classes: dict[tuple[tuple[int, int], ...], int] = {}
+        for port, rules in by_port.items():
+            port_class = classes.setdefault(tuple(sorted(rules.items())), len(classes) + 1)
+            _limit("classes of ports that differ in their shares", port_class, _CLASSES - 1)
+            self._fields["port_classes"][_swapped(port)] = port_class
+            for start, number in rules.items():
+                self._fields["rules"][start + port_class] = number
+
+
+def _rule(vip: int, protocol: int) -> int:
+    return (2 * vip + protocol) * _CLASSES
+
+
+def _swapped(port: int) -> int:
+    """Give a port as a little-endian machine reads it from a packet."""
+    return (port & 0xFF) << 8 | port >> 8
+
+
+def _address_words(address: bytes) -> tuple[int, int]:
+    return int.from_bytes(address[:8], "little"), int.from_bytes(address[8:], "little")
+
+
+def _slot(words: tuple[int, int], size: int, factor: int) -> int:
+    """Give where in `vip_slots` an address stands: the upper half is for IPv6."""
+    folded = (words[1] * factor ^ words[0]) * factor & _WORD
+    return (size > 4) << _SLOT_BITS | folded >> (64 - _SLOT_BITS)  # noqa: PLR2004 - the size of an IPv4 address
+
+
+def _factors() -> Iterable[int]:
+    """Give odd numbers to try: with 64 addresses more than half of them will do."""
+    for number in count():
+        yield int.from_bytes(blake2b(number.to_bytes(8), digest_size=8).digest()) | 1
+
+
+def _somebody(number: int) -> int | None:
+    return None if number == NOBODY else number
+
+
+def _limit(what: str, number: int, limit: int) -> None:
+    if number > limit:
+        message = f"{number} {what}, but the filter's tables hold {limit}"
+        raise ValueError(message)
