@@ -1,0 +1,140 @@
+"""Who takes a client, and why: the answer to `hcsidecar explain`, by the same tables that the filter obeys."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+from l2mode.core.handover import Handover, Phase
+from l2mode.core.hashing import bucket_of_address, bucket_of_port
+from l2mode.core.settings import By, LayerTwoSettings, Protocol, ShareGroup, VirtualIp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """Whom a question is about. The address and the VIP, if one is named, are of one family."""
+
+    address: VirtualIp
+    port: int | None = None
+    "Its source port; None: not known."
+    vip: VirtualIp | None = None
+    "The VIP that it uses; None: any."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """What becomes of a client's new connections or datagrams in one share group."""
+
+    share: str
+    protocol: str
+    ports: tuple[int, ...]
+    vips: tuple[str, ...]
+    "Those of the client's family that the group is for, or the one that was asked for."
+    by: str
+    bucket: int | None
+    "None: the question does not say enough to tell."
+    owner: str | None
+    phase: str | None
+    "What the bucket is to this node: mine, pending or other."
+    fraction: float
+    "The part of the group's buckets that the owner has by this node's view, 0 to 1."
+    may_hold: tuple[str, ...]
+    "Nodes that may still hold older connections of the bucket: those that are dirty, beside the owner."
+    reason: str
+    "One sentence."
+
+
+def explain(handover: Handover, settings: LayerTwoSettings, client: Client, *, now: float) -> dict[str, object]:
+    """Give the document of `GET /api/v1/layer-two/explain`: one explanation per share group that the client can use."""
+    shares = [
+        asdict(_explain_group(handover, settings, client, index, now=now))
+        for index, group in enumerate(settings.groups)
+        if _vips_of(group, settings, client)
+    ]
+    return {
+        "farm": settings.farm,
+        "node": settings.me,
+        "view": [name for name, _ in handover.view],
+        "address": str(client.address),
+        "port": client.port,
+        "vip": None if client.vip is None else str(client.vip),
+        "shares": shares,
+    }
+
+
+def _explain_group(
+    handover: Handover, settings: LayerTwoSettings, client: Client, index: int, *, now: float
+) -> Explanation:
+    group = settings.groups[index]
+    bucket = _bucket(group, settings.seed, client)
+    owners = handover.owners(index)
+    owner = None if bucket is None else owners[bucket]
+    phase = None if bucket is None else handover.phase(index, bucket)
+    may_hold = tuple(_dirty(handover, settings.me, owner)) if group.protocol is Protocol.TCP else ()
+    return Explanation(
+        share=group.name,
+        protocol=group.protocol.value,
+        ports=group.ports,
+        vips=_vips_of(group, settings, client),
+        by=group.by.value,
+        bucket=bucket,
+        owner=owner,
+        phase=None if phase is None else phase.value,
+        fraction=0.0 if owner is None else round(owners.count(owner) / len(owners), 4),
+        may_hold=may_hold,
+        reason=_reason(handover, settings.me, group, phase, owner, now=now) + _older(may_hold),
+    )
+
+
+def _vips_of(group: ShareGroup, settings: LayerTwoSettings, client: Client) -> tuple[str, ...]:
+    """Give the VIPs of a group that this client can mean."""
+    vips = settings.vips if group.vip is None else (group.vip,)
+    wanted = vips if client.vip is None else (client.vip,)
+    return tuple(str(vip) for vip in vips if vip in wanted and vip.version == client.address.version)
+
+
+def _bucket(group: ShareGroup, seed: bytes, client: Client) -> int | None:
+    address = client.address.packed
+    if group.by is By.ADDRESS:
+        return bucket_of_address(seed, address)
+    if client.port is None or _goes_by_datagram(group, client):
+        return None
+    return bucket_of_port(seed, address, client.port)
+
+
+def _goes_by_datagram(group: ShareGroup, client: Client) -> bool:
+    """IPv6 has no identification in every packet: `datagram` goes by port there."""
+    return group.by is By.DATAGRAM and client.address.version == 4  # noqa: PLR2004 - IPv4
+
+
+def _dirty(handover: Handover, me: str, owner: str | None) -> Iterator[str]:
+    dirty = {neighbour.name for neighbour in handover.neighbours if neighbour.dirty}
+    yield from sorted((dirty | ({me} if handover.dirty else set())) - {owner})
+
+
+def _reason(
+    handover: Handover, me: str, group: ShareGroup, phase: Phase | None, owner: str | None, *, now: float
+) -> str:
+    view = ", ".join(name for name, _ in handover.view)
+    if not view:
+        return f"{me} is in no view, and so does not know who takes what: ask another node"
+    if phase is None and group.by is By.DATAGRAM:
+        return f"each datagram goes by its own identification, to any of {view}"
+    if phase is None:
+        return "it goes by address and port: name the client's source port too"
+    if owner is None:
+        return f"nobody takes it: no member of the view has a power in {group.name}"
+    match phase:
+        case Phase.OTHER:
+            return f"{owner} takes it, by the view of {view}"
+        case Phase.PENDING:
+            return f"the view gives it to {me}, which has not claimed it yet: the former owner must let go first"
+        case Phase.MINE if now >= handover.lease:
+            return f"it belongs to {me}, whose lease is over: nobody takes it until the lease is renewed"
+        case Phase.MINE:
+            return f"{me} takes it: the bucket is open here"
+
+
+def _older(may_hold: tuple[str, ...]) -> str:
+    if not may_hold:
+        return ""
+    verb = "is" if len(may_hold) == 1 else "are"
+    return f"; older connections may live on {' or '.join(may_hold)}, which {verb} dirty"
