@@ -1,0 +1,76 @@
+"""What layer-2 mode does on this node, as a document for people and programs: `GET /api/v1/layer-two`."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from l2mode.core.handover import Handover
+from l2mode.core.settings import LayerTwoSettings, VirtualIp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilterReport:
+    """The filter in use, and what it has counted."""
+
+    name: str
+    why: str
+    "Why it is this one."
+    warnings: tuple[str, ...]
+    interface: str
+    mac: bytes
+    "Of the interface."
+    packets: Mapping[str, int]
+    "Packets since the filter was attached, by reason; reasons that never occurred may be missing."
+    seen: int
+    "All packets to the VIPs among them."
+
+
+def layer_two_document(
+    handover: Handover,
+    settings: LayerTwoSettings,
+    used: FilterReport,
+    *,
+    virtual_mac: bytes | None,
+    cut_off: Collection[str],
+    now: float,
+) -> dict[str, object]:
+    """Build the document; in flooded delivery with the virtual MAC and the nodes that the switch has cut off."""
+    macs = {neighbour.name: neighbour.mac for neighbour in handover.neighbours} | {settings.me: used.mac}
+    fractions = handover.fractions(now=now)
+    return {
+        "farm": settings.farm,
+        "node": settings.me,
+        "filter": {"name": used.name, "why": used.why, "warnings": list(used.warnings)},
+        "interface": used.interface,
+        "mac": _text(used.mac),
+        "delivery": settings.delivery.value,
+        "lease_open": now < handover.lease,
+        "dirty": handover.dirty,
+        "dirty_members": [neighbour.name for neighbour in handover.neighbours if neighbour.dirty],
+        "vips": [_vip(vip, handover, macs, virtual_mac) for vip in settings.vips],
+        "shares": [
+            {
+                "name": group.name,
+                "protocol": group.protocol.value,
+                "ports": list(group.ports),
+                "by": group.by.value,
+                "mine": handover.mine(index).bit_count(),
+                "pending": handover.pending(index).bit_count(),
+                "fraction": round(fractions[index], 4),
+            }
+            for index, group in enumerate(settings.groups)
+        ],
+        "packets": {reason: count for reason, count in used.packets.items() if count},
+        "seen": used.seen,
+        "cut_off": sorted(cut_off),
+    }
+
+
+def _vip(vip: VirtualIp, handover: Handover, macs: Mapping[str, bytes], virtual_mac: bytes | None) -> dict[str, object]:
+    """Say who answers for a VIP, and with which MAC; in flooded delivery everybody does."""
+    director = handover.director(vip.packed) if virtual_mac is None else None
+    mac = macs.get(director or "") if virtual_mac is None else virtual_mac
+    return {"address": str(vip), "director": director, "mac": _text(mac)}
+
+
+def _text(mac: bytes | None) -> str | None:
+    return mac.hex(":") if mac else None
