@@ -284,10 +284,10 @@ class Membership:
         waits = sorted(peer.name for peer in self.roster.alive() if not self._proven(peer, now))
         return f"no proof yet from {', '.join(waits)}" if waits else None
 
-    def neighbours(self) -> list[tuple[str, bytes, bool]]:
-        """List the nodes that are heard, each with its MAC and whether it is dirty."""
+    def neighbours(self) -> list[tuple[str, bytes, bool, View]]:
+        """List the nodes that are heard, each with its MAC, whether it is dirty, and its view."""
         heard = ((peer.name, peer.heartbeat) for peer in self.roster.alive())
-        return [(name, heartbeat.mac, heartbeat.dirty) for name, heartbeat in heard if heartbeat is not None]
+        return [(name, said.mac, said.dirty, said.view) for name, said in heard if said is not None]
 
     # -- hearing ------------------------------------------------------------------------------------------------
 
@@ -308,7 +308,7 @@ class Membership:
             self.roster.note_boot(peer, heartbeat.boot)
             self._heard_changed_at = self._seq + 1
         before = peer.heartbeat if peer.alive else None
-        if before is None or before.dirty != heartbeat.dirty or before.mac != heartbeat.mac:
+        if before is None or _looks_different(before, heartbeat):
             self.neighbours_changed = True
         peer.seq, peer.heartbeat, peer.heard_at = heartbeat.seq, heartbeat, now
         if heartbeat.leave:
@@ -669,6 +669,10 @@ def _bears_on_the_view(before: Heartbeat, after: Heartbeat) -> bool:
         or before.powers != after.powers
         or before.settings != after.settings
     )
+
+
+def _looks_different(before: Heartbeat, after: Heartbeat) -> bool:
+    return before.dirty != after.dirty or before.mac != after.mac or before.view != after.view
 
 
 def _describe_change(before: View, view: View, out_reason: str | None) -> str:

@@ -38,8 +38,8 @@ class Share(Protocol):
     def renew(self, until: float) -> None:
         """Let the filter take packets until then, in seconds of the monotonic clock."""
 
-    def meet(self, neighbours: Iterable[tuple[str, bytes, bool]]) -> None:
-        """Take in what the nodes that are heard say: name, address of the interface (MAC), dirty."""
+    def meet(self, neighbours: Iterable[tuple[str, bytes, bool, View]]) -> None:
+        """Take in what the nodes that are heard say: name, address of the interface (MAC), dirty, view."""
 
 
 class NoShare:
@@ -60,7 +60,7 @@ class NoShare:
     def renew(self, until: float) -> None:
         """Hold nothing."""
 
-    def meet(self, neighbours: Iterable[tuple[str, bytes, bool]]) -> None:
+    def meet(self, neighbours: Iterable[tuple[str, bytes, bool, View]]) -> None:
         """Hold nothing."""
 
 

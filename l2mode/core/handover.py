@@ -49,6 +49,8 @@ class Neighbour:
     mac: bytes
     "Of its interface in the virtual IPs' network; empty when it runs without layer-2 mode."
     dirty: bool
+    view: View = ()
+    "The view that it announces; () = it takes no share."
 
 
 class Handover:
@@ -102,8 +104,8 @@ class Handover:
         """Take packets until then, in seconds of the monotonic clock."""
         self.lease = until
 
-    def meet(self, neighbours: Iterable[tuple[str, bytes, bool]]) -> None:
-        """Take in what the nodes that are heard say: name, address of the interface (MAC), dirty."""
+    def meet(self, neighbours: Iterable[tuple[str, bytes, bool, View]]) -> None:
+        """Take in what the nodes that are heard say: name, address of the interface (MAC), dirty, view."""
         self.neighbours = tuple([Neighbour(*neighbour) for neighbour in sorted(neighbours)])
 
     # -- what the look at the sockets says ----------------------------------------------------------------------
@@ -157,8 +159,12 @@ class Handover:
         return bytes([PENDING_CELL if digit == "1" else cell for cell, digit in zip(table, digits, strict=True)])
 
     def director(self, vip: bytes) -> str | None:
-        """Name the member that answers for a virtual IP in directed delivery; all members count alike."""
-        return owner_of(vip, {name: 1 for name, powers in self.view if any(powers)})
+        """Name the member that answers for a virtual IP in directed delivery, by this node's view."""
+        return director_of(self.view, vip)
+
+    def view_of_others(self) -> View:
+        """Give the largest view that a neighbour announces; on a tie the one of the lower names."""
+        return min((node.view for node in self.neighbours), key=lambda view: (-len(view), view), default=())
 
     def fractions(self, *, now: float) -> tuple[float, ...]:
         """Give the part of each group's buckets that this node takes, 0 to 1."""
@@ -179,3 +185,8 @@ class Handover:
             self._mine = kept
             self.drops += 1
             self.dirty = True
+
+
+def director_of(view: View, vip: bytes) -> str | None:
+    """Name the member of a view that answers for a virtual IP in directed delivery; all members count alike."""
+    return owner_of(vip, {name: 1 for name, powers in view if any(powers)})

@@ -199,11 +199,18 @@ def test_the_cells_tell_what_is_open_from_what_is_new_and_pending():
 
 def test_neighbours_are_kept_in_the_order_of_their_names():
     share = handover()
-    share.meet([("web3", b"3", True), ("web2", b"", False)])
+    share.meet([("web3", b"3", True, ALONE), ("web2", b"", False, ())])
     assert share.neighbours == (
         Neighbour(name="web2", mac=b"", dirty=False),
-        Neighbour(name="web3", mac=b"3", dirty=True),
+        Neighbour(name="web3", mac=b"3", dirty=True, view=ALONE),
     )
+
+
+def test_the_view_of_others_is_the_largest_that_a_neighbour_announces():
+    share = handover()
+    assert share.view_of_others() == ()
+    share.meet([("web2", b"", False, WITHOUT), ("web3", b"", False, PAIR), ("web4", b"", False, ALONE)])
+    assert share.view_of_others() == PAIR
 
 
 nodes = ("web1", "web2", "web3")
