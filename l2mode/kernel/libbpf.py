@@ -1,0 +1,273 @@
+"""The packet filter in the kernel: filter.bpf.c's object loaded with libbpf, its programs and its memory.
+
+libbpf is spoken to through ctypes; its functions are described in /usr/include/bpf/libbpf.h. What it has to say goes
+into the error that is raised, not to the daemon's standard error.
+"""
+
+import ctypes
+import errno
+import mmap
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from l2mode.core.tables import Tables
+from l2mode.kernel.errors import FilterError
+
+OBJECT: Final = Path(__file__).with_name("filter.bpf.o")
+
+XDP: Final = "hcsidecar_xdp"
+TC: Final = "hcsidecar_tc"
+"The programs, as `bpftool prog` shows them."
+
+NEEDED: Final = {12: "NET_ADMIN", 39: "BPF", 38: "PERFMON"}
+"The capabilities that loading asks for, by number (linux/capability.h); SYS_ADMIN replaces the last two."
+_SYS_ADMIN: Final = 21
+
+_LOG_LINES: Final = 4
+_LINE_BYTES: Final = 2048
+
+_USE_NFQUEUE: Final = 'set filter = "nfqueue" in [l2], which needs none of it'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """A program that the kernel has accepted; it lives as long as its descriptor, or something it is attached to."""
+
+    name: str
+    fd: int
+    number: int
+    "The kernel's id for it."
+    tag: str
+    "16 hexadecimal digits: the same for the same instructions."
+
+
+class BpfFilter:
+    """The loaded filter: programs by name, and the memory that all of them read, of `Tables.SIZE` bytes.
+
+    `programs` names those to load; the rest of the object file is left out, so that a kernel need not know what only
+    they call. Raises FilterError.
+    """
+
+    def __init__(self, programs: Sequence[str], *, path: Path = OBJECT) -> None:
+        self._library = _library()
+        self._object: int | None = None
+        self.programs: dict[str, Program] = {}
+        said: list[str] = []
+        try:
+            with self._library.listening(said):
+                self._load(programs, path, said)
+            self.memory: mmap.mmap = self._map(path)
+            self.programs = {name: self._program(name) for name in programs}
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the programs: those that are attached stay in the kernel, and so does their memory."""
+        if self._object is not None:
+            self._library.call("bpf_object__close", self._object)
+            self._object = None
+
+    def run(self, name: str, frame: bytes, *, room: int = 256) -> tuple[int, bytes]:
+        """Have the kernel run a program on one frame (BPF_PROG_TEST_RUN): what it returns, and the frame afterwards.
+
+        Look-ups of sockets are made in the network namespace of the calling thread. `room` is what the frame may grow
+        by. Raises OSError: a tc program is not run on less than an Ethernet and an IP header.
+        """
+        output = ctypes.create_string_buffer(len(frame) + room)
+        options = _TestRun(
+            sz=ctypes.sizeof(_TestRun),
+            data_in=frame,
+            data_size_in=len(frame),
+            data_out=ctypes.addressof(output),
+            data_size_out=len(output),
+        )
+        error = self._library.call("bpf_prog_test_run_opts", self.programs[name].fd, ctypes.byref(options))
+        if error < 0:
+            raise OSError(-error, os.strerror(-error))
+        return options.retval, output.raw[: options.data_size_out]
+
+    def _load(self, programs: Sequence[str], path: Path, said: list[str]) -> None:
+        library = self._library
+        options = _OpenOptions(sz=ctypes.sizeof(_OpenOptions), object_name=b"hcsidecar")
+        self._object = library.call("bpf_object__open_file", os.fsencode(path), ctypes.byref(options))
+        if not self._object:
+            raise FilterError(
+                f"the packet filter {path} cannot be opened: {os.strerror(ctypes.get_errno())}",
+                "install hcsidecar again: the file is part of it",
+            )
+        program = library.call("bpf_object__next_program", self._object, None)
+        while program:
+            wanted = library.call("bpf_program__name", program).decode() in programs
+            library.call("bpf_program__set_autoload", program, wanted)
+            program = library.call("bpf_object__next_program", self._object, program)
+        error = library.call("bpf_object__load", self._object)
+        if error < 0:
+            raise why_refused(-error, said, _capabilities())
+
+    def _map(self, path: Path) -> mmap.mmap:
+        table = self._library.call("bpf_object__find_map_by_name", self._object, b".bss")
+        size = self._library.call("bpf_map__value_size", table) if table else 0
+        if size != Tables.SIZE:
+            raise FilterError(
+                f"the packet filter {path} has {size} bytes of tables where this version has {Tables.SIZE}",
+                "install hcsidecar again: the file is of another version",
+            )
+        try:
+            return mmap.mmap(self._library.call("bpf_map__fd", table), size)
+        except OSError as error:
+            raise FilterError(
+                f"the packet filter's tables cannot be mapped into memory: {error.strerror}",
+                f"Linux 5.5 or newer can; or {_USE_NFQUEUE}",
+            ) from error
+
+    def _program(self, name: str) -> Program:
+        program = self._library.call("bpf_object__find_program_by_name", self._object, name.encode())
+        fd = self._library.call("bpf_program__fd", program)
+        facts = dict(line.split(":\t", 1) for line in Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines())
+        return Program(name=name, fd=fd, number=int(facts["prog_id"]), tag=facts["prog_tag"])
+
+
+def why_refused(number: int, said: Sequence[str], capabilities: int) -> FilterError:
+    """Say what the kernel meant by an errno, after libbpf's words and the capabilities that this process has."""
+    last = " / ".join(line for line in said[-_LOG_LINES:] if line)
+    if number == errno.EPERM:
+        missing = missing_capabilities(capabilities)
+        if missing:
+            return FilterError(
+                f"loading the packet filter is not permitted: the process has no {', '.join(missing)}",
+                f"grant {', '.join(missing)} (SYS_ADMIN replaces BPF and PERFMON), or {_USE_NFQUEUE}",
+            )
+        return FilterError(
+            f"loading the packet filter is not permitted, although this process has the capabilities for it: {last}",
+            "run outside of a user namespace, allow bpf in the container's seccomp profile and raise `ulimit -l`, "
+            f"or {_USE_NFQUEUE}",
+        )
+    if number == errno.ENOSYS:
+        return FilterError(
+            "this kernel has no bpf (CONFIG_BPF_SYSCALL)", f"use a kernel that has it, or {_USE_NFQUEUE}"
+        )
+    if number == errno.ENOMEM:
+        return FilterError(
+            "there is no memory for the packet filter's tables (700 kB)", "free some, or raise ulimit -l"
+        )
+    return FilterError(
+        f"the kernel refuses the packet filter: {os.strerror(number)}: {last}",
+        f"use Linux 5.10 or newer, or {_USE_NFQUEUE}",
+    )
+
+
+def missing_capabilities(effective: int) -> tuple[str, ...]:
+    """Name the capabilities that loading needs and the mask of effective ones (CapEff of proc(5)) lacks."""
+    if effective >> _SYS_ADMIN & 1:
+        return () if effective >> 12 & 1 else ("NET_ADMIN",)
+    return tuple(name for number, name in NEEDED.items() if not effective >> number & 1)
+
+
+def _capabilities() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == "CapEff":
+            return int(value, 16)
+    return 0
+
+
+class _OpenOptions(ctypes.Structure):
+    """The beginning of `struct bpf_object_open_opts`: libbpf takes the rest for zero."""
+
+    _fields_ = (("sz", ctypes.c_size_t), ("object_name", ctypes.c_char_p))
+
+
+class _TestRun(ctypes.Structure):
+    """`struct bpf_test_run_opts` of bpf/bpf.h."""
+
+    _fields_ = (
+        ("sz", ctypes.c_size_t),
+        ("data_in", ctypes.c_char_p),
+        ("data_out", ctypes.c_void_p),
+        ("data_size_in", ctypes.c_uint32),
+        ("data_size_out", ctypes.c_uint32),
+        ("ctx_in", ctypes.c_void_p),
+        ("ctx_out", ctypes.c_void_p),
+        ("ctx_size_in", ctypes.c_uint32),
+        ("ctx_size_out", ctypes.c_uint32),
+        ("retval", ctypes.c_uint32),
+        ("repeat", ctypes.c_int),
+        ("duration", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
+        ("cpu", ctypes.c_uint32),
+        ("batch_size", ctypes.c_uint32),
+    )
+
+
+_PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
+_DEBUG: Final = 2
+"libbpf's level of what nobody wants to read."
+
+
+class _Library:
+    """libbpf.so.1 and the few of its functions that are used."""
+
+    def __init__(self) -> None:
+        try:
+            library = ctypes.CDLL("libbpf.so.1", use_errno=True)
+        except OSError as error:
+            raise FilterError(
+                "libbpf.so.1 is missing, which loads the packet filter",
+                f"apt install libbpf1 (Debian, Ubuntu) or dnf install libbpf, or {_USE_NFQUEUE}",
+            ) from error
+        pointer, text, number = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int
+        signatures = {
+            "bpf_object__open_file": (pointer, text, pointer),
+            "bpf_object__next_program": (pointer, pointer, pointer),
+            "bpf_object__load": (number, pointer),
+            "bpf_object__close": (None, pointer),
+            "bpf_object__find_program_by_name": (pointer, pointer, text),
+            "bpf_object__find_map_by_name": (pointer, pointer, text),
+            "bpf_program__name": (text, pointer),
+            "bpf_program__set_autoload": (number, pointer, ctypes.c_bool),
+            "bpf_program__fd": (number, pointer),
+            "bpf_map__fd": (number, pointer),
+            "bpf_map__value_size": (ctypes.c_uint32, pointer),
+            "bpf_prog_test_run_opts": (number, number, pointer),
+            "libbpf_set_print": (pointer, pointer),
+        }
+        self._functions = {name: getattr(library, name) for name in signatures}
+        for name, (result, *arguments) in signatures.items():
+            self._functions[name].restype = result
+            self._functions[name].argtypes = arguments
+        # The variable argument list reaches C's own printf as the pointer that it is passed as.
+        self._printf = ctypes.CDLL(None).vsnprintf
+        self._printf.argtypes = (text, ctypes.c_size_t, text, pointer)
+
+    def call(self, name: str, *arguments: object) -> Any:
+        """Call a function of libbpf."""
+        return self._functions[name](*arguments)
+
+    @contextmanager
+    def listening(self, said: list[str]) -> Iterator[None]:
+        """Collect the lines that libbpf prints."""
+
+        def collect(level: int, form: bytes, arguments: int) -> int:
+            line = ctypes.create_string_buffer(_LINE_BYTES)
+            if level < _DEBUG:
+                self._printf(line, _LINE_BYTES, form, arguments)
+                said.extend(line.value.decode(errors="replace").splitlines())
+            return 0
+
+        callback = _PRINT(collect)
+        before = self._functions["libbpf_set_print"](callback)
+        try:
+            yield
+        finally:
+            self._functions["libbpf_set_print"](before)
+
+
+@cache
+def _library() -> _Library:
+    return _Library()
