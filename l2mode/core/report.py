@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from l2mode.core.handover import Handover
+from l2mode.core.reasons import Reason
 from l2mode.core.settings import LayerTwoSettings, VirtualIp
 
 
@@ -18,10 +19,8 @@ class FilterReport:
     interface: str
     mac: bytes
     "Of the interface."
-    packets: Mapping[str, int]
-    "Packets since the filter was attached, by reason; reasons that never occurred may be missing."
-    seen: int
-    "All packets to the VIPs among them."
+    packets: Mapping[Reason, int]
+    "Packets to the VIPs since the filter was attached, by what became of them."
 
 
 def layer_two_document(
@@ -59,10 +58,18 @@ def layer_two_document(
             }
             for index, group in enumerate(settings.groups)
         ],
-        "packets": {reason: count for reason, count in used.packets.items() if count},
-        "seen": used.seen,
+        "packets": [
+            {"name": reason.name.lower(), "action": reason.action.value, "text": reason.text, "count": count}
+            for reason, count in used.packets.items()
+        ],
+        "seen": packets_seen(used.packets),
         "cut_off": sorted(cut_off),
     }
+
+
+def packets_seen(counters: Mapping[Reason, int]) -> int:
+    """Give how many packets of clients came to the VIPs: in flooded delivery the same number at every node."""
+    return sum(count for reason, count in counters.items() if reason is not Reason.NEIGHBOUR_DISCOVERY)
 
 
 def _vip(vip: VirtualIp, handover: Handover, macs: Mapping[str, bytes], virtual_mac: bytes | None) -> dict[str, object]:

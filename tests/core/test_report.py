@@ -4,6 +4,7 @@ from ipaddress import ip_address
 
 from l2mode.core.buckets import masks
 from l2mode.core.handover import Handover
+from l2mode.core.reasons import Reason
 from l2mode.core.report import FilterReport, layer_two_document
 from l2mode.core.settings import By, LayerTwoSettings, Protocol, ShareGroup
 from l2mode.core.verdict import Delivery
@@ -16,8 +17,7 @@ USED = FilterReport(
     warnings=("another program runs first",),
     interface="eth0",
     mac=bytes.fromhex("020000000001"),
-    packets={"not mine": 5, "new, and the bucket is mine": 2, "never": 0},
-    seen=7,
+    packets={Reason.NEIGHBOUR_DISCOVERY: 9, Reason.NEW: 2, Reason.NOT_MINE: 5, Reason.TTL_OVER: 0},
 )
 
 
@@ -89,5 +89,14 @@ def test_the_filter_who_is_dirty_and_what_was_counted_are_told():
     assert document["filter"] == {"name": "tc", "why": "eth0 is a veth", "warnings": ["another program runs first"]}
     assert (document["interface"], document["mac"]) == ("eth0", "02:00:00:00:00:01")
     assert (document["dirty"], document["dirty_members"]) == (True, ["web2"])
-    assert document["packets"] == {"not mine": 5, "new, and the bucket is mine": 2}
+    assert document["packets"][1] == {
+        "name": "new",
+        "action": "take",
+        "text": "new, and the bucket is mine",
+        "count": 2,
+    }
+    assert [(packets["name"], packets["count"]) for packets in document["packets"][2:]] == [
+        ("not_mine", 5),
+        ("ttl_over", 0),
+    ]
     assert document["seen"] == 7
