@@ -1,0 +1,177 @@
+"""A farm of real daemons on a site, which share its virtual IPs in layer-2 mode."""
+
+import contextlib
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from pathlib import Path
+
+from daemons import RealFarm, wait_for
+from lan.namespaces import describe, kill_all_in, processes_in
+from lan.site import VIP
+from lan.web import PORT, SECOND_PORT, UDP_PORT, web_servers
+
+from hcsidecar.net.keyring import Keyring
+from l2mode.core.buckets import owner_of
+
+_FILE = """
+[farm]
+name = "apache"
+state_dir = "{directory}/s"
+{nodes}
+[heartbeat]
+preset = "lan"
+[health]
+lame_duck = "{lame_duck}"
+[l2]
+delivery = "{delivery}"
+filter = "{filter}"
+{vips}
+[[l2.share]]
+name = "APACHE"
+ports = [{port}, {second_port}]
+[[l2.share]]
+name = "ECHO"
+protocol = "udp"
+ports = [{udp_port}]
+by = "port"
+[[check]]
+type = "http"
+name = "HTTP"
+address = "127.0.0.1"
+port = {port}
+interval = "100ms"
+"""
+
+
+class SharedFarm(RealFarm):
+    """The farm file, the daemons and the web servers of a site. `RealFarm` says what else can be asked."""
+
+    def __init__(self, site, web, *, delivery, packet_filter, powers=None, lame_duck="10s"):
+        self.site = site
+        self.web = web
+        self.directory = site.directory
+        self.names = tuple(site.servers)
+        self.addresses = {name: host.addresses[4] for name, host in site.servers.items()}
+        self.config = self.directory / "farm.toml"
+        self.daemons = {}
+        self._logs = {}
+        powers = powers or {}
+        nodes = "\n".join(
+            f'[[node]]\nname = "{name}"\npower = {powers.get(name, 1)}\n'
+            f'addresses = {{ default = "{host.addresses[4]}", six = "{host.addresses[6]}" }}'
+            for name, host in site.servers.items()
+        )
+        self.config.write_text(
+            _FILE.format(
+                directory=self.directory,
+                nodes=nodes,
+                delivery=delivery,
+                filter=packet_filter,
+                vips="\n".join(f'[[l2.vip]]\naddress = "{vip}"' for vip in VIP.values()),
+                port=PORT,
+                second_port=SECOND_PORT,
+                udp_port=UDP_PORT,
+                lame_duck=lame_duck,
+            )
+        )
+        Keyring.create(self.directory / "farm.key", now=datetime.now(UTC)).write(replace=False)
+
+    def start(self, *names):
+        """Start daemons, all of them unless named."""
+        for name in names or self.names:
+            self._logs[name] = Path(self.directory, f"{name}.log")
+            with self._logs[name].open("a") as log:
+                self.daemons[name] = subprocess.Popen(
+                    [*self._inside_of(name), *self._hcsidecar("run"), "--node", name],
+                    stderr=log,
+                    stdin=subprocess.DEVNULL,
+                )
+        return self
+
+    def cli(self, *arguments, node=None, timeout=60):
+        """Run a command of `hcsidecar`, on the node that it asks."""
+        node = node or self.names[0]
+        command = [*self._inside_of(node), *self._hcsidecar(*arguments), "--node", node]
+        return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+
+    def serving(self, *names):
+        """Wait until these nodes, or all that run, are one view and each has claimed its share."""
+        names = sorted(names or self.daemons)
+        for name in names:
+            wait_for(lambda name=name: self._agrees(name, names), limit=20, what=f"{name} in the view of {names}")
+        return self
+
+    def director(self, family, *, among=None):
+        """Name the node that answers for the virtual IP of this family, when these nodes are the view."""
+        return owner_of(ip_address(VIP[family]).packed, dict.fromkeys(among or self.names, 1))
+
+    def freeze(self, name):
+        """Stop a daemon in the middle of what it does, as a hypervisor does with a whole machine."""
+        self.daemons[name].send_signal(signal.SIGSTOP)
+
+    def thaw(self, name):
+        """Let it go on."""
+        self.daemons[name].send_signal(signal.SIGCONT)
+
+    def crash(self, name):
+        """Cut a server's cable and kill all that runs there, at once."""
+        self.site.cut(name)
+        self.kill_daemon(name)
+        kill_all_in(self.site.servers[name].namespace)
+
+    def kill_daemon(self, name):
+        """Kill the daemon alone; the application lives on."""
+        daemon = self.daemons.pop(name)
+        daemon.kill()
+        daemon.wait(10)
+
+    def shut_down(self, name, *, limit=30):
+        """End a daemon as systemd does, and wait for its end."""
+        daemon = self.daemons.pop(name)
+        daemon.terminate()
+        assert daemon.wait(limit) == 0, self.log(name)
+
+    def left_running(self, name):
+        """Describe the processes of a server that are neither daemons of this farm nor its web server."""
+        known = {daemon.pid for daemon in self.daemons.values()}
+        found = {pid: describe(pid) for pid in processes_in(self.site.servers[name].namespace)}
+        return [what for pid, what in found.items() if pid not in known and "nginx" not in what]
+
+    def _agrees(self, name, names):
+        daemon = self.daemons[name]
+        assert daemon.poll() is None, f"{name} has ended:\n{self.log(name)}"
+        status = self.status(name)
+        if status is None or status["view"] != names:
+            return False
+        rows = {row["name"]: row for row in status["nodes"]}
+        return all((rows[other]["role"], rows[other]["status"]) == ("UP", "Ready") for other in names)
+
+    def _inside_of(self, name):
+        return ["ip", "netns", "exec", self.site.servers[name].namespace]
+
+    def _hcsidecar(self, command, *arguments):
+        return [sys.executable, "-m", "hcsidecar", command, "--config", str(self.config), *arguments]
+
+
+@contextlib.contextmanager
+def shared_farm(site, **settings):
+    """Run web servers on a site, and a farm whose daemons the test starts; end them, and see that nothing is left.
+
+    Shows the daemons' logs when the test failed.
+    """
+    with web_servers(site) as web:
+        farm = SharedFarm(site, web, **settings)
+        try:
+            yield farm
+            farm.end()
+            left = {name: farm.left_running(name) for name in farm.names}
+            assert not any(left.values()), f"left running: {left}"
+        except BaseException:
+            for name, path in farm._logs.items():
+                print(f"--- log of {name}\n{path.read_text()}")  # noqa: T201 - pytest shows it
+            raise
+        finally:
+            farm.end()
