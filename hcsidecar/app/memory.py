@@ -1,4 +1,4 @@
-"""What a node must remember over a restart: the operator's last word, and the highest boot number that it has used.
+"""What a node must remember over a restart: the operator's last word, its powers, and the highest boot number used.
 
 A file that is lost, broken or cannot be written is told, and then done without. The boot number also follows the wall
 clock, so that it grows all the same.
@@ -7,7 +7,7 @@ clock, so that it grows all the same.
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Annotated, Final
 import msgspec
 
 from hcsidecar.core.events import Event, Level
+from hcsidecar.core.messages import Power
 from hcsidecar.core.states import Word
 
 NAME: Final = "state.json"
@@ -25,9 +26,10 @@ _PATIENCE = 2.0
 "Seconds that `close` waits for a disk that does not answer."
 
 
-class _State(msgspec.Struct, frozen=True, kw_only=True):
+class _State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     boot: Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
     last_word: Word
+    powers: dict[str, Power] = {}
 
 
 class Memory:
@@ -52,6 +54,15 @@ class Memory:
     def last_word(self) -> Word:
         """What the operator said last: `start` for a new node."""
         return self._state.last_word
+
+    @property
+    def powers(self) -> Mapping[str, int]:
+        """The powers that the operator has set, by share; a share that is not here has the farm file's."""
+        return self._state.powers
+
+    def remember_powers(self, powers: Mapping[str, int]) -> None:
+        """Keep the powers that the operator has set, in place of all before. Needs a running loop."""
+        self._change(msgspec.structs.replace(self._state, powers=dict(powers)))
 
     def remember(self, last_word: Word) -> None:
         """Keep what the operator said. Needs a running loop, as `next_boot` does."""

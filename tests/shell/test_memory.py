@@ -72,6 +72,25 @@ def test_word_and_boot_do_not_overwrite_each_other(tmp_path):
     assert boots(tmp_path) > [boot]
 
 
+# Powers
+
+
+def test_powers_that_were_set_survive_a_restart_until_they_are_taken_back(tmp_path):
+    assert live(tmp_path)[0].powers == {}
+    live(tmp_path, lambda memory: memory.remember_powers({"APACHE": 3, "DNS": 0}))
+    memory, events = live(tmp_path, lambda memory: memory.remember(Word.STOP))
+    assert (memory.powers, memory.last_word, events) == ({"APACHE": 3, "DNS": 0}, Word.STOP, [])
+    live(tmp_path, lambda memory: memory.remember_powers({}))
+    assert live(tmp_path)[0].powers == {}
+
+
+def test_a_file_of_a_version_without_powers_is_read_and_stays_as_it_was_without_them(tmp_path):
+    (tmp_path / NAME).write_text('{"boot": 5, "last_word": "stop"}')
+    memory, events = live(tmp_path, lambda memory: memory.remember(Word.DRAIN))
+    assert (memory.powers, events) == ({}, [])
+    assert json.loads((tmp_path / NAME).read_text()) == {"boot": 5, "last_word": "drain"}
+
+
 # The boot number
 
 
@@ -134,6 +153,8 @@ def test_what_a_later_version_has_added_is_no_hindrance(tmp_path):
         b'{"boot": 99999999999999999999, "last_word": "stop"}',
         b'{"boot": 5, "last_word": "perhaps"}',
         b'{"boot": 5, "last_word": "stop"',
+        b'{"boot": 5, "last_word": "stop", "powers": {"APACHE": -1}}',
+        b'{"boot": 5, "last_word": "stop", "powers": [1]}',
     ],
 )
 def test_a_broken_file_is_told_and_replaced(tmp_path, content):
