@@ -37,6 +37,13 @@ class FakeControl:
     answers: dict[Action, Answer] = field(default_factory=dict)
     rows: dict[str, dict[str, object]] = field(default_factory=dict)
     on_act: Callable[[Action], None] = lambda action: None
+    vips: tuple[str, ...] = ()
+    powers_set: list[tuple[int | None, str | None, str]] = field(default_factory=list)
+    power_answer: Answer = field(default_factory=lambda: Answer(ok=True, text="has power 3 (farm file: 1)"))
+    explained: list[tuple[str, int | None, str | None]] = field(default_factory=list)
+    explanation: dict[str, object] = field(default_factory=dict)
+    layer_two_document: dict[str, object] = field(default_factory=dict)
+    check_document: dict[str, object] = field(default_factory=dict)
 
     def __post_init__(self):
         self.journal = Journal(node=self.node, log=lambda entry: None)
@@ -67,6 +74,20 @@ class FakeControl:
             "view": [name for name, row in self.rows.items() if row["status"] == "Ready"],
             "nodes": [self.rows[name] for name in self.nodes],
         }
+
+    def set_power(self, power, *, share, by):
+        self.powers_set.append((power, share, by))
+        return self.power_answer
+
+    def layer_two(self):
+        return self.layer_two_document
+
+    def explain(self, address, *, port, vip):
+        self.explained.append((address, port, vip))
+        return self.explanation
+
+    async def l2_check(self):
+        return self.check_document
 
     async def act(self, action, *, force, by):
         self.acts.append((action.value, force, by))

@@ -27,7 +27,7 @@ _MICROSECONDS = {"us": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_6
 _DURATION = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)(us|ms|s|m|h|d)")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _ABSOLUTE = re.compile(r"/|[A-Za-z]:[\\/]")
-_LAST_PORT = 65535
+LAST_PORT = 65535
 _LONGEST = 100
 
 
@@ -165,8 +165,8 @@ class HostPort(NamedTuple):
         bracketed = host.startswith("[") and host.endswith("]")
         if not colon or not re.fullmatch("[0-9]{1,5}", port) or (":" in host and not bracketed):
             raise wrong(f"is not an address and a port: {as_toml(text)}", 'for example "0.0.0.0:9010" or "[::]:9010"')
-        if not 1 <= int(port) <= _LAST_PORT:
-            raise wrong(f"has no port between 1 and {_LAST_PORT}: {as_toml(text)}", 'for example "0.0.0.0:9010"')
+        if not 1 <= int(port) <= LAST_PORT:
+            raise wrong(f"has no port between 1 and {LAST_PORT}: {as_toml(text)}", 'for example "0.0.0.0:9010"')
         return cls(parse_address(host[1:-1] if bracketed else host), int(port))
 
 
@@ -235,7 +235,7 @@ def _url_path(value: str) -> str:
 UrlPath = Annotated[str, Field(strict=True), AfterValidator(_url_path)]
 "The path of a URL."
 
-Port = Annotated[int, Field(strict=True, ge=1, le=_LAST_PORT)]
+Port = Annotated[int, Field(strict=True, ge=1, le=LAST_PORT)]
 "A TCP or UDP port."
 Power = Annotated[int, Field(strict=True, ge=0, le=MAX_POWER)]
 "Weight of a node in a share, beside the others'; 0 = takes none."

@@ -3,20 +3,27 @@
     GET  /api/v1/status              the status document
     GET  /api/v1/events              a page of the journal: ?after=NUMBER or ?last=COUNT, &level=LEVEL, &wait=SECONDS
     POST /api/v1/actions/ACTION      start, stop, restart, drain, resume, leave; body {"force": bool}
+    POST /api/v1/power               this node's weight; body {"power": NUMBER or null, "share": GROUP or null}
+    GET  /api/v1/layer-two           the filter, the VIPs, the buckets and the packets of this node
+    GET  /api/v1/layer-two/explain   who takes a client: ?address=ADDRESS, &port=PORT, &vip=VIP
+    GET  /api/v1/layer-two/check     what this node needs of its machine and network, looked at now
 
 Every answer is JSON. One that is no success says why in "reason"; an action that was refused, in "text" (status 409).
 Two doors lead here: `local_api`, the unix socket, and `farm_api`, signed requests over TCP.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import TypeVar
 
 import msgspec
 
 from hcsidecar.core.events import Level
+from hcsidecar.core.messages import Power
+from hcsidecar.core.values import LAST_PORT, is_ipv6, parse_address
 from hcsidecar.journal import PAGE, Page
-from hcsidecar.web.control import Action, Control
+from hcsidecar.web.control import Action, Answer, Control
 
 PREFIX = "/api/v1"
 MAX_BODY = 65536
@@ -27,6 +34,11 @@ MAX_NUMBER = 2**53
 "The largest whole number that every JSON reader gets right."
 LONGEST_NAME = 64
 "Characters of the name of who asked."
+NO_LAYER_TWO = "this farm has no [l2] table: no virtual IP, and no share that a client could belong to"
+POWER_PATH = f"{PREFIX}/power"
+CHECK_PATH = f"{PREFIX}/layer-two/check"
+CHECK_TAKES = 8.0
+"Seconds that a check may take: it listens for answers to its questions."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +60,38 @@ class EventsQuery:
     "Seconds to wait for one to come; only together with `after`."
 
 
-class ActionBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What comes with every POST."""
+
+    by: str = ""
+    "Who asked, as the node says that took the request in over its unix socket."
+
+
+class ActionBody(_Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What comes with an action; an empty body means all defaults."""
 
     force: bool = False
-    by: str = ""
-    "Who asked, as the node says that took the request in over its unix socket."
+
+
+class PowerBody(_Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A change of this node's weight."""
+
+    power: Power | None
+    "None: back to the farm file's."
+    share: str | None = None
+    "The share group; None: all of them."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """Whom an explanation is about, all in usual form."""
+
+    address: str
+    port: int | None
+    vip: str | None
+
+
+_B = TypeVar("_B", bound=_Body)
 
 
 class ApiError(Exception):
@@ -86,6 +124,12 @@ class Api:
                     action = parse_action(name)
                     _only("POST", method)
                     return await self._act(action, parse_action_body(body), by)
+                case [_, _, _, "power"]:
+                    _only("POST", method)
+                    return self._set_power(parse_power_body(body), by)
+                case [_, _, _, "layer-two", *rest] if rest in ([], ["explain"], ["check"]):
+                    _only("GET", method)
+                    return await self._layer_two(rest, query)
         except ApiError as error:
             return error.reply
         return refused(HTTPStatus.NOT_FOUND, "the API has no such path")
@@ -99,8 +143,22 @@ class Api:
         return journal.after(query.after, level=query.level)
 
     async def _act(self, action: Action, body: ActionBody, by: Callable[[str], str]) -> Reply:
-        answer = await self.control.act(action, force=body.force, by=by(body.by))
-        return Reply(status=HTTPStatus.OK if answer.ok else HTTPStatus.CONFLICT, body=msgspec.json.encode(answer))
+        return _answered(await self.control.act(action, force=body.force, by=by(body.by)))
+
+    def _set_power(self, body: PowerBody, by: Callable[[str], str]) -> Reply:
+        return _answered(self.control.set_power(body.power, share=body.share, by=by(body.by)))
+
+    async def _layer_two(self, rest: list[str], query: Mapping[str, str]) -> Reply:
+        control = self.control
+        if not control.vips:
+            raise ApiError(HTTPStatus.NOT_FOUND, NO_LAYER_TWO)
+        match rest:
+            case ["explain"]:
+                client = parse_explain_query(query, vips=control.vips)
+                return _document(control.explain(client.address, port=client.port, vip=client.vip))
+            case ["check"]:
+                return _document(await control.l2_check())
+        return _document(control.layer_two())
 
 
 def refused(status: HTTPStatus, reason: str) -> Reply:
@@ -119,8 +177,17 @@ def parse_action(name: str) -> Action:
 
 def parse_action_body(body: bytes) -> ActionBody:
     """Read what comes with an action; ApiError (400) says what is wrong."""
+    return _parse_body(body or b"{}", ActionBody)
+
+
+def parse_power_body(body: bytes) -> PowerBody:
+    """Read a change of power; ApiError (400) says what is wrong."""
+    return _parse_body(body, PowerBody)
+
+
+def _parse_body(body: bytes, kind: type[_B]) -> _B:
     try:
-        parsed = msgspec.json.decode(body, type=ActionBody) if body else ActionBody()
+        parsed = msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ApiError(HTTPStatus.BAD_REQUEST, f"the body is not right: {error}") from None
     if len(parsed.by) > LONGEST_NAME or not parsed.by.isprintable():
@@ -128,10 +195,45 @@ def parse_action_body(body: bytes) -> ActionBody:
     return parsed
 
 
+def say_who_asked(path: str, body: bytes, by: str) -> bytes:
+    """Give the body of a POST as it goes to another node: with the name of who asked here; ApiError as above."""
+    parsed: _Body = parse_power_body(body) if path == POWER_PATH else parse_action_body(body)
+    return msgspec.json.encode(msgspec.structs.replace(parsed, by=by))
+
+
+def parse_explain_query(query: Mapping[str, str], *, vips: Collection[str]) -> Client:
+    """Read whom an explanation is about; ApiError (400) says what is wrong."""
+    _no_others(query, {"address", "port", "vip"})
+    if "address" not in query:
+        raise ApiError(HTTPStatus.BAD_REQUEST, "address is missing: the client's")
+    address, vip = _address(query, "address"), _address(query, "vip") if "vip" in query else None
+    if vip is not None and vip not in vips:
+        raise ApiError(HTTPStatus.BAD_REQUEST, f"{vip} is no VIP of this farm; there are {', '.join(vips)}")
+    candidates = vips if vip is None else [vip]
+    if not any(is_ipv6(each) == is_ipv6(address) for each in candidates):
+        family = "IPv6" if is_ipv6(address) else "IPv4"
+        raise ApiError(HTTPStatus.BAD_REQUEST, f"{address} is {family}, unlike every VIP that is meant")
+    port = _whole(query, "port", None, LAST_PORT)
+    if port == 0:
+        raise ApiError(HTTPStatus.BAD_REQUEST, "port is the client's own, from 1 on")
+    return Client(address=address, port=port, vip=vip)
+
+
+def _address(query: Mapping[str, str], name: str) -> str:
+    try:
+        return parse_address(query[name])
+    except ValueError as error:
+        raise ApiError(HTTPStatus.BAD_REQUEST, f"{name} {error}") from None
+
+
+def _no_others(query: Mapping[str, str], known: set[str]) -> None:
+    if unknown := sorted(set(query) - known):
+        raise ApiError(HTTPStatus.BAD_REQUEST, f"unknown parameter: {unknown[0][:LONGEST_NAME]}")
+
+
 def parse_events_query(query: Mapping[str, str]) -> EventsQuery:
     """Read which events are wanted; ApiError (400) says what is wrong."""
-    if unknown := sorted(set(query) - {"after", "last", "level", "wait"}):
-        raise ApiError(HTTPStatus.BAD_REQUEST, f"unknown parameter: {unknown[0][:LONGEST_NAME]}")
+    _no_others(query, {"after", "last", "level", "wait"})
     after = _whole(query, "after", None, MAX_NUMBER)
     if after is not None and "last" in query:
         raise ApiError(HTTPStatus.BAD_REQUEST, "after and last exclude each other")
@@ -161,3 +263,7 @@ def _only(allowed: str, method: str) -> None:
 
 def _document(document: object) -> Reply:
     return Reply(status=HTTPStatus.OK, body=msgspec.json.encode(document))
+
+
+def _answered(answer: Answer) -> Reply:
+    return Reply(status=HTTPStatus.OK if answer.ok else HTTPStatus.CONFLICT, body=msgspec.json.encode(answer))

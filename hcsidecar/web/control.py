@@ -1,6 +1,6 @@
 """What the API needs of the daemon behind it: the web side knows no daemon, and tests bring a small one."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -40,7 +40,7 @@ class ApiAddress:
 
 
 class Control(Protocol):
-    """The daemon, as the API sees it. Everything but `act` answers from memory."""
+    """The daemon, as the API sees it. Everything but `act` and `l2_check` answers from memory."""
 
     @property
     def farm(self) -> str:
@@ -55,6 +55,10 @@ class Control(Protocol):
         """All nodes of the farm, this one included."""
 
     @property
+    def vips(self) -> Collection[str]:
+        """The farm's virtual IPs, in their usual form; none in a farm without [l2]."""
+
+    @property
     def journal(self) -> Journal:
         """The events of this node."""
 
@@ -63,3 +67,21 @@ class Control(Protocol):
 
     async def act(self, action: Action, *, force: bool, by: str) -> Answer:
         """Begin an action or say why not, at once; `by` says who asked, for the log."""
+
+    def set_power(self, power: int | None, *, share: str | None, by: str) -> Answer:
+        """Change this node's weight in a share group, or in all (None); power None goes back to the farm file's."""
+
+    def layer_two(self) -> Mapping[str, object]:
+        """Say what this node's filter does, as `l2mode.core.report` has it; asked only where there are VIPs."""
+
+    def explain(self, address: str, *, port: int | None, vip: str | None) -> Mapping[str, object]:
+        """Say who takes a client, as `l2mode.core.explain` has it; asked only where there are VIPs.
+
+        Both addresses are in their usual form, the VIP is one of the farm's, and one of the client's family is meant.
+        """
+
+    async def l2_check(self) -> Mapping[str, object]:
+        """Look at what this node needs of its machine and network, as `hcsidecar.core.l2_check` reads it.
+
+        Asked only where there are VIPs; within `web.api.CHECK_TAKES` seconds.
+        """

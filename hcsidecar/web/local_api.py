@@ -15,20 +15,20 @@ from http import HTTPStatus
 from typing import cast
 from urllib.parse import quote, urlencode
 
-import msgspec
 from aiohttp import web
 
 from hcsidecar.core.events import Level
 from hcsidecar.web.api import (
+    CHECK_PATH,
+    CHECK_TAKES,
     MAX_BODY,
     PREFIX,
-    ActionBody,
     Api,
     ApiError,
     Reply,
-    parse_action_body,
     parse_events_query,
     refused,
+    say_who_asked,
 )
 from hcsidecar.web.body import TIMEOUT, read_body
 from hcsidecar.web.following import Ask, follow
@@ -116,9 +116,11 @@ class LocalDoor:
     async def _relayed(
         self, node: str, method: str, path: str, *, query: Mapping[str, str], body: bytes, by: str
     ) -> Reply:
-        wait = parse_events_query(query).wait if path == f"{PREFIX}/events" else 0
+        wait = CHECK_TAKES if path == CHECK_PATH else 0.0
+        if path == f"{PREFIX}/events":
+            wait = parse_events_query(query).wait
         if method == "POST":
-            body = msgspec.json.encode(ActionBody(force=parse_action_body(body).force, by=by))
+            body = say_who_asked(path, body, by)
         target = quote(path) + (f"?{urlencode(query)}" if query else "")
         return await self._relay.ask(node, method, target, body, wait=wait)
 

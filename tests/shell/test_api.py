@@ -71,6 +71,18 @@ def test_a_refused_action_comes_with_its_reason(tmp_path, prefix):
         (("POST", "/actions/stop", b'{"force":"yes"}'), 400, "the body is not right"),
         (("POST", "/actions/stop", b'{"by":"a\\nb"}'), 400, "not a name"),
         (("POST", "/actions/stop", b" " * 65_537), 413, "more than 65536 bytes"),
+        (("GET", "/power", None), 405, "this path takes POST"),
+        (("POST", "/power", b""), 400, "the body is not right"),
+        (("POST", "/power", b"{}"), 400, "the body is not right"),
+        (("POST", "/power", b'{"power":-1}'), 400, "the body is not right"),
+        (("POST", "/power", b'{"power":1000001}'), 400, "the body is not right"),
+        (("POST", "/power", b'{"power":1.5}'), 400, "the body is not right"),
+        (("POST", "/power", b'{"power":true}'), 400, "the body is not right"),
+        (("POST", "/power", b'{"power":1,"share":7}'), 400, "the body is not right"),
+        (("POST", "/power", b'{"power":1,"by":"a\\nb"}'), 400, "not a name"),
+        (("POST", "/layer-two", b"{}"), 405, "this path takes GET"),
+        (("POST", "/layer-two/check", b"{}"), 405, "this path takes GET"),
+        (("GET", "/layer-two/explain/more", None), 404, "the API has no such path"),
         (("GET", "/events?after=x", None), 400, "after is a whole number"),
         (("GET", "/events?after=-1", None), 400, "after is a whole number"),
         (("GET", f"/events?after={10**4000}", None), 400, "after is a whole number"),
@@ -92,6 +104,100 @@ def test_what_cannot_be_served_is_refused_with_the_reason(tmp_path, prefix, ques
     assert reason in document["reason"]
     assert not nodes["web1"].control.acts
     assert not nodes["web2"].control.acts
+
+
+WHO = "root" if os.geteuid() == 0 else f"user {os.geteuid()}"
+
+
+@pytest.mark.parametrize(
+    ("body", "power", "share"),
+    [
+        (b'{"power":3}', 3, None),
+        (b'{"power":0,"share":"APACHE"}', 0, "APACHE"),
+        (b'{"power":null,"by":"somebody else"}', None, None),
+    ],
+)
+def test_a_power_is_set_here_and_elsewhere_and_says_who_asked(tmp_path, body, power, share):
+    here, there = "/api/v1/power", "/api/v1/nodes/web2/power"
+    answers, nodes = told(tmp_path, ("POST", here, body), ("POST", there, body))
+    assert answers == [(200, {"ok": True, "text": "has power 3 (farm file: 1)", "warnings": []})] * 2
+    assert nodes["web1"].control.powers_set == [(power, share, WHO)]
+    assert nodes["web2"].control.powers_set == [(power, share, f"{WHO}@web1")]
+
+
+@pytest.mark.parametrize("prefix", ["/api/v1", "/api/v1/nodes/web2"])
+def test_a_refused_power_comes_with_its_reason(tmp_path, prefix):
+    def prepare(nodes):
+        for node in nodes.values():
+            node.control.power_answer = Answer(ok=False, text="no share 'MAIL'; there are APACHE")
+
+    answers, _ = told(tmp_path, ("POST", f"{prefix}/power", b'{"power":1,"share":"MAIL"}'), prepare=prepare)
+    assert answers == [(409, {"ok": False, "text": "no share 'MAIL'; there are APACHE", "warnings": []})]
+
+
+def with_layer_two(nodes):
+    for name, node in nodes.items():
+        control = node.control
+        control.vips = ("192.0.2.50", "2001:db8::50")
+        control.layer_two_document = {"node": name}
+        control.explanation = {"node": name, "shares": []}
+        control.check_document = {"node": name, "findings": []}
+
+
+@pytest.mark.parametrize(
+    ("path", "document"),
+    [
+        ("", {}),
+        ("/explain?address=203.0.113.7", {"shares": []}),
+        ("/check", {"findings": []}),
+    ],
+)
+def test_layer_two_is_told_of_this_node_and_of_others(tmp_path, path, document):
+    questions = [("GET", f"/api/v1{node}/layer-two{path}") for node in ("", "/nodes/web2")]
+    answers, _ = told(tmp_path, *questions, prepare=with_layer_two)
+    assert answers == [(200, {"node": "web1", **document}), (200, {"node": "web2", **document})]
+
+
+@pytest.mark.parametrize(
+    ("query", "asked"),
+    [
+        ("address=203.0.113.7", ("203.0.113.7", None, None)),
+        ("address=203.0.113.7&port=4711&vip=192.0.2.50", ("203.0.113.7", 4711, "192.0.2.50")),
+        ("address=2001:DB8:0::7&vip=2001:db8:0::50", ("2001:db8::7", None, "2001:db8::50")),
+    ],
+)
+def test_whom_an_explanation_is_about_is_read_into_the_usual_form(tmp_path, query, asked):
+    _, nodes = told(tmp_path, ("GET", f"/api/v1/layer-two/explain?{query}"), prepare=with_layer_two)
+    assert nodes["web1"].control.explained == [asked]
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("", "address is missing"),
+        ("address=web1", "address is not an IP address"),
+        ("address=203.0.113.7%3A80", "address is not an IP address"),
+        ("address=fe80::1%25eth0", "address names an interface of one machine"),
+        ("address=203.0.113.7&port=0", "port is the client's own, from 1 on"),
+        ("address=203.0.113.7&port=65536", "port is a whole number, at most 65535"),
+        ("address=203.0.113.7&vip=192.0.2.99", "192.0.2.99 is no VIP of this farm; there are 192.0.2.50, 2001:db8::50"),
+        ("address=203.0.113.7&vip=2001:db8::50", "203.0.113.7 is IPv4, unlike every VIP that is meant"),
+        ("address=203.0.113.7&bucket=1", "unknown parameter: bucket"),
+    ],
+)
+def test_an_explanation_that_cannot_be_given_is_refused_with_the_reason(tmp_path, query, reason):
+    [(status, document)], nodes = told(tmp_path, ("GET", f"/api/v1/layer-two/explain?{query}"), prepare=with_layer_two)
+    assert status == 400
+    assert reason in document["reason"]
+    assert nodes["web1"].control.explained == []
+
+
+@pytest.mark.parametrize("path", ["", "/explain?address=203.0.113.7", "/check"])
+def test_a_farm_without_layer_two_says_so(tmp_path, path):
+    answers, _ = told(tmp_path, ("GET", f"/api/v1/layer-two{path}"))
+    assert answers == [
+        (404, {"reason": "this farm has no [l2] table: no virtual IP, and no share that a client could belong to"})
+    ]
 
 
 def test_paths_outside_the_api_are_not_there(tmp_path):
