@@ -66,6 +66,8 @@ class Speaker:
         "Every MAC that a member ever had: an announcement may be older than the heartbeat."
         self._plan: dict[VirtualIp, tuple[float, int]] = {}
         "When a virtual IP is announced next, and how often it was since the latest reason."
+        self._waits = False
+        "An announcement is due as soon as the lease is open again."
         self._answers = _Allowance()
         self._conflicts = _Conflicts()
 
@@ -101,6 +103,7 @@ class Speaker:
     def renew(self, until: float) -> None:
         """Speak until then, in seconds of the monotonic clock; a moment in the past silences at once."""
         self._lease = until
+        self._waits = False
 
     # -- what it says ---------------------------------------------------------------------------------------------
 
@@ -118,12 +121,12 @@ class Speaker:
     def due(self, *, now: float) -> list[bytes | Conflict]:
         """Give the announcements that are due, and the conflicts that have proved to be such."""
         said: list[bytes | Conflict] = []
+        over = now >= self._lease
         for vip, (at, step) in list(self._plan.items()):
             if at > now:
                 continue
-            if now >= self._lease:
-                # Due at once when the lease is open again; `next_at` waits for that.
-                self._plan[vip] = (max(now, self._lease), step)
+            if over:
+                self._waits = True
                 continue
             mine = self._macs[self._me]
             said.append(announcement(vip, mac=self._virtual_mac or mine, source_mac=mine))
@@ -134,7 +137,7 @@ class Speaker:
     def next_at(self) -> float:
         """When `due` is to be called; infinity: not before `update`, `heard` or `renew` has told something new."""
         announcing = min((at for at, _ in self._plan.values()), default=inf)
-        return min(announcing if announcing < self._lease else inf, self._conflicts.next_at())
+        return min(inf if self._waits else announcing, self._conflicts.next_at())
 
     # -- how it decides -------------------------------------------------------------------------------------------
 

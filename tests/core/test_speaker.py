@@ -205,6 +205,7 @@ def test_flooded_only_the_lowest_name_announces():
 
 def test_nothing_is_announced_without_lease_and_everything_at_once_with_it():
     speaker = a_speaker(lease=0.0)
+    assert speaker.next_at() == 0.0
     assert speaker.due(now=3.0) == []
     assert speaker.next_at() == NEVER
     speaker.renew(4.0)
@@ -212,11 +213,12 @@ def test_nothing_is_announced_without_lease_and_everything_at_once_with_it():
     assert announced(speaker.due(now=3.5)) == BOTH
 
 
-def test_an_announcement_beyond_the_lease_waits_for_its_renewal():
+def test_an_announcement_is_due_at_its_time_though_the_present_lease_is_shorter():
     speaker = quiet(a_speaker(lease=5.0))
-    assert speaker.next_at() == NEVER
+    assert speaker.next_at() == 61.0
     speaker.renew(100.0)
     assert speaker.next_at() == 61.0
+    assert announced(speaker.due(now=61.0)) == BOTH
 
 
 # -- others who claim the address -----------------------------------------------------------------------------------
