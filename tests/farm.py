@@ -1,9 +1,10 @@
 """Small farms in one process for tests of the core: heartbeats by hand, time in literals."""
 
 from hcsidecar.core.effects import Broadcast
-from hcsidecar.core.membership import Membership, Timing
+from hcsidecar.core.membership import Membership
 from hcsidecar.core.messages import Heartbeat
 from hcsidecar.core.node import Node, Output, Send, Tell
+from hcsidecar.core.timing import Timing
 
 P, T = 0.05, 0.5
 LAN = Timing(pulse=P, lost_after=T)

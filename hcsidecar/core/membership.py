@@ -20,8 +20,9 @@ the heartbeat for a `Broadcast` or an `Answer`. `now` is in seconds of a monoton
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import ClassVar
 
+from hcsidecar.core.choosing import Chooser, Own
 from hcsidecar.core.effects import (
     Adopt,
     Answer,
@@ -34,29 +35,9 @@ from hcsidecar.core.effects import (
     inform,
     warn,
 )
-from hcsidecar.core.hearing import bits
 from hcsidecar.core.messages import Heartbeat, View
 from hcsidecar.core.roster import Peer, Roster, is_larger, would_share
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
-    """How often nodes speak and how long silence may last, in seconds."""
-
-    pulse: float
-    lost_after: float
-    "At least ten pulses: random loss of 20 % must not look like a death."
-
-    @property
-    def guard(self) -> float:
-        """Wait after a death, so that the lease of one that only seems dead has run out for certain."""
-        return 2 * self.pulse
-
-    @property
-    def burst_pulse(self) -> float:
-        """Distance of heartbeats just after a change and while a claim waits."""
-        return self.pulse / 4
-
+from hcsidecar.core.timing import Timing
 
 ANSWER_DISTANCE = 0.008
 "Seconds between two answers to the same asker."
@@ -74,6 +55,8 @@ class Membership:
     `powers` one weight per share group. `partition` is "serve" or "majority".
     """
 
+    chooser: ClassVar[type[Chooser]] = Chooser
+
     def __init__(
         self,
         *,
@@ -88,10 +71,11 @@ class Membership:
         now: float,
     ) -> None:
         self.name, self.boot, self.farm = name, boot, farm
-        self.timing, self.partition = timing, partition
+        self.timing = timing
         self.settings, self.powers = settings, powers
         self.roster = Roster(me=name, boot=boot, names=nodes)
         self.others = tuple(self.roster.peers)
+        self._chooser = self.chooser(self.roster, timing, partition=partition)
 
         self.wants = False
         "The module of this node is Ready and not draining; what is announced also needs to have listened."
@@ -129,9 +113,8 @@ class Membership:
         self._told_waiting = self._yields = False
         self._next_send = now
         self._broadcast_at = self._view_changed_at = now - timing.pulse
-        self._burst_until = now
-        self._answering_since, self._answers = now, 0
-        self._last_words = 0
+        self._burst_until = self._answering_since = now
+        self._answers = self._last_words = 0
         self._undecided = True
         "Something happened that bears on the view."
         self._time_decides = False
@@ -270,7 +253,7 @@ class Membership:
 
     def _would_share(self, now: float) -> bool:
         """True when others may count on this node: who counts on one that stays out leaves its buckets untaken."""
-        stays_out = self.leaving or self._yields or self._why_too_few() is not None
+        stays_out = self.leaving or self._yields or self._chooser.why_too_few() is not None
         return self.wants and not stays_out and self._has_listened(now)
 
     def why_not_claimed(self, *, now: float) -> str | None:
@@ -394,139 +377,34 @@ class Membership:
         if self._guard_until is not None and now >= self._guard_until:
             self._guard_until = None
         if self._undecided:
-            self._undecided = self._time_decides = False
-            view, self.out_reason = self._right_view(now)
-            if view != self.view:
-                self._change_view(view, now, effects)
+            self._undecided = False
+            choice = self._chooser.choose(self._own(now), now=now)
+            self.out_reason, self._yields, self._time_decides = choice.out_reason, choice.yields, choice.time_decides
+            if choice.view != self.view:
+                self._change_view(choice.view, now, effects)
         if self.view and not self.claimed:
             self._try_to_claim(now, effects)
         if self._expected != self._next_send:
             self._expected = self.next_tick_at()
 
-    def _right_view(self, now: float) -> tuple[View, str | None]:
-        """Give the view that this node should be in; or () and why it is out."""
-        self._yields = False
-        reason = self._why_no_candidate(now)
-        if reason is not None:
-            return (), reason
-        candidates, newcomers = self._candidates(now)
-        own = candidates & ~newcomers if self._has_just_changed(now, newcomers) else candidates
-        clique = self._adopted(candidates, self.roster.hearing.greedy_clique(own, self._incumbents()))
-        if not clique >> self.roster.me & 1:
-            return (), f"{self.roster.named(clique)} serve, and this node has no mutual link with all of them"
-        reason = self._why_yield()
-        if reason is not None:
-            self._yields = True
-            return (), reason
-        return tuple((self.roster.names[index], self._powers_of(index)) for index in bits(clique)), None
-
-    def _why_no_candidate(self, now: float) -> str | None:
-        if self.leaving:
-            return "this node leaves"
-        if not self._has_listened(now):
-            self._time_decides = True
-            return "this node has just started and listens"
-        if not self.wants:
-            return self.reason or "the module does not want a share"
-        if not any(self.powers):
-            return "the power of this node is 0"
-        if self.settings != self._right_settings():
-            return "the farm file of this node differs from the majority's in VIPs, shares, pulse or lost_after"
-        return self._why_too_few()
-
-    def _why_too_few(self) -> str | None:
-        """Say that this node must not serve because it reaches no majority; whoever waited for it would wait long."""
-        reached = 1 + self.roster.edges().bit_count()
-        if self.partition != "majority" or 2 * reached > len(self.roster.names):
-            return None
-        return f"this node reaches {reached} of {len(self.roster.names)} nodes, which is not more than half"
+    def _own(self, now: float) -> Own:
+        return Own(
+            view=self.view,
+            wants=self.wants,
+            reason=self.reason,
+            powers=self.powers,
+            settings=self.settings,
+            leaving=self.leaving,
+            listened=self._has_listened(now),
+            heard_changed_at=self._heard_changed_at,
+            view_changed_at=self._view_changed_at,
+        )
 
     def _has_listened(self, now: float) -> bool:
         wait = self.timing.lost_after
         if self._first_heard_at is None or self._first_heard_at > self._started_at + wait:
             wait *= 2
         return now >= self._started_at + wait
-
-    def _right_settings(self) -> bytes:
-        """Give the digest that counts: the majority's, on a tie the one of those who serve."""
-        votes = {self.settings: [1, int(bool(self.view))]}
-        for peer in self.roster.alive():
-            if peer.heartbeat is not None and would_share(peer.heartbeat):
-                vote = votes.setdefault(peer.heartbeat.settings, [0, 0])
-                vote[0] += 1
-                vote[1] += bool(peer.heartbeat.view)
-        return max(votes, key=lambda digest: (*votes[digest], digest))
-
-    def _candidates(self, now: float) -> tuple[int, int]:
-        """Masks of the nodes that may be in the view, and of those among them that join it.
-
-        These are this node, and those heard that want a share and have the same settings.
-        """
-        roster = self.roster
-        in_view = roster.mask(self.view) or 0
-        required = in_view & roster.hearing.hears(roster.me)
-        mask = 1 << roster.me
-        for peer in roster.alive():
-            if not peer.would_share() or peer.heartbeat is None or peer.heartbeat.settings != self.settings:
-                continue
-            if in_view >> peer.index & 1 or self._newcomer_counts(peer, required, now):
-                mask |= 1 << peer.index
-        return mask, mask & ~in_view if in_view else 0
-
-    def _has_just_changed(self, now: float, newcomers: int) -> bool:
-        """True when newcomers should wait a moment: 64 that start at once must not make 64 views.
-
-        Only for proposing them: a view with them that another member proposes is adopted at once.
-        """
-        if not newcomers or now >= self._view_changed_at + self.timing.pulse / 2:
-            return False
-        self._time_decides = True
-        return True
-
-    def _newcomer_counts(self, peer: Peer, required: int, now: float) -> bool:
-        """True once all of this node's view have met the newcomer, or have had the time to."""
-        if required & ~self.roster.hearing.edges(peer.index) == 0:
-            return True
-        if peer.candidate_since is not None and now >= peer.candidate_since + 2 * self.timing.lost_after:
-            return True
-        self._time_decides = True
-        return False
-
-    def _incumbents(self) -> int:
-        mask = (1 << self.roster.me) if self.view else 0
-        for peer in self.roster.alive():
-            if peer.view:
-                mask |= 1 << peer.index
-        return mask
-
-    def _adopted(self, candidates: int, clique: int) -> int:
-        """Prefer the view of a member with an edge to this node when it is valid here and larger than the own."""
-        roster, best = self.roster, clique
-        for index in bits(roster.edges()):
-            mask = roster.peers[roster.names[index]].view_mask
-            if mask is None or mask == best or not mask >> roster.me & 1 or mask & ~candidates:
-                continue
-            larger = (mask.bit_count(), bits(best)) > (best.bit_count(), bits(mask))
-            if larger and roster.hearing.is_clique(mask):
-                best = mask
-        return best
-
-    def _why_yield(self) -> str | None:
-        """Say why this node must be out: one that knows whom it hears serves with somebody it cannot reach."""
-        edges = self.roster.edges()
-        for index in bits(edges):
-            peer = self.roster.peers[self.roster.names[index]]
-            mask = peer.view_mask
-            if not mask or mask >> self.roster.me & 1 or peer.acked < self._heard_changed_at:
-                continue
-            strangers = mask & ~edges & ~(1 << index)
-            if strangers:
-                return f"{peer.name} serves with {self.roster.named(strangers)}, whom this node cannot reach"
-        return None
-
-    def _powers_of(self, index: int) -> tuple[int, ...]:
-        peer = self.roster.peers.get(self.roster.names[index])
-        return self.powers if peer is None or peer.heartbeat is None else peer.heartbeat.powers
 
     def _change_view(self, view: View, now: float, effects: list[Effect]) -> None:
         before, self.view = self.view, view

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Protocol, assert_never
 
 from hcsidecar.core.effects import Adopt, Answer, Broadcast, Claim, Effect, Reincarnate, Release, Tell
-from hcsidecar.core.membership import Membership, Timing
+from hcsidecar.core.membership import Membership
 from hcsidecar.core.messages import Heartbeat, View
+from hcsidecar.core.timing import Timing
 
 __all__ = ["Node", "Output", "Reincarnate", "Send", "Share", "Tell", "Timing"]
 

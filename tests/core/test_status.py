@@ -3,12 +3,20 @@ from farm import Farm, membership
 from hcsidecar.core.status import ModuleState, status_document
 
 ADDRESSES = {"web1": "192.0.2.11", "web2": "192.0.2.12", "web3": "192.0.2.13"}
+FILE_POWERS = dict.fromkeys(ADDRESSES, (1,))
 READY = ModuleState(role="UP", status="Ready", draining=False, reason="", waits_for=())
 
 
 def document(node, module=READY, groups=(), fractions=lambda _view, _name: (), now=1.0):
     return status_document(
-        membership=node, module=module, addresses=ADDRESSES, groups=groups, fractions=fractions, now=now
+        membership=node,
+        module=module,
+        addresses=ADDRESSES,
+        file_powers=FILE_POWERS,
+        shares=("apache",),
+        groups=groups,
+        fractions=fractions,
+        now=now,
     )
 
 
@@ -24,6 +32,8 @@ def test_the_document_has_the_keys_that_scripts_rely_on():
         "status": "Ready",
         "draining": False,
         "power": 1,
+        "powers": {"apache": 1},
+        "file_powers": {"apache": 1},
         "share": {},
         "reason": "",
         "waits_for": [],
@@ -47,6 +57,8 @@ def document_of_two(farm, now=1.1):
         membership=farm.nodes["web1"].membership,
         module=READY,
         addresses={"web1": "192.0.2.11", "web2": "192.0.2.12"},
+        file_powers=FILE_POWERS,
+        shares=("APACHE",),
         groups=("APACHE",),
         fractions=lambda view, name: (1 / len(view) if name in dict(view) else 0.0,),
         now=now,
@@ -75,6 +87,20 @@ def test_a_ready_node_that_is_out_of_the_view_says_why():
     farm = Farm("web1", "web2", "web3").run(until=1)
     farm.deliver("web1", farm.nodes["web1"].set_powers((0,), now=1))
     assert document(farm.nodes["web1"].membership)["nodes"][0]["reason"] == "the power of this node is 0"
+
+
+def test_a_power_that_differs_from_the_farm_file_s_stands_beside_it():
+    farm = Farm("web1", "web2").run(until=1)
+    farm.deliver("web1", farm.nodes["web1"].set_powers((3,), now=1))
+    farm.deliver("web2", farm.nodes["web2"].set_powers((0,), now=1))
+    farm.run(until=1.1)
+    told = [(node["power"], node["powers"], node["file_powers"]) for node in document_of_two(farm)["nodes"]]
+    assert told == [(3, {"APACHE": 3}, {"APACHE": 1}), (0, {"APACHE": 0}, {"APACHE": 1})]
+
+
+def test_the_powers_of_a_node_never_heard_are_not_known():
+    about = document(membership())["nodes"][1]
+    assert (about["power"], about["powers"], about["file_powers"]) == (0, {}, {"apache": 1})
 
 
 def test_what_a_drain_waits_for_is_shown():

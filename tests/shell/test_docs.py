@@ -13,9 +13,10 @@ import pytest
 from typer.main import get_command
 
 from hcsidecar.cli import app
-from hcsidecar.core.membership import Membership, Timing
+from hcsidecar.core.membership import Membership
 from hcsidecar.core.settings import FarmFile, read
 from hcsidecar.core.status import ModuleState, status_document
+from hcsidecar.core.timing import Timing
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

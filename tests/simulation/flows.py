@@ -2,9 +2,9 @@
 
 from simulation.network import NEVER
 
-from l2mode.core.verdict import Action, Delivery, Packet, Standing, Verdict, judge
+from l2mode.core.verdict import Action, Delivery, Packet, Reason, Standing, Verdict, judge
 
-DEAD = Verdict(Action.DROP, "the lease is over, or the power off")
+DEAD = Verdict(Reason.LEASE_OVER)
 
 
 class Flow:
@@ -125,10 +125,10 @@ class Flows:
                 return [(machine, verdict.action)]
             if verdict.to is None:
                 return []
-            target = world.by_name[verdict.to]
+            target = world.machines[verdict.to]
             if not world.network.carries(machine.index, target.index):
                 return []
-            machine, sender, chained = target, machine.name, verdict.action is Action.CHAIN
+            machine, sender, chained = target, machine.index, verdict.action is Action.CHAIN
 
     @staticmethod
     def _directs(machine):
@@ -140,14 +140,15 @@ class Flows:
         dead = share is None or not machine.powered or self._world.now >= machine.open_until
         if dead:
             return DEAD
-        packet = Packet(opens=opens, known=flow.home is machine, sender=sender, chained=chained)
+        packet = Packet(opens=opens, known=lambda: flow.home is machine, sender=sender, chained=chained)
+        by_name = self._world.by_name
+        owner = share.owners_now[flow.group][flow.bucket]
         standing = Standing(
-            me=machine.name,
+            me=machine.index,
             lease_open=True,
             phase=share.phase(flow.group, flow.bucket),
             dirty=share.dirty,
-            dirty_members=machine.dirty_members(),
-            owner=share.owners_now[flow.group][flow.bucket],
-            director=share.director_now,
+            dirty_members=sum(1 << by_name[name].index for name in machine.dirty_members()),
+            owner=None if owner is None else by_name[owner].index,
         )
         return judge(packet, standing, self._delivery)

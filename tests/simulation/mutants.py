@@ -5,6 +5,7 @@ Each class breaks what its docstring says. `share` stands for the kernel's side 
 
 from simulation.machine import KernelShare
 
+from hcsidecar.core.choosing import Chooser
 from hcsidecar.core.hearing import Hearing
 from hcsidecar.core.membership import Membership
 from hcsidecar.core.roster import Peer
@@ -112,18 +113,26 @@ class _OneEar(Hearing):
         return self._hears[node]
 
 
+class _Stubborn(Chooser):
+    def _why_yield(self, own):
+        return None
+
+
 class NeverYields(Membership):
     """A node stays in although another serves with somebody whom it cannot reach."""
 
-    def _why_yield(self):
-        return None
+    chooser = _Stubborn
+
+
+class _Headstrong(Chooser):
+    def _right_settings(self, own):
+        return own.settings
 
 
 class OwnFarmFileCounts(Membership):
     """Each node goes by its own farm file instead of the majority's."""
 
-    def _right_settings(self):
-        return self.settings
+    chooser = _Headstrong
 
 
 class TellsWithTheNextBeat(Membership):

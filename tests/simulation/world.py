@@ -12,7 +12,8 @@ from simulation.observer import Observer
 from simulation.scenario import PRESETS
 from simulation.story import Story
 
-from hcsidecar.core.membership import Membership, Timing
+from hcsidecar.core.membership import Membership
+from hcsidecar.core.timing import Timing
 from l2mode.core import buckets
 
 BUCKETS = 64
