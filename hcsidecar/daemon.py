@@ -28,6 +28,7 @@ from hcsidecar.core.health import HealthAnswer, HealthFace
 from hcsidecar.core.lifecycle import Lifecycle, Outcome
 from hcsidecar.core.messages import View
 from hcsidecar.core.node import NoShare, Share
+from hcsidecar.core.powers import Powers, why_nobody_takes
 from hcsidecar.core.rolling import why_not_drain
 from hcsidecar.core.settings import FarmFile, HostPort, NodeTable, TlsTable
 from hcsidecar.core.status import status_document
@@ -73,6 +74,12 @@ class Daemon:
         self._memory = memory
         self._service = ServiceManager(os.environ)
         self._stopped_by: str | None = None
+        self._powers = Powers(
+            names=self._farm.share_names, file=self._farm.powers_of(me.name), layer_two=self._farm.l2 is not None
+        )
+        if self._powers.effective(memory.powers) != self._powers.file:
+            remembered = f"this node {self._powers.describe(memory.powers)}: set before this start"
+            self.tell(Event(level=Level.INFO, origin="daemon", message=remembered))
         self._face = HealthFace(
             farm=self.farm,
             path=self._farm.health.path,
@@ -84,6 +91,7 @@ class Daemon:
             me=me,
             keyring=loaded.keyring,
             share=self._make_share(),
+            powers=self._powers.effective(memory.powers),
             next_boot=memory.next_boot,
             tell=self.tell,
         )
@@ -125,6 +133,8 @@ class Daemon:
             membership=self._heartbeats.node.membership,
             module=self._module.look().state,
             addresses={node.name: node.address for node in self._farm.node},
+            file_powers={node.name: self._farm.powers_of(node.name) for node in self._farm.node},
+            shares=self._farm.share_names,
             groups=self._farm.share_names if self._farm.l2 else (),
             fractions=self._fractions,
             now=self._loop.time(),
@@ -140,6 +150,19 @@ class Daemon:
         outcome = self._module.command(_command(action, by))
         warnings = (refusal,) if refusal is not None and outcome.accepted else ()
         return Answer(ok=outcome.accepted, text=outcome.text, warnings=warnings)
+
+    def set_power(self, power: int | None, *, share: str | None, by: str) -> Answer:
+        """Change this node's weight, and remember it."""
+        change = self._powers.change(self._memory.powers, power, share)
+        if isinstance(change, str):
+            return Answer(ok=False, text=change)
+        powers = self._powers.effective(change.powers)
+        view = self._heartbeats.node.membership.view
+        warnings = why_nobody_takes(self._powers.names, view, self.node, powers) if self._powers.layer_two else []
+        self._memory.remember_powers(change.powers)
+        self.tell(Event(level=Level.INFO, origin="daemon", message=f"this node {change.text}: set by {by}"))
+        self._heartbeats.say_powers(powers)
+        return Answer(ok=True, text=change.text, warnings=tuple(warnings))
 
     # -- what the parts tell each other -------------------------------------------------------------------------
 

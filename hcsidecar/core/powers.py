@@ -40,9 +40,10 @@ class Powers:
         meant = self.names if share is None else (share,)
         kept = {name: number for name, number in powers.items() if name in self.names and name not in meant}
         changed = kept if power is None else kept | dict.fromkeys(meant, power)
-        return PowerChange(powers=changed, text=self._describe(changed))
+        return PowerChange(powers=changed, text=self.describe(changed))
 
-    def _describe(self, powers: Mapping[str, int]) -> str:
+    def describe(self, powers: Mapping[str, int]) -> str:
+        """Complete a sentence that begins with the node's name."""
         told = [
             f"{f'{name} ' if self.layer_two else ''}{beside_file(powers.get(name, power), power)}"
             for name, power in zip(self.names, self.file, strict=True)

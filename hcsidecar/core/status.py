@@ -1,9 +1,10 @@
 """The status document: the whole farm as one node sees it, the same for CLI, API and programs.
 
 `{"farm", "node", "view", "nodes": [{"name", "address", "alive", "role", "status", "draining", "power",
-"share": {GROUP: fraction}, "reason", "waits_for"}]}`. Keys are only ever added. `role` and `status` are null for a
-node that is not heard. `power` is the node's weight in its first share group. `reason` says why a node is not Ready,
-or not in the view, and is "" when there is nothing to say.
+"powers": {GROUP: weight}, "file_powers": {GROUP: weight}, "share": {GROUP: fraction}, "reason", "waits_for"}]}`. Keys
+are only ever added. `role` and `status` are null for a node that is not heard. `power` is the node's weight in its
+first share group; `powers` has all of them, as far as they are known, and `file_powers` those of the farm file of the
+node that answers. `reason` says why a node is not Ready, or not in the view, and is "" when there is nothing to say.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,17 +30,20 @@ def status_document(
     membership: Membership,
     module: ModuleState,
     addresses: Mapping[str, str],
+    file_powers: Mapping[str, tuple[int, ...]],
+    shares: tuple[str, ...],
     groups: tuple[str, ...],
     fractions: Callable[[View, str], tuple[float, ...]],
     now: float,
 ) -> dict[str, object]:
     """Build the document.
 
-    `addresses` maps every node of the farm to its main address, in the farm file's order; `groups` names the share
-    groups (none in remote-site mode) and `fractions(view, node)` gives a node's part of each.
+    `addresses` maps every node of the farm to its main address, in the farm file's order, `file_powers` to its powers
+    by the farm file; `shares` names what the powers are for. `groups` names the share groups (none in remote-site
+    mode) and `fractions(view, node)` gives a node's part of each.
     """
 
-    def shares(view: View, name: str) -> dict[str, float]:
+    def parts(view: View, name: str) -> dict[str, float]:
         return {group: round(part, 4) for group, part in zip(groups, fractions(view, name), strict=True)}
 
     nodes: list[dict[str, object]] = []
@@ -47,12 +51,18 @@ def status_document(
         about: dict[str, object] = {"name": name, "address": address}
         peer = membership.roster.peers.get(name)
         if peer is None:
-            about |= _own(membership, module, now) | {"share": shares(membership.view, name)}
+            about |= _own(membership, module, now) | {"share": parts(membership.view, name)}
+            powers = membership.powers
         elif peer.alive and peer.heartbeat is not None:
-            about |= _other(peer.heartbeat) | {"share": shares(peer.heartbeat.view, name)}
+            about |= _other(peer.heartbeat) | {"share": parts(peer.heartbeat.view, name)}
+            powers = peer.heartbeat.powers
         else:
             about |= _unheard(peer.heartbeat, now - peer.heard_at, left=peer.left)
             about |= {"share": dict.fromkeys(groups, 0.0)}
+            powers = peer.heartbeat.powers if peer.heartbeat is not None else ()
+        # Another node may have a farm file with other shares.
+        about["powers"] = dict(zip(shares, powers, strict=False))
+        about["file_powers"] = dict(zip(shares, file_powers[name], strict=True))
         nodes.append(about)
     return {
         "farm": membership.farm,

@@ -21,8 +21,8 @@ LAG_REMARK_DISTANCE = 10.0
 class Heartbeats:
     """Drives one `Node` from the network and the clock of the running loop.
 
-    `next_boot` gives a boot number higher than all before, `tell` takes events. A datagram that is not a heartbeat of
-    this farm is counted in `refused` by reason and otherwise ignored.
+    `powers` has one per share group; `next_boot` gives a boot number higher than all before, `tell` takes events. A
+    datagram that is not a heartbeat of this farm is counted in `refused` by reason and otherwise ignored.
     """
 
     def __init__(
@@ -32,12 +32,14 @@ class Heartbeats:
         me: NodeTable,
         keyring: Keyring,
         share: Share,
+        powers: tuple[int, ...],
         next_boot: Callable[[], int],
         tell: Callable[[Event], None],
     ) -> None:
         self._farm = farm
         self._me = me
         self._share = share
+        self._powers = powers
         self._keyring = keyring
         self._next_boot = next_boot
         self._tell = tell
@@ -88,6 +90,11 @@ class Heartbeats:
         outputs = self.node.set_module(role=role, status=status, draining=draining, reason=reason[:200], now=now)
         self.carry_out(outputs + self.node.set_wants(wants, now=now))
 
+    def say_powers(self, powers: tuple[int, ...]) -> None:
+        """Take part with these powers from now on, one per share group."""
+        self._powers = powers
+        self.carry_out(self.node.set_powers(powers, now=self._loop.time()))
+
     def follow_keys(self) -> None:
         """Seal and open with the keys that the keyring has now."""
         self._opener.follow_keys()
@@ -123,7 +130,7 @@ class Heartbeats:
             farm=self._farm.farm.name,
             timing=self._timing,
             settings=self._farm.settings_digest(),
-            powers=self._farm.powers_of(self._me.name),
+            powers=self._powers,
             share=self._share,
             partition=self._farm.farm.partition,
             now=self._loop.time(),

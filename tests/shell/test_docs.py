@@ -267,6 +267,8 @@ def test_the_status_document_in_the_manual_has_the_keys_of_the_real_one():
         membership=membership,
         module=ModuleState(role="UP", status="Ready", draining=False, reason="", waits_for=()),
         addresses={"web1": "192.0.2.11", "web2": "192.0.2.12"},
+        file_powers={"web1": (1,), "web2": (1,)},
+        shares=("apache",),
         groups=(),
         fractions=lambda _view, _name: (),
         now=0.0,

@@ -46,6 +46,7 @@ def make(farm, name, keyring, story, boots=None):
         me=farm.node_named(name),
         keyring=keyring,
         share=FakeShare(),
+        powers=(1,),
         next_boot=lambda: next(boots),
         tell=lambda event: story.append((name, event.message)),
     )
@@ -94,6 +95,18 @@ def test_a_leaver_is_gone_at_once(keyring):
             await until(lambda: agreed(parts))
             assert ("web1", "web3 has left") in told
             assert not any("dead" in message for _, message in told)
+
+    asyncio.run(story())
+
+
+def test_a_changed_power_counts_for_all_and_outlives_a_new_boot(keyring):
+    async def story():
+        async with running(farm_file(free_port()), keyring, *ADDRESSES) as (parts, _):
+            await until(lambda: agreed(parts))
+            changed = parts["web2"]
+            changed.say_powers((7,))
+            await until(lambda: all(dict(part.node.membership.view)["web2"] == (7,) for part in parts.values()))
+            assert changed._be_born().membership.powers == (7,)
 
     asyncio.run(story())
 
