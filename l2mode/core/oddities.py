@@ -27,11 +27,11 @@ class Oddity:
         return f"dropped {self.packets} {packets} to the VIPs: {self.reason.text}; {self.hint}"
 
 
-_EVERYWHERE: Final[Mapping[Reason, tuple[str, str]]] = {
+_EVERYWHERE: Final[dict[Reason, tuple[str, str]]] = {
     Reason.MALFORMED: ("info", "somebody sends garbage, or something on the way breaks packets"),
     Reason.NOT_TO_ONE: ("info", "somebody sends to the VIPs by broadcast or multicast"),
 }
-_DIRECTED: Final[Mapping[Reason, tuple[str, str]]] = {
+_DIRECTED: Final[dict[Reason, tuple[str, str]]] = {
     Reason.NOT_MINE: ("warning", "a member sent on what belongs to a third: their views have differed"),
     Reason.TTL_OVER: ("warning", "packets arrive here with nothing left of it, or members send them round"),
     Reason.NO_MAC: ("warning", "a member takes a share, but its heartbeats do not say where its interface is"),
@@ -39,11 +39,16 @@ _DIRECTED: Final[Mapping[Reason, tuple[str, str]]] = {
 "In flooded delivery nothing is sent on, and most of what is seen is another's."
 
 
+def odd_reasons(delivery: Delivery) -> Mapping[Reason, tuple[str, str]]:
+    """Give the reasons that should not occur, each with its level and what it hints at."""
+    return _EVERYWHERE | _DIRECTED if delivery is Delivery.DIRECTED else _EVERYWHERE
+
+
 class Oddities:
     """Watches the counters of one filter, which begin at 0."""
 
     def __init__(self, delivery: Delivery) -> None:
-        self._odd = _EVERYWHERE | (_DIRECTED if delivery is Delivery.DIRECTED else {})
+        self._odd = odd_reasons(delivery)
         self._told: dict[Reason, int] = {}
         self._told_at: dict[Reason, float] = {}
 

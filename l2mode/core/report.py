@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from l2mode.core.handover import Handover
+from l2mode.core.oddities import odd_reasons
 from l2mode.core.reasons import Reason
 from l2mode.core.settings import LayerTwoSettings, VirtualIp
 
@@ -35,12 +36,14 @@ def layer_two_document(
     """Build the document; in flooded delivery with the virtual MAC and the nodes that the switch has cut off."""
     macs = {neighbour.name: neighbour.mac for neighbour in handover.neighbours} | {settings.me: used.mac}
     fractions = handover.fractions(now=now)
+    odd = odd_reasons(settings.delivery)
     return {
         "farm": settings.farm,
         "node": settings.me,
+        "view": [name for name, _ in handover.view],
         "filter": {"name": used.name, "why": used.why, "warnings": list(used.warnings)},
         "interface": used.interface,
-        "mac": _text(used.mac),
+        "macs": {name: mac.hex(":") for name, mac in sorted(macs.items()) if mac},
         "delivery": settings.delivery.value,
         "lease_open": now < handover.lease,
         "dirty": handover.dirty,
@@ -59,7 +62,13 @@ def layer_two_document(
             for index, group in enumerate(settings.groups)
         ],
         "packets": [
-            {"name": reason.name.lower(), "action": reason.action.value, "text": reason.text, "count": count}
+            {
+                "name": reason.name.lower(),
+                "action": reason.action.value,
+                "text": reason.text,
+                "odd": reason in odd,
+                "count": count,
+            }
             for reason, count in used.packets.items()
         ],
         "seen": packets_seen(used.packets),

@@ -87,16 +87,19 @@ def test_in_flooded_delivery_every_vip_is_at_the_virtual_mac_and_nobody_directs(
 def test_the_filter_who_is_dirty_and_what_was_counted_are_told():
     document = layer_two_document(handover(), settings(), USED, virtual_mac=None, cut_off=(), now=1)
     assert document["filter"] == {"name": "tc", "why": "eth0 is a veth", "warnings": ["another program runs first"]}
-    assert (document["interface"], document["mac"]) == ("eth0", "02:00:00:00:00:01")
+    assert document["interface"] == "eth0"
+    assert document["view"] == ["web1", "web2"]
+    assert document["macs"] == {"web1": "02:00:00:00:00:01", "web2": "02:00:00:00:00:02"}
     assert (document["dirty"], document["dirty_members"]) == (True, ["web2"])
     assert document["packets"][1] == {
         "name": "new",
         "action": "take",
         "text": "new, and the bucket is mine",
+        "odd": False,
         "count": 2,
     }
-    assert [(packets["name"], packets["count"]) for packets in document["packets"][2:]] == [
-        ("not_mine", 5),
-        ("ttl_over", 0),
+    assert [(packets["name"], packets["count"], packets["odd"]) for packets in document["packets"][2:]] == [
+        ("not_mine", 5, True),
+        ("ttl_over", 0, True),
     ]
     assert document["seen"] == 7
