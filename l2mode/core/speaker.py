@@ -37,6 +37,8 @@ PATIENCE: Final = 2.0
 "Seconds until a claim by an unknown MAC is called a conflict: its heartbeat may be the later one."
 CONFLICT_INTERVAL: Final = 60.0
 "Seconds between two reports about one virtual IP."
+MAX_SUSPECTS: Final = 32
+"Claims that wait to be judged; further ones are forgotten, so that a flood of them does not fill the memory."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,26 +189,28 @@ class _Allowance:
 
 
 class _Conflicts:
-    """Claims by unknown MACs: one suspect per virtual IP, so that no flood of them fills the memory."""
+    """Claims by MACs that are unknown so far."""
 
     def __init__(self) -> None:
-        self._suspects: dict[VirtualIp, tuple[float, bytes]] = {}
+        self._suspects: dict[tuple[VirtualIp, bytes], float] = {}
+        "When a claim is ripe to be judged."
         self._quiet_until: dict[VirtualIp, float] = {}
 
     def suspect(self, vip: VirtualIp, mac: bytes, *, now: float) -> None:
-        """Remember a claim, unless one about this address waits or was reported lately."""
-        if vip not in self._suspects and now >= self._quiet_until.get(vip, -inf):
-            self._suspects[vip] = (now + PATIENCE, mac)
+        """Remember a claim, unless a conflict about this address was reported lately."""
+        if now >= self._quiet_until.get(vip, -inf) and len(self._suspects) < MAX_SUSPECTS:
+            self._suspects.setdefault((vip, mac), now + PATIENCE)
 
     def due(self, farm_macs: Collection[bytes], *, now: float) -> list[Conflict]:
         """Give the conflicts whose MACs are nobody's of the farm, even now."""
-        ripe = [(vip, mac) for vip, (at, mac) in self._suspects.items() if at <= now]
-        for vip, _ in ripe:
-            del self._suspects[vip]
-        found = [Conflict(vip=vip, mac=mac) for vip, mac in ripe if mac not in farm_macs]
-        self._quiet_until.update({conflict.vip: now + CONFLICT_INTERVAL for conflict in found})
+        found: list[Conflict] = []
+        for vip, mac in [suspect for suspect, ripe_at in self._suspects.items() if ripe_at <= now]:
+            del self._suspects[vip, mac]
+            if mac not in farm_macs and now >= self._quiet_until.get(vip, -inf):
+                self._quiet_until[vip] = now + CONFLICT_INTERVAL
+                found.append(Conflict(vip=vip, mac=mac))
         return found
 
     def next_at(self) -> float:
-        """When a suspicion is ripe."""
-        return min((at for at, _ in self._suspects.values()), default=inf)
+        """When the next claim is ripe."""
+        return min(self._suspects.values(), default=inf)

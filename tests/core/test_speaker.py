@@ -282,6 +282,22 @@ def test_a_claim_heard_before_the_heartbeat_that_explains_it_is_no_conflict():
     assert speaker.due(now=10.0) == []
 
 
+def test_a_claim_that_is_explained_later_does_not_hide_another_machine():
+    speaker = quiet(a_speaker("web2", macs={"web2": WEB2}))
+    for mac in (WEB1, STRANGER):
+        speaker.heard(claims_of(mac)[0], now=3.0)
+    speaker.update(view=("web1", "web2"), directors=("web1", "web1"), macs=MACS, now=3.5)
+    assert speaker.due(now=10.0) == [Conflict(vip=VIP, mac=STRANGER)]
+
+
+def test_a_flood_of_claims_is_told_once_and_then_forgotten():
+    speaker = quiet(a_speaker())
+    for number in range(1000):
+        speaker.heard(claims_of(b"\x06\0\0\0" + number.to_bytes(2, "big"))[0], now=3.0)
+    assert len(speaker.due(now=10.0)) == 1
+    assert speaker.due(now=30.0) == []
+
+
 def test_a_claim_by_the_mac_that_a_member_had_before_is_no_conflict():
     speaker = quiet(a_speaker())
     update(speaker, macs=MACS | {"web2": STRANGER})
