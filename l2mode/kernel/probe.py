@@ -1,0 +1,61 @@
+"""Asks the network who answers for a virtual IP, as a client would: for `hcsidecar l2-check`."""
+
+import time
+from dataclasses import dataclass
+
+from l2mode.core.frames import Claim, parse, question
+from l2mode.core.settings import VirtualIp
+from l2mode.kernel.errors import FilterError
+from l2mode.kernel.interface import mac_of, read_addresses
+from l2mode.kernel.raw_frames import RawFrames
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One machine's answer."""
+
+    mac: bytes
+    "Where the virtual IP is, it says."
+    source_mac: bytes
+    "The machine that says it; in flooded delivery, where `mac` is virtual, and when it speaks for another, not `mac`."
+    milliseconds: float
+    "Since the question."
+
+
+def who_answers(interface: str, vip: VirtualIp, timeout: float) -> list[Answer]:
+    """Ask everybody for the virtual IP and give the answers of the next `timeout` seconds, each machine's first.
+
+    This machine's own answer is missing: a question that it sends does not come back to it. A caller that answers for
+    the virtual IP itself adds its own. Blocks; call it in a thread. Raises FilterError.
+    """
+    told: list[str] = []
+    frames = RawFrames(interface, (vip,), tell=lambda _, message: told.append(message))
+    try:
+        source_mac = mac_of(interface)
+        # Without an own address it asks as one who would like to have this one: a conforming owner answers that too.
+        asker = next((address for address in _own_addresses(interface, vip)), None)
+        asked_at = time.monotonic()
+        frames.send([question(source_mac=source_mac, asker=asker, target=vip)])
+        found: dict[tuple[bytes, bytes], Answer] = {}
+        while not told and (left := asked_at + timeout - time.monotonic()) > 0:
+            frames.wait(left)
+            milliseconds = (time.monotonic() - asked_at) * 1000
+            for claim in map(parse, frames.read()):
+                if isinstance(claim, Claim) and claim.address == vip:
+                    answer = Answer(mac=claim.mac, source_mac=claim.source_mac, milliseconds=milliseconds)
+                    found.setdefault((claim.mac, claim.source_mac), answer)
+    finally:
+        frames.close()
+    if told:
+        raise FilterError(told[0], f"ip link set {interface} up")
+    return list(found.values())
+
+
+def _own_addresses(interface: str, vip: VirtualIp) -> list[VirtualIp]:
+    """Give this interface's addresses of the family, global ones first."""
+    own = [
+        place
+        for place in read_addresses()
+        if place.interface == interface and place.address.version == vip.version and place.address != vip
+    ]
+    return [place.address for place in sorted(own, key=lambda place: not place.usable_as_source)]
