@@ -70,8 +70,7 @@ class Membership:
         partition: str = "serve",
         now: float,
     ) -> None:
-        self.name, self.boot, self.farm = name, boot, farm
-        self.timing = timing
+        self.name, self.boot, self.farm, self.timing = name, boot, farm, timing
         self.settings, self.powers = settings, powers
         self.roster = Roster(me=name, boot=boot, names=nodes)
         self.others = tuple(self.roster.peers)
@@ -80,7 +79,8 @@ class Membership:
         self.wants = False
         "The module of this node is Ready and not draining; what is announced also needs to have listened."
         self.role, self.status, self.draining, self.reason = "STOP", "NotReady", False, ""
-        self.mac, self.counters = b"", ()
+        self.mac = b""
+        self.counters: tuple[int, ...] = ()
         self.dirty = False
         self.holding = False
         "Set by the caller after each Adopt, Claim and Release: some bucket is open here."
@@ -192,6 +192,10 @@ class Membership:
     def set_dirty(self, dirty: bool, *, now: float) -> list[Effect]:
         """Say whether this node holds connections in buckets that are not its own."""
         return self._change(now, dirty=dirty)
+
+    def set_mac(self, mac: bytes, *, now: float) -> list[Effect]:
+        """Say which MAC this node's interface has in the virtual IPs' network."""
+        return self._change(now, mac=mac)
 
     def inherit(self, former: "Membership") -> None:
         """Take over what was said of the module to the one that this one follows after a Reincarnate."""
@@ -455,13 +459,13 @@ class Membership:
         """Until when the filter may take packets: before anybody else could have taken over.
 
         A member that lists sequence s of this node has heard it no earlier than s was sent, so it cannot bury
-        this node before T after that, nor claim before G more. 0.6 P are kept for what clocks differ.
+        this node before T after that, nor claim before G more. 0.6 P are kept for what clocks differ. Members that
+        are out of the view count as well: one that has just started may take over as soon as it has listened.
         """
         timing = self.timing
         until = now + timing.lost_after
-        members = {name for name, _ in self.view}
         for peer in alive:
-            if peer.name in members and peer.listed_me >= 0 and peer.heard_at >= now - 3 * timing.pulse:
+            if peer.listed_me >= 0 and peer.heard_at >= now - 3 * timing.pulse:
                 sent_at = self._sent.get(peer.acked, now - timing.lost_after - timing.guard)
                 until = min(until, sent_at + timing.lost_after + timing.guard - 0.6 * timing.pulse)
         return until

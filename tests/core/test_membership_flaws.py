@@ -92,3 +92,14 @@ def test_the_first_word_of_a_new_boot_admits_the_connections_of_the_old_one():
     (first,) = node.tick(now=0.0)
     assert isinstance(first, Send)
     assert first.heartbeat.dirty
+
+
+def test_the_lease_ends_before_one_that_is_out_of_the_view_could_take_over():
+    """Only members of the view counted: one that had just started buried a node that stood still, and claimed first."""
+    farm = Farm("web1", "web2").run(until=0.1)
+    farm.deliver("web2", farm.nodes["web2"].set_wants(False, now=farm.now))
+    farm.run(until=2)
+    assert farm.holders() == ["web1"]
+    farm.cut.add(("web1", "web2"))
+    farm.run(until=2 + T / 2)
+    assert farm.nodes["web1"].membership.lease <= 2 + T + 2 * P
