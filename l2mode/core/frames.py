@@ -105,16 +105,23 @@ def answer(asked: Question, *, mac: bytes, source_mac: bytes) -> bytes:
     )
 
 
-def announcement(vip: VirtualIp, *, mac: bytes, source_mac: bytes, to_mac: bytes | None = None) -> bytes:
-    """Tell everybody, or only `to_mac`, unasked, that the address is at `mac`.
+def correction(asked: Question, *, mac: bytes, source_mac: bytes) -> list[bytes]:
+    """Tell an asker that has another MAC cached that the address is at `mac`.
 
-    The ARP announcement is a request (RFC 5227 section 3): Linux ignores one in the form of a reply for a second
-    after the entry's latest change.
+    Linux ignores another MAC in a reply for a second after the entry's latest change, the one that led to the question
+    included. The form of an announcement it believes at once (measured: 5.1 s instead of 6.3 s after the last use).
     """
+    reply = answer(asked, mac=mac, source_mac=source_mac)
+    if isinstance(asked.target, IPv6Address):
+        return [reply]
+    return [_gratuitous_arp(asked.target, mac, source_mac, to_mac=asked.asker_mac), reply]
+
+
+def announcement(vip: VirtualIp, *, mac: bytes, source_mac: bytes) -> bytes:
+    """Tell everybody, unasked, that the address is at `mac`."""
     if isinstance(vip, IPv4Address):
-        return _arp(to_mac or BROADCAST, source_mac, _ARP_REQUEST, (mac, vip), (bytes(6), vip))
-    to_mac = to_mac or multicast_mac(_ALL_NODES)
-    return _advertisement(vip, mac, source_mac, to=_ALL_NODES, to_mac=to_mac, flags=_OVERRIDE)
+        return _gratuitous_arp(vip, mac, source_mac, to_mac=BROADCAST)
+    return _advertisement(vip, mac, source_mac, to=_ALL_NODES, to_mac=multicast_mac(_ALL_NODES), flags=_OVERRIDE)
 
 
 def parse(frame: bytes) -> Question | Claim | None:
@@ -201,6 +208,11 @@ def _link_addresses(options: bytes) -> dict[int, bytes] | None:
 def _is_a_host(mac: bytes) -> bool:
     """True when a single host may have the MAC: an answer must never go to a group."""
     return not mac[0] & 1 and any(mac)
+
+
+def _gratuitous_arp(vip: IPv4Address, mac: bytes, source_mac: bytes, *, to_mac: bytes) -> bytes:
+    """Announce by a request for the address itself (RFC 5227 section 3), the form that Linux believes at once."""
+    return _arp(to_mac, source_mac, _ARP_REQUEST, (mac, vip), (bytes(6), vip))
 
 
 def _arp(

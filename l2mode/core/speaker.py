@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final
 
-from l2mode.core.frames import Claim, Question, announcement, answer, parse, virtual_mac
+from l2mode.core.frames import Claim, Question, announcement, answer, correction, parse, virtual_mac
 from l2mode.core.settings import LayerTwoSettings, VirtualIp
 from l2mode.core.verdict import Delivery
 
@@ -147,7 +147,10 @@ class Speaker:
         mac = self._mac_to_tell(asked, now)
         if mac is None or not self._answers.take(now=now):
             return []
-        return [answer(asked, mac=mac, source_mac=self._macs[self._me])]
+        mine = self._macs[self._me]
+        if mac in (mine, self._virtual_mac):
+            return [answer(asked, mac=mac, source_mac=mine)]
+        return correction(asked, mac=mac, source_mac=mine)
 
     def _mac_to_tell(self, asked: Question, now: float) -> bytes | None:
         """Give the MAC that this node answers with; None: it is silent."""

@@ -12,6 +12,7 @@ from l2mode.core.frames import (
     Question,
     announcement,
     answer,
+    correction,
     multicast_mac,
     parse,
     question,
@@ -103,6 +104,17 @@ def test_one_who_has_no_address_yet_is_answered_where_it_listens(vip, to):
     frame = answer(probe, mac=WEB1, source_mac=WEB1)
     assert frame[:6] == to
     assert parse(frame) == Claim(address=vip, mac=WEB1, source_mac=WEB1)
+
+
+def test_who_has_another_mac_cached_gets_an_announcement_of_its_own_before_the_arp_reply():
+    first, reply = correction(parse(ARP_REQUEST), mac=WEB1, source_mac=WEB2)
+    assert first == CLIENT + announcement(VIP, mac=WEB1, source_mac=WEB2)[6:]
+    assert reply == answer(parse(ARP_REQUEST), mac=WEB1, source_mac=WEB2)
+
+
+def test_an_advertisement_overrides_what_is_cached_by_itself():
+    asked = parse(SOLICITATION)
+    assert correction(asked, mac=WEB1, source_mac=WEB2) == [answer(asked, mac=WEB1, source_mac=WEB2)]
 
 
 def test_the_group_of_an_address_ends_in_its_last_24_bits():
