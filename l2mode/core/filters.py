@@ -1,0 +1,104 @@
+"""Which packet filter suits an interface, and where it stands among the filters of others."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from l2mode.core.interface import Interface
+
+FILTER_NAME: Final = "hcsidecar"
+"What the names of all our filters begin with: they let pass what is not their own, so their order does not matter."
+_NAME_BYTES: Final = 255
+"What the kernel keeps of a filter's name (CLS_BPF_NAME_LEN, less the final zero)."
+
+
+class FilterKind(Enum):
+    """Where packets are filtered."""
+
+    XDP = "xdp"
+    "In the driver, before the kernel makes anything of a packet."
+    XDP_GENERIC = "xdp generic"
+    "The same program, run by the kernel for any interface; no faster than tc."
+    TC = "tc"
+    "Where the interface hands packets to the stack."
+    NFQUEUE = "nfqueue"
+    "In this process: slow, and needs nothing of BPF."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilterRow:
+    """A filter at the ingress of an interface, as the kernel lists it."""
+
+    priority: int
+    "1 to 65535; the lowest is asked first."
+    handle: int
+    "0 in the row that only says that there is something at this priority."
+    kind: str
+    "bpf, u32, flower and so on."
+    name: str = ""
+    protocol: int = 0
+    "As the kernel writes it: an EtherType in network byte order."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a filter goes."""
+
+    priority: int
+    handle: int
+
+
+def candidates(wanted: str, interface: Interface) -> tuple[tuple[FilterKind, str], ...]:
+    """Give the filters to try for the farm file's word, the best first, each with why it is one."""
+    name, kind = interface.name, interface.kind
+    device = f"driver {interface.driver}" if interface.driver else "a device without a named driver"
+    native = (FilterKind.XDP, f"{name} is a real interface ({device})")
+    # XDP on a veth loses what it sends on and takes the other end's segmentation offload; what bridge, bond and vlan
+    # do with it is the business of the interfaces below.
+    not_native = f"{name} is made by software ({kind}), where XDP has no advantage or does not work"
+    match wanted:
+        case "xdp":
+            fallback = (FilterKind.XDP_GENERIC, not_native if kind else "its driver has no XDP")
+            return (fallback,) if kind else (native, fallback)
+        case "tc":
+            return ((FilterKind.TC, "the farm file wants it"),)
+        case "nfqueue":
+            return ((FilterKind.NFQUEUE, "the farm file wants it"),)
+        case _:
+            queue = (FilterKind.NFQUEUE, "it needs no BPF")
+            if kind:
+                return ((FilterKind.TC, not_native), queue)
+            return (native, (FilterKind.TC, "it works on every interface"), queue)
+
+
+def filter_name(farm: str) -> str:
+    """Name a farm's filter, so that it is recognised after a kill: one for each farm on an interface."""
+    return f"{FILTER_NAME}:{farm}".encode()[:_NAME_BYTES].decode(errors="ignore")
+
+
+def own_row(rows: Sequence[FilterRow], name: str) -> FilterRow | None:
+    """Find the filter of this name."""
+    return next((row for row in rows if row.kind == "bpf" and row.name == name), None)
+
+
+def place_for(rows: Sequence[FilterRow], name: str) -> Place:
+    """Say where the filter of this name goes: over its own former self, else as far ahead as there is room."""
+    own = own_row(rows, name)
+    if own is not None:
+        return Place(priority=own.priority, handle=own.handle)
+    taken = {row.priority for row in rows}
+    return Place(priority=next(priority for priority in range(1, 1 << 16) if priority not in taken), handle=1)
+
+
+def ahead_of(rows: Sequence[FilterRow], priority: int) -> tuple[str, ...]:
+    """Describe the filters of others that are asked before the one at this priority.
+
+    One that says "take it" (TC_ACT_OK) lets a packet past ours, even when the lease is over.
+    """
+    strangers = {
+        row.priority: f"{row.kind} {row.name}".strip()
+        for row in rows
+        if row.priority < priority and row.handle and not row.name.startswith(FILTER_NAME)
+    }
+    return tuple(f"{what} at priority {at}" for at, what in sorted(strangers.items()))

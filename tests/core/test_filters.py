@@ -1,0 +1,95 @@
+import pytest
+
+from l2mode.core.filters import FilterKind, FilterRow, Place, ahead_of, candidates, filter_name, own_row, place_for
+from l2mode.core.interface import Interface
+
+NAME = "hcsidecar:apache"
+
+
+def interface(kind=None, driver="virtio_net"):
+    return Interface(
+        name="eth0",
+        index=2,
+        mac=bytes(6),
+        mtu=1500,
+        up=True,
+        loopback=False,
+        ethernet=True,
+        kind=kind,
+        driver=driver,
+    )
+
+
+def bpf(priority, name, handle=1):
+    return FilterRow(priority=priority, handle=handle, kind="bpf", name=name)
+
+
+def kinds(wanted, kind):
+    return [found for found, _ in candidates(wanted, interface(kind))]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kind", "expected"),
+    [
+        ("auto", None, [FilterKind.XDP, FilterKind.TC, FilterKind.NFQUEUE]),
+        ("auto", "veth", [FilterKind.TC, FilterKind.NFQUEUE]),
+        ("auto", "bridge", [FilterKind.TC, FilterKind.NFQUEUE]),
+        ("auto", "bond", [FilterKind.TC, FilterKind.NFQUEUE]),
+        ("auto", "vlan", [FilterKind.TC, FilterKind.NFQUEUE]),
+        ("xdp", None, [FilterKind.XDP, FilterKind.XDP_GENERIC]),
+        ("xdp", "veth", [FilterKind.XDP_GENERIC]),
+        ("tc", None, [FilterKind.TC]),
+        ("nfqueue", None, [FilterKind.NFQUEUE]),
+    ],
+)
+def test_the_best_filter_for_an_interface_comes_first(wanted, kind, expected):
+    assert kinds(wanted, kind) == expected
+
+
+def test_each_candidate_has_its_reason():
+    assert [why for _, why in candidates("auto", interface())] == [
+        "eth0 is a real interface (driver virtio_net)",
+        "it works on every interface",
+        "it needs no BPF",
+    ]
+    assert candidates("auto", interface("veth", "veth"))[0][1] == (
+        "eth0 is made by software (veth), where XDP has no advantage or does not work"
+    )
+
+
+def test_the_filter_goes_to_the_first_place_when_it_is_free():
+    assert place_for([], NAME) == Place(priority=1, handle=1)
+    assert place_for([bpf(49152, "other")], NAME) == Place(priority=1, handle=1)
+
+
+def test_the_filter_goes_as_far_ahead_as_there_is_room():
+    rows = [bpf(1, "first"), bpf(2, "second"), bpf(7, "later")]
+    assert place_for(rows, NAME) == Place(priority=3, handle=1)
+    assert ahead_of(rows, 3) == ("bpf first at priority 1", "bpf second at priority 2")
+
+
+def test_a_filter_left_by_a_killed_process_is_replaced_where_it_is():
+    rows = [FilterRow(priority=5, handle=0, kind="bpf"), bpf(5, NAME, handle=7)]
+    assert own_row(rows, NAME) == rows[1]
+    assert place_for(rows, NAME) == Place(priority=5, handle=7)
+
+
+def test_a_filter_of_another_farm_keeps_its_place_and_is_no_stranger():
+    rows = [bpf(1, "hcsidecar:mail")]
+    assert place_for(rows, NAME) == Place(priority=2, handle=1)
+    assert ahead_of(rows, 2) == ()
+
+
+def test_another_kind_of_filter_is_not_ours_whatever_it_is_called():
+    assert own_row([FilterRow(priority=1, handle=1, kind="u32", name=NAME)], NAME) is None
+
+
+def test_filters_behind_are_no_strangers_and_one_ahead_is_named_once():
+    table = FilterRow(priority=1, handle=0x80000000, kind="u32")
+    rows = [FilterRow(priority=1, handle=0, kind="u32"), table, FilterRow(priority=1, handle=0x80000800, kind="u32")]
+    assert ahead_of([*rows, bpf(9, "behind")], 2) == ("u32 at priority 1",)
+
+
+def test_a_name_is_as_long_as_the_kernel_takes():
+    assert filter_name("apache") == NAME
+    assert len(filter_name("ä" * 300).encode()) == 254
