@@ -1,0 +1,105 @@
+"""Whether an interface can carry the virtual IPs, and what is to be added there: compared here, changed elsewhere.
+
+The virtual IPs sit on `lo`: the stack accepts their packets, and the interface, told by arp_ignore and arp_announce,
+never speaks for them (the direct-routing recipe of Linux Virtual Server). Who answers ARP is a decision of the farm.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from l2mode.core.settings import VirtualIp
+
+LOOPBACK: Final = "lo"
+
+ARP_SETTINGS: Final = {"arp_ignore": 1, "arp_announce": 2}
+"""The least values that keep the kernel from speaking for an address on `lo`.
+
+arp_announce = 1 leaks it as the sender of ARP requests still. See ip-sysctl.rst of the kernel.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interface:
+    """A network interface, as it was when it was read."""
+
+    name: str
+    index: int
+    mac: bytes
+    "Empty when it has none."
+    mtu: int
+    up: bool
+    loopback: bool
+    ethernet: bool
+    kind: str | None
+    "What software makes it of: veth, bridge, bond, vlan and so on; None for a device with a driver."
+    driver: str
+    "Name of the driver, empty when it has none to name."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfiguredAddress:
+    """An address of this machine."""
+
+    interface: str
+    address: VirtualIp
+    prefix_length: int
+    usable_as_source: bool
+    "Of global scope, and no duplicate was found."
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why not, and what the operator can do about it."""
+
+    problem: str
+    remedy: str
+
+
+def obstacles(
+    vips: Sequence[VirtualIp], interface: Interface, addresses: Sequence[ConfiguredAddress]
+) -> Iterator[Obstacle]:
+    """Say all that keeps the interface from carrying the virtual IPs."""
+    name = interface.name
+    if interface.loopback or not interface.ethernet:
+        what = "the loopback" if interface.loopback else "no Ethernet interface"
+        yield Obstacle(f"{name} is {what}: nobody can ask it for a MAC", "name another interface in [l2] interface")
+        return
+    if not interface.up:
+        yield Obstacle(f"{name} is down", f"ip link set {name} up")
+    for version in sorted({vip.version for vip in vips}):
+        if not any(_is_own(address, name, version, vips) for address in addresses):
+            yield Obstacle(
+                f"{name} has no IPv{version} address of its own, so this machine would speak as the virtual IP",
+                f"ip address add ADDRESS/LENGTH dev {name}",
+            )
+    for vip in vips:
+        for place in addresses:
+            if place.address == vip and place.interface != LOOPBACK:
+                yield Obstacle(
+                    f"the virtual IP {vip} is an address of {place.interface} already, which answers ARP for it",
+                    f"ip address del {vip}/{place.prefix_length} dev {place.interface}",
+                )
+
+
+def missing(vips: Iterable[VirtualIp], addresses: Iterable[ConfiguredAddress]) -> tuple[VirtualIp, ...]:
+    """Give the virtual IPs that are not on `lo`."""
+    there = {address.address for address in addresses if address.interface == LOOPBACK}
+    return tuple(vip for vip in vips if vip not in there)
+
+
+def holder_of(address: VirtualIp, addresses: Iterable[ConfiguredAddress]) -> str | None:
+    """Name the interface that holds an address of this machine, other than `lo`; None if there is no such."""
+    for place in addresses:
+        if place.address == address and place.interface != LOOPBACK:
+            return place.interface
+    return None
+
+
+def _is_own(address: ConfiguredAddress, interface: str, version: int, vips: Iterable[VirtualIp]) -> bool:
+    return (
+        address.interface == interface
+        and address.address.version == version
+        and address.usable_as_source
+        and address.address not in vips
+    )

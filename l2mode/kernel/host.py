@@ -1,0 +1,60 @@
+"""What the machine needs so that it can hold the virtual IPs, kept that way, and put back at the end.
+
+Read, compare, change, read again: the same at the first start, after a kill, and whenever somebody undoes it.
+"""
+
+from collections.abc import Sequence
+
+from l2mode.core.interface import LOOPBACK, Interface, obstacles
+from l2mode.core.settings import VirtualIp
+from l2mode.kernel import addresses, sysctls
+from l2mode.kernel.changes import AddressAdded, SettingChanged
+from l2mode.kernel.errors import FilterError
+from l2mode.kernel.interface import read_addresses, read_interface, refusal
+from l2mode.kernel.record import Record
+
+
+class Host:
+    """The virtual IPs on `lo` and the ARP settings of the interface; what is changed stands in the record.
+
+    Not for the thread of a running event loop.
+    """
+
+    def __init__(self, vips: Sequence[VirtualIp], interface: str, record: Record) -> None:
+        self._vips = tuple(vips)
+        self._interface = interface
+        self._record = record
+
+    def check(self) -> Interface:
+        """Read the interface; raises FilterError with the first thing that keeps it from carrying the virtual IPs."""
+        interface = read_interface(self._interface)
+        for obstacle in obstacles(self._vips, interface, read_addresses()):
+            raise refusal(obstacle)
+        if not read_interface(LOOPBACK).up:
+            raise FilterError(f"{LOOPBACK} is down", f"ip link set {LOOPBACK} up")
+        return interface
+
+    def set_up(self) -> None:
+        """Quieten the kernel's ARP, then put the virtual IPs on `lo`; raises FilterError.
+
+        In this order: the kernel never gets to speak for an address of the farm.
+        """
+        self.check()
+        self._make_it_so()
+
+    def repair(self) -> str | None:
+        """Put back what somebody removed and say what; None if nothing was missing. Raises FilterError."""
+        raised, added = self._make_it_so()
+        news = [*raised, *(f"{vip} was removed from {LOOPBACK}: put back" for vip in added)]
+        return "; ".join(news) or None
+
+    def _make_it_so(self) -> tuple[list[str], tuple[VirtualIp, ...]]:
+        try:
+            raised = sysctls.settle(self._interface, self._record)
+        except FileNotFoundError as error:
+            raise FilterError(f"{self._interface} is gone", "bring the interface back") from error
+        return raised, addresses.add_missing(self._vips, self._record)
+
+    def take_down(self) -> None:
+        """Put back what was changed; safe to repeat."""
+        self._record.restore(AddressAdded, SettingChanged)

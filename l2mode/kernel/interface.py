@@ -1,0 +1,106 @@
+"""What the kernel says of an interface and of the addresses of this machine."""
+
+import array
+import errno
+import fcntl
+import socket
+import struct
+from ipaddress import ip_address
+from typing import Any, Final
+
+from l2mode.core.interface import ConfiguredAddress, Interface, Obstacle, holder_of
+from l2mode.core.settings import VirtualIp
+from l2mode.kernel.errors import FilterError
+from l2mode.kernel.netlink import route
+
+_IFF_UP: Final = 1
+_IFF_LOOPBACK: Final = 8
+_ARPHRD_ETHER: Final = 1
+_SCOPE_UNIVERSE: Final = 0
+_IFA_F_DADFAILED: Final = 8
+
+# ioctl numbers of <linux/sockios.h> and <linux/ethtool.h>
+_SIOCGIFHWADDR: Final = 0x8927
+_SIOCETHTOOL: Final = 0x8946
+_ETHTOOL_GDRVINFO: Final = 3
+_DRVINFO_SIZE: Final = 196
+_NAME_SIZE: Final = 16
+"Bytes of an interface's name with its final zero."
+
+
+def read_interface(name: str) -> Interface:
+    """Give the facts about an interface; raises FilterError if there is none of this name."""
+    try:
+        with route() as ip:
+            (link,) = ip.link("get", ifname=name)
+    except OSError as error:
+        if error.errno != errno.ENODEV:
+            raise
+        raise FilterError(
+            f"there is no interface {name}", "name one that `ip link` shows in [l2] interface of the farm file"
+        ) from error
+    mac = link.get("address")
+    flags = link["flags"]
+    return Interface(
+        name=name,
+        index=link["index"],
+        mac=bytes.fromhex(mac.replace(":", "")) if mac else b"",
+        mtu=link.get("mtu"),
+        up=bool(flags & _IFF_UP),
+        loopback=bool(flags & _IFF_LOOPBACK),
+        ethernet=link["ifi_type"] == _ARPHRD_ETHER,
+        kind=link.get(("linkinfo", "kind")),
+        driver=_driver(name),
+    )
+
+
+def read_addresses() -> tuple[ConfiguredAddress, ...]:
+    """Give all addresses of this network namespace."""
+    with route() as ip:
+        names = {link["index"]: link.get("ifname") for link in ip.get_links()}
+        return tuple(_configured(row, names.get(row["index"], "")) for row in ip.get_addr())
+
+
+def interface_holding(address: VirtualIp) -> str:
+    """Name the interface that holds a node's address: the one of the virtual IPs unless the farm file names another.
+
+    Raises FilterError if none does.
+    """
+    name = holder_of(address, read_addresses())
+    if name is None:
+        raise FilterError(f"no interface holds this node's address {address}", "name one in [l2] interface")
+    return name
+
+
+def mac_of(name: str) -> bytes:
+    """Give the present MAC of an interface, in a few microseconds; OSError if it is gone."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        answer = fcntl.ioctl(any_socket, _SIOCGIFHWADDR, struct.pack(f"{_NAME_SIZE}s24x", name.encode()))
+    return answer[_NAME_SIZE + 2 :][:6]
+
+
+def refusal(obstacle: Obstacle) -> FilterError:
+    """Make an error of what stands in the way."""
+    return FilterError(obstacle.problem, obstacle.remedy)
+
+
+def _configured(row: Any, interface: str) -> ConfiguredAddress:
+    # On a point-to-point link IFA_ADDRESS is the other end; IPv6 has IFA_LOCAL only there.
+    return ConfiguredAddress(
+        interface=interface,
+        address=ip_address(row.get("local") or row.get("address")),
+        prefix_length=row["prefixlen"],
+        usable_as_source=row["scope"] == _SCOPE_UNIVERSE and not row["flags"] & _IFA_F_DADFAILED,
+    )
+
+
+def _driver(name: str) -> str:
+    """Ask as `ethtool -i` does: /sys may show another network namespace."""
+    answer = array.array("B", struct.pack("=I", _ETHTOOL_GDRVINFO) + bytes(_DRVINFO_SIZE - 4))
+    request = struct.pack(f"{_NAME_SIZE}sP16x", name.encode(), answer.buffer_info()[0])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        try:
+            fcntl.ioctl(any_socket, _SIOCETHTOOL, request)
+        except OSError:  # it has no driver that speaks of itself
+            return ""
+    return answer.tobytes()[4:36].split(b"\0")[0].decode(errors="replace")

@@ -1,0 +1,99 @@
+"""The ARP settings of an interface: read from /proc/sys, written there, or over netlink where /proc/sys is read-only.
+
+What counts is the higher of the interface's value and that of `all` (ip-sysctl.rst of the kernel), so an interface
+whose machine is set up already needs no change.
+"""
+
+import os
+import socket
+import struct
+from pathlib import Path
+from typing import Final
+
+from l2mode.core.interface import ARP_SETTINGS
+from l2mode.kernel.changes import SettingChanged
+from l2mode.kernel.errors import FilterError
+from l2mode.kernel.record import Record
+
+_CONF: Final = Path("/proc/sys/net/ipv4/conf")
+
+# <linux/rtnetlink.h>, <linux/if_link.h>, <linux/ip.h>
+_RTM_SETLINK: Final = 19
+_NLM_F_REQUEST_AND_ACK: Final = 5
+_IFLA_AF_SPEC: Final = 26
+_IFLA_INET_CONF: Final = 1
+_DEVCONF: Final = {"arp_announce": 18, "arp_ignore": 19}
+_NLA_F_NESTED: Final = 0x8000
+
+
+def effective(interface: str, name: str) -> int:
+    """Give the value that counts; OSError if the interface is gone."""
+    return max(_read("all", name), _read(interface, name))
+
+
+def settle(interface: str, record: Record) -> list[str]:
+    """Raise the ARP settings to what direct routing needs and say which were raised.
+
+    Raises FilterError if that is refused.
+    """
+    raised = []
+    for name, least in ARP_SETTINGS.items():
+        value = effective(interface, name)
+        change = SettingChanged(interface=interface, name=name, former=_read(interface, name), value=least)
+        if value >= least:
+            record.keep(change)
+            continue
+        record.note(change)
+        try:
+            _write(interface, name, least)
+        except OSError as error:
+            raise FilterError(
+                f"{name} of {interface} is {value} and cannot be set: {error.strerror}",
+                f"sysctl -w net/ipv4/conf/{interface}/{name}={least} (in a container: `sysctls:` of its definition)",
+            ) from error
+        raised.append(f"{name} of {interface} was {value}: now {least}")
+    return raised
+
+
+def put_back(change: SettingChanged) -> str | None:
+    """Give a setting its former value, unless somebody else has changed it since; OSError if that is refused."""
+    try:
+        value = _read(change.interface, change.name)
+    except FileNotFoundError:  # the interface is gone, and its settings with it
+        return None
+    if value != change.value or value == change.former:
+        return None
+    _write(change.interface, change.name, change.former)
+    return f"{change.name} of {change.interface} is {change.former} again"
+
+
+def _read(interface: str, name: str) -> int:
+    return int((_CONF / interface / name).read_text(encoding="ascii"))
+
+
+def _write(interface: str, name: str, value: int) -> None:
+    try:
+        (_CONF / interface / name).write_text(f"{value}\n", encoding="ascii")
+    except OSError:
+        write_by_netlink(interface, name, value)
+
+
+def write_by_netlink(interface: str, name: str, value: int) -> None:
+    """Set it as a container may, whose /proc/sys is read-only; OSError if the kernel refuses.
+
+    pyroute2 reads these settings as one structure, and to be written they must be attributes, so they are packed here.
+    """
+    settings = _attribute(_IFLA_INET_CONF | _NLA_F_NESTED, _attribute(_DEVCONF[name], struct.pack("=I", value)))
+    families = _attribute(_IFLA_AF_SPEC | _NLA_F_NESTED, _attribute(socket.AF_INET | _NLA_F_NESTED, settings))
+    body = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, socket.if_nametoindex(interface), 0, 0) + families
+    header = struct.pack("=IHHII", 16 + len(body), _RTM_SETLINK, _NLM_F_REQUEST_AND_ACK, 1, 0)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
+        netlink.send(header + body)
+        # NLMSG_ERROR: a header of 16 bytes, then 0 or the error's number below zero.
+        (code,) = struct.unpack_from("=i", netlink.recv(4096), 16)
+    if code:
+        raise OSError(-code, os.strerror(-code))
+
+
+def _attribute(kind: int, content: bytes) -> bytes:
+    return struct.pack("=HH", 4 + len(content), kind) + content + bytes(-len(content) % 4)
