@@ -1,0 +1,80 @@
+"""The packet filters as the rest of the program sees them, and which of them a machine gets."""
+
+from typing import Protocol, assert_never
+
+from l2mode.core.filters import FilterKind, candidates
+from l2mode.core.frames import virtual_mac
+from l2mode.core.settings import LayerTwoSettings
+from l2mode.core.tables import Tables
+from l2mode.kernel import libbpf
+from l2mode.kernel.errors import FilterError
+from l2mode.kernel.interface import read_interface
+from l2mode.kernel.record import Record
+from l2mode.kernel.tc import TcFilter
+from l2mode.kernel.xdp import XdpFilter
+
+
+class PacketFilter(Protocol):
+    """What decides about each packet to a virtual IP, by tables that this process writes."""
+
+    @property
+    def name(self) -> str:
+        """Which it is: xdp, xdp generic, tc or nfqueue."""
+
+    @property
+    def memory(self) -> memoryview:
+        """`Tables.SIZE` writable bytes that it reads while they are written."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What stands in its way and it cannot change, as of the last `attach` or `repair`."""
+
+    def attach(self) -> None:
+        """Begin to filter, by the tables as they are; what is there already stays. Raises FilterError."""
+
+    def detach(self) -> None:
+        """End filtering; safe to repeat."""
+
+    def repair(self) -> str | None:
+        """Put back what somebody removed and say what; None if all is there. Raises FilterError if it cannot be."""
+
+
+def choose_filter(wanted: str, settings: LayerTwoSettings, interface: str, record: Record) -> tuple[PacketFilter, str]:
+    """Attach the best filter that works here, closed, and say which it is and why, those that do not work included.
+
+    `wanted` is the farm file's word: auto, xdp, tc or nfqueue. The tables are configured before the filter reads them,
+    so that one that takes the place of another, left by a process that was killed, lets nothing through.
+    Raises FilterError with all reasons when none works.
+    """
+    refusals: list[FilterError] = []
+    for kind, why in candidates(wanted, read_interface(interface)):
+        try:
+            chosen = _make(kind, settings, interface, record)
+            Tables(chosen.memory).configure(settings, virtual_mac(settings))
+            chosen.attach()
+        except FilterError as error:
+            refusals.append(error)
+            continue
+        reasons = [f"{error.problem} ({error.remedy})" for error in refusals]
+        return chosen, "; ".join([f"{chosen.name}: {why}", *reasons])
+    raise FilterError("; ".join(error.problem for error in refusals), "; or ".join(error.remedy for error in refusals))
+
+
+def _make(kind: FilterKind, settings: LayerTwoSettings, interface: str, record: Record) -> PacketFilter:
+    match kind:
+        case FilterKind.XDP | FilterKind.XDP_GENERIC:
+            loaded = libbpf.BpfFilter([libbpf.XDP])
+            generic = kind is FilterKind.XDP_GENERIC
+            program = loaded.programs[libbpf.XDP]
+            return XdpFilter(program, loaded.memory, generic=generic, interface=interface, record=record)
+        case FilterKind.TC:
+            loaded = libbpf.BpfFilter([libbpf.TC])
+            program = loaded.programs[libbpf.TC]
+            return TcFilter(program, loaded.memory, interface=interface, farm=settings.farm, record=record)
+        case FilterKind.NFQUEUE:
+            # It needs netfilterqueue, an optional package, which nobody else must miss.
+            from l2mode.kernel.packet_queue import QueueFilter  # noqa: PLC0415
+
+            return QueueFilter(settings, interface, record)
+        case _:
+            assert_never(kind)
