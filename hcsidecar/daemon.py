@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hcsidecar import __version__
 from hcsidecar.app.checking import Checking
@@ -27,7 +28,7 @@ from hcsidecar.core.events import Event, Level
 from hcsidecar.core.health import HealthAnswer, HealthFace
 from hcsidecar.core.lifecycle import Lifecycle, Outcome
 from hcsidecar.core.messages import View
-from hcsidecar.core.node import NoShare, Share
+from hcsidecar.core.node import NoShare
 from hcsidecar.core.powers import Powers, why_nobody_takes
 from hcsidecar.core.rolling import why_not_drain
 from hcsidecar.core.settings import FarmFile, HostPort, NodeTable, TlsTable
@@ -39,7 +40,7 @@ from hcsidecar.logs import configure, log_entry
 from hcsidecar.net.datagrams import ListenError as HeartbeatListenError
 from hcsidecar.net.heartbeats import Heartbeats
 from hcsidecar.net.keyring import KeyFileError, Keyring
-from hcsidecar.process import ServiceManager, take_realtime_priority
+from hcsidecar.process import CannotRunError, ServiceManager, take_realtime_priority
 from hcsidecar.web.api import Api
 from hcsidecar.web.auth import Signer, Verifier
 from hcsidecar.web.control import Action, Answer, ApiAddress
@@ -50,15 +51,13 @@ from hcsidecar.web.listener import HealthServer, ListenError
 from hcsidecar.web.local_api import local_app
 from hcsidecar.web.relay import Relay
 from l2mode.core.buckets import BUCKETS, masks, prepare
-from l2mode.core.handover import Handover
+
+if TYPE_CHECKING:
+    from hcsidecar.layer_two import LayerTwoMode
 
 KEYS_INTERVAL = 1.0
 "Seconds between two looks at the key file."
 HOUSEKEEPING_INTERVAL = 1.0
-
-
-class CannotRunError(Exception):
-    """This node cannot run now; the text says why in plain words."""
 
 
 class Daemon:
@@ -86,11 +85,12 @@ class Daemon:
             answer=HealthAnswer(ok=False, node=me.name, state="STOP(NotReady)", reason="just started"),
             now=loop.time(),
         )
+        self._layer_two = self._make_layer_two()
         self._heartbeats = Heartbeats(
             farm=self._farm,
             me=me,
             keyring=loaded.keyring,
-            share=self._make_share(),
+            share=NoShare() if self._layer_two is None else self._layer_two.share,
             powers=self._powers.effective(memory.powers),
             next_boot=memory.next_boot,
             tell=self.tell,
@@ -164,6 +164,19 @@ class Daemon:
         self._heartbeats.say_powers(powers)
         return Answer(ok=True, text=change.text, warnings=tuple(warnings))
 
+    @property
+    def vips(self) -> tuple[str, ...]:
+        """The farm's virtual IPs."""
+        return () if self._farm.l2 is None else tuple(vip.address for vip in self._farm.l2.vip)
+
+    def layer_two(self) -> Mapping[str, object]:
+        """Say what this node's filter does."""
+        return {} if self._layer_two is None else self._layer_two.document()
+
+    def explain(self, address: str, *, port: int | None, vip: str | None) -> Mapping[str, object]:
+        """Say who takes a client."""
+        return {} if self._layer_two is None else self._layer_two.explain(address, port=port, vip=vip)
+
     # -- what the parts tell each other -------------------------------------------------------------------------
 
     def tell(self, event: Event) -> None:
@@ -199,20 +212,28 @@ class Daemon:
         groups = len(self._farm.share_names) if self._farm.l2 else 0
         return tuple(_parts(view, group).get(name, 0.0) for group in range(groups))
 
-    def _make_share(self) -> Share:
+    def _make_layer_two(self) -> "LayerTwoMode | None":
         if self._farm.l2 is None:
-            return NoShare()
-        self.tell(
-            Event(
-                level=Level.WARNING,
-                origin="daemon",
-                message="[l2]: this version agrees on who takes which share, but has no packet filter yet: "
-                "the virtual addresses are not served",
-            )
-        )
+            return None
+        # Here and not above: a node without an [l2] table needs nothing of what this imports.
+        from hcsidecar.layer_two import LayerTwoMode  # noqa: PLC0415
+
         # Now, while nobody waits: in the heartbeat path it would look like a daemon that stands still.
         prepare(node.name for node in self._farm.node)
-        return Handover(name=self._me.name, groups=len(self._farm.share_names))
+        return LayerTwoMode(
+            self._farm,
+            self._farm.l2,
+            self._me,
+            hash_seed=self._loaded.keyring.hash_seed,
+            directory=state_dir(self._farm, self._me),
+            tell=self.tell,
+            changed=self._say_layer_two,
+        )
+
+    def _say_layer_two(self) -> None:
+        """Let the others know this node's MAC, and whether it holds connections in buckets not its own."""
+        if self._layer_two is not None:
+            self._heartbeats.say_layer_two(self._layer_two.share.mac)
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -228,8 +249,12 @@ class Daemon:
             logger = counting_logger(server.connections.refusals)
             protocols = await stack.enter_async_context(tcp_protocols(app, logger=logger))
             try:
+                if self._layer_two is not None:
+                    stack.push_async_callback(self._layer_two.close)
+                    await self._layer_two.open()
                 await self._heartbeats.open()
                 stack.callback(self._heartbeats.close)
+                self._say_layer_two()
                 stack.push_async_callback(server.close)
                 await self._listen(server, protocols)
                 await stack.enter_async_context(serve_unix(local_app(api, relay), socket_path))
@@ -249,6 +274,11 @@ class Daemon:
                 tasks.create_task(self._checking.run(), name="checks"),
                 tasks.create_task(self._keep_house(), name="housekeeping"),
             ]
+            if self._layer_two is not None:
+                layer_two = self._layer_two.run(
+                    roster=lambda: self._heartbeats.node.membership.roster, say=self._heartbeats.say_counters
+                )
+                chores.append(tasks.create_task(layer_two, name="layer 2"))
             module = tasks.create_task(self._module.run(), name="module")
             self._service.tell(READY=1, MAINPID=os.getpid())
             await module
@@ -256,6 +286,8 @@ class Daemon:
             await self._heartbeats.leave()
             for chore in chores:
                 chore.cancel()
+        if self._layer_two is not None:
+            await self._layer_two.close()
         await self._memory.close()
 
     async def _listen(self, server: HealthServer, protocols: Callable[[], asyncio.Protocol]) -> None:

@@ -20,6 +20,10 @@ def take_realtime_priority() -> str | None:
     return None
 
 
+class CannotRunError(Exception):
+    """This node cannot run now; the text says why in plain words."""
+
+
 class ServiceManager:
     """systemd, if it started this process and wants to hear from it; see sd_notify(3)."""
 

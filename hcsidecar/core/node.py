@@ -143,6 +143,10 @@ class Node:
         """Tell the others whether connections in buckets not its own live here, as the share says."""
         return self._carry_out(self.membership.set_dirty(self.share.dirty, now=now), now)
 
+    def set_mac(self, mac: bytes, *, now: float) -> list[Output]:
+        """Tell the others the MAC of this node's interface in the virtual IPs' network."""
+        return self._carry_out(self.membership.set_mac(mac, now=now), now)
+
     def leave(self, *, now: float) -> list[Output]:
         """Close the share and say the last words."""
         return self._carry_out(self.membership.leave(now=now), now)

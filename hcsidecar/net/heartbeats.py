@@ -95,6 +95,15 @@ class Heartbeats:
         self._powers = powers
         self.carry_out(self.node.set_powers(powers, now=self._loop.time()))
 
+    def say_layer_two(self, mac: bytes) -> None:
+        """Tell the others where this node's interface is, and whether it is dirty, as the share says."""
+        now = self._loop.time()
+        self.carry_out(self.node.set_mac(mac, now=now) + self.node.set_dirty(now=now))
+
+    def say_counters(self, counters: tuple[int, ...]) -> None:
+        """Let the next heartbeats carry these counts; nobody waits for them."""
+        self.node.membership.counters = counters
+
     def follow_keys(self) -> None:
         """Seal and open with the keys that the keyring has now."""
         self._opener.follow_keys()

@@ -234,11 +234,9 @@ def agent_word(farm):
         return connection.makefile().read()
 
 
-def test_a_farm_file_with_shares_claims_them_and_says_that_no_packet_is_filtered_yet(tmp_path):
+def test_a_node_that_cannot_hold_the_virtual_ips_says_why_and_ends(tmp_path):
     extra = '[l2]\n[[l2.vip]]\naddress = "192.0.2.50"\n[[l2.share]]\nname = "APACHE"\nports = [80]\n'
     with real_farm(tmp_path, extra=extra) as farm:
-        farm.start().all_ready()
-        shares = [node["share"]["APACHE"] for node in farm.status("web1")["nodes"]]
-        assert sum(shares) == pytest.approx(1, abs=0.001)
-        assert all(0.25 < share < 0.42 for share in shares)
-        assert "no packet filter yet" in farm.log("web1")
+        farm.start("web1")
+        assert farm.daemons["web1"].wait(timeout=20) == 1
+        assert "layer-2 mode: no interface holds this node's address" in farm.log("web1")

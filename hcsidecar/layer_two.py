@@ -1,0 +1,133 @@
+"""Layer-2 mode within the daemon: the farm file's words turned into its own, its events into the log's.
+
+Imported only where the farm file has an [l2] table: everything that layer-2 mode needs of the machine comes with it.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final
+
+from hcsidecar.core.events import Event, Level
+from hcsidecar.core.roster import Roster
+from hcsidecar.core.settings import FarmFile, L2Table, NodeTable
+from hcsidecar.process import CannotRunError
+from l2mode.core.explain import Client
+from l2mode.core.hashing import SEED_BYTES
+from l2mode.core.oddities import Oddities
+from l2mode.core.settings import By, LayerTwoSettings, Protocol, ShareGroup, Unmatched
+from l2mode.core.verdict import Delivery
+from l2mode.core.visibility import Visibility
+from l2mode.kernel.errors import FilterError
+from l2mode.share import LayerTwo
+
+LOOK_INTERVAL: Final = 1.0
+"Seconds between two looks at the counters of packets."
+
+
+def settings_of(farm: FarmFile, table: L2Table, *, me: str, hash_seed: bytes) -> LayerTwoSettings:
+    """Say in layer-2 mode's own words what the farm file says."""
+    return LayerTwoSettings(
+        farm=farm.farm.name,
+        me=me,
+        nodes=tuple(sorted(node.name for node in farm.node)),
+        vips=tuple(ip_address(vip.address) for vip in table.vip),
+        groups=tuple(
+            ShareGroup(
+                name=share.name,
+                protocol=Protocol(share.protocol),
+                ports=share.ports,
+                vip=None if share.vip is None else ip_address(share.vip),
+                by=By(share.by),
+            )
+            for share in table.share
+        ),
+        seed=hash_seed[:SEED_BYTES],
+        delivery=Delivery(table.delivery),
+        unmatched=Unmatched(table.unmatched),
+    )
+
+
+class LayerTwoMode:
+    """One node's layer-2 mode; `share` is for the membership core. `changed` is called with its MAC and its dirt."""
+
+    def __init__(
+        self,
+        farm: FarmFile,
+        table: L2Table,
+        me: NodeTable,
+        *,
+        hash_seed: bytes,
+        directory: Path,
+        tell: Callable[[Event], None],
+        changed: Callable[[], None],
+    ) -> None:
+        self._tell = tell
+        self.share = LayerTwo(
+            settings_of(farm, table, me=me.name, hash_seed=hash_seed),
+            interface=table.interface,
+            address=me.address,
+            wanted_filter=table.filter,
+            directory=directory,
+            tell=self._tell_plainly,
+            changed=changed,
+        )
+        self._visibility = Visibility() if self.share.settings.delivery is Delivery.FLOODED else None
+        self._oddities = Oddities(self.share.settings.delivery)
+
+    async def open(self) -> None:
+        """Make the machine ready; raises CannotRunError."""
+        try:
+            await self.share.open()
+        except FilterError as error:
+            raise CannotRunError(f"layer-2 mode: {error}") from error
+        settings = self.share.settings
+        vips = ", ".join(map(str, settings.vips))
+        message = f"{vips} on {self.share.interface}, {settings.delivery.value} delivery, filter {self.share.filter}"
+        self._tell_plainly("info", message)
+
+    async def run(self, roster: Callable[[], Roster], say: Callable[[tuple[int, ...]], None]) -> None:
+        """Keep the machine as it must be, and look at the packets, until cancelled.
+
+        `say` is told what this node's heartbeats are to carry, for the others to compare.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.share.run(), name="layer-2 mode")
+            tasks.create_task(self._keep_looking(roster, say), name="packets")
+
+    async def close(self) -> None:
+        """Put the machine back as it was found; safe to repeat."""
+        await self.share.close()
+
+    def document(self) -> Mapping[str, object]:
+        """Say what this node's filter does."""
+        return self.share.document(cut_off=() if self._visibility is None else self._visibility.cut_off)
+
+    def explain(self, address: str, *, port: int | None, vip: str | None) -> Mapping[str, object]:
+        """Say who takes a client."""
+        wanted = None if vip is None else ip_address(vip)
+        return self.share.explain(Client(address=ip_address(address), port=port, vip=wanted))
+
+    async def _keep_looking(self, roster: Callable[[], Roster], say: Callable[[tuple[int, ...]], None]) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            packets = self.share.packets()
+            seen = sum(packets.values())
+            say((seen,))
+            for oddity in self._oddities.look(packets, now=loop.time()):
+                self._tell_plainly(oddity.level, str(oddity))
+            if self._visibility is not None:
+                counts = {self.share.settings.me: seen} | _counted_by(roster())
+                for sight in self._visibility.look(counts, now=loop.time()):
+                    self._tell_plainly("error" if sight.cut_off else "info", str(sight))
+            await asyncio.sleep(LOOK_INTERVAL)
+
+    def _tell_plainly(self, level: str, message: str) -> None:
+        self._tell(Event(level=Level(level), origin="layer 2", message=message))
+
+
+def _counted_by(roster: Roster) -> dict[str, int]:
+    """Give what each node that is heard says to have seen of the packets to the virtual IPs."""
+    heard = ((peer.name, peer.heartbeat) for peer in roster.alive())
+    return {name: said.counters[0] for name, said in heard if said is not None and said.counters}

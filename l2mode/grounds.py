@@ -1,0 +1,107 @@
+"""What layer-2 mode has in the machine: the filter on the interface and the virtual IPs; set up, kept, taken down.
+
+Nothing here runs on the thread of the event loop.
+"""
+
+from ipaddress import ip_address
+from pathlib import Path
+
+from l2mode.core.settings import LayerTwoSettings
+from l2mode.core.tables import Tables
+from l2mode.kernel.errors import FilterError
+from l2mode.kernel.host import Host
+from l2mode.kernel.interface import interface_holding, mac_of
+from l2mode.kernel.packet_filter import PacketFilter, choose_filter
+from l2mode.kernel.record import Tell
+from l2mode.kernel.restore import open_record
+
+
+class Grounds:
+    """The machine's part; see `LayerTwo` for the arguments. Reading attributes needs no thread."""
+
+    interface: str
+    mac: bytes
+    filter: PacketFilter
+    filter_reason: str
+
+    def __init__(
+        self,
+        settings: LayerTwoSettings,
+        *,
+        interface: str | None,
+        address: str,
+        wanted_filter: str,
+        directory: Path,
+        tell: Tell,
+    ) -> None:
+        self._settings = settings
+        self._wanted_interface = interface
+        self._address = ip_address(address)
+        self._wanted_filter = wanted_filter
+        self._record = open_record(directory, tell=tell)
+        self._tell = tell
+        self._trouble: dict[str, str] = {}
+
+    def set_up(self) -> Tables:
+        """Put a closed filter on the interface, in place of one left open, then the virtual IPs; raises FilterError.
+
+        In this order no packet to a virtual IP meets a stack without a filter in front.
+        """
+        self.interface = self._wanted_interface or interface_holding(self._address)
+        self._host = Host(self._settings.vips, self.interface, self._record)
+        self._host.check()
+        self.mac = mac_of(self.interface)
+        try:
+            self.filter, self.filter_reason = choose_filter(
+                self._wanted_filter, self._settings, self.interface, self._record
+            )
+            tables = Tables(self.filter.memory)
+            tables.set_macs(self.mac, {})
+            self._host.set_up()
+        except FilterError:
+            self.take_down()
+            raise
+        self._record.restore_left_over()
+        for warning in self.filter.warnings:
+            self._tell("warning", warning)
+        return tables
+
+    def repair(self) -> None:
+        """Put back what somebody removed, and read the MAC again; what cannot be put back is told, once."""
+        for part in (self.filter, self._host):
+            name = type(part).__name__
+            try:
+                news = part.repair()
+            except FilterError as error:
+                self._complain(name, str(error))
+                continue
+            self._complain(name, None)
+            if news is not None:
+                self._tell("warning", news)
+        try:
+            self.mac = mac_of(self.interface)
+        except OSError as error:
+            self._complain("MAC", f"{self.interface} has no MAC any more: {error.strerror}")
+        else:
+            self._complain("MAC", None)
+
+    def take_down(self) -> None:
+        """Put everything back as it was found; safe to repeat.
+
+        The virtual IPs first: the filter, which is closed, stands in front of them to the last.
+        """
+        if hasattr(self, "_host"):
+            self._host.take_down()
+        if hasattr(self, "filter"):
+            self.filter.detach()
+        self._record.restore()
+
+    def _complain(self, part: str, trouble: str | None) -> None:
+        before = self._trouble.pop(part, None)
+        if trouble is None:
+            if before is not None:
+                self._tell("info", f"over: {before}")
+            return
+        self._trouble[part] = trouble
+        if trouble != before:
+            self._tell("error", trouble)

@@ -1,0 +1,251 @@
+"""Layer-2 mode of one node, put together: the handover, the filter in the kernel, the voice, the look at the sockets.
+
+What the membership core says (`adopt`, `claim`, `release`, `renew`, `meet`) is in the filter's tables when the call
+returns: these are plain stores. Everything that asks the kernel is done by a thread, beside the event loop.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from l2mode.core.explain import Client, explain
+from l2mode.core.frames import virtual_mac
+from l2mode.core.handover import Handover, View, director_of
+from l2mode.core.reasons import Reason
+from l2mode.core.report import FilterReport, layer_two_document
+from l2mode.core.settings import LayerTwoSettings
+from l2mode.core.speaker import Speaker
+from l2mode.core.tables import NOBODY
+from l2mode.core.verdict import Delivery
+from l2mode.grounds import Grounds
+from l2mode.kernel.errors import FilterError
+from l2mode.kernel.raw_frames import RawFrames
+from l2mode.kernel.record import Tell
+from l2mode.kernel.sockets import held_buckets
+from l2mode.voice import Voice
+
+SETTLING: Final = 0.02
+"Seconds from a change of the filter to the look at the sockets: what it let in before has a socket by then."
+LOOK_INTERVAL: Final = 1.0
+"Seconds between two looks at the sockets of a dirty node."
+IDLE_LOOK_INTERVAL: Final = 10.0
+"Of a clean one: only a member that slept through a change of the view could have made it dirty."
+LOOK_SHARE: Final = 0.05
+"Part of the time that looks may take: a server with 100,000 connections looks less often."
+REPAIR_INTERVAL: Final = 2.0
+
+_NANOSECONDS: Final = 1e9
+
+
+class LayerTwo:
+    """The share of a node; satisfies `Share` of the daemon's membership core.
+
+    `interface` None means the one that holds `address`. `directory` is the node's state directory. `changed` is called
+    when this node has become dirty or clean, or its MAC is another one.
+    """
+
+    def __init__(
+        self,
+        settings: LayerTwoSettings,
+        *,
+        interface: str | None,
+        address: str,
+        wanted_filter: str,
+        directory: Path,
+        tell: Tell,
+        changed: Callable[[], None],
+    ) -> None:
+        self.settings = settings
+        self.handover = Handover(name=settings.me, groups=len(settings.groups))
+        self._numbers = {name: number for number, name in enumerate(settings.nodes)}
+        self._tell = tell
+        self._changed = changed
+        self._loop = asyncio.get_running_loop()
+        self._grounds = Grounds(
+            settings,
+            interface=interface,
+            address=address,
+            wanted_filter=wanted_filter,
+            directory=directory,
+            tell=self._tell_from_thread,
+        )
+        self._look_soon = asyncio.Event()
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Close what an earlier process left open, and make the machine ready; raises FilterError.
+
+        Nothing is taken before the first lease and claim.
+        """
+        self.tables = await asyncio.to_thread(self._grounds.set_up)
+        try:
+            wire = RawFrames(self.interface, self.settings.vips, tell=self._tell, virtual_mac=self.virtual_mac)
+        except FilterError:
+            await asyncio.to_thread(self._grounds.take_down)
+            raise
+        self._voice = Voice(Speaker(self.settings), wire, loop=self._loop, tell=self._tell)
+        self._write()
+
+    async def run(self) -> None:
+        """Look at the sockets and keep the machine as it must be, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_looking(), name="look at the sockets")
+            tasks.create_task(self._keep_repairing(), name="repair")
+
+    async def close(self) -> None:
+        """Take nothing any more, and put the machine back as it was found; safe to repeat."""
+        if hasattr(self, "tables"):
+            self.tables.set_lease(0)
+            self._voice.close()
+        await asyncio.to_thread(self._grounds.take_down)
+
+    # -- what membership says -----------------------------------------------------------------------------------
+
+    @property
+    def holding(self) -> bool:
+        """True when some bucket is open here."""
+        return self.handover.holding
+
+    @property
+    def dirty(self) -> bool:
+        """True when connections in buckets not its own may live here."""
+        return self.handover.dirty
+
+    def adopt(self, view: View) -> None:
+        """Close what the view takes; what it newly gives is pending; the rest goes on uninterrupted."""
+        self.handover.adopt(view)
+        self._write()
+
+    def claim(self) -> None:
+        """Open what is pending."""
+        self.handover.claim()
+        self._write()
+
+    def release(self) -> None:
+        """Close everything."""
+        self.handover.release()
+        self._write()
+
+    def renew(self, until: float) -> None:
+        """Let the filter take packets until then, in seconds of the monotonic clock."""
+        self.handover.renew(until)
+        self.tables.set_lease(max(0, int(until * _NANOSECONDS)))
+        self._voice.renew(until)
+
+    def meet(self, neighbours: Iterable[tuple[str, bytes, bool, View]]) -> None:
+        """Take in what the nodes that are heard say of themselves."""
+        self.handover.meet(neighbours)
+        self._write_neighbours()
+
+    # -- the filter's tables ------------------------------------------------------------------------------------
+
+    def _write(self) -> None:
+        handover = self.handover
+        directors = [handover.director(vip.packed) for vip in self.settings.vips]
+        self.tables.set_dirty(handover.dirty, self._dirty_mask())
+        self.tables.swap(
+            [handover.cells(group, self._numbers) for group in range(len(self.settings.groups))],
+            [NOBODY if name is None else self._numbers[name] for name in directors],
+        )
+        self._look_soon.set()
+        self._speak_by_the_view()
+
+    def _write_neighbours(self) -> None:
+        known = {self._numbers[node.name]: node.mac for node in self.handover.neighbours if node.mac}
+        self.tables.set_macs(self.mac, known)
+        self.tables.set_dirty(self.handover.dirty, self._dirty_mask())
+        self._speak_by_the_view()
+
+    def _dirty_mask(self) -> int:
+        return sum(1 << self._numbers[node.name] for node in self.handover.neighbours if node.dirty)
+
+    def _speak_by_the_view(self) -> None:
+        """Let the voice know; it speaks after the heartbeat that is being composed."""
+        view = self.handover.view or self.handover.view_of_others()
+        macs = {node.name: node.mac for node in self.handover.neighbours if node.mac} | {self.settings.me: self.mac}
+        directors = [director_of(view, vip.packed) for vip in self.settings.vips]
+        self._voice.update(view=[name for name, _ in view], directors=directors, macs=macs)
+
+    # -- what others ask ----------------------------------------------------------------------------------------
+
+    @property
+    def mac(self) -> bytes:
+        """The MAC of the interface."""
+        return self._grounds.mac
+
+    @property
+    def interface(self) -> str:
+        """Name of the interface in the virtual IPs' network."""
+        return self._grounds.interface
+
+    @property
+    def filter(self) -> str:
+        """The filter in use, and why it is this one."""
+        return self._grounds.filter_reason
+
+    @property
+    def virtual_mac(self) -> bytes | None:
+        """The MAC that the virtual IPs have in flooded delivery."""
+        return virtual_mac(self.settings) if self.settings.delivery is Delivery.FLOODED else None
+
+    def packets(self) -> dict[Reason, int]:
+        """Give how many packets to the virtual IPs have come to this node since the start, by what became of them."""
+        return self.tables.counters()
+
+    def document(self, *, cut_off: Collection[str]) -> dict[str, object]:
+        """Say what this node's filter does, as `l2mode.core.report` has it."""
+        used = FilterReport(
+            name=self._grounds.filter.name,
+            why=self._grounds.filter_reason,
+            warnings=self._grounds.filter.warnings,
+            interface=self.interface,
+            mac=self.mac,
+            packets=self.tables.counters(),
+        )
+        return layer_two_document(
+            self.handover, self.settings, used, virtual_mac=self.virtual_mac, cut_off=cut_off, now=self._loop.time()
+        )
+
+    def explain(self, client: Client) -> dict[str, object]:
+        """Say who takes a client, as `l2mode.core.explain` has it."""
+        return explain(self.handover, self.settings, client, now=self._loop.time())
+
+    # -- beside the loop ----------------------------------------------------------------------------------------
+
+    async def _keep_looking(self) -> None:
+        while True:
+            began, start = self.handover.drops, self._loop.time()
+            held = await asyncio.to_thread(held_buckets, self.settings)
+            self._take_look(held, began)
+            least = LOOK_INTERVAL if self.handover.dirty else IDLE_LOOK_INTERVAL
+            await self._wait_for_change(max(least, (self._loop.time() - start) / LOOK_SHARE))
+
+    def _take_look(self, held: Sequence[int], began: int) -> None:
+        before = self.handover.dirty
+        if self.handover.scanned(held, drops=began) != before:
+            self.tables.set_dirty(self.handover.dirty, self._dirty_mask())
+            self._changed()
+
+    async def _wait_for_change(self, longest: float) -> None:
+        try:
+            async with asyncio.timeout(longest):
+                await self._look_soon.wait()
+        except TimeoutError:
+            return
+        await asyncio.sleep(SETTLING)
+        self._look_soon.clear()
+
+    async def _keep_repairing(self) -> None:
+        while True:
+            await asyncio.sleep(REPAIR_INTERVAL)
+            before = self.mac
+            await asyncio.to_thread(self._grounds.repair)
+            if self.mac != before:
+                self._tell("warning", f"{self.interface} has another MAC now: {self.mac.hex(':')}")
+                self._write_neighbours()
+                self._changed()
+
+    def _tell_from_thread(self, level: str, message: str) -> None:
+        self._loop.call_soon_threadsafe(self._tell, level, message)

@@ -1,0 +1,65 @@
+"""The voice on the wire: joins the speaker, which decides, to the packet sockets and the clock of the event loop."""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from math import inf
+
+from l2mode.core.speaker import Conflict, Speaker
+from l2mode.kernel.raw_frames import RawFrames, Tell
+
+
+class Voice:
+    """Answers and announces as the speaker says, on the thread of the loop."""
+
+    def __init__(self, speaker: Speaker, wire: RawFrames, *, loop: asyncio.AbstractEventLoop, tell: Tell) -> None:
+        self._speaker = speaker
+        self._wire = wire
+        self._loop = loop
+        self._tell = tell
+        self._timer: asyncio.TimerHandle | None = None
+        self._until = -inf
+        self._closed = False
+        wire.listen(loop, self._hear)
+
+    def update(self, *, view: Collection[str], directors: Sequence[str | None], macs: Mapping[str, bytes]) -> None:
+        """Tell the speaker what has changed; what it says thereupon is said in the loop's next turn."""
+        self._speaker.update(view=view, directors=directors, macs=macs, now=self._loop.time())
+        self._arm()
+
+    def renew(self, until: float) -> None:
+        """Speak until then, in seconds of the monotonic clock."""
+        was_over = self._until <= self._loop.time()
+        self._until = until
+        self._speaker.renew(until)
+        if was_over:
+            self._arm()
+
+    def close(self) -> None:
+        """Be silent; safe to repeat."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._wire.close()
+
+    def _hear(self, frame: bytes) -> None:
+        self._wire.send(self._speaker.heard(frame, now=self._loop.time()))
+        self._arm()
+
+    def _say(self) -> None:
+        self._timer = None
+        said = self._speaker.due(now=self._loop.time())
+        self._wire.send(frame for frame in said if not isinstance(frame, Conflict))
+        for conflict in said:
+            if isinstance(conflict, Conflict):
+                self._tell("error", str(conflict))
+        self._arm()
+
+    def _arm(self) -> None:
+        due = self._speaker.next_at()
+        if self._timer is not None:
+            if self._timer.when() == due:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if due < inf and not self._closed:
+            self._timer = self._loop.call_at(due, self._say)
