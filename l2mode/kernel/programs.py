@@ -34,17 +34,22 @@ def opened(number: int) -> Iterator[int | None]:
         os.close(fd)
 
 
-def describe(number: int) -> str:
-    """Name a program for a person."""
+def name_of(number: int) -> str:
+    """Give a program's name; empty where it has none or may not be looked at."""
+    library = _library()
     with opened(number) as fd:
-        if fd is None:
-            return f"program {number}"
+        if fd is None or library is None:
+            return ""
         info = ctypes.create_string_buffer(_INFO_BYTES)
         length = ctypes.c_uint32(_INFO_BYTES)
-        library = _library()
-        if library is None or library.bpf_obj_get_info_by_fd(fd, info, ctypes.byref(length)) != 0:
-            return f"program {number}"
-    name = info.raw[_INFO_NAME].split(b"\0")[0].decode(errors="replace")
+        if library.bpf_obj_get_info_by_fd(fd, info, ctypes.byref(length)) != 0:
+            return ""
+    return info.raw[_INFO_NAME].split(b"\0")[0].decode(errors="replace")
+
+
+def describe(number: int) -> str:
+    """Name a program for a person."""
+    name = name_of(number)
     return f"program {number} ({name})" if name else f"program {number}"
 
 

@@ -1,0 +1,119 @@
+"""What in a machine's network is in the way of its virtual IPs: judged here, read elsewhere."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_interface
+from typing import Final
+
+from l2mode.core.interface import (
+    ARP_SETTINGS,
+    LOOPBACK,
+    ConfiguredAddress,
+    Interface,
+    missing,
+    obstacles,
+)
+from l2mode.core.settings import VirtualIp
+
+_STRICT: Final = 1
+"rp_filter of RFC 3704, strict; 2 is loose, and wins over 1 where `all` has the one and the interface the other."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at."""
+
+    level: str
+    "`info`: as it must be, or good to know; `warning`: may be in the way; `error`: is in the way."
+    message: str
+    remedy: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What the kernel says of the network of this machine."""
+
+    interface: Interface
+    loopback_up: bool
+    addresses: Sequence[ConfiguredAddress]
+    arp: Mapping[str, int]
+    "The values of the ARP settings that count."
+    rp_filter: int
+    "The value that counts."
+    default_interface: str | None
+    "Where packets to far IPv4 clients leave."
+    without_ipv6: Sequence[str]
+    "The interfaces, of this one and `lo`, that are told to have no IPv6."
+    ahead: Sequence[str]
+    "Programs and filters of others that see a packet before ours."
+    bridge_netfilter: Sequence[str]
+    "The settings bridge-nf-call-* that are on."
+    promiscuous: bool
+
+
+def findings(found: Surroundings, vips: Sequence[VirtualIp]) -> Iterator[Finding]:
+    """Say what is in the way of these virtual IPs, and what is as it must be."""
+    name = found.interface.name
+    for obstacle in obstacles(vips, found.interface, found.addresses):
+        yield Finding(level="error", message=obstacle.problem, remedy=obstacle.remedy)
+    if not found.loopback_up:
+        yield Finding(level="error", message=f"{LOOPBACK} is down", remedy=f"ip link set {LOOPBACK} up")
+    yield from _vips(found, vips)
+    yield from _arp(found)
+    yield from _return_path(found, vips)
+    for what in found.ahead:
+        message = f"{what} on {name} sees packets before the filter: what it lets through is not shared out"
+        yield Finding(level="warning", message=message, remedy="let it ignore the virtual IPs, or run after the filter")
+    if found.interface.kind == "bridge" and found.bridge_netfilter:
+        message = f"{' and '.join(found.bridge_netfilter)}: netfilter and conntrack see packets before {name} does"
+        remedy = "; ".join(f"sysctl -w net/bridge/{setting}=0" for setting in found.bridge_netfilter)
+        yield Finding(level="warning", message=message, remedy=remedy)
+    if found.promiscuous:
+        yield Finding(level="info", message=f"{name} is promiscuous: it hears what is for other machines too")
+
+
+def _vips(found: Surroundings, vips: Sequence[VirtualIp]) -> Iterator[Finding]:
+    absent = missing(vips, found.addresses)
+    for vip in vips:
+        if vip in absent:
+            remedy = "start the module; a running daemon puts it there and keeps it"
+            yield Finding(level="error", message=f"{vip} is not on {LOOPBACK}: nothing here accepts it", remedy=remedy)
+        else:
+            yield Finding(level="info", message=f"{vip} is on {LOOPBACK}")
+        if not _is_on_link(vip, found):
+            message = f"{vip} is in no network of {found.interface.name}: clients there ask their router for it"
+            yield Finding(level="warning", message=message, remedy=f"route it to {found.interface.name} at the router")
+    if found.without_ipv6 and any(vip.version == 6 for vip in vips):  # noqa: PLR2004 - IPv6
+        remedy = "; ".join(f"sysctl -w net/ipv6/conf/{where}/disable_ipv6=0" for where in found.without_ipv6)
+        message = f"IPv6 is switched off on {' and '.join(found.without_ipv6)}"
+        yield Finding(level="error", message=message, remedy=remedy)
+
+
+def _is_on_link(vip: VirtualIp, found: Surroundings) -> bool:
+    return any(
+        place.interface == found.interface.name
+        and place.address.version == vip.version
+        and vip in ip_interface((place.address, place.prefix_length)).network
+        for place in found.addresses
+    )
+
+
+def _arp(found: Surroundings) -> Iterator[Finding]:
+    low = {name: least for name, least in ARP_SETTINGS.items() if found.arp[name] < least}
+    values = " and ".join(f"{name} = {value}" for name, value in found.arp.items())
+    if not low:
+        yield Finding(level="info", message=f"{values}: the kernel does not speak for the virtual IPs")
+        return
+    remedy = "; ".join(f"sysctl -w net/ipv4/conf/{found.interface.name}/{name}={least}" for name, least in low.items())
+    yield Finding(level="error", message=f"{values}: the kernel itself speaks for the virtual IPs", remedy=remedy)
+
+
+def _return_path(found: Surroundings, vips: Sequence[VirtualIp]) -> Iterator[Finding]:
+    name, default = found.interface.name, found.default_interface
+    if found.rp_filter != _STRICT or default in {None, name} or all(vip.version != 4 for vip in vips):  # noqa: PLR2004
+        return
+    yield Finding(
+        level="warning",
+        message=f"rp_filter = 1: packets that come in at {name} from clients behind {default} are dropped",
+        remedy=f"sysctl -w net/ipv4/conf/{name}/rp_filter=2",
+    )

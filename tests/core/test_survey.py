@@ -1,0 +1,61 @@
+import dataclasses
+from ipaddress import ip_address
+
+from l2mode.core.interface import ConfiguredAddress, Interface
+from l2mode.core.survey import Surroundings, findings
+
+VIP = ip_address("192.0.2.50")
+ETH0 = Interface(
+    name="br0", index=2, mac=bytes(6), mtu=1500, up=True, loopback=False, ethernet=True, kind="bridge", driver="bridge"
+)
+WELL = Surroundings(
+    interface=ETH0,
+    loopback_up=True,
+    addresses=[
+        ConfiguredAddress(interface="br0", address=ip_address("192.0.2.11"), prefix_length=24, usable_as_source=True),
+        ConfiguredAddress(interface="lo", address=VIP, prefix_length=32, usable_as_source=False),
+    ],
+    arp={"arp_ignore": 1, "arp_announce": 2},
+    rp_filter=0,
+    default_interface="br0",
+    without_ipv6=(),
+    ahead=(),
+    bridge_netfilter=(),
+    promiscuous=False,
+)
+
+
+def troubles(**changes):
+    found = findings(dataclasses.replace(WELL, **changes), [VIP])
+    return [(finding.message, finding.remedy) for finding in found if finding.level != "info"]
+
+
+def test_a_machine_that_is_well_has_no_trouble():
+    assert troubles() == []
+
+
+def test_netfilter_on_a_bridge_sees_packets_first():
+    switched_on = ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables")
+    assert troubles(bridge_netfilter=switched_on) == [
+        (
+            "bridge-nf-call-iptables and bridge-nf-call-ip6tables: netfilter and conntrack see packets before br0 does",
+            "sysctl -w net/bridge/bridge-nf-call-iptables=0; sysctl -w net/bridge/bridge-nf-call-ip6tables=0",
+        )
+    ]
+    real = dataclasses.replace(ETH0, kind=None)
+    assert troubles(bridge_netfilter=switched_on, interface=real) == []
+
+
+def test_only_the_setting_that_is_too_low_is_to_be_raised():
+    assert troubles(arp={"arp_ignore": 1, "arp_announce": 1}) == [
+        (
+            "arp_ignore = 1 and arp_announce = 1: the kernel itself speaks for the virtual IPs",
+            "sysctl -w net/ipv4/conf/br0/arp_announce=2",
+        )
+    ]
+
+
+def test_a_machine_without_default_route_has_no_other_way_back():
+    assert troubles(rp_filter=1, default_interface=None) == []
+    assert len(troubles(rp_filter=1, default_interface="eth1")) == 1
+    assert troubles(rp_filter=2, default_interface="eth1") == []
