@@ -71,6 +71,14 @@ def masks(powers: Mapping[str, int], count: int = BUCKETS) -> dict[str, int]:
     return found
 
 
+def mask_of(name: str, powers: Mapping[str, int], count: int = BUCKETS) -> int:
+    """Give what one member owns as a mask, which takes a fraction of the time of all masks."""
+    members = _weighted(powers)
+    ranks = _ranks(members, count)[::-1]
+    rank = next((rank for rank, (member, _) in enumerate(members) if member == name), None)
+    return 0 if rank is None else int(ranks.translate(_digit_table(rank)), 2)
+
+
 def owner_of(key: bytes, powers: Mapping[str, int]) -> str | None:
     """Name the owner of a single thing that is no bucket, such as a virtual IP that needs a director."""
     members = _weighted(powers)

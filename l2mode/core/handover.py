@@ -20,8 +20,9 @@ the former one.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
-from l2mode.core.buckets import BUCKETS, masks, owner_numbers, owner_of, owners
+from l2mode.core.buckets import BUCKETS, mask_of, owner_numbers, owner_of, owners
 
 View = tuple[tuple[str, tuple[int, ...]], ...]
 "The members that take shares, each with one power per share group; () = this node takes none."
@@ -86,7 +87,7 @@ class Handover:
         """Drop what the view takes; what it newly gives is pending; the rest of mine goes on uninterrupted."""
         self.view = view
         self._settled = not view
-        self._given = [masks(powers, self.count).get(self.name, 0) for powers in self._powers()]
+        self._given = [mask_of(self.name, powers, self.count) for powers in self._powers()]
         self._narrow(self._given)
 
     def claim(self) -> None:
@@ -155,8 +156,10 @@ class Handover:
         me = numbers[self.name]
         if not self._mine[group]:
             return table.replace(bytes([me]), bytes([PENDING_CELL]))
-        digits = f"{pending:0{self.count}b}"[::-1]
-        return bytes([PENDING_CELL if digit == "1" else cell for cell, digit in zip(table, digits, strict=True)])
+        # One byte per bucket, this node's number where it is pending; then all cells at once.
+        digits = f"{pending:0{self.count}b}"[::-1].encode()
+        change = digits.translate(_one_becomes(me ^ PENDING_CELL))
+        return (int.from_bytes(table) ^ int.from_bytes(change)).to_bytes(self.count)
 
     def director(self, vip: bytes) -> str | None:
         """Name the member that answers for a virtual IP in directed delivery, by this node's view."""
@@ -185,6 +188,12 @@ class Handover:
             self._mine = kept
             self.drops += 1
             self.dirty = True
+
+
+@lru_cache(maxsize=1)
+def _one_becomes(number: int) -> bytes:
+    """Give the translation of the digit 1 to a number, and of all else to 0."""
+    return bytes([number if byte == ord("1") else 0 for byte in range(256)])
 
 
 def director_of(view: View, vip: bytes) -> str | None:

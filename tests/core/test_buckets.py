@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l2mode.core.buckets import BUCKETS, _cost, masks, owner_of, owners, prepare
+from l2mode.core.buckets import BUCKETS, _cost, mask_of, masks, owner_of, owners, prepare
 
 names = st.text(min_size=1, max_size=8)
 powers = st.integers(0, 1000)
@@ -55,6 +55,8 @@ def test_masks_say_the_same_as_owners(farm, count):
     assert set(shares) == set(farm)
     for name, mask in shares.items():
         assert mask == sum(1 << bucket for bucket, owner in enumerate(answer) if owner == name)
+        assert mask_of(name, farm, count) == mask
+    assert mask_of("a name that is too long for this farm", farm, count) == 0
 
 
 @given(farms.filter(bool), counts, st.randoms())
