@@ -24,7 +24,7 @@ from enum import Enum
 from l2mode.core.handover import Phase
 from l2mode.core.reasons import Action, Reason
 
-__all__ = ["Action", "Delivery", "Packet", "Reason", "Standing", "Verdict", "judge"]
+__all__ = ["Action", "Delivery", "Packet", "Reason", "Standing", "Verdict", "judge", "under_lease"]
 
 
 class Delivery(Enum):
@@ -69,7 +69,6 @@ class Standing:
     """What this node's tables say of the packet's bucket."""
 
     me: int
-    lease_open: bool
     phase: Phase
     dirty: bool
     "This node is dirty itself."
@@ -79,16 +78,7 @@ class Standing:
 
 
 def judge(packet: Packet, standing: Standing, delivery: Delivery) -> Verdict:
-    """Say what to do with a packet."""
-    return under_lease(_judge(packet, standing, delivery), lease_open=standing.lease_open)
-
-
-def under_lease(verdict: Verdict, *, lease_open: bool) -> Verdict:
-    """Let the verdict stand, or drop what it would take or send when the lease is over."""
-    return verdict if lease_open or verdict.action is Action.DROP else Verdict(Reason.LEASE_OVER)
-
-
-def _judge(packet: Packet, standing: Standing, delivery: Delivery) -> Verdict:
+    """Say what to do with a packet as long as the lease runs: the rest is up to `under_lease`."""
     mine = standing.phase is Phase.MINE
     if mine and packet.opens:
         return Verdict(Reason.NEW)
@@ -112,6 +102,11 @@ def _judge(packet: Packet, standing: Standing, delivery: Delivery) -> Verdict:
             return Verdict(Reason.TO_OWNER, standing.owner)
         return Verdict(Reason.UNCLAIMED)
     return Verdict(Reason.NOT_MINE)
+
+
+def under_lease(verdict: Verdict, *, lease_open: bool) -> Verdict:
+    """Let the verdict stand, or drop what it would take or send when the lease is over."""
+    return verdict if lease_open or verdict.action is Action.DROP else Verdict(Reason.LEASE_OVER)
 
 
 def _was_handed_to_me(packet: Packet, standing: Standing, delivery: Delivery) -> bool:

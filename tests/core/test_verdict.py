@@ -1,13 +1,11 @@
 """The rules for one packet, in their order: one row per sentence, and properties over all tables."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from l2mode.core.handover import Phase
-from l2mode.core.verdict import Action, Delivery, Packet, Reason, Standing, judge
+from l2mode.core.verdict import Action, Delivery, Packet, Reason, Standing, judge, under_lease
 
 MINE, PENDING, OTHER = Phase.MINE, Phase.PENDING, Phase.OTHER
 DIRECTED, FLOODED = Delivery.DIRECTED, Delivery.FLOODED
@@ -20,10 +18,9 @@ def mask(*nodes):
     return sum(1 << node for node in nodes)
 
 
-def standing(phase=OTHER, *, me=B, dirty=False, beside=(), owner=A, lease=True):
+def standing(phase=OTHER, *, me=B, dirty=False, beside=(), owner=A):
     return Standing(
         me=me,
-        lease_open=lease,
         phase=phase,
         dirty=dirty,
         dirty_members=mask(*beside),
@@ -117,8 +114,10 @@ def test_along_the_dirty_members(frame, tables, reason, to):
 def test_when_the_lease_is_over_what_would_be_taken_or_sent_is_dropped_and_the_rest_keeps_its_reason(delivery):
     for _, frame, tables, *_ in ROWS + HANDED + CHAIN:
         before = judge(frame, tables, delivery)
-        after = judge(frame, replace(tables, lease_open=False), delivery)
+        assert under_lease(before, lease_open=True) is before
+        after = under_lease(before, lease_open=False)
         assert after.reason is (before.reason if before.action is Action.DROP else Reason.LEASE_OVER)
+        assert after.to is None
 
 
 def test_a_socket_is_looked_for_only_where_it_counts():
@@ -142,7 +141,6 @@ packets = st.builds(
 tables = st.builds(
     standing,
     st.sampled_from(Phase),
-    lease=st.booleans(),
     dirty=st.booleans(),
     beside=st.sets(st.sampled_from([A, C, D])),
     owner=st.none() | nodes,
@@ -184,9 +182,3 @@ def test_a_marked_packet_is_never_reset(frame, own):
 def test_only_packets_of_clients_are_forwarded(frame, own):
     if judge(frame, own, DIRECTED).action is Action.FORWARD:
         assert frame.sender is None
-
-
-@given(packets, tables, deliveries)
-def test_nothing_is_taken_after_the_lease(frame, own, delivery):
-    if not own.lease_open:
-        assert judge(frame, own, delivery).action is Action.DROP

@@ -145,7 +145,6 @@ class Flows:
         owner = share.owners_now[flow.group][flow.bucket]
         standing = Standing(
             me=machine.index,
-            lease_open=True,
             phase=share.phase(flow.group, flow.bucket),
             dirty=share.dirty,
             dirty_members=sum(1 << by_name[name].index for name in machine.dirty_members()),

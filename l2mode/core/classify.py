@@ -1,0 +1,188 @@
+"""What a packet filter does with a frame, to the last byte: the specification of every filter, and one that runs.
+
+The program in the kernel (filter.bpf.c) is held against this module frame by frame; the filter in user space runs it.
+It reads the same memory (`Tables`) that the program in the kernel reads.
+
+A frame counts for the filter when it is IP, its destination is a virtual IP, and it is addressed to this node's MAC or,
+in flooded delivery, to the virtual MAC. One to a group MAC is dropped: several nodes have it. Frames to any other MAC
+are others' and pass untouched, as does neighbour discovery.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from l2mode.core.handover import Phase
+from l2mode.core.hashing import bucket_of_address, bucket_of_datagram, bucket_of_port
+from l2mode.core.packets import Content, Head, Kind, read_content, read_head
+from l2mode.core.reasons import Action, Reason
+from l2mode.core.settings import By
+from l2mode.core.tables import NOBODY, PENDING, Tables
+from l2mode.core.verdict import Delivery, Packet, Standing, Verdict, judge, under_lease
+
+CHAIN_MARK: Final = 0x02
+"The locally administered bit: inverted in the first byte of a source MAC, it marks a frame of the chain."
+_GROUP_BIT: Final = 0x01
+
+_TTL_AT: Final = {4: 22, 6: 21}
+_CHECKSUM_AT: Final = 24
+_MACS: Final = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """A TCP connection to a virtual IP: addresses of 4 or 16 bytes, and ports."""
+
+    client: bytes
+    client_port: int
+    vip: bytes
+    vip_port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What becomes of a frame, and why."""
+
+    reason: Reason
+    node: int | None
+    "The node that it is sent to, where it is."
+    frame: bytes
+    "As it goes on: changed where it is sent on, or where a taken one had to be given this node's MAC."
+
+    @property
+    def action(self) -> Action:
+        """What becomes of it."""
+        return self.reason.action
+
+
+def classify(
+    frame: bytes, tables: Tables, *, known: Callable[[Flow], bool], now_ns: int, readdress: bool = False
+) -> Decision:
+    """Decide about a frame that came in, with its Ethernet header; any bytes will do.
+
+    `known` says whether this node has a TCP socket for a flow that neither listens nor is in TIME_WAIT, or sent the
+    SYN cookie that the frame answers. `now_ns` is CLOCK_MONOTONIC. `readdress` gives a taken frame this node's MAC
+    instead of the virtual one, for a filter (XDP) that cannot tell the stack otherwise that the frame is for it.
+    """
+    head = read_head(frame)
+    vip = None if head is None else tables.vip(head.destination)
+    if head is None or vip is None:
+        return Decision(reason=Reason.FOREIGN, node=None, frame=frame)
+    verdict = _judge(frame, head, vip, tables, known)
+    if verdict.to is not None:
+        verdict = _sendable(verdict, frame, head, tables)
+    if verdict.action is not Action.PASS:
+        verdict = under_lease(verdict, lease_open=now_ns < tables.lease)
+    return Decision(reason=verdict.reason, node=verdict.to, frame=_rewritten(frame, head, verdict, tables, readdress))
+
+
+def client_bucket(content: Content, by: By, seed: bytes) -> int:
+    """Give the bucket of a packet of a share group that goes `by` this."""
+    if content.kind is Kind.PORTLESS or by is By.ADDRESS:
+        return bucket_of_address(seed, content.client)
+    # IPv6 has no identification: there datagrams go by the port.
+    if by is By.PORT or len(content.client) > 4:  # noqa: PLR2004 - the size of an IPv4 address
+        return bucket_of_port(seed, content.client, content.client_port)
+    if content.ip_id is None:
+        return bucket_of_address(seed, content.client)
+    return bucket_of_datagram(seed, content.client, content.ip_id)
+
+
+def _judge(frame: bytes, head: Head, vip: int, tables: Tables, known: Callable[[Flow], bool]) -> Verdict:
+    """Say what the lease permitting becomes of a frame to a virtual IP."""
+    delivery = tables.delivery
+    to_group = bool(head.to_mac[0] & _GROUP_BIT)
+    mine = head.to_mac == tables.own_mac or (delivery is Delivery.FLOODED and head.to_mac == tables.virtual_mac)
+    if not (mine or to_group):
+        return Verdict(Reason.FOREIGN)
+    content = read_content(frame, head)
+    if content.kind is Kind.NEIGHBOUR_DISCOVERY:
+        return Verdict(Reason.NEIGHBOUR_DISCOVERY)
+    if to_group:
+        return Verdict(Reason.NOT_TO_ONE)
+    if content.kind is Kind.MALFORMED:
+        return Verdict(Reason.MALFORMED)
+    group = _group(content, vip, tables)
+    if group is None:
+        takes = tables.director_takes_unmatched and tables.director(vip) == tables.me
+        return Verdict(Reason.DIRECTOR_TAKES if takes else Reason.UNMATCHED)
+
+    def known_here() -> bool:
+        return content.asks_for_socket and known(
+            Flow(
+                client=content.client,
+                client_port=content.client_port,
+                vip=head.destination,
+                vip_port=content.vip_port,
+            )
+        )
+
+    cell = tables.cell(group, client_bucket(content, tables.by(group), tables.seed))
+    phase = {tables.me: Phase.MINE, PENDING: Phase.PENDING}.get(cell, Phase.OTHER)
+    sender, chained = (None, False) if delivery is Delivery.FLOODED else sender_of(head.from_mac, tables)
+    return judge(
+        Packet(opens=content.opens, known=known_here, sender=sender, chained=chained),
+        Standing(
+            me=tables.me,
+            phase=phase,
+            dirty=tables.dirty,
+            dirty_members=tables.dirty_members,
+            owner={NOBODY: None, PENDING: tables.me}.get(cell, cell),
+        ),
+        delivery,
+    )
+
+
+def sender_of(mac: bytes, tables: Tables) -> tuple[int | None, bool]:
+    """Say which member sent a frame, None for none, and whether it bears the mark of the chain."""
+    marked = bytes([mac[0] ^ CHAIN_MARK]) + mac[1:]
+    by_mark = None
+    for node, its in tables.macs():
+        if its == mac:
+            return node, False
+        if its == marked and by_mark is None:
+            by_mark = node
+    return by_mark, by_mark is not None
+
+
+def _group(content: Content, vip: int, tables: Tables) -> int | None:
+    if content.kind is Kind.PORTLESS:
+        return tables.fallback_group(vip, content.protocol)
+    if content.kind is Kind.FLOW and content.protocol is not None:
+        return tables.group(vip, content.protocol, content.vip_port)
+    return None
+
+
+def _sendable(verdict: Verdict, frame: bytes, head: Head, tables: Tables) -> Verdict:
+    """Let the verdict stand if the frame can be sent to `to`."""
+    if verdict.to is None or tables.mac(verdict.to) is None:
+        return Verdict(Reason.NO_MAC)
+    if frame[_TTL_AT[head.version]] <= 1:
+        return Verdict(Reason.TTL_OVER)
+    return verdict
+
+
+def _rewritten(frame: bytes, head: Head, verdict: Verdict, tables: Tables, readdress: bool) -> bytes:
+    own = tables.own_mac
+    if verdict.to is None:
+        taken = verdict.action in (Action.TAKE, Action.RESET)
+        return own + frame[6:] if readdress and taken else frame
+    if verdict.action is Action.CHAIN:
+        own = bytes([own[0] ^ CHAIN_MARK]) + own[1:]
+    ttl = _TTL_AT[head.version]
+    changed = bytearray(frame)
+    changed[:_MACS] = (tables.mac(verdict.to) or b"") + own
+    changed[ttl] -= 1
+    if head.version == 4:  # noqa: PLR2004 - IPv4
+        _correct_checksum(changed, before=int.from_bytes(frame[ttl : ttl + 2]))
+    return bytes(changed)
+
+
+def _correct_checksum(changed: bytearray, *, before: int) -> None:
+    """Correct an IPv4 header's checksum for a change of the word with the time to live (RFC 1624, equation 3)."""
+    at = _TTL_AT[4]
+    checksum = int.from_bytes(changed[_CHECKSUM_AT : _CHECKSUM_AT + 2])
+    total = (checksum ^ 0xFFFF) + (before ^ 0xFFFF) + int.from_bytes(changed[at : at + 2])
+    while total > 0xFFFF:  # noqa: PLR2004 - 16 bits
+        total = (total & 0xFFFF) + (total >> 16)
+    changed[_CHECKSUM_AT : _CHECKSUM_AT + 2] = (total ^ 0xFFFF).to_bytes(2)
