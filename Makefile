@@ -6,9 +6,9 @@ WORKERS ?= 2
 HISTORIES ?= 20000
 
 DEBIAN_BASE := python3-venv
-DEBIAN_DEMO := haproxy nginx-light
+DEBIAN_DEMO := haproxy nginx-light iproute2
 DEBIAN_TEST := $(DEBIAN_DEMO) curl iproute2 openssl procps
-DEBIAN_BENCH := $(DEBIAN_TEST) wrk keepalived
+DEBIAN_BENCH := $(DEBIAN_TEST) wrk keepalived clang libbpf-dev linux-libc-dev ethtool iptables nftables
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-script test soak lint format types layers check benchmarks debian-base debian-demo debian-test debian-bench clean

@@ -136,6 +136,10 @@ class NodeClient:
         """Give what this node says about itself."""
         return read_status(await self.status()).row(self.node)
 
+    async def layer_two(self) -> bytes:
+        """Give what layer-2 mode does on this node as JSON; NOT_SERVED if its farm file has no [l2] table."""
+        return await self._ask("GET", "/layer-two")
+
     async def act(self, action: Action, *, force: bool = False) -> Answer:
         """Ask for an action; the answer may be a refusal."""
         body = msgspec.json.encode({"force": force})

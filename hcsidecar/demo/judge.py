@@ -26,7 +26,7 @@ FAIR = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One request of the client; times in seconds of the monotonic clock."""
+    """One request of a client; times in seconds of the monotonic clock."""
 
     began: float
     ended: float
@@ -34,6 +34,12 @@ class Request:
     "Who answered, if the answer was good."
     complaint: str | None
     "What was wrong, or None."
+    client: str = ""
+    "The address that asked, where there are several."
+    kept: bool = False
+    "It went over a connection that its client keeps, or was meant to."
+    lost: str | None = None
+    "How that connection was found to have ended; the request then went over a new one."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +50,8 @@ class Summary:
     requests: int
     failed: int
     complaints: Mapping[str, int]
+    lost: int
+    "Connections that clients had kept, and found broken."
     by_server: Mapping[str, int]
     "Good answers of each server."
     longest_gap: float
@@ -69,6 +77,7 @@ class Record:
     def __init__(self, *, since: float) -> None:
         self.total = 0
         self.failed = 0
+        self.lost = 0
         self._requests: deque[Request] = deque(maxlen=REMEMBERED)
         self._last_good = since
         self._longest_gap = 0.0
@@ -77,6 +86,7 @@ class Record:
         """Take the latest answer, or failure."""
         self.total += 1
         self._requests.append(request)
+        self.lost += request.lost is not None
         if request.complaint is not None:
             self.failed += 1
             return
@@ -116,6 +126,7 @@ def summarise(requests: Sequence[Request], *, begin: float, end: float) -> Summa
         requests=len(requests),
         failed=len(requests) - len(good),
         complaints=dict(complaints.most_common()),
+        lost=sum(request.lost is not None for request in requests),
         by_server=dict(sorted(Counter(request.server or "?" for request in good).items())),
         longest_gap=max(after - before for before, after in pairwise(moments)),
         median_latency=median(latencies) if latencies else None,
@@ -123,11 +134,11 @@ def summarise(requests: Sequence[Request], *, begin: float, end: float) -> Summa
     )
 
 
-def no_request_fails(requests: Sequence[Request]) -> Verdict:
-    """Judge what a planned change may cost: nothing."""
+def no_request_fails(requests: Sequence[Request], *, way: str = "") -> Verdict:
+    """Judge what a planned change may cost, on a way to the servers if there are several: nothing."""
     failed = sum(request.complaint is not None for request in requests)
     return Verdict(
-        promise="no request fails",
+        promise=f"no request fails {way}".rstrip(),
         kept=bool(requests) and not failed,
         found=f"{failed} of {len(requests)} failed" if requests else "there was no request",
     )

@@ -2,20 +2,23 @@
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 
 from rich.console import Console
 from rich.live import Live
 
+from hcsidecar.client import Row
 from hcsidecar.demo.chronicle import DEMO, Chronicle, Happening
-from hcsidecar.demo.judge import Record, summarise
-from hcsidecar.demo.plan import Server
+from hcsidecar.demo.judge import Record, Request, summarise
+from hcsidecar.demo.plan import SHARE, Server
 from hcsidecar.demo.programs import DemoError
-from hcsidecar.demo.screen import Line, Picture, client_text, draw, happening_text, plain_text
+from hcsidecar.demo.putting_up import put_up
+from hcsidecar.demo.screen import Line, Picture, VipLine, VipPicture, draw, happening_text, plain_text, seen_text
 from hcsidecar.demo.sight import best_row, condition, why_not_ready
-from hcsidecar.demo.stage import Stage, put_up
+from hcsidecar.demo.stage import Stage
 from hcsidecar.demo.terminal import keys
+from hcsidecar.demo.through_vip import clients_of
 from hcsidecar.demo.traffic import send_requests
 
 REDRAW_EVERY = 0.2
@@ -37,13 +40,13 @@ async def watch_live(console: Console) -> int:
         if not console.is_terminal:
             console.print(happening_text(happening, since=since), soft_wrap=True)
 
-    console.print("Putting up three servers and HAProxy in front of them …")
+    console.print("Putting up three servers, and HAProxy in front of them …")
     async with put_up(Chronicle(clock=loop.time, show=show)) as stage:
         view = View(stage, since=since, with_keys=console.is_terminal and sys.stdin.isatty())
         try:
             await (view.draw_on(console) if console.is_terminal else view.tell_on(console))
         finally:
-            console.print(f"{client_text(view.picture())}.", soft_wrap=True)
+            console.print(f"{seen_text(view.picture())}.", soft_wrap=True)
     return 0
 
 
@@ -56,6 +59,8 @@ class View:
         self._since = since
         self._now = asyncio.get_running_loop().time
         self._record = Record(since=self._now())
+        self._vip = Record(since=self._now())
+        "Of the clients of the virtual IP; empty where there is none."
         self._quit = asyncio.Event()
         self._with_keys = with_keys
         self._chosen = stage.plan.servers[1]
@@ -68,6 +73,13 @@ class View:
             "d": lambda server: stage.command("drain", server),
             "r": lambda server: stage.command("resume", server),
         }
+        if stage.plan.vip is not None:
+            self._actions |= {
+                "l": stage.cut,
+                "x": stage.kill_daemon,
+                "f": stage.freeze,
+                "p": stage.change_power,
+            }
 
     async def draw_on(self, console: Console) -> None:
         """Redraw the picture on a terminal until `q` is pressed."""
@@ -88,21 +100,37 @@ class View:
     def picture(self) -> Picture:
         """Put together what is shown."""
         now = self._now()
-        lately = summarise(self._record.between(now - LATELY, now), begin=now - LATELY, end=now)
+        front, vip = (self._lately(record, now) for record in (self._record, self._vip))
+        seen = summarise(front, begin=now - LATELY, end=now)
         return Picture(
-            servers=tuple(
-                self._line(server, lately.by_server.get(server.name, 0)) for server in self._stage.plan.servers
-            ),
+            servers=tuple(self._line(server, seen.by_server, vip) for server in self._stage.plan.servers),
             chosen=self._chosen.name if self._with_keys else None,
             requests=self._record.total,
             failed=self._record.failed,
-            failed_per_second=lately.failed / LATELY,
+            failed_per_second=seen.failed / LATELY,
             longest_gap=self._record.longest_gap(now=now),
             since=self._since,
             happenings=self._stage.chronicle.last(SHOWN),
+            vip=self._vip_picture(vip),
         )
 
-    def _line(self, server: Server, answers: int) -> Line:
+    @staticmethod
+    def _lately(record: Record, now: float) -> Sequence[Request]:
+        return record.between(now - LATELY, now)
+
+    def _vip_picture(self, lately: Sequence[Request]) -> VipPicture | None:
+        address = self._stage.plan.vip
+        if address is None:
+            return None
+        return VipPicture(
+            address=address,
+            requests=self._vip.total,
+            failed=self._vip.failed,
+            failed_per_second=sum(request.complaint is not None for request in lately) / LATELY,
+            lost=self._vip.lost,
+        )
+
+    def _line(self, server: Server, answers: Mapping[str, int], vip: Sequence[Request]) -> Line:
         watch = self._stage.watch
         row = best_row(server.name, watch.documents)
         target = watch.targets.get(server.name)
@@ -112,7 +140,19 @@ class View:
             why=why_not_ready(row) if row is not None else "no daemon answers",
             balancer=target.state if target is not None else "unknown",
             probe=target.probe if target is not None else "",
-            per_second=answers / LATELY,
+            per_second=answers.get(server.name, 0) / LATELY,
+            vip=self._vip_line(server, row, vip),
+        )
+
+    def _vip_line(self, server: Server, row: Row | None, lately: Sequence[Request]) -> VipLine | None:
+        if self._stage.plan.vip is None:
+            return None
+        return VipLine(
+            share=row.share.get(SHARE, 0.0) if row is not None else 0.0,
+            power=row.power if row is not None else 0,
+            director=self._stage.watch.directors.get(server.name) == server.name,
+            per_second=sum(request.server == server.name for request in lately) / LATELY,
+            clients=tuple(sorted(clients_of(server.name, lately))),
         )
 
     async def _run(self, show: Callable[[], None], *, every: float) -> None:
@@ -121,6 +161,8 @@ class View:
                 tasks.create_task(send_requests(self._stage.plan.front_url, self._record)),
                 tasks.create_task(self._obey(tasks)),
             ]
+            if self._stage.plan.vip is not None:
+                self._stage.ask_through_vip(self._vip)
             while not self._quit.is_set():
                 show()
                 with suppress(TimeoutError):

@@ -13,9 +13,9 @@ from hcsidecar.demo.chronicle import Chronicle, Happening
 from hcsidecar.demo.interruption import Interrupted, run
 from hcsidecar.demo.live import watch_live
 from hcsidecar.demo.programs import DemoError
+from hcsidecar.demo.putting_up import put_up
 from hcsidecar.demo.report import Step, document, ending_text, step_text
 from hcsidecar.demo.screen import happening_text
-from hcsidecar.demo.stage import put_up
 from hcsidecar.demo.story import Story
 
 WELL = 0

@@ -149,8 +149,12 @@ class Programs:
         *,
         on_line: Callable[[str], None] = lambda _line: None,
         end_signal: signal.Signals = signal.SIGKILL,
+        pass_fds: Sequence[int] = (),
     ) -> Program:
-        """Start a program; DemoError if that fails. `end_signal` is the one that ends it with all its children."""
+        """Start a program, which inherits `pass_fds`; DemoError if that fails.
+
+        `end_signal` is the one that ends it with all its children.
+        """
         if self._setpriv is None:
             raise DemoError(missing_tools(SETPRIV))
         try:
@@ -161,6 +165,7 @@ class Programs:
                 stderr=subprocess.STDOUT,
                 cwd=self._directory,
                 start_new_session=True,
+                pass_fds=pass_fds,
             )
         except OSError as error:
             raise DemoError(f"{name} does not start: {error}") from None

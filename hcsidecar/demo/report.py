@@ -12,6 +12,9 @@ class Step:
 
     title: str
     summary: Summary
+    "What the client of HAProxy saw."
+    vip: Summary | None = None
+    "What the clients of the virtual IP saw, where there is one."
     verdicts: tuple[Verdict, ...]
     balancer_log: tuple[str, ...]
     "What HAProxy wrote about servers that left or came, in its own words."
@@ -24,7 +27,11 @@ class Step:
 
 def step_text(number: int, step: Step) -> str:
     """Tell a step: what the client saw, and every promise."""
-    lines = [_heading(number, step), f"   {summary_text(step.summary)}"]
+    lines = [_heading(number, step)]
+    lines += [
+        f"   through {way}: {summary_text(summary)}" if way else f"   {summary_text(summary)}"
+        for way, summary in _ways(step)
+    ]
     return "\n".join(lines + [verdict_text(verdict) for verdict in step.verdicts])
 
 
@@ -44,6 +51,8 @@ def summary_text(summary: Summary) -> str:
     ]
     if summary.by_server:
         parts.append(", ".join(f"{name} {count}" for name, count in summary.by_server.items()))
+    if summary.lost:
+        parts.append(f"{summary.lost} kept connections broke")
     parts.append(f"longest gap {summary.longest_gap * 1000:.0f} ms")
     if summary.median_latency is not None and summary.worst_latency is not None:
         parts.append(f"median {summary.median_latency * 1000:.1f} ms, worst {summary.worst_latency * 1000:.0f} ms")
@@ -59,16 +68,19 @@ def failures_text(failed: int, complaints: Mapping[str, int]) -> str:
 
 def ending_text(steps: Sequence[Step]) -> str:
     """Tell how it all went: the client's figures of every step, and the promises."""
-    names = sorted({name for step in steps for name in step.summary.by_server})
-    titles = [_heading(number, step) for number, step in enumerate(steps, start=1)]
-    title = "What the client saw"
-    width = max(map(len, [title, *titles]))
+    names = sorted({name for step in steps for _, summary in _ways(step) for name in summary.by_server})
+    rows = [
+        (f"{_heading(number, step) if place == 0 else '':<{_longest_heading(steps)}}  {way}".rstrip(), summary)
+        for number, step in enumerate(steps, start=1)
+        for place, (way, summary) in enumerate(_ways(step))
+    ]
+    title = "What the client saw" if len(rows) == len(steps) else "What the clients saw"
+    width = max(map(len, [title, *(name for name, _ in rows)]))
     lines = [f"{title:<{width}} requests failed longest gap  {'  '.join(names)}"]
-    for title, step in zip(titles, steps, strict=True):
-        summary = step.summary
+    for row, summary in rows:
         figures = f"{summary.requests:8} {summary.failed:6} {summary.longest_gap * 1000:8.0f} ms"
         shares = "  ".join(f"{summary.by_server.get(name, 0):{len(name)}}" for name in names)
-        lines.append(f"{title:<{width}} {figures}  {shares}")
+        lines.append(f"{row:<{width}} {figures}  {shares}")
     verdicts = [verdict for step in steps for verdict in step.verdicts]
     broken = [verdict for verdict in verdicts if not verdict.kept]
     lines += ["", *map(verdict_text, broken)]
@@ -84,6 +96,17 @@ def document(steps: Sequence[Step]) -> dict[str, object]:
         "kept": all(step.kept for step in steps),
         "steps": [{"title": step.title, "kept": step.kept} | asdict(step) for step in steps],
     }
+
+
+def _ways(step: Step) -> list[tuple[str, Summary]]:
+    """Give what was seen on each way to the servers; one way needs no name."""
+    if step.vip is None:
+        return [("", step.summary)]
+    return [("HAProxy", step.summary), ("the VIP", step.vip)]
+
+
+def _longest_heading(steps: Sequence[Step]) -> int:
+    return max(len(_heading(number, step)) for number, step in enumerate(steps, start=1))
 
 
 def _heading(number: int, step: Step) -> str:

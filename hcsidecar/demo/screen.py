@@ -11,10 +11,13 @@ from rich.text import Text
 from hcsidecar.demo.chronicle import Happening
 from hcsidecar.demo.plan import Plan
 from hcsidecar.demo.sight import DEAD, READY, STOPPED
+from hcsidecar.demo.through_vip import WAY
 from hcsidecar.demo.traffic import RATE
 
 FULL_BAR = 24
 "Characters of the bar of a server that gets every request."
+SHARE_BAR = 12
+"Characters of the bar of a server that has the whole share."
 KEYS = (
     ("1 2 3", "choose"),
     ("s", "stop gently"),
@@ -24,10 +27,34 @@ KEYS = (
     ("r", "resume"),
     ("q", "quit"),
 )
+MORE_KEYS = (
+    ("l", "cut link"),
+    ("x", "kill -9 the daemon alone"),
+    ("f", "freeze the daemon"),
+    ("p", "change power"),
+)
+"Where there is a virtual IP."
+DIRECTOR_MARK = "*"
+"Behind the name of the server that answers for the virtual IP."
 STYLES = {READY: "green", STOPPED: "dim", DEAD: "bold red", "UP": "green", "DOWN": "bold red"}
 "Colours of conditions and of HAProxy's states; every other is on its way somewhere."
 _ON_ITS_WAY = "yellow"
 _ORIGIN_WIDTH = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VipLine:
+    """A server in the picture, as to the virtual IP."""
+
+    share: float
+    "Part of the buckets that the view gives it, 0 to 1."
+    power: int
+    director: bool
+    "It answers for the virtual IP."
+    per_second: float
+    "Requests that it answered, lately."
+    clients: tuple[str, ...]
+    "Addresses that reach it."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +71,21 @@ class Line:
     "What HAProxy's last probe met."
     per_second: float
     "Requests that it answered, lately."
+    vip: VipLine | None = None
+    "What it does for the virtual IP, where there is one."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VipPicture:
+    """What the clients of the virtual IP saw."""
+
+    address: str
+    requests: int
+    failed: int
+    failed_per_second: float
+    "Lately."
+    lost: int
+    "Connections that clients had kept, and found broken."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +104,12 @@ class Picture:
     since: float
     "When it began, in seconds of the monotonic clock."
     happenings: Sequence[Happening]
+    vip: VipPicture | None = None
 
 
 def draw(picture: Picture, plan: Plan, *, height: int) -> RenderableType:
     """Draw the picture for a terminal of so many lines."""
-    above: list[RenderableType] = [_farm(picture), Text(), _client(picture), Rule(style="dim")]
+    above: list[RenderableType] = [_farm(picture), Text(), *_clients(picture), Rule(style="dim")]
     below: list[RenderableType] = [Rule(style="dim"), *_footer(picture, plan)]
     heading_and_servers = 1 + len(picture.servers)
     room = max(0, height - heading_and_servers - len(above[1:]) - len(below))
@@ -93,38 +136,89 @@ def client_text(picture: Picture) -> str:
 
 def plain_text(picture: Picture) -> str:
     """Tell the whole picture in one line, for who has no terminal."""
-    servers = (f"{line.name} {line.condition} {line.per_second:.0f}/s" for line in picture.servers)
-    return f"{', '.join(servers)}; {client_text(picture)}"
+    servers = (
+        f"{line.name} {line.condition} {line.per_second:.0f}/s{_plain_vip(line.vip)}" for line in picture.servers
+    )
+    return f"{', '.join(servers)}; {seen_text(picture)}"
 
 
-def bar(per_second: float) -> str:
-    """Draw a rate, in half characters."""
-    halves = round(min(1.0, per_second / RATE) * FULL_BAR * 2)
+def seen_text(picture: Picture) -> str:
+    """Tell in one line what all clients have seen."""
+    if picture.vip is None:
+        return client_text(picture)
+    return f"through HAProxy: {client_text(picture)}; {WAY}: {vip_text(picture.vip)}"
+
+
+def vip_text(vip: VipPicture) -> str:
+    """Tell in one line what the clients of the virtual IP have seen."""
+    now = f" ({vip.failed_per_second:.0f}/s now)" if vip.failed_per_second else ""
+    return f"{vip.requests} requests, {vip.failed} failed{now}, {vip.lost} kept connections broke"
+
+
+def _plain_vip(vip: VipLine | None) -> str:
+    return f" ({len(vip.clients)} clients, {vip.per_second:.0f}/s)" if vip is not None else ""
+
+
+def bar(part: float, *, full: int = FULL_BAR) -> str:
+    """Draw a part of a whole, 0 to 1, in half characters."""
+    halves = round(min(1.0, part) * full * 2)
     return "█" * (halves // 2) + "▌" * (halves % 2)
 
 
 def _farm(picture: Picture) -> RenderableType:
     table = Table(box=None, expand=True, pad_edge=False, header_style="dim")
-    for heading, width in (("", 1), ("server", 6), ("state", None), ("HAProxy, its probe", None), ("", 3)):
+    headings = [("", 1), ("server", 6), ("state", None), ("HAProxy, its probe", None), ("", 3)]
+    if picture.vip is not None:
+        headings[3:] = [("share, power", SHARE_BAR + 9), ("HAProxy, its probe", None), ("/s", 3), ("VIP/s", 5)]
+    for heading, width in headings:
         table.add_column(heading, no_wrap=True, min_width=width)
-    # A server that has a reason not to serve has little or no bar, and room to tell.
-    table.add_column("requests/s", no_wrap=True, overflow="ellipsis", ratio=1)
+    # A server that has a reason not to serve has little to show in the last column, and room to tell.
+    last = "requests/s" if picture.vip is None else f"clients of {picture.vip.address}"
+    table.add_column(last, no_wrap=True, overflow="ellipsis", ratio=1)
     for line in picture.servers:
-        chosen = line.name == picture.chosen
-        table.add_row(
-            "▶" if chosen else " ",
-            Text(line.name, style="bold reverse" if chosen else "bold"),
-            Text(line.condition, style=STYLES.get(line.condition, _ON_ITS_WAY)),
-            Text.assemble((line.balancer, STYLES.get(line.balancer, _ON_ITS_WAY)), (f" {line.probe}", "dim")),
-            Text(f"{line.per_second:.0f}", justify="right"),
-            Text.assemble((bar(line.per_second), "green"), " " if line.per_second else "", line.why),
-        )
+        table.add_row(*_cells(line, chosen=line.name == picture.chosen))
     return table
 
 
-def _client(picture: Picture) -> Text:
-    text = Text("client: ", style="dim", no_wrap=True, overflow="ellipsis")
-    text.append(client_text(picture), style="bold red" if picture.failed_per_second else "not dim")
+def _cells(line: Line, *, chosen: bool) -> list[RenderableType]:
+    name = Text(line.name, style="bold reverse" if chosen else "bold")
+    balancer = Text.assemble((line.balancer, STYLES.get(line.balancer, _ON_ITS_WAY)), (f" {line.probe}", "dim"))
+    cells: list[RenderableType] = [
+        "▶" if chosen else " ",
+        name,
+        Text(line.condition, style=STYLES.get(line.condition, _ON_ITS_WAY)),
+        balancer,
+        _rate(line.per_second),
+    ]
+    if line.vip is None:
+        length = bar(line.per_second / RATE)
+        return [*cells, Text.assemble((length, "green"), " " if line.per_second else "", line.why)]
+    vip = line.vip
+    if vip.director:
+        name.append(DIRECTOR_MARK, style="not reverse")
+    share = Text.assemble(
+        (f"{bar(vip.share, full=SHARE_BAR):<{SHARE_BAR}}", "green"), f" {vip.share:4.0%}", (f"  {vip.power}", "dim")
+    )
+    reached = " ".join(address.rpartition(".")[2] for address in vip.clients)
+    return [*cells[:3], share, *cells[3:], _rate(vip.per_second), Text(" ".join(filter(None, (reached, line.why))))]
+
+
+def _rate(per_second: float) -> Text:
+    return Text(f"{per_second:.0f}", justify="right")
+
+
+def _clients(picture: Picture) -> list[Text]:
+    if picture.vip is None:
+        return [_seen("client", client_text(picture), failing=picture.failed_per_second > 0)]
+    return [
+        _seen("client of HAProxy ", client_text(picture), failing=picture.failed_per_second > 0),
+        _seen("clients of the VIP", vip_text(picture.vip), failing=picture.vip.failed_per_second > 0),
+    ]
+
+
+def _seen(who: str, what: str, *, failing: bool) -> Text:
+    text = Text(f"{who}: ", style="dim", no_wrap=True, overflow="ellipsis")
+    text.append(what, style="bold red" if failing else "not dim")
     return text
 
 
@@ -134,11 +228,15 @@ def _footer(picture: Picture, plan: Plan) -> list[Text]:
         f"pages: {plan.front_url} clients · {plan.stats_url} HAProxy's own · {plan.health_url(second)} health",
         f"or:    hcsidecar status --config {plan.farm_file(first)} --node {first.name}",
     ]
+    keys = [KEYS] if plan.vip is None else [KEYS, MORE_KEYS]
+    rows = [_keys(row) for row in keys] if picture.chosen is not None else [Text("Ctrl-C quits", style="bold")]
+    return [*rows, *(Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in lines)]
+
+
+def _keys(row: Sequence[tuple[str, str]]) -> Text:
     keys = Text(no_wrap=True, overflow="ellipsis")
-    if picture.chosen is None:
-        keys.append("Ctrl-C quits", style="bold")
-    for key, meaning in KEYS if picture.chosen is not None else ():
+    for key, meaning in row:
         keys.append(key, style="bold reverse")
         keys.append(f" {meaning}  ")
     keys.rstrip()
-    return [keys, *(Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in lines)]
+    return keys

@@ -5,11 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from io import StringIO
 
+import msgspec
+
 from hcsidecar.client import FarmStatus, Row
 
 DEAD = "dead"
 READY = "UP(Ready)"
 STOPPED = "STOP"
+_DRAINING = "draining"
+DRAINING = f"{READY}, {_DRAINING}"
 BACKEND = "web"
 
 
@@ -23,6 +27,14 @@ class Target:
     "What the last probe met, such as L7OK/200."
 
 
+class _Vip(msgspec.Struct, frozen=True):
+    director: str | None
+
+
+class _LayerTwo(msgspec.Struct, frozen=True):
+    vips: tuple[_Vip, ...]
+
+
 def condition(row: Row) -> str:
     """Say in a word or two how a node is."""
     if not row.alive:
@@ -30,7 +42,7 @@ def condition(row: Row) -> str:
     if row.role == STOPPED:
         return STOPPED
     state = f"{row.role}({row.status})"
-    return f"{state}, draining" if row.draining else state
+    return f"{state}, {_DRAINING}" if row.draining else state
 
 
 def why_not_ready(row: Row) -> str:
@@ -63,6 +75,15 @@ def why_not_agreed(documents: Mapping[str, FarmStatus | None], conditions: Mappi
         if sorted(document.view) != view:
             return f"{asked} has {', '.join(document.view) or 'nobody'} in its view, not {', '.join(view) or 'nobody'}"
     return None
+
+
+def parse_director(document: bytes) -> str | None:
+    """Read who answers for the virtual IP out of what a daemon tells of its layer-2 mode."""
+    try:
+        vips = msgspec.json.decode(document, type=_LayerTwo).vips
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return vips[0].director if vips else None
 
 
 def parse_targets(answer: str) -> dict[str, Target]:

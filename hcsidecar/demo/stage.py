@@ -1,46 +1,52 @@
-"""The farm on its stage: puts up three servers and HAProxy, does to them what is asked, and leaves nothing behind."""
+"""The farm on its stage: three servers and HAProxy, and in a network of their own clients of a virtual IP too."""
 
 import asyncio
-import os
-import shutil
 import signal
 import socket
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+
+import msgspec
 
 from hcsidecar.client import Row
 from hcsidecar.demo.chronicle import DEMO, Chronicle
-from hcsidecar.demo.plan import CANDIDATES, NETWORK, Plan, Server
-from hcsidecar.demo.programs import SETPRIV, DemoError, Program, Programs, Tool, find_tool, missing_tools
+from hcsidecar.demo.judge import Record, Request
+from hcsidecar.demo.network import Network
+from hcsidecar.demo.plan import BALANCER, CLIENTS, Plan, Server
+from hcsidecar.demo.programs import DemoError, Program, Programs, Tool
 from hcsidecar.demo.sight import READY, STOPPED, why_not_agreed
-from hcsidecar.demo.texts import apache_config, farm_file, haproxy_config, nginx_config
-from hcsidecar.demo.watch import Watch, balancer_log
-from hcsidecar.dirs import MAX_SOCKET_PATH_BYTES
-from hcsidecar.net.keyring import Keyring
+from hcsidecar.demo.texts import haproxy_config
+from hcsidecar.demo.waiting import until
+from hcsidecar.demo.watch import Watch
 
 HAPROXY = Tool(name="haproxy", package="haproxy")
 NGINX = Tool(name="nginx", package="nginx-light")
 APACHE = Tool(name="apache2", package="apache2-bin")
-APACHE_USER = "www-data"
 UP_WITHIN = 30.0
 "Seconds that the start may take on a slow machine before it counts as failed."
-_POLL = 0.02
-"Seconds between two looks at a condition that is waited for."
+POWERS = (0, 1, 2, 4)
+"What a server's power is changed to, one after the other."
 
 
 class Stage:
     """The three servers and the balancer, while they are up."""
 
     def __init__(
-        self, plan: Plan, *, tools: Mapping[Tool, str], programs: Programs, watch: Watch, chronicle: Chronicle
+        self,
+        plan: Plan,
+        *,
+        tools: Mapping[Tool, str],
+        programs: Programs,
+        network: Network | None,
+        watch: Watch,
+        chronicle: Chronicle,
     ) -> None:
         self.plan = plan
         self.watch = watch
         self.chronicle = chronicle
+        self.network = network
+        "Where servers, balancer and clients are; None on loopback."
         self._tools = tools
         self._programs = programs
         self._web: dict[str, Program] = {}
@@ -55,8 +61,22 @@ class Stage:
             self._start_daemon(server)
         names = [server.name for server in self.plan.servers]
         await self._come_true("agree that all are Ready", lambda: self.why_not_agreed(dict.fromkeys(names, READY)))
-        self._programs.start("haproxy", [self._tools[HAPROXY], "-db", "-f", str(self.plan.balancer_config)])
+        self._start_balancer()
         await self._come_true("are UP for HAProxy", self._why_not_all_up)
+
+    def ask_through_vip(self, record: Record) -> None:
+        """Let the clients of the virtual IP ask until the end; nothing happens where there is none."""
+        if self.network is None:
+            return
+        address = [str(self.plan.vip), str(self.plan.web_port)]
+        self._programs.start(
+            "the clients' program",
+            [
+                *self.network.inside(CLIENTS),
+                *(sys.executable, "-m", "hcsidecar.demo.clients", *address, *self.plan.clients),
+            ],
+            on_line=lambda line: self._take_request(line, record),
+        )
 
     def why_not_agreed(self, conditions: Mapping[str, str]) -> str | None:
         """Say which of the daemons that run does not see the servers in these conditions, or None."""
@@ -78,9 +98,35 @@ class Stage:
         programs = (self._daemons[server.name], self._web[server.name])
         await asyncio.gather(*(self._programs.end(program, signal.SIGKILL) for program in programs))
 
+    async def kill_daemon(self, server: Server) -> None:
+        """Kill a server's daemon alone; its web server runs on."""
+        self.chronicle.write(DEMO, f"kill -9 {server.name}: daemon", grave=True)
+        await self._programs.end(self._daemons[server.name], signal.SIGKILL)
+
+    async def freeze(self, server: Server) -> None:
+        """Freeze a server's daemon, as a machine does that is out of memory or paused."""
+        self.chronicle.write(DEMO, f"kill -STOP {server.name}: daemon", grave=True)
+        self._daemons[server.name].send(signal.SIGSTOP)
+
+    async def cut(self, server: Server) -> None:
+        """Pull a server's cable; nothing happens on loopback."""
+        if self.network is not None:
+            self.chronicle.write(DEMO, f"cuts {server.name}'s link", grave=True)
+            await self.network.cut(server.name)
+
+    async def change_power(self, server: Server) -> None:
+        """Give a server the next of `POWERS`."""
+        row = self._own_row(server)
+        if row is not None:
+            power = next((power for power in POWERS if power > row.power), POWERS[0])
+            await self.command("power", server, str(power))
+
     async def bring_back(self, server: Server) -> None:
-        """Start whatever of a server does not run, and see that it serves."""
+        """Undo what was done to a server, start whatever of it does not run, and see that it serves."""
         async with self._changing[server.name]:
+            if self.network is not None:
+                await self.network.join(server.name)
+            self._daemons[server.name].send(signal.SIGCONT)
             if not self._web[server.name].running:
                 self.chronicle.write(DEMO, f"starts {server.name}'s web server")
                 self._start_web(server)
@@ -95,12 +141,12 @@ class Stage:
             if row is not None and (row.role == STOPPED or row.draining):
                 await self.command("start", server)
 
-    async def command(self, name: str, server: Server) -> int:
+    async def command(self, name: str, server: Server, *more: str) -> int:
         """Give a server's daemon a command by the command line, and give its exit status."""
-        self.chronicle.write(DEMO, f"$ hcsidecar {name} --node {server.name}")
+        self.chronicle.write(DEMO, f"$ {' '.join(['hcsidecar', name, *more])} --node {server.name}")
         return await self._programs.run(
             name,
-            [*_hcsidecar(name), "--config", str(self.plan.farm_file(server)), "--node", server.name],
+            [*_hcsidecar(name), *more, "--config", str(self.plan.farm_file(server)), "--node", server.name],
             on_line=lambda line: self.chronicle.write(DEMO, line),
         )
 
@@ -112,18 +158,41 @@ class Stage:
             arguments = [self._tools[APACHE], "-f", str(self.plan.web_config(server)), "-DFOREGROUND"]
         # Of a demo that is killed only the master hears; told to terminate, it ends its workers too.
         self._web[server.name] = self._programs.start(
-            f"{server.name}'s web server", arguments, end_signal=signal.SIGTERM
+            f"{server.name}'s web server", [*self._inside(server.name), *arguments], end_signal=signal.SIGTERM
         )
 
     def _start_daemon(self, server: Server) -> Program:
         arguments = [*_hcsidecar("run"), "--config", str(self.plan.farm_file(server)), "--node", server.name]
         daemon = self._programs.start(
             f"{server.name}'s daemon",
-            [*arguments, "--log-json"],
+            [*self._inside(server.name), *arguments, "--log-json"],
             on_line=lambda line: self.chronicle.take_daemon_line(server.name, line),
         )
         self._daemons[server.name] = daemon
         return daemon
+
+    def _start_balancer(self) -> None:
+        plan = self.plan
+        front, stats = (plan.balancer, plan.front_port), (plan.balancer, plan.stats_port)
+        with ExitStack() as ours:
+            binds, listeners = [f"{host}:{port}" for host, port in (front, stats)], []
+            if self.network is not None:
+                # Clients are on this machine's loopback, the servers are not: HAProxy gets its listeners from here,
+                # and lives where it reaches the servers.
+                listeners = [ours.enter_context(socket.create_server(address)).fileno() for address in (front, stats)]
+                binds = [f"fd@{listener}" for listener in listeners]
+            plan.balancer_config.write_text(haproxy_config(plan, front=binds[0], stats=binds[1]))
+            arguments = [self._tools[HAPROXY], "-db", "-f", str(plan.balancer_config)]
+            self._programs.start("haproxy", [*self._inside(BALANCER), *arguments], pass_fds=listeners)
+
+    def _inside(self, name: str) -> list[str]:
+        return self.network.inside(name) if self.network is not None else []
+
+    def _take_request(self, line: str, record: Record) -> None:
+        try:
+            record.add(msgspec.json.decode(line, type=Request))
+        except msgspec.DecodeError:
+            self.chronicle.write(DEMO, line, grave=True)
 
     def _own_row(self, server: Server) -> Row | None:
         document = self.watch.documents[server.name]
@@ -143,102 +212,5 @@ class Stage:
             raise DemoError(f"the servers do not {what} within {UP_WITHIN:g} s: {why_not()}")
 
 
-async def until(condition: Callable[[], bool], *, limit: float) -> float | None:
-    """Wait until a condition holds: the seconds that it took, None if it did not within the limit."""
-    loop = asyncio.get_running_loop()
-    begin = loop.time()
-    while not condition():
-        if loop.time() - begin > limit:
-            return None
-        await asyncio.sleep(_POLL)
-    return loop.time() - begin
-
-
-@asynccontextmanager
-async def put_up(chronicle: Chronicle) -> AsyncIterator[Stage]:
-    """Put up the farm; whatever happens in the block or before it, nothing of it is left afterwards.
-
-    DemoError, alone or in a group, says why it could not be put up.
-    """
-    tools = required_tools()
-    async with AsyncExitStack() as cleaning:
-        directory = Path(tempfile.mkdtemp(prefix="hcsidecar-demo-"))
-        cleaning.callback(shutil.rmtree, directory)
-        plan, mark = choose_plan(directory)
-        cleaning.callback(mark.close)
-        write_files(plan, apache=NGINX not in tools)
-        await cleaning.enter_async_context(balancer_log(plan.log_socket, chronicle))
-        programs = Programs(directory, on_end=lambda program: _tell_end(chronicle, program))
-        cleaning.push_async_callback(programs.end_all)
-        watch = Watch(plan)
-        tasks = await cleaning.enter_async_context(asyncio.TaskGroup())
-        watching = tasks.create_task(watch.run())
-        cleaning.callback(watching.cancel)
-        farm = Stage(plan, tools=tools, programs=programs, watch=watch, chronicle=chronicle)
-        await farm.start()
-        yield farm
-
-
-def required_tools() -> dict[Tool, str]:
-    """Find the programs that the demo needs; DemoError names the Debian packages of those that are missing."""
-    found = {tool: where for tool in (HAPROXY, NGINX, APACHE, SETPRIV) if (where := find_tool(tool))}
-    missing = [tool for tool in (HAPROXY, SETPRIV) if tool not in found]
-    if NGINX not in found and APACHE not in found:
-        missing.append(NGINX)
-    if missing:
-        raise DemoError(missing_tools(*missing))
-    return found
-
-
-def choose_plan(directory: Path) -> tuple[Plan, socket.socket]:
-    """Find addresses and ports that are free, and hold the socket that marks them as ours for other demos."""
-    for number in range(CANDIDATES):
-        plan = Plan(directory=directory, number=number)
-        mark = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        try:
-            mark.bind((plan.balancer, plan.heartbeat_port))
-            for address in plan.udp:
-                _try(address, socket.SOCK_DGRAM)
-            for address in plan.tcp:
-                _try(address, socket.SOCK_STREAM)
-        except OSError:
-            mark.close()
-        else:
-            return plan, mark
-    raise DemoError(f"no free addresses and ports below {NETWORK}.0.0/16, in {CANDIDATES} places looked at")
-
-
-def write_files(plan: Plan, *, apache: bool) -> None:
-    """Write what the programs read; each server has a directory, as if it were its own disk.
-
-    DemoError if the directory's path is too long for the sockets in it.
-    """
-    longest = max(len(os.fsencode(plan.control_socket(server))) for server in plan.servers)
-    if longest > MAX_SOCKET_PATH_BYTES:
-        raise DemoError(f"{plan.directory} is too long a path for unix sockets; a shorter TMPDIR helps")
-    plan.balancer_config.write_text(haproxy_config(plan))
-    keyring = Keyring.create(plan.directory / "farm.key", now=datetime.now(UTC))
-    keyring.write(replace=False)
-    for server in plan.servers:
-        plan.home(server).mkdir()
-        plan.farm_file(server).write_text(farm_file(plan, server))
-        shutil.copy(keyring.path, plan.home(server))
-        user = APACHE_USER if os.geteuid() == 0 else None
-        text = apache_config(plan, server, user=user) if apache else nginx_config(plan, server)
-        plan.web_config(server).write_text(text)
-
-
-def _try(address: tuple[str, int], kind: socket.SocketKind) -> None:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        if kind is socket.SOCK_STREAM:
-            # Connections of an earlier demo that linger (TIME_WAIT) are in nobody's way; listeners are.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(address)
-
-
 def _hcsidecar(command: str) -> list[str]:
     return [sys.executable, "-m", "hcsidecar", command]
-
-
-def _tell_end(chronicle: Chronicle, program: Program) -> None:
-    chronicle.write(DEMO, f"{program.name} has ended with status {program.status}", grave=True)

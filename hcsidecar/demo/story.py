@@ -21,12 +21,16 @@ from hcsidecar.demo.judge import (
 )
 from hcsidecar.demo.plan import Server
 from hcsidecar.demo.report import Step
-from hcsidecar.demo.sight import DEAD, READY, STOPPED
-from hcsidecar.demo.stage import Stage, until
+from hcsidecar.demo.sight import DEAD, DRAINING, READY, STOPPED
+from hcsidecar.demo.stage import Stage
+from hcsidecar.demo.through_vip import Clients
 from hcsidecar.demo.traffic import send_requests
+from hcsidecar.demo.waiting import until
 
 STEADY = 2.0
 "Seconds of load after each change, to see what came of it."
+BEGUN_WITHIN = 10.0
+"Seconds that the clients of the virtual IP may take until they have begun."
 
 
 class Story:
@@ -38,13 +42,18 @@ class Story:
         self._tell = tell
         self._now = asyncio.get_running_loop().time
         self._record = Record(since=self._now())
+        self._vip: Clients | None = None
+        "None where there is no virtual IP."
         self._steps: list[Step] = []
 
     async def play(self) -> tuple[Step, ...]:
         """Play all of it."""
         async with asyncio.TaskGroup() as tasks:
             client = tasks.create_task(send_requests(self._stage.plan.front_url, self._record))
+            self._vip = await self._ask_through_vip()
             await self._all_up()
+            if self._vip is not None:
+                await self._drain_one(self._vip)
             await self._stop_one()
             await self._kill_one()
             await self._bring_both_back()
@@ -55,7 +64,37 @@ class Story:
         begin = self._now()
         await asyncio.sleep(STEADY)
         requests = self._record.between(begin, self._now())
-        self._close("All three are up", begin, requests, no_request_fails(requests), self._all_take_part(requests))
+        self._close(
+            "All three are up",
+            begin,
+            requests,
+            no_request_fails(requests),
+            self._all_take_part(requests),
+            *(self._vip.all_up(begin, self._now()) if self._vip is not None else ()),
+        )
+
+    async def _drain_one(self, vip: Clients) -> None:
+        one, drained, other = self._stage.plan.servers
+        begin = self._now()
+        await self._stage.command("drain", drained)
+        conditions = {one.name: READY, drained.name: DRAINING, other.name: READY}
+        left = await self._agreed(conditions, since=begin, limit=STOPPED_WITHIN)
+        known = self._now()
+        await asyncio.sleep(STEADY)
+        resumed = self._now()
+        await self._stage.command("resume", drained)
+        back = await self._agreed(self._all_ready(), since=resumed, limit=BACK_WITHIN)
+        await asyncio.sleep(STEADY)
+        requests = self._record.between(begin, self._now())
+        self._close(
+            f"{drained.name} is drained, and resumed",
+            begin,
+            requests,
+            no_request_fails(requests),
+            in_time(f"all nodes agree that {drained.name} drains", left, limit=STOPPED_WITHIN),
+            in_time("all nodes agree that all are Ready", back, limit=BACK_WITHIN),
+            *vip.drained(drained.name, begin, drained=known, resumed=resumed, end=self._now()),
+        )
 
     async def _stop_one(self) -> None:
         one, stopped, other = self._stage.plan.servers
@@ -76,6 +115,7 @@ class Story:
                 self._balancer_log(begin),
                 words=(f"web/{stopped.name} conditionally succeeded", f"Server web/{stopped.name} is stopping"),
             ),
+            *(self._vip.stopped(stopped.name, begin, self._now()) if self._vip is not None else ()),
         )
 
     async def _kill_one(self) -> None:
@@ -97,14 +137,14 @@ class Story:
                 self._balancer_log(begin),
                 words=(f"Health check for server web/{killed.name} failed", f"Server web/{killed.name} is DOWN"),
             ),
+            *(self._vip.killed(killed.name, begin, self._now()) if self._vip is not None else ()),
         )
 
     async def _bring_both_back(self) -> None:
         _, *back = self._stage.plan.servers
         begin = self._now()
         running = dict(zip(back, await asyncio.gather(*map(self._bring_back, back)), strict=True))
-        everybody = {server.name: READY for server in self._stage.plan.servers}
-        agreed = await self._agreed(everybody, since=max(running.values()), limit=BACK_WITHIN)
+        agreed = await self._agreed(self._all_ready(), since=max(running.values()), limit=BACK_WITHIN)
         serves = {server: await self._serves(server, since=begin, running=running[server]) for server in back}
         steady = self._now()
         await asyncio.sleep(STEADY)
@@ -128,6 +168,7 @@ class Story:
                 for server in back
             ),
             self._all_take_part(self._record.between(steady, self._now())),
+            *(self._vip.returned(begin, steady=steady, end=self._now()) if self._vip is not None else ()),
         )
 
     async def _bring_back(self, server: Server) -> float:
@@ -149,6 +190,19 @@ class Story:
         first = self._record.first_good(server.name, since=since)
         return None if first is None else max(0.0, first - running)
 
+    async def _ask_through_vip(self) -> Clients | None:
+        """Let the clients of the virtual IP ask, if there is one, and wait until they do."""
+        plan = self._stage.plan
+        if plan.vip is None:
+            return None
+        record = Record(since=self._now())
+        self._stage.ask_through_vip(record)
+        await until(lambda: record.total >= len(plan.clients), limit=BEGUN_WITHIN)
+        return Clients(record, plan.clients, [server.name for server in plan.servers])
+
+    def _all_ready(self) -> Mapping[str, str]:
+        return {server.name: READY for server in self._stage.plan.servers}
+
     def _balancer_log(self, since: float) -> list[str]:
         return self._stage.chronicle.lines(BALANCER, since=since)
 
@@ -159,6 +213,7 @@ class Story:
         step = Step(
             title=title,
             summary=summarise(requests, begin=begin, end=self._now()),
+            vip=self._vip.summary(begin, self._now()) if self._vip is not None else None,
             verdicts=verdicts,
             balancer_log=tuple(self._balancer_log(begin)),
         )

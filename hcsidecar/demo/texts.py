@@ -1,7 +1,17 @@
 """What the demo writes into its files: farm file, web page, and the configurations of nginx or Apache and HAProxy."""
 
 from hcsidecar.core.settings import format_duration
-from hcsidecar.demo.plan import CHECK_INTERVAL, FARM, PROBE_FALL, PROBE_INTERVAL, PROBE_RISE, Plan, Server
+from hcsidecar.demo.plan import (
+    CHECK_INTERVAL,
+    FARM,
+    LAME_DUCK,
+    PROBE_FALL,
+    PROBE_INTERVAL,
+    PROBE_RISE,
+    SHARE,
+    Plan,
+    Server,
+)
 
 APACHE_MODULES = "/usr/lib/apache2/modules"
 
@@ -9,7 +19,8 @@ APACHE_MODULES = "/usr/lib/apache2/modules"
 def farm_file(plan: Plan, server: Server) -> str:
     """Write a server's copy of the farm file.
 
-    The copies differ in one line, the address of the check: a farm on real machines has 127.0.0.1 there.
+    On the bridge all copies are the same, as on real machines. On loopback they differ in one line, the address of
+    the check, since there the servers are one machine.
     """
     text = f"""\
 [farm]
@@ -22,9 +33,9 @@ port = {plan.heartbeat_port}
 [[check]]
 type = "http"
 name = "WEB"
-address = "{server.address}"
+address = "{"127.0.0.1" if plan.bridged else server.address}"
 port = {plan.web_port}
-body = "{server.name}"
+body = "<h1>"
 interval = "{format_duration(CHECK_INTERVAL)}"
 timeout = "1s"
 """
@@ -35,12 +46,34 @@ name = "{node.name}"
 address = "{node.address}"
 listen = ["{node.address}:{plan.health_port}"]
 """
-    return text
+    return text + (_layer_two(plan.vip, plan) if plan.vip is not None else "")
+
+
+def _layer_two(vip: str, plan: Plan) -> str:
+    return f"""
+[health]
+# Whoever keeps a connection to a server that stops keeps it so long.
+lame_duck = "{format_duration(LAME_DUCK)}"
+
+[l2]
+
+[[l2.vip]]
+address = "{vip}"
+
+[[l2.share]]
+name = "{SHARE}"
+ports = [{plan.web_port}]
+"""
 
 
 def page(server: Server) -> str:
     """Write the one page that a web server has: the server's name. No double quotes: it stands between some."""
     return f"<!doctype html><title>{server.name}</title><h1>{server.name}</h1>"
+
+
+def listen_address(plan: Plan, server: Server) -> str:
+    """Say where a web server listens: at the virtual IP too, if there is one."""
+    return "0.0.0.0" if plan.bridged else server.address
 
 
 def nginx_config(plan: Plan, server: Server) -> str:
@@ -59,10 +92,13 @@ events {{
 }}
 http {{
     access_log off;
+    # Clients that keep a connection keep it until somebody ends it who means to.
+    keepalive_timeout 1h;
+    keepalive_requests 1000000;
     default_type text/html;
 {paths}
     server {{
-        listen {server.address}:{plan.web_port};
+        listen {listen_address(plan, server)}:{plan.web_port};
         # No file, which the workers of a root nginx could not reach in a directory that is root's alone.
         return 200 "{page(server)}";
     }}
@@ -85,16 +121,20 @@ PidFile {home}/apache.pid
 ErrorLog /dev/stderr
 LogLevel warn
 {modules}
-{become}Listen {server.address}:{plan.web_port}
+{become}Listen {listen_address(plan, server)}:{plan.web_port}
 StartServers 1
+KeepAliveTimeout 3600
+MaxKeepAliveRequests 0
 RewriteEngine on
 RewriteRule ^ - [R=200,L]
 ErrorDocument 200 "{page(server)}"
 """
 
 
-def haproxy_config(plan: Plan) -> str:
+def haproxy_config(plan: Plan, *, front: str, stats: str) -> str:
     """Write the balancer's configuration, much as the operator's manual advises it.
+
+    `front` and `stats` say where it listens for clients and for who wants to see its own page, in words of `bind`.
 
     `disable-on-404` lets HAProxy tell "asks to be left alone" from "is dead": the first NOT FOUND takes the server
     out of the choice for new clients (stopping), while clients that are bound to it may finish; only silence is DOWN.
@@ -119,7 +159,7 @@ defaults
     option http-server-close
 
 frontend clients
-    bind {plan.balancer}:{plan.web_port}
+    bind {front}
     default_backend web
 
 backend web
@@ -132,7 +172,7 @@ backend web
 {servers}
 
 frontend stats
-    bind {plan.balancer}:{plan.stats_port}
+    bind {stats}
     stats enable
     stats uri /
     stats refresh 1s

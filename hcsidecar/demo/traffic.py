@@ -1,4 +1,4 @@
-"""The client: a steady stream of requests to the balancer, a new connection each, and a record of what came back."""
+"""The client of HAProxy: a steady stream of requests, a new connection each, and a record of what came back."""
 
 import asyncio
 import re
@@ -29,8 +29,14 @@ async def ask(session: aiohttp.ClientSession, url: str) -> tuple[str | None, str
         return None, type(error).__name__
     if response.status != HTTPStatus.OK:
         return None, f"{response.status} {response.reason}"
-    name = _NAME.search(page)
-    return (name[1].decode(), None) if name else (None, "a page that names no server")
+    name = name_in(page)
+    return (name, None) if name else (None, "a page that names no server")
+
+
+def name_in(page: bytes) -> str | None:
+    """Give the name of the server that made a page, or None."""
+    found = _NAME.search(page)
+    return found[1].decode() if found else None
 
 
 async def send_requests(url: str, record: Record) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from hcsidecar.client import ClientError, FarmStatus, LocalNode, NodeClient, read_status
 from hcsidecar.demo.chronicle import BALANCER, Chronicle
 from hcsidecar.demo.plan import Plan, Server
-from hcsidecar.demo.sight import Target, parse_targets
+from hcsidecar.demo.sight import Target, parse_director, parse_targets
 
 LOOK_EVERY = 0.1
 "Seconds between two looks; what is measured with them is known no better."
@@ -24,6 +24,8 @@ class Watch:
         self._plan = plan
         self.documents: dict[str, FarmStatus | None] = {server.name: None for server in plan.servers}
         "The farm as each daemon sees it; None where none answers."
+        self.directors: dict[str, str | None] = {}
+        "The node that answers for the virtual IP, as each daemon has it; None where none says so."
         self.targets: dict[str, Target] = {}
         "The servers as HAProxy sees them; empty while it does not answer."
 
@@ -39,6 +41,8 @@ class Watch:
         client = NodeClient(server.name, via=local)
         while True:
             self.documents[server.name] = await _ask_daemon(client)
+            if self._plan.vip is not None:
+                self.directors[server.name] = await _ask_director(client)
             await asyncio.sleep(LOOK_EVERY)
 
     async def _look_at_balancer(self) -> None:
@@ -51,6 +55,14 @@ async def _ask_daemon(client: NodeClient) -> FarmStatus | None:
     try:
         async with asyncio.timeout(PATIENCE):
             return read_status(await client.status())
+    except (ClientError, TimeoutError):
+        return None
+
+
+async def _ask_director(client: NodeClient) -> str | None:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return parse_director(await client.layer_two())
     except (ClientError, TimeoutError):
         return None
 

@@ -11,7 +11,7 @@ from waiting import until
 from hcsidecar.demo import stage
 from hcsidecar.demo.plan import Plan
 from hcsidecar.demo.programs import LONGEST_LINE, DemoError, Lines, Programs, Tool, find_tool, missing_tools
-from hcsidecar.demo.stage import choose_plan, write_files
+from hcsidecar.demo.putting_up import choose_plan, write_files
 
 STUBBORN = "trap '' TERM; echo ready; sleep 60 & wait; wait"
 "Ends for no SIGTERM, and has a child."

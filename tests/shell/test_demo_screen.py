@@ -12,8 +12,7 @@ from hcsidecar.demo.chronicle import Happening
 from hcsidecar.demo.judge import Request, Verdict, summarise
 from hcsidecar.demo.plan import Plan
 from hcsidecar.demo.report import Step, document, ending_text, step_text
-from hcsidecar.demo.screen import FULL_BAR, Line, Picture, bar, draw, plain_text
-from hcsidecar.demo.traffic import RATE
+from hcsidecar.demo.screen import FULL_BAR, SHARE_BAR, Line, Picture, VipLine, VipPicture, bar, draw, plain_text
 
 PLAN = Plan(directory=Path("/demo"), number=0)
 UP = Line(name="web1", condition="UP(Ready)", why="", balancer="UP", probe="L7OK/200", per_second=45)
@@ -38,12 +37,49 @@ PICTURE = Picture(
         Happening(at=100 + number, origin="haproxy", text=f"line {number}", grave=False) for number in range(50)
     ),
 )
+BRIDGED = Plan(directory=Path("/demo"), number=0, bridged=True)
+DIRECTING = VipLine(
+    share=1 / 3, power=1, director=True, per_second=36, clients=tuple(f"198.51.100.{101 + index}" for index in range(8))
+)
+TAKING_ALL = VipLine(share=1, power=4, director=False, per_second=108, clients=("198.51.100.124",))
+NONE = VipLine(share=0, power=1, director=False, per_second=0, clients=())
+WITH_VIP = replace(
+    PICTURE,
+    servers=(replace(UP, vip=DIRECTING), replace(DRAINING, vip=NONE), replace(DEAD, vip=TAKING_ALL)),
+    vip=VipPicture(address="198.51.100.50", requests=4321, failed=2, failed_per_second=1, lost=3),
+)
 
 
-def drawn(picture, *, height=24, width=120):
+def drawn(picture, *, height=24, width=120, plan=PLAN):
     console = Console(file=io.StringIO(), width=width, height=height, color_system=None)
-    console.print(draw(picture, PLAN, height=height))
+    console.print(draw(picture, plan, height=height))
     return console.file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("height", [16, 24, 60])
+def test_the_picture_with_a_virtual_ip_fills_the_terminal_too(height):
+    assert len(drawn(WITH_VIP, height=height, plan=BRIDGED)) == height
+
+
+def test_the_picture_tells_of_every_server_what_it_does_for_the_virtual_ip():
+    lines = drawn(WITH_VIP, plan=BRIDGED)
+    assert lines[0].split()[-3:] == ["clients", "of", "198.51.100.50"]
+    assert lines[1].split() == [
+        *("web1*", "UP(Ready)", "████", "33%", "1", "UP", "L7OK/200", "45", "36"),
+        *map(str, range(101, 109)),
+    ]
+    assert lines[2].split()[2:] == ["UP(Ready),", "draining", "0%", "1", "NOLB", "L7OKC/404", "0", "0", "drained"]
+    assert lines[3].split()[2:5] == ["█" * SHARE_BAR, "100%", "4"]
+    assert lines[3].split()[-6:] == ["108", "124", "silent", "for", "2", "s"]
+    assert lines[5:7] == [
+        "client of HAProxy : 1234 requests, 26 failed (4/s now), longest gap 41 ms",
+        "clients of the VIP: 4321 requests, 2 failed (1/s now), 3 kept connections broke",
+    ]
+
+
+def test_the_keys_for_the_virtual_ip_are_told_where_there_is_one():
+    assert "f freeze the daemon" in "\n".join(drawn(WITH_VIP, plan=BRIDGED))
+    assert "f freeze the daemon" not in "\n".join(drawn(PICTURE))
 
 
 @pytest.mark.parametrize("height", [16, 24, 60])
@@ -96,15 +132,24 @@ def test_without_keys_the_footer_does_not_offer_any():
 
 
 @pytest.mark.parametrize(
-    ("per_second", "drawing"), [(0, ""), (RATE, "█" * FULL_BAR), (RATE * 3, "█" * FULL_BAR), (RATE / FULL_BAR / 2, "▌")]
+    ("part", "drawing"), [(0, ""), (1, "█" * FULL_BAR), (3, "█" * FULL_BAR), (1 / FULL_BAR / 2, "▌"), (0.5, "█" * 12)]
 )
-def test_a_bar_is_as_long_as_the_rate_is_high(per_second, drawing):
-    assert bar(per_second) == drawing
+def test_a_bar_is_as_long_as_the_part_is_large(part, drawing):
+    assert bar(part) == drawing
 
 
 def test_a_picture_fits_into_a_line():
     assert plain_text(replace(PICTURE, failed_per_second=0)) == (
         "web1 UP(Ready) 45/s, web2 UP(Ready), draining 0/s, web3 dead 0/s; 1234 requests, 26 failed, longest gap 41 ms"
+    )
+
+
+def test_a_picture_with_a_virtual_ip_fits_into_a_line_too():
+    assert plain_text(WITH_VIP) == (
+        "web1 UP(Ready) 45/s (8 clients, 36/s), web2 UP(Ready), draining 0/s (0 clients, 0/s), "
+        "web3 dead 0/s (1 clients, 108/s); "
+        "through HAProxy: 1234 requests, 26 failed (4/s now), longest gap 41 ms; "
+        "through the VIP: 4321 requests, 2 failed (1/s now), 3 kept connections broke"
     )
 
 
@@ -131,6 +176,27 @@ def test_a_step_is_told_with_figures_and_verdicts():
         "   kept    the log shows it:",
         "             first line",
         "             second line",
+    ]
+
+
+def with_vip(step):
+    lost = Request(began=1, ended=2, server="web2", complaint=None, kept=True, lost="the server hung up")
+    return replace(step, vip=summarise([lost], begin=0, end=3))
+
+
+def test_a_step_tells_of_both_ways_where_there_are_two():
+    _, first, second, *_ = step_text(3, with_vip(step())).splitlines()
+    assert first.startswith("   through HAProxy: 3 requests in 3.0 s, 1 failed (1 × 503); web1 2; longest gap 1000 ms;")
+    assert second.startswith(
+        "   through the VIP: 1 requests in 3.0 s, 0 failed; web2 1; 1 kept connections broke; longest gap 2000 ms;"
+    )
+
+
+def test_the_ending_has_a_line_for_each_way():
+    assert ending_text([with_vip(step())]).splitlines()[:3] == [
+        "What the clients saw       requests failed longest gap  web1  web2",
+        "1. web2 is killed  HAProxy        3      1     1000 ms     2     0",
+        "                   the VIP        1      0     2000 ms     0     1",
     ]
 
 

@@ -6,12 +6,14 @@ from itertools import combinations
 from pathlib import Path
 
 from hcsidecar.core.settings import FarmFile, read
-from hcsidecar.demo.plan import CANDIDATES, LOST_AFTER, PULSE, Plan
+from hcsidecar.demo.plan import CANDIDATES, CLIENT_ADDRESSES, LOST_AFTER, PREFIX_LENGTH, PULSE, SHARE, Plan
 from hcsidecar.demo.programs import find_tool
-from hcsidecar.demo.stage import HAPROXY, NGINX, write_files
-from hcsidecar.demo.texts import apache_config, farm_file, haproxy_config, page
+from hcsidecar.demo.putting_up import write_files
+from hcsidecar.demo.stage import HAPROXY, NGINX
+from hcsidecar.demo.texts import apache_config, farm_file, haproxy_config, nginx_config, page
 
 PLAN = Plan(directory=Path("/demo"), number=3)
+BRIDGED = Plan(directory=Path("/demo"), number=3, bridged=True)
 
 
 def test_every_server_gets_a_farm_file_that_is_right():
@@ -23,6 +25,34 @@ def test_every_server_gets_a_farm_file_that_is_right():
         assert (farm.heartbeat.pulse, farm.heartbeat.lost_after) == (PULSE, LOST_AFTER)
 
 
+def test_on_the_bridge_all_servers_have_the_same_farm_file_and_it_has_a_virtual_ip():
+    texts = {farm_file(BRIDGED, server) for server in BRIDGED.servers}
+    assert len(texts) == 1
+    farm = read(tomllib.loads(texts.pop()))
+    assert isinstance(farm, FarmFile), farm
+    assert [node.address for node in farm.node] == ["198.51.100.11", "198.51.100.12", "198.51.100.13"]
+    assert [vip.address for vip in farm.l2.vip] == [BRIDGED.vip]
+    assert [(share.name, share.ports, share.by) for share in farm.l2.share] == [(SHARE, (80,), "address")]
+    assert (farm.l2.delivery, farm.l2.filter) == ("directed", "auto")
+
+
+def test_without_a_bridge_there_is_no_layer_two():
+    assert read(tomllib.loads(farm_file(PLAN, PLAN.servers[0]))).l2 is None
+
+
+def test_every_host_at_the_bridge_has_addresses_of_its_own():
+    addresses = [address for host in BRIDGED.hosts for address in host.addresses]
+    assert len(addresses) == len(set(addresses)) == 3 + 1 + CLIENT_ADDRESSES
+    assert f"{BRIDGED.vip}/{PREFIX_LENGTH}" not in addresses
+    assert PLAN.hosts == ()
+
+
+def test_web_servers_on_the_bridge_listen_at_the_virtual_ip_too():
+    server = BRIDGED.servers[0]
+    assert "listen 0.0.0.0:80;" in nginx_config(BRIDGED, server)
+    assert "Listen 0.0.0.0:80\n" in apache_config(BRIDGED, server, user=None)
+
+
 def test_the_servers_agree_on_what_farms_must_agree_on():
     digests = {read(tomllib.loads(farm_file(PLAN, server))).settings_digest() for server in PLAN.servers}
     assert len(digests) == 1
@@ -30,7 +60,7 @@ def test_the_servers_agree_on_what_farms_must_agree_on():
 
 def test_haproxy_accepts_its_configuration(tmp_path):
     plan = Plan(directory=tmp_path, number=0)
-    plan.balancer_config.write_text(haproxy_config(plan))
+    plan.balancer_config.write_text(haproxy_config(plan, front="127.0.0.1:8080", stats="127.0.0.1:8404"))
     check = subprocess.run(
         [find_tool(HAPROXY), "-c", "-f", plan.balancer_config], capture_output=True, text=True, check=False
     )
@@ -79,3 +109,8 @@ def test_no_two_plans_share_an_address_or_a_port():
 def test_everything_stays_on_loopback():
     addresses = {address for address, _ in (*PLAN.tcp, *PLAN.udp)} | {PLAN.balancer}
     assert all(address.startswith("127.77.3.") for address in addresses)
+
+
+def test_on_the_bridge_only_haproxys_listeners_are_this_machines():
+    assert BRIDGED.udp == ()
+    assert BRIDGED.tcp == (("127.77.3.10", 8380), ("127.77.3.10", 8704))

@@ -1,0 +1,177 @@
+"""The clients of the virtual IP: a process in their namespace that asks from many addresses and tells what comes back.
+
+`python -m hcsidecar.demo.clients HOST PORT ADDRESS...` asks until it is ended, and writes every request as a line of
+JSON (`hcsidecar.demo.judge.Request`). From each address it makes a new connection now and then, and keeps another for
+good, which shows whether a change among the servers costs those who are connected. If the kept one turns out to have
+ended, its request goes over a new one, as with every HTTP client (RFC 9110, section 9.2.2), and says so.
+"""
+
+import asyncio
+import re
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import count
+
+import msgspec
+
+from hcsidecar.demo.judge import Request
+from hcsidecar.demo.traffic import name_in
+
+NEW_EVERY = 0.4
+"Seconds between two new connections from one address."
+ASK_EVERY = 0.5
+"Seconds between two requests over a kept connection."
+PATIENCE = 2.0
+"Seconds after which a request has failed. A lost SYN is repeated after one (RFC 6298, section 2)."
+_LENGTH = re.compile(r"\r\ncontent-length: *(\d{1,5})\r\n", re.IGNORECASE)
+
+Target = tuple[str, int]
+
+
+class NotAnAnswerError(Exception):
+    """Something came back that is not the page; the text says what."""
+
+
+class Connection:
+    """A connection to a web server; requests go over it one after the other."""
+
+    def __init__(self, host: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._host = host
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def make(cls, target: Target, source: str) -> "Connection":
+        """Connect from an address; OSError if that fails."""
+        return cls(target[0], *await asyncio.open_connection(*target, local_addr=(source, 0)))
+
+    async def ask(self) -> str:
+        """Ask for the page and name the server that it names.
+
+        OSError or EOFError when the connection ends before the answer, NotAnAnswerError when it is another.
+        """
+        self._writer.write(f"GET / HTTP/1.1\r\nHost: {self._host}\r\n\r\n".encode())
+        try:
+            head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        except asyncio.LimitOverrunError:
+            raise NotAnAnswerError("no end of the headers") from None
+        length = _LENGTH.search(head)
+        if not head.startswith("HTTP/1.1 200 ") or length is None:
+            raise NotAnAnswerError(head.partition("\r\n")[0])
+        name = name_in(await self._reader.readexactly(int(length[1])))
+        if name is None:
+            raise NotAnAnswerError("a page that names no server")
+        return name
+
+    def close(self) -> None:
+        """Hang up. Safe to repeat."""
+        self._writer.close()
+
+
+class Client:
+    """One address, and the connection that it keeps."""
+
+    def __init__(self, target: Target, source: str, *, tell: Callable[[Request], None]) -> None:
+        self._target = target
+        self._source = source
+        self._tell = tell
+        self._kept: Connection | None = None
+        self._now = asyncio.get_running_loop().time
+
+    async def make_new_ones(self, *, delay: float) -> None:
+        """Make a new connection, with one request each, every `NEW_EVERY` seconds until cancelled."""
+        async with asyncio.TaskGroup() as under_way:
+            begin = self._now() + delay
+            for number in count():
+                # By the clock, not one after the other: what waits must not hold up those after it.
+                await asyncio.sleep(begin + number * NEW_EVERY - self._now())
+                under_way.create_task(self._tell_of(self._ask_anew, kept=False))
+
+    async def keep_one(self, *, delay: float) -> None:
+        """Ask over a kept connection every `ASK_EVERY` seconds until cancelled."""
+        await asyncio.sleep(delay)
+        while True:
+            await self._tell_of(self._ask_on, kept=True)
+            await asyncio.sleep(ASK_EVERY)
+
+    async def _tell_of(self, ask: Callable[[], Awaitable[tuple[str, str | None]]], *, kept: bool) -> None:
+        began = self._now()
+        server = complaint = lost = None
+        try:
+            async with asyncio.timeout(PATIENCE):
+                server, lost = await ask()
+        except TimeoutError:
+            complaint = f"no answer in {PATIENCE:g} s"
+        except (OSError, EOFError, NotAnAnswerError) as error:
+            complaint = _in_words(error)
+        request = Request(
+            began=began,
+            ended=self._now(),
+            server=server,
+            complaint=complaint,
+            client=self._source,
+            kept=kept,
+            lost=lost,
+        )
+        self._tell(request)
+
+    async def _ask_anew(self) -> tuple[str, None]:
+        connection = await Connection.make(self._target, self._source)
+        try:
+            return await connection.ask(), None
+        finally:
+            connection.close()
+
+    async def _ask_on(self) -> tuple[str, str | None]:
+        """Ask over the kept connection: who answered, and how an earlier one was lost if it has to be a new one."""
+        lost = None
+        # What fails on the way, or is cancelled because it takes too long, is not kept.
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            try:
+                server = await _ask_or_close(kept)
+            except (OSError, EOFError) as error:
+                lost = _in_words(error)
+            else:
+                self._kept = kept
+                return server, None
+        connection = await Connection.make(self._target, self._source)
+        server = await _ask_or_close(connection)
+        self._kept = connection
+        return server, lost
+
+
+async def _ask_or_close(connection: Connection) -> str:
+    try:
+        return await connection.ask()
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _in_words(error: Exception) -> str:
+    match error:
+        case EOFError():
+            return "the server hung up"
+        case ConnectionResetError():
+            return "the connection was reset"
+        case _:
+            return str(error)
+
+
+async def _ask_from(target: Target, sources: Sequence[str]) -> None:
+    def tell(request: Request) -> None:
+        sys.stdout.buffer.write(msgspec.json.encode(request) + b"\n")
+        sys.stdout.buffer.flush()
+
+    async with asyncio.TaskGroup() as tasks:
+        for number, source in enumerate(sources):
+            client = Client(target, source, tell=tell)
+            # Spread over time, so that the clients do not all ask at once.
+            tasks.create_task(client.make_new_ones(delay=number * NEW_EVERY / len(sources)))
+            tasks.create_task(client.keep_one(delay=number * ASK_EVERY / len(sources)))
+
+
+if __name__ == "__main__":
+    _, _host, _port, *_sources = sys.argv
+    asyncio.run(_ask_from((_host, int(_port)), _sources))

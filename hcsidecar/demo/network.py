@@ -1,0 +1,118 @@
+"""Network namespaces on a bridge: a switch with servers, clients and a balancer on it, apart from the machine's own.
+
+Nothing here has a name outside, so that nothing has to be found and removed later: a process that sleeps holds each
+namespace, and dies with the demo, however that ends. With the last process in a namespace the kernel removes it, and
+its links with it.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hcsidecar.demo.plan import Host
+from hcsidecar.demo.programs import DemoError, Program, Programs, Tool
+from hcsidecar.demo.waiting import until
+
+IP = Tool(name="ip", package="iproute2")
+UNSHARE = Tool(name="unshare", package="util-linux")
+NSENTER = Tool(name="nsenter", package="util-linux")
+TOOLS = (IP, UNSHARE, NSENTER)
+SWITCH = "switch"
+"Name of the namespace that holds the bridge; a port of the bridge is named as the namespace that it leads to."
+INTERFACE = "eth0"
+"What the link to the switch is called inside each of the others."
+HELD_WITHIN = 5.0
+"Seconds that a namespace may take; a busy machine needs milliseconds."
+_READY = "ready"
+
+
+class NoNetworkError(Exception):
+    """This machine lets nobody make such a network; the text says why."""
+
+
+class Network:
+    """A switch with hosts on it, while it is up."""
+
+    def __init__(self, programs: Programs, *, tools: Mapping[Tool, str], directory: Path) -> None:
+        """Take who starts programs, where those of `TOOLS` are, and where files may be written."""
+        self._programs = programs
+        self._tools = tools
+        self._directory = directory
+        self._holders: dict[str, Program] = {}
+
+    async def build(self, hosts: Sequence[Host]) -> None:
+        """Make the namespaces and their links; NoNetworkError, with nothing of it left, if the machine refuses."""
+        try:
+            for name in (SWITCH, *(host.name for host in hosts)):
+                self._holders[name] = await self._hold(name)
+            await self._ip(SWITCH, _bridge_lines({host.name: self.process(host.name) for host in hosts}))
+            for host in hosts:
+                await self._ip(host.name, _host_lines(host))
+        except NoNetworkError:
+            for holder in self._holders.values():
+                await self._programs.end(holder)
+            raise
+
+    def inside(self, name: str) -> list[str]:
+        """Give the words that put a command into a namespace."""
+        return [self._tools[NSENTER], f"--net=/proc/{self.process(name)}/ns/net", "--"]
+
+    def process(self, name: str) -> int:
+        """Give the id of the process that holds a namespace."""
+        return self._holders[name].pid
+
+    async def cut(self, name: str) -> None:
+        """Cut a host's link at the switch, as if its cable were pulled; DemoError if that fails."""
+        await self._set_link(name, "down")
+
+    async def join(self, name: str) -> None:
+        """Join a host's link again; nothing happens if it is not cut. DemoError if that fails."""
+        await self._set_link(name, "up")
+
+    async def _set_link(self, name: str, state: str) -> None:
+        try:
+            await self._ip(SWITCH, [f"link set {name} {state}"])
+        except NoNetworkError as refused:
+            raise DemoError(f"the link of {name} cannot be set {state}: {refused}") from None
+
+    async def _hold(self, name: str) -> Program:
+        # The word of the shell says that the namespace is there.
+        command = [self._tools[UNSHARE], "--net", "--", "/bin/sh", "-c", f"echo {_READY}; exec sleep infinity"]
+        holder = self._programs.start(f"the namespace {name}", command)
+        holder.expected = True
+        await until(lambda: bool(holder.lines) or not holder.running, limit=HELD_WITHIN)
+        if list(holder.lines) != [_READY]:
+            await self._programs.end(holder)
+            raise NoNetworkError(_in_a_line(holder.lines))
+        holder.expected = False
+        return holder
+
+    async def _ip(self, name: str, lines: Sequence[str]) -> None:
+        """Carry out lines of ip(8) in a namespace."""
+        script = self._directory / f"{name}.ip"
+        script.write_text("".join(f"{line}\n" for line in lines))
+        said: list[str] = []
+        command = [*self.inside(name), self._tools[IP], "-batch", str(script)]
+        if await self._programs.run("ip", command, on_line=said.append) != 0:
+            raise NoNetworkError(_in_a_line(said))
+
+
+def _bridge_lines(processes: Mapping[str, int]) -> list[str]:
+    """Say how to make the bridge and a link to every host, given by a process in it."""
+    # No spanning tree, which would keep a new link silent for 30 s; no snooping, which needs a querier.
+    lines = ["link set lo up", "link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0"]
+    for name, process in processes.items():
+        lines += [
+            f"link add {name} type veth peer name {INTERFACE} netns {process}",
+            f"link set {name} master br0",
+            f"link set {name} up",
+        ]
+    return [*lines, "link set br0 up"]
+
+
+def _host_lines(host: Host) -> list[str]:
+    addresses = [f"address add {address} dev {INTERFACE}" for address in host.addresses]
+    return ["link set lo up", *addresses, f"link set {INTERFACE} up"]
+
+
+def _in_a_line(said: Sequence[str]) -> str:
+    return "; ".join(filter(None, said)) or "nothing was said"

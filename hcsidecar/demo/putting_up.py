@@ -1,0 +1,137 @@
+"""Puts up the demo: finds programs, addresses and a network, writes the files, and leaves nothing behind at the end."""
+
+import asyncio
+import os
+import shutil
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hcsidecar.demo.chronicle import DEMO, Chronicle
+from hcsidecar.demo.directory import own_directory
+from hcsidecar.demo.network import TOOLS as NETWORK_TOOLS
+from hcsidecar.demo.network import Network, NoNetworkError
+from hcsidecar.demo.plan import CANDIDATES, NETWORK, Plan
+from hcsidecar.demo.programs import SETPRIV, DemoError, Program, Programs, Tool, find_tool, missing_tools
+from hcsidecar.demo.stage import APACHE, HAPROXY, NGINX, Stage
+from hcsidecar.demo.texts import apache_config, farm_file, nginx_config
+from hcsidecar.demo.watch import Watch, balancer_log
+from hcsidecar.dirs import MAX_SOCKET_PATH_BYTES
+from hcsidecar.net.keyring import Keyring
+
+APACHE_USER = "www-data"
+
+
+@asynccontextmanager
+async def put_up(chronicle: Chronicle) -> AsyncIterator[Stage]:
+    """Put up the farm; whatever happens in the block or before it, nothing of it is left afterwards.
+
+    Root gets it on a bridge, with a virtual IP, if the machine permits; else it is on loopback and the chronicle says
+    in a line what is missing. DemoError, alone or in a group, says why it could not be put up.
+    """
+    tools = find_tools()
+    async with AsyncExitStack() as cleaning:
+        directory = cleaning.enter_context(own_directory())
+        plan, mark = choose_plan(directory)
+        cleaning.callback(mark.close)
+        programs = Programs(directory, on_end=lambda program: _tell_end(chronicle, program))
+        cleaning.push_async_callback(programs.end_all)
+        network = await build_network(replace(plan, bridged=True), programs, tools)
+        if isinstance(network, Network):
+            plan = replace(plan, bridged=True)
+        else:
+            chronicle.write(DEMO, network)
+        write_files(plan, apache=NGINX not in tools)
+        await cleaning.enter_async_context(balancer_log(plan.log_socket, chronicle))
+        watch = Watch(plan)
+        tasks = await cleaning.enter_async_context(asyncio.TaskGroup())
+        watching = tasks.create_task(watch.run())
+        cleaning.callback(watching.cancel)
+        farm = Stage(
+            plan,
+            tools=tools,
+            programs=programs,
+            network=network if isinstance(network, Network) else None,
+            watch=watch,
+            chronicle=chronicle,
+        )
+        await farm.start()
+        yield farm
+
+
+async def build_network(plan: Plan, programs: Programs, tools: Mapping[Tool, str]) -> Network | str:
+    """Build the network of a plan on the bridge, or say in a line why there is none."""
+    if os.geteuid() != 0:
+        return "started as root, the demo also shows a virtual IP that the servers share"
+    missing = [tool for tool in NETWORK_TOOLS if tool not in tools]
+    if missing:
+        return f"no virtual IP to show: {missing_tools(*missing)}"
+    network = Network(programs, tools=tools, directory=plan.directory)
+    try:
+        await network.build(plan.hosts)
+    except NoNetworkError as refused:
+        return f"no virtual IP to show: this machine lets nobody make a network in namespaces ({refused})"
+    return network
+
+
+def find_tools() -> dict[Tool, str]:
+    """Find the programs that the demo uses; DemoError names the Debian packages of those that it cannot do without."""
+    found = {tool: where for tool in (HAPROXY, NGINX, APACHE, SETPRIV, *NETWORK_TOOLS) if (where := find_tool(tool))}
+    missing = [tool for tool in (HAPROXY, SETPRIV) if tool not in found]
+    if NGINX not in found and APACHE not in found:
+        missing.append(NGINX)
+    if missing:
+        raise DemoError(missing_tools(*missing))
+    return found
+
+
+def choose_plan(directory: Path) -> tuple[Plan, socket.socket]:
+    """Find addresses and ports that are free, and hold the socket that marks them as ours for other demos."""
+    for number in range(CANDIDATES):
+        plan = Plan(directory=directory, number=number)
+        mark = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            mark.bind((plan.balancer, plan.heartbeat_port))
+            for address in plan.udp:
+                _try(address, socket.SOCK_DGRAM)
+            for address in plan.tcp:
+                _try(address, socket.SOCK_STREAM)
+        except OSError:
+            mark.close()
+        else:
+            return plan, mark
+    raise DemoError(f"no free addresses and ports below {NETWORK}.0.0/16, in {CANDIDATES} places looked at")
+
+
+def write_files(plan: Plan, *, apache: bool) -> None:
+    """Write what the programs read; each server has a directory, as if it were its own disk.
+
+    DemoError if the directory's path is too long for the sockets in it.
+    """
+    longest = max(len(os.fsencode(plan.control_socket(server))) for server in plan.servers)
+    if longest > MAX_SOCKET_PATH_BYTES:
+        raise DemoError(f"{plan.directory} is too long a path for unix sockets; a shorter TMPDIR helps")
+    keyring = Keyring.create(plan.directory / "farm.key", now=datetime.now(UTC))
+    keyring.write(replace=False)
+    for server in plan.servers:
+        plan.home(server).mkdir()
+        plan.farm_file(server).write_text(farm_file(plan, server))
+        shutil.copy(keyring.path, plan.home(server))
+        user = APACHE_USER if os.geteuid() == 0 else None
+        text = apache_config(plan, server, user=user) if apache else nginx_config(plan, server)
+        plan.web_config(server).write_text(text)
+
+
+def _try(address: tuple[str, int], kind: socket.SocketKind) -> None:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        if kind is socket.SOCK_STREAM:
+            # Connections of an earlier demo that linger (TIME_WAIT) are in nobody's way; listeners are.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(address)
+
+
+def _tell_end(chronicle: Chronicle, program: Program) -> None:
+    chronicle.write(DEMO, f"{program.name} has ended with status {program.status}", grave=True)

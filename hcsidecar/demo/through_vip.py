@@ -1,0 +1,158 @@
+"""What the clients of the virtual IP saw, each with an address of its own, and what was promised to them. Pure."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from hcsidecar.demo.judge import Record, Request, Summary, Verdict, in_time, no_request_fails, summarise
+
+WAY = "through the VIP"
+LATELY = 1.0
+"Seconds in which every client asks more than once."
+SERVED_AGAIN_WITHIN = 3.0
+"Seconds from a death until its clients are served again: another server takes over, and a lost SYN is repeated."
+
+
+def servers_of(requests: Iterable[Request]) -> dict[str, str]:
+    """Name the server that each client met with its latest new connection."""
+    return {request.client: request.server for request in requests if request.server is not None and not request.kept}
+
+
+def clients_of(server: str, requests: Iterable[Request]) -> list[str]:
+    """Name the clients whose latest new connection met a server."""
+    return [client for client, met in servers_of(requests).items() if met == server]
+
+
+def lost_connections(requests: Iterable[Request]) -> list[Request]:
+    """Give the requests that found the connection broken which their client had kept, or hung on it."""
+    return [request for request in requests if request.kept and (request.lost or request.complaint)]
+
+
+def one_server_each(requests: Sequence[Request], clients: Sequence[str], servers: Sequence[str]) -> Verdict:
+    """Judge new connections while nothing changes: one server for each client, and clients for each server."""
+    met: defaultdict[str, set[str]] = defaultdict(set)
+    for request in requests:
+        if request.server is not None and not request.kept:
+            met[request.client].add(request.server)
+    strange = [
+        f"{client} met {' and '.join(sorted(met[client])) or 'nobody'}" for client in clients if len(met[client]) != 1
+    ]
+    count = Counter(server for client in clients for server in met[client])
+    return Verdict(
+        promise="every client meets one server, every server has clients",
+        kept=not strange and set(count) == set(servers),
+        found="; ".join(strange) or ", ".join(f"{server} has {count[server]}" for server in servers),
+    )
+
+
+def no_connection_breaks(requests: Sequence[Request], clients: Sequence[str]) -> Verdict:
+    """Judge the connections that these clients keep."""
+    keeping = {request.client for request in requests if request.kept and request.client in clients}
+    lost = [request for request in lost_connections(requests) if request.client in clients]
+    return Verdict(
+        promise="no connection breaks that a client keeps",
+        kept=bool(keeping) and not lost,
+        found=f"{len(lost)} of {len(keeping)} broke{_how(lost)}",
+    )
+
+
+def nobody_new_meets(server: str, requests: Sequence[Request]) -> Verdict:
+    """Judge a drain: the server has no new clients while it lasts."""
+    new = [request for request in requests if not request.kept]
+    met = sum(request.server == server for request in new)
+    kept = {request.client for request in requests if request.server == server and request.kept}
+    return Verdict(
+        promise=f"no new connection meets {server}",
+        kept=bool(new) and not met,
+        found=f"{met} of {len(new)} do; {len(kept)} clients go on over the one that they keep",
+    )
+
+
+def others_undisturbed(requests: Sequence[Request], victims: Sequence[str]) -> Verdict:
+    """Judge what a death may cost those who were not with the dead server: nothing."""
+    others = [request for request in requests if request.client not in victims]
+    failed = sum(request.complaint is not None for request in others)
+    lost = lost_connections(others)
+    return Verdict(
+        promise="no other client is disturbed",
+        kept=bool(others) and not failed and not lost,
+        found=f"{len({request.client for request in others})} clients, {len(others)} requests: {failed} failed, "
+        f"{len(lost)} kept connections broke{_how(lost)}",
+    )
+
+
+def served_again(requests: Sequence[Request], server: str, victims: Sequence[str], *, death: float) -> Verdict:
+    """Judge how soon those who were with the dead server have another."""
+    first: dict[str, float] = {}
+    for request in requests:
+        if request.client in victims and request.server not in {None, server} and request.ended >= death:
+            first.setdefault(request.client, request.ended - death)
+    took = max(first.values()) if victims and len(first) == len(set(victims)) else None
+    return in_time(f"the {len(victims)} clients of {server} are served by others", took, limit=SERVED_AGAIN_WITHIN)
+
+
+class Clients:
+    """The clients of the virtual IP: their record, and the verdicts on what each step of the story costs them."""
+
+    def __init__(self, record: Record, addresses: Sequence[str], servers: Sequence[str]) -> None:
+        self.record = record
+        self._addresses = addresses
+        self._servers = servers
+
+    def summary(self, begin: float, end: float) -> Summary:
+        """Sum up the requests that ended between two times; the longest gap is that of the client with the longest."""
+        requests = self.record.between(begin, end)
+        gaps = (
+            summarise([request for request in requests if request.client == client], begin=begin, end=end).longest_gap
+            for client in self._addresses
+        )
+        return replace(summarise(requests, begin=begin, end=end), longest_gap=max(gaps))
+
+    def all_up(self, begin: float, end: float) -> tuple[Verdict, ...]:
+        """Judge a time in which nothing changed."""
+        requests = self.record.between(begin, end)
+        return no_request_fails(requests, way=WAY), one_server_each(requests, self._addresses, self._servers)
+
+    def drained(self, server: str, begin: float, *, drained: float, resumed: float, end: float) -> tuple[Verdict, ...]:
+        """Judge a drain that began, was known to all, was ended by `resume`, and some time after that."""
+        requests = self.record.between(begin, end)
+        meanwhile = [request for request in self.record.between(drained, resumed) if request.began >= drained]
+        return (
+            no_request_fails(requests, way=WAY),
+            nobody_new_meets(server, meanwhile),
+            no_connection_breaks(requests, self._addresses),
+        )
+
+    def stopped(self, server: str, begin: float, end: float) -> tuple[Verdict, ...]:
+        """Judge a gentle stop."""
+        requests = self.record.between(begin, end)
+        leaving = self._with(server, before=begin)
+        staying = [client for client in self._addresses if client not in leaving]
+        return no_request_fails(requests, way=WAY), no_connection_breaks(requests, staying)
+
+    def killed(self, server: str, death: float, end: float) -> tuple[Verdict, ...]:
+        """Judge a sudden death."""
+        requests = self.record.between(death, end)
+        victims = self._with(server, before=death)
+        return others_undisturbed(requests, victims), served_again(requests, server, victims, death=death)
+
+    def returned(self, begin: float, *, steady: float, end: float) -> tuple[Verdict, ...]:
+        """Judge the return of servers; from `steady` on nothing has changed."""
+        requests = self.record.between(begin, end)
+        since = [request for request in self.record.between(steady, end) if request.began >= steady]
+        return (
+            no_request_fails(requests, way=WAY),
+            no_connection_breaks(requests, self._addresses),
+            one_server_each(since, self._addresses, self._servers),
+        )
+
+    def _with(self, server: str, *, before: float) -> list[str]:
+        """Name the clients that met a server before a time, with a new connection or with the one that they keep."""
+        return sorted(
+            {request.client for request in self.record.between(before - LATELY, before) if request.server == server}
+        )
+
+
+def _how(lost: Sequence[Request]) -> str:
+    ways = Counter(request.lost or request.complaint for request in lost)
+    return f" ({', '.join(f'{count} × {way}' for way, count in ways.items())})" if ways else ""
