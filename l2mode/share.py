@@ -242,6 +242,7 @@ class LayerTwo:
             await asyncio.sleep(REPAIR_INTERVAL)
             before = self.mac
             await asyncio.to_thread(self._grounds.repair)
+            self._voice.repair()
             if self.mac != before:
                 self._tell("warning", f"{self.interface} has another MAC now: {self.mac.hex(':')}")
                 self._write_neighbours()

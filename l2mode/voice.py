@@ -34,6 +34,10 @@ class Voice:
         if was_over:
             self._arm()
 
+    def repair(self) -> None:
+        """Move to the interface that has the name now; safe to repeat."""
+        self._wire.repair()
+
     def close(self) -> None:
         """Be silent; safe to repeat."""
         self._closed = True

@@ -1,6 +1,5 @@
-"""ARP and neighbour-discovery frames from and to the wire: packet sockets (packet(7)), filtered in the kernel.
+"""ARP and neighbour-discovery frames from and to the wire, in portions that leave time for the heartbeats.
 
-Everything lives in the sockets: the filters, the multicast groups and the virtual MAC vanish with the process.
 The tc and XDP programs of this package pass these frames untouched.
 """
 
@@ -8,32 +7,26 @@ import asyncio
 import errno
 import select
 import socket
-import struct
 from collections.abc import Callable, Iterable, Sequence
-from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
-from l2mode.core.frames import ADVERTISEMENT, ETHERTYPE_ARP, ETHERTYPE_IPV6, SOLICITATION, solicited_node
 from l2mode.core.settings import VirtualIp
 from l2mode.kernel.errors import FilterError
-from l2mode.kernel.frame_filter import attach, only_arp, only_neighbour_discovery
+from l2mode.kernel.packet_sockets import PacketSockets
 
 Tell = Callable[[str, str], None]
 'Takes an event: "info", "warning" or "error", and a sentence.'
+Take = Callable[[bytes], None]
 
 READS_AT_ONCE: Final = 32
 REST: Final = 0.005
-"""Seconds until the next look after `READS_AT_ONCE` frames: a flood of questions costs 6,400 reads a second, some
-tenth of a core, and leaves the event loop to the heartbeats. What does not fit the sockets meanwhile is lost."""
+"""Seconds until the next look after `READS_AT_ONCE` frames; what does not fit into the sockets meanwhile is lost.
+
+Measured, with the answers: 71,000 questions a second cost a tenth of a core and delay the event loop by 2 ms.
+"""
 
 _LONGEST: Final = 256
 "Bytes read of a frame: questions and claims are 42 to 86; one with more options than that is not read."
-
-# linux/if_packet.h
-_SOL_PACKET: Final = 263
-_PACKET_ADD_MEMBERSHIP: Final = 1
-_PACKET_MR_UNICAST: Final = 3
-_MEMBERSHIP: Final = struct.Struct("iHH8s")
 
 _GONE: Final = (errno.ENETDOWN, errno.ENODEV, errno.ENXIO)
 
@@ -53,109 +46,82 @@ class RawFrames:
         "Frames read since the start."
         self.failures = 0
         "Reads and sends that the kernel refused since the start, an interface that is down above all."
+        self._vips = tuple(vips)
+        self._virtual_mac = virtual_mac
         self._tell = tell
         self._troubled = False
-        self._sockets: dict[int, socket.socket] = {}
-        self._groups: socket.socket | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._rests: dict[int, asyncio.TimerHandle] = {}
-        try:
-            self._open(vips, virtual_mac)
-        except OSError as error:
-            self.close()
-            raise _refused(interface, error) from error
-        except FilterError:
-            self.close()
-            raise
-
-    def _open(self, vips: Sequence[VirtualIp], virtual_mac: bytes | None) -> None:
-        old = [vip for vip in vips if isinstance(vip, IPv4Address)]
-        new = [vip for vip in vips if isinstance(vip, IPv6Address)]
-        filters = {}
-        if old:
-            filters[ETHERTYPE_ARP] = only_arp(old, virtual_mac)
-        if new:
-            filters[ETHERTYPE_IPV6] = only_neighbour_discovery(new, virtual_mac, (SOLICITATION, ADVERTISEMENT))
-        for ethertype, program in filters.items():
-            # Protocol 0 hears nothing: nothing is queued before the filter is in place.
-            opened = self._sockets[ethertype] = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-            opened.settimeout(0)
-            attach(opened, program)
-            opened.bind((self.interface, ethertype))
-        index = socket.if_nametoindex(self.interface)
-        if virtual_mac is not None:
-            request = _MEMBERSHIP.pack(index, _PACKET_MR_UNICAST, len(virtual_mac), virtual_mac)
-            next(iter(self._sockets.values())).setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, request)
-        if new:
-            self._join({solicited_node(vip) for vip in new}, index)
-
-    def _join(self, groups: Iterable[IPv6Address], index: int) -> None:
-        """Let the interface, and a switch that listens to who wants what, carry questions in these groups here."""
-        try:
-            self._groups = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-            for group in groups:
-                request = group.packed + struct.pack("i", index)
-                self._groups.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, request)
-        except OSError as error:
-            raise FilterError(
-                f"{self.interface} cannot join the multicast groups of the IPv6 virtual IPs: {error.strerror}",
-                f"IPv6 needs an MTU of 1280 bytes or more on {self.interface}, and a kernel that has not disabled it",
-            ) from error
+        self._sockets = PacketSockets(interface, self._vips, virtual_mac)
+        self._listener: tuple[asyncio.AbstractEventLoop, Take] | None = None
+        self._rests: dict[socket.socket, asyncio.TimerHandle] = {}
 
     # -- in and out -----------------------------------------------------------------------------------------------
 
-    def listen(self, loop: asyncio.AbstractEventLoop, take: Callable[[bytes], None]) -> None:
-        """Hand each frame to `take`, from the event loop, until closed."""
-        self._loop = loop
-        for opened in self._sockets.values():
-            loop.add_reader(opened, self._readable, opened, take)
+    def listen(self, loop: asyncio.AbstractEventLoop, take: Take) -> None:
+        """Hand each frame to `take`, which does not close this, from the event loop, until closed."""
+        self._listener = (loop, take)
+        for opened in self._sockets.by_ethertype.values():
+            loop.add_reader(opened, self._readable, opened, loop, take)
 
     def read(self) -> list[bytes]:
         """Give what has come in, at most `READS_AT_ONCE` frames of each family; waits for nothing."""
-        return [frame for opened in self._sockets.values() for frame in self._read(opened)]
+        return [frame for opened in self._sockets.by_ethertype.values() for frame in self._read(opened)]
+
+    def wait(self, timeout: float) -> None:
+        """Wait until there is something to read, at most so many seconds; for callers without an event loop."""
+        select.select(list(self._sockets.by_ethertype.values()), (), (), timeout)
 
     def send(self, frames: Iterable[bytes]) -> None:
         """Send frames as they are. What the kernel refuses is counted, and told once."""
         for frame in frames:
             try:
-                self._sockets[int.from_bytes(frame[12:14], "big")].send(frame)
+                self._sockets.by_ethertype[int.from_bytes(frame[12:14], "big")].send(frame)
             except OSError as error:
                 self._failed(error)
             else:
                 self._worked()
 
-    def wait(self, timeout: float) -> None:
-        """Wait until there is something to read, at most so many seconds; for callers without an event loop."""
-        select.select(list(self._sockets.values()), (), (), timeout)
+    def repair(self) -> None:
+        """Move to the interface that has the name now, if it is another one: it was removed and made anew.
+
+        Takes no time worth a thread, and must be called in the thread of the event loop.
+        """
+        try:
+            if socket.if_nametoindex(self.interface) == self._sockets.index:
+                return
+            moved = PacketSockets(self.interface, self._vips, self._virtual_mac)
+        except (OSError, FilterError):  # there is none yet, or it is not ready: sending has told so
+            return
+        listener = self._listener
+        self.close()
+        self._sockets = moved
+        if listener is not None:
+            self.listen(*listener)
 
     def close(self) -> None:
         """Close the sockets; safe to repeat."""
         for rest in self._rests.values():
             rest.cancel()
         self._rests.clear()
-        for opened in self._sockets.values():
-            if self._loop is not None:
-                self._loop.remove_reader(opened)
-            opened.close()
-        self._sockets.clear()
-        if self._groups is not None:
-            self._groups.close()
-            self._groups = None
+        if self._listener is not None:
+            loop, _ = self._listener
+            for opened in self._sockets.by_ethertype.values():
+                loop.remove_reader(opened)
+        self._listener = None
+        self._sockets.close()
 
     # -- how ------------------------------------------------------------------------------------------------------
 
-    def _readable(self, opened: socket.socket, take: Callable[[bytes], None]) -> None:
+    def _readable(self, opened: socket.socket, loop: asyncio.AbstractEventLoop, take: Take) -> None:
         frames = self._read(opened)
         for frame in frames:
             take(frame)
-        if len(frames) == READS_AT_ONCE and self._loop is not None and opened.fileno() >= 0:
-            self._loop.remove_reader(opened)
-            self._rests[opened.fileno()] = self._loop.call_later(REST, self._awake, opened, take)
+        if len(frames) == READS_AT_ONCE:
+            loop.remove_reader(opened)
+            self._rests[opened] = loop.call_later(REST, self._wake, opened, loop, take)
 
-    def _awake(self, opened: socket.socket, take: Callable[[bytes], None]) -> None:
-        if self._loop is not None:
-            del self._rests[opened.fileno()]
-            self._loop.add_reader(opened, self._readable, opened, take)
+    def _wake(self, opened: socket.socket, loop: asyncio.AbstractEventLoop, take: Take) -> None:
+        del self._rests[opened]
+        loop.add_reader(opened, self._readable, opened, loop, take)
 
     def _read(self, opened: socket.socket) -> list[bytes]:
         frames: list[bytes] = []
@@ -183,10 +149,3 @@ class RawFrames:
         if self._troubled:
             self._troubled = False
             self._tell("info", f"{self.interface} carries the frames that answer for the virtual IPs again")
-
-
-def _refused(interface: str, error: OSError) -> FilterError:
-    problem = f"no packet sockets on {interface}: {error.strerror}"
-    if error.errno == errno.EPERM:
-        return FilterError(problem, "they need the capability CAP_NET_RAW: run as root, or grant it")
-    return FilterError(problem, f"ip link show {interface} should show it, up")

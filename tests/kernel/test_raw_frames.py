@@ -7,7 +7,7 @@ import pytest
 from daemons import wait_for
 from lan.namespaces import configure, inside, made, run, set_kernel
 from lan.site import VIP, site
-from lan.speaking import speaking
+from lan.speaking import hold_the_vips, speaking
 
 from l2mode.core.frames import announcement, parse, question
 from l2mode.core.verdict import Delivery
@@ -166,6 +166,24 @@ def test_a_cable_that_is_cut_is_told_once_and_its_return_too(directed):
     assert [level for level, _ in node.told] == ["warning", "info"]
     assert node.told[0][1].startswith("eth0 is down or gone")
     assert directed.resolve(VIPS[0]) == node.mac
+
+
+def test_an_interface_that_was_removed_and_made_anew_is_heard_again(tmp_path):
+    with site(tmp_path, servers=("web1",)) as other, speaking(other, VIPS, DIRECTED) as lan:
+        node = lan.nodes["web1"]
+        lan.agree("web1")
+        run(node.host.namespace, "ip", "link", "delete", "eth0")
+        node.repair()
+        lan.agree("web1", view=("web1", "web2"))
+        wait_for(lambda: node.told, what="the removal is told")
+        other._plug_in(node.host, "near")
+        hold_the_vips(node.host, VIPS)
+        node.repair()
+        node.repair()
+        lan.agree("web1")
+        for vip in VIPS:
+            assert lan.resolve(vip) == node.mac
+        assert [level for level, _ in node.told] == ["warning", "info"]
 
 
 # -- the sockets alone ----------------------------------------------------------------------------------------------

@@ -56,6 +56,17 @@ class SpeakingNode:
 
         asyncio.run_coroutine_threadsafe(tell_it(), self._loop).result(timeout=5)
 
+    def repair(self):
+        """Look, as layer-2 mode does every few seconds, whether the interface is another one, and read its MAC."""
+
+        async def repair_it():
+            with inside(self.host.namespace):
+                self._voice.repair()
+                with contextlib.suppress(OSError):
+                    self.mac = mac_of("eth0")
+
+        asyncio.run_coroutine_threadsafe(repair_it(), self._loop).result(timeout=5)
+
     def close(self):
         self._loop.call_soon_threadsafe(self._voice.close)
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -73,7 +84,7 @@ class Lan:
         self.virtual_mac = None
         self.nodes = {}
         for name, host in site.servers.items():
-            _hold_the_vips(host, vips)
+            hold_the_vips(host, vips)
             settings = LayerTwoSettings(
                 farm="apache",
                 me=name,
@@ -149,7 +160,7 @@ def speaking(site, vips, delivery):
         lan.close()
 
 
-def _hold_the_vips(host, vips):
+def hold_the_vips(host, vips):
     """Do what layer-2 mode does at its start, so that the kernel is silent about the virtual IPs."""
     set_kernel(host.namespace, {"ipv4/conf/eth0/arp_ignore": 1, "ipv4/conf/eth0/arp_announce": 2})
     held = [f"addr replace {vip}/32 dev lo scope host" for vip in vips if vip.version == 4]
