@@ -116,7 +116,7 @@ def _ranks(members: tuple[tuple[str, int], ...], count: int) -> bytes:
     guards = ones << _GUARD_SHIFT
     lowest = _column(*members[0], count)
     for rank, member in enumerate(members[1:], start=1):
-        other = _column(*member, count) + rank * ones
+        other = _column(*member, count) | _rank_lanes(rank, count)
         # In each lane: the guard bit survives the subtraction where lowest >= other; then fill the lane with it.
         not_less = ((lowest | guards) - other) & guards
         lanes = not_less - (not_less >> _GUARD_SHIFT)
@@ -128,6 +128,12 @@ def _ranks(members: tuple[tuple[str, int], ...], count: int) -> bytes:
 def _ones(count: int) -> int:
     """Give an integer with a 1 in every lane."""
     return int.from_bytes((b"\1" + bytes(_LANE_BYTES - 1)) * count, "little")
+
+
+@lru_cache(maxsize=MAX_MEMBERS)
+def _rank_lanes(rank: int, count: int) -> int:
+    """Give an integer with a rank in every lane: to multiply anew takes a third of a comparison's time."""
+    return rank * _ones(count)
 
 
 @lru_cache(maxsize=4 * MAX_MEMBERS)
