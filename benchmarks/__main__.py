@@ -8,7 +8,18 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import gentle_stop, health, loopback, machine, quiet, saturated, simulation
+from benchmarks import (
+    failover_clients,
+    gentle_stop,
+    handover,
+    health,
+    loopback,
+    machine,
+    packet_filter,
+    quiet,
+    saturated,
+    simulation,
+)
 from benchmarks.figures import CannotMeasureError, Figure
 from benchmarks.progress import say
 from benchmarks.results import HERE, Measured, load, page, save
@@ -22,6 +33,9 @@ FIGURES: dict[str, Measure] = {
     "saturated": saturated.measure,
     "gentle_stop": gentle_stop.measure,
     "health": health.measure,
+    "filter": packet_filter.measure,
+    "handover": handover.measure,
+    "failover_clients": failover_clients.measure,
 }
 
 

@@ -24,10 +24,13 @@ class Aim(msgspec.Struct, frozen=True, kw_only=True):
     at_least: bool = False
     "The limit is a lower one."
     judged: Judged = Judged.EVERY_RUN
+    hoped: float | None = None
+    "What would be better still; to miss it is no failure."
 
     def __str__(self) -> str:
         """Say it for a column of a table."""
-        return f"{'≥' if self.at_least else '≤'} {number(self.limit)} ({self.judged.value})"
+        hoped = "" if self.hoped is None else f", hoped {number(self.hoped)}"
+        return f"{'≥' if self.at_least else '≤'} {number(self.limit)}{hoped} ({self.judged.value})"
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,10 +44,22 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def kept(self) -> bool | None:
         """True when the aim was reached; None when there is none."""
+        return None if self.aim is None else self._reaches(self.aim.limit, self.aim)
+
+    @property
+    def verdict(self) -> str:
+        """What there is to say of the aim, for a column of a table."""
         if self.aim is None:
-            return None
-        runs = (median(self.runs),) if self.aim.judged is Judged.MEDIAN else self.runs
-        return min(runs) >= self.aim.limit if self.aim.at_least else max(runs) <= self.aim.limit
+            return ""
+        if not self.kept:
+            return "**no**"
+        if self.aim.hoped is None:
+            return "yes"
+        return "yes, and as hoped" if self._reaches(self.aim.hoped, self.aim) else "yes, less than hoped"
+
+    def _reaches(self, limit: float, aim: Aim) -> bool:
+        runs = (median(self.runs),) if aim.judged is Judged.MEDIAN else self.runs
+        return min(runs) >= limit if aim.at_least else max(runs) <= limit
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +105,6 @@ def markdown(table: Table) -> str:
         "| --- | --- | ---: | ---: | ---: | ---: | --- | --- |",
     ]
     for row in table.rows:
-        verdict = {None: "", True: "yes", False: "**no**"}[row.kept]
         figures = " | ".join(number(value) for value in (median(row.runs), min(row.runs), max(row.runs)))
-        lines.append(f"| {row.what} | {row.unit} | {figures} | {len(row.runs)} | {row.aim or ''} | {verdict} |")
+        lines.append(f"| {row.what} | {row.unit} | {figures} | {len(row.runs)} | {row.aim or ''} | {row.verdict} |")
     return "\n".join(lines)

@@ -26,12 +26,12 @@ global_defs {{
 }}
 vrrp_instance bench {{
     state BACKUP
-    interface bench
+    interface {interface}
     virtual_router_id 51
     priority {priority}
     advert_int {interval}
     virtual_ipaddress {{
-        {vip}/24
+        {address}
     }}
 }}
 """
@@ -63,18 +63,16 @@ class Pair:
 
     def start(self, end: str) -> None:
         """Start one of the two."""
-        config = self._directory / f"{end}.conf"
-        pid, vrrp_pid = (self._directory / f"{end}{kind}" for kind in (".pid", ".vrrp.pid"))
-        for left_over in (pid, vrrp_pid):
-            left_over.unlink(missing_ok=True)
-        config.write_text(_CONFIG.format(name=end, priority=_PRIORITIES[end], interval=f"{self.interval:g}", vip=VIP))
+        started = command(
+            self._directory,
+            end,
+            priority=_PRIORITIES[end],
+            interval=self.interval,
+            interface="bench",
+            address=f"{VIP}/24",
+        )
         with self._log(end).open("ab") as log:
-            self.processes[end] = processes.start(
-                *("ip", "netns", "exec", self._namespaces[end]),
-                *("keepalived", "--dont-fork", "--log-console", "--log-detail", "--vrrp"),
-                *("--use-file", str(config), "--pid", str(pid), "--vrrp_pid", str(vrrp_pid)),
-                output=log,
-            )
+            self.processes[end] = processes.start("ip", "netns", "exec", self._namespaces[end], *started, output=log)
 
     def stop(self) -> None:
         """End both. Safe to repeat."""
@@ -128,6 +126,23 @@ def keepalived_pair(*, interval: float) -> Iterator[Pair]:
     with ExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="hcsidecar-bench-"))
         yield Pair(Path(directory), interval=interval, stack=stack)
+
+
+def command(
+    directory: Path, name: str, *, priority: int, interval: float, interface: str, address: str
+) -> tuple[str, ...]:
+    """Write the configuration of a keepalived; give the command that starts it."""
+    config = directory / f"{name}.keepalived.conf"
+    pid, vrrp_pid = (directory / f"{name}{kind}" for kind in (".pid", ".vrrp.pid"))
+    for left_over in (pid, vrrp_pid):
+        left_over.unlink(missing_ok=True)
+    config.write_text(
+        _CONFIG.format(name=name, priority=priority, interval=f"{interval:g}", interface=interface, address=address)
+    )
+    return (
+        *("keepalived", "--dont-fork", "--log-console", "--log-detail", "--vrrp"),
+        *("--use-file", str(config), "--pid", str(pid), "--vrrp_pid", str(vrrp_pid)),
+    )
 
 
 def why_not() -> str | None:

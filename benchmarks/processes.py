@@ -29,10 +29,15 @@ def start_python(*arguments: str, output: IO[bytes] | int = subprocess.DEVNULL) 
     return start(sys.executable, *arguments, output=output)
 
 
-def end(process: subprocess.Popen[bytes], number: signal.Signals = signal.SIGKILL) -> None:
-    """Send a signal to a program and to all that it has started, and wait for its end. Safe to repeat."""
+def tell(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Send a signal to a program and to all that it has started."""
     if process.poll() is None:
         os.killpg(process.pid, number)
+
+
+def end(process: subprocess.Popen[bytes], number: signal.Signals = signal.SIGKILL) -> None:
+    """Send a signal to a program and to all that it has started, and wait for its end. Safe to repeat."""
+    tell(process, number)
     try:
         process.wait(PATIENCE)
     except subprocess.TimeoutExpired:
