@@ -7,11 +7,13 @@ from collections.abc import Sequence
 
 from l2mode.core.interface import LOOPBACK, Interface, obstacles
 from l2mode.core.settings import VirtualIp
-from l2mode.kernel import addresses, sysctls
+from l2mode.kernel.addresses import add_missing
 from l2mode.kernel.changes import AddressAdded, SettingChanged
 from l2mode.kernel.errors import FilterError
-from l2mode.kernel.interface import read_addresses, read_interface, refusal
+from l2mode.kernel.interface import read_addresses, read_interface
+from l2mode.kernel.netlink import refused_as
 from l2mode.kernel.record import Record
+from l2mode.kernel.sysctls import settle
 
 
 class Host:
@@ -28,8 +30,10 @@ class Host:
     def check(self) -> Interface:
         """Read the interface; raises FilterError with the first thing that keeps it from carrying the virtual IPs."""
         interface = read_interface(self._interface)
-        for obstacle in obstacles(self._vips, interface, read_addresses()):
-            raise refusal(obstacle)
+        with refused_as("the addresses of this machine cannot be read"):
+            addresses = read_addresses()
+        for obstacle in obstacles(self._vips, interface, addresses):
+            raise FilterError(obstacle.problem, obstacle.remedy)
         if not read_interface(LOOPBACK).up:
             raise FilterError(f"{LOOPBACK} is down", f"ip link set {LOOPBACK} up")
         return interface
@@ -50,10 +54,11 @@ class Host:
 
     def _make_it_so(self) -> tuple[list[str], tuple[VirtualIp, ...]]:
         try:
-            raised = sysctls.settle(self._interface, self._record)
+            raised = settle(self._interface, self._record)
         except FileNotFoundError as error:
             raise FilterError(f"{self._interface} is gone", "bring the interface back") from error
-        return raised, addresses.add_missing(self._vips, self._record)
+        with refused_as("the addresses of this machine cannot be read"):
+            return raised, add_missing(self._vips, self._record)
 
     def take_down(self) -> None:
         """Put back what was changed; safe to repeat."""

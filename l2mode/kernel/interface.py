@@ -5,19 +5,27 @@ import errno
 import fcntl
 import socket
 import struct
+from collections.abc import Mapping
 from ipaddress import ip_address
-from typing import Any, Final
+from typing import Final
 
-from l2mode.core.interface import ConfiguredAddress, Interface, Obstacle, holder_of
+from l2mode.core.interface import ConfiguredAddress, Interface, holder_of
 from l2mode.core.settings import VirtualIp
 from l2mode.kernel.errors import FilterError
-from l2mode.kernel.netlink import route
+from l2mode.kernel.netlink import attributes, dump, refused_as, route
 
 _IFF_UP: Final = 1
 _IFF_LOOPBACK: Final = 8
 _ARPHRD_ETHER: Final = 1
-_SCOPE_UNIVERSE: Final = 0
+
+# <linux/if_addr.h> and <linux/rtnetlink.h>
+_RTM_GETADDR: Final = 22
+_IFADDRMSG: Final = struct.Struct("=BBBBI")
+"Family, prefix length, flags, scope, index."
+_IFA_ADDRESS: Final = 1
+_IFA_LOCAL: Final = 2
 _IFA_F_DADFAILED: Final = 8
+_SCOPE_UNIVERSE: Final = 0
 
 # ioctl numbers of <linux/sockios.h> and <linux/ethtool.h>
 _SIOCGIFHWADDR: Final = 0x8927
@@ -30,15 +38,16 @@ _NAME_SIZE: Final = 16
 
 def read_interface(name: str) -> Interface:
     """Give the facts about an interface; raises FilterError if there is none of this name."""
-    try:
-        with route() as ip:
-            (link,) = ip.link("get", ifname=name)
-    except OSError as error:
-        if error.errno != errno.ENODEV:
-            raise
-        raise FilterError(
-            f"there is no interface {name}", "name one that `ip link` shows in [l2] interface of the farm file"
-        ) from error
+    with refused_as(f"{name} cannot be read"):
+        try:
+            with route() as ip:
+                (link,) = ip.link("get", ifname=name)
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
+            raise FilterError(
+                f"there is no interface {name}", "name one that `ip link` shows in [l2] interface of the farm file"
+            ) from error
     mac = link.get("address")
     flags = link["flags"]
     return Interface(
@@ -56,9 +65,8 @@ def read_interface(name: str) -> Interface:
 
 def read_addresses() -> tuple[ConfiguredAddress, ...]:
     """Give all addresses of this network namespace."""
-    with route() as ip:
-        names = {link["index"]: link.get("ifname") for link in ip.get_links()}
-        return tuple(_configured(row, names.get(row["index"], "")) for row in ip.get_addr())
+    names = dict(socket.if_nameindex())
+    return tuple(_configured(answer, names) for answer in dump(_RTM_GETADDR, _IFADDRMSG.pack(0, 0, 0, 0, 0)))
 
 
 def interface_holding(address: VirtualIp) -> str:
@@ -66,7 +74,8 @@ def interface_holding(address: VirtualIp) -> str:
 
     Raises FilterError if none does.
     """
-    name = holder_of(address, read_addresses())
+    with refused_as("the addresses of this machine cannot be read"):
+        name = holder_of(address, read_addresses())
     if name is None:
         raise FilterError(f"no interface holds this node's address {address}", "name one in [l2] interface")
     return name
@@ -79,18 +88,15 @@ def mac_of(name: str) -> bytes:
     return answer[_NAME_SIZE + 2 :][:6]
 
 
-def refusal(obstacle: Obstacle) -> FilterError:
-    """Make an error of what stands in the way."""
-    return FilterError(obstacle.problem, obstacle.remedy)
-
-
-def _configured(row: Any, interface: str) -> ConfiguredAddress:
+def _configured(answer: bytes, names: Mapping[int, str]) -> ConfiguredAddress:
+    _, prefix_length, flags, scope, index = _IFADDRMSG.unpack_from(answer)
+    found = attributes(answer, _IFADDRMSG.size)
     # On a point-to-point link IFA_ADDRESS is the other end; IPv6 has IFA_LOCAL only there.
     return ConfiguredAddress(
-        interface=interface,
-        address=ip_address(row.get("local") or row.get("address")),
-        prefix_length=row["prefixlen"],
-        usable_as_source=row["scope"] == _SCOPE_UNIVERSE and not row["flags"] & _IFA_F_DADFAILED,
+        interface=names.get(index, ""),
+        address=ip_address(found.get(_IFA_LOCAL) or found[_IFA_ADDRESS]),
+        prefix_length=prefix_length,
+        usable_as_source=scope == _SCOPE_UNIVERSE and not flags & _IFA_F_DADFAILED,
     )
 
 

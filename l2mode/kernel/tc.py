@@ -13,7 +13,7 @@ from l2mode.core.filters import FilterRow, Place, ahead_of, filter_name, own_row
 from l2mode.kernel.changes import ClassifierAdded, FilterAttached
 from l2mode.kernel.errors import FilterError
 from l2mode.kernel.libbpf import Program
-from l2mode.kernel.netlink import NetlinkError, route
+from l2mode.kernel.netlink import NetlinkError, refused_as, route
 from l2mode.kernel.programs import at_tcx_ingress, describe
 from l2mode.kernel.record import Record
 
@@ -52,14 +52,14 @@ class TcFilter:
     def repair(self) -> str | None:
         """Put the filter back if somebody removed it, and say so. Raises FilterError."""
         index = index_of(self._interface)
-        with route() as ip:
-            rows = _rows(ip, index)
-        own = own_row(rows, self._filter)
-        if own is None:
-            self.attach()
-            return f"the packet filter was removed from {self._interface}: put back"
-        self._look_ahead(index, rows, own.priority)
-        return None
+        with refused_as(f"the filters of {self._interface} cannot be read"):
+            rows = filters_on(index)
+            own = own_row(rows, self._filter)
+            if own is not None:
+                self._look_ahead(index, rows, own.priority)
+                return None
+        self.attach()
+        return f"the packet filter was removed from {self._interface}: put back"
 
     def _attach(self, index: int) -> None:
         with route() as ip:
@@ -149,8 +149,6 @@ def index_of(interface: str) -> int:
 
 
 def _rows(ip: Any, index: int, parent: int = _INGRESS) -> list[FilterRow]:
-    if _holder(ip, index) is None:
-        return []  # the kernel would answer with an error
     return [
         FilterRow(
             priority=row["info"] >> 16,

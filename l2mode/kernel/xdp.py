@@ -12,7 +12,7 @@ from l2mode.core.filters import FilterKind
 from l2mode.kernel.changes import XdpAttached
 from l2mode.kernel.errors import FilterError
 from l2mode.kernel.libbpf import Program
-from l2mode.kernel.netlink import route
+from l2mode.kernel.netlink import refused_as, route
 from l2mode.kernel.programs import describe, opened
 from l2mode.kernel.record import Record
 from l2mode.kernel.tc import index_of
@@ -39,7 +39,7 @@ class XdpFilter:
     def attach(self) -> None:
         """Attach the program, over what an earlier process of this node left there. Raises FilterError."""
         index = index_of(self._interface)
-        present = program_at(index)
+        present = self._present(index)
         if present == self._mine.program_id:
             return
         former = self._left_by_us(present)
@@ -60,11 +60,15 @@ class XdpFilter:
 
     def repair(self) -> str | None:
         """Attach the program again if somebody removed it, and say so; raises FilterError if it was replaced."""
-        present = program_at(index_of(self._interface))
+        present = self._present(index_of(self._interface))
         if present == self._mine.program_id:
             return None
         self.attach()
         return f"the packet filter was removed from {self._interface}: put back"
+
+    def _present(self, index: int) -> int | None:
+        with refused_as(f"{self._interface} cannot be asked for its XDP program"):
+            return program_at(index)
 
     def _left_by_us(self, present: int | None) -> XdpAttached | None:
         for change in self._record.changes:
