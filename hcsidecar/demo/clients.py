@@ -10,6 +10,7 @@ import asyncio
 import re
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from itertools import count
 
 import msgspec
@@ -17,15 +18,24 @@ import msgspec
 from hcsidecar.demo.judge import Request
 from hcsidecar.demo.traffic import name_in
 
-NEW_EVERY = 0.4
-"Seconds between two new connections from one address."
-ASK_EVERY = 0.5
-"Seconds between two requests over a kept connection."
-PATIENCE = 2.0
-"Seconds after which a request has failed. A lost SYN is repeated after one (RFC 6298, section 2)."
 _LENGTH = re.compile(r"\r\ncontent-length: *(\d{1,5})\r\n", re.IGNORECASE)
 
 Target = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How often a client asks, and how long it waits; in seconds."""
+
+    new_every: float = 0.4
+    "From one new connection to the next."
+    ask_every: float = 0.5
+    "From an answer over the kept connection to the next request."
+    patience: float = 2.0
+    "A request without an answer has then failed. A lost SYN is repeated after one second (RFC 6298, section 2)."
+
+
+DEFAULT_PACE = Pace()
 
 
 class NotAnAnswerError(Exception):
@@ -71,37 +81,44 @@ class Connection:
 class Client:
     """One address, and the connection that it keeps."""
 
-    def __init__(self, target: Target, source: str, *, tell: Callable[[Request], None]) -> None:
+    def __init__(
+        self, target: Target, source: str, *, tell: Callable[[Request], None], pace: Pace = DEFAULT_PACE
+    ) -> None:
         self._target = target
         self._source = source
+        self._pace = pace
         self._tell = tell
         self._kept: Connection | None = None
         self._now = asyncio.get_running_loop().time
 
     async def make_new_ones(self, *, delay: float) -> None:
-        """Make a new connection, with one request each, every `NEW_EVERY` seconds until cancelled."""
+        """Make a new connection, with one request each, again and again until cancelled."""
         async with asyncio.TaskGroup() as under_way:
             begin = self._now() + delay
             for number in count():
                 # By the clock, not one after the other: what waits must not hold up those after it.
-                await asyncio.sleep(begin + number * NEW_EVERY - self._now())
+                await asyncio.sleep(begin + number * self._pace.new_every - self._now())
                 under_way.create_task(self._tell_of(self._ask_anew, kept=False))
 
     async def keep_one(self, *, delay: float) -> None:
-        """Ask over a kept connection every `ASK_EVERY` seconds until cancelled."""
+        """Ask over a kept connection again and again until cancelled."""
         await asyncio.sleep(delay)
-        while True:
-            await self._tell_of(self._ask_on, kept=True)
-            await asyncio.sleep(ASK_EVERY)
+        try:
+            while True:
+                await self._tell_of(self._ask_on, kept=True)
+                await asyncio.sleep(self._pace.ask_every)
+        finally:
+            if self._kept is not None:
+                self._kept.close()
 
     async def _tell_of(self, ask: Callable[[], Awaitable[tuple[str, str | None]]], *, kept: bool) -> None:
         began = self._now()
         server = complaint = lost = None
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(self._pace.patience):
                 server, lost = await ask()
         except TimeoutError:
-            complaint = f"no answer in {PATIENCE:g} s"
+            complaint = f"no answer in {self._pace.patience:g} s"
         except (OSError, EOFError, NotAnAnswerError) as error:
             complaint = _in_words(error)
         request = Request(
@@ -168,8 +185,8 @@ async def _ask_from(target: Target, sources: Sequence[str]) -> None:
         for number, source in enumerate(sources):
             client = Client(target, source, tell=tell)
             # Spread over time, so that the clients do not all ask at once.
-            tasks.create_task(client.make_new_ones(delay=number * NEW_EVERY / len(sources)))
-            tasks.create_task(client.keep_one(delay=number * ASK_EVERY / len(sources)))
+            tasks.create_task(client.make_new_ones(delay=number * DEFAULT_PACE.new_every / len(sources)))
+            tasks.create_task(client.keep_one(delay=number * DEFAULT_PACE.ask_every / len(sources)))
 
 
 if __name__ == "__main__":

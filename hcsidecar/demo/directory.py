@@ -15,10 +15,10 @@ LEFT_OVER_AFTER = 5.0
 
 
 @contextmanager
-def own_directory() -> Iterator[Path]:
-    """Make a directory of our own, removed at the end; remove those whose demos are no more."""
-    remove_leftovers()
-    directory = Path(tempfile.mkdtemp(prefix=PREFIX))
+def own_directory(place: Path) -> Iterator[Path]:
+    """Make a directory of our own in a place, removed at the end; remove those there whose demos are no more."""
+    remove_leftovers(place)
+    directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
     try:
         with _owned(directory):
             yield directory
@@ -26,9 +26,9 @@ def own_directory() -> Iterator[Path]:
         shutil.rmtree(directory)
 
 
-def remove_leftovers() -> None:
+def remove_leftovers(place: Path) -> None:
     """Remove the directories of killed demos of this user."""
-    for directory in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+    for directory in place.glob(f"{PREFIX}*"):
         with suppress(OSError):  # somebody else's, or gone in this moment
             about = directory.lstat()
             if about.st_uid == os.geteuid() and time.time() - about.st_mtime > LEFT_OVER_AFTER:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import socket
+import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -34,7 +35,7 @@ async def put_up(chronicle: Chronicle) -> AsyncIterator[Stage]:
     """
     tools = find_tools()
     async with AsyncExitStack() as cleaning:
-        directory = cleaning.enter_context(own_directory())
+        directory = cleaning.enter_context(own_directory(Path(tempfile.gettempdir())))
         plan, mark = choose_plan(directory)
         cleaning.callback(mark.close)
         programs = Programs(directory, on_end=lambda program: _tell_end(chronicle, program))

@@ -1,0 +1,103 @@
+"""The demo's network in namespaces: who reaches whom, and that nothing of it stays."""
+
+import asyncio
+import subprocess
+from pathlib import Path
+
+import pytest
+from leftovers import living_below
+from namespaces import namespace_of, needs_namespaces, network_namespaces
+from waiting import until
+
+from hcsidecar.demo.network import IP, SWITCH, TOOLS, Network, NoNetworkError
+from hcsidecar.demo.plan import Host
+from hcsidecar.demo.programs import Programs, find_tool
+
+WEB = Host(name="web1", addresses=("198.51.100.11/24",))
+CLIENTS = Host(name="clients", addresses=("198.51.100.101/24", "198.51.100.102/24"))
+FOUND = {tool: find_tool(tool) for tool in TOOLS}
+
+
+def with_network(directory, use, *, hosts=(WEB, CLIENTS), tools=FOUND):
+    """Run a coroutine on a network; gives what has ended without being asked to."""
+
+    async def main():
+        programs = Programs(directory, on_end=lambda _program: None)
+        try:
+            network = Network(programs, tools=tools, directory=directory)
+            await network.build(hosts)
+            await use(network)
+        finally:
+            await programs.end_all()
+        return [program.name for program in programs.fallen]
+
+    return asyncio.run(main())
+
+
+def reaches(network, *, source, target):
+    """Ping once from within the clients' namespace."""
+    command = [*network.inside("clients"), "ping", "-n", "-c", "1", "-W", "1", "-I", source, target]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+@needs_namespaces
+def test_everybody_at_the_switch_reaches_everybody_until_a_link_is_cut(tmp_path):
+    async def use(network):
+        assert reaches(network, source="198.51.100.101", target="198.51.100.11")
+        assert reaches(network, source="198.51.100.102", target="198.51.100.11")
+        await network.cut("web1")
+        assert not reaches(network, source="198.51.100.101", target="198.51.100.11")
+        await network.join("web1")
+        await network.join("web1")
+        await until(lambda: reaches(network, source="198.51.100.101", target="198.51.100.11"))
+
+    assert with_network(tmp_path, use) == []
+
+
+@needs_namespaces
+def test_nothing_of_it_is_in_this_machines_own_network_or_stays(tmp_path):
+    before = links()
+    namespaces = set()
+
+    async def use(network):
+        assert links() == before
+        namespaces.update(namespace_of(network.process(name)) for name in (SWITCH, "web1", "clients"))
+
+    with_network(tmp_path, use)
+    assert len(namespaces) == 3
+    assert living_below(tmp_path) == []
+    assert not network_namespaces() & namespaces
+    assert links() == before
+
+
+@needs_namespaces
+def test_a_machine_that_makes_no_links_is_told_of_and_nothing_stays(tmp_path):
+    broken = tmp_path / "ip"
+    broken.write_text("#!/bin/sh\necho 'Error: Unknown device type.' >&2\nexit 2\n")
+    broken.chmod(0o755)
+
+    async def use(network):
+        raise AssertionError("there is none")
+
+    with pytest.raises(NoNetworkError, match=r"^Error: Unknown device type\.$"):
+        with_network(tmp_path, use, tools=FOUND | {IP: str(broken)})
+    assert living_below(tmp_path) == []
+
+
+def test_a_machine_that_permits_no_namespaces_is_told_of(tmp_path):
+    refusing = tmp_path / "unshare"
+    refusing.write_text("#!/bin/sh\necho 'unshare: unshare failed: Operation not permitted' >&2\nexit 1\n")
+    refusing.chmod(0o755)
+
+    async def use(network):
+        raise AssertionError("there is none")
+
+    tools = {tool: str(refusing) for tool in TOOLS}
+    with pytest.raises(NoNetworkError, match="Operation not permitted"):
+        with_network(tmp_path, use, tools=tools)
+    assert living_below(tmp_path) == []
+
+
+def links():
+    """Names of this machine's own links."""
+    return sorted(path.name for path in Path("/sys/class/net").iterdir())
