@@ -13,9 +13,11 @@ from hcsidecar.demo.chronicle import Chronicle
 from hcsidecar.demo.judge import Record, Request
 from hcsidecar.demo.plan import PROBE_FALL, PROBE_INTERVAL, Server
 from hcsidecar.demo.programs import DemoError
+from hcsidecar.demo.putting_up import put_up
 from hcsidecar.demo.sight import READY
-from hcsidecar.demo.stage import Stage, put_up, until
+from hcsidecar.demo.stage import Stage
 from hcsidecar.demo.traffic import PATIENCE, ask
+from hcsidecar.demo.waiting import until
 
 CLIENTS = 24
 PAUSE = 0.02
@@ -48,7 +50,7 @@ def measure(*, quick: bool) -> Figure:
     rate = sum(change.requests for change in every) / sum(change.took + AFTERWARDS for change in every)
     return Figure(
         title="Behind HAProxy under load: a gentle stop, and a kill for contrast",
-        method=f"Three nginx, three daemons and HAProxy on loopback, as `hcsidecar demo` puts them up: "
+        method=f"Three nginx, three daemons and HAProxy, as `hcsidecar demo` puts them up: "
         f"`option httpchk`, a probe each {PROBE_INTERVAL * 1000:g} ms, fall {PROBE_FALL}, disable-on-404, no retries. "
         f"{CLIENTS} clients ask all the time, {PAUSE * 1000:g} ms after each answer, half of them on connections kept "
         f"open and half on a new one for each request: about {rate:.0f} requests a second in all. Stop: "
