@@ -166,8 +166,12 @@ class Handover:
         return director_of(self.view, vip)
 
     def view_of_others(self) -> View:
-        """Give the largest view that a neighbour announces; on a tie the one of the lower names."""
-        return min((node.view for node in self.neighbours), key=lambda view: (-len(view), view), default=())
+        """Give the largest view that a neighbour announces, on a tie the one of the lower names; without this node.
+
+        It is for a node that is in no view: the others may just not have heard yet that it has left.
+        """
+        view = min((node.view for node in self.neighbours), key=lambda view: (-len(view), view), default=())
+        return tuple(member for member in view if member[0] != self.name)
 
     def fractions(self, *, now: float) -> tuple[float, ...]:
         """Give the part of each group's buckets that this node takes, 0 to 1."""

@@ -13,6 +13,7 @@ ALL = (1 << COUNT) - 1
 ALONE = (("web1", (1,)),)
 PAIR = (("web1", (1,)), ("web2", (1,)))
 WITHOUT = (("web2", (1,)),)
+OTHERS = (("web2", (1,)), ("web3", (1,)))
 WEB1_OF_PAIR = masks({"web1": 1, "web2": 1}, COUNT)["web1"]
 
 
@@ -209,8 +210,14 @@ def test_neighbours_are_kept_in_the_order_of_their_names():
 def test_the_view_of_others_is_the_largest_that_a_neighbour_announces():
     share = handover()
     assert share.view_of_others() == ()
-    share.meet([("web2", b"", False, WITHOUT), ("web3", b"", False, PAIR), ("web4", b"", False, ALONE)])
-    assert share.view_of_others() == PAIR
+    share.meet([("web2", b"", False, WITHOUT), ("web3", b"", False, OTHERS), ("web4", b"", False, ALONE)])
+    assert share.view_of_others() == OTHERS
+
+
+def test_the_view_of_others_is_without_this_node_though_they_may_not_know_yet_that_it_has_left():
+    share = handover()
+    share.meet([("web2", b"", False, PAIR)])
+    assert share.view_of_others() == WITHOUT
 
 
 nodes = ("web1", "web2", "web3")
