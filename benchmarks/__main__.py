@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import (
+    connections,
     failover_clients,
     gentle_stop,
     handover,
@@ -34,6 +35,7 @@ FIGURES: dict[str, Measure] = {
     "gentle_stop": gentle_stop.measure,
     "health": health.measure,
     "filter": packet_filter.measure,
+    "connections": connections.measure,
     "handover": handover.measure,
     "failover_clients": failover_clients.measure,
 }

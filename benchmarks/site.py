@@ -45,12 +45,21 @@ http {{
 class Site:
     """Servers by name, their addresses and their processes. A server's processes all end when it is cut."""
 
-    def __init__(self, directory: Path, switch: Namespace, client: Namespace, servers: dict[str, Namespace]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        switch: Namespace,
+        client: Namespace,
+        servers: dict[str, Namespace],
+        *,
+        web_core: int | None,
+    ) -> None:
         self.directory = directory
         self.client = client
         self.servers = servers
         self.addresses = {name: f"203.0.113.{number}" for number, name in enumerate(servers, start=11)}
         self._switch = switch
+        self._web_core = web_core
         self._processes: dict[str, list[subprocess.Popen[bytes]]] = {name: [] for name in servers}
         switch.ip("link", "add", _BRIDGE, "type", "bridge", "forward_delay", "0", "stp_state", "0")
         switch.ip("link", "set", _BRIDGE, "up")
@@ -75,7 +84,8 @@ class Site:
         """Start a web server that answers with the server's name, and wait until it does."""
         config = self.directory / f"{name}.nginx.conf"
         config.write_text(_NGINX.format(directory=self.directory, name=name))
-        self.start(name, "nginx", "-c", str(config))
+        held = () if self._web_core is None else ("taskset", "--cpu-list", str(self._web_core))
+        self.start(name, *held, "nginx", "-c", str(config))
         self.wait_until(lambda: self.who_serves(CLIENTS[0], self.addresses[name]) == name, what=f"{name} serves")
 
     def cut(self, name: str) -> float:
@@ -145,11 +155,14 @@ class Site:
 
 
 @contextmanager
-def site(*servers: str) -> Iterator[Site]:
-    """Put up a site whose servers are plugged in and run nothing yet; remove it all at the end."""
+def site(*servers: str, web_core: int | None = None) -> Iterator[Site]:
+    """Put up a site whose servers are plugged in and run nothing yet; remove it all at the end.
+
+    `web_core` is the core on which all web servers run, if they shall run on one.
+    """
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hcsidecar-bench-")))
         switch, client, *others = stack.enter_context(namespaces("switch", "client", *servers))
-        made = Site(directory, switch, client, dict(zip(servers, others, strict=True)))
+        made = Site(directory, switch, client, dict(zip(servers, others, strict=True)), web_core=web_core)
         stack.callback(made.stop)
         yield made
