@@ -6,8 +6,10 @@ WORKERS ?= 2
 HISTORIES ?= 20000
 
 DEBIAN_BASE := python3-venv
-DEBIAN_DEMO := haproxy nginx-light iproute2
-DEBIAN_TEST := $(DEBIAN_DEMO) curl iproute2 openssl procps
+DEBIAN_DEMO := haproxy nginx-light
+# Root's demo has a virtual IP too, in network namespaces.
+DEBIAN_ROOTS_DEMO := iproute2 libbpf1
+DEBIAN_TEST := $(DEBIAN_DEMO) $(DEBIAN_ROOTS_DEMO) curl iputils-ping openssl procps
 DEBIAN_BENCH := $(DEBIAN_TEST) wrk keepalived clang libbpf-dev linux-libc-dev ethtool iptables nftables
 
 .DEFAULT_GOAL := help
@@ -24,14 +26,14 @@ $(VENV)/.installed: pyproject.toml | debian-base
 
 debian-base:
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || tools/debian-packages.sh $(DEBIAN_BASE)
-debian-demo: ; @tools/debian-packages.sh $(DEBIAN_DEMO)
+debian-demo: ; @tools/debian-packages.sh $(DEBIAN_DEMO) $$([ $$(id -u) -ne 0 ] || echo $(DEBIAN_ROOTS_DEMO))
 debian-test: ; @tools/debian-packages.sh $(DEBIAN_TEST)
 debian-bench: ; @tools/debian-packages.sh $(DEBIAN_BENCH)
 
-demo: $(VENV)/.installed debian-demo ## Three servers behind HAProxy on this machine, live in the terminal
+demo: $(VENV)/.installed debian-demo ## Three servers behind HAProxy, as root with a virtual IP too, live in the terminal
 	$(BIN)/hcsidecar demo
 
-demo-script: $(VENV)/.installed debian-demo ## The same unattended: stop one, kill one, bring both back, judge
+demo-script: $(VENV)/.installed debian-demo ## The same unattended: drain one, stop it, kill one, bring both back, judge
 	$(BIN)/hcsidecar demo --script
 
 test: $(VENV)/.installed debian-test ## All tests (at most 15 minutes)
