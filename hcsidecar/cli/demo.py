@@ -17,12 +17,16 @@ def demo(
     script: Annotated[bool, typer.Option("--script", help="Play a story unattended, and judge it.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --script: print the report as JSON.")] = False,
 ) -> None:
-    """Try it: three web servers behind HAProxy on this machine, and a client that counts.
+    """Try it: three web servers behind HAProxy on this machine, and clients that count.
 
     Shows live who is Ready, who gets how many requests and what just happened; keys stop a server gently, kill it,
     bring it back. With --script it does that by itself: all up, one stopped gently, one killed, both brought back, and
     tells what a client saw of it. It needs HAProxy and nginx (or Apache), works without root on loopback addresses,
     and leaves nothing behind.
+
+    As root it puts the servers into network namespaces, on a bridge with 24 clients that reach them through a virtual
+    IP, beside HAProxy: keys also cut a server's link, freeze its daemon or change its power, and --script also
+    drains and resumes one.
 
     Exit status: 0 all went well, and with --script every promise was kept; 1 a promise was broken; 2 the farm could
     not be put up; 128 and a signal's number, the story was interrupted.

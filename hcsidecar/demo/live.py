@@ -119,11 +119,12 @@ class View:
         return record.between(now - LATELY, now)
 
     def _vip_picture(self, lately: Sequence[Request]) -> VipPicture | None:
-        address = self._stage.plan.vip
-        if address is None:
+        address, network = self._stage.plan.vip, self._stage.network
+        if address is None or network is None:
             return None
         return VipPicture(
             address=address,
+            inside=network.process(self._chosen.name if self._with_keys else self._stage.plan.servers[0].name),
             requests=self._vip.total,
             failed=self._vip.failed,
             failed_per_second=sum(request.complaint is not None for request in lately) / LATELY,

@@ -68,7 +68,7 @@ async def _story(out: Console, *, as_json: bool) -> int:
     async with put_up(Chronicle(clock=loop.time, show=show)) as stage:
         steps = await Story(stage, tell=tell).play()
     if as_json:
-        sys.stdout.write(json.dumps(document(steps), indent=2) + "\n")
+        sys.stdout.write(json.dumps(document(steps, vip=stage.plan.vip), indent=2) + "\n")
     else:
         out.print(Text(ending_text(steps)))
     return WELL if all(step.kept for step in steps) else BROKEN

@@ -90,10 +90,15 @@ def ending_text(steps: Sequence[Step]) -> str:
     return "\n".join(lines)
 
 
-def document(steps: Sequence[Step]) -> dict[str, object]:
-    """Give the report for programs: {"kept", "steps": [{"title", "kept", "summary", "verdicts", "balancer_log"}]}."""
+def document(steps: Sequence[Step], *, vip: str | None) -> dict[str, object]:
+    """Give the report for programs: {"kept", "vip", "steps"}, null for `vip` where there is no virtual IP.
+
+    A step is {"title", "kept", "summary", "vip", "verdicts", "balancer_log"}: `summary` is what the client of HAProxy
+    saw, `vip` what those of the virtual IP saw, or null.
+    """
     return {
         "kept": all(step.kept for step in steps),
+        "vip": vip,
         "steps": [{"title": step.title, "kept": step.kept} | asdict(step) for step in steps],
     }
 

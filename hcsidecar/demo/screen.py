@@ -86,6 +86,8 @@ class VipPicture:
     "Lately."
     lost: int
     "Connections that clients had kept, and found broken."
+    inside: int
+    "Id of a process in the namespace of the server that keys act on, or of the first."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,12 +226,19 @@ def _seen(who: str, what: str, *, failing: bool) -> Text:
 
 def _footer(picture: Picture, plan: Plan) -> list[Text]:
     first, second, _ = plan.servers
+    ask = f"--config {plan.farm_file(first)} --node {first.name}"
     lines = [
-        f"pages: {plan.front_url} clients · {plan.stats_url} HAProxy's own · {plan.health_url(second)} health",
-        f"or:    hcsidecar status --config {plan.farm_file(first)} --node {first.name}",
+        f"pages: {plan.front_url} clients · {plan.stats_url} HAProxy's own",
+        f"or:    hcsidecar status {ask}",
     ]
-    keys = [KEYS] if plan.vip is None else [KEYS, MORE_KEYS]
-    rows = [_keys(row) for row in keys] if picture.chosen is not None else [Text("Ctrl-C quits", style="bold")]
+    if picture.vip is None:
+        lines[0] += f" · {plan.health_url(second)} health"
+    else:
+        lines[1] = f"or:    hcsidecar explain {plan.clients[0]} {ask}"
+        lines.append(f"inside {picture.chosen or first.name}: nsenter --net --target {picture.vip.inside} ip address")
+    rows = [Text("Ctrl-C quits", style="bold")]
+    if picture.chosen is not None:
+        rows = [_keys(KEYS)] if picture.vip is None else [_keys(KEYS), _keys(MORE_KEYS)]
     return [*rows, *(Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in lines)]
 
 

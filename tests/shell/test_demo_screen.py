@@ -46,7 +46,7 @@ NONE = VipLine(share=0, power=1, director=False, per_second=0, clients=())
 WITH_VIP = replace(
     PICTURE,
     servers=(replace(UP, vip=DIRECTING), replace(DRAINING, vip=NONE), replace(DEAD, vip=TAKING_ALL)),
-    vip=VipPicture(address="198.51.100.50", requests=4321, failed=2, failed_per_second=1, lost=3),
+    vip=VipPicture(address="198.51.100.50", requests=4321, failed=2, failed_per_second=1, lost=3, inside=4711),
 )
 
 
@@ -75,6 +75,12 @@ def test_the_picture_tells_of_every_server_what_it_does_for_the_virtual_ip():
         "client of HAProxy : 1234 requests, 26 failed (4/s now), longest gap 41 ms",
         "clients of the VIP: 4321 requests, 2 failed (1/s now), 3 kept connections broke",
     ]
+
+
+def test_the_footer_tells_how_to_look_at_the_virtual_ip():
+    text = "\n".join(drawn(WITH_VIP, plan=BRIDGED)[-4:])
+    for part in (BRIDGED.front_url, "explain 198.51.100.101 --config", "inside web2: nsenter --net --target 4711"):
+        assert part in text
 
 
 def test_the_keys_for_the_virtual_ip_are_told_where_there_is_one():
@@ -216,7 +222,9 @@ def test_the_ending_repeats_what_was_broken():
 
 
 def test_the_report_is_a_document_for_programs():
-    found = json.loads(json.dumps(document([step(), step(kept=False)])))
+    found = json.loads(json.dumps(document([step(), with_vip(step(kept=False))], vip="198.51.100.50")))
+    assert found["vip"] == "198.51.100.50"
+    assert [each["vip"] and each["vip"]["requests"] for each in found["steps"]] == [None, 1]
     assert found["kept"] is False
     assert [each["kept"] for each in found["steps"]] == [True, False]
     assert found["steps"][0]["summary"]["complaints"] == {"503": 1}
