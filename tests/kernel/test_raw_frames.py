@@ -1,6 +1,8 @@
 """The voice of the farm on a real network: clients with their kernels' neighbour tables, nodes on a Linux bridge."""
 
+import asyncio
 import os
+import socket
 from ipaddress import ip_address
 
 import pytest
@@ -8,13 +10,14 @@ from daemons import wait_for
 from lan.namespaces import configure, inside, made, run, set_kernel
 from lan.site import VIP, site
 from lan.speaking import hold_the_vips, speaking
+from waiting import until
 
 from l2mode.core.frames import announcement, parse, question
 from l2mode.core.verdict import Delivery
 from l2mode.kernel.errors import FilterError
 from l2mode.kernel.interface import mac_of
 from l2mode.kernel.probe import who_answers
-from l2mode.kernel.raw_frames import READS_AT_ONCE, RawFrames
+from l2mode.kernel.raw_frames import READS_AT_ONCE, REST, RawFrames
 
 VIPS = tuple(ip_address(vip) for vip in VIP.values())
 BOTH = pytest.mark.parametrize("vip", VIPS, ids=["IPv4", "IPv6"])
@@ -95,7 +98,7 @@ def test_a_new_director_is_known_at_once_whatever_the_client_had_cached(directed
 @BOTH
 def test_after_a_heal_the_director_wins_back_the_clients_of_the_other_part(directed, vip):
     directed.agree("web1", view=("web1",), only=("web1",))
-    directed.resolve(vip)
+    wait_for(lambda: directed.nodes["web3"].wire.heard == 6, what="web1 has announced both addresses three times")
     directed.remember(vip, directed.macs["web3"], "reachable")
     directed.agree("web1")
     directed.until_neighbour_is(vip, directed.macs["web1"], limit=0.5)
@@ -135,6 +138,14 @@ def test_the_probe_asks_without_an_address_too(network, vip):
         finally:
             length = {4: 24, 6: 64}[vip.version]
             run(network.servers["web1"].namespace, "ip", "address", "add", f"{own}/{length}", "dev", "eth0")
+
+
+def test_the_probe_says_that_its_interface_is_down(network):
+    namespace = f"{network.clients.namespace}-down"
+    with made([namespace]):
+        configure(namespace, ["link add eth0 type veth peer name other"])
+        with inside(namespace), pytest.raises(FilterError, match=r"eth0 is down or gone.*ip link set eth0 up"):
+            who_answers("eth0", VIPS[0], 5)
 
 
 @BOTH
@@ -225,6 +236,13 @@ def heard(wire, count):
     return frames
 
 
+def send_as_is(host, frames):
+    with inside(host.namespace), socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as opened:
+        opened.bind(("eth0", 0))
+        for frame in frames:
+            opened.send(frame)
+
+
 def mac_in(host):
     with inside(host.namespace):
         return mac_of("eth0")
@@ -242,6 +260,8 @@ def test_only_what_is_about_the_virtual_ips_reaches_the_process(network, wires):
         redirect = bytearray(asked(VIPS[1]))
         redirect[54] = 137
         client.send([bytes(redirect)])
+        in_vlan_5 = [frame[:12] + bytes.fromhex("81000005") + frame[12:] for frame in map(asked, VIPS)]
+        send_as_is(network.clients, in_vlan_5)
         last = [asked(VIPS[0]), asked(VIPS[0], mine), asked(VIPS[1]), asked(VIPS[1], mine)]
         client.send(last)
         assert sorted(heard(here, 4)) == sorted(last)
@@ -289,6 +309,20 @@ def test_a_flood_is_read_in_portions(network, wires):
     assert len(here.read()) == READS_AT_ONCE
 
 
+def test_a_flood_leaves_the_event_loop_time_between_portions(network, wires):
+    here, client = wires(network.servers["web1"].namespace), wires(network.clients.namespace)
+    client.send([asked(VIPS[0])] * 3 * READS_AT_ONCE)
+
+    async def listen():
+        loop, taken = asyncio.get_running_loop(), []
+        here.listen(loop, lambda _: taken.append(loop.time()))
+        await until(lambda: len(taken) == 3 * READS_AT_ONCE)
+        here.close()
+        return taken[-1] - taken[0]
+
+    assert asyncio.run(listen()) >= 2 * REST
+
+
 def test_the_interface_hears_more_only_as_long_as_the_sockets_live(network):
     namespace = network.servers["web1"].namespace
 
@@ -299,6 +333,7 @@ def test_the_interface_hears_more_only_as_long_as_the_sockets_live(network):
     with inside(namespace):
         wire = RawFrames("eth0", VIPS, tell=lambda *_: None, virtual_mac=VIRTUAL)
     assert "ff02::1:ff00:100" in hears()[0]
+    assert VIRTUAL.hex(":") in hears()[1]
     wire.close()
     wire.close()
     assert hears() == before
