@@ -33,8 +33,10 @@ _PLAN: Final = struct.Struct("=I4sIIII12s")
 _LIVE_FRAMES: Final = 2
 "BPF_F_TEST_XDP_LIVE_FRAMES of linux/bpf.h."
 _BATCH: Final = 64
-_CHUNK: Final = 200_000
-"Frames of one call: some 50 ms, and before and after it the kernel waits for about 10 ms."
+_LEAST: Final = 10_000
+"Frames of the first call."
+_LONG_ENOUGH: Final = 0.05
+"Seconds of a call: before and after each the kernel waits for some 20 ms."
 _SIZE: Final = 60
 "Of a frame, without its checksum: the smallest there is."
 
@@ -119,9 +121,13 @@ class Programs:
         """
         pool = _ksoftirqd()
         before = time.thread_time() + cpu_seconds(pool)
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            self._send(_CHUNK)
+        count, now = _LEAST, time.monotonic()
+        until = now + seconds
+        while (began := now) < until:
+            self._send(count)
+            now = time.monotonic()
+            if now - began < _LONG_ENOUGH:
+                count *= 2
         return time.thread_time() + cpu_seconds(pool) - before
 
     def _send(self, count: int) -> None:

@@ -82,8 +82,7 @@ class Pair:
     def pids(self, end: str) -> tuple[int, ...]:
         """Give the processes of one of them: the parent, and the child that speaks VRRP."""
         parent = self.processes[end].pid
-        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-        return (parent, *map(int, children))
+        return (parent, *processes.children(parent))
 
     def takeovers(self, end: str) -> int:
         """Count how often one of them has become master."""

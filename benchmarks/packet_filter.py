@@ -3,36 +3,18 @@
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from typing import Final
 
 from benchmarks.figures import Aim, CannotMeasureError, Figure, Judged, Row, Table
 from benchmarks.flood import Kind
 from benchmarks.lane import GENERIC, IN, NATIVE, PORT, VIP, Lane, lane
+from benchmarks.own_node import EXPECTED, ME, OTHER, VIRTUAL_MAC, fill
 from benchmarks.progress import say
-from l2mode.core.buckets import BUCKETS
-from l2mode.core.frames import virtual_mac
-from l2mode.core.reasons import Reason
-from l2mode.core.settings import LayerTwoSettings, Protocol, ShareGroup
 from l2mode.core.tables import Tables
-from l2mode.core.verdict import Delivery
 from l2mode.kernel.errors import FilterError
 from l2mode.kernel.libbpf import TC, XDP, BpfFilter
 
 Installed = Callable[[], AbstractContextManager[None]]
 """Puts a filter on the receiver, and takes it away again."""
-
-_SETTINGS: Final = LayerTwoSettings(
-    farm="bench",
-    me="web1",
-    nodes=("web1", "web2", "web3"),
-    vips=(VIP,),
-    groups=tuple(ShareGroup(name=each.name, protocol=each, ports=(PORT,)) for each in Protocol),
-    seed=bytes(range(16)),
-    delivery=Delivery.FLOODED,
-)
-_ME, _OTHER = 0, 1
-"Numbers of nodes."
-_FOR_EVER: Final = (1 << 63) - 1
 
 DROP, NONE, AGAIN = "a program that only drops", "no filter", "no filter, once more"
 OUR_XDP, OUR_TC, OUR_GENERIC = "our filter, native XDP", "our filter, tc", "our filter, generic XDP"
@@ -54,28 +36,23 @@ class Ours:
     def attached(self, how: str, *, owner: int) -> Iterator[None]:
         """Attach it while the block runs, all buckets being one node's; see that it decided about every packet."""
         tables = self._tables
-        tables.configure(_SETTINGS, virtual_mac(_SETTINGS))
-        tables.set_macs(self._on.macs[:6], {1: bytes.fromhex("020000000002"), 2: bytes.fromhex("020000000003")})
-        tables.set_dirty(me=False, members=0)
-        tables.swap([bytes([owner]) * BUCKETS] * len(_SETTINGS.groups), [_ME])
-        tables.set_lease(_FOR_EVER)
+        fill(tables, self._on, owner=owner)
         xdp, tc = (self._loaded.programs[name].fd for name in (XDP, TC))
         before = self._on.received()
         with self._on.tc(tc) if how == OUR_TC else self._on.xdp(xdp, NATIVE if how == OUR_XDP else GENERIC):
             yield
-        expected = Reason.NEW if owner == _ME else Reason.NOT_MINE
-        counted, received = tables.counters()[expected], self._on.received() - before
+        counted, received = tables.counters()[EXPECTED[owner]], self._on.received() - before
         # Some frames are none of the flood's: the ends of a cable say who they are.
         if counted < 0.999 * received:
-            raise CannotMeasureError(f"{how}: of {received} packets only {counted} were found {expected.text}")
+            raise CannotMeasureError(f"{how}: of {received} packets only {counted} were found {EXPECTED[owner].text}")
 
     def refusing(self, how: str) -> Installed:
         """Give what attaches it for a node that owns nothing."""
-        return lambda: self.attached(how, owner=_OTHER)
+        return lambda: self.attached(how, owner=OTHER)
 
     def accepting(self, how: str) -> Installed:
         """Give what attaches it for a node that owns everything."""
-        return lambda: self.attached(how, owner=_ME)
+        return lambda: self.attached(how, owner=ME)
 
 
 def measure(*, quick: bool) -> Figure:
@@ -164,13 +141,12 @@ def _rates(
 ) -> dict[str, list[float]]:
     """Give the rates of each filter, measured by turns; every other round goes backwards."""
     rates: dict[str, list[float]] = {name: [] for name in filters}
-    to_all = virtual_mac(_SETTINGS)
     for number in range(rounds):
         say(f"{kind.name} flood, round {number + 1} of {rounds}")
         for name in list(filters)[:: -1 if number % 2 else 1]:
             ours = name in {OUR_XDP, OUR_TC, OUR_GENERIC}
             with filters[name]():
-                rates[name].append(on.rate(kind, seconds=seconds, destination=to_all if ours else None))
+                rates[name].append(on.rate(kind, seconds=seconds, destination=VIRTUAL_MAC if ours else None))
     return rates
 
 

@@ -61,6 +61,12 @@ def memory(pid: int) -> tuple[float, float]:
     return now, highest
 
 
+def children(pid: int) -> tuple[int, ...]:
+    """Give the processes that a process has started."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return tuple(int(child) for task in tasks for child in (task / "children").read_text().split())
+
+
 def shares_of_a_core(groups: Mapping[str, Iterable[int]], *, seconds: float) -> dict[str, float]:
     """Watch groups of processes for a while, and give what each group used, in percent of one core."""
     pids = {name: tuple(group) for name, group in groups.items()}
