@@ -1,0 +1,94 @@
+"""The demo as root has it: servers, HAProxy, clients and a virtual IP on a bridge, in network namespaces."""
+
+import json
+import shutil
+import signal
+import subprocess
+
+import pytest
+from leftovers import living_below
+from namespaces import namespace_of, needs_namespaces, network_namespaces
+from running_demo import LIMIT, demo, demo_on_a_terminal, empty_place, read_until, until
+
+pytestmark = needs_namespaces
+
+NAMESPACES = 6
+"Switch, three servers, HAProxy, clients."
+
+
+@pytest.fixture
+def place():
+    with empty_place() as directory:
+        yield directory
+
+
+def machine():
+    """What this machine's own network looks like, but for what changes by itself."""
+    asked = (["link"], ["-4", "address"], ["-6", "address"], ["route", "show", "table", "all"], ["netns"])
+    return [subprocess.run(["ip", "-o", *words], capture_output=True, text=True, check=True).stdout for words in asked]
+
+
+def namespaces_below(place):
+    return {namespace_of(process) for process in living_below(place)} - {namespace_of("self")}
+
+
+def test_the_story_keeps_every_promise_and_leaves_the_machine_as_it_was(place):
+    before = machine()
+    with demo(place, "--script", "--json") as process:
+        until(lambda: len(namespaces_below(place)) == NAMESPACES, "the network")
+        namespaces = namespaces_below(place)
+        assert machine() == before
+        out, err = process.communicate(timeout=LIMIT)
+    report = json.loads(out)
+    broken = [verdict for step in report["steps"] for verdict in step["verdicts"] if not verdict["kept"]]
+    assert (process.returncode, broken, err) == (0, [], "")
+    assert report["vip"] == "198.51.100.50"
+    failed = [step["vip"]["failed"] for step in report["steps"]]
+    assert failed == [0, 0, 0, failed[3], 0], "only a kill costs requests"
+    assert all(set(step["vip"]["by_server"]) == {"web1", "web2", "web3"} for step in report["steps"][:3])
+    until(lambda: not network_namespaces() & namespaces, "the end of the network")
+    assert machine() == before
+
+
+def test_nothing_outlives_even_a_killed_demo_and_the_next_removes_its_directory(place):
+    before = machine()
+    with demo(place, "--script") as process:
+        read_until(process, "$ hcsidecar drain")
+        namespaces = namespaces_below(place)
+        assert len(namespaces) == NAMESPACES
+        process.kill()
+        until(lambda: not living_below(place), "the end of all processes")
+    until(lambda: not network_namespaces() & namespaces, "the end of the network")
+    assert machine() == before
+    # Its directory is all that is left, for the next demo to find.
+    shutil.rmtree(next(place.iterdir()))
+
+
+def test_keys_do_to_a_server_what_they_say(place):
+    story = (
+        ("", "freeze the daemon"),
+        ("2p", "$ hcsidecar power 2 --node web2"),
+        ("l", "cuts web2's link"),
+        ("", "Server web/web2 is DOWN"),
+        ("b", "Server web/web2 is UP"),
+        ("f", "kill -STOP web2: daemon"),
+        ("", "Server web/web2 is DOWN"),
+        ("b", "Server web/web2 is UP"),
+        ("x", "kill -9 web2: daemon"),
+    )
+    with demo_on_a_terminal(place, lines=40) as (process, screen, press):
+        for keys, sign in story:
+            screen.text = ""
+            press(keys)
+            screen.read_until(sign)
+        press("q")
+        until(lambda: screen.read() and process.poll() is not None, "the end")
+        assert process.returncode == 0
+
+
+def test_an_interruption_while_the_network_is_built_leaves_nothing(place):
+    with demo(place, "--script") as process:
+        until(lambda: namespaces_below(place), "the first namespace")
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=LIMIT)
+    assert process.returncode == 128 + signal.SIGTERM
