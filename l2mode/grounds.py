@@ -3,6 +3,7 @@
 Nothing here runs on the thread of the event loop.
 """
 
+import threading
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -41,6 +42,9 @@ class Grounds:
         self._record = open_record(directory, tell=tell)
         self._tell = tell
         self._trouble: dict[str, str] = {}
+        # A repair that the loop has given up waiting for still runs when everything is taken down.
+        self._one_at_a_time = threading.Lock()
+        self._down = False
 
     def set_up(self) -> Tables:
         """Put a closed filter on the interface, in place of one left open, then the virtual IPs; raises FilterError.
@@ -67,34 +71,52 @@ class Grounds:
         return tables
 
     def repair(self) -> None:
-        """Put back what somebody removed, and read the MAC again; what cannot be put back is told, once."""
-        for part in (self.filter, self._host):
-            name = type(part).__name__
-            try:
-                news = part.repair()
-            except FilterError as error:
-                self._complain(name, str(error))
-                continue
-            self._complain(name, None)
-            if news is not None:
-                self._tell("warning", news)
-        try:
-            self.mac = mac_of(self.interface)
-        except OSError as error:
-            self._complain("MAC", f"{self.interface} has no MAC any more: {error.strerror}")
-        else:
-            self._complain("MAC", None)
+        """Put back what somebody removed, and read the MAC again; what cannot be put back is told, once.
+
+        When there is no filter twice in a row the virtual IPs go until there is one again: without it this node would
+        take every packet that it gets.
+        """
+        with self._one_at_a_time:
+            if self._down:
+                return
+            troubled = "the filter" in self._trouble
+            if self._repaired("the filter", self.filter):
+                self._repaired("the virtual IPs", self._host)
+            elif troubled:
+                self._host.take_down()
+            self._read_mac()
 
     def take_down(self) -> None:
         """Put everything back as it was found; safe to repeat.
 
         The virtual IPs first: the filter, which is closed, stands in front of them to the last.
         """
-        if hasattr(self, "_host"):
-            self._host.take_down()
-        if hasattr(self, "filter"):
-            self.filter.detach()
-        self._record.restore()
+        with self._one_at_a_time:
+            self._down = True
+            if hasattr(self, "_host"):
+                self._host.take_down()
+            if hasattr(self, "filter"):
+                self.filter.detach()
+            self._record.restore()
+
+    def _repaired(self, name: str, part: PacketFilter | Host) -> bool:
+        try:
+            news = part.repair()
+        except FilterError as error:
+            self._complain(name, str(error))
+            return False
+        self._complain(name, None)
+        if news is not None:
+            self._tell("warning", news)
+        return True
+
+    def _read_mac(self) -> None:
+        try:
+            self.mac = mac_of(self.interface)
+        except OSError as error:
+            self._complain("MAC", f"{self.interface} has no MAC any more: {error.strerror}")
+        else:
+            self._complain("MAC", None)
 
     def _complain(self, part: str, trouble: str | None) -> None:
         before = self._trouble.pop(part, None)

@@ -12,6 +12,8 @@ from lan.namespaces import configure, inside, made, run, unique_prefix
 
 from l2mode.kernel.restore import open_record
 
+TESTS = Path(__file__).parents[1]
+
 
 class Server:
     """A network namespace with `eth0`, which has an address of each family; `told` is what layer-2 mode says."""
@@ -20,6 +22,7 @@ class Server:
         self.namespace = f"{prefix}server"
         self.network = f"{prefix}network"
         self.directory = directory
+        self.tests = TESTS
         self.told = []
 
     def sh(self, script):
@@ -40,7 +43,7 @@ record = open_record(Path({str(self.directory)!r}), tell=print)
 os.kill(os.getpid(), signal.SIGKILL)
 """
         command = ["ip", "netns", "exec", self.namespace, sys.executable, "-c", lines]
-        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+        environment = os.environ | {"PYTHONPATH": str(TESTS)}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=30)
         assert done.returncode == -signal.SIGKILL, done.stderr
 
@@ -68,6 +71,8 @@ def server(tmp_path):
             made_here.namespace,
             [
                 "link set lo up",
+                # No link-local address, which comes by itself a second later: what is found must hold still.
+                "link set eth0 addrgenmode none",
                 "link set eth0 up",
                 "address add 192.0.2.11/24 dev eth0",
                 "address add 2001:db8::11/64 dev eth0 nodad",

@@ -1,0 +1,63 @@
+import pytest
+from kernel.test_packet_filter import SETTINGS
+from kernel.tiny_programs import XDP, XDP_PASS, program
+from lan.as_found import as_found, differences
+
+from l2mode.grounds import Grounds
+from l2mode.kernel.netlink import route
+from l2mode.kernel.tc import index_of
+
+GENERIC = 2
+
+
+@pytest.fixture
+def grounds(server):
+    made = Grounds(
+        SETTINGS,
+        interface=None,
+        address="192.0.2.11",
+        wanted_filter="xdp",
+        directory=server.directory,
+        tell=lambda level, message: server.told.append((level, message)),
+    )
+    made.set_up()
+    yield made
+    made.take_down()
+
+
+def set_xdp(fd):
+    with route() as ip:
+        ip.link("set", index=index_of("eth0"), xdp={"attrs": [("IFLA_XDP_FD", fd), ("IFLA_XDP_FLAGS", GENERIC)]})
+
+
+def test_without_a_filter_in_front_the_virtual_ips_go_until_there_is_one_again(server, grounds):
+    stranger = program(XDP, XDP_PASS, "stranger")
+    set_xdp(stranger.fd)
+    grounds.repair()
+    assert "192.0.2.50/32" in server.addresses_of("lo")
+    grounds.repair()
+    assert "192.0.2.50/32" not in server.addresses_of("lo")
+    complaints = [message for level, message in server.told if level == "error"]
+    assert len(complaints) == 1
+    assert complaints[0].startswith(f"eth0 has an XDP program {stranger.number} (stranger) already")
+    set_xdp(-1)
+    server.told.clear()
+    grounds.repair()
+    assert "192.0.2.50/32" in server.addresses_of("lo")
+    assert server.told[:2] == [
+        ("info", f"over: {complaints[0]}"),
+        ("warning", "the packet filter was removed from eth0: put back"),
+    ]
+
+
+def test_a_repair_that_comes_after_the_end_changes_nothing(server, grounds):
+    grounds.take_down()
+    ended = as_found(server)
+    grounds.repair()
+    assert differences(ended, as_found(server)) == []
+
+
+def test_another_mac_of_the_interface_is_noticed(server, grounds):
+    server.sh("ip link set eth0 address 02:00:00:00:00:09")
+    grounds.repair()
+    assert grounds.mac.hex(":") == "02:00:00:00:00:09"
