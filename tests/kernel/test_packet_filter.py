@@ -9,6 +9,7 @@ from lan.namespaces import run
 
 from l2mode.core.settings import LayerTwoSettings, Protocol, ShareGroup
 from l2mode.core.tables import Tables
+from l2mode.kernel.changes import AddressAdded, SettingChanged
 from l2mode.kernel.errors import FilterError
 from l2mode.kernel.host import Host
 from l2mode.kernel.packet_filter import choose_filter
@@ -40,6 +41,12 @@ def set_up(server, wanted="auto", record=None):
     return chosen, why
 
 
+def take_down(record, chosen):
+    record.restore(AddressAdded, SettingChanged)
+    chosen.detach()
+    record.restore()
+
+
 def ping_vip(server, *options):
     """Send pings to the virtual IP as a client that knows the server's MAC, and say how many were answered."""
     mac = server.json("ip -j link show eth0")[0]["address"]
@@ -67,7 +74,7 @@ def test_the_filter_that_is_chosen_is_closed_and_in_place(server, wanted, name):
     assert Tables(chosen.memory).lease == 0
     assert chosen.repair() is None
     assert answered(ping_vip(server, "-c2", "-i0.1", "-W1")) == 0
-    record.restore()
+    take_down(record, chosen)
     assert differences(before, as_found(server)) == []
 
 
@@ -92,10 +99,10 @@ def test_a_kill_and_a_restart_let_nothing_through(server, wanted):
     server.run_killed(SET_UP.format(wanted=wanted))
     ping = ping_vip(server, "-c200", "-i0.005", "-W1")
     record = server.record()
-    set_up(server, wanted, record)
+    chosen, _ = set_up(server, wanted, record)
     record.restore_left_over()
     assert answered(ping) == 0
-    record.restore()
+    take_down(record, chosen)
     assert differences(before, as_found(server)) == []
 
 
@@ -107,7 +114,7 @@ def test_another_filter_after_a_kill_takes_the_place_of_the_one_before(server):
     record.restore_left_over()
     assert "xdp" not in server.sh("ip link show dev eth0")
     assert chosen.warnings == ()
-    record.restore()
+    take_down(record, chosen)
     assert differences(before, as_found(server)) == []
 
 
@@ -127,8 +134,9 @@ from kernel.test_packet_filter import SETTINGS
 from l2mode.kernel.packet_filter import choose_filter
 from l2mode.kernel.restore import open_record
 record = open_record(Path({str(server.directory)!r}), tell=lambda *event: None)
-print(choose_filter("auto", SETTINGS, "eth0", record)[1])
-record.restore()
+chosen, why = choose_filter("auto", SETTINGS, "eth0", record)
+print(why)
+chosen.detach()
 """
     dropped = ["setpriv", "--bounding-set=-bpf,-perfmon,-sys_admin"]
     printed = run(server.namespace, "env", f"PYTHONPATH={server.tests}", *dropped, sys.executable, "-c", script)
