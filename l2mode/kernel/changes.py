@@ -55,11 +55,32 @@ class XdpAttached(Change, frozen=True, kw_only=True, tag="xdp"):
     program_id: int
 
 
-class RuleAdded(Change, frozen=True, kw_only=True, tag="rule"):
-    """A rule of netfilter, known by the command that deletes it."""
+class QueueRulesAdded(Change, frozen=True, kw_only=True, tag="queue rules"):
+    """Rules in the table raw of iptables or ip6tables, known by their comment."""
 
-    undo: tuple[str, ...]
-    "The command and its arguments: iptables, ip6tables or nft."
+    tool: str
+    comment: str
 
 
-AnyChange = AddressAdded | SettingChanged | ClassifierAdded | FilterAttached | XdpAttached | RuleAdded
+class RawTableAdded(Change, frozen=True, kw_only=True, tag="raw table"):
+    """The table raw of nft, of the family ip or ip6, which iptables has made for a first rule."""
+
+    family: str
+
+
+class IngressTableAdded(Change, frozen=True, kw_only=True, tag="ingress table"):
+    """A table of nft's family netdev, known by its name."""
+
+    name: str
+
+
+AnyChange = (
+    AddressAdded
+    | SettingChanged
+    | ClassifierAdded
+    | FilterAttached
+    | XdpAttached
+    | QueueRulesAdded
+    | RawTableAdded
+    | IngressTableAdded
+)

@@ -1,23 +1,21 @@
 """How each kind of change is undone: the record's other half."""
 
-import subprocess
 from pathlib import Path
 from typing import assert_never
 
-from l2mode.kernel import addresses, sysctls, tc, xdp
+from l2mode.kernel import addresses, queue_rules, sysctls, tc, xdp
 from l2mode.kernel.changes import (
     AddressAdded,
     AnyChange,
     ClassifierAdded,
     FilterAttached,
-    RuleAdded,
+    IngressTableAdded,
+    QueueRulesAdded,
+    RawTableAdded,
     SettingChanged,
     XdpAttached,
 )
 from l2mode.kernel.record import Record, Tell
-
-_PATIENCE = 10.0
-"Seconds that a netfilter command may take; it waits for others that change rules at the same time."
 
 
 def open_record(directory: Path, *, tell: Tell) -> Record:
@@ -38,19 +36,11 @@ def undo(change: AnyChange) -> str | None:
             return tc.remove_if_empty(change)
         case XdpAttached():
             return xdp.detach_program(change)
-        case RuleAdded():
-            return _run(change)
+        case QueueRulesAdded():
+            return queue_rules.remove_queue_rules(change)
+        case RawTableAdded():
+            return queue_rules.remove_raw_table(change)
+        case IngressTableAdded():
+            return queue_rules.remove_ingress_table(change)
         case _:
             assert_never(change)
-
-
-def _run(change: RuleAdded) -> str | None:
-    """Delete a rule of netfilter; a command that ends with 1 has not found it (iptables(8), nft(8))."""
-    command = " ".join(change.undo)
-    try:
-        done = subprocess.run(change.undo, capture_output=True, check=False, timeout=_PATIENCE)  # noqa: S603 - the record is ours alone
-    except subprocess.TimeoutExpired as error:
-        raise OSError(f"`{command}` takes more than {_PATIENCE:g} s") from error
-    if done.returncode > 1:
-        raise OSError(f"`{command}` says: {done.stderr.decode(errors='replace').strip()}")
-    return f"done: {command}" if done.returncode == 0 else None
