@@ -36,8 +36,8 @@ def measure(*, quick: bool) -> Figure:
     return Figure(
         title="New HTTP connections through the virtual IP",
         method=f"{len(NODES)} nodes in network namespaces on a Linux bridge, each with a real daemon (preset lan, "
-        '`by = "port"`, so that the connections of one client go to all nodes) and an nginx of one process; beside '
-        "them a server with the same nginx and nothing else. wrk in a namespace of its own, one thread, "
+        'filter tc, `by = "port"`, so that the connections of one client go to all nodes) and an nginx of one process; '
+        "beside them a server with the same nginx and nothing else. wrk in a namespace of its own, one thread, "
         f"{CONNECTIONS} connections at a time, each for one request; {pairs} pairs of runs of {seconds} s for each "
         "delivery, which of the two comes first is left to chance; a ratio is that of a pair. wrk has one core, all "
         "web servers together the other, and the daemons run all the time.",

@@ -23,7 +23,7 @@ from benchmarks.wire import Namespace, cable, namespaces
 VIP: Final = IPv4Address("203.0.113.50")
 PORT: Final = 80
 INTERFACE: Final = "eth0"
-CLIENTS: Final = tuple(str(IPv4Address("203.0.113.128") + number) for number in range(96))
+CLIENTS: Final = tuple(str(IPv4Address("203.0.113.128") + number) for number in range(48))
 "The client's addresses: each is a client of its own to who shares by address."
 _BRIDGE: Final = "switch"
 _NGINX = """\

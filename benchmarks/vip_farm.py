@@ -15,10 +15,11 @@ class VipFarm:
     def __init__(self, site: Site, nodes: tuple[str, ...], *, preset: str, delivery: str, by: str) -> None:
         self._site = site
         self.nodes = nodes
+        self._lasting = by == "address"
         self._config = site.directory / "farm.toml"
         self._config.write_text(
             f'[farm]\nname = "{FARM}"\nstate_dir = "{site.directory}/s"\n[heartbeat]\npreset = "{preset}"\n'
-            f'[l2]\ninterface = "{INTERFACE}"\ndelivery = "{delivery}"\n[[l2.vip]]\naddress = "{VIP}"\n'
+            f'[l2]\ninterface = "{INTERFACE}"\nfilter = "tc"\ndelivery = "{delivery}"\n[[l2.vip]]\naddress = "{VIP}"\n'
             f'[[l2.share]]\nname = "WEB"\nprotocol = "tcp"\nports = [80]\nby = "{by}"\n'
             + "".join(f'[[node]]\nname = "{name}"\naddress = "{site.addresses[name]}"\n' for name in nodes)
         )
@@ -32,13 +33,13 @@ class VipFarm:
             self._site.start(name, sys.executable, *daemon)
 
     def await_served(self) -> dict[str, tuple[str, ...]]:
-        """Wait until every node takes its share; give the clients that each serves."""
+        """Wait until every node takes its share, by address also always the same; give the clients that each serves."""
         shares: dict[str, tuple[str, ...]] = {}
 
-        def served() -> bool:
-            shares.clear()
-            shares.update(self._site.share_out())
-            return set(shares) == set(self.nodes)
+        def settled() -> bool:
+            nonlocal shares
+            before, shares = shares, self._site.share_out()
+            return set(shares) == set(self.nodes) and (not self._lasting or shares == before)
 
-        self._site.wait_until(served, what=f"{', '.join(self.nodes)} share the VIP")
+        self._site.wait_until(settled, what=f"{', '.join(self.nodes)} share the VIP")
         return shares
