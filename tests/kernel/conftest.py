@@ -22,7 +22,6 @@ class Server:
         self.namespace = f"{prefix}server"
         self.network = f"{prefix}network"
         self.directory = directory
-        self.tests = TESTS
         self.told = []
 
     def sh(self, script):
@@ -46,6 +45,19 @@ os.kill(os.getpid(), signal.SIGKILL)
         environment = os.environ | {"PYTHONPATH": str(TESTS)}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=30)
         assert done.returncode == -signal.SIGKILL, done.stderr
+
+    def run_without(self, capabilities, script):
+        """Run lines of Python in the namespace, with `record` opened, as a process that lacks capabilities."""
+        lines = f"""
+from pathlib import Path
+from kernel.tiny_programs import TC, XDP, memory, program
+from l2mode.kernel.errors import FilterError
+from l2mode.kernel.restore import open_record
+record = open_record(Path({str(self.directory)!r}), tell=lambda level, message: print(level, message))
+{script}
+"""
+        dropped = ["setpriv", "--bounding-set", ",".join(f"-{name}" for name in capabilities)]
+        return run(self.namespace, "env", f"PYTHONPATH={TESTS}", *dropped, sys.executable, "-c", lines)
 
     def record(self):
         """Read the record as a process of the node's would at its start."""

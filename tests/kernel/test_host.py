@@ -141,6 +141,24 @@ def test_a_value_written_over_netlink_is_the_one_that_proc_shows(server):
     assert (server.setting("arp_ignore"), server.setting("arp_announce")) == (8, 2)
 
 
+def test_without_the_capability_the_remedy_names_it(server):
+    server.sh("echo 1 > /proc/sys/net/ipv4/conf/all/arp_ignore; echo 2 > /proc/sys/net/ipv4/conf/all/arp_announce")
+    printed = server.run_without(
+        ["net_admin"],
+        """
+from ipaddress import ip_address
+from l2mode.kernel.host import Host
+try:
+    Host([ip_address("192.0.2.50")], "eth0", record).set_up()
+except FilterError as error:
+    print(error)
+""",
+    )
+    assert printed.strip() == (
+        "the virtual IP 192.0.2.50 cannot be put on lo: Operation not permitted; run with the capability CAP_NET_ADMIN"
+    )
+
+
 @pytest.mark.parametrize(
     ("script", "problem", "remedy"),
     [

@@ -1,5 +1,4 @@
 import subprocess
-import sys
 from ipaddress import ip_address
 
 import pytest
@@ -128,17 +127,15 @@ def test_all_reasons_are_said_when_nothing_works(server):
 
 
 def test_without_the_capabilities_for_bpf_the_queue_is_chosen_and_the_reason_said(server):
-    script = f"""
-from pathlib import Path
+    printed = server.run_without(
+        ("bpf", "perfmon", "sys_admin"),
+        """
 from kernel.test_packet_filter import SETTINGS
 from l2mode.kernel.packet_filter import choose_filter
-from l2mode.kernel.restore import open_record
-record = open_record(Path({str(server.directory)!r}), tell=lambda *event: None)
 chosen, why = choose_filter("auto", SETTINGS, "eth0", record)
 print(why)
 chosen.detach()
-"""
-    dropped = ["setpriv", "--bounding-set=-bpf,-perfmon,-sys_admin"]
-    printed = run(server.namespace, "env", f"PYTHONPATH={server.tests}", *dropped, sys.executable, "-c", script)
+""",
+    )
     assert printed.startswith("nfqueue: it needs no BPF; loading the packet filter is not permitted: ")
     assert "the process has no BPF, PERFMON" in printed

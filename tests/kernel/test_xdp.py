@@ -104,6 +104,35 @@ def test_a_killed_process_leaves_the_program_and_the_next_one_takes_its_place(se
     assert differences(before, as_found(server)) == []
 
 
+def test_a_program_left_in_the_other_mode_makes_room(server):
+    leave_behind(server, generic=True)
+    record = server.record()
+    xdp_filter(server, record=record, generic=False).attach()
+    assert present(server) == "ours"
+    assert " xdp " in server.sh("ip link show dev eth0")
+    assert len(record.changes) == 1
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "record.restore()",
+        """
+from l2mode.kernel.xdp import XdpFilter
+ours = XdpFilter(program(XDP, 2, "ours"), memory(), generic=True, interface="eth0", record=record)
+ours.attach()
+ours.detach()
+""",
+    ],
+    ids=["put back", "replaced"],
+)
+def test_what_was_left_is_found_without_the_right_to_open_programs_of_others(server, script):
+    before = as_found(server)
+    leave_behind(server)
+    assert server.run_without(["sys_admin"], script) == "info the packet filter is removed from eth0\n"
+    assert differences(before, as_found(server)) == []
+
+
 def test_what_a_killed_process_left_is_put_back_by_the_record_alone(server):
     before = as_found(server)
     leave_behind(server)
