@@ -9,11 +9,19 @@ DEBIAN_BASE := python3-venv
 DEBIAN_DEMO := haproxy nginx-light
 # Root's demo has a virtual IP too, in network namespaces.
 DEBIAN_ROOTS_DEMO := iproute2 libbpf1
-DEBIAN_TEST := $(DEBIAN_DEMO) $(DEBIAN_ROOTS_DEMO) curl iputils-ping openssl procps
-DEBIAN_BENCH := $(DEBIAN_TEST) wrk keepalived clang libbpf-dev linux-libc-dev ethtool iptables nftables
+DEBIAN_TEST := $(DEBIAN_DEMO) $(DEBIAN_ROOTS_DEMO) curl iptables iputils-ping nftables openssl procps
+# The Python package netfilterqueue is compiled here.
+DEBIAN_NFQUEUE := gcc libc6-dev libnetfilter-queue-dev python3-dev
+DEBIAN_BENCH := $(DEBIAN_TEST) wrk keepalived clang libbpf-dev linux-libc-dev ethtool
+DEBIAN_BPF := clang llvm libbpf-dev
+
+BPF := l2mode/kernel/filter.bpf
+# Nothing of this machine may stand in the object, for `make bpf-check` compares bytes.
+COMPILE_BPF = clang -target bpf -mcpu=v3 -O2 -g -fno-strict-aliasing -Wall -Wextra -Werror \
+	-fdebug-compilation-dir=. -I/usr/include/$$(uname -m)-linux-gnu -c $(BPF).c -o $(1) && llvm-strip -g $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-script test soak lint format types layers check benchmarks debian-base debian-demo debian-test debian-bench clean
+.PHONY: help demo demo-script test soak lint format types layers check bpf bpf-check benchmarks debian-base debian-demo debian-test debian-bench debian-bpf clean
 
 help: ## Say what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -24,10 +32,17 @@ $(VENV)/.installed: pyproject.toml | debian-base
 	$(BIN)/python -m pip install --quiet --editable . --group dev
 	@touch $@
 
+# With filter = "nfqueue" as well, which a user may do without.
+$(VENV)/.installed-l2: $(VENV)/.installed
+	@tools/debian-packages.sh $(DEBIAN_NFQUEUE)
+	$(BIN)/python -m pip install --quiet --editable '.[l2]'
+	@touch $@
+
 debian-base:
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || tools/debian-packages.sh $(DEBIAN_BASE)
 debian-demo: ; @tools/debian-packages.sh $(DEBIAN_DEMO) $$([ $$(id -u) -ne 0 ] || echo $(DEBIAN_ROOTS_DEMO))
 debian-test: ; @tools/debian-packages.sh $(DEBIAN_TEST)
+debian-bpf: ; @tools/debian-packages.sh $(DEBIAN_BPF)
 debian-bench: ; @tools/debian-packages.sh $(DEBIAN_BENCH)
 
 demo: $(VENV)/.installed debian-demo ## Three servers behind HAProxy, as root with a virtual IP too, live in the terminal
@@ -36,10 +51,10 @@ demo: $(VENV)/.installed debian-demo ## Three servers behind HAProxy, as root wi
 demo-script: $(VENV)/.installed debian-demo ## The same unattended: drain one, stop it, kill one, bring both back, judge
 	$(BIN)/hcsidecar demo --script
 
-test: $(VENV)/.installed debian-test ## All tests (at most 15 minutes)
+test: $(VENV)/.installed-l2 debian-test ## All tests (at most 15 minutes)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not soak'
 
-soak: $(VENV)/.installed debian-test ## What takes longer: HISTORIES=N simulated farms, a million hostile datagrams
+soak: $(VENV)/.installed-l2 debian-test ## What takes longer: HISTORIES=N simulated farms, a million hostile datagrams
 	HCSIDECAR_SOAK_HISTORIES=$(HISTORIES) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m soak
 
 lint: $(VENV)/.installed ## Style and formatting
@@ -58,7 +73,15 @@ layers: $(VENV)/.installed ## Who may import whom
 
 check: lint types layers test ## Everything that must be right before a commit lands
 
-benchmarks: $(VENV)/.installed debian-bench ## Measure everything anew and write benchmarks/RESULTS.md (about an hour)
+bpf: debian-bpf $(BPF).o ## Compile the packet filter if its source is newer
+
+$(BPF).o: $(BPF).c
+	$(call COMPILE_BPF,$@)
+
+bpf-check: debian-bpf ## Is the packet filter what its source says? (with clang of Debian 12)
+	@made=$$(mktemp) && trap 'rm -f $$made' EXIT && ($(call COMPILE_BPF,$$made)) && cmp $$made $(BPF).o
+
+benchmarks: $(VENV)/.installed-l2 debian-bench ## Measure everything anew and write benchmarks/RESULTS.md (about an hour)
 	$(BIN)/python -m benchmarks
 
 clean: ## Remove what was built here
