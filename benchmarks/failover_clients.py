@@ -48,8 +48,8 @@ def measure(*, quick: bool) -> Figure:
         title="Failover as clients see it: the plug of their server is pulled",
         method="Servers in network namespaces on a Linux bridge, each with an nginx; ours: "
         f'{len(NODES)} nodes, directed delivery, filter tc, `by = "address"`, a node chosen by chance; keepalived: '
-        "two, and the master. The server's cable goes dead at a random moment, and daemon and web server are killed at once. "
-        "Its clients, addresses that it served until then, start a connection every "
+        "two, and the master. The server's cable goes dead at a random moment, and daemon and web server are killed at "
+        "once. Its clients, addresses that it served until then, start a connection every "
         f"{EVERY * 1000:g} ms by turns and give each {PATIENCE * 1000:g} ms: the gap is the longest time between the "
         "beginnings of two answered connections. Ordinary clients connect at the same time, every "
         f"{ORDINARY_EVERY * 1000:g} ms, and wait as long as it takes: the kernel sends their SYN again after 1 s; "
