@@ -57,14 +57,15 @@ class Tables:
     """A view over `SIZE` writable bytes. Numbers of nodes, groups and virtual IPs are those of the settings."""
 
     # Name, format and count in the order of the C struct; each field is aligned to its own size.
-    _LAYOUT: ClassVar[tuple[tuple[str, Literal["B", "I", "Q"], int], ...]] = (
+    _LAYOUT: ClassVar[tuple[tuple[str, Literal["B", "H", "Q"], int], ...]] = (
         ("lease", "Q", 1),
         ("own_mac", "Q", 1),
         ("virtual_mac", "Q", 1),
         ("seed", "Q", 2),
         ("vip_factor", "Q", 1),
         ("dirty_members", "Q", 1),
-        ("half", "I", 1),
+        ("half", "H", 1),
+        ("nodes", "H", 1),
         ("me", "B", 1),
         ("dirty", "B", 1),
         ("flooded", "B", 1),
@@ -109,6 +110,7 @@ class Tables:
         self._set("virtual_mac", mac_word(virtual_mac))
         self._fields["seed"][0] = int.from_bytes(settings.seed[:8], "little")
         self._fields["seed"][1] = int.from_bytes(settings.seed[8:], "little")
+        self._set("nodes", len(settings.nodes))
         self._set("me", settings.my_index)
         self._set("flooded", settings.delivery is Delivery.FLOODED)
         self._set("director_takes_unmatched", settings.unmatched is Unmatched.DIRECTOR)
@@ -214,7 +216,7 @@ class Tables:
 
     def macs(self) -> Iterable[tuple[int, bytes]]:
         """Give the other nodes whose MAC is known, ascending by number."""
-        for node, word in enumerate(self._fields["macs"].tolist()):
+        for node, word in enumerate(self._fields["macs"][: self._get("nodes")].tolist()):
             if word:
                 yield node, word.to_bytes(8, "little")[:MAC_BYTES]
 

@@ -28,8 +28,10 @@ NEEDED: Final = {12: "NET_ADMIN", 39: "BPF", 38: "PERFMON"}
 "The capabilities that loading asks for, by number (linux/capability.h); SYS_ADMIN replaces the last two."
 _SYS_ADMIN: Final = 21
 
-_LOG_LINES: Final = 4
-_LINE_BYTES: Final = 2048
+_LOG_LINES: Final = 3
+"What the verifier objects to stands at the end of its log."
+_NO_NEWS: Final = ("libbpf: ", "processed ", "-- ")
+"So begin the lines that only say that something was refused, and what that cost."
 
 _USE_NFQUEUE: Final = 'set filter = "nfqueue" in [l2], which needs none of it'
 
@@ -135,7 +137,8 @@ class BpfFilter:
 
 def why_refused(number: int, said: Sequence[str], capabilities: int) -> FilterError:
     """Say what the kernel meant by an errno, after libbpf's words and the capabilities that this process has."""
-    last = " / ".join(line for line in said[-_LOG_LINES:] if line)
+    news = [line for line in said if line and not line.startswith(_NO_NEWS)]
+    last = " / ".join(news[-_LOG_LINES:] or said[-1:])
     if number == errno.EPERM:
         missing = missing_capabilities(capabilities)
         if missing:
@@ -242,8 +245,9 @@ class _Library:
             self._functions[name].restype = result
             self._functions[name].argtypes = arguments
         # The variable argument list reaches C's own printf as the pointer that it is passed as.
-        self._printf = ctypes.CDLL(None).vsnprintf
-        self._printf.argtypes = (text, ctypes.c_size_t, text, pointer)
+        c = ctypes.CDLL(None)
+        self._printf, self._free = c.vasprintf, c.free
+        self._printf.argtypes, self._free.argtypes = (pointer, text, pointer), (pointer,)
 
     def call(self, name: str, *arguments: object) -> Any:
         """Call a function of libbpf."""
@@ -254,10 +258,10 @@ class _Library:
         """Collect the lines that libbpf prints."""
 
         def collect(level: int, form: bytes, arguments: int) -> int:
-            line = ctypes.create_string_buffer(_LINE_BYTES)
-            if level < _DEBUG:
-                self._printf(line, _LINE_BYTES, form, arguments)
-                said.extend(line.value.decode(errors="replace").splitlines())
+            text = ctypes.c_void_p()
+            if level < _DEBUG and self._printf(ctypes.byref(text), form, arguments) >= 0:
+                said.extend(ctypes.string_at(text.value or 0).decode(errors="replace").splitlines())
+                self._free(text)
             return 0
 
         callback = _PRINT(collect)
