@@ -56,18 +56,18 @@ def test_everybody_at_the_switch_reaches_everybody_until_a_link_is_cut(tmp_path)
 
 @needs_namespaces
 def test_nothing_of_it_is_in_this_machines_own_network_or_stays(tmp_path):
-    before = links()
+    ours = {"br0", "web1", "clients"}
     namespaces = set()
 
     async def use(network):
-        assert links() == before
+        assert not links() & ours
         namespaces.update(namespace_of(network.process(name)) for name in (SWITCH, "web1", "clients"))
 
     with_network(tmp_path, use)
     assert len(namespaces) == 3
     assert living_below(tmp_path) == []
     assert not network_namespaces() & namespaces
-    assert links() == before
+    assert not links() & ours
 
 
 @needs_namespaces
@@ -100,4 +100,4 @@ def test_a_machine_that_permits_no_namespaces_is_told_of(tmp_path):
 
 def links():
     """Names of this machine's own links."""
-    return sorted(path.name for path in Path("/sys/class/net").iterdir())
+    return {path.name for path in Path("/sys/class/net").iterdir()}
