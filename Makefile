@@ -19,12 +19,6 @@ BPF := l2mode/kernel/filter.bpf
 # Nothing of this machine may stand in the object, for `make bpf-check` compares bytes.
 COMPILE_BPF = clang -target bpf -mcpu=v3 -O2 -g -fno-strict-aliasing -Wall -Wextra -Werror \
 	-fdebug-compilation-dir=. -I/usr/include/$$(uname -m)-linux-gnu -c $(BPF).c -o $(1) && llvm-strip -g $(1)
-DEBIAN_BPF := clang llvm libbpf-dev
-
-BPF := l2mode/kernel/filter.bpf
-# Nothing of this machine may stand in the object, for `make bpf-check` compares bytes.
-COMPILE_BPF = clang -target bpf -mcpu=v3 -O2 -g -fno-strict-aliasing -Wall -Wextra -Werror \
-	-fdebug-compilation-dir=. -I/usr/include/$$(uname -m)-linux-gnu -c $(BPF).c -o $(1) && llvm-strip -g $(1)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-script test soak lint format types layers check bpf bpf-check benchmarks debian-base debian-demo debian-test debian-bench debian-bpf clean
@@ -48,7 +42,6 @@ debian-base:
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || tools/debian-packages.sh $(DEBIAN_BASE)
 debian-demo: ; @tools/debian-packages.sh $(DEBIAN_DEMO) $$([ $$(id -u) -ne 0 ] || echo $(DEBIAN_ROOTS_DEMO))
 debian-test: ; @tools/debian-packages.sh $(DEBIAN_TEST)
-debian-bpf: ; @tools/debian-packages.sh $(DEBIAN_BPF)
 debian-bpf: ; @tools/debian-packages.sh $(DEBIAN_BPF)
 debian-bench: ; @tools/debian-packages.sh $(DEBIAN_BENCH)
 
@@ -79,14 +72,6 @@ layers: $(VENV)/.installed ## Who may import whom
 	$(BIN)/lint-imports
 
 check: lint types layers test ## Everything that must be right before a commit lands
-
-bpf: debian-bpf $(BPF).o ## Compile the packet filter if its source is newer
-
-$(BPF).o: $(BPF).c
-	$(call COMPILE_BPF,$@)
-
-bpf-check: debian-bpf ## Is the packet filter what its source says? (with clang of Debian 12)
-	@made=$$(mktemp) && trap 'rm -f $$made' EXIT && ($(call COMPILE_BPF,$$made)) && cmp $$made $(BPF).o
 
 bpf: debian-bpf $(BPF).o ## Compile the packet filter if its source is newer
 
