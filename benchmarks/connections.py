@@ -67,6 +67,7 @@ def _pairs(delivery: str, *, pairs: int, seconds: int) -> list[Pair]:
         farm = VipFarm(on, NODES, preset="lan", delivery=delivery, by="port")
         farm.start()
         on.start_web(ALONE)
+        on.spare(ALONE)
         farm.await_served()
         for number in range(pairs):
             say(f"new connections, delivery {delivery}, pair {number + 1} of {pairs}")

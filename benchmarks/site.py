@@ -101,6 +101,10 @@ class Site:
         """Have a server's cable carry frames again."""
         self._switch.ip("link", "set", name, "up")
 
+    def spare(self, name: str) -> None:
+        """Have the switch flood nothing to a server: a real switch's copies cost the servers' cores nothing."""
+        self._switch.ip("link", "set", name, "type", "bridge_slave", "flood", "off")
+
     def stop(self) -> None:
         """End all processes. Safe to repeat."""
         for name in self.servers:
