@@ -47,10 +47,14 @@ def choose_filter(wanted: str, settings: LayerTwoSettings, interface: str, recor
     Raises FilterError with all reasons when none works.
     """
     refusals: list[FilterError] = []
-    for kind, why in candidates(wanted, read_interface(interface)):
+    facts = read_interface(interface)
+    for kind, why in candidates(wanted, facts):
         try:
             chosen = _make(kind, settings, interface, record)
-            Tables(chosen.memory).configure(settings, virtual_mac(settings))
+            tables = Tables(chosen.memory)
+            tables.configure(settings, virtual_mac(settings))
+            # A filter that does not know its own MAC takes every frame for somebody else's and lets it pass.
+            tables.set_macs(facts.mac, {})
             chosen.attach()
         except FilterError as error:
             refusals.append(error)
