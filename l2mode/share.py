@@ -98,6 +98,7 @@ class LayerTwo:
         """Take nothing any more, and put the machine back as it was found; safe to repeat."""
         if hasattr(self, "tables"):
             self.tables.set_lease(0)
+        if hasattr(self, "_voice"):
             self._voice.close()
         await asyncio.to_thread(self._grounds.take_down)
 
@@ -215,10 +216,19 @@ class LayerTwo:
     # -- beside the loop ----------------------------------------------------------------------------------------
 
     async def _keep_looking(self) -> None:
+        blind = False
         while True:
             began, start = self.handover.drops, self._loop.time()
-            held = await asyncio.to_thread(held_buckets, self.settings)
-            self._take_look(held, began)
+            try:
+                held = await asyncio.to_thread(held_buckets, self.settings)
+            except OSError as error:
+                # Whoever cannot look stays dirty: others then leave packets that they do not know to this node.
+                if not blind:
+                    self._tell("error", f"cannot look for connections ({error.strerror}): modprobe inet_diag tcp_diag")
+                blind = True
+            else:
+                blind = False
+                self._take_look(held, began)
             least = LOOK_INTERVAL if self.handover.dirty else IDLE_LOOK_INTERVAL
             await self._wait_for_change(max(least, (self._loop.time() - start) / LOOK_SHARE))
 
