@@ -30,8 +30,8 @@ def add_missing(vips: Sequence[VirtualIp], record: Record) -> tuple[VirtualIp, .
         try:
             _add(vip)
         except OSError as error:
+            record.forget(change)
             if error.errno == errno.EEXIST:  # somebody was faster: it is theirs
-                record.forget(change)
                 continue
             raise FilterError(
                 f"the virtual IP {vip} cannot be put on {LOOPBACK}: {error.strerror}", _remedy(vip, error)

@@ -43,10 +43,13 @@ def settle(interface: str, record: Record) -> list[str]:
         if value >= least:
             record.keep(change)
             continue
+        was_changed_before = change in record
         record.note(change)
         try:
             _write(interface, name, least)
         except OSError as error:
+            if not was_changed_before:
+                record.forget(change)
             raise FilterError(
                 f"{name} of {interface} is {value} and cannot be set: {error.strerror}",
                 f"sysctl -w net/ipv4/conf/{interface}/{name}={least} (in a container: `sysctls:` of its definition)",

@@ -14,6 +14,14 @@ VIP = ip_address("192.0.2.50")
 VIP6 = ip_address("2001:db8::50")
 
 
+# As in a container; in a mount namespace of its own, so that nobody else sees it.
+READ_ONLY_PROC = (
+    *("unshare", "--mount", "sh", "-ec"),
+    'mount --bind /proc/sys /proc/sys; mount -o remount,ro,bind /proc/sys; exec "$@"',
+    "sh",
+)
+
+
 def host_of(server, *vips, record=None):
     return Host(vips or (VIP, VIP6), "eth0", record or server.record())
 
@@ -129,10 +137,32 @@ print([effective("eth0", name) for name in settings])
 host.take_down()
 print([effective("eth0", name) for name in settings])
 """
-    # As in a container; in a mount namespace of its own, so that nobody else sees it.
-    read_only = 'mount --bind /proc/sys /proc/sys; mount -o remount,ro,bind /proc/sys; exec "$@"'
-    command = ("unshare", "--mount", "sh", "-ec", read_only, "sh", sys.executable, "-c", script)
-    assert run(server.namespace, *command).splitlines() == ["[1, 2]", "[0, 0]"]
+    printed = run(server.namespace, *READ_ONLY_PROC, sys.executable, "-c", script)
+    assert printed.splitlines() == ["[1, 2]", "[0, 0]"]
+
+
+def test_settings_that_cannot_be_written_at_all_are_refused_with_the_command_that_sets_them(server):
+    script = f"""
+from pathlib import Path
+from ipaddress import ip_address
+from l2mode.kernel.errors import FilterError
+from l2mode.kernel.host import Host
+from l2mode.kernel.restore import open_record
+record = open_record(Path({str(server.directory)!r}), tell=lambda *event: None)
+try:
+    Host([ip_address("192.0.2.50")], "eth0", record).set_up()
+except FilterError as error:
+    print(error.problem)
+    print(error.remedy)
+print(record.changes)
+"""
+    dropped = ("setpriv", "--bounding-set", "-net_admin")
+    printed = run(server.namespace, *READ_ONLY_PROC, *dropped, sys.executable, "-c", script)
+    assert printed.splitlines() == [
+        "arp_ignore of eth0 is 0 and cannot be set: Operation not permitted",
+        "sysctl -w net/ipv4/conf/eth0/arp_ignore=1 (in a container: `sysctls:` of its definition)",
+        "()",
+    ]
 
 
 def test_a_value_written_over_netlink_is_the_one_that_proc_shows(server):
