@@ -42,6 +42,7 @@ class Grounds:
         self._record = open_record(directory, tell=tell)
         self._tell = tell
         self._trouble: dict[str, str] = {}
+        self._warned: tuple[str, ...] = ()
         # A repair that the loop has given up waiting for still runs when everything is taken down.
         self._one_at_a_time = threading.Lock()
         self._down = False
@@ -53,22 +54,18 @@ class Grounds:
         """
         self.interface = self._wanted_interface or interface_holding(self._address)
         self._host = Host(self._settings.vips, self.interface, self._record)
-        self._host.check()
-        self.mac = mac_of(self.interface)
+        self.mac = self._host.check().mac
         try:
             self.filter, self.filter_reason = choose_filter(
                 self._wanted_filter, self._settings, self.interface, self._record
             )
-            tables = Tables(self.filter.memory)
-            tables.set_macs(self.mac, {})
             self._host.set_up()
         except FilterError:
             self.take_down()
             raise
         self._record.restore_left_over()
-        for warning in self.filter.warnings:
-            self._tell("warning", warning)
-        return tables
+        self._warn()
+        return Tables(self.filter.memory)
 
     def repair(self) -> None:
         """Put back what somebody removed, and read the MAC again; what cannot be put back is told, once.
@@ -81,6 +78,7 @@ class Grounds:
                 return
             troubled = "the filter" in self._trouble
             if self._repaired("the filter", self.filter):
+                self._warn()
                 self._repaired("the virtual IPs", self._host)
             elif troubled:
                 self._host.take_down()
@@ -98,6 +96,13 @@ class Grounds:
             if hasattr(self, "filter"):
                 self.filter.detach()
             self._record.restore()
+
+    def _warn(self) -> None:
+        """Tell what has newly come into the filter's way."""
+        for warning in self.filter.warnings:
+            if warning not in self._warned:
+                self._tell("warning", warning)
+        self._warned = self.filter.warnings
 
     def _repaired(self, name: str, part: PacketFilter | Host) -> bool:
         try:

@@ -76,7 +76,7 @@ def _vips(found: Surroundings, vips: Sequence[VirtualIp]) -> Iterator[Finding]:
     absent = missing(vips, found.addresses)
     for vip in vips:
         if vip in absent:
-            remedy = "start the module; a running daemon puts it there and keeps it"
+            remedy = "start hcsidecar here, which puts it there and keeps it"
             yield Finding(level="error", message=f"{vip} is not on {LOOPBACK}: nothing here accepts it", remedy=remedy)
         else:
             yield Finding(level="info", message=f"{vip} is on {LOOPBACK}")

@@ -1,3 +1,5 @@
+import contextlib
+
 import pytest
 from kernel.test_packet_filter import SETTINGS
 from kernel.tiny_programs import XDP, XDP_PASS, program
@@ -10,19 +12,27 @@ from l2mode.kernel.tc import index_of
 GENERIC = 2
 
 
-@pytest.fixture
-def grounds(server):
+@contextlib.contextmanager
+def set_up(server, wanted):
     made = Grounds(
         SETTINGS,
         interface=None,
         address="192.0.2.11",
-        wanted_filter="xdp",
+        wanted_filter=wanted,
         directory=server.directory,
         tell=lambda level, message: server.told.append((level, message)),
     )
     made.set_up()
-    yield made
-    made.take_down()
+    try:
+        yield made
+    finally:
+        made.take_down()
+
+
+@pytest.fixture
+def grounds(server):
+    with set_up(server, "xdp") as made:
+        yield made
 
 
 def set_xdp(fd):
@@ -61,3 +71,22 @@ def test_another_mac_of_the_interface_is_noticed(server, grounds):
     server.sh("ip link set eth0 address 02:00:00:00:00:09")
     grounds.repair()
     assert grounds.mac.hex(":") == "02:00:00:00:00:09"
+
+
+def test_what_comes_into_the_filters_way_is_told_once(server):
+    stranger = "dev eth0 ingress protocol ip prio 1"
+    match = "u32 match ip dport 80 0xffff flowid 1:1"
+    server.sh(f"tc qdisc add dev eth0 clsact; tc filter add {stranger} {match}")
+    with set_up(server, "tc") as grounds:
+        first = (
+            "warning",
+            "u32 at priority 1 on eth0 comes before this filter: what it lets through is not shared out",
+        )
+        assert server.told == [first]
+        grounds.repair()
+        assert server.told == [first]
+        server.sh(f"tc filter del {stranger}")
+        grounds.repair()
+        server.sh(f"tc filter add {stranger} {match}")
+        grounds.repair()
+        assert server.told == [first, first]

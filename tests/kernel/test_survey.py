@@ -45,7 +45,7 @@ def test_a_server_that_is_not_set_up_lacks_the_address_and_the_settings(server):
         (
             "error",
             "192.0.2.50 is not on lo: nothing here accepts it",
-            "start the module; a running daemon puts it there and keeps it",
+            "start hcsidecar here, which puts it there and keeps it",
         ),
         (
             "error",
