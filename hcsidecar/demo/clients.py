@@ -170,6 +170,8 @@ def _in_words(error: Exception) -> str:
     match error:
         case EOFError():
             return "the server hung up"
+        case ConnectionRefusedError():
+            return "the connection was refused"
         case ConnectionResetError():
             return "the connection was reset"
         case _:

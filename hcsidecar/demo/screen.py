@@ -1,6 +1,6 @@
 """What the live view looks like: a picture of the farm and its client, drawn. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
@@ -34,6 +34,8 @@ MORE_KEYS = (
     ("p", "change power"),
 )
 "Where there is a virtual IP."
+RANGE = 3
+"Numbers in a row that are written as a range."
 DIRECTOR_MARK = "*"
 "Behind the name of the server that answers for the virtual IP."
 STYLES = {READY: "green", STOPPED: "dim", DEAD: "bold red", "UP": "green", "DOWN": "bold red"}
@@ -167,6 +169,17 @@ def bar(part: float, *, full: int = FULL_BAR) -> str:
     return "█" * (halves // 2) + "▌" * (halves % 2)
 
 
+def in_ranges(numbers: Iterable[int]) -> str:
+    """Write numbers in ascending order, `RANGE` or more in a row as a range."""
+    rows: list[list[int]] = []
+    for number in sorted(numbers):
+        if rows and rows[-1][-1] == number - 1:
+            rows[-1].append(number)
+        else:
+            rows.append([number])
+    return " ".join(f"{row[0]}–{row[-1]}" if len(row) >= RANGE else " ".join(map(str, row)) for row in rows)
+
+
 def _farm(picture: Picture) -> RenderableType:
     table = Table(box=None, expand=True, pad_edge=False, header_style="dim")
     headings = [("", 1), ("server", 6), ("state", None), ("HAProxy, its probe", None), ("", 3)]
@@ -201,7 +214,7 @@ def _cells(line: Line, *, chosen: bool) -> list[RenderableType]:
     share = Text.assemble(
         (f"{bar(vip.share, full=SHARE_BAR):<{SHARE_BAR}}", "green"), f" {vip.share:4.0%}", (f"  {vip.power}", "dim")
     )
-    reached = " ".join(address.rpartition(".")[2] for address in vip.clients)
+    reached = in_ranges([int(address.rpartition(".")[2]) for address in vip.clients])
     return [*cells[:3], share, *cells[3:], _rate(vip.per_second), Text(" ".join(filter(None, (reached, line.why))))]
 
 

@@ -12,7 +12,18 @@ from hcsidecar.demo.chronicle import Happening
 from hcsidecar.demo.judge import Request, Verdict, summarise
 from hcsidecar.demo.plan import Plan
 from hcsidecar.demo.report import Step, document, ending_text, step_text
-from hcsidecar.demo.screen import FULL_BAR, SHARE_BAR, Line, Picture, VipLine, VipPicture, bar, draw, plain_text
+from hcsidecar.demo.screen import (
+    FULL_BAR,
+    SHARE_BAR,
+    Line,
+    Picture,
+    VipLine,
+    VipPicture,
+    bar,
+    draw,
+    in_ranges,
+    plain_text,
+)
 
 PLAN = Plan(directory=Path("/demo"), number=0)
 UP = Line(name="web1", condition="UP(Ready)", why="", balancer="UP", probe="L7OK/200", per_second=45)
@@ -66,7 +77,7 @@ def test_the_picture_tells_of_every_server_what_it_does_for_the_virtual_ip():
     assert lines[0].split()[-3:] == ["clients", "of", "198.51.100.50"]
     assert lines[1].split() == [
         *("web1*", "UP(Ready)", "████", "33%", "1", "UP", "L7OK/200", "45", "36"),
-        *map(str, range(101, 109)),
+        "101–108",
     ]
     assert lines[2].split()[2:] == ["UP(Ready),", "draining", "0%", "1", "NOLB", "L7OKC/404", "0", "0", "drained"]
     assert lines[3].split()[2:5] == ["█" * SHARE_BAR, "100%", "4"]
@@ -142,6 +153,14 @@ def test_without_keys_the_footer_does_not_offer_any():
 )
 def test_a_bar_is_as_long_as_the_part_is_large(part, drawing):
     assert bar(part) == drawing
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [([], ""), ([4], "4"), ([4, 5], "4 5"), ([6, 5, 4], "4–6"), ([1, 3, 4, 5, 9, 10], "1 3–5 9 10")],
+)
+def test_clients_in_a_row_are_told_as_a_range(numbers, text):
+    assert in_ranges(numbers) == text
 
 
 def test_a_picture_fits_into_a_line():
