@@ -5,7 +5,9 @@ its standard input is a pipe whose other end only the daemon has. (A signal at t
 would come at the end of the thread that started it.) What happens without a reader is said in `queue_rules`.
 
 A queue fills while its reader is stopped. So a packet that waited longer than `LONGEST_WAIT`, or whose judgement took
-that long, counts as one that came after the lease: the tables may have changed since and changed back.
+that long, counts as one that came after the lease: the tables may have changed since and changed back. And in flooded
+delivery, where the bucket's former owner has judged its own copy, one that waited while the tables were turned is
+taken only for a socket that is here.
 """
 
 import errno
@@ -21,6 +23,7 @@ from typing import Any, Final
 from l2mode.core.classify import classify
 from l2mode.core.reasons import Action, Reason
 from l2mode.core.tables import Tables
+from l2mode.core.verdict import Delivery
 from l2mode.kernel.sockets import KnownSockets
 
 READY: Final = "ready"
@@ -28,14 +31,19 @@ READY: Final = "ready"
 LONGEST_WAIT: Final = 0.1
 "Seconds. The queue's whole length is judged in less: who waits longer has met a reader that did not run."
 
-_QUEUE_LENGTH: Final = 1024
+_QUEUE_LENGTH: Final = 512
 "Packets; what comes when so many wait is dropped."
-_SOCKET_BYTES: Final = 8 << 20
+_SOCKET_BYTES: Final = 4 << 20
 "Room for a queue full of packets, with the kernel's overhead."
 _PORTION: Final = 64
 "Packets judged before the next look whether the daemon lives."
 _CUT_AT: Final = 4016
 "Bytes of a packet that netfilterqueue hands over at most."
+_CLAIM_DELAY: Final = 0.001
+"""Seconds that a claim is later than the release it waits for, at least: a heartbeat is between them.
+
+Who came a shorter time before the turn was noticed is no older than the release.
+"""
 _SO_TIMESTAMP: Final = 29
 _CLOCK_ERROR: Final = 0.001
 _NO_MAC: Final = bytes(6)
@@ -46,6 +54,9 @@ class Reader:
 
     def __init__(self, tables: Tables, interface: str) -> None:
         self._tables = tables
+        self._flooded = tables.delivery is Delivery.FLOODED
+        self._half = tables.half
+        self._turned = time.time()
         self._sockets = KnownSockets(interface=socket.if_nametoindex(interface))
         self._wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
         self._wire.bind((interface, 0))
@@ -56,8 +67,11 @@ class Reader:
 
     def judge(self, packet: Any) -> None:
         """Take, drop or send on a packet of netfilterqueue's."""
-        start = time.monotonic_ns()
-        waited = time.time() - packet.get_timestamp()
+        start, clock = time.monotonic_ns(), time.time()
+        came = packet.get_timestamp()
+        waited = clock - came
+        if self._half != self._tables.half:
+            self._half, self._turned = self._tables.half, clock
         if not -_CLOCK_ERROR <= waited <= LONGEST_WAIT:
             self._refuse(packet, Reason.LEASE_OVER)
             return
@@ -68,15 +82,22 @@ class Reader:
         decision = classify(frame, self._tables, known=self._sockets.known, now_ns=start)
         if decision.action is Action.DROP:
             self._refuse(packet, decision.reason)
-        elif decision.action is not Action.PASS and time.monotonic_ns() - start > LONGEST_WAIT * 1e9:
+        elif decision.action is Action.PASS:
+            self._accept(packet, decision.reason)
+        elif time.monotonic_ns() - start > LONGEST_WAIT * 1e9:
             self._refuse(packet, Reason.LEASE_OVER)
         elif decision.action.sends:
             self._refuse(packet, decision.reason)
             if len(payload) < _CUT_AT:
                 self._send(decision.frame)
+        elif self._flooded and came < self._turned - _CLAIM_DELAY and decision.reason is not Reason.KNOWN:
+            self._refuse(packet, Reason.NOT_MINE)
         else:
-            self._tables.count(decision.reason)
-            packet.accept()
+            self._accept(packet, decision.reason)
+
+    def _accept(self, packet: Any, reason: Reason) -> None:
+        self._tables.count(reason)
+        packet.accept()
 
     def _refuse(self, packet: Any, reason: Reason) -> None:
         self._tables.count(reason)
