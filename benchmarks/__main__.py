@@ -10,11 +10,11 @@ from pathlib import Path
 
 from benchmarks import (
     connections,
+    deaths,
     failover_clients,
     gentle_stop,
     handover,
     health,
-    loopback,
     machine,
     packet_filter,
     packet_queue,
@@ -30,7 +30,7 @@ Measure = Callable[..., Figure]
 
 FIGURES: dict[str, Measure] = {
     "simulation": simulation.measure,
-    "loopback": loopback.measure,
+    "deaths": deaths.measure,
     "quiet": quiet.measure,
     "saturated": saturated.measure,
     "gentle_stop": gentle_stop.measure,

@@ -9,8 +9,9 @@ from benchmarks import keepalived
 from benchmarks.figures import Aim, CannotMeasureError, Figure, Judged, Row, Table
 from benchmarks.probing import longest_gap, probing
 from benchmarks.progress import say
-from benchmarks.site import CLIENTS, INTERFACE, VIP, Site, site
+from benchmarks.site import CLIENTS, VIP, Site, site
 from benchmarks.vip_farm import VipFarm
+from benchmarks.wire import INTERFACE
 
 NODES = ("web1", "web2", "web3")
 MASTER, BACKUP = "ka1", "ka2"

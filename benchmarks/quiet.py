@@ -1,13 +1,14 @@
 """Figure: what a daemon costs that has nothing to do but its heartbeats, and how soon after its start it serves."""
 
 import http.client
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 from benchmarks.figures import Aim, CannotMeasureError, Figure, Judged, Row, Table
 from benchmarks.keepalived import BACKUP, MASTER, Pair, keepalived_pair, why_not
-from benchmarks.processes import end, memory, shares_of_a_core, start_python
+from benchmarks.processes import end, memory, shares_of_a_core, start
 from benchmarks.progress import say
 from benchmarks.real_farm import WEB_PORT, RealFarm, real_farm
 from hcsidecar.core.settings import PRESETS
@@ -43,14 +44,14 @@ def measure(*, quick: bool) -> Figure:
     tables.append(_starts(2 if quick else 10))
     return Figure(
         title="A quiet daemon: processor, memory, start",
-        method=f"Real daemons on loopback (preset lan, one [l2] share), watched for {windows} × {seconds:g} s after "
-        f"{SETTLE:g} s of peace: time on a core of all threads by /proc/PID/task/*/schedstat, memory by "
-        "/proc/PID/status in 10^6 bytes; every daemon and window is a run. In the farm of 64 one daemon is real, and "
-        "one other process sends it what 63 would (benchmarks/many_peers.py): two cores are too few for 64 of them. "
-        "On loopback the kernel's work of delivering a datagram is counted to the sender. Peer, watched at the same "
-        "time: keepalived, parent and VRRP child together, which speaks 1 or 10 times a second to one other; a daemon "
-        "speaks 20 times a second to each. Start: from exec to the first 200 on /health, and to the daemon's own log "
-        "line with the view that it is in.",
+        method="Real daemons in network namespaces on a Linux bridge (preset lan, one [l2] share, filter tc), watched "
+        f"for {windows} × {seconds:g} s after {SETTLE:g} s of peace: time on a core of all threads by "
+        "/proc/PID/task/*/schedstat, memory by /proc/PID/status in MiB; every daemon and window is a run. In the farm "
+        "of 64 one daemon is real, and one other process sends it what 63 would (benchmarks/many_peers.py): two cores "
+        "are too few for 64 of them. The kernel's work of delivering a datagram is mostly counted to the sender. Peer, "
+        "watched at the same time: keepalived, parent and VRRP child together, which speaks 1 or 10 times a second to "
+        "one other; a daemon speaks 20 times a second to each. Start: from exec to the first 200 on /health, and to "
+        "the daemon's own log line with the view that it is in.",
         tables=tuple(tables),
         notes=tuple(notes),
     )
@@ -99,9 +100,10 @@ def _farm(size: int) -> Iterator[RealFarm]:
 
 @contextmanager
 def _farm_of_64() -> Iterator[RealFarm]:
-    with real_farm(size=64, witness=False) as farm:
-        real = farm.names[0]
-        peers = start_python("-m", "benchmarks.many_peers", "--config", str(farm.config), "--real", real)
+    with real_farm(size=64, witness=False, real=1) as farm:
+        real, other = farm.names[:2]
+        many_peers = ("-m", "benchmarks.many_peers", "--config", str(farm.config), "--real", real)
+        peers = start(*farm.homes[other].command(sys.executable, *many_peers))
         try:
             began = farm.start(real)
             _await_view(farm, farm.names, since=began)
@@ -147,6 +149,8 @@ def _first_ok(farm: RealFarm, name: str, *, limit: float = 60.0) -> float:
     while time.monotonic() < until:
         connection = http.client.HTTPConnection(farm.addresses[name], WEB_PORT, timeout=1)
         try:
+            with farm.observer.entered():
+                connection.connect()
             connection.request("GET", "/health")
             if connection.getresponse().status == http.HTTPStatus.OK:
                 return time.time()

@@ -1,4 +1,4 @@
-"""A farm of real daemons on this machine's loopback addresses, and a silent node that hears what they say.
+"""A farm of real daemons in network namespaces on a Linux bridge, and a silent node that hears what they say.
 
 The witness stands in the farm file like any other node, so that every daemon sends it heartbeats; it never answers, and
 so is never a member. It reads them with the time at which the kernel took them in: how late this process runs does
@@ -10,6 +10,7 @@ import select
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.figures import CannotMeasureError
-from benchmarks.processes import end, start_python
+from benchmarks.processes import end, start
+from benchmarks.wire import BRIDGE, INTERFACE, Namespace, Switch, namespaces
 from hcsidecar.core.messages import Heartbeat, decode
 from hcsidecar.net.keyring import Keyring
 from hcsidecar.net.sealing import Opened, Opener
@@ -28,14 +30,17 @@ FARM = "bench"
 HEARTBEAT_PORT = 4803
 WEB_PORT = 9010
 WITNESS = "zz-witness"
+_OBSERVER = "192.0.2.1"
 PATIENCE = 60.0
 "Seconds that a farm may take to settle: two cores start sixteen interpreters."
 
 _SO_TIMESTAMPNS = 35
 "Of asm-generic/socket.h; Python does not name it."
 _TIMESPEC = struct.Struct("qq")
-_L2 = """\
+_L2 = f"""\
 [l2]
+interface = "{INTERFACE}"
+filter = "tc"
 [[l2.vip]]
 address = "192.0.2.50"
 [[l2.share]]
@@ -53,11 +58,12 @@ class Heard(NamedTuple):
 
 
 class Witness:
-    """Hears the heartbeats of the farm."""
+    """Hears the heartbeats of the farm, in the network namespace that has its address."""
 
-    def __init__(self, address: str, keyring: Keyring, names: tuple[str, ...]) -> None:
+    def __init__(self, home: Namespace, address: str, keyring: Keyring, names: tuple[str, ...]) -> None:
         self._opener = Opener(keyring=keyring, farm=FARM, known_nodes=names)
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with home.entered():
+            self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8_000_000)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         self._socket.bind((address, HEARTBEAT_PORT))
@@ -98,16 +104,33 @@ class Witness:
 
 
 class RealFarm:
-    """A farm file in a directory, and the daemons that run from it."""
+    """A farm file in a directory, and the daemons that run from it.
+
+    Nodes for which `homes` has no namespace share the last one.
+    """
 
     def __init__(
-        self, directory: Path, *, size: int, realtime: bool = True, preset: str = "lan", witness: bool = True
+        self,
+        directory: Path,
+        switch: Switch,
+        homes: tuple[Namespace, ...],
+        *,
+        size: int,
+        realtime: bool,
+        preset: str,
+        witness: bool,
     ) -> None:
         self.directory = directory
         self.names = tuple(f"web{number:02}" for number in range(1, size + 1))
         names = (*self.names, WITNESS) if witness else self.names
-        network = _free_network(len(names))
-        self.addresses = {name: f"{network}.{number}" for number, name in enumerate(names, start=1)}
+        self.addresses = {name: f"192.0.2.{number}" for number, name in enumerate(names, start=101)}
+        self.homes = {name: homes[min(index, len(homes) - 1)] for index, name in enumerate(self.names)}
+        self.observer = switch.namespace
+        "Where the witness lives, and who asks for the nodes' health."
+        self.observer.ip("address", "add", f"{self.addresses.get(WITNESS, _OBSERVER)}/24", "dev", BRIDGE)
+        for home in homes:
+            inhabitants = [name for name in self.names if self.homes[name] is home]
+            switch.plug_in(inhabitants[0], home, *(self.addresses[name] for name in inhabitants))
         self.config = directory / "farm.toml"
         self.config.write_text(
             f'[farm]\nname = "{FARM}"\nstate_dir = "{directory}/s"\n'
@@ -120,7 +143,7 @@ class RealFarm:
         )
         self.keyring = Keyring.create(directory / "farm.key", now=datetime.now(UTC))
         self.keyring.write(replace=False)
-        self.witness = Witness(self.addresses[WITNESS], self.keyring, names) if witness else None
+        self.witness = Witness(self.observer, self.addresses[WITNESS], self.keyring, names) if witness else None
         self.daemons: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, *names: str) -> float:
@@ -129,7 +152,8 @@ class RealFarm:
         for name in names or self.names:
             arguments = ("--config", str(self.config), "--node", name, "--log-json")
             with self._log(name).open("ab") as log:
-                self.daemons[name] = start_python("-m", "hcsidecar.daemon", *arguments, output=log)
+                daemon = (sys.executable, "-m", "hcsidecar.daemon", *arguments)
+                self.daemons[name] = start(*self.homes[name].command(*daemon), output=log)
         return began
 
     def kill(self, name: str) -> float:
@@ -210,24 +234,28 @@ class RealFarm:
 
 
 @contextmanager
-def real_farm(*, size: int, realtime: bool = True, preset: str = "lan", witness: bool = True) -> Iterator[RealFarm]:
-    """Make a farm, whose daemons are started by the block; end them all at its end."""
-    with tempfile.TemporaryDirectory(prefix="hcsidecar-bench-") as directory:
-        farm = RealFarm(Path(directory), size=size, realtime=realtime, preset=preset, witness=witness)
+def real_farm(
+    *, size: int, realtime: bool = True, preset: str = "lan", witness: bool = True, real: int | None = None
+) -> Iterator[RealFarm]:
+    """Make a farm, whose daemons are started by the block; end them all at its end.
+
+    `real` is how many nodes get a namespace of their own, all by default; the others share one.
+    """
+    names = [f"node{number}" for number in range(size if real is None else min(size, real + 1))]
+    with (
+        tempfile.TemporaryDirectory(prefix="hcsidecar-bench-") as directory,
+        namespaces("switch", *names) as (switch, *homes),
+    ):
+        farm = RealFarm(
+            Path(directory),
+            Switch(switch),
+            tuple(homes),
+            size=size,
+            realtime=realtime,
+            preset=preset,
+            witness=witness,
+        )
         try:
             yield farm
         finally:
             farm.stop()
-
-
-def _free_network(hosts: int) -> str:
-    for third in range(250):
-        network = f"127.79.{third}"
-        try:
-            for host in range(1, hosts + 1):
-                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-                    probe.bind((f"{network}.{host}", HEARTBEAT_PORT))
-        except OSError:
-            continue
-        return network
-    raise CannotMeasureError(f"UDP port {HEARTBEAT_PORT} is in use everywhere below 127.79.0.0/16")

@@ -18,14 +18,12 @@ from pyroute2 import IPRoute
 
 from benchmarks import processes
 from benchmarks.figures import CannotMeasureError
-from benchmarks.wire import Namespace, cable, namespaces
+from benchmarks.wire import Namespace, Switch, namespaces
 
 VIP: Final = IPv4Address("203.0.113.50")
 PORT: Final = 80
-INTERFACE: Final = "eth0"
 CLIENTS: Final = tuple(str(IPv4Address("203.0.113.128") + number) for number in range(48))
 "The client's addresses: each is a client of its own to who shares by address."
-_BRIDGE: Final = "switch"
 _NGINX = """\
 daemon off;
 worker_processes 1;
@@ -48,7 +46,7 @@ class Site:
     def __init__(
         self,
         directory: Path,
-        switch: Namespace,
+        switch: Switch,
         client: Namespace,
         servers: dict[str, Namespace],
         *,
@@ -61,17 +59,9 @@ class Site:
         self._switch = switch
         self._web_core = web_core
         self._processes: dict[str, list[subprocess.Popen[bytes]]] = {name: [] for name in servers}
-        switch.ip("link", "add", _BRIDGE, "type", "bridge", "forward_delay", "0", "stp_state", "0")
-        switch.ip("link", "set", _BRIDGE, "up")
-        with switch.entered():
-            for filtered in Path("/proc/sys/net/bridge").glob("bridge-nf-call-*"):
-                filtered.write_text("0")
         for name, server in servers.items():
-            self._plug_in(name, server)
-            server.ip("address", "add", f"{self.addresses[name]}/24", "dev", INTERFACE)
-        self._plug_in("client", client)
-        for address in CLIENTS:
-            client.ip("address", "add", f"{address}/24", "dev", INTERFACE)
+            switch.plug_in(name, server, self.addresses[name])
+        switch.plug_in("client", client, *CLIENTS)
         client.set("ipv4/ip_local_port_range", "1024 65535")
 
     def start(self, name: str, *command: str) -> None:
@@ -90,7 +80,7 @@ class Site:
 
     def cut(self, name: str) -> float:
         """Pull a server's plug: its cable is dead and its processes killed; give when, in monotonic seconds."""
-        with self._switch.entered(), IPRoute() as netlink:
+        with self._switch.namespace.entered(), IPRoute() as netlink:
             (index,) = netlink.link_lookup(ifname=name)
             at = time.monotonic()
             netlink.link("set", index=index, state="down")
@@ -99,11 +89,11 @@ class Site:
 
     def mend(self, name: str) -> None:
         """Have a server's cable carry frames again."""
-        self._switch.ip("link", "set", name, "up")
+        self._switch.namespace.ip("link", "set", name, "up")
 
     def spare(self, name: str) -> None:
         """Have the switch flood nothing to a server: a real switch's copies cost the servers' cores nothing."""
-        self._switch.ip("link", "set", name, "type", "bridge_slave", "flood", "off")
+        self._switch.namespace.ip("link", "set", name, "type", "bridge_slave", "flood", "off")
 
     def stop(self) -> None:
         """End all processes. Safe to repeat."""
@@ -138,10 +128,6 @@ class Site:
                 raise CannotMeasureError(f"within {limit:g} s it did not happen that {what}; {self._last_words()}")
             time.sleep(0.05)
 
-    def _plug_in(self, name: str, namespace: Namespace) -> None:
-        cable(self._switch, name, namespace, INTERFACE)
-        self._switch.ip("link", "set", name, "master", _BRIDGE)
-
     def _end(self, name: str, number: signal.Signals) -> None:
         # All of them first: what outlives another may say goodbye for it.
         for process in self._processes[name]:
@@ -167,6 +153,6 @@ def site(*servers: str, web_core: int | None = None) -> Iterator[Site]:
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hcsidecar-bench-")))
         switch, client, *others = stack.enter_context(namespaces("switch", "client", *servers))
-        made = Site(directory, switch, client, dict(zip(servers, others, strict=True)), web_core=web_core)
+        made = Site(directory, Switch(switch), client, dict(zip(servers, others, strict=True)), web_core=web_core)
         stack.callback(made.stop)
         yield made

@@ -3,7 +3,8 @@
 import sys
 from datetime import UTC, datetime
 
-from benchmarks.site import INTERFACE, VIP, Site
+from benchmarks.site import VIP, Site
+from benchmarks.wire import INTERFACE
 from hcsidecar.net.keyring import Keyring
 
 FARM = "bench"

@@ -9,19 +9,27 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 
 from benchmarks.figures import CannotMeasureError
 
+INTERFACE = "eth0"
+"Of a namespace that is plugged into a switch."
+BRIDGE = "switch"
 _CLONE_NEWNET = 0x40000000
 "Of sched.h; Python names it from 3.12 on."
+
+
+_numbers = count(1)
+"One for each namespace: two farms at a time have nodes of the same names."
 
 
 class Namespace:
     """A network namespace of this benchmark's own."""
 
     def __init__(self, name: str) -> None:
-        self.name = f"hcs-bench-{os.getpid()}-{name}"
+        self.name = f"hcs-bench-{os.getpid()}-{next(_numbers)}-{name}"
 
     def ip(self, *arguments: str) -> str:
         """Run `ip` in it."""
@@ -54,6 +62,25 @@ class Namespace:
                 yield
             finally:
                 _set_namespace(before.fileno())
+
+
+class Switch:
+    """A Linux bridge in a namespace of its own."""
+
+    def __init__(self, namespace: Namespace) -> None:
+        self.namespace = namespace
+        namespace.ip("link", "add", BRIDGE, "type", "bridge", "forward_delay", "0", "stp_state", "0")
+        namespace.ip("link", "set", BRIDGE, "up")
+        with namespace.entered():
+            for filtered in Path("/proc/sys/net/bridge").glob("bridge-nf-call-*"):
+                filtered.write_text("0")
+
+    def plug_in(self, name: str, namespace: Namespace, *addresses: str) -> None:
+        """Join a namespace, whose interface gets these addresses; `name` is that of the port."""
+        cable(self.namespace, name, namespace, INTERFACE)
+        self.namespace.ip("link", "set", name, "master", BRIDGE)
+        for address in addresses:
+            namespace.ip("address", "add", f"{address}/24", "dev", INTERFACE)
 
 
 @contextmanager

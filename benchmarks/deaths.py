@@ -1,4 +1,4 @@
-"""Figure: the same death, of a real daemon by SIGKILL on loopback, heard by a silent node of the farm."""
+"""Figure: the same death, of a real daemon by SIGKILL on a bridge, heard by a silent node of the farm."""
 
 import time
 from random import Random
@@ -23,10 +23,10 @@ def measure(*, quick: bool) -> Figure:
     except CannotMeasureError as error:
         notes = (f"No peer in this run: {error}.",)
     return Figure(
-        title="Real daemons on loopback: death to agreed view and to claimed buckets",
-        method="Daemons of one farm (preset lan, one [l2] share; the packet filter comes later, its buckets are "
-        "claimed all the same), one killed by SIGKILL at a random moment, and started anew. One more node stands in "
-        "the farm file and stays silent; it reads the survivors' heartbeats with the kernel's time stamps. Agreed: "
+        title="Real daemons on a bridge: death to agreed view and to claimed buckets",
+        method="Daemons of one farm in network namespaces (preset lan, one [l2] share, directed delivery, filter tc), "
+        "one killed by SIGKILL at a random moment, and started anew. One more node stands in the farm file and stays "
+        "silent; it reads the survivors' heartbeats with the kernel's time stamps. Agreed: "
         "the last survivor announces the view without the dead one. Claimed: the last one also asks for no more "
         "proofs. A view's limit is lost_after + 2 pulses, a claim's 2 pulses more. Peer: a keepalived killed the same "
         "way, until the other one has the address; it has no members to agree with, and no lease to wait for.",
