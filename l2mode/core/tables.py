@@ -260,13 +260,14 @@ class Tables:
         self._fields[name][0] = value
 
     def _write_vips(self, addresses: Sequence[bytes]) -> None:
-        words = [_address_words(address) for address in addresses]
-        for factor in _factors():
-            slots = [_slot(pair, len(address), factor) for pair, address in zip(words, addresses, strict=True)]
-            if len(set(slots)) == len(slots):
-                break
+        words = [(_address_words(address), len(address)) for address in addresses]
+
+        def slots(factor: int) -> list[int]:
+            return [_slot(pair, size, factor) for pair, size in words]
+
+        factor = next(factor for factor in map(_factor, count()) if len(set(slots(factor))) == len(words))
         self._set("vip_factor", factor)
-        for vip, (slot, pair) in enumerate(zip(slots, words, strict=True)):
+        for vip, (slot, (pair, _)) in enumerate(zip(slots(factor), words, strict=True)):
             self._fields["vips"][2 * vip], self._fields["vips"][2 * vip + 1] = pair
             self._fields["vip_slots"][slot] = vip
 
@@ -312,10 +313,9 @@ def _slot(words: tuple[int, int], size: int, factor: int) -> int:
     return (size > 4) << _SLOT_BITS | folded >> (64 - _SLOT_BITS)  # noqa: PLR2004 - the size of an IPv4 address
 
 
-def _factors() -> Iterable[int]:
-    """Give odd numbers to try: with 64 addresses more than half of them will do."""
-    for number in count():
-        yield int.from_bytes(blake2b(number.to_bytes(8), digest_size=8).digest()) | 1
+def _factor(number: int) -> int:
+    """Give one of many odd numbers to try: with 64 addresses more than half of them will do."""
+    return int.from_bytes(blake2b(number.to_bytes(8), digest_size=8).digest()) | 1
 
 
 def _somebody(number: int) -> int | None:
