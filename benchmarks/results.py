@@ -46,6 +46,7 @@ def load(directory: Path) -> dict[str, Measured]:
 def save(measured: Iterable[Measured], directory: Path) -> None:
     """Write the JSON and the page."""
     everything = list(measured)
+    directory.mkdir(parents=True, exist_ok=True)
     (directory / "results.json").write_bytes(msgspec.json.format(msgspec.json.encode(everything), indent=1) + b"\n")
     (directory / "RESULTS.md").write_text("\n".join([_PREAMBLE, _summary(everything), *map(page, everything)]))
 
