@@ -139,13 +139,14 @@ def why_refused(number: int, said: Sequence[str], capabilities: int) -> FilterEr
     """Say what the kernel meant by an errno, after libbpf's words and the capabilities that this process has."""
     news = [line for line in said if line and not line.startswith(_NO_NEWS)]
     last = " / ".join(news[-_LOG_LINES:] or said[-1:])
+    missing = missing_capabilities(capabilities)
+    # Without PERFMON the verifier finds fault with the program instead.
+    if number in (errno.EPERM, errno.EACCES) and missing:
+        return FilterError(
+            f"loading the packet filter is not permitted: the process has no {', '.join(missing)}",
+            f"grant {', '.join(missing)} (SYS_ADMIN replaces BPF and PERFMON), or {_USE_NFQUEUE}",
+        )
     if number == errno.EPERM:
-        missing = missing_capabilities(capabilities)
-        if missing:
-            return FilterError(
-                f"loading the packet filter is not permitted: the process has no {', '.join(missing)}",
-                f"grant {', '.join(missing)} (SYS_ADMIN replaces BPF and PERFMON), or {_USE_NFQUEUE}",
-            )
         return FilterError(
             f"loading the packet filter is not permitted, although this process has the capabilities for it: {last}",
             "run outside of a user namespace, allow bpf in the container's seccomp profile and raise `ulimit -l`, "
