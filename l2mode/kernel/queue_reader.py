@@ -28,17 +28,20 @@ from l2mode.kernel.sockets import KnownSockets
 
 READY: Final = "ready"
 "What the program writes when it reads the queue; otherwise a line with the problem and one with the remedy."
+CUT_AT: Final = 4016
+"Bytes of a packet that netfilterqueue hands over at most."
 LONGEST_WAIT: Final = 0.1
-"Seconds. The queue's whole length is judged in less: who waits longer has met a reader that did not run."
+"Seconds. Who waits longer has met a reader that did not run."
 
-_QUEUE_LENGTH: Final = 512
-"Packets; what comes when so many wait is dropped."
-_SOCKET_BYTES: Final = 4 << 20
+_QUEUE_LENGTH: Final = 256
+"""Packets; what comes when so many wait is dropped.
+
+Judged in 15 ms by an idle machine, and in less than `LONGEST_WAIT` on one that has six other things to do.
+"""
+_SOCKET_BYTES: Final = 2 << 20
 "Room for a queue full of packets, with the kernel's overhead."
 _PORTION: Final = 64
 "Packets judged before the next look whether the daemon lives."
-_CUT_AT: Final = 4016
-"Bytes of a packet that netfilterqueue hands over at most."
 _CLAIM_DELAY: Final = 0.001
 """Seconds that a claim is later than the release it waits for, at least: a heartbeat is between them.
 
@@ -88,7 +91,7 @@ class Reader:
             self._refuse(packet, Reason.LEASE_OVER)
         elif decision.action.sends:
             self._refuse(packet, decision.reason)
-            if len(payload) < _CUT_AT:
+            if len(payload) < CUT_AT:
                 self._send(decision.frame)
         elif self._flooded and came < self._turned - _CLAIM_DELAY and decision.reason is not Reason.KNOWN:
             self._refuse(packet, Reason.NOT_MINE)
@@ -141,7 +144,7 @@ def main(memory: int, number: int, interface: str) -> int:
     try:
         reader = Reader(Tables(mmap.mmap(memory, Tables.SIZE)), interface)
         queue = NetfilterQueue()
-        queue.bind(number, reader.judge, _QUEUE_LENGTH, COPY_PACKET, _CUT_AT, _SOCKET_BYTES)
+        queue.bind(number, reader.judge, _QUEUE_LENGTH, COPY_PACKET, CUT_AT, _SOCKET_BYTES)
     except OSError as error:
         return _say(
             f"packet queue {number} cannot be read: {error.strerror or error}",

@@ -16,7 +16,7 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from l2mode.core.filters import filter_name
+from l2mode.core.filters import FILTER_NAME, filter_name
 from l2mode.core.settings import LayerTwoSettings
 from l2mode.kernel.changes import IngressTableAdded, QueueRulesAdded, RawTableAdded
 from l2mode.kernel.errors import FilterError
@@ -27,6 +27,7 @@ _PATIENCE: Final = 10
 _TOOLS: Final = {4: "iptables", 6: "ip6tables"}
 _FAMILIES: Final = {"iptables": "ip", "ip6tables": "ip6"}
 _NEEDS_CAPABILITIES: Final = "run as root, or with the capabilities CAP_NET_ADMIN and CAP_NET_RAW"
+_OURS: Final = f"{FILTER_NAME}:"
 _BEFORE_OTHERS: Final = -500
 "Priority of the ingress chain."
 
@@ -37,6 +38,8 @@ class QueueRules:
     def __init__(
         self, settings: LayerTwoSettings, interface: str, record: Record, *, virtual_mac: bytes | None
     ) -> None:
+        self.warnings: tuple[str, ...] = ()
+        "What `set_up` found in the way."
         self._interface = interface
         self._record = record
         self._comment = filter_name(settings.farm)
@@ -62,18 +65,26 @@ class QueueRules:
         self._record.restore(QueueRulesAdded, RawTableAdded, IngressTableAdded)
 
     def _set_up_rules(self, number: int) -> list[str]:
-        news = []
+        news: list[str] = []
+        ahead: list[str] = []
         for tool, vips in self._vips.items():
             wanted = [rule for vip in vips for rule in _rules(vip, self._interface, self._comment, number)]
             if not wanted:
                 continue
             self._note(tool)
-            present = _present(tool, self._comment)
+            every = _chain(tool)
+            present = _bearing(self._comment, every)
             if sorted(map(_normal, wanted)) != sorted(map(_normal, present)):
                 # The last one is inserted first.
                 insertions = [f"-I PREROUTING 1 {rule}" for rule in reversed(wanted)]
                 _change(tool, [*_deletions(present), *insertions])
                 news.append(f"the rules of {tool} with the comment {self._comment}")
+            elif present:
+                ahead += [f"{tool} -t raw: {rule}" for rule in every[: every.index(present[0])] if _OURS not in rule]
+        self.warnings = tuple(
+            f"a rule of others comes before this filter's, and what it accepts is not shared out: {rule}"
+            for rule in ahead
+        )
         return news
 
     def _note(self, tool: str) -> None:
@@ -110,7 +121,7 @@ class QueueRules:
 
 def remove_queue_rules(change: QueueRulesAdded) -> str | None:
     """Remove the rules with our comment; OSError if that is refused."""
-    present = _present(change.tool, change.comment)
+    present = _bearing(change.comment, _chain(change.tool))
     if not present:
         return None
     _change(change.tool, _deletions(present))
@@ -144,11 +155,15 @@ def _rules(vip: str, interface: str, comment: str, number: int) -> list[str]:
     ]
 
 
-def _present(tool: str, comment: str) -> list[str]:
-    """Give the rules that bear the comment, as they stand in the table."""
+def _chain(tool: str) -> list[str]:
+    """Give all rules of the chain, in their order."""
     prefix = "-A PREROUTING "
     lines = _run([f"{tool}-save", "-t", "raw"]).splitlines()
-    rules = [line.removeprefix(prefix) for line in lines if line.startswith(prefix)]
+    return [line.removeprefix(prefix) for line in lines if line.startswith(prefix)]
+
+
+def _bearing(comment: str, rules: Iterable[str]) -> list[str]:
+    """Give the rules that bear a comment."""
     return [rule for rule in rules if comment in shlex.split(rule)]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from daemons import wait_for
 from lan.as_found import as_found, differences
-from lan.namespaces import configure, inside, set_kernel
+from lan.namespaces import configure, inside, run, set_kernel
 
 from l2mode.core.buckets import BUCKETS
 from l2mode.core.frames import virtual_mac
@@ -515,6 +515,24 @@ def test_the_table_at_ingress_is_put_back(server):
         server.sh("nft delete table netdev hcsidecar-apache")
         assert stage.filter.repair() == "somebody has removed the nft table hcsidecar-apache: put back"
         assert stage.filter.repair() is None
+
+
+def test_rules_of_others_that_come_before_ours_are_told(directed):
+    directed.server.sh("ip6tables -t raw -I PREROUTING -s 2001:db8:cafe::/48 -j ACCEPT")
+    assert directed.filter.warnings == ()
+    assert directed.filter.repair() is None
+    (warning,) = directed.filter.warnings
+    assert "ip6tables -t raw: -s 2001:db8:cafe::/48 -j ACCEPT" in warning
+
+
+@both_deliveries
+def test_jumbo_frames_are_warned_of_where_they_are_sent_on(server, delivery):
+    run(server.network, "ip", "link", "set", "peer0", "mtu", "9000")
+    server.sh("ip link set eth0 mtu 9000")
+    with staged(server, delivery) as stage:
+        stage.open()
+        told = ("packets over 4016 bytes that are another's are lost: eth0 has an MTU of 9000",)
+        assert stage.filter.warnings == (told if delivery is Delivery.DIRECTED else ())
 
 
 def test_a_queue_that_somebody_else_reads_is_not_ours(server):
