@@ -207,7 +207,7 @@ class Tables:
     @property
     def seed(self) -> bytes:
         """The 16 bytes that key the hash of clients."""
-        return bytes(self._fields["seed"])
+        return b"".join([word.to_bytes(8, "little") for word in self._fields["seed"]])
 
     def mac(self, node: int) -> bytes | None:
         """Give another node's MAC, or None while it is not known."""

@@ -42,6 +42,8 @@ MUTANTS = [
     ("a frame to the virtual MAC keeps it", "if (tables.flooded && data + ETHERNET <= end)", "if (false)"),
 ]
 
+ENDS = ("established", "half closed here", "half closed there", "closed here", "closed there")
+
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to load programs into the kernel")
 
 
@@ -55,38 +57,43 @@ def connections():
         configure(name, ["link set lo up", *(f"address add {_host(address)} dev lo" for address in own)])
         stack.enter_context(inside(name))
         alive, idle = [], []
+        everywhere = stack.enter_context(
+            socket.create_server(("::", 443), family=socket.AF_INET6, dualstack_ipv6=True, backlog=64)
+        )
         for vip in map(str, VIPS):
+            listeners = {443: everywhere}
             for port in (80, 22, 53) if vip == str(DNS4) else (80, 22):
-                listener = stack.enter_context(socket.create_server((vip, port), family=_family_of(vip), backlog=64))
+                listeners[port] = stack.enter_context(socket.create_server((vip, port), family=_family_of(vip)))
+            for port, listener in listeners.items():
                 for number, client in enumerate(CLIENTS):
-                    if _family(client) is not listener.family:
+                    if _family(client) is not _family_of(vip):
                         continue
                     address = socket.inet_ntop(_family(client), client)
-                    for end in ("established", "half closed here", "half closed there", "closed here", "closed there"):
-                        flow, client_end, server_end = _connect(listener, address)
-                        stack.callback(client_end.close)
-                        stack.callback(server_end.close)
-                        # Who closes first keeps the memory of it, in TIME_WAIT.
-                        match end:
-                            case "half closed here":
-                                server_end.shutdown(socket.SHUT_WR)
-                            case "half closed there":
-                                client_end.shutdown(socket.SHUT_WR)
-                            case "closed here":
-                                server_end.close()
-                                client_end.close()
-                            case "closed there":
-                                client_end.close()
-                                server_end.close()
+                    for end in ENDS:
+                        flow = _connect(stack, listener, address=address, vip=vip, port=port, end=end)
                         (idle if end.startswith("closed") else alive).append(flow)
-                    idle.append(Twins.flow(address, 40000 + number, vip, port))
+                    # Outside of the ports that connections get by themselves.
+                    idle.append(Twins.flow(address, 20000 + number, vip, port))
         yield alive, idle
 
 
-def _connect(listener, address):
-    client = socket.create_connection(listener.getsockname()[:2], timeout=5, source_address=(address, 0))
-    server, peer = listener.accept()
-    return Twins.flow(*peer[:2], *listener.getsockname()[:2]), client, server
+def _connect(stack, listener, *, address, vip, port, end):
+    """Open a connection, and leave it as `end` says; who closes first keeps the memory of it, in TIME_WAIT."""
+    there = stack.enter_context(socket.create_connection((vip, port), timeout=5, source_address=(address, 0)))
+    here = stack.enter_context(listener.accept()[0])
+    flow = Twins.flow(address, there.getsockname()[1], vip, port)
+    match end:
+        case "half closed here":
+            here.shutdown(socket.SHUT_WR)
+        case "half closed there":
+            there.shutdown(socket.SHUT_WR)
+        case "closed here":
+            here.close()
+            there.close()
+        case "closed there":
+            there.close()
+            here.close()
+    return flow
 
 
 def _family(address):

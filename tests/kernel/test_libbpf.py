@@ -97,5 +97,5 @@ def test_the_verifiers_last_words_are_told(tmp_path):
     call = bytes([0x85, 0, 0, 0, 99, 0, 0, 0])
     assert call in whole
     broken.write_bytes(whole.replace(call, bytes([0x85, 0, 0, 0, 0xFF, 0xFF, 0, 0])))
-    with pytest.raises(FilterError, match="the kernel refuses the packet filter: Invalid argument: .*invalid func"):
+    with pytest.raises(FilterError, match=r"the kernel refuses the packet filter: Invalid argument: .*invalid func"):
         BpfFilter([TC], path=broken)
