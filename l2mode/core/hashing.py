@@ -6,6 +6,7 @@ The lowest 12 bits choose the bucket. IPv4 addresses are 4 bytes of input and IP
 counts as 2 bytes, all as they stand in the packet.
 """
 
+from functools import lru_cache
 from typing import Final
 
 from l2mode.core.buckets import BUCKETS
@@ -30,6 +31,8 @@ def bucket_of_datagram(seed: bytes, address: bytes, ip_id: int) -> int:
     return siphash13(seed, address + ip_id.to_bytes(2)) % BUCKETS
 
 
+# A client sends more than one packet: the filter in user space spends a quarter of its time here otherwise.
+@lru_cache(maxsize=4096)
 def siphash13(key: bytes, data: bytes) -> int:
     """Give the 64-bit hash of `data` under a key of 16 bytes."""
     k0, k1 = int.from_bytes(key[:8], "little"), int.from_bytes(key[8:], "little")
@@ -38,7 +41,7 @@ def siphash13(key: bytes, data: bytes) -> int:
     whole = len(data) & ~7
     words = [int.from_bytes(data[at : at + 8], "little") for at in range(0, whole, 8)]
     words.append((len(data) & 0xFF) << 56 | int.from_bytes(data[whole:], "little"))
-    # A round without a word is a round with the word 0. One loop, no call: this is half of a verdict's time in Python.
+    # A round without a word is a round with the word 0.
     for at, word in enumerate([*words, 0, 0, 0]):
         if at == len(words):
             v2 ^= 0xFF
