@@ -91,9 +91,11 @@ class Site:
         """Have a server's cable carry frames again."""
         self._switch.namespace.ip("link", "set", name, "up")
 
-    def spare(self, name: str) -> None:
-        """Have the switch flood nothing to a server: a real switch's copies cost the servers' cores nothing."""
-        self._switch.namespace.ip("link", "set", name, "type", "bridge_slave", "flood", "off")
+    def flood(self, name: str, *, everywhere: bool) -> None:
+        """Have the switch send what is for a server everywhere, as it does with a MAC that never sends, or not."""
+        port = ("link", "set", "dev", name, "type", "bridge_slave")
+        self._switch.namespace.ip(*port, "learning", "off" if everywhere else "on")
+        self._switch.namespace.ip(*port, "fdb_flush")
 
     def stop(self) -> None:
         """End all processes. Safe to repeat."""
