@@ -121,14 +121,20 @@ def first_difference(twins, *, frames, seed=SEED):
 
 @needs_root
 def test_a_hundred_thousand_frames_meet_the_same_decision_and_come_out_the_same():
-    with connections() as (alive, idle):
-        loaded = BpfFilter([SAID_BY_TC, SAID_BY_XDP])
-        with contextlib.closing(loaded):
-            twins = Twins(loaded, alive=alive, idle=idle)
-            assert first_difference(twins, frames=FRAMES) is None
+    with connections() as (alive, idle), contextlib.closing(BpfFilter([SAID_BY_TC, SAID_BY_XDP])) as loaded:
+        twins = Twins(loaded, alive=alive, idle=idle)
+        assert first_difference(twins, frames=FRAMES) is None
     # Every reason must have been met often enough to mean something, and hardly a frame been too short to be run.
     assert {reason for reason in REASONS if twins.reasons[reason] < 100} == set()
     assert twins.refused < FRAMES / 10
+
+
+@pytest.mark.soak
+@needs_root
+@pytest.mark.parametrize("seed", range(10))
+def test_a_million_more(seed):
+    with connections() as (alive, idle), contextlib.closing(BpfFilter([SAID_BY_TC, SAID_BY_XDP])) as loaded:
+        assert first_difference(Twins(loaded, alive=alive, idle=idle), frames=FRAMES, seed=seed) is None
 
 
 @needs_root
@@ -142,7 +148,5 @@ def test_a_program_with_one_thing_broken_is_noticed(says, then, tmp_path):
     compiled = broken.with_suffix(".o")
     include = f"-I/usr/include/{os.uname().machine}-linux-gnu"
     subprocess.run([*COMPILER, include, "-c", broken, "-o", compiled], check=True, timeout=60)
-    with connections() as (alive, idle):
-        loaded = BpfFilter([SAID_BY_TC, SAID_BY_XDP], path=compiled)
-        with contextlib.closing(loaded):
-            assert first_difference(Twins(loaded, alive=alive, idle=idle), frames=FRAMES // 4)
+    with connections() as (alive, idle), contextlib.closing(BpfFilter([SAID_BY_TC, SAID_BY_XDP], path=compiled)) as it:
+        assert first_difference(Twins(it, alive=alive, idle=idle), frames=FRAMES // 4)
