@@ -99,7 +99,6 @@ enum action { PASS, TAKE, RESET, FORWARD, CHAIN, DROP };
 
 #define SIGHT 256
 #define MAX_EXTENSIONS 6
-#define MAX_HEADER 60
 
 #define ETHERNET 14
 #define MAC_MASK 0xffffffffffffULL
@@ -206,7 +205,7 @@ struct verdict {
 		v1 = ROTATE(v1, 17) ^ v2;              \
 		v2 = ROTATE(v2, 32);                   \
 	} while (0)
-#define WORD(w)                    \
+#define ABSORB(w)                  \
 	do {                       \
 		__u64 _word = (w); \
 		v3 ^= _word;       \
@@ -224,13 +223,13 @@ static __always_inline __u32 bucket_of(struct address address, bool v6, __u16 mo
 	__u64 last = has_more ? 2ULL << 56 : 0;
 
 	if (v6) {
-		WORD(address.low);
-		WORD(address.high);
+		ABSORB(address.low);
+		ABSORB(address.high);
 		last += 16ULL << 56 | more;
 	} else {
 		last += 4ULL << 56 | (__u64)more << 32 | address.low;
 	}
-	WORD(last);
+	ABSORB(last);
 	v2 ^= 0xff;
 	ROUND;
 	ROUND;
@@ -442,7 +441,8 @@ static __always_inline __u32 vip_of(struct address address, bool v6)
 #define MARKED 0x100
 
 /* The number of the member that sent a frame, or NOBODY; with MARKED, if its MAC bears the mark. A global function,
- * which the verifier looks at by itself: what follows is not checked for each of 64 members anew. */
+ * which the verifier looks at by itself: what follows is not checked for each of 64 members anew. A MAC as it
+ * stands counts before one that only the mark makes equal. */
 __noinline __u32 sender_of(__u64 mac)
 {
 #pragma clang loop unroll(disable)
