@@ -63,6 +63,7 @@ class Tables:
         ("virtual_mac", "Q", 1),
         ("seed", "Q", 2),
         ("vip_factor", "Q", 1),
+        ("dirty_members", "Q", 1),
         ("half", "H", 1),
         ("nodes", "H", 1),
         ("me", "B", 1),
@@ -78,7 +79,6 @@ class Tables:
         ("port_classes", "B", _PORTS),
         ("rules", "B", 2 * _CLASSES * MAX_VIPS),
         ("cells", "B", 2 * MAX_GROUPS * BUCKETS),
-        ("dirty_members", "Q", BUCKETS),
         ("counters", "Q", _ROWS * _COLUMNS),
     )
     SIZE: ClassVar = sum(calcsize(form) * many for _, form, many in _LAYOUT)
@@ -123,20 +123,9 @@ class Tables:
         for node in range(MAX_NODES):
             self._fields["macs"][node] = 0 if node == self.me else mac_word(members.get(node, b""))
 
-    def set_dirty(self, me: bool, members: Mapping[int, int]) -> None:
-        """Say whether this node is dirty, and in which buckets living members beside it are: masks by number.
-
-        A member that gets dirty in one more bucket is written there, and nowhere else: members change theirs often.
-        """
-        words = self._fields["dirty_members"]
-        for node in {*members, *self._dirty} - {self.me}:
-            mask = members.get(node, 0)
-            changed = mask ^ self._dirty.get(node, 0)
-            self._dirty[node] = mask
-            while changed:
-                lowest = changed & -changed
-                words[lowest.bit_length() - 1] ^= 1 << node
-                changed ^= lowest
+    def set_dirty(self, me: bool, members: int) -> None:
+        """Say whether this node is dirty, and which living members beside it are: bit n for node n."""
+        self._set("dirty_members", members & ~(1 << self.me) & _WORD)
         self._set("dirty", me)
 
     def swap(self, cells: Sequence[bytes], directors: Sequence[int]) -> None:
@@ -186,10 +175,10 @@ class Tables:
         """True when this node holds connections in buckets not its own."""
         return bool(self._get("dirty"))
 
-    def dirty_members(self, bucket: int) -> int:
-        """Give the living members beside this node that are dirty in a bucket: bit n for node n."""
-        members: int = self._fields["dirty_members"][bucket]
-        return members
+    @property
+    def dirty_members(self) -> int:
+        """The living members beside this node that are dirty: bit n for node n."""
+        return self._get("dirty_members")
 
     @property
     def delivery(self) -> Delivery:
