@@ -35,9 +35,9 @@ def measure(*, quick: bool) -> Figure:
         "on another bridge, beside as many servers that do nothing, one with the same nginx and no daemon. wrk in a "
         f"namespace of its own, one thread, {CONNECTIONS} connections at a time, each for one request; {rounds} "
         f"rounds of runs of {seconds} s, their order left to chance; a ratio is that of two runs of a round. wrk has "
-        "one core, all web servers together the other, and the daemons run all the time. In flooded delivery the bridge "
-        "copies each packet to every node, on the same cores, which a real switch does by itself: the aim is for the "
-        "server whose packets are flooded as well.",
+        "one core, all web servers together the other, and the daemons run all the time. In flooded delivery the "
+        "bridge copies each packet to every node, on the same cores, which a real switch does by itself: the aim is "
+        "for the server whose packets are flooded as well.",
         tables=tuple(_table(delivery, rates) for delivery, rates in found.items()),
     )
 

@@ -33,6 +33,6 @@ def fill(tables: Tables, on: Lane, *, owner: int) -> None:
     """Give all buckets to one node, and an endless lease to this one."""
     tables.configure(SETTINGS, VIRTUAL_MAC)
     tables.set_macs(on.macs[:6], _MACS)
-    tables.set_dirty(me=False, members=0)
+    tables.set_dirty(me=False, members={})
     tables.swap([bytes([owner]) * BUCKETS] * len(SETTINGS.groups), [ME])
     tables.set_lease(_FOR_EVER)
