@@ -26,14 +26,14 @@ CLIENTS: Final = tuple(str(IPv4Address("203.0.113.128") + number) for number in 
 "The client's addresses: each is a client of its own to who shares by address."
 _NGINX = """\
 daemon off;
-worker_processes 1;
+worker_processes {workers};
 pid {directory}/{name}.nginx.pid;
 error_log {directory}/{name}.nginx.log;
 events {{ worker_connections 4096; }}
 http {{
     access_log off;
     server {{
-        listen 80 default_server backlog=4096;
+        listen 80 default_server backlog=4096 reuseport;
         return 200 "{name}\\n";
     }}
 }}
@@ -70,10 +70,10 @@ class Site:
             started = processes.start(*self.servers[name].command(*command), output=log)
         self._processes[name].append(started)
 
-    def start_web(self, name: str) -> None:
+    def start_web(self, name: str, *, workers: int = 1) -> None:
         """Start a web server that answers with the server's name, and wait until it does."""
         config = self.directory / f"{name}.nginx.conf"
-        config.write_text(_NGINX.format(directory=self.directory, name=name))
+        config.write_text(_NGINX.format(directory=self.directory, name=name, workers=workers))
         held = () if self._web_core is None else ("taskset", "--cpu-list", str(self._web_core))
         self.start(name, *held, "nginx", "-c", str(config))
         self.wait_until(lambda: self.who_serves(CLIENTS[0], self.addresses[name]) == name, what=f"{name} serves")
@@ -90,12 +90,6 @@ class Site:
     def mend(self, name: str) -> None:
         """Have a server's cable carry frames again."""
         self._switch.namespace.ip("link", "set", name, "up")
-
-    def flood(self, name: str, *, everywhere: bool) -> None:
-        """Have the switch send what is for a server everywhere, as it does with a MAC that never sends, or not."""
-        port = ("link", "set", "dev", name, "type", "bridge_slave")
-        self._switch.namespace.ip(*port, "learning", "off" if everywhere else "on")
-        self._switch.namespace.ip(*port, "fdb_flush")
 
     def stop(self) -> None:
         """End all processes. Safe to repeat."""
