@@ -38,10 +38,11 @@ def measure(*, quick: bool) -> Figure:
         method=f"{len(NODES)} nodes in network namespaces on a Linux bridge, each with a real daemon (preset lan, "
         'filter tc, `by = "port"`, so that the connections of one client go to all nodes) and an nginx of one process; '
         "on another bridge one server with as many processes of nginx, and nothing else. wrk in a namespace of its "
-        f"own, one thread, {CONNECTIONS} connections at a time, each for one request; {pairs} pairs of runs of {seconds} s "
-        "for each delivery, which of the two comes first is left to chance; a ratio is that of a pair. wrk has one "
-        "core, all web servers together the other, and the daemons run all the time. What a bridge does on these cores "
-        "(a second journey in directed delivery, copies for all nodes in flooded delivery), a switch does by itself.",
+        f"own, one thread, {CONNECTIONS} connections at a time, each for one request; {pairs} pairs of runs of "
+        f"{seconds} s for each delivery, which of the two comes first is left to chance; a ratio is that of a pair. "
+        "wrk has one core, all web servers together the other, and the daemons run all the time. What a bridge does on "
+        "these cores (a second journey in directed delivery, copies for all nodes in flooded delivery), a switch does "
+        "by itself.",
         tables=tuple(
             Table(
                 title=f"delivery {delivery}",
