@@ -81,7 +81,7 @@ $(BPF).o: $(BPF).c
 bpf-check: debian-bpf ## Is the packet filter what its source says? (with clang of Debian 12)
 	@made=$$(mktemp) && trap 'rm -f $$made' EXIT && ($(call COMPILE_BPF,$$made)) && cmp $$made $(BPF).o
 
-benchmarks: $(VENV)/.installed-l2 debian-bench ## Measure everything anew and write benchmarks/RESULTS.md (about an hour)
+benchmarks: $(VENV)/.installed-l2 debian-bench ## Measure everything anew and write benchmarks/RESULTS.md (over an hour)
 	$(BIN)/python -m benchmarks
 
 clean: ## Remove what was built here
