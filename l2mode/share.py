@@ -114,6 +114,11 @@ class LayerTwo:
         """True when connections in buckets not its own may live here."""
         return self.handover.dirty
 
+    @property
+    def dirty_buckets(self) -> bytes:
+        """In which ones at most, as a heartbeat has it."""
+        return self.handover.dirty_buckets
+
     def adopt(self, view: View) -> None:
         """Close what the view takes; what it newly gives is pending; the rest goes on uninterrupted."""
         self.handover.adopt(view)
@@ -135,7 +140,7 @@ class LayerTwo:
         self.tables.set_lease(max(0, int(until * _NANOSECONDS)))
         self._voice.renew(until)
 
-    def meet(self, neighbours: Iterable[tuple[str, bytes, bool, View]]) -> None:
+    def meet(self, neighbours: Iterable[tuple[str, bytes, bool, bytes, View]]) -> None:
         """Take in what the nodes that are heard say of themselves."""
         self.handover.meet(neighbours)
         self._write_neighbours()
@@ -145,7 +150,7 @@ class LayerTwo:
     def _write(self) -> None:
         handover = self.handover
         directors = [handover.director(vip.packed) for vip in self.settings.vips]
-        self.tables.set_dirty(handover.dirty, self._dirty_mask())
+        self.tables.set_dirty(handover.dirty, self._dirty_members())
         self.tables.swap(
             [handover.cells(group, self._numbers) for group in range(len(self.settings.groups))],
             [NOBODY if name is None else self._numbers[name] for name in directors],
@@ -156,11 +161,11 @@ class LayerTwo:
     def _write_neighbours(self) -> None:
         known = {self._numbers[node.name]: node.mac for node in self.handover.neighbours if node.mac}
         self.tables.set_macs(self.mac, known)
-        self.tables.set_dirty(self.handover.dirty, self._dirty_mask())
+        self.tables.set_dirty(self.handover.dirty, self._dirty_members())
         self._speak_by_the_view()
 
-    def _dirty_mask(self) -> int:
-        return sum(1 << self._numbers[node.name] for node in self.handover.neighbours if node.dirty)
+    def _dirty_members(self) -> dict[int, int]:
+        return {self._numbers[node.name]: node.dirty_buckets for node in self.handover.neighbours if node.dirty}
 
     def _speak_by_the_view(self) -> None:
         """Let the voice know; it speaks after the heartbeat that is being composed."""
@@ -233,9 +238,10 @@ class LayerTwo:
             await self._wait_for_change(max(least, (self._loop.time() - start) / LOOK_SHARE))
 
     def _take_look(self, held: Sequence[int], began: int) -> None:
-        before = self.handover.dirty
-        if self.handover.scanned(held, drops=began) != before:
-            self.tables.set_dirty(self.handover.dirty, self._dirty_mask())
+        before = self.handover.dirty, self.handover.dirty_buckets
+        self.handover.scanned(held, drops=began)
+        if (self.handover.dirty, self.handover.dirty_buckets) != before:
+            self.tables.set_dirty(self.handover.dirty, self._dirty_members())
             self._changed()
 
     async def _wait_for_change(self, longest: float) -> None:

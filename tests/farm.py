@@ -16,6 +16,7 @@ class FakeShare:
     def __init__(self):
         self.holding = False
         self.dirty = False
+        self.dirty_buckets = b""
         self.until = 0.0
         self.calls = []
 

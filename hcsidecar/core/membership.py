@@ -35,7 +35,7 @@ from hcsidecar.core.effects import (
     inform,
     warn,
 )
-from hcsidecar.core.messages import Heartbeat, View
+from hcsidecar.core.messages import Heartbeat, View, is_within
 from hcsidecar.core.roster import Peer, Roster, is_larger, would_share
 from hcsidecar.core.timing import Timing
 
@@ -81,7 +81,7 @@ class Membership:
         self.role, self.status, self.draining, self.reason = "STOP", "NotReady", False, ""
         self.mac = b""
         self.counters: tuple[int, ...] = ()
-        self.dirty = False
+        self.dirty, self.dirty_buckets = False, b""
         self.holding = False
         "Set by the caller after each Adopt, Claim and Release: some bucket is open here."
         self.view: View = ()
@@ -189,9 +189,13 @@ class Membership:
         """Change what is told of this node's module."""
         return self._change(now, role=role, status=status, draining=draining, reason=reason)
 
-    def set_dirty(self, dirty: bool, *, now: float) -> list[Effect]:
+    def set_dirty(self, dirty: bool, buckets: bytes = b"", *, now: float) -> list[Effect]:
         """Say whether this node holds connections in buckets that are not its own."""
-        return self._change(now, dirty=dirty)
+        if dirty == self.dirty and is_within(buckets, self.dirty_buckets):
+            # Some of the connections have ended: nobody is in a hurry to hear of it.
+            self.dirty_buckets = buckets
+            return []
+        return self._change(now, dirty=dirty, dirty_buckets=buckets)
 
     def set_mac(self, mac: bytes, *, now: float) -> list[Effect]:
         """Say which MAC this node's interface has in the virtual IPs' network."""
@@ -247,6 +251,7 @@ class Membership:
             view=self.view,
             holding=self.holding,
             dirty=self.dirty,
+            dirty_buckets=self.dirty_buckets,
             ask=bool(self.view) and not self.claimed,
             leave=self.leaving,
             mac=self.mac,
@@ -271,10 +276,10 @@ class Membership:
         waits = sorted(peer.name for peer in self.roster.alive() if not self._proven(peer, now))
         return f"no proof yet from {', '.join(waits)}" if waits else None
 
-    def neighbours(self) -> list[tuple[str, bytes, bool, View]]:
-        """List the nodes that are heard, each with its MAC, whether it is dirty, and its view."""
+    def neighbours(self) -> list[tuple[str, bytes, bool, bytes, View]]:
+        """List the nodes that are heard, each with its MAC, whether it is dirty and in which buckets, and its view."""
         heard = ((peer.name, peer.heartbeat) for peer in self.roster.alive())
-        return [(name, said.mac, said.dirty, said.view) for name, said in heard if said is not None]
+        return [(name, said.mac, said.dirty, said.dirty_buckets, said.view) for name, said in heard if said is not None]
 
     # -- hearing ------------------------------------------------------------------------------------------------
 
@@ -554,7 +559,12 @@ def _bears_on_the_view(before: Heartbeat, after: Heartbeat) -> bool:
 
 
 def _looks_different(before: Heartbeat, after: Heartbeat) -> bool:
-    return before.dirty != after.dirty or before.mac != after.mac or before.view != after.view
+    return (
+        before.dirty != after.dirty
+        or before.dirty_buckets != after.dirty_buckets
+        or before.mac != after.mac
+        or before.view != after.view
+    )
 
 
 def _describe_change(before: View, view: View, out_reason: str | None) -> str:

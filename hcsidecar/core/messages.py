@@ -13,6 +13,8 @@ PROTOCOL_VERSION: Final = 1
 MAX_NODES: Final = 64
 MAX_SHARES: Final = 64
 MAX_POWER: Final = 1_000_000
+MAX_BUCKET_BYTES: Final = 512
+"A bit for each of 4096 buckets."
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=63)]
 Boot = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -52,6 +54,8 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=F
     "Some bucket is open for new connections here."
     dirty: bool = False
     "Has connections in buckets that are not its own."
+    dirty_buckets: Annotated[bytes, msgspec.Meta(max_length=MAX_BUCKET_BYTES)] = b""
+    "In which ones at most, over all share groups: bit b of the little-endian number for bucket b; empty: in any."
     ask: bool = False
     "Waits for an answer: tell me at once what you have heard of me."
     leave: bool = False
@@ -83,3 +87,10 @@ def decode(plaintext: bytes) -> Heartbeat | None:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return heartbeat if len(heartbeat.heard_boots) == len(heartbeat.heard_seqs) else None
+
+
+def is_within(some: bytes, others: bytes) -> bool:
+    """True when all buckets of one heartbeat's `dirty_buckets` are among those of another; empty means all."""
+    if not some or not others:
+        return not others
+    return not int.from_bytes(some, "little") & ~int.from_bytes(others, "little")

@@ -27,6 +27,10 @@ class Share(Protocol):
     def dirty(self) -> bool:
         """True when connections in buckets not its own live here."""
 
+    @property
+    def dirty_buckets(self) -> bytes:
+        """In which ones at most, as a heartbeat has it."""
+
     def adopt(self, view: View) -> None:
         """Close what the view takes; what it newly gives is pending; the rest goes on uninterrupted."""
 
@@ -39,8 +43,8 @@ class Share(Protocol):
     def renew(self, until: float) -> None:
         """Let the filter take packets until then, in seconds of the monotonic clock."""
 
-    def meet(self, neighbours: Iterable[tuple[str, bytes, bool, View]]) -> None:
-        """Take in what the nodes that are heard say: name, address of the interface (MAC), dirty, view."""
+    def meet(self, neighbours: Iterable[tuple[str, bytes, bool, bytes, View]]) -> None:
+        """Take in what the nodes that are heard say: name, MAC of the interface, dirty and in which buckets, view."""
 
 
 class NoShare:
@@ -48,6 +52,7 @@ class NoShare:
 
     holding = False
     dirty = False
+    dirty_buckets = b""
 
     def adopt(self, view: View) -> None:
         """Hold nothing."""
@@ -61,7 +66,7 @@ class NoShare:
     def renew(self, until: float) -> None:
         """Hold nothing."""
 
-    def meet(self, neighbours: Iterable[tuple[str, bytes, bool, View]]) -> None:
+    def meet(self, neighbours: Iterable[tuple[str, bytes, bool, bytes, View]]) -> None:
         """Hold nothing."""
 
 
@@ -141,7 +146,7 @@ class Node:
 
     def set_dirty(self, *, now: float) -> list[Output]:
         """Tell the others whether connections in buckets not its own live here, as the share says."""
-        return self._carry_out(self.membership.set_dirty(self.share.dirty, now=now), now)
+        return self._carry_out(self.membership.set_dirty(self.share.dirty, self.share.dirty_buckets, now=now), now)
 
     def set_mac(self, mac: bytes, *, now: float) -> list[Output]:
         """Tell the others the MAC of this node's interface in the virtual IPs' network."""
@@ -185,4 +190,4 @@ class Node:
 
     def _look(self) -> None:
         self.membership.holding = self.share.holding
-        self.membership.dirty = self.share.dirty
+        self.membership.dirty, self.membership.dirty_buckets = self.share.dirty, self.share.dirty_buckets

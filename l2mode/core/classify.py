@@ -117,7 +117,8 @@ def _judge(frame: bytes, head: Head, vip: int, tables: Tables, known: Callable[[
             )
         )
 
-    cell = tables.cell(group, client_bucket(content, tables.by(group), tables.seed))
+    bucket = client_bucket(content, tables.by(group), tables.seed)
+    cell = tables.cell(group, bucket)
     phase = {tables.me: Phase.MINE, PENDING: Phase.PENDING}.get(cell, Phase.OTHER)
     sender, chained = (None, False) if delivery is Delivery.FLOODED else sender_of(head.from_mac, tables)
     return judge(
@@ -126,7 +127,7 @@ def _judge(frame: bytes, head: Head, vip: int, tables: Tables, known: Callable[[
             me=tables.me,
             phase=phase,
             dirty=tables.dirty,
-            dirty_members=tables.dirty_members,
+            dirty_members=tables.dirty_members(bucket),
             owner={NOBODY: None, PENDING: tables.me}.get(cell, cell),
         ),
         delivery,

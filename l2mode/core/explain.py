@@ -37,7 +37,7 @@ class Explanation:
     fraction: float
     "The part of the group's buckets that the owner has by this node's view, 0 to 1."
     may_hold: tuple[str, ...]
-    "Nodes that may still hold older connections of the bucket: those that are dirty, beside the owner."
+    "Nodes that may still hold older connections of the bucket: those that are dirty there, beside the owner."
     reason: str
     "One sentence."
 
@@ -68,7 +68,7 @@ def _explain_group(
     owners = handover.owners(index)
     owner = None if bucket is None else owners[bucket]
     phase = None if bucket is None else handover.phase(index, bucket)
-    may_hold = tuple(_dirty(handover, settings.me, owner)) if group.protocol is Protocol.TCP else ()
+    may_hold = tuple(_dirty(handover, settings.me, owner, bucket)) if group.protocol is Protocol.TCP else ()
     return Explanation(
         share=group.name,
         protocol=group.protocol.value,
@@ -105,9 +105,12 @@ def _goes_by_datagram(group: ShareGroup, client: Client) -> bool:
     return group.by is By.DATAGRAM and client.address.version == 4  # noqa: PLR2004 - IPv4
 
 
-def _dirty(handover: Handover, me: str, owner: str | None) -> Iterator[str]:
-    dirty = {neighbour.name for neighbour in handover.neighbours if neighbour.dirty}
-    yield from sorted((dirty | ({me} if handover.dirty else set())) - {owner})
+def _dirty(handover: Handover, me: str, owner: str | None, bucket: int | None) -> Iterator[str]:
+    """Name those who may hold connections of the bucket that are older than its owner's claim."""
+    masks = {neighbour.name: neighbour.dirty_buckets for neighbour in handover.neighbours} | {me: handover.foreign}
+    for name, mask in sorted(masks.items()):
+        if name != owner and (mask if bucket is None else mask >> bucket & 1):
+            yield name
 
 
 def _reason(

@@ -14,7 +14,8 @@ A node is *dirty* while it holds connections in buckets that are not open here, 
 their packets with a reset. Only a look at the sockets can tell (`scanned`); until the look, whoever has dropped
 a bucket is taken for dirty, and so is who has just started: an earlier boot may have accepted connections. From a new
 view to its claim a look clears nobody: a member that has not adopted the view yet still hands packets over by
-the former one.
+the former one. Once it can be told in which buckets the connections are, only these count: clients of a dead node get
+their reset although somebody else has been dirty for hours.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -49,9 +50,15 @@ class Neighbour:
     name: str
     mac: bytes
     "Of its interface in the virtual IPs' network; empty when it runs without layer-2 mode."
-    dirty: bool
+    dirty_buckets: int
+    "Buckets in which it may hold connections that are not its own to take, as a mask; 0: it is clean."
     view: View = ()
     "The view that it announces; () = it takes no share."
+
+    @property
+    def dirty(self) -> bool:
+        """True when it holds connections in buckets that are not open there."""
+        return self.dirty_buckets != 0
 
 
 class Handover:
@@ -66,8 +73,9 @@ class Handover:
         self.view: View = ()
         self.lease = float("-inf")
         "The filter takes packets until then, in seconds of the monotonic clock."
-        self.dirty = True
-        "Connections may live here in buckets that are not open here."
+        self._anywhere = (1 << count) - 1
+        self.foreign = self._anywhere
+        "Buckets, of all groups together, in which connections may live here although they are not open here."
         self.drops = 0
         "How often a bucket was dropped or a view claimed: names the state of the table that a scan belongs to."
         self.neighbours: tuple[Neighbour, ...] = ()
@@ -105,9 +113,14 @@ class Handover:
         """Take packets until then, in seconds of the monotonic clock."""
         self.lease = until
 
-    def meet(self, neighbours: Iterable[tuple[str, bytes, bool, View]]) -> None:
-        """Take in what the nodes that are heard say: name, address of the interface (MAC), dirty, view."""
-        self.neighbours = tuple([Neighbour(*neighbour) for neighbour in sorted(neighbours)])
+    def meet(self, neighbours: Iterable[tuple[str, bytes, bool, bytes, View]]) -> None:
+        """Take in what the nodes that are heard say: name, MAC of the interface, dirty and in which buckets, view."""
+        self.neighbours = tuple(
+            [
+                Neighbour(name, mac, self._dirt(buckets) if dirty else 0, view)
+                for name, mac, dirty, buckets, view in sorted(neighbours)
+            ]
+        )
 
     # -- what the look at the sockets says ----------------------------------------------------------------------
 
@@ -117,9 +130,24 @@ class Handover:
         `drops` is the count when the scan began: one that began before the latest drop or claim may have missed
         a connection that was accepted in between, and so clears nobody.
         """
-        foreign = any(mask & ~mine for mask, mine in zip(held, self._mine, strict=True))
-        self.dirty = foreign or drops != self.drops or not self._settled
+        self.foreign = 0
+        if drops != self.drops or not self._settled:
+            self.foreign = self._anywhere
+        for mask, mine in zip(held, self._mine, strict=True):
+            self.foreign |= mask & ~mine
         return self.dirty
+
+    @property
+    def dirty(self) -> bool:
+        """True when connections may live here in buckets that are not open here."""
+        return self.foreign != 0
+
+    @property
+    def dirty_buckets(self) -> bytes:
+        """In which ones at most, as a heartbeat has it: a bit for each bucket; empty means any, or none when clean."""
+        if self.foreign in (0, self._anywhere):
+            return b""
+        return self.foreign.to_bytes((self.count + 7) // 8, "little")
 
     # -- what the filter, the director and the operator ask -----------------------------------------------------
 
@@ -179,6 +207,9 @@ class Handover:
             return (0.0,) * len(self._mine)
         return tuple([mine.bit_count() / self.count for mine in self._mine])
 
+    def _dirt(self, buckets: bytes) -> int:
+        return int.from_bytes(buckets, "little") & self._anywhere or self._anywhere
+
     def _powers(self) -> list[dict[str, int]]:
         """Give the powers of the members, one mapping per group."""
         return [
@@ -191,7 +222,7 @@ class Handover:
         if kept != self._mine:
             self._mine = kept
             self.drops += 1
-            self.dirty = True
+            self.foreign = self._anywhere
 
 
 @lru_cache(maxsize=1)

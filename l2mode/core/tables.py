@@ -32,6 +32,9 @@ PENDING: Final = 64
 NOBODY: Final = 255
 "In a bucket's cell, as director, as rule: there is none."
 
+ANYWHERE: Final = (1 << BUCKETS) - 1
+"As a mask of buckets: all of them."
+
 MAC_BYTES: Final = 6
 
 _CLASSES: Final = 256
@@ -63,7 +66,7 @@ class Tables:
         ("virtual_mac", "Q", 1),
         ("seed", "Q", 2),
         ("vip_factor", "Q", 1),
-        ("dirty_members", "Q", 1),
+        ("dirty_anywhere", "Q", 1),
         ("half", "H", 1),
         ("nodes", "H", 1),
         ("me", "B", 1),
@@ -79,6 +82,7 @@ class Tables:
         ("port_classes", "B", _PORTS),
         ("rules", "B", 2 * _CLASSES * MAX_VIPS),
         ("cells", "B", 2 * MAX_GROUPS * BUCKETS),
+        ("dirty_members", "Q", BUCKETS),
         ("counters", "Q", _ROWS * _COLUMNS),
     )
     SIZE: ClassVar = sum(calcsize(form) * many for _, form, many in _LAYOUT)
@@ -91,6 +95,8 @@ class Tables:
             end = at + calcsize(form) * many
             self._fields[name] = self._whole[at:end].cast(form)
             at = end
+        self._dirty: dict[int, int] = {}
+        "By node: the buckets in which `dirty_members` has it."
 
     # -- what the daemon writes ---------------------------------------------------------------------------------
 
@@ -104,6 +110,7 @@ class Tables:
         _limit("virtual IPs", len(settings.vips), MAX_VIPS)
         _limit("share groups", len(settings.groups), MAX_GROUPS)
         self._whole[:] = bytes(self.SIZE)
+        self._dirty.clear()
         for name in ("by", "directors", "fallback_rules", "vip_slots", "rules", "cells"):
             field = self._fields[name]
             field[:] = memoryview(bytes([NOBODY]) * len(field))
@@ -123,9 +130,19 @@ class Tables:
         for node in range(MAX_NODES):
             self._fields["macs"][node] = 0 if node == self.me else mac_word(members.get(node, b""))
 
-    def set_dirty(self, me: bool, members: int) -> None:
-        """Say whether this node is dirty, and which living members beside it are: bit n for node n."""
-        self._set("dirty_members", members & ~(1 << self.me) & _WORD)
+    def set_dirty(self, me: bool, members: Mapping[int, int]) -> None:
+        """Say whether this node is dirty, and in which buckets living members beside it are: masks by number.
+
+        Only what changes is written: a member that may be dirty anywhere is one bit, and one that knows where often
+        tells of a connection less. In this order, so that a member that is dirty in a bucket is so at every moment.
+        """
+        others = {node: mask for node, mask in members.items() if node != self.me}
+        anywhere = sum(1 << node for node, mask in others.items() if mask == ANYWHERE)
+        self._set("dirty_anywhere", self._get("dirty_anywhere") | anywhere)
+        for node in {*others, *self._dirty}:
+            if not anywhere >> node & 1:
+                self._mark_dirty(node, others.get(node, 0))
+        self._set("dirty_anywhere", anywhere)
         self._set("dirty", me)
 
     def swap(self, cells: Sequence[bytes], directors: Sequence[int]) -> None:
@@ -175,10 +192,10 @@ class Tables:
         """True when this node holds connections in buckets not its own."""
         return bool(self._get("dirty"))
 
-    @property
-    def dirty_members(self) -> int:
-        """The living members beside this node that are dirty: bit n for node n."""
-        return self._get("dirty_members")
+    def dirty_members(self, bucket: int) -> int:
+        """Give the living members beside this node that are dirty in a bucket: bit n for node n."""
+        members: int = self._fields["dirty_members"][bucket]
+        return self._get("dirty_anywhere") | members
 
     @property
     def delivery(self) -> Delivery:
@@ -259,6 +276,15 @@ class Tables:
 
     def _set(self, name: str, value: int) -> None:
         self._fields[name][0] = value
+
+    def _mark_dirty(self, node: int, mask: int) -> None:
+        words = self._fields["dirty_members"]
+        changed = mask ^ self._dirty.get(node, 0)
+        self._dirty[node] = mask
+        while changed:
+            lowest = changed & -changed
+            words[lowest.bit_length() - 1] ^= 1 << node
+            changed ^= lowest
 
     def _write_vips(self, addresses: Sequence[bytes]) -> None:
         words = [(_address_words(address), len(address)) for address in addresses]

@@ -49,7 +49,7 @@ struct tables {
 	__u64 virtual_mac;
 	__u64 seed[2];
 	__u64 vip_factor;
-	__u64 dirty_members;
+	__u64 dirty_anywhere;
 	__u16 half;
 	__u16 nodes;
 	__u8 me;
@@ -65,9 +65,10 @@ struct tables {
 	__u8 port_classes[PORTS];
 	__u8 rules[2 * CLASSES * VIPS];
 	__u8 cells[2 * GROUPS * BUCKETS];
+	__u64 dirty_members[BUCKETS];
 	__u64 counters[ROWS * COLUMNS];
 };
-_Static_assert(sizeof(struct tables) == 698368, "as Tables.SIZE");
+_Static_assert(sizeof(struct tables) == 731136, "as Tables.SIZE");
 
 struct tables tables SEC(".bss");
 
@@ -508,7 +509,7 @@ static __always_inline struct verdict along(__u64 members)
 }
 
 static __always_inline struct verdict judge(void *ctx, const void *data, const void *end, bool v6, struct address vip,
-					    const struct content *content, __u64 from, __u32 cell)
+					    const struct content *content, __u64 from, __u32 cell, __u32 bucket)
 {
 	bool mine = cell == tables.me, pending = cell == PENDING, other = !mine && !pending;
 	bool flooded = tables.flooded, opens = content->flags & OPENS, chained, handed_to_me;
@@ -524,7 +525,7 @@ static __always_inline struct verdict judge(void *ctx, const void *data, const v
 	if ((tables.dirty || !other || handed_to_me) && content->flags & ASKS_FOR_SOCKET &&
 	    known(ctx, data, end, v6, vip, content))
 		return (struct verdict){.reason = KNOWN};
-	dirty_members = READ_ONCE(tables.dirty_members);
+	dirty_members = READ_ONCE(tables.dirty_anywhere) | READ_ONCE(tables.dirty_members[bucket & (BUCKETS - 1)]);
 	if (chained)
 		return along(dirty_members & (~0ULL << (tables.me & 63)) << 1);
 	if (handed_to_me && opens)
@@ -549,7 +550,7 @@ static __always_inline struct verdict consider(void *ctx, const void *data, cons
 {
 	struct content content = {.flags = PORTLESS | NONE};
 	__u64 to_mac, from_and_type;
-	__u32 vip, rule, half, group, more = 0;
+	__u32 vip, rule, half, group, bucket, more = 0;
 	bool v6, to_group, has_more = false;
 	struct address address;
 	enum kind kind;
@@ -617,8 +618,9 @@ static __always_inline struct verdict consider(void *ctx, const void *data, cons
 			has_more = true;
 		}
 	}
+	bucket = bucket_of(content.client, v6, more, has_more);
 	return judge(ctx, data, end, v6, address, &content, from_and_type & MAC_MASK,
-		     tables.cells[(half * GROUPS + group) * BUCKETS + bucket_of(content.client, v6, more, has_more)]);
+		     tables.cells[(half * GROUPS + group) * BUCKETS + bucket], bucket);
 }
 
 static __always_inline enum action action_of(enum reason reason)

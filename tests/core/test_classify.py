@@ -13,7 +13,7 @@ from l2mode.core.classify import Flow, classify, sender_of
 from l2mode.core.hashing import bucket_of_address, bucket_of_datagram, bucket_of_port
 from l2mode.core.reasons import Action, Reason
 from l2mode.core.settings import By, LayerTwoSettings, Protocol, ShareGroup, Unmatched
-from l2mode.core.tables import NOBODY, PENDING, Tables
+from l2mode.core.tables import ANYWHERE, NOBODY, PENDING, Tables
 from l2mode.core.verdict import Delivery
 
 VIP4, VIP6 = ip_address("192.0.2.50"), ip_address("2001:db8::50")
@@ -266,12 +266,12 @@ def test_the_checksum_is_right_after_a_hop_whatever_it_was(ttl, number):
 
 def test_what_travels_along_the_dirty_members_is_marked():
     own = tables()
-    own.set_dirty(me=False, members=1 << WEB3)
+    own.set_dirty(me=False, members={WEB3: ANYWHERE})
     decision = decide(frame(tcp()), own)
     assert (decision.action, decision.node) == (Action.CHAIN, WEB3)
     assert decision.frame == frame(tcp(), ttl=63, to=MACS[WEB3], sender=marked(OWN))
     assert reason(frame(tcp(), sender=marked(MACS[WEB1])), own) is Reason.ALONG_DIRTY
-    own.set_dirty(me=False, members=1 << WEB1)
+    own.set_dirty(me=False, members={WEB1: ANYWHERE})
     assert reason(frame(tcp(), sender=marked(MACS[WEB3])), own) is Reason.END_OF_CHAIN
 
 

@@ -9,6 +9,7 @@ from l2mode.core.explain import Client, explain
 from l2mode.core.handover import Handover
 from l2mode.core.hashing import bucket_of_address, bucket_of_port
 from l2mode.core.settings import By, LayerTwoSettings, Protocol, ShareGroup
+from l2mode.core.tables import ANYWHERE
 
 SEED = bytes(range(16))
 V4, V6 = ip_address("192.0.2.50"), ip_address("2001:db8::50")
@@ -31,13 +32,13 @@ def settings(*groups):
     )
 
 
-def claimed(*groups, view=VIEW, dirty=False):
+def claimed(*groups, view=VIEW, held=0):
     """A node that has claimed its share until second 10."""
     handover = Handover(name="web1", groups=len(groups))
     handover.adopt(view)
     handover.claim()
     handover.renew(10)
-    handover.dirty = dirty
+    handover.scanned([held] * len(groups), drops=handover.drops)
     return handover
 
 
@@ -78,15 +79,14 @@ def test_own_clients_are_open_pending_or_stopped_by_the_lease():
     late = told(WEB, client=client, handover=handover, now=10)
     assert late["reason"] == "it belongs to web1, whose lease is over: nobody takes it until the lease is renewed"
     handover.release()
-    handover.dirty = False
     pending = told(WEB, client=client, handover=handover)
     assert pending["phase"] == "pending"
     assert "which has not claimed it yet" in pending["reason"]
 
 
 def test_dirty_members_may_hold_older_connections_of_a_tcp_group_only():
-    handover = claimed(WEB, dirty=True)
-    handover.meet([("web2", b"", True), ("web3", b"", True)])
+    handover = claimed(WEB, held=ANYWHERE)
+    handover.meet([("web2", b"", True, b"", ()), ("web3", b"", True, b"", ())])
     share = told(WEB, client=Client(address=clients_of("web2")), handover=handover)
     assert share["may_hold"] == ("web1", "web3")
     assert share["reason"].endswith("; older connections may live on web1 or web3, which are dirty")

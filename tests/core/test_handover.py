@@ -200,23 +200,24 @@ def test_the_cells_tell_what_is_open_from_what_is_new_and_pending():
 
 def test_neighbours_are_kept_in_the_order_of_their_names():
     share = handover()
-    share.meet([("web3", b"3", True, ALONE), ("web2", b"", False, ())])
+    share.meet([("web3", b"3", True, b"\x06", ALONE), ("web2", b"", False, b"", ())])
     assert share.neighbours == (
-        Neighbour(name="web2", mac=b"", dirty=False),
-        Neighbour(name="web3", mac=b"3", dirty=True, view=ALONE),
+        Neighbour(name="web2", mac=b"", dirty_buckets=0),
+        Neighbour(name="web3", mac=b"3", dirty_buckets=6, view=ALONE),
     )
 
 
 def test_the_view_of_others_is_the_largest_that_a_neighbour_announces():
     share = handover()
     assert share.view_of_others() == ()
-    share.meet([("web2", b"", False, WITHOUT), ("web3", b"", False, OTHERS), ("web4", b"", False, ALONE)])
+    views = {"web2": WITHOUT, "web3": OTHERS, "web4": ALONE}
+    share.meet([(name, b"", False, b"", view) for name, view in views.items()])
     assert share.view_of_others() == OTHERS
 
 
 def test_the_view_of_others_is_without_this_node_though_they_may_not_know_yet_that_it_has_left():
     share = handover()
-    share.meet([("web2", b"", False, PAIR)])
+    share.meet([("web2", b"", False, b"", PAIR)])
     assert share.view_of_others() == WITHOUT
 
 
@@ -283,3 +284,26 @@ def test_the_phase_of_a_bucket_is_what_the_masks_say(view, group, bucket):
     assert (share.phase(group, bucket) is Phase.PENDING) == (owner == "web1")
     share.claim()
     assert (share.phase(group, bucket) is Phase.MINE) == (owner == "web1")
+
+
+def test_a_look_tells_in_which_buckets_the_connections_are():
+    share = serving(PAIR)
+    share.scanned([ALL], drops=share.drops)
+    assert share.dirty_buckets == (ALL & ~WEB1_OF_PAIR).to_bytes(8, "little")
+    share.scanned([0], drops=share.drops)
+    assert (share.dirty, share.dirty_buckets) == (False, b"")
+
+
+def test_who_has_just_dropped_buckets_may_hold_connections_in_any():
+    share = serving(ALONE)
+    share.adopt(PAIR)
+    assert (share.dirty, share.dirty_buckets) == (True, b"")
+    share.scanned([1], drops=share.drops)
+    assert share.dirty_buckets == b""
+
+
+def test_a_neighbour_that_does_not_say_where_it_is_dirty_may_be_so_anywhere():
+    share = handover()
+    share.meet([("web2", b"", True, b"", ()), ("web3", b"", True, bytes(8), ()), ("web4", b"", False, b"\x01", ())])
+    assert [neighbour.dirty_buckets for neighbour in share.neighbours] == [ALL, ALL, 0]
+    assert [neighbour.dirty for neighbour in share.neighbours] == [True, True, False]

@@ -6,7 +6,7 @@ from farm import heartbeat
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hcsidecar.core.messages import MAX_NODES, MAX_POWER, Heartbeat, decode, encode
+from hcsidecar.core.messages import MAX_NODES, MAX_POWER, Heartbeat, decode, encode, is_within
 
 names = st.text(min_size=1, max_size=63)
 numbers = st.integers(0, 2**63 - 1)
@@ -31,6 +31,7 @@ def heartbeats(draw):
         view=draw(st.lists(st.tuples(names, powers), max_size=4).map(tuple)),
         holding=draw(st.booleans()),
         dirty=draw(st.booleans()),
+        dirty_buckets=draw(st.binary(max_size=512)),
         ask=draw(st.booleans()),
         leave=draw(st.booleans()),
         mac=draw(st.binary(max_size=6)),
@@ -106,3 +107,19 @@ def test_a_million_hostile_plaintexts_never_raise(received, sent, damages):
     decode(received)
     for place, byte in damages:
         hold_damaged(sent, place, byte)
+
+
+@pytest.mark.parametrize(
+    ("some", "others", "within"),
+    [
+        (b"", b"", True),
+        (b"\x01", b"", True),
+        (b"", b"\x01", False),
+        (b"\x01", b"\x03", True),
+        (b"\x02", b"\x03\x01", True),
+        (b"\x03", b"\x01", False),
+        (b"\x01\x01", b"\x01", False),
+    ],
+)
+def test_buckets_are_within_others_and_none_named_means_all(some, others, within):
+    assert is_within(some, others) is within

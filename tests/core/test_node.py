@@ -87,7 +87,7 @@ def test_the_share_meets_a_dirty_neighbour_before_it_claims_what_that_one_gave_u
     farm.nodes["web1"].share.dirty = True
     farm.deliver("web1", farm.nodes["web1"].set_dirty(now=farm.now))
     farm.run(until=1.1)
-    assert farm.nodes["web2"].share.neighbours == (("web1", b"", True, (("web1", (1,)), ("web2", (1,)))),)
+    assert farm.nodes["web2"].share.neighbours == (("web1", b"", True, b"", (("web1", (1,)), ("web2", (1,)))),)
 
 
 def test_a_neighbour_that_is_not_heard_any_more_is_met_no_more():
@@ -95,3 +95,29 @@ def test_a_neighbour_that_is_not_heard_any_more_is_met_no_more():
     farm.cut |= {("web1", "web2"), ("web2", "web1")}
     farm.run(until=2)
     assert farm.nodes["web2"].share.neighbours == ()
+
+
+def test_that_some_connections_have_ended_is_told_without_haste():
+    farm = Farm("web1", "web2").run(until=1)
+    node = farm.nodes["web1"]
+    node.share.dirty, node.share.dirty_buckets = True, b"\x07"
+    farm.deliver("web1", node.set_dirty(now=farm.now))
+    farm.run(until=1.5)
+    due = node.next_tick_at()
+    node.share.dirty_buckets = b"\x05"
+    assert not node.set_dirty(now=farm.now)
+    assert node.next_tick_at() == due
+    farm.run(until=1.6)
+    assert farm.nodes["web2"].share.neighbours[0][3] == b"\x05"
+
+
+def test_that_connections_may_be_anywhere_is_told_at_once():
+    farm = Farm("web1", "web2").run(until=1)
+    node = farm.nodes["web1"]
+    node.share.dirty, node.share.dirty_buckets = True, b"\x07"
+    farm.deliver("web1", node.set_dirty(now=farm.now))
+    farm.run(until=1.5)
+    due = node.next_tick_at()
+    node.share.dirty_buckets = b""
+    farm.deliver("web1", node.set_dirty(now=farm.now))
+    assert node.next_tick_at() < due

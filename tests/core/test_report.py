@@ -36,7 +36,7 @@ def settings(delivery=Delivery.DIRECTED):
 
 def handover():
     machine = Handover(name="web1", groups=2)
-    machine.meet([("web2", bytes.fromhex("020000000002"), True)])
+    machine.meet([("web2", bytes.fromhex("020000000002"), True, b"", ())])
     machine.adopt((("web1", (1, 0)), ("web2", (1, 1))))
     machine.renew(10)
     return machine

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from l2mode.core.buckets import BUCKETS
 from l2mode.core.reasons import REASONS, Reason
 from l2mode.core.settings import By, LayerTwoSettings, Protocol, ShareGroup, Unmatched
-from l2mode.core.tables import NOBODY, PENDING, Tables
+from l2mode.core.tables import ANYWHERE, NOBODY, PENDING, Tables
 from l2mode.core.verdict import Delivery
 
 WEB4, WEB6, DNS4 = ip_address("192.0.2.50"), ip_address("2001:db8::50"), ip_address("192.0.2.51")
@@ -39,11 +39,16 @@ def tables(**changed):
     return made
 
 
+def dirty_anywhere(own):
+    """Give the different sets of members that are dirty in some bucket."""
+    return {own.dirty_members(bucket) for bucket in range(BUCKETS)}
+
+
 def test_a_configured_filter_takes_nothing():
     own = tables()
     assert own.lease == 0
     assert own.me == 1
-    assert (own.dirty, own.dirty_members) == (False, 0)
+    assert (own.dirty, dirty_anywhere(own)) == (False, {0})
     assert {own.cell(group, bucket) for group in range(3) for bucket in range(BUCKETS)} == {NOBODY}
     assert [own.director(vip) for vip in range(3)] == [None, None, None]
     assert (own.delivery, own.director_takes_unmatched) == (Delivery.DIRECTED, False)
@@ -60,7 +65,7 @@ def test_configuring_forgets_all_that_was_there():
     own = tables()
     own.set_lease(5)
     own.swap([bytes(BUCKETS)] * 3, [0, 1, 2])
-    own.set_dirty(me=True, members=5)
+    own.set_dirty(me=True, members={0: 5, 2: ANYWHERE})
     own.set_macs(OWN, {2: OTHER})
     own.count(Reason.NEW)
     own.configure(settings(vips=(DNS4,)), b"")
@@ -68,7 +73,7 @@ def test_configuring_forgets_all_that_was_there():
     assert own.vip(WEB4.packed) is None
     assert own.counters() == fresh.counters()
     assert list(own.macs()) == []
-    assert (own.lease, own.half, own.dirty, own.dirty_members) == (0, 0, False, 0)
+    assert (own.lease, own.half, own.dirty, dirty_anywhere(own)) == (0, 0, False, {0})
 
 
 def test_virtual_ips_are_known_by_their_bytes_and_nothing_else_is():
@@ -165,8 +170,20 @@ def test_macs_are_those_of_the_others_and_one_that_goes_is_forgotten():
 
 def test_this_node_is_not_among_the_dirty_beside_it():
     own = tables()
-    own.set_dirty(me=True, members=0b111)
-    assert (own.dirty, own.dirty_members) == (True, 0b101)
+    own.set_dirty(me=True, members={0: ANYWHERE, 1: ANYWHERE, 2: ANYWHERE})
+    assert (own.dirty, dirty_anywhere(own)) == (True, {0b101})
+
+
+def test_members_are_dirty_in_the_buckets_that_they_name():
+    own = tables()
+    own.set_dirty(me=False, members={0: 1 << 7 | 1 << 4095, 2: 1 << 7})
+    assert [own.dirty_members(bucket) for bucket in (6, 7, 4095)] == [0, 0b101, 0b001]
+    own.set_dirty(me=False, members={0: 1 << 6, 2: ANYWHERE})
+    assert [own.dirty_members(bucket) for bucket in (6, 7, 4095)] == [0b101, 0b100, 0b100]
+    own.set_dirty(me=False, members={2: 1 << 7})
+    assert [own.dirty_members(bucket) for bucket in (6, 7, 4095)] == [0, 0b100, 0]
+    own.set_dirty(me=False, members={})
+    assert dirty_anywhere(own) == {0}
 
 
 def test_counters_add_up_over_the_rows_of_all_processors():

@@ -289,7 +289,7 @@ def test_a_connection_lives_on_where_it_is_when_its_bucket_moves(stage, family):
         asking.connect((VIP[family], PORT))
         answering, _ = server.accept()
         with answering:
-            stage.tables.set_dirty(me=True, members=0)
+            stage.tables.set_dirty(me=True, members={})
             stage.give_to(OWNER)
             asking.sendall(b"still here")
             assert answering.recv(100) == b"still here"

@@ -11,7 +11,7 @@ from l2mode.core.buckets import BUCKETS
 from l2mode.core.classify import CHAIN_MARK, Flow, classify
 from l2mode.core.reasons import REASONS, Action
 from l2mode.core.settings import By, LayerTwoSettings, Protocol, ShareGroup, Unmatched
-from l2mode.core.tables import NOBODY, PENDING, Tables
+from l2mode.core.tables import ANYWHERE, NOBODY, PENDING, Tables
 from l2mode.core.verdict import Delivery
 
 SAID_BY_TC, SAID_BY_XDP = "said_by_tc", "said_by_xdp"
@@ -93,8 +93,12 @@ class Twins:
         )
         macs = {node: mac for node, mac in enumerate(MACS) if mac and node != me}
         self.tables.set_macs(OWN_MAC, macs)
-        beside = sum(1 << node for node in range(len(NODES)) if random.random() < 0.4)
-        self.tables.set_dirty(me=random.random() < 0.5, members=random.choice((0, beside)))
+        for _ in range(random.choice((1, 2))):
+            some = [random.getrandbits(BUCKETS), random.getrandbits(BUCKETS) & random.getrandbits(BUCKETS), ANYWHERE]
+            self.dirty_beside = beside = {
+                node: random.choice(some) for node in range(len(NODES)) if random.random() < 0.3
+            }
+            self.tables.set_dirty(me=random.random() < 0.5, members=beside)
         owners = [me, me, PENDING, NOBODY, *range(len(NODES))]
         for _ in range(random.choice((1, 2))):
             cells = [bytes(random.choices(owners, k=BUCKETS)) for _ in GROUPS]
@@ -139,7 +143,7 @@ class Twins:
     def describe(self):
         own = self.tables
         return (
-            f"{own.delivery.value}, me {own.me}, dirty {own.dirty}, dirty beside me {own.dirty_members:b}, "
+            f"{own.delivery.value}, me {own.me}, dirty {own.dirty}, dirty beside me {self.dirty_beside}, "
             f"lease {own.lease}, macs {dict(own.macs())}"
         )
 

@@ -147,7 +147,7 @@ class Flows:
             me=machine.index,
             phase=share.phase(flow.group, flow.bucket),
             dirty=share.dirty,
-            dirty_members=sum(1 << by_name[name].index for name in machine.dirty_members()),
+            dirty_members=sum(1 << by_name[name].index for name in machine.dirty_members(flow.bucket)),
             owner=None if owner is None else by_name[owner].index,
         )
         return judge(packet, standing, self._delivery)

@@ -291,6 +291,6 @@ class Machine:
                 self._timer, self._timer_by_clock = due, by_clock
                 world.schedule(due, self._fire, due)
 
-    def dirty_members(self):
-        """Name the living members beside this one that say they are dirty, as this one's kernel tables have it."""
-        return tuple(neighbour.name for neighbour in self.share.neighbours if neighbour.dirty)
+    def dirty_members(self, bucket):
+        """Name the living members beside this one that are dirty there, as this one's kernel tables have it."""
+        return tuple(neighbour.name for neighbour in self.share.neighbours if neighbour.dirty_buckets >> bucket & 1)

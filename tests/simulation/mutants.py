@@ -189,10 +189,6 @@ class HidesItsDirt(KernelShare):
     def dirty(self):
         return False
 
-    @dirty.setter
-    def dirty(self, dirty):
-        pass
-
 
 def _fields(heartbeat):
     return {name: getattr(heartbeat, name) for name in heartbeat.__struct_fields__}
