@@ -119,6 +119,7 @@ class RealFarm:
         realtime: bool,
         preset: str,
         witness: bool,
+        layer_two: bool,
     ) -> None:
         self.directory = directory
         self.names = tuple(f"web{number:02}" for number in range(1, size + 1))
@@ -139,7 +140,7 @@ class RealFarm:
                 f'[[node]]\nname = "{name}"\naddress = "{address}"\nlisten = ["{address}:{WEB_PORT}"]\n'
                 for name, address in self.addresses.items()
             )
-            + _L2
+            + (_L2 if layer_two else "")
         )
         self.keyring = Keyring.create(directory / "farm.key", now=datetime.now(UTC))
         self.keyring.write(replace=False)
@@ -235,7 +236,13 @@ class RealFarm:
 
 @contextmanager
 def real_farm(
-    *, size: int, realtime: bool = True, preset: str = "lan", witness: bool = True, real: int | None = None
+    *,
+    size: int,
+    realtime: bool = True,
+    preset: str = "lan",
+    witness: bool = True,
+    layer_two: bool = True,
+    real: int | None = None,
 ) -> Iterator[RealFarm]:
     """Make a farm, whose daemons are started by the block; end them all at its end.
 
@@ -254,6 +261,7 @@ def real_farm(
             realtime=realtime,
             preset=preset,
             witness=witness,
+            layer_two=layer_two,
         )
         try:
             yield farm
