@@ -45,8 +45,8 @@ def measure(*, quick: bool) -> Figure:
     return Figure(
         title="A quiet daemon: processor, memory, start",
         method="Real daemons in network namespaces on a Linux bridge (preset lan; in layer-2 mode where it says so, "
-        f"with one share and the filter tc), watched for {windows} × {seconds:g} s after {SETTLE:g} s of peace: time on "
-        "a core of all threads by "
+        f"with one share and the filter tc), watched for {windows} × {seconds:g} s after {SETTLE:g} s of peace: time "
+        "on a core of all threads by "
         "/proc/PID/task/*/schedstat, memory by /proc/PID/status in MiB; every daemon and window is a run. In the farm "
         "of 64 one daemon is real, and one other process sends it what 63 would (benchmarks/many_peers.py): two cores "
         "are too few for 64 of them. The kernel's work of delivering a datagram is mostly counted to the sender. Peer, "

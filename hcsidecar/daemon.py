@@ -58,6 +58,8 @@ if TYPE_CHECKING:
 KEYS_INTERVAL = 1.0
 "Seconds between two looks at the key file."
 HOUSEKEEPING_INTERVAL = 1.0
+KERNEL_RECORD = "kernel.json"
+"What layer-2 mode writes down in the state directory of what it changes in the kernel."
 
 
 class Daemon:
@@ -389,6 +391,20 @@ def _command(action: Action, by: str) -> Callable[[Lifecycle, float], Outcome]:
             return lambda lifecycle, now: lifecycle.resume(now=now, by=by)
 
 
+async def _put_back_layer_two(directory: Path, tell: Callable[[Event], None]) -> None:
+    """Put back what layer-2 mode left when it was killed, where the farm file has no [l2] table any more."""
+    if not (directory / KERNEL_RECORD).exists():
+        return
+    from l2mode.kernel.restore import open_record  # noqa: PLC0415 - see `_make_layer_two`
+
+    loop = asyncio.get_running_loop()
+
+    def tell_from_thread(level: str, message: str) -> None:
+        loop.call_soon_threadsafe(tell, Event(level=Level(level), origin="layer 2", message=message))
+
+    await asyncio.to_thread(lambda: open_record(directory, tell=tell_from_thread).restore())
+
+
 async def _run(loaded: LoadedFarm, me: NodeTable) -> int:
     journal = Journal(node=me.name, log=log_entry)
 
@@ -403,6 +419,8 @@ async def _run(loaded: LoadedFarm, me: NodeTable) -> int:
     )
     socket_path = control_socket(loaded.farm, me)
     make_private(socket_path.parent)
+    if loaded.farm.l2 is None:
+        await _put_back_layer_two(state_dir(loaded.farm, me), complain)
     try:
         await Daemon(loaded, me, journal, memory).run(socket_path)
     except CannotRunError as error:
