@@ -1,0 +1,27 @@
+"""A daemon that was killed in layer-2 mode, started again from a farm file that has no [l2] table any more."""
+
+import re
+
+from daemons import wait_for
+from lan.as_found import as_found, differences
+from lan.shared import shared_farm
+from lan.site import site
+from lan.stage import needs_root
+
+pytestmark = needs_root
+
+
+def test_what_a_killed_daemon_left_is_put_back_also_when_layer_two_is_gone_from_the_farm_file(tmp_path):
+    with (
+        site(tmp_path, servers=("web1",)) as lan,
+        shared_farm(lan, delivery="directed", packet_filter="tc") as farm,
+    ):
+        before = as_found(lan.servers["web1"])
+        farm.start().serving()
+        farm.kill_daemon("web1")
+        assert differences(before, as_found(lan.servers["web1"]))
+        text = farm.config.read_text()
+        farm.config.write_text(re.sub(r"\[l2\].*(?=\[\[check\]\])", "", text, flags=re.DOTALL))
+        farm.start()
+        wait_for(lambda: farm.log("web1").count("module: UP(Ready)") == 2, what="web1 Ready again", limit=45)
+        assert differences(before, as_found(lan.servers["web1"])) == []
