@@ -60,6 +60,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     status: str | None = None
     draining: bool = False
     power: int = 0
+    powers: dict[str, int] = {}
+    file_powers: dict[str, int] = {}
     share: dict[str, float] = {}
     reason: str = ""
     waits_for: tuple[str, ...] = ()
@@ -78,6 +80,30 @@ class FarmStatus(msgspec.Struct, frozen=True, kw_only=True):
         """Give what it says about a node; one that it does not know is not alive."""
         unknown = Row(name=name, alive=False, reason="not in the farm file of the daemon that was asked")
         return next((row for row in self.nodes if row.name == name), unknown)
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """Who takes a client in one share group; see `l2mode.core.explain`."""
+
+    share: str
+    protocol: str
+    ports: tuple[int, ...]
+    vips: tuple[str, ...]
+    by: str
+    bucket: int | None
+    owner: str | None
+    phase: str | None
+    fraction: float
+    may_hold: tuple[str, ...]
+    reason: str
+
+
+class Explanations(msgspec.Struct, frozen=True, kw_only=True):
+    """Who takes a client, as one node sees it."""
+
+    node: str
+    view: tuple[str, ...]
+    shares: tuple[Explanation, ...]
 
 
 class _Reason(msgspec.Struct, frozen=True):
@@ -143,11 +169,25 @@ class NodeClient:
     async def act(self, action: Action, *, force: bool = False) -> Answer:
         """Ask for an action; the answer may be a refusal."""
         body = msgspec.json.encode({"force": force})
-        return _read(await self._ask("POST", f"/actions/{action}", body), Answer)
+        return read(await self._ask("POST", f"/actions/{action}", body), Answer)
+
+    async def set_power(self, power: int | None, *, share: str | None) -> Answer:
+        """Ask for another power, or (None) for the farm file's; the answer may be a refusal."""
+        body = msgspec.json.encode({"power": power, "share": share})
+        return read(await self._ask("POST", "/power", body), Answer)
+
+    async def explain(self, address: str, *, port: int | None, vip: str | None) -> bytes:
+        """Give who takes a client as JSON."""
+        query = {"address": address} | ({"port": str(port)} if port else {}) | ({"vip": vip} if vip else {})
+        return await self._ask("GET", f"/layer-two/explain?{urlencode(query)}")
+
+    async def l2_check(self) -> bytes:
+        """Let this node look at its machine and ask its network, and give what it found as JSON."""
+        return await self._ask("GET", "/layer-two/check")
 
     async def events(self, *, last: int, level: str) -> Page:
         """Give the last events."""
-        return _read(await self._ask("GET", f"/events?{urlencode({'last': last, 'level': level})}"), Page)
+        return read(await self._ask("GET", f"/events?{urlencode({'last': last, 'level': level})}"), Page)
 
     async def follow(self, *, after: int, level: str) -> AsyncGenerator[Entry | Notice, None]:
         """Give events as they come, from a number on; ends when the daemon on this machine does."""
@@ -227,13 +267,13 @@ def client_for(farm: FarmFile, name: str | None) -> NodeClient:
 
 def read_status(document: bytes) -> FarmStatus:
     """Read a status document; ClientError if it is none."""
-    return _read(document, FarmStatus)
+    return read(document, FarmStatus)
 
 
 def read_line(line: bytes) -> Entry | Notice:
     """Read a line of a followed journal; ClientError if it is none."""
-    either = _read(line, dict[str, object])
-    return _read(line, Notice) if "notice" in either else _read(line, Entry)
+    either = read(line, dict[str, object])
+    return read(line, Notice) if "notice" in either else read(line, Entry)
 
 
 def _local(farm: FarmFile, node: NodeTable) -> LocalNode:
@@ -251,7 +291,8 @@ def _exists(path: Path) -> bool:
     return True
 
 
-def _read(answer: bytes, kind: type[T]) -> T:
+def read(answer: bytes, kind: type[T]) -> T:
+    """Read a document; ClientError if it is none of this kind."""
     try:
         return msgspec.json.decode(answer, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -179,6 +179,10 @@ class Daemon:
         """Say who takes a client."""
         return {} if self._layer_two is None else self._layer_two.explain(address, port=port, vip=vip)
 
+    async def l2_check(self) -> Mapping[str, object]:
+        """Look at what this node needs of its machine and network."""
+        return {} if self._layer_two is None else await self._layer_two.check()
+
     # -- what the parts tell each other -------------------------------------------------------------------------
 
     def tell(self, event: Event) -> None:

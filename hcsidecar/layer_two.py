@@ -4,11 +4,14 @@ Imported only where the farm file has an [l2] table: everything that layer-2 mod
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
+from hcsidecar.core import l2_check
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.roster import Roster
 from hcsidecar.core.settings import FarmFile, L2Table, NodeTable
@@ -16,14 +19,23 @@ from hcsidecar.process import CannotRunError
 from l2mode.core.explain import Client
 from l2mode.core.hashing import SEED_BYTES
 from l2mode.core.oddities import Oddities
-from l2mode.core.settings import By, LayerTwoSettings, Protocol, ShareGroup, Unmatched
+from l2mode.core.settings import By, LayerTwoSettings, Protocol, ShareGroup, Unmatched, VirtualIp
 from l2mode.core.verdict import Delivery
 from l2mode.core.visibility import Visibility
 from l2mode.kernel.errors import FilterError
+from l2mode.kernel.probe import who_answers
+from l2mode.kernel.survey import survey
 from l2mode.share import LayerTwo
 
 LOOK_INTERVAL: Final = 1.0
 "Seconds between two looks at the counters of packets."
+LISTEN: Final = 1.0
+"Seconds in which the answers to a question for a virtual IP come in, on a network that deserves the name."
+LISTEN_ALTOGETHER: Final = 5.0
+"Seconds for all virtual IPs, which are asked for one after the other; less than `web.api.CHECK_TAKES`."
+
+_LEVELS: Final = {"info": l2_check.Level.OK, "warning": l2_check.Level.WARNING, "error": l2_check.Level.PROBLEM}
+"Of the words of layer-2 mode."
 
 
 def settings_of(farm: FarmFile, table: L2Table, *, me: str, hash_seed: bytes) -> LayerTwoSettings:
@@ -109,6 +121,11 @@ class LayerTwoMode:
         wanted = None if vip is None else ip_address(vip)
         return self.share.explain(Client(address=ip_address(address), port=port, vip=wanted))
 
+    async def check(self) -> Mapping[str, object]:
+        """Look at this machine and ask its network, and give it all as `hcsidecar.core.l2_check` reads it."""
+        findings, answers = await asyncio.to_thread(_look_around, self.share.interface, self.share.settings.vips)
+        return {**self.document(), "findings": msgspec.to_builtins(findings), "answers": msgspec.to_builtins(answers)}
+
     async def _keep_looking(self, roster: Callable[[], Roster], say: Callable[[tuple[int, ...]], None]) -> None:
         loop = asyncio.get_running_loop()
         while True:
@@ -131,3 +148,31 @@ def _counted_by(roster: Roster) -> dict[str, int]:
     """Give what each node that is heard says to have seen of the packets to the virtual IPs."""
     heard = ((peer.name, peer.heartbeat) for peer in roster.alive())
     return {name: said.counters[0] for name, said in heard if said is not None and said.counters}
+
+
+def _look_around(
+    interface: str, vips: Sequence[VirtualIp]
+) -> tuple[list[l2_check.Finding], dict[str, list[l2_check.Heard]]]:
+    """Give what is found on this machine, and who answers for each virtual IP that could be asked for; blocks."""
+    findings = []
+    try:
+        for found in survey(interface, vips):
+            remedy = found.remedy or ""
+            findings.append(l2_check.Finding(level=_LEVELS[found.level], message=found.message, remedy=remedy))
+    except OSError as error:
+        findings.append(_unseen(f"{interface} cannot be looked at: {error.strerror}", "ask again"))
+    answers = {}
+    for vip in vips:
+        try:
+            heard = who_answers(interface, vip, min(LISTEN, LISTEN_ALTOGETHER / len(vips)))
+        except FilterError as error:
+            findings.append(_unseen(f"the network cannot be asked for {vip}: {error.problem}", error.remedy))
+            continue
+        answers[str(vip)] = [
+            l2_check.Heard(mac=answer.mac.hex(":"), source_mac=answer.source_mac.hex(":")) for answer in heard
+        ]
+    return findings, answers
+
+
+def _unseen(message: str, remedy: str) -> l2_check.Finding:
+    return l2_check.Finding(level=l2_check.Level.PROBLEM, message=message, remedy=remedy)

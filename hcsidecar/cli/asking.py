@@ -1,7 +1,8 @@
 """What the commands share that ask daemons: which nodes are meant, and how they give up."""
 
 import asyncio
-from collections.abc import Coroutine
+import json
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -13,6 +14,7 @@ from hcsidecar.client import ClientError, NodeClient, client_for
 from hcsidecar.core.settings import FarmFile
 from hcsidecar.farmfile import FarmFileError
 from hcsidecar.journal import one_line
+from hcsidecar.web.control import Answer
 
 T = TypeVar("T")
 
@@ -60,6 +62,26 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
+
+
+def tell(node: str, answer: Answer) -> None:
+    """Say what a node answered to something that it was asked to do."""
+    for warning in answer.warnings:
+        complain(f"{node}: warning: {warning}")
+    if answer.ok:
+        typer.echo(f"{node}: {one_line(answer.text)}")
+    else:
+        complain(f"{node}: {answer.text}")
+
+
+def conclude(clients: Sequence[NodeClient], answers: Sequence[Answer], *, as_json: bool) -> None:
+    """End a command that was given to nodes: for JSON with an object on a line for each, and with 1 on a no."""
+    if as_json:
+        for client, answer in zip(clients, answers, strict=True):
+            line = {"node": client.node, "ok": answer.ok, "text": answer.text, "warnings": answer.warnings}
+            typer.echo(json.dumps(line))
+    if not all(answer.ok for answer in answers):
+        raise typer.Exit(REFUSED)
 
 
 def complain(text: str) -> None:

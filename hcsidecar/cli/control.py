@@ -1,24 +1,24 @@
-"""The commands that make a node do something: start, stop, restart, drain, resume, leave."""
+"""The commands that make a node do something: start, stop, restart, drain, resume, leave; registers those beside."""
 
 import asyncio
-import json
 from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
-from hcsidecar.cli.asking import Chosen, EveryNode, OneNode, choose, complain, run
-from hcsidecar.cli.farm import REFUSED, AsJson, Config
+from hcsidecar.cli.asking import Chosen, EveryNode, OneNode, choose, conclude, run, tell
+from hcsidecar.cli.explain import explain
+from hcsidecar.cli.farm import AsJson, Config
 from hcsidecar.cli.logs import logs
+from hcsidecar.cli.power import power
 from hcsidecar.cli.rolling import rolling
 from hcsidecar.cli.status import status
 from hcsidecar.cli.waiting import INTERVAL, Judge, gone, stopped, wait
 from hcsidecar.client import ClientError, NodeClient, read_status
 from hcsidecar.core.states import Role
-from hcsidecar.journal import one_line
 from hcsidecar.web.control import Action, Answer
 
-Tell = Callable[[str, Answer], None]
+Say = Callable[[str, Answer], None]
 "Takes a node and what is to be said of it, at once."
 
 SEEN_WITHIN = 2.0
@@ -34,6 +34,8 @@ def register(app: typer.Typer) -> None:
     app.command()(drain)
     app.command()(resume)
     app.command()(leave)
+    app.command()(power)
+    app.command()(explain)
     app.command()(logs)
     app.add_typer(rolling, name="rolling")
 
@@ -131,29 +133,24 @@ def leave(config: Config = None, node: OneNode = None, everyone: EveryNode = Fal
 def _act(chosen: Chosen, action: Action, *, as_json: bool, force: bool = False, judge: Judge | None = None) -> None:
     """Give a command to the nodes that are meant, wait if there is a judge, and exit with 1 if any said no."""
     answers = run(_act_on(chosen.clients, action, as_json=as_json, force=force, judge=judge))
-    if as_json:
-        for client, answer in zip(chosen.clients, answers, strict=True):
-            line = {"node": client.node, "ok": answer.ok, "text": answer.text, "warnings": answer.warnings}
-            typer.echo(json.dumps(line))
-    if not all(answer.ok for answer in answers):
-        raise typer.Exit(REFUSED)
+    conclude(chosen.clients, answers, as_json=as_json)
 
 
 async def _act_on(
     clients: tuple[NodeClient, ...], action: Action, *, as_json: bool, force: bool, judge: Judge | None
 ) -> list[Answer]:
-    tell = _say_nothing if as_json else _tell
+    say = _say_nothing if as_json else tell
     answers: list[Answer] = []
     taken: list[str] = []
     for client in clients:
         answer = await _act_once(client, action, force=force, taken=taken)
         answers.append(answer)
         taken += [client.node] if answer.ok else []
-        tell(client.node, answer)
+        say(client.node, answer)
     if judge is None:
         return answers
     # The nodes have all begun; so they are waited for together.
-    return await asyncio.gather(*(_finish(*pair, judge, tell) for pair in zip(clients, answers, strict=True)))
+    return await asyncio.gather(*(_finish(*pair, judge, say) for pair in zip(clients, answers, strict=True)))
 
 
 async def _act_once(client: NodeClient, action: Action, *, force: bool, taken: list[str]) -> Answer:
@@ -183,23 +180,14 @@ async def _knows(client: NodeClient, taken: list[str]) -> bool:
     return True
 
 
-async def _finish(client: NodeClient, answer: Answer, judge: Judge, tell: Tell) -> Answer:
+async def _finish(client: NodeClient, answer: Answer, judge: Judge, say: Say) -> Answer:
     """Wait until a command that was accepted is done."""
     if not answer.ok:
         return answer
-    verdict = await wait(client, judge, lambda text: tell(client.node, Answer(ok=True, text=text)))
+    verdict = await wait(client, judge, lambda text: say(client.node, Answer(ok=True, text=text)))
     done = Answer(ok=verdict.ok, text=verdict.text, warnings=answer.warnings)
-    tell(client.node, Answer(ok=verdict.ok, text=verdict.text))
+    say(client.node, Answer(ok=verdict.ok, text=verdict.text))
     return done
-
-
-def _tell(node: str, answer: Answer) -> None:
-    for warning in answer.warnings:
-        complain(f"{node}: warning: {warning}")
-    if answer.ok:
-        typer.echo(f"{node}: {one_line(answer.text)}")
-    else:
-        complain(f"{node}: {answer.text}")
 
 
 def _say_nothing(_node: str, _answer: Answer) -> None:

@@ -14,6 +14,7 @@ from rich.text import Text
 from hcsidecar.cli.asking import Chosen, EveryNode, OneNode, choose, complain, run
 from hcsidecar.cli.farm import AsJson, Config
 from hcsidecar.client import ClientError, Failure, FarmStatus, NodeClient, Row, local_nodes, read_status
+from hcsidecar.core.powers import beside_file
 from hcsidecar.core.states import Role, Status
 from hcsidecar.journal import one_line
 
@@ -40,7 +41,7 @@ def status(
     With --node the farm is shown as that node sees it, or, if it does not answer, as another whose daemon runs here.
 
     `--json` prints {"farm", "node", "view", "nodes": [{"name", "address", "alive", "role", "status", "draining",
-    "power", "share": {GROUP: fraction}, "reason", "waits_for"}]}; keys are only ever added.
+    "power", "powers", "file_powers", "share": {GROUP: fraction}, "reason", "waits_for"}]}; keys are only ever added.
 
     Exit status, of the node that is meant (with --all, the worst of the farm): 0 UP(Ready), 1 WAIT or Transient,
     3 STOP or not running, 4 unknown, 2 wrong command or farm file.
@@ -87,7 +88,7 @@ def table(farm: FarmStatus) -> Table:
         shown.add_column(one_line(heading), overflow="fold")
     for row in farm.nodes:
         cells = [row.name, row.address, _yes(row.alive), _state(row), _yes(row.draining)]
-        cells += [str(row.power), *(f"{row.share.get(group, 0):.1%}" for group in groups)]
+        cells += [_power(row), *(f"{row.share.get(group, 0):.1%}" for group in groups)]
         cells += [row.reason, ", ".join(row.waits_for)]
         shown.add_row(*(Text(one_line(cell)) for cell in cells), style=_STYLES[exit_status(row)])
     return shown
@@ -98,6 +99,17 @@ _STYLES = {READY: "green", ON_THE_WAY: "yellow", NOT_RUNNING: "red"}
 
 def _state(row: Row) -> str:
     return f"{row.role}({row.status})" if row.alive and row.role else "-"
+
+
+def _power(row: Row) -> str:
+    """Give the powers, and beside each that was changed the farm file's; one where they are all the same."""
+    told = {name: beside_file(power, row.file_powers.get(name, power)) for name, power in row.powers.items()}
+    match sorted(set(told.values())):
+        case []:
+            return str(row.power)
+        case [same]:
+            return same
+    return ", ".join(f"{name} {text}" for name, text in told.items())
 
 
 def _yes(statement: bool) -> str:

@@ -141,6 +141,12 @@ def test_without_a_daemon_status_says_not_running(node):
         ["status", "--nonsense"],
         ["stop", "--node", "web1", "--all"],
         ["drain", "--forec"],
+        ["power"],
+        ["power", "3", "--reset"],
+        ["power", "-1"],
+        ["power", "1000001"],
+        ["power", "much"],
+        ["power", "1", "--node", "web1", "--all"],
         ["logs", "-n", "-1"],
         ["logs", "-n", "501"],
         ["logs", "--level", "loud"],
@@ -203,6 +209,26 @@ def read_until(fd, text, limit=20):
         ready, _, _ = select.select([fd], [], [], max(0, end - time.monotonic()))
         assert ready, f"{text!r} did not come within {limit} s, only {got[-500:]!r}"
         got += os.read(fd, 65536).decode()
+
+
+@pytest.mark.parametrize(
+    ("powers", "file_powers", "shown"),
+    [
+        ({"apache": 1}, {"apache": 1}, "1"),
+        ({"apache": 3}, {"apache": 1}, "3 (farm file: 1)"),
+        ({"WEB": 2, "DNS": 2}, {"WEB": 2, "DNS": 2}, "2"),
+        ({"WEB": 1, "DNS": 4}, {"WEB": 1, "DNS": 2}, "WEB 1, DNS 4 (farm file: 2)"),
+        ({}, {"WEB": 1}, "7"),
+    ],
+)
+def test_status_shows_a_power_that_differs_from_the_farm_file(powers, file_powers, shown):
+    async def story(farm):
+        async with farm.running(["web1"]) as nodes:
+            nodes["web1"].control.row("web1", power=7, powers=powers, file_powers=file_powers)
+            return await farm.give("status")
+
+    row = commanded(story, addresses={"web1": "127.0.0.1"}).stdout.splitlines()[2]
+    assert re.sub("  +", "|", row.strip()).split("|")[5] == shown
 
 
 # start, stop, restart, drain, resume, leave
@@ -363,6 +389,49 @@ def test_a_stop_is_done_when_the_daemon_itself_ends():
     done = commanded(story)
     assert done.exit_code == 0
     assert "web1: stopped after" in done.stdout
+
+
+# power
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked"),
+    [
+        (["3"], (3, None)),
+        (["0", "--share", "WEB"], (0, "WEB")),
+        (["--reset"], (None, None)),
+        (["--reset", "--share", "WEB"], (None, "WEB")),
+    ],
+)
+@pytest.mark.parametrize("node", ["web1", "web2"])
+def test_a_power_is_set_on_the_node_that_is_meant(arguments, asked, node):
+    async def story(farm):
+        async with farm.running(["web1", "web2"], remote=["web2"]) as nodes:
+            done = await farm.give("power", *arguments, "--node", node)
+            return done, {name: [each[:2] for each in running.control.powers_set] for name, running in nodes.items()}
+
+    done, given = commanded(story, addresses=TWO)
+    assert (done.exit_code, done.stdout, done.stderr) == (0, f"{node}: has power 3 (farm file: 1)\n", "")
+    assert given == {"web1": [], "web2": [], node: [asked]}
+
+
+def test_a_power_for_all_is_told_of_each_and_a_refusal_exits_with_1():
+    async def story(farm):
+        async with farm.running(["web1", "web2"], remote=["web2"]) as nodes:
+            answer = Answer(ok=False, text="no share 'MAIL'; there are WEB")
+            nodes["web1"].control.power_answer = answer
+            nodes["web2"].control.power_answer = Answer(ok=True, text="has power 0", warnings=("nobody takes WEB now",))
+            return await farm.give("power", "0", "--all"), await farm.give("power", "0", "--all", "--json")
+
+    plain, as_json = commanded(story, addresses=TWO)
+    assert (plain.exit_code, plain.stdout) == (1, "web2: has power 0\n")
+    assert plain.stderr == "web1: no share 'MAIL'; there are WEB\nweb2: warning: nobody takes WEB now\n"
+    lines = [json.loads(line) for line in as_json.stdout.splitlines()]
+    assert as_json.exit_code == 1
+    assert lines == [
+        {"node": "web1", "ok": False, "text": "no share 'MAIL'; there are WEB", "warnings": []},
+        {"node": "web2", "ok": True, "text": "has power 0", "warnings": ["nobody takes WEB now"]},
+    ]
 
 
 # logs

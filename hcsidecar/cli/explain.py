@@ -1,0 +1,105 @@
+"""`hcsidecar explain`: which node takes a client of a virtual IP, and why."""
+
+import re
+from collections.abc import Iterator
+from typing import Annotated
+
+import msgspec
+import typer
+
+from hcsidecar.cli.asking import OneNode, choose, complain, run
+from hcsidecar.cli.farm import REFUSED, WRONG_FILE, AsJson, Config
+from hcsidecar.client import ClientError, Explanation, Explanations, read
+from hcsidecar.core.settings import FarmFile
+from hcsidecar.core.values import LAST_PORT, is_ipv6, parse_address
+from hcsidecar.journal import one_line
+
+NO_LAYER_TWO = "this farm has no [l2] table: no virtual IP, and no share that a client could belong to"
+
+_BRACKETED = re.compile(r"\[([^\]]*)\](?::([0-9]{1,5}))?")
+_WITH_PORT = re.compile(r"([^:]*):([0-9]{1,5})")
+
+
+def explain(
+    client: Annotated[str, typer.Argument(metavar="CLIENT", help="ADDRESS or ADDRESS:PORT; for IPv6 [ADDRESS]:PORT.")],
+    config: Config = None,
+    node: OneNode = None,
+    vip: Annotated[
+        str | None, typer.Option("--vip", metavar="ADDRESS", help="Only for this virtual IP, else for all of them.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which node takes a client of the virtual IPs, for each share, and why.
+
+    It is this node's view that is told, or that of --node: who owns the client's bucket, whether the bucket is open
+    here (mine), given to this node and not claimed yet (pending) or another's, and which nodes may still hold older
+    connections of the client. A share that goes by port needs the client's source port.
+
+    Exit status: 0 told, 1 the node could not be asked, 2 wrong command or farm file, or a farm without [l2].
+
+    Example: hcsidecar explain 203.0.113.7
+    """
+    address, port = _client(client)
+    chosen = choose(config, node)
+    if chosen.farm.l2 is None:
+        complain(NO_LAYER_TWO)
+        raise typer.Exit(WRONG_FILE)
+    wanted = _vip(vip, chosen.farm, address)
+    try:
+        document = run(chosen.clients[0].explain(address, port=port, vip=wanted))
+        told = read(document, Explanations)
+    except ClientError as error:
+        complain(str(error))
+        raise typer.Exit(REFUSED) from None
+    if as_json:
+        typer.echo(msgspec.json.format(document, indent=2))
+        return
+    for line in _lines(told):
+        typer.echo(one_line(line))
+
+
+def parse_client(text: str) -> tuple[str, int | None]:
+    """Read ADDRESS, ADDRESS:PORT, or [ADDRESS]:PORT for IPv6; ValueError says what is wrong."""
+    match = _BRACKETED.fullmatch(text) or _WITH_PORT.fullmatch(text)
+    address, port = match.groups() if match else (text, None)
+    if port is not None and not 1 <= int(port) <= LAST_PORT:
+        raise ValueError(f"has no port between 1 and {LAST_PORT}: {text}")
+    return parse_address(address), None if port is None else int(port)
+
+
+def _client(text: str) -> tuple[str, int | None]:
+    try:
+        return parse_client(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="CLIENT") from None
+
+
+def _vip(text: str | None, farm: FarmFile, address: str) -> str | None:
+    """Give the VIP that is meant in its usual form; exits with 2 if there is none for this client."""
+    vips = [vip.address for vip in farm.l2.vip] if farm.l2 else []
+    try:
+        wanted = None if text is None else parse_address(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--vip") from None
+    if wanted is not None and wanted not in vips:
+        raise typer.BadParameter(f"is no VIP of this farm; there are {', '.join(vips)}", param_hint="--vip")
+    meant = vips if wanted is None else [wanted]
+    if not any(is_ipv6(vip) == is_ipv6(address) for vip in meant):
+        family = "IPv6" if is_ipv6(address) else "IPv4"
+        raise typer.BadParameter(f"is {family}, and {', '.join(meant)} is not", param_hint="CLIENT")
+    return wanted
+
+
+def _lines(told: Explanations) -> Iterator[str]:
+    for share in told.shares:
+        ports = ", ".join(map(str, share.ports))
+        yield f"{share.share} ({share.protocol} {ports} on {', '.join(share.vips)}, by {share.by}): {share.reason}"
+        if share.bucket is not None:
+            yield f"    {_bucket(share, told.node)}"
+    if not told.shares:
+        yield "no share is for a VIP that this client can use: nobody takes it"
+
+
+def _bucket(share: Explanation, node: str) -> str:
+    owner = f", {share.owner} has {share.fraction:.1%} of all" if share.owner else ""
+    return f"bucket {share.bucket}, {share.phase} to {node}{owner}"

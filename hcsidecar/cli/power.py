@@ -1,0 +1,57 @@
+"""`hcsidecar power`: changes the weight of a node while it runs."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from hcsidecar.cli.asking import EveryNode, OneNode, choose, conclude, run, tell
+from hcsidecar.cli.farm import AsJson, Config
+from hcsidecar.client import ClientError, NodeClient
+from hcsidecar.core.messages import MAX_POWER
+from hcsidecar.web.control import Answer
+
+
+def power(
+    number: Annotated[
+        int | None, typer.Argument(metavar="[N]", min=0, max=MAX_POWER, help="The new power; 0 = take nothing.")
+    ] = None,
+    *,
+    config: Config = None,
+    node: OneNode = None,
+    everyone: EveryNode = False,
+    share: Annotated[
+        str | None, typer.Option("--share", metavar="NAME", help="Only in this share, else in all of them.")
+    ] = None,
+    reset: Annotated[bool, typer.Option("--reset", help="Go back to the power of the farm file.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Change the power of a node: its weight in the shares, beside the other nodes'. Takes effect at once.
+
+    Buckets move to or from the node, and no connection of a living node is cut. The daemon remembers the power over a
+    restart, until it is changed again or --reset; `hcsidecar status` shows it beside the farm file's. The farm file
+    itself is not changed.
+
+    Exit status: 0 changed, 1 refused or the node could not be asked, 2 wrong command or farm file.
+
+    Example: hcsidecar power 3 --node web2
+    """
+    if (number is None) != reset:
+        raise typer.BadParameter("either a number from 0 on, or --reset", param_hint="N")
+    chosen = choose(config, node, everyone=everyone)
+    answers = run(_set(chosen.clients, number, share))
+    if not as_json:
+        for client, answer in zip(chosen.clients, answers, strict=True):
+            tell(client.node, answer)
+    conclude(chosen.clients, answers, as_json=as_json)
+
+
+async def _set(clients: tuple[NodeClient, ...], number: int | None, share: str | None) -> list[Answer]:
+    return list(await asyncio.gather(*(_set_one(client, number, share) for client in clients)))
+
+
+async def _set_one(client: NodeClient, number: int | None, share: str | None) -> Answer:
+    try:
+        return await client.set_power(number, share=share)
+    except ClientError as error:
+        return Answer(ok=False, text=str(error))
