@@ -10,10 +10,11 @@ from benchmarks.figures import Aim, Figure, Judged, Row, Table
 from benchmarks.progress import say
 from l2mode.core.buckets import owners, prepare
 from l2mode.core.bulk_hashing import buckets_of
+from l2mode.core.cells import NOBODY
 from l2mode.core.frames import virtual_mac
 from l2mode.core.handover import Handover, View
 from l2mode.core.settings import LayerTwoSettings, Protocol, ShareGroup
-from l2mode.core.tables import NOBODY, Tables
+from l2mode.core.tables import Tables
 
 GROUPS: Final = 8
 LIMIT: Final = 5.0

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
+from l2mode.core.cells import NOBODY
 from l2mode.core.explain import Client, explain
 from l2mode.core.frames import virtual_mac
 from l2mode.core.handover import Handover, View, director_of
@@ -16,7 +17,6 @@ from l2mode.core.reasons import Reason
 from l2mode.core.report import FilterReport, layer_two_document
 from l2mode.core.settings import LayerTwoSettings
 from l2mode.core.speaker import Speaker
-from l2mode.core.tables import NOBODY
 from l2mode.core.verdict import Delivery
 from l2mode.grounds import Grounds
 from l2mode.kernel.errors import FilterError

@@ -12,12 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from l2mode.core.cells import NOBODY, PENDING
 from l2mode.core.handover import Phase
 from l2mode.core.hashing import bucket_of_address, bucket_of_datagram, bucket_of_port
 from l2mode.core.packets import Content, Head, Kind, read_content, read_head
 from l2mode.core.reasons import Action, Reason
 from l2mode.core.settings import By
-from l2mode.core.tables import NOBODY, PENDING, Tables
+from l2mode.core.tables import Tables
 from l2mode.core.verdict import Delivery, Packet, Standing, Verdict, judge, under_lease
 
 CHAIN_MARK: Final = 0x02

@@ -24,6 +24,7 @@ from enum import Enum
 from functools import lru_cache
 
 from l2mode.core.buckets import BUCKETS, mask_of, owner_numbers, owner_of, owners
+from l2mode.core.cells import PENDING
 
 View = tuple[tuple[str, tuple[int, ...]], ...]
 "The members that take shares, each with one power per share group; () = this node takes none."
@@ -36,11 +37,6 @@ class Phase(Enum):
     PENDING = "pending"
     "Given to this node by the view, and not claimed yet."
     OTHER = "other"
-
-
-PENDING_CELL = 64
-"In a filter's table: the bucket is mine by the view and not claimed yet."
-NOBODY_CELL = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +179,10 @@ class Handover:
             return table
         me = numbers[self.name]
         if not self._mine[group]:
-            return table.replace(bytes([me]), bytes([PENDING_CELL]))
+            return table.replace(bytes([me]), bytes([PENDING]))
         # One byte per bucket, this node's number where it is pending; then all cells at once.
         digits = f"{pending:0{self.count}b}"[::-1].encode()
-        change = digits.translate(_one_becomes(me ^ PENDING_CELL))
+        change = digits.translate(_one_becomes(me ^ PENDING))
         return (int.from_bytes(table) ^ int.from_bytes(change)).to_bytes(self.count)
 
     def director(self, vip: bytes) -> str | None:

@@ -19,6 +19,7 @@ from struct import calcsize
 from typing import ClassVar, Final, Literal
 
 from l2mode.core.buckets import BUCKETS
+from l2mode.core.cells import ANYWHERE, NOBODY
 from l2mode.core.reasons import REASONS, Reason
 from l2mode.core.settings import By, LayerTwoSettings, Protocol, Unmatched
 from l2mode.core.verdict import Delivery
@@ -26,14 +27,6 @@ from l2mode.core.verdict import Delivery
 MAX_NODES: Final = 64
 MAX_VIPS: Final = 64
 MAX_GROUPS: Final = 64
-
-PENDING: Final = 64
-"In a bucket's cell: given to this node by the view, and not claimed."
-NOBODY: Final = 255
-"In a bucket's cell, as director, as rule: there is none."
-
-ANYWHERE: Final = (1 << BUCKETS) - 1
-"As a mask of buckets: all of them."
 
 MAC_BYTES: Final = 6
 

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from l2mode.core.buckets import BUCKETS
+from l2mode.core.cells import ANYWHERE, NOBODY, PENDING
 from l2mode.core.classify import Flow, classify, sender_of
 from l2mode.core.hashing import bucket_of_address, bucket_of_datagram, bucket_of_port
 from l2mode.core.reasons import Action, Reason
 from l2mode.core.settings import By, LayerTwoSettings, Protocol, ShareGroup, Unmatched
-from l2mode.core.tables import ANYWHERE, NOBODY, PENDING, Tables
+from l2mode.core.tables import Tables
 from l2mode.core.verdict import Delivery
 
 VIP4, VIP6 = ip_address("192.0.2.50"), ip_address("2001:db8::50")

@@ -5,11 +5,11 @@ from ipaddress import ip_address
 import pytest
 
 from l2mode.core.buckets import owners
+from l2mode.core.cells import ANYWHERE
 from l2mode.core.explain import Client, explain
 from l2mode.core.handover import Handover
 from l2mode.core.hashing import bucket_of_address, bucket_of_port
 from l2mode.core.settings import By, LayerTwoSettings, Protocol, ShareGroup
-from l2mode.core.tables import ANYWHERE
 
 SEED = bytes(range(16))
 V4, V6 = ip_address("192.0.2.50"), ip_address("2001:db8::50")

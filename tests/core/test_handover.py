@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from l2mode.core.buckets import masks
-from l2mode.core.handover import NOBODY_CELL, PENDING_CELL, Handover, Neighbour, Phase
+from l2mode.core.cells import NOBODY, PENDING
+from l2mode.core.handover import Handover, Neighbour, Phase
 
 COUNT = 64
 ALL = (1 << COUNT) - 1
@@ -176,14 +177,14 @@ def test_out_of_the_view_a_scan_clears():
 def test_the_cells_of_the_filter_name_owners_and_what_is_pending():
     numbers = {"web1": 0, "web2": 1}
     share = Handover(name="web2", count=COUNT)
-    assert share.cells(0, numbers) == bytes([NOBODY_CELL]) * COUNT
+    assert share.cells(0, numbers) == bytes([NOBODY]) * COUNT
     share.adopt((("web2", (1,)),))
     share.claim()
     assert share.cells(0, numbers) == bytes([1]) * COUNT
     share.adopt(PAIR)
     assert [cell == 1 for cell in share.cells(0, numbers)] == [owner == "web2" for owner in share.owners(0)]
     share.release()
-    assert [cell == PENDING_CELL for cell in share.cells(0, numbers)] == [o == "web2" for o in share.owners(0)]
+    assert [cell == PENDING for cell in share.cells(0, numbers)] == [o == "web2" for o in share.owners(0)]
 
 
 def test_the_cells_tell_what_is_open_from_what_is_new_and_pending():
@@ -194,7 +195,7 @@ def test_the_cells_tell_what_is_open_from_what_is_new_and_pending():
     open_before = share.mine(0)
     share.adopt((("web2", (1,)),))
     cells = share.cells(0, numbers)
-    assert set(cells) == {1, PENDING_CELL}
+    assert set(cells) == {1, PENDING}
     assert all((cell == 1) == bool(open_before >> bucket & 1) for bucket, cell in enumerate(cells))
 
 

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from l2mode.core.buckets import BUCKETS
+from l2mode.core.cells import ANYWHERE, NOBODY, PENDING
 from l2mode.core.reasons import REASONS, Reason
 from l2mode.core.settings import By, LayerTwoSettings, Protocol, ShareGroup, Unmatched
-from l2mode.core.tables import ANYWHERE, NOBODY, PENDING, Tables
+from l2mode.core.tables import Tables
 from l2mode.core.verdict import Delivery
 
 WEB4, WEB6, DNS4 = ip_address("192.0.2.50"), ip_address("2001:db8::50"), ip_address("192.0.2.51")

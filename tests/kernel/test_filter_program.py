@@ -14,9 +14,10 @@ from lan.namespaces import inside, run
 from waiting import until
 
 from l2mode.core.buckets import BUCKETS
+from l2mode.core.cells import PENDING
 from l2mode.core.reasons import REASONS, Reason
 from l2mode.core.settings import LayerTwoSettings, Protocol, ShareGroup
-from l2mode.core.tables import PENDING, Tables
+from l2mode.core.tables import Tables
 from l2mode.core.verdict import Delivery
 from l2mode.kernel.libbpf import TC, XDP, BpfFilter
 from l2mode.kernel.tc import TcFilter

@@ -16,11 +16,12 @@ from lan.as_found import as_found, differences
 from lan.namespaces import configure, inside, run, set_kernel
 
 from l2mode.core.buckets import BUCKETS
+from l2mode.core.cells import NOBODY
 from l2mode.core.frames import virtual_mac
 from l2mode.core.hashing import bucket_of_address
 from l2mode.core.reasons import Reason
 from l2mode.core.settings import LayerTwoSettings, Protocol, ShareGroup
-from l2mode.core.tables import NOBODY, Tables
+from l2mode.core.tables import Tables
 from l2mode.core.verdict import Delivery
 from l2mode.kernel.errors import FilterError
 from l2mode.kernel.interface import mac_of

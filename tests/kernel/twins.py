@@ -8,10 +8,11 @@ from ipaddress import ip_address
 from kernel.odd_frames import OddFrames, Places
 
 from l2mode.core.buckets import BUCKETS
+from l2mode.core.cells import ANYWHERE, NOBODY, PENDING
 from l2mode.core.classify import CHAIN_MARK, Flow, classify
 from l2mode.core.reasons import REASONS, Action
 from l2mode.core.settings import By, LayerTwoSettings, Protocol, ShareGroup, Unmatched
-from l2mode.core.tables import ANYWHERE, NOBODY, PENDING, Tables
+from l2mode.core.tables import Tables
 from l2mode.core.verdict import Delivery
 
 SAID_BY_TC, SAID_BY_XDP = "said_by_tc", "said_by_xdp"
