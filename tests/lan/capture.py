@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lan.namespaces import inside
-from lan.web import PORT
+from lan.web import PORT, SECOND_PORT
 
 _ETH_P_ALL, _ETH_P_IP, _ETH_P_IPV6 = 3, 0x0800, 0x86DD
 _SO_TIMESTAMPNS = 35
@@ -99,18 +99,21 @@ class Capture:
         self.seen.sort(key=lambda seen: seen.at)
         return self.seen
 
-    def accepted(self):
-        """Give, for each connection attempt (client, port, initial sequence number), the nodes that accepted it."""
-        return self._who_sent(SYN | ACK, SYN | ACK)
+    def accepted(self, *, since=0.0):
+        """Give, for each connection attempt (client, port, number acknowledged), the nodes that accepted it.
 
-    def twice_accepted(self):
+        `since` leaves out earlier answers; in seconds of the monotonic clock.
+        """
+        return self._who_sent(SYN | ACK, SYN | ACK, since)
+
+    def twice_accepted(self, *, since=0.0):
         """Give the attempts that more than one node accepted."""
-        return {attempt: nodes for attempt, nodes in self.accepted().items() if len(nodes) > 1}
+        return {attempt: nodes for attempt, nodes in self.accepted(since=since).items() if len(nodes) > 1}
 
     def resets(self):
         """Give, for each connection (client, port), the nodes that sent it a reset."""
         found = defaultdict(set)
-        for (client, port, _), nodes in self._who_sent(RST, RST).items():
+        for (client, port, _), nodes in self._who_sent(RST, RST, 0.0).items():
             found[client, port] |= nodes
         return dict(found)
 
@@ -122,11 +125,12 @@ class Capture:
                 found[seen.target, *seen.ports].append(seen.node)
         return dict(found)
 
-    def _who_sent(self, mask, flags):
+    def _who_sent(self, mask, flags, since):
         found = defaultdict(set)
         for seen in self.read():
             # What a director sends on comes from the client; an answer comes from the shared port.
-            if seen.sent and seen.protocol == TCP and seen.ports[0] == PORT and seen.flags & mask == flags:
+            is_answer = seen.sent and seen.protocol == TCP and seen.ports[0] in (PORT, SECOND_PORT)
+            if is_answer and seen.flags & mask == flags and seen.at > since:
                 found[seen.target, seen.ports[1], seen.acknowledges].add(seen.node)
         return dict(found)
 

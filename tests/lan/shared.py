@@ -1,6 +1,7 @@
 """A farm of real daemons on a site, which share its virtual IPs in layer-2 mode."""
 
 import contextlib
+import json
 import signal
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
 
-from daemons import RealFarm, wait_for
+from daemons import RealFarm, UnixConnection, wait_for
 from lan.namespaces import describe, kill_all_in, processes_in
 from lan.site import VIP
 from lan.web import PORT, SECOND_PORT, UDP_PORT, web_servers
@@ -101,8 +102,28 @@ class SharedFarm(RealFarm):
         """Wait until these nodes, or all that run, are one view and each has claimed its share."""
         names = sorted(names or self.daemons)
         for name in names:
-            wait_for(lambda name=name: self._agrees(name, names), limit=20, what=f"{name} in the view of {names}")
+            wait_for(
+                lambda name=name: self._agrees(name, names),
+                limit=20,
+                what=f"{name} in the view of {names}, its share claimed",
+            )
         return self
+
+    def ask(self, name, path):
+        """Give what a node's daemon answers over its socket, or None when it does not answer."""
+        connection = UnixConnection(self.socket(name))
+        try:
+            connection.request("GET", path)
+            return json.loads(connection.getresponse().read())
+        except OSError:
+            return None
+        finally:
+            connection.close()
+
+    def owner(self, client):
+        """Name the node that takes the TCP connections of a client, as `hcsidecar explain` says."""
+        explained = self.ask(next(iter(self.daemons)), f"/api/v1/layer-two/explain?address={client}")
+        return next(share["owner"] for share in explained["shares"] if share["share"] == "APACHE")
 
     def director(self, family, *, among=None):
         """Name the node that answers for the virtual IP of this family, when these nodes are the view."""
@@ -146,8 +167,8 @@ class SharedFarm(RealFarm):
         status = self.status(name)
         if status is None or status["view"] != names:
             return False
-        rows = {row["name"]: row for row in status["nodes"]}
-        return all((rows[other]["role"], rows[other]["status"]) == ("UP", "Ready") for other in names)
+        layer_two = self.ask(name, "/api/v1/layer-two")
+        return layer_two["lease_open"] and not any(share["pending"] for share in layer_two["shares"])
 
     def _inside_of(self, name):
         return ["ip", "netns", "exec", self.site.servers[name].namespace]

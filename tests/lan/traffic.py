@@ -52,9 +52,9 @@ class Attempt:
 class Newcomers:
     """Client addresses that take turns in opening connections; each asks once, is answered, and leaves."""
 
-    def __init__(self, vip, clients, *, rate, timeout):
+    def __init__(self, vip, clients, *, rate, timeout, port):
         self.attempts = []
-        self._vip = vip
+        self._to = (vip, port)
         self._clients = itertools.cycle(clients)
         self._every = 1 / rate
         self._timeout = timeout
@@ -120,7 +120,7 @@ class Newcomers:
         loop = asyncio.get_running_loop()
         with _socket_of(client) as mine:
             said["port"] = mine.getsockname()[1]
-            await loop.sock_connect(mine, (self._vip, PORT))
+            await loop.sock_connect(mine, self._to)
             said["connected"] = time.monotonic()
             await loop.sock_sendall(mine, _LAST)
             answer = b""
@@ -219,9 +219,9 @@ class Crowd:
         self._lives = []
         self._is_there = threading.Event()
 
-    def newcomers(self, vip, clients, *, rate=500, timeout=5.0):
+    def newcomers(self, vip, clients, *, rate=500, timeout=5.0, port=PORT):
         """Let these addresses open `rate` connections a second, each given up after `timeout` seconds."""
-        return self._start(Newcomers(vip, clients, rate=rate, timeout=timeout))
+        return self._start(Newcomers(vip, clients, rate=rate, timeout=timeout, port=port))
 
     def regulars(self, vip, clients, *, every=0.25, timeout=5.0):
         """Let each of these addresses keep a connection, and ask on it with this pause, in seconds."""
