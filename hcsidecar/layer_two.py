@@ -114,7 +114,8 @@ class LayerTwoMode:
 
     def document(self) -> Mapping[str, object]:
         """Say what this node's filter does."""
-        return self.share.document(cut_off=() if self._visibility is None else self._visibility.cut_off)
+        cut_off = () if self._visibility is None else self._visibility.cut_off
+        return self.share.document(cut_off=cut_off, lasting=self._oddities.lasting)
 
     def explain(self, address: str, *, port: int | None, vip: str | None) -> Mapping[str, object]:
         """Say who takes a client."""

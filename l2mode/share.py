@@ -200,7 +200,7 @@ class LayerTwo:
         """Give how many packets to the virtual IPs have come to this node since the start, by what became of them."""
         return self.tables.counters()
 
-    def document(self, *, cut_off: Collection[str]) -> dict[str, object]:
+    def document(self, *, cut_off: Collection[str], lasting: Collection[Reason]) -> dict[str, object]:
         """Say what this node's filter does, as `l2mode.core.report` has it."""
         used = FilterReport(
             name=self._grounds.filter.name,
@@ -211,7 +211,13 @@ class LayerTwo:
             packets=self.tables.counters(),
         )
         return layer_two_document(
-            self.handover, self.settings, used, virtual_mac=self.virtual_mac, cut_off=cut_off, now=self._loop.time()
+            self.handover,
+            self.settings,
+            used,
+            virtual_mac=self.virtual_mac,
+            cut_off=cut_off,
+            lasting=lasting,
+            now=self._loop.time(),
         )
 
     def explain(self, client: Client) -> dict[str, object]:

@@ -31,9 +31,13 @@ def layer_two_document(
     *,
     virtual_mac: bytes | None,
     cut_off: Collection[str],
+    lasting: Collection[Reason],
     now: float,
 ) -> dict[str, object]:
-    """Build the document; in flooded delivery with the virtual MAC and the nodes that the switch has cut off."""
+    """Build the document; in flooded delivery with the virtual MAC and the nodes that the switch has cut off.
+
+    `lasting` are the reasons that should not occur, and go on.
+    """
     macs = {neighbour.name: neighbour.mac for neighbour in handover.neighbours} | {settings.me: used.mac}
     fractions = handover.fractions(now=now)
     odd = odd_reasons(settings.delivery)
@@ -67,6 +71,7 @@ def layer_two_document(
                 "action": reason.action.value,
                 "text": reason.text,
                 "odd": reason in odd,
+                "persists": reason in lasting,
                 "count": count,
             }
             for reason, count in used.packets.items()

@@ -45,9 +45,9 @@ def handover():
 def test_buckets_are_pending_until_they_are_claimed_and_then_mine():
     owned = masks({"web1": 1, "web2": 1})["web1"].bit_count()
     machine = handover()
-    before = layer_two_document(machine, settings(), USED, virtual_mac=None, cut_off=(), now=1)
+    before = layer_two_document(machine, settings(), USED, virtual_mac=None, cut_off=(), lasting=(), now=1)
     machine.claim()
-    after = layer_two_document(machine, settings(), USED, virtual_mac=None, cut_off=(), now=1)
+    after = layer_two_document(machine, settings(), USED, virtual_mac=None, cut_off=(), lasting=(), now=1)
     assert [share["name"] for share in before["shares"]] == ["WEB", "DNS"]
     assert [(share["mine"], share["pending"]) for share in before["shares"]] == [(0, owned), (0, 0)]
     assert [(share["mine"], share["pending"]) for share in after["shares"]] == [(owned, 0), (0, 0)]
@@ -57,13 +57,13 @@ def test_buckets_are_pending_until_they_are_claimed_and_then_mine():
 def test_a_lease_that_is_over_shows_and_leaves_no_fraction():
     machine = handover()
     machine.claim()
-    document = layer_two_document(machine, settings(), USED, virtual_mac=None, cut_off=(), now=10)
+    document = layer_two_document(machine, settings(), USED, virtual_mac=None, cut_off=(), lasting=(), now=10)
     assert not document["lease_open"]
     assert document["shares"][0]["fraction"] == 0.0
 
 
 def test_each_vip_has_a_director_and_its_mac_in_directed_delivery():
-    document = layer_two_document(handover(), settings(), USED, virtual_mac=None, cut_off=(), now=1)
+    document = layer_two_document(handover(), settings(), USED, virtual_mac=None, cut_off=(), lasting=(), now=1)
     macs = {"web1": "02:00:00:00:00:01", "web2": "02:00:00:00:00:02"}
     assert {vip["director"] for vip in document["vips"]} == {"web1", "web2"}
     assert all(vip["mac"] == macs[vip["director"]] for vip in document["vips"])
@@ -72,20 +72,22 @@ def test_each_vip_has_a_director_and_its_mac_in_directed_delivery():
 def test_out_of_the_view_this_node_knows_no_director():
     machine = handover()
     machine.adopt(())
-    document = layer_two_document(machine, settings(), USED, virtual_mac=None, cut_off=(), now=1)
+    document = layer_two_document(machine, settings(), USED, virtual_mac=None, cut_off=(), lasting=(), now=1)
     assert document["vips"][0] == {"address": "192.0.2.50", "director": None, "mac": None}
 
 
 def test_in_flooded_delivery_every_vip_is_at_the_virtual_mac_and_nobody_directs():
     virtual = bytes.fromhex("0a1122334455")
     flooded = settings(Delivery.FLOODED)
-    document = layer_two_document(handover(), flooded, USED, virtual_mac=virtual, cut_off={"web2"}, now=1)
+    document = layer_two_document(handover(), flooded, USED, virtual_mac=virtual, cut_off={"web2"}, lasting=(), now=1)
     assert document["vips"][0] == {"address": "192.0.2.50", "director": None, "mac": "0a:11:22:33:44:55"}
     assert document["cut_off"] == ["web2"]
 
 
 def test_the_filter_who_is_dirty_and_what_was_counted_are_told():
-    document = layer_two_document(handover(), settings(), USED, virtual_mac=None, cut_off=(), now=1)
+    document = layer_two_document(
+        handover(), settings(), USED, virtual_mac=None, cut_off=(), lasting={Reason.NOT_MINE}, now=1
+    )
     assert document["filter"] == {"name": "tc", "why": "eth0 is a veth", "warnings": ["another program runs first"]}
     assert document["interface"] == "eth0"
     assert document["view"] == ["web1", "web2"]
@@ -96,10 +98,13 @@ def test_the_filter_who_is_dirty_and_what_was_counted_are_told():
         "action": "take",
         "text": "new, and the bucket is mine",
         "odd": False,
+        "persists": False,
         "count": 2,
     }
-    assert [(packets["name"], packets["count"], packets["odd"]) for packets in document["packets"][2:]] == [
-        ("not_mine", 5, True),
-        ("ttl_over", 0, True),
+    assert [
+        tuple(packets[key] for key in ("name", "count", "odd", "persists")) for packets in document["packets"][2:]
+    ] == [
+        ("not_mine", 5, True, True),
+        ("ttl_over", 0, True, False),
     ]
     assert document["seen"] == 7
