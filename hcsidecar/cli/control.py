@@ -9,6 +9,7 @@ import typer
 from hcsidecar.cli.asking import Chosen, EveryNode, OneNode, choose, conclude, run, tell
 from hcsidecar.cli.explain import explain
 from hcsidecar.cli.farm import AsJson, Config
+from hcsidecar.cli.l2_check import l2_check
 from hcsidecar.cli.logs import logs
 from hcsidecar.cli.power import power
 from hcsidecar.cli.rolling import rolling
@@ -36,6 +37,7 @@ def register(app: typer.Typer) -> None:
     app.command()(leave)
     app.command()(power)
     app.command()(explain)
+    app.command(name="l2-check")(l2_check)
     app.command()(logs)
     app.add_typer(rolling, name="rolling")
 

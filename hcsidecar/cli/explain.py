@@ -13,8 +13,7 @@ from hcsidecar.client import ClientError, Explanation, Explanations, read
 from hcsidecar.core.settings import FarmFile
 from hcsidecar.core.values import LAST_PORT, is_ipv6, parse_address
 from hcsidecar.journal import one_line
-
-NO_LAYER_TWO = "this farm has no [l2] table: no virtual IP, and no share that a client could belong to"
+from hcsidecar.web.api import NO_LAYER_TWO
 
 _BRACKETED = re.compile(r"\[([^\]]*)\](?::([0-9]{1,5}))?")
 _WITH_PORT = re.compile(r"([^:]*):([0-9]{1,5})")

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
@@ -12,11 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from hcsidecar.cli.asking import Chosen, EveryNode, OneNode, choose, complain, run
-from hcsidecar.cli.farm import AsJson, Config
+from hcsidecar.cli.farm import WRONG_FILE, AsJson, Config
+from hcsidecar.cli.packets import Count, ask_for_packets, packets_table
 from hcsidecar.client import ClientError, Failure, FarmStatus, NodeClient, Row, local_nodes, read_status
 from hcsidecar.core.powers import beside_file
 from hcsidecar.core.states import Role, Status
 from hcsidecar.journal import one_line
+from hcsidecar.web.api import NO_LAYER_TWO
 
 READY, ON_THE_WAY, NOT_RUNNING, UNKNOWN = 0, 1, 3, 4
 "Exit status; those of LSB init scripts where they fit."
@@ -27,11 +30,15 @@ WIDTH_OF_FILES = 240
 
 
 def status(
+    *,
     config: Config = None,
     node: OneNode = None,
     everyone: EveryNode = False,
     as_json: AsJson = False,
     watch: Annotated[bool, typer.Option("--watch", help="Go on showing it, until Ctrl-C.")] = False,
+    packets: Annotated[
+        bool, typer.Option("--packets", help="With [l2]: what became of the packets to the virtual IPs, too.")
+    ] = False,
 ) -> None:
     """Show the whole farm, as one node sees it.
 
@@ -42,18 +49,23 @@ def status(
 
     `--json` prints {"farm", "node", "view", "nodes": [{"name", "address", "alive", "role", "status", "draining",
     "power", "powers", "file_powers", "share": {GROUP: fraction}, "reason", "waits_for"}]}; keys are only ever added.
+    `--packets --json` adds "packets": {NODE: [{"name", "action", "text", "odd", "persists", "count"}]}, of the node
+    that is meant or with --all of each that answers; POWER is followed by that of the farm file where they differ.
 
     Exit status, of the node that is meant (with --all, the worst of the farm): 0 UP(Ready), 1 WAIT or Transient,
     3 STOP or not running, 4 unknown, 2 wrong command or farm file.
 
     Example: hcsidecar status --node web2 --json
     """
-    if watch and (as_json or everyone):
-        raise typer.BadParameter("--watch goes with neither --json nor --all")
+    if watch and (as_json or everyone or packets):
+        raise typer.BadParameter("--watch goes with none of --json, --all and --packets")
     if watch and not sys.stdout.isatty():
         raise typer.BadParameter("--watch needs a terminal to draw on; a program asks again, or follows the logs")
     # Every node is in the document of any: --all asks one that runs here, and judges them all.
     chosen = choose(config, node, everyone=everyone, failed=NOT_RUNNING)
+    if packets and chosen.farm.l2 is None:
+        complain(NO_LAYER_TWO)
+        raise typer.Exit(WRONG_FILE)
     if watch:
         run(_watch(chosen))
         return
@@ -63,10 +75,17 @@ def status(
     except ClientError as error:
         complain(str(error))
         raise typer.Exit(NOT_RUNNING if error.failure is Failure.NOT_RUNNING else UNKNOWN) from None
+    counts = _packets(chosen) if packets else None
     if as_json:
-        typer.echo(msgspec.json.format(document, indent=2))
+        more = {} if counts is None else {"packets": counts}
+        whole = msgspec.json.encode(msgspec.json.decode(document) | more)
+        typer.echo(msgspec.json.format(whole, indent=2))
     else:
         _console().print(table(farm))
+        if counts:
+            # No title of the table: one that is narrow would break it.
+            typer.echo("packets to the virtual IPs since each node's filter was attached")
+            _console().print(packets_table(counts))
     raise typer.Exit(max(exit_status(farm.row(client.node)) for client in chosen.clients))
 
 
@@ -119,6 +138,17 @@ def _yes(statement: bool) -> str:
 def _console() -> Console:
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=WIDTH_OF_FILES)
+
+
+def _packets(chosen: Chosen) -> dict[str, Sequence[Count]]:
+    """Give the counts of those that answer, and say of the others why they do not."""
+    counts: dict[str, Sequence[Count]] = {}
+    for node, answer in run(ask_for_packets(chosen.clients)).items():
+        if isinstance(answer, ClientError):
+            complain(f"packets of {node}: {answer}")
+        else:
+            counts[node] = answer
+    return counts
 
 
 async def _look(chosen: Chosen) -> bytes:

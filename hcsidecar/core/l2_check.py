@@ -64,8 +64,8 @@ class Packets(msgspec.Struct, frozen=True, kw_only=True):
 
     text: str
     count: int
-    odd: bool = False
-    "It should not happen."
+    persists: bool = False
+    "It should not happen, and goes on."
 
 
 class FilterState(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,9 +140,9 @@ def _machine(name: str, node: NodeCheck) -> Iterator[Line]:
         text = f"{name}: the lease is over, so its filter takes nothing"
         yield Line(level=Level.PROBLEM, text=text, remedy="look in its log: are its heartbeats heard?")
     for packets in node.packets:
-        if packets.odd and packets.count:
-            text = f"{name} has dropped {packets.count} packets since its filter was attached: {packets.text}"
-            yield Line(level=Level.WARNING, text=text, remedy="its log says when; the manual what it means")
+        if packets.persists:
+            text = f"{name} drops packets again and again, {packets.count} by now: {packets.text}"
+            yield Line(level=Level.WARNING, text=text, remedy="its log says more, and the manual what it means")
 
 
 def _agreement(nodes: Mapping[str, NodeCheck]) -> Iterator[Line]:
@@ -170,10 +170,10 @@ def _answers(vip: str, nodes: Mapping[str, NodeCheck]) -> Iterator[Line]:
             continue
         heard = node.answers[vip]
         for answer in heard:
-            if answer.mac != place.mac:
+            if not _is_right(answer, place, names):
                 wrong = True
                 yield _stranger(vip, asker, answer, names, place)
-        right = {names.get(answer.source_mac, answer.source_mac) for answer in heard if answer.mac == place.mac}
+        right = {names[answer.source_mac] for answer in heard if _is_right(answer, place, names)}
         lacking = _expected(asker, node, place) - right
         if lacking and not right:
             wrong = True
@@ -198,6 +198,10 @@ def _answers(vip: str, nodes: Mapping[str, NodeCheck]) -> Iterator[Line]:
         yield Line(
             level=Level.WARNING, text=f"{vip}: there is no other member that could ask who answers", remedy=remedy
         )
+
+
+def _is_right(answer: Heard, place: Vip, names: Mapping[str, str]) -> bool:
+    return answer.mac == place.mac and answer.source_mac in names
 
 
 def _expected(asker: str, node: NodeCheck, place: Vip) -> set[str]:

@@ -1,0 +1,80 @@
+"""`hcsidecar l2-check`: whether the virtual IPs are served as they should be, and what is in the way."""
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import msgspec
+import typer
+
+from hcsidecar.cli.asking import choose, complain, run
+from hcsidecar.cli.farm import REFUSED, WRONG_FILE, AsJson, Config
+from hcsidecar.client import ClientError, NodeClient, read
+from hcsidecar.core.l2_check import Level, Line, NodeCheck, judge
+from hcsidecar.journal import one_line
+from hcsidecar.web.api import NO_LAYER_TWO
+
+_WIDTH = max(map(len, Level))
+
+
+def l2_check(config: Config = None, as_json: AsJson = False) -> None:
+    """Check the virtual IPs of the whole farm: are they answered for, and all buckets taken, and what is in the way.
+
+    Every node looks at its own machine (addresses, ARP settings, rp_filter, other programs on the interface) and asks
+    the network for each virtual IP, as a client would; this takes a second for each, at most 5 s. What they say is
+    laid side by side: who answers whom, whether every bucket has one taker, whether the switch cuts a node off. A line
+    for each check: ok; warning, it works and might not for long; problem, clients are not served as they should be.
+
+    `--json` prints {"ok", "lines": [{"level", "text", "remedy"}], "nodes": {NODE: what it said}}.
+
+    Exit status: 0 no problem, 1 there is one, or a node could not be asked, 2 wrong command or farm file, or a farm
+    without [l2].
+
+    Example: hcsidecar l2-check
+    """
+    chosen = choose(config, None, everyone=True)
+    if chosen.farm.l2 is None:
+        complain(NO_LAYER_TWO)
+        raise typer.Exit(WRONG_FILE)
+    said = run(_ask(chosen.clients))
+    nodes = {each.node: each.check for each in said if each.check is not None}
+    lines = judge(nodes, {each.node: each.why_not for each in said if each.check is None})
+    fine = all(line.level is not Level.PROBLEM for line in lines)
+    if as_json:
+        documents = {each.node: msgspec.json.decode(each.document) for each in said if each.check is not None}
+        told: Mapping[str, object] = {"ok": fine, "lines": [asdict(line) for line in lines], "nodes": documents}
+        typer.echo(json.dumps(told, indent=2))
+    else:
+        _print(lines)
+    if not fine:
+        raise typer.Exit(REFUSED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Said:
+    """What came of asking one node."""
+
+    node: str
+    document: bytes = b""
+    check: NodeCheck | None = None
+    why_not: str = ""
+
+
+async def _ask(clients: Sequence[NodeClient]) -> list[_Said]:
+    return list(await asyncio.gather(*map(_ask_one, clients)))
+
+
+async def _ask_one(client: NodeClient) -> _Said:
+    try:
+        document = await client.l2_check()
+        return _Said(node=client.node, document=document, check=read(document, NodeCheck))
+    except ClientError as error:
+        return _Said(node=client.node, why_not=str(error).replace("\n", "; "))
+
+
+def _print(lines: Sequence[Line]) -> None:
+    for line in lines:
+        typer.echo(one_line(f"{line.level:{_WIDTH}}  {line.text}"))
+        if line.remedy:
+            typer.echo(one_line(f"{'':{_WIDTH}}  -> {line.remedy}"))

@@ -1,0 +1,60 @@
+"""`hcsidecar status --packets`: what became of the packets to the virtual IPs, by reason."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from rich.table import Table
+from rich.text import Text
+
+from hcsidecar.client import ClientError, NodeClient, read
+from hcsidecar.journal import one_line
+
+
+class Count(msgspec.Struct, frozen=True, kw_only=True):
+    """How often a node's filter did one thing for one reason."""
+
+    name: str
+    action: str
+    text: str
+    odd: bool
+    persists: bool
+    count: int
+
+
+class _Document(msgspec.Struct, frozen=True, kw_only=True):
+    """What is read of the document of layer-2 mode; see `l2mode.core.report`."""
+
+    packets: tuple[Count, ...]
+
+
+async def ask_for_packets(clients: Sequence[NodeClient]) -> dict[str, tuple[Count, ...] | ClientError]:
+    """Give the counts of each node, or why there are none."""
+    answers = await asyncio.gather(*map(_ask_one, clients))
+    return {client.node: answer for client, answer in zip(clients, answers, strict=True)}
+
+
+async def _ask_one(client: NodeClient) -> tuple[Count, ...] | ClientError:
+    try:
+        return read(await client.layer_two(), _Document).packets
+    except ClientError as error:
+        return error
+
+
+def packets_table(counts: Mapping[str, Sequence[Count]]) -> Table:
+    """Lay out what has been counted, a column for each node; what no node has counted is left out."""
+    shown = Table(box=None)
+    shown.add_column("ACTION")
+    for node in counts:
+        shown.add_column(one_line(node), justify="right")
+    shown.add_column("REASON", overflow="fold")
+    reasons = {each.name: each for node in counts.values() for each in node}
+    for name, reason in reasons.items():
+        numbers = {node: sum(each.count for each in told if each.name == name) for node, told in counts.items()}
+        if not any(numbers.values()):
+            continue
+        persists = [node for node, told in counts.items() if any(each.name == name and each.persists for each in told)]
+        note = f" (goes on at {', '.join(persists)}, and should not)" if persists else ""
+        cells = [reason.action, *map(str, numbers.values()), reason.text + note]
+        shown.add_row(*(Text(one_line(cell)) for cell in cells), style="yellow" if persists else None)
+    return shown
