@@ -17,6 +17,7 @@ from hcsidecar.core.membership import Membership
 from hcsidecar.core.settings import FarmFile, read
 from hcsidecar.core.status import ModuleState, status_document
 from hcsidecar.core.timing import Timing
+from l2mode.core.reasons import REASONS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -109,8 +110,8 @@ def literal(node):
     return None
 
 
-def syntax_trees():
-    return [ast.parse(path.read_text()) for path in sorted((ROOT / "hcsidecar").rglob("*.py"))]
+def syntax_trees(package="hcsidecar"):
+    return [ast.parse(path.read_text()) for path in sorted((ROOT / package).rglob("*.py"))]
 
 
 def alarming_messages():
@@ -140,6 +141,17 @@ def alarming_messages():
             text = assigned.get(said.id) if isinstance(said, ast.Name) else literal(said)
             if text is not None and text.strip("… "):
                 yield text
+
+
+def alarming_messages_of_layer_two():
+    """Give what layer-2 mode tells at WARNING and ERROR, as far as it stands there as one string."""
+    for tree in syntax_trees("l2mode"):
+        for call in ast.walk(tree):
+            match call:
+                case ast.Call(func=ast.Attribute(attr="_tell"), args=[ast.Constant(value="warning" | "error"), said]):
+                    text = literal(said)
+                    if text is not None:
+                        yield text
 
 
 def documented_messages():
@@ -244,6 +256,29 @@ def test_every_message_at_warning_or_error_is_in_the_manual():
     ]
 
     assert missing == []
+
+
+def test_every_message_of_layer_two_at_warning_or_error_is_in_the_manual():
+    lines = (MANUAL / "layer2.md").read_text().splitlines()
+    messages = list(alarming_messages_of_layer_two())
+    missing = [message for message in messages if not any(has_in_order(line, pieces(message)) for line in lines)]
+
+    assert len(messages) > 5
+    assert missing == []
+
+
+def test_the_manual_says_what_each_reason_of_the_filter_means():
+    lines = (MANUAL / "layer2.md").read_text().splitlines()
+    shown = [
+        line.split(" | ")[0].strip("| `")
+        for line in lines
+        if re.match(r"\| `[a-z_]+` \| (passed|taken|sent|dropped)", line)
+    ]
+    counted = [reason for reason in REASONS if reason.counted]
+
+    assert shown == [reason.name.lower() for reason in counted]
+    for reason in counted:
+        assert any(has_in_order(line, [f"`{reason.name.lower()}`", reason.text]) for line in lines), reason
 
 
 def test_every_message_in_the_manual_is_one_that_the_code_can_say():
