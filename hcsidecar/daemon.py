@@ -104,7 +104,7 @@ class Daemon:
                 lame_duck=self._farm.health.lame_duck,
                 last_word=memory.last_word,
             ),
-            evidence=_Evidence(Connections(self._farm.check), self._face, self._farm.health.prober_fall),
+            evidence=_Evidence(Connections(self._farm.check, self._farm.l2), self._face, self._farm.health.prober_fall),
             publish=self._publish,
             tell=self.tell,
             remember=memory.remember,

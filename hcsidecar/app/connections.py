@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from hcsidecar.core.settings import AnyCheck
+from hcsidecar.core.settings import AnyCheck, L2Table
 from hcsidecar.core.values import is_ipv6
 
 _PROC = Path("/proc/net")
@@ -34,15 +34,15 @@ _LOOPBACK: Final = {"127.0.0.1", "::1"}
 
 
 class Connections:
-    """Counts the connections to the ports that the checks watch.
+    """Counts the connections to the ports that the checks watch, and to those that are shared at the virtual IPs.
 
     A check often knocks at an address that no client uses. So a port counts with all local addresses when its check is
     on 127.0.0.1 or ::1, or when something listens there on all addresses; else with the address of the check alone,
-    since other addresses may be other nodes on this machine. Without checks there is no port to wait for.
+    since other addresses may be other nodes on this machine. Without either there is no port to wait for.
     """
 
-    def __init__(self, checks: Iterable[AnyCheck], *, proc: Path = _PROC) -> None:
-        self._endpoints = frozenset((check.address, check.port) for check in checks)
+    def __init__(self, checks: Iterable[AnyCheck], l2: L2Table | None = None, *, proc: Path = _PROC) -> None:
+        self._endpoints = frozenset([(check.address, check.port) for check in checks] + _shared_ports(l2))
         self._proc = proc
 
     async def count(self) -> Mapping[int, int] | None:
@@ -84,6 +84,19 @@ class Connections:
                         address, port, state = match.groups()
                         found.append((_address(address.decode()), int(port, 16), state))
         return found
+
+
+def _shared_ports(l2: L2Table | None) -> list[tuple[str, int]]:
+    """Give the TCP ports that are shared, each with its virtual IPs."""
+    if l2 is None:
+        return []
+    return [
+        (vip.address, port)
+        for share in l2.share
+        for vip in l2.vip
+        for port in share.ports
+        if share.protocol == "tcp" and share.vip in (None, vip.address)
+    ]
 
 
 def _is_local(address: str) -> bool:

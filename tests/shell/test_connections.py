@@ -11,7 +11,8 @@ import pytest
 from waiting import until
 
 from hcsidecar.app.connections import Connections
-from hcsidecar.core.settings import HttpCheck, TcpCheck
+from hcsidecar.core.settings import HttpCheck, L2Table, TcpCheck
+from hcsidecar.core.tables import ShareTable, VipTable
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc/net/tcp")
 PROC = Path("/proc/net")
@@ -206,3 +207,18 @@ def test_a_kernel_without_ipv6_is_no_hindrance(stack, tmp_path):
 def test_lines_that_are_no_sockets_are_passed_over(tmp_path):
     (tmp_path / "tcp").write_bytes(b"  sl  local_address rem_address   st\n\xff\xfe\n\n   0: 0100007F:0050\n")
     assert count(check(80), proc=tmp_path) == {80: 0}
+
+
+@linux
+@pytest.mark.parametrize("vip", [None, "127.0.0.9"])
+def test_connections_to_a_shared_port_count_at_its_virtual_ip_without_any_check(vip):
+    with contextlib.ExitStack() as stack:
+        server = Server(stack, "0.0.0.0")
+        server.connect("127.0.0.9")
+        # Built without validation: a farm file must not share a loopback address.
+        vips = tuple(VipTable.model_construct(address=address) for address in ("127.0.0.9", "127.0.0.8"))
+        share = ShareTable.model_construct(name="WEB", protocol="tcp", ports=(server.port,), vip=vip)
+        l2 = L2Table.model_construct(vip=vips, share=(share,))
+        assert asyncio.run(Connections((), l2).count()) == {server.port: 1}
+        dns = ShareTable.model_construct(name="DNS", protocol="udp", ports=(server.port,), vip=vip)
+        assert asyncio.run(Connections((), L2Table.model_construct(vip=vips, share=(dns,))).count()) == {}
