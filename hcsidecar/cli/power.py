@@ -14,7 +14,7 @@ from hcsidecar.web.control import Answer
 
 def power(
     number: Annotated[
-        int | None, typer.Argument(metavar="[N]", min=0, max=MAX_POWER, help="The new power; 0 = take nothing.")
+        int | None, typer.Argument(metavar="N", min=0, max=MAX_POWER, help="The new power; 0 = take nothing.")
     ] = None,
     *,
     config: Config = None,
