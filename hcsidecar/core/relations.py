@@ -18,6 +18,7 @@ from hcsidecar.core.tables import (
     WebTable,
 )
 from hcsidecar.core.values import HostPort, is_ipv6
+from l2mode.core.port_classes import MAX_CLASSES, count_classes
 
 Place = tuple[str | int, ...]
 Listener = tuple[Place, HostPort]
@@ -272,6 +273,21 @@ def _shares_do_not_overlap(parts: Parts) -> Iterator[Problem]:
             )
 
 
+def _shares_fit_the_filter(parts: Parts) -> Iterator[Problem]:
+    ports = [share.ports for _, share in parts.shares]
+    if (found := count_classes(ports)) <= MAX_CLASSES:
+        return
+    # Another share only makes more of them: it is the first that is one too many.
+    index, _ = next(
+        place for count, place in enumerate(parts.shares, start=1) if count_classes(ports[:count]) > MAX_CLASSES
+    )
+    yield Problem(
+        path=path_of(("l2", "share", index, "ports")),
+        message=f"makes too many kinds of ports: {found} by the shares that name them, the filter holds {MAX_CLASSES}",
+        hint="ports that the same shares name are one kind: let shares name the same ports, or fewer",
+    )
+
+
 _RULES: tuple[Callable[[Parts], Iterator[Problem]], ...] = (
     _farm_keeps_no_more_nodes_than_it_has,
     _nodes_have_names_of_their_own,
@@ -286,4 +302,5 @@ _RULES: tuple[Callable[[Parts], Iterator[Problem]], ...] = (
     _shares_name_what_there_is,
     _shares_have_takers,
     _shares_do_not_overlap,
+    _shares_fit_the_filter,
 )

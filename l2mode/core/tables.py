@@ -20,6 +20,7 @@ from typing import ClassVar, Final, Literal
 
 from l2mode.core.buckets import BUCKETS
 from l2mode.core.cells import ANYWHERE, NOBODY
+from l2mode.core.port_classes import MAX_CLASSES
 from l2mode.core.reasons import REASONS, Reason
 from l2mode.core.settings import By, LayerTwoSettings, Protocol, Unmatched
 from l2mode.core.verdict import Delivery
@@ -30,7 +31,7 @@ MAX_GROUPS: Final = 64
 
 MAC_BYTES: Final = 6
 
-_CLASSES: Final = 256
+_CLASSES: Final = MAX_CLASSES + 1
 _PORTS: Final = 1 << 16
 _SLOT_BITS: Final = 12
 _ROWS: Final = 256
@@ -308,7 +309,7 @@ class Tables:
         classes: dict[tuple[tuple[int, int], ...], int] = {}
         for port, rules in by_port.items():
             port_class = classes.setdefault(tuple(sorted(rules.items())), len(classes) + 1)
-            _limit("classes of ports that differ in their shares", port_class, _CLASSES - 1)
+            _limit("classes of ports that differ in their shares", port_class, MAX_CLASSES)
             self._fields["port_classes"][_swapped(port)] = port_class
             for start, number in rules.items():
                 self._fields["rules"][start + port_class] = number

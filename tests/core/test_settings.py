@@ -315,6 +315,30 @@ def test_shares_of_one_port_are_told_apart_by_protocol_and_by_vip():
     assert farm.share_names == ("A", "B", "C")
 
 
+def shares_of_kinds(kinds: int) -> str:
+    """Give shares, each on a VIP of its own, of whose ports every one is named by other shares, and so many kinds."""
+    bits = range(9)
+    vips = "\n".join(f'[[l2.vip]]\naddress = "192.0.2.{50 + bit}"' for bit in bits)
+    named = {bit: [kind for kind in range(1, kinds + 1) if kind >> bit & 1] for bit in bits}
+    shares = "\n".join(
+        f'[[l2.share]]\nname = "S{bit}"\nvip = "192.0.2.{50 + bit}"\nports = {ports}'
+        for bit, ports in named.items()
+        if ports
+    )
+    return f"{TWO_NODES}\n[l2]\n{vips}\n{shares}"
+
+
+def test_shares_that_make_as_many_kinds_of_ports_as_the_filter_holds_are_right():
+    assert len(farm_of(shares_of_kinds(255)).share_names) == 8
+
+
+def test_shares_that_make_more_kinds_of_ports_than_the_filter_holds_are_told():
+    problems = problems_of(shares_of_kinds(300))
+    assert list(problems) == ["l2.share[9].ports"]
+    assert "300 by the shares that name them, the filter holds 255" in problems["l2.share[9].ports"].message
+    assert "name the same ports" in problems["l2.share[9].ports"].hint
+
+
 def test_all_mistakes_are_told_at_once_those_within_tables_and_those_between_them():
     problems = problems_of("""
         [farm]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from l2mode.core.buckets import BUCKETS
 from l2mode.core.cells import ANYWHERE, NOBODY, PENDING
+from l2mode.core.port_classes import MAX_CLASSES, count_classes
 from l2mode.core.reasons import REASONS, Reason
 from l2mode.core.settings import By, LayerTwoSettings, Protocol, ShareGroup, Unmatched
 from l2mode.core.tables import Tables
@@ -127,8 +128,23 @@ def test_255_classes_of_ports_fit_and_one_more_is_refused():
     vips = tuple(ip_address(f"192.0.2.{bit}") for bit in range(9))
     own = tables(groups=tuple(binary(8)), vips=vips)
     assert [own.group(bit, Protocol.TCP, 0b10100101) for bit in range(8)] == [0, None, 2, None, None, 5, None, 7]
+    assert count_classes(group.ports for group in binary(8)) == MAX_CLASSES
     with pytest.raises(ValueError, match=r"256 classes of ports that differ in their shares, but .* 255"):
         tables(groups=tuple(binary(9)), vips=vips)
+
+
+@given(st.lists(st.frozensets(st.integers(1, 12), min_size=1), min_size=1, max_size=6))
+def test_the_classes_that_are_counted_beforehand_are_those_that_are_written(ports):
+    vips = tuple(ip_address(f"192.0.2.{number}") for number in range(len(ports)))
+    groups = tuple(
+        ShareGroup(name=f"G{number}", protocol=Protocol.TCP, ports=tuple(sorted(each)), vip=vips[number])
+        for number, each in enumerate(ports)
+    )
+    own = tables(groups=groups, vips=vips)
+    rules = {
+        tuple(own.group(vip, Protocol.TCP, port) for vip in range(len(vips))) for port in frozenset().union(*ports)
+    }
+    assert count_classes(ports) == len(rules)
 
 
 @pytest.mark.parametrize(
