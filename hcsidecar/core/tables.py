@@ -118,7 +118,7 @@ class NodeTable(Table):
     )
     "Instead of `address`: one on each of several networks, the main one first; a node heard on any of them is alive."
     power: Power = 1
-    "Weight of the node in the shares, beside the others'; 0 = takes none."
+    "Weight of the node in the shares, beside the others'; 0 = takes none, and so does a 64th of another's, or less."
     listen: Endpoints | None = Field(default=None, min_length=1, examples=[["192.0.2.11:9010"]])
     "Instead of [web] listen, for this node; several nodes can so run on one machine."
 

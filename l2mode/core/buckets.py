@@ -10,6 +10,8 @@ Integers only, so that every machine agrees to the last bit. A member's costs fo
 one large integer: the lower of two whole columns takes eight operations of the interpreter instead of 4096
 comparisons, and 64 members a few milliseconds instead of twenty.
 
+A member whose power is 64 times another's outweighs it: the other stands by and owns nothing until the first is gone.
+
 The answer depends on nothing but names, powers and the count of buckets: never on the name of a share group, so
 that ports 80 and 443 of one client meet the same server.
 """
@@ -25,6 +27,10 @@ BUCKETS: Final = 4096
 "Buckets per share group: with 64 members of equal power each has 64, give or take 8."
 
 MAX_MEMBERS: Final = 64
+
+OUTWEIGHS: Final = 64
+"""So many times the power of another, or more, and the other owns nothing: powers 1, 64, 4096 make a chain in which
+one serves and the next one stands by. Without it, chance would give a standby a bucket now and then."""
 
 _DOMAIN: Final = b"hcsidecar buckets 1\0"
 "Part of every hash; to change what follows from it is to change the protocol's version."
@@ -99,8 +105,14 @@ def prepare(names: Iterable[str], count: int = BUCKETS) -> None:
         _unweighted(name, count)
 
 
+def takers(powers: Mapping[str, int]) -> tuple[str, ...]:
+    """Name the members that own buckets: those with a power above 0 that nobody else's outweighs."""
+    return tuple([name for name, _ in _weighted(powers)])
+
+
 def _weighted(powers: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
-    members = tuple(sorted((name, power) for name, power in powers.items() if power > 0))
+    outweighed = max(powers.values(), default=0) // OUTWEIGHS
+    members = tuple(sorted((name, power) for name, power in powers.items() if power > outweighed))
     if len(members) > MAX_MEMBERS:
         message = f"{len(members)} members with a power, but a farm has at most {MAX_MEMBERS}"
         raise ValueError(message)

@@ -22,8 +22,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
+from itertools import zip_longest
 
-from l2mode.core.buckets import BUCKETS, mask_of, owner_numbers, owner_of, owners
+from l2mode.core.buckets import BUCKETS, mask_of, owner_numbers, owner_of, owners, takers
 from l2mode.core.cells import PENDING
 
 View = tuple[tuple[str, tuple[int, ...]], ...]
@@ -228,5 +229,12 @@ def _one_becomes(number: int) -> bytes:
 
 
 def director_of(view: View, vip: bytes) -> str | None:
-    """Name the member of a view that answers for a virtual IP in directed delivery; all members count alike."""
-    return owner_of(vip, {name: 1 for name, powers in view if any(powers)})
+    """Name the member of a view that answers for a virtual IP in directed delivery.
+
+    All count alike that own buckets of some group: one that stands by would only send on what is another's.
+    """
+    names = [name for name, _ in view]
+    # A view that others announce may be of another farm file, with other groups.
+    groups = zip_longest(*(powers for _, powers in view), fillvalue=0)
+    owning = {name for powers in groups for name in takers(dict(zip(names, powers, strict=True)))}
+    return owner_of(vip, dict.fromkeys(owning, 1))

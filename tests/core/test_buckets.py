@@ -3,13 +3,14 @@
 import hashlib
 import math
 from collections import Counter
+from itertools import pairwise
 from time import perf_counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l2mode.core.buckets import BUCKETS, _cost, mask_of, masks, owner_of, owners, prepare
+from l2mode.core.buckets import BUCKETS, _cost, mask_of, masks, owner_of, owners, prepare, takers
 
 names = st.text(min_size=1, max_size=8)
 powers = st.integers(0, 1000)
@@ -95,7 +96,7 @@ def test_equal_powers_get_equal_shares(size):
 
 @pytest.mark.parametrize(
     "farm",
-    [{"a": 1, "b": 2}, {"a": 1, "b": 9, "c": 90}, {"a": 3, "b": 4, "c": 5, "d": 0}, {"a": 1000, "b": 1001}],
+    [{"a": 1, "b": 2}, {"a": 1, "b": 9, "c": 60}, {"a": 3, "b": 4, "c": 5, "d": 0}, {"a": 1000, "b": 1001}],
 )
 def test_shares_follow_the_powers(farm):
     held = Counter(owners(farm))
@@ -157,3 +158,26 @@ def test_sixty_four_members_are_reckoned_within_a_beat_of_the_fastest_preset():
         masks(remaining)
         times.append(perf_counter() - began)
     assert min(times) < 0.020
+
+
+@pytest.mark.parametrize(
+    ("farm", "serving"),
+    [
+        ({"a": 64, "b": 1}, {"a"}),
+        ({"a": 63, "b": 1}, {"a", "b"}),
+        ({"a": 4096, "b": 64, "c": 1}, {"a"}),
+        ({"b": 64, "c": 1}, {"b"}),
+        ({"c": 1}, {"c"}),
+        ({"a": 64, "b": 64, "c": 1}, {"a", "b"}),
+        ({"a": 1_000_000, "b": 1}, {"a"}),
+        ({"a": 0, "b": 1}, {"b"}),
+    ],
+)
+def test_powers_make_a_chain_in_which_the_outweighed_stand_by(farm, serving):
+    assert set(owners(farm)) == serving
+    assert set(takers(farm)) == serving
+
+
+def test_in_a_chain_all_buckets_go_to_the_next_and_none_of_it_is_by_chance():
+    names = [f"node{number}" for number in range(200)]
+    assert all(set(owners({name: 64, other: 1})) == {name} for name, other in pairwise(names))

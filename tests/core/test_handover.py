@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from l2mode.core.buckets import masks
 from l2mode.core.cells import NOBODY, PENDING
-from l2mode.core.handover import Handover, Neighbour, Phase
+from l2mode.core.handover import Handover, Neighbour, Phase, director_of
 
 COUNT = 64
 ALL = (1 << COUNT) - 1
@@ -100,9 +100,21 @@ def test_a_member_that_lacks_a_group_takes_nothing_of_it():
     assert share.pending(1) == ALL
 
 
-def test_every_member_of_the_view_may_direct_whatever_its_power():
+def test_who_stands_by_in_every_group_does_not_direct():
+    views = [((64, 64), (1, 1)), ((64, 1), (1, 1))]
+    found = [
+        {director_of((("web1", one), ("web2", other)), bytes([host])) for host in range(32)} for one, other in views
+    ]
+    assert found == [{"web1"}, {"web1", "web2"}]
+
+
+def test_a_view_of_another_farm_file_has_a_director_all_the_same():
+    assert director_of((("web1", ()), ("web2", (0, 1)), ("web3", (0,))), b"x") == "web2"
+
+
+def test_every_member_that_owns_buckets_may_direct_whatever_its_power():
     share = handover()
-    share.adopt((("web1", (1000,)), ("web2", (1,))))
+    share.adopt((("web1", (60,)), ("web2", (1,))))
     directors = {share.director(bytes([host])) for host in range(32)}
     assert directors == {"web1", "web2"}
     share.adopt(())
