@@ -10,8 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
-BUCKETS = 4096
-"Per share group."
+from l2mode.core.buckets import BUCKETS
 
 
 class Level(StrEnum):

@@ -105,11 +105,14 @@ def test_the_commands_say_what_the_clients_meet(tmp_path, way):
         wait_for(lambda: all_taken(on))
         assert servers_of(on, addresses) == met
 
-        # l2-check: another machine has the address, and a server is cut off.
+        # l2-check: another machine has the address, a server's cable is out, and another one is dead.
         configure(on.lan.clients.namespace, [f"addr add {VIP[4]}/32 dev eth0"])
+        configure(on.lan.servers["web2"].namespace, ["link set eth0 down"])
         on.farm.crash("web3")
         status, said = l2_check(on)
         assert status == 1
         strangers = [text for text in said["problem"] if "which is no node, tells" in text]
         assert {text.split(":")[0] for text in strangers} == {VIP[4]}
-        assert [text for text in said["problem"] if text.startswith("web3 could not be asked")] != []
+        assert "web2: eth0 is down" in said["problem"]
+        assert any(text.startswith(f"web2: the network cannot be asked for {VIP[6]}: ") for text in said["problem"])
+        assert any(text.startswith("web3 could not be asked: ") for text in said["problem"])
