@@ -82,30 +82,6 @@ class FarmStatus(msgspec.Struct, frozen=True, kw_only=True):
         return next((row for row in self.nodes if row.name == name), unknown)
 
 
-class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """Who takes a client in one share group; see `l2mode.core.explain`."""
-
-    share: str
-    protocol: str
-    ports: tuple[int, ...]
-    vips: tuple[str, ...]
-    by: str
-    bucket: int | None
-    owner: str | None
-    phase: str | None
-    fraction: float
-    may_hold: tuple[str, ...]
-    reason: str
-
-
-class Explanations(msgspec.Struct, frozen=True, kw_only=True):
-    """Who takes a client, as one node sees it."""
-
-    node: str
-    view: tuple[str, ...]
-    shares: tuple[Explanation, ...]
-
-
 class _Reason(msgspec.Struct, frozen=True):
     reason: str
 

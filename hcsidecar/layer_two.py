@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from hcsidecar.core import l2_check
+from hcsidecar.core import l2_documents
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.roster import Roster
 from hcsidecar.core.settings import FarmFile, L2Table, NodeTable
@@ -34,7 +34,11 @@ LISTEN: Final = 1.0
 LISTEN_ALTOGETHER: Final = 5.0
 "Seconds for all virtual IPs, which are asked for one after the other; less than `web.api.CHECK_TAKES`."
 
-_LEVELS: Final = {"info": l2_check.Level.OK, "warning": l2_check.Level.WARNING, "error": l2_check.Level.PROBLEM}
+_LEVELS: Final = {
+    "info": l2_documents.Level.OK,
+    "warning": l2_documents.Level.WARNING,
+    "error": l2_documents.Level.PROBLEM,
+}
 "Of the words of layer-2 mode."
 
 
@@ -123,7 +127,7 @@ class LayerTwoMode:
         return self.share.explain(Client(address=ip_address(address), port=port, vip=wanted))
 
     async def check(self) -> Mapping[str, object]:
-        """Look at this machine and ask its network, and give it all as `hcsidecar.core.l2_check` reads it."""
+        """Look at this machine and ask its network, and give it all as `hcsidecar.core.l2_documents` has it."""
         findings, answers = await asyncio.to_thread(_look_around, self.share.interface, self.share.settings.vips)
         return {**self.document(), "findings": msgspec.to_builtins(findings), "answers": msgspec.to_builtins(answers)}
 
@@ -153,13 +157,13 @@ def _counted_by(roster: Roster) -> dict[str, int]:
 
 def _look_around(
     interface: str, vips: Sequence[VirtualIp]
-) -> tuple[list[l2_check.Finding], dict[str, list[l2_check.Heard]]]:
+) -> tuple[list[l2_documents.Finding], dict[str, list[l2_documents.Heard]]]:
     """Give what is found on this machine, and who answers for each virtual IP that could be asked for; blocks."""
     findings = []
     try:
         for found in survey(interface, vips):
             remedy = found.remedy or ""
-            findings.append(l2_check.Finding(level=_LEVELS[found.level], message=found.message, remedy=remedy))
+            findings.append(l2_documents.Finding(level=_LEVELS[found.level], message=found.message, remedy=remedy))
     except OSError as error:
         findings.append(_unseen(f"{interface} cannot be looked at: {error.strerror}", "ask again"))
     answers = {}
@@ -170,10 +174,10 @@ def _look_around(
             findings.append(_unseen(f"the network cannot be asked for {vip}: {error.problem}", error.remedy))
             continue
         answers[str(vip)] = [
-            l2_check.Heard(mac=answer.mac.hex(":"), source_mac=answer.source_mac.hex(":")) for answer in heard
+            l2_documents.Heard(mac=answer.mac.hex(":"), source_mac=answer.source_mac.hex(":")) for answer in heard
         ]
     return findings, answers
 
 
-def _unseen(message: str, remedy: str) -> l2_check.Finding:
-    return l2_check.Finding(level=l2_check.Level.PROBLEM, message=message, remedy=remedy)
+def _unseen(message: str, remedy: str) -> l2_documents.Finding:
+    return l2_documents.Finding(level=l2_documents.Level.PROBLEM, message=message, remedy=remedy)

@@ -9,7 +9,7 @@ import typer
 
 from hcsidecar.cli.asking import OneNode, choose, complain, run
 from hcsidecar.cli.farm import REFUSED, WRONG_FILE, AsJson, Config
-from hcsidecar.client import ClientError, Explanation, Explanations, read
+from hcsidecar.client import ClientError, read
 from hcsidecar.core.settings import FarmFile
 from hcsidecar.core.values import LAST_PORT, is_ipv6, parse_address
 from hcsidecar.journal import one_line
@@ -17,6 +17,30 @@ from hcsidecar.web.api import NO_LAYER_TWO
 
 _BRACKETED = re.compile(r"\[([^\]]*)\](?::([0-9]{1,5}))?")
 _WITH_PORT = re.compile(r"([^:]*):([0-9]{1,5})")
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """Who takes a client in one share group; see `l2mode.core.explain`."""
+
+    share: str
+    protocol: str
+    ports: tuple[int, ...]
+    vips: tuple[str, ...]
+    by: str
+    bucket: int | None
+    owner: str | None
+    phase: str | None
+    fraction: float
+    may_hold: tuple[str, ...]
+    reason: str
+
+
+class Explanations(msgspec.Struct, frozen=True, kw_only=True):
+    """Who takes a client, as one node sees it."""
+
+    node: str
+    view: tuple[str, ...]
+    shares: tuple[Explanation, ...]
 
 
 def explain(

@@ -11,7 +11,8 @@ import typer
 from hcsidecar.cli.asking import choose, complain, run
 from hcsidecar.cli.farm import REFUSED, WRONG_FILE, AsJson, Config
 from hcsidecar.client import ClientError, NodeClient, read
-from hcsidecar.core.l2_check import Level, Line, NodeCheck, judge
+from hcsidecar.core.l2_check import Line, judge
+from hcsidecar.core.l2_documents import Level, NodeCheck
 from hcsidecar.journal import one_line
 from hcsidecar.web.api import NO_LAYER_TWO
 

@@ -9,9 +9,10 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from hcsidecar.core.messages import MAX_NODES, PROTOCOL_VERSION
+from hcsidecar.core.parts import Parts
 from hcsidecar.core.problems import Problem
 from hcsidecar.core.refusals import problem_of
-from hcsidecar.core.relations import Parts, api_endpoint, relation_problems
+from hcsidecar.core.relations import api_endpoint, relation_problems
 from hcsidecar.core.tables import (
     PRESETS,
     Check,

@@ -81,7 +81,7 @@ class Control(Protocol):
         """
 
     async def l2_check(self) -> Mapping[str, object]:
-        """Look at what this node needs of its machine and network, as `hcsidecar.core.l2_check` reads it.
+        """Look at what this node needs of its machine and network, as `hcsidecar.core.l2_documents` has it.
 
         Asked only where there are VIPs; within `web.api.CHECK_TAKES` seconds.
         """

@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from hcsidecar.core.l2_check import Level, NodeCheck, judge
+from hcsidecar.core.l2_check import judge
+from hcsidecar.core.l2_documents import Level, NodeCheck
 
 MACS = {f"web{number}": f"02:00:00:00:00:0{number}" for number in (1, 2, 3)}
 VIRTUAL = "0a:11:22:33:44:55"

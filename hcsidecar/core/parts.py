@@ -1,0 +1,54 @@
+"""The tables of one farm file, those left out that are wrong by themselves: what the rules between tables look at."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from hcsidecar.core.problems import Problem, path_of
+from hcsidecar.core.tables import Check, FarmTable, HealthTable, NodeTable, ShareTable, VipTable, WebTable
+
+Place = tuple[str | int, ...]
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The tables of one file; None stands for one that is wrong by itself, so that the others keep their places."""
+
+    farm: FarmTable | None
+    node: Sequence[NodeTable | None]
+    web: WebTable | None
+    health: HealthTable | None
+    check: Sequence[Check | None] = ()
+    vip: Sequence[VipTable | None] = ()
+    share: Sequence[ShareTable | None] = ()
+
+    @property
+    def nodes(self) -> list[tuple[int, NodeTable]]:
+        """The nodes that are right by themselves, with their places."""
+        return present(self.node)
+
+    @property
+    def shares(self) -> list[tuple[int, ShareTable]]:
+        """The shares that are right by themselves, with their places."""
+        return present(self.share)
+
+    @property
+    def vips(self) -> list[tuple[int, VipTable]]:
+        """The VIPs that are right by themselves, with their places."""
+        return present(self.vip)
+
+
+def present(items: Sequence[_Item | None]) -> list[tuple[int, _Item]]:
+    """Give the items that are right by themselves, with their places."""
+    return [(index, item) for index, item in enumerate(items) if item is not None]
+
+
+def twice(names: Iterable[tuple[Place, str]], message: str, key: Callable[[str], str] = str) -> Iterator[Problem]:
+    """Report each name that stands at a second place, with the first place as the hint."""
+    seen: dict[str, str] = {}
+    for place, name in names:
+        path = path_of(place)
+        first = seen.setdefault(key(name), path)
+        if first != path:
+            yield Problem(path=path, message=message.format(name), hint=f"{first} has it already")
