@@ -18,7 +18,7 @@ def test_each_of_300_clients_is_accepted_by_one_server_and_the_powers_are_honour
     servers = ("web1", "web2", "web3", "web4")
     with stage(tmp_path, way, servers=servers, powers=POWERS) as on, capture(on.servers) as seen:
         addresses = on.addresses(300)
-        load = on.clients.newcomers(on.vip, addresses, rate=300)
+        load = on.newcomers(addresses, rate=300)
         load.wait_for_more(600)
         on.clients.end(load)
         assert load.failed == []
@@ -37,7 +37,7 @@ def test_each_of_300_clients_is_accepted_by_one_server_and_the_powers_are_honour
             assert abs(count / 300 - expected) < 5 * spread / sqrt(300) + spread / sqrt(4096)
 
         # Another port of the same share meets the same server.
-        other = on.clients.newcomers(on.vip, addresses[:60], rate=300, port=SECOND_PORT)
+        other = on.newcomers(addresses[:60], rate=300, port=SECOND_PORT)
         other.wait_for_more(60)
         on.clients.end(other)
         assert other.failed == []

@@ -21,7 +21,7 @@ def test_each_side_of_a_parted_switch_serves_its_clients_and_after_the_heal_one_
     ):
         near_addresses = on.addresses(60)
         far_addresses = on.lan.far_clients.clients(40, way.family)
-        near = on.clients.newcomers(on.vip, near_addresses, rate=200, timeout=0.9)
+        near = on.newcomers(near_addresses, rate=200, timeout=0.9)
         far = far_clients.newcomers(on.vip, far_addresses, rate=200, timeout=0.9)
         near.wait_for_more(60)
         far.wait_for_more(60)

@@ -25,6 +25,8 @@ _SOL_PACKET = 263
 _PACKET_STATISTICS = 6
 _BUFFER_BYTES = 64 << 20
 _SNAP_BYTES = 160
+_PACKET_TYPE = 0xFFFFF000 + 4
+"Where a classic filter finds it: SKF_AD_OFF + SKF_AD_PKTTYPE (linux/filter.h)."
 
 TCP, UDP, ICMP, ICMP6 = 6, 17, 1, 58
 SYN: Final = 0x02
@@ -32,25 +34,27 @@ RST: Final = 0x04
 ACK: Final = 0x10
 _ECHO_REPLY = {ICMP: 0, ICMP6: 129}
 
-# Classic BPF (bpf(4)): TCP over IPv4, but for later fragments, or over IPv6, with SYN or RST set. Jumps count from the
-# next line.
+# Classic BPF (bpf(4)): what this node sends, TCP over IPv4, but for later fragments, or over IPv6, with SYN or RST set.
+# A flood that comes in fills no buffer. Jumps count from the next line.
 _OPENINGS_AND_RESETS = (
-    (0x28, 0, 0, 12),  # 0: the EtherType
-    (0x15, 0, 7, 0x0800),  # 1: not IPv4: 9
-    (0x30, 0, 0, 23),  # 2: the protocol
-    (0x15, 0, 10, TCP),  # 3: not TCP: 14
-    (0x28, 0, 0, 20),  # 4: the fragment offset
-    (0x45, 8, 0, 0x1FFF),  # 5: a later fragment: 14
-    (0xB1, 0, 0, 14),  # 6: x = length of the IPv4 header
-    (0x50, 0, 0, 27),  # 7: the TCP flags
-    (0x45, 6, 5, SYN | RST),  # 8: set: 15, else 14
-    (0x15, 0, 4, 0x86DD),  # 9: not IPv6: 14
-    (0x30, 0, 0, 20),  # 10: the next header
-    (0x15, 0, 2, TCP),  # 11: not TCP: 14
-    (0x30, 0, 0, 67),  # 12: the TCP flags
-    (0x45, 1, 0, SYN | RST),  # 13: set: 15, else 14
-    (0x06, 0, 0, 0),  # 14: ignore it
-    (0x06, 0, 0, _SNAP_BYTES),  # 15: keep it
+    (0x28, 0, 0, _PACKET_TYPE),  # 0: in or out
+    (0x15, 0, 14, socket.PACKET_OUTGOING),  # 1: in: 16
+    (0x28, 0, 0, 12),  # 2: the EtherType
+    (0x15, 0, 7, 0x0800),  # 3: not IPv4: 11
+    (0x30, 0, 0, 23),  # 4: the protocol
+    (0x15, 0, 10, TCP),  # 5: not TCP: 16
+    (0x28, 0, 0, 20),  # 6: the fragment offset
+    (0x45, 8, 0, 0x1FFF),  # 7: a later fragment: 16
+    (0xB1, 0, 0, 14),  # 8: x = length of the IPv4 header
+    (0x50, 0, 0, 27),  # 9: the TCP flags
+    (0x45, 6, 5, SYN | RST),  # 10: set: 17, else 16
+    (0x15, 0, 4, 0x86DD),  # 11: not IPv6: 16
+    (0x30, 0, 0, 20),  # 12: the next header
+    (0x15, 0, 2, TCP),  # 13: not TCP: 16
+    (0x30, 0, 0, 67),  # 14: the TCP flags
+    (0x45, 1, 0, SYN | RST),  # 15: set: 17, else 16
+    (0x06, 0, 0, 0),  # 16: ignore it
+    (0x06, 0, 0, _SNAP_BYTES),  # 17: keep it
 )
 _EVERYTHING = ((0x06, 0, 0, _SNAP_BYTES),)
 
@@ -137,7 +141,7 @@ class Capture:
 
 @contextlib.contextmanager
 def capture(hosts, *, everything=False):
-    """Watch eth0 of some hosts: the openings and resets of TCP, or everything (a few packets only, then)."""
+    """Watch eth0 of some hosts: the openings and resets that they send, or everything (a few packets only, then)."""
     with contextlib.ExitStack() as stack:
         yield Capture({host.name: stack.enter_context(_tap(host, everything=everything)) for host in hosts})
 

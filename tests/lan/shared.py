@@ -99,31 +99,51 @@ class SharedFarm(RealFarm):
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
 
     def serving(self, *names):
-        """Wait until these nodes, or all that run, are one view and each has claimed its share."""
+        """Wait until these nodes, or all that run, are one view and each has claimed its share.
+
+        A node of power 0 is in no view, and has nothing to claim.
+        """
         names = sorted(names or self.daemons)
         for name in names:
             wait_for(
                 lambda name=name: self._agrees(name, names),
-                limit=20,
+                # Daemons that start at once share the cores with the kernel's verifier, and with other tests.
+                limit=45,
                 what=f"{name} in the view of {names}, its share claimed",
             )
         return self
 
-    def ask(self, name, path):
-        """Give what a node's daemon answers over its socket, or None when it does not answer."""
+    def set_powers(self, powers):
+        """Set the powers of nodes one after the other, and wait until every node knows them and has what it is to take.
+
+        Over the socket, as `hcsidecar power` does: its start takes longer than the change.
+        """
+        for name, power in powers.items():
+            answer = self.ask(name, "/api/v1/power", {"power": power, "share": None})
+            assert answer["ok"], answer
+        wait_for(lambda: self._know(powers), what=f"powers {powers} in every node's status")
+        return self.serving()
+
+    def ask(self, name, path, body=None):
+        """Give what a node's daemon answers over its socket, or None when it does not answer; a body is posted."""
         connection = UnixConnection(self.socket(name))
         try:
-            connection.request("GET", path)
+            posted = {} if body is None else {"body": json.dumps(body), "headers": {"Content-Type": "application/json"}}
+            connection.request("POST" if posted else "GET", path, **posted)
             return json.loads(connection.getresponse().read())
         except OSError:
             return None
         finally:
             connection.close()
 
-    def owner(self, client):
-        """Name the node that takes the TCP connections of a client, as `hcsidecar explain` says."""
+    def explain(self, client):
+        """Say what becomes of the TCP connections of a client, as `hcsidecar explain` does."""
         explained = self.ask(next(iter(self.daemons)), f"/api/v1/layer-two/explain?address={client}")
-        return next(share["owner"] for share in explained["shares"] if share["share"] == "APACHE")
+        return next(share for share in explained["shares"] if share["share"] == "APACHE")
+
+    def owner(self, client):
+        """Name the node that takes the TCP connections of a client."""
+        return self.explain(client)["owner"]
 
     def director(self, family, *, among=None):
         """Name the node that answers for the virtual IP of this family, when these nodes are the view."""
@@ -165,10 +185,21 @@ class SharedFarm(RealFarm):
         daemon = self.daemons[name]
         assert daemon.poll() is None, f"{name} has ended:\n{self.log(name)}"
         status = self.status(name)
-        if status is None or status["view"] != names:
+        if status is None:
+            return False
+        powers = {row["name"]: row["power"] for row in status["nodes"]}
+        if not powers[name]:
+            return not status["view"]
+        if status["view"] != [other for other in names if powers[other]]:
             return False
         layer_two = self.ask(name, "/api/v1/layer-two")
         return layer_two["lease_open"] and not any(share["pending"] for share in layer_two["shares"])
+
+    def _know(self, powers):
+        """Say whether every node knows these powers."""
+        documents = [self.status(name) for name in self.daemons]
+        rows = [{row["name"]: row["power"] for row in document["nodes"]} for document in documents if document]
+        return len(rows) == len(self.daemons) and all(known.items() >= powers.items() for known in rows)
 
     def _inside_of(self, name):
         return ["ip", "netns", "exec", self.site.servers[name].namespace]

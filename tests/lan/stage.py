@@ -37,6 +37,19 @@ class Stage:
         """Give client addresses of the story's family."""
         return self.lan.clients.clients(count, self.way.family)
 
+    def newcomers(self, addresses, *, rate, timeout=5.0, **more):
+        """Let these addresses open connections; `rate` counts them per second, for a filter in the kernel."""
+        return self.clients.newcomers(self.vip, addresses, rate=rate / self._slowness, timeout=timeout, **more)
+
+    def regulars(self, addresses, *, every=0.25, timeout=5.0):
+        """Let each address keep a connection, and ask on it with this pause in seconds, for a filter in the kernel."""
+        return self.clients.regulars(self.vip, addresses, every=every * self._slowness, timeout=timeout)
+
+    @property
+    def _slowness(self):
+        """A filter in Python looks at every packet of all servers, on two cores that it shares with the clients."""
+        return 5 if self.way.packet_filter == "nfqueue" else 1
+
     def director(self, among=None):
         """Name the server that answers for the virtual IP in directed delivery."""
         return self.farm.director(self.way.family, among=among)

@@ -31,6 +31,7 @@ ALL = tuple(Combination(*one) for one in product(DELIVERIES, FILTERS, FAMILIES))
 IN_MAKE_TEST = {
     "exactly one": ("directed-tc-ipv4", "flooded-xdp-ipv4", "directed-nfqueue-ipv6"),
     "crash": ("directed-xdp-ipv6", "flooded-nfqueue-ipv4"),
+    "crash after moves": ("directed-tc-ipv6", "flooded-xdp-ipv4"),
     "director dies": ("directed-tc-ipv4", "directed-tc-ipv6"),
     "frozen": ("flooded-tc-ipv6", "directed-nfqueue-ipv4"),
     "killed": ("directed-xdp-ipv4", "flooded-nfqueue-ipv6"),
