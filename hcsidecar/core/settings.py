@@ -110,7 +110,7 @@ class FarmFile(Table):
         return tuple(share.power.get(node.name, node.power) for share in self.l2.share)
 
     def settings_digest(self) -> bytes:
-        """Digest, in 16 bytes, what must be equal on nodes that share buckets: timing, VIPs, shares and the protocol.
+        """Digest, in 16 bytes, what must be equal on nodes that share buckets: timing, VIPs, delivery, shares, protocol.
 
         Powers are not part of it, since heartbeats carry them; nor is anything that may be rolled out node by node.
         """
@@ -119,6 +119,7 @@ class FarmFile(Table):
             format_duration(self.heartbeat.pulse),
             format_duration(self.heartbeat.lost_after),
             sorted(vip.address for vip in self.l2.vip) if self.l2 else [],
+            self.l2.delivery if self.l2 else None,
             [
                 (share.name, share.protocol, sorted(share.ports), share.vip, share.by)
                 for share in (self.l2.share if self.l2 else ())
