@@ -87,7 +87,7 @@ class Chooser:
         if not any(own.powers):
             return "the power of this node is 0"
         if own.settings != self._right_settings(own):
-            return "the farm file of this node differs from the majority's in VIPs, delivery, shares, pulse or lost_after"
+            return "the farm file of this node differs from the majority's in [l2], pulse or lost_after"
         return self.why_too_few()
 
     def _right_settings(self, own: Own) -> bytes:

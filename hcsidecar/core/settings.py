@@ -110,7 +110,7 @@ class FarmFile(Table):
         return tuple(share.power.get(node.name, node.power) for share in self.l2.share)
 
     def settings_digest(self) -> bytes:
-        """Digest, in 16 bytes, what must be equal on nodes that share buckets: timing, VIPs, delivery, shares, protocol.
+        """Digest, in 16 bytes, what must be equal on nodes that share buckets: timing, [l2], and the protocol.
 
         Powers are not part of it, since heartbeats carry them; nor is anything that may be rolled out node by node.
         """
