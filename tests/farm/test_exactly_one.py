@@ -19,7 +19,7 @@ def test_each_of_300_clients_is_accepted_by_one_server_and_the_powers_are_honour
     with stage(tmp_path, way, servers=servers, powers=POWERS) as on, capture(on.servers) as seen:
         addresses = on.addresses(300)
         load = on.newcomers(addresses, rate=300)
-        load.wait_for_more(600)
+        load.wait_for_more(400)
         on.clients.end(load)
         assert load.failed == []
 

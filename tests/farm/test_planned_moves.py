@@ -72,11 +72,11 @@ def test_a_join_and_changes_of_power_in_a_row_break_no_connection_and_fail_no_re
             on.farm.set_powers(powers)
             moved = time.monotonic()
             more.append(on.regulars(on.addresses(40)))
-            load.wait_for_more(250)
+            load.wait_for_more(100)
             idle = {name for name, power in powers.items() if power == 0}
             assert not idle & load.served(since=moved).keys()
         for kept in (regulars, *more):
-            kept.wait_for_answers(2)
+            kept.wait_for_answers()
             assert [str(regular) for regular in kept.failed] == []
             assert all(len(regular.answers) == 1 for regular in kept.all)
         on.clients.end(load)

@@ -1,8 +1,11 @@
 """Clients that ask with a datagram: the echo of UDP, and ping."""
 
 import contextlib
+import itertools
+import select
 import socket
 import struct
+import time
 from collections import Counter
 
 from daemons import wait_for
@@ -12,6 +15,8 @@ from lan.web import UDP_PORT
 _ECHO_REQUEST = {4: 8, 6: 128}
 _ECHO_REPLY = {4: 0, 6: 129}
 _IDENTIFIER = 0x4843
+_LOST_AFTER = 2.0
+"Seconds after which another ping goes out."
 
 
 def ask_each(host, clients, vip, *, question=b"?"):
@@ -42,25 +47,35 @@ def ask_each(host, clients, vip, *, question=b"?"):
 
 
 def ping(host, client, vip, *, count):
-    """Ping some times, each when the one before has its reply; gives how many replies each got, first to last."""
+    """Ping until so many have a reply, one after the other; gives how many replies each of these got.
+
+    A request may be lost on a machine that is overloaded: then another one goes out, with a number of its own.
+    """
     family = 6 if ":" in vip else 4
     protocol = socket.IPPROTO_ICMPV6 if family == 6 else socket.IPPROTO_ICMP
     replies = Counter()
+    numbers = itertools.count(1)
     with _in(host, socket.SOCK_RAW, protocol, vip) as mine:
         mine.bind((client, 0))
 
-        def replied(number):
+        def replied(wanted):
             for packet in _received(mine):
                 message = packet if family == 6 else packet[(packet[0] & 15) * 4 :]
                 kind, _, _, identifier, sequence = struct.unpack_from("!BBHHH", message)
                 if (kind, identifier) == (_ECHO_REPLY[family], _IDENTIFIER):
                     replies[sequence] += 1
-            return number in replies
+            return len(replies) >= wanted
 
-        for number in range(1, count + 1):
-            mine.sendto(_echo_request(family, number), (vip, 0))
-            wait_for(lambda number=number: replied(number), what=f"a reply to ping {number}")
-    return [replies[number] for number in range(1, count + 1)]
+        def replied_in_the_end(wanted):
+            mine.sendto(_echo_request(family, next(numbers)), (vip, 0))
+            end = time.monotonic() + _LOST_AFTER
+            while not (found := replied(wanted)) and time.monotonic() < end:
+                select.select([mine], [], [], _LOST_AFTER)
+            return found
+
+        for wanted in range(1, count + 1):
+            wait_for(lambda wanted=wanted: replied_in_the_end(wanted), what="a reply to a ping")
+    return list(replies.values())
 
 
 def _in(host, kind, protocol, vip):
