@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l2mode.core.buckets import BUCKETS, _cost, mask_of, masks, owner_of, owners, prepare, takers
+from l2mode.core.buckets import BUCKETS, OUTWEIGHS, _cost, mask_of, masks, owner_of, owners, prepare, takers
 
 names = st.text(min_size=1, max_size=8)
 powers = st.integers(0, 1000)
 farms = st.dictionaries(names, powers, max_size=12)
+farms_without_standby = st.dictionaries(names, st.integers(0, OUTWEIGHS - 1), max_size=12)
 counts = st.sampled_from([1, 64, 512])
 
 
@@ -60,7 +61,7 @@ def test_masks_say_the_same_as_owners(farm, count):
     assert mask_of("a name that is too long for this farm", farm, count) == 0
 
 
-@given(farms.filter(bool), counts, st.randoms())
+@given(farms_without_standby.filter(bool), counts, st.randoms())
 def test_only_the_leavers_buckets_move(farm, count, random):
     leaver = random.choice(sorted(farm))
     before = owners(farm, count)
@@ -69,13 +70,23 @@ def test_only_the_leavers_buckets_move(farm, count, random):
         assert one in (leaver, other)
 
 
+@given(farms.filter(bool), counts, st.randoms())
+def test_beside_the_leavers_only_those_buckets_move_that_one_who_stood_by_takes(farm, count, random):
+    leaver = random.choice(sorted(farm))
+    before = owners(farm, count)
+    after = owners({name: power for name, power in farm.items() if name != leaver}, count)
+    stood_by = set(farm) - set(takers(farm))
+    for one, other in zip(before, after, strict=True):
+        assert one in (leaver, other) or other in stood_by
+
+
 @given(farms.filter(bool), counts, st.randoms(), st.integers(1, 1000))
-def test_more_power_takes_buckets_and_gives_none(farm, count, random, more):
+def test_more_power_takes_buckets_and_gives_none_but_from_who_stands_by_now(farm, count, random, more):
     name = random.choice(sorted(farm))
     before = owners(farm, count)
-    after = owners(farm | {name: farm[name] + more}, count)
-    for one, other in zip(before, after, strict=True):
-        assert other in (one, name)
+    changed = farm | {name: farm[name] + more}
+    for one, other in zip(before, owners(changed, count), strict=True):
+        assert other in (one, name) or one not in takers(changed)
 
 
 @given(farms, st.integers(2, 50))
