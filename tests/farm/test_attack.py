@@ -32,7 +32,7 @@ def test_a_flood_of_openings_and_garbage_disturbs_neither_heartbeats_nor_who_ser
         assert load.failed == []
 
 
-@story("attack")
+@story("forgeries")
 def test_replayed_and_forged_heartbeats_move_no_bucket(tmp_path, way):
     with stage(tmp_path, way) as on, heartbeats_at(on.lan.servers["web1"]) as heartbeats:
         wait_for(lambda: len(heartbeats()) >= 40, what="40 heartbeats")
