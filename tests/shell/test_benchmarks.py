@@ -38,4 +38,4 @@ def test_the_simulated_figure_prints_its_tables_and_keeps_every_run(tmp_path):
 def test_a_figure_that_there_is_not_is_refused_with_the_names_of_those_there_are():
     done = benchmarks("speed")
     assert done.returncode == 2
-    assert "no figure speed; there are simulation, loopback, quiet" in done.stderr
+    assert "no figure speed; there are simulation, deaths, quiet" in done.stderr
