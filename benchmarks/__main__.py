@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import (
+    bulk,
     connections,
     deaths,
     failover_clients,
@@ -38,6 +39,7 @@ FIGURES: dict[str, Measure] = {
     "filter": packet_filter.measure,
     "nfqueue": packet_queue.measure,
     "connections": connections.measure,
+    "bulk": bulk.measure,
     "handover": handover.measure,
     "failover_clients": failover_clients.measure,
 }

@@ -25,6 +25,7 @@ PORT: Final = 80
 CLIENTS: Final = tuple(str(IPv4Address("203.0.113.128") + number) for number in range(48))
 "The client's addresses: each is a client of its own to who shares by address."
 _NGINX = """\
+user root;
 daemon off;
 worker_processes {workers};
 pid {directory}/{name}.nginx.pid;
@@ -32,9 +33,12 @@ error_log {directory}/{name}.nginx.log;
 events {{ worker_connections 4096; }}
 http {{
     access_log off;
+    client_max_body_size 0;
+    client_body_temp_path {directory}/{name}.bodies;
     server {{
         listen 80 default_server backlog=4096 reuseport;
-        return 200 "{name}\\n";
+        location / {{ return 200 "{name}\\n"; }}
+        location /files/ {{ root {directory}; dav_methods PUT; }}
     }}
 }}
 """
