@@ -87,15 +87,21 @@ class Capture:
         self.seen = []
 
     def read(self):
-        """Take what the sockets have; gives all seen so far. Fails when a buffer has overflowed."""
+        """Take what the sockets have; gives all seen so far. Fails when a buffer has overflowed.
+
+        What comes after the call has begun may wait for the next: under a flood there would be no end of it.
+        """
+        began = time.time()
         for node, tap in self._sockets.items():
-            while True:
+            stamp = began
+            while stamp <= began:
                 try:
                     frame, controls, _, address = tap.recvmsg(2048, 64)
                 except BlockingIOError:
                     break
+                stamp = _time_in(controls)
                 sent = address[2] == socket.PACKET_OUTGOING
-                found = _parse(frame, node=node, sent=sent, at=_time_in(controls) - self._offset)
+                found = _parse(frame, node=node, sent=sent, at=stamp - self._offset)
                 if found:
                     self.seen.append(found)
             _, lost = struct.unpack("II", tap.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
