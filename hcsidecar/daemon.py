@@ -292,6 +292,8 @@ class Daemon:
             await self._heartbeats.leave()
             for chore in chores:
                 chore.cancel()
+        # Whatever they still say, the lease is renewed no more.
+        self._heartbeats.close()
         if self._layer_two is not None:
             await self._layer_two.close()
         await self._memory.close()
@@ -399,14 +401,23 @@ async def _put_back_layer_two(directory: Path, tell: Callable[[Event], None]) ->
     """Put back what layer-2 mode left when it was killed, where the farm file has no [l2] table any more."""
     if not (directory / KERNEL_RECORD).exists():
         return
-    from l2mode.kernel.restore import open_record  # noqa: PLC0415 - see `_make_layer_two`
+    from l2mode.kernel.errors import FilterError  # noqa: PLC0415 - see `_make_layer_two`
+    from l2mode.kernel.restore import open_record  # noqa: PLC0415
 
     loop = asyncio.get_running_loop()
 
     def tell_from_thread(level: str, message: str) -> None:
         loop.call_soon_threadsafe(tell, Event(level=Level(level), origin="layer 2", message=message))
 
-    await asyncio.to_thread(lambda: open_record(directory, tell=tell_from_thread).restore())
+    def put_back() -> None:
+        record = open_record(directory, tell=tell_from_thread)
+        record.hold()
+        record.restore()
+
+    try:
+        await asyncio.to_thread(put_back)
+    except FilterError as error:
+        tell(Event(level=Level.WARNING, origin="layer 2", message=f"what is left of layer-2 mode stays: {error}"))
 
 
 async def _run(loaded: LoadedFarm, me: NodeTable) -> int:

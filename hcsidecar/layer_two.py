@@ -98,6 +98,8 @@ class LayerTwoMode:
             await self.share.open()
         except FilterError as error:
             raise CannotRunError(f"layer-2 mode: {error}") from error
+        except OSError as error:
+            raise CannotRunError(f"layer-2 mode: {error}") from error
         settings = self.share.settings
         vips = ", ".join(map(str, settings.vips))
         message = f"{vips} on {self.share.interface}, {settings.delivery.value} delivery, filter {self.share.filter}"

@@ -52,6 +52,7 @@ class Grounds:
 
         In this order no packet to a virtual IP meets a stack without a filter in front.
         """
+        self._record.hold()
         self.interface = self._wanted_interface or interface_holding(self._address)
         self._host = Host(self._settings.vips, self.interface, self._record)
         self.mac = self._host.check().mac
@@ -89,6 +90,8 @@ class Grounds:
 
         The virtual IPs first: the filter, which is closed, stands in front of them to the last.
         """
+        if not self._record.held:
+            return  # whatever there is belongs to another process
         with self._one_at_a_time:
             self._down = True
             if hasattr(self, "_host"):

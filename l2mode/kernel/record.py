@@ -6,6 +6,7 @@ namespace, has put back everything already: the file then says what no longer is
 """
 
 import contextlib
+import fcntl
 import os
 import socket
 from collections.abc import Callable
@@ -50,6 +51,30 @@ class Record:
         self._namespace = _namespace()
         self._changes: list[AnyChange] = self._read()
         self._left_over = {change.place for change in self._changes}
+        self._held: int | None = None
+        "The descriptor of the lock, which goes with the process whatever ends it."
+
+    def hold(self) -> None:
+        """Keep other processes of this node from changing the kernel until this one ends; safe to repeat.
+
+        Raises FilterError if another one runs: what stands in the record is in use.
+        """
+        if self._held is not None:
+            return
+        lock = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(lock)
+            raise FilterError(
+                "another daemon of this node runs here", f"stop it first; it holds {self._path.with_suffix('.lock')}"
+            ) from error
+        self._held = lock
+
+    @property
+    def held(self) -> bool:
+        """True when this process alone may change what the record is about."""
+        return self._held is not None
 
     @property
     def changes(self) -> tuple[AnyChange, ...]:

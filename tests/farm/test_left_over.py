@@ -1,4 +1,4 @@
-"""A daemon that was killed in layer-2 mode, started again from a farm file that has no [l2] table any more."""
+"""A daemon in layer-2 mode that was killed, and one that is started twice."""
 
 import re
 
@@ -25,3 +25,18 @@ def test_what_a_killed_daemon_left_is_put_back_also_when_layer_two_is_gone_from_
         farm.start()
         wait_for(lambda: farm.log("web1").count("module: UP(Ready)") == 2, what="web1 Ready again", limit=45)
         assert differences(before, as_found(lan.servers["web1"])) == []
+
+
+def test_a_second_daemon_of_a_node_leaves_the_first_ones_kernel_alone(tmp_path):
+    with (
+        site(tmp_path, servers=("web1",)) as lan,
+        shared_farm(lan, delivery="directed", packet_filter="tc") as farm,
+    ):
+        farm.start().serving()
+        serving = as_found(lan.servers["web1"])
+        first = farm.daemons["web1"]
+        farm.start()
+        assert farm.daemons["web1"].wait(timeout=45) == 1
+        farm.daemons["web1"] = first
+        assert "layer-2 mode: another daemon of this node runs here" in farm.log("web1")
+        assert differences(serving, as_found(lan.servers["web1"])) == []

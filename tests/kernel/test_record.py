@@ -47,6 +47,15 @@ def rewrite(directory, **fields):
     path.write_text(json.dumps(json.loads(path.read_text()) | fields))
 
 
+def test_one_process_at_a_time_may_change_what_the_record_is_about(machine):
+    first, second = machine.record(), machine.record()
+    first.hold()
+    first.hold()
+    with pytest.raises(FilterError, match="another daemon of this node runs here"):
+        second.hold()
+    assert (first.held, second.held) == (True, False)
+
+
 def test_what_is_noted_is_on_the_disk_before_the_call_returns(machine, tmp_path):
     machine.record().note(VIP)
     assert machine.record().changes == (VIP,)
