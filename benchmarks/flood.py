@@ -23,6 +23,7 @@ from typing import Final
 
 from benchmarks.figures import CannotMeasureError
 from benchmarks.processes import cpu_seconds
+from l2mode.kernel.libbpf import TestRun
 
 SOURCES: Final = IPv4Network("198.18.0.0/15")
 "Where the packets say they come from: the addresses that RFC 2544 keeps for benchmarks."
@@ -48,28 +49,6 @@ class Kind(Enum):
     "The first of a TCP connection, with a right checksum."
     UDP = 17
     "Without a checksum, which spares the receiver a look at the data."
-
-
-class _TestRun(ctypes.Structure):
-    """`struct bpf_test_run_opts` of bpf/bpf.h."""
-
-    _fields_ = (
-        ("sz", ctypes.c_size_t),
-        ("data_in", ctypes.c_void_p),
-        ("data_out", ctypes.c_void_p),
-        ("data_size_in", ctypes.c_uint32),
-        ("data_size_out", ctypes.c_uint32),
-        ("ctx_in", ctypes.c_void_p),
-        ("ctx_out", ctypes.c_void_p),
-        ("ctx_size_in", ctypes.c_uint32),
-        ("ctx_size_out", ctypes.c_uint32),
-        ("retval", ctypes.c_uint32),
-        ("repeat", ctypes.c_int),
-        ("duration", ctypes.c_uint32),
-        ("flags", ctypes.c_uint32),
-        ("cpu", ctypes.c_uint32),
-        ("batch_size", ctypes.c_uint32),
-    )
 
 
 class Programs:
@@ -131,10 +110,9 @@ class Programs:
         return time.thread_time() + cpu_seconds(pool) - before
 
     def _send(self, count: int) -> None:
-        data = ctypes.create_string_buffer(self._frame, len(self._frame))
-        options = _TestRun(
-            sz=ctypes.sizeof(_TestRun),
-            data_in=ctypes.cast(data, ctypes.c_void_p),
+        options = TestRun(
+            sz=ctypes.sizeof(TestRun),
+            data_in=self._frame,
             data_size_in=len(self._frame),
             repeat=count,
             flags=_LIVE_FRAMES,

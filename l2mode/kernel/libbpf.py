@@ -82,8 +82,8 @@ class BpfFilter:
         by. Raises OSError: a tc program is not run on less than an Ethernet and an IP header.
         """
         output = ctypes.create_string_buffer(len(frame) + room)
-        options = _TestRun(
-            sz=ctypes.sizeof(_TestRun),
+        options = TestRun(
+            sz=ctypes.sizeof(TestRun),
             data_in=frame,
             data_size_in=len(frame),
             data_out=ctypes.addressof(output),
@@ -187,7 +187,7 @@ class _OpenOptions(ctypes.Structure):
     _fields_ = (("sz", ctypes.c_size_t), ("object_name", ctypes.c_char_p))
 
 
-class _TestRun(ctypes.Structure):
+class TestRun(ctypes.Structure):
     """`struct bpf_test_run_opts` of bpf/bpf.h."""
 
     _fields_ = (
