@@ -113,8 +113,11 @@ class LineWriter:
         self._thread.join(limit)
 
     def _run(self) -> None:
-        while (text := self._lines.get()) is not None:
-            self._write(text)
+        text: str | None = ""
+        while text is not None:
+            text = self._lines.get()
+            if text is not None:
+                self._write(text)
             if self._dropped and self._lines.empty():
                 with self._counting:
                     dropped, self._dropped = self._dropped, 0

@@ -146,6 +146,21 @@ def test_a_reader_who_hangs_makes_nobody_wait_and_is_told_what_it_missed(pipe):
     assert written < 200
 
 
+def test_what_was_missed_is_told_also_when_the_log_ends_before_there_was_room(pipe):
+    reading, writing = pipe
+    writer = LineWriter(writing, lost=lambda count: f"lost {count}", size=2)
+    too_much = "x" * (1 << 17)  # for the pipe: the thread waits in its midst
+    writer.line(too_much)
+    select.select([reading], [], [], 5)
+    for text in (too_much, "a", "nobody has room for this"):
+        writer.line(text)
+    read(reading, until=b"\n")
+    select.select([reading], [], [], 5)  # the second one is being written: there is room for the end
+    writer.close(limit=0.01)
+    assert read(reading, until=b"lost 1\n").endswith("\na\nlost 1\n")
+    writer.close()
+
+
 def test_a_non_blocking_terminal_still_gets_every_line(pipe):
     reading, writing = pipe
     os.set_blocking(writing, False)
