@@ -89,23 +89,18 @@ class Capture:
     def read(self):
         """Take what the sockets have; gives all seen so far. Fails when a buffer has overflowed.
 
-        What comes after the call has begun may wait for the next: under a flood there would be no end of it.
+        What comes after the call has begun waits for the next: under a flood there would be no end of it.
         """
-        began = time.time()
         for node, tap in self._sockets.items():
-            stamp = began
-            while stamp <= began:
-                try:
-                    frame, controls, _, address = tap.recvmsg(2048, 64)
-                except BlockingIOError:
-                    break
-                stamp = _time_in(controls)
+            # The kernel counts the packets since it was last asked, and starts anew.
+            count, lost = struct.unpack("II", tap.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
+            assert lost == 0, f"the capture on {node} has lost {lost} packets"
+            for _ in range(count):
+                frame, controls, _, address = tap.recvmsg(2048, 64)
                 sent = address[2] == socket.PACKET_OUTGOING
-                found = _parse(frame, node=node, sent=sent, at=stamp - self._offset)
+                found = _parse(frame, node=node, sent=sent, at=_time_in(controls) - self._offset)
                 if found:
                     self.seen.append(found)
-            _, lost = struct.unpack("II", tap.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
-            assert lost == 0, f"the capture on {node} has lost {lost} packets"
         self.seen.sort(key=lambda seen: seen.at)
         return self.seen
 
@@ -158,10 +153,31 @@ def _tap(host, *, everything):
     _attach(tap, _EVERYTHING if everything else _OPENINGS_AND_RESETS)
     tap.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
     tap.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-    tap.settimeout(0)
+    tap.settimeout(1)
+    _wait_for_stamps()
     # Bound to no protocol until the filter is there, it has taken nothing before.
     tap.bind(("eth0", _ETH_P_ALL))
     return tap
+
+
+def _wait_for_stamps():
+    """Wait until the kernel notes when a packet arrives.
+
+    It begins a moment after the first socket has asked for it. Who reads a packet that came before gets the time of
+    his reading instead (__sock_recv_timestamp in net/socket.c).
+    """
+    end = time.monotonic() + 5
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        probe.settimeout(5)
+        probe.bind(("127.0.0.1", 0))
+        while True:
+            probe.sendto(b"when?", probe.getsockname())
+            sent = time.time()
+            _, controls, _, _ = probe.recvmsg(16, 64)
+            if _time_in(controls) <= sent:
+                return
+            assert time.monotonic() < end, "the kernel does not note when packets arrive"
 
 
 def _attach(tap, program):
