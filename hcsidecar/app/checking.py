@@ -8,7 +8,7 @@ import aiohttp
 
 from hcsidecar.app.checkers import http, tcp
 from hcsidecar.core.checks import CheckFilter
-from hcsidecar.core.settings import AnyCheck, TcpCheck, format_duration
+from hcsidecar.core.settings import AnyCheck, HttpCheck, TcpCheck, format_duration
 
 
 class Checking:
@@ -59,7 +59,13 @@ class Checking:
 async def _attempt(check: AnyCheck, session: aiohttp.ClientSession) -> str | None:
     """Try once within the time limit; gives the reason of a failure, None when all is well."""
     probe: Awaitable[str | None]
-    probe = tcp.probe(check) if isinstance(check, TcpCheck) else http.probe(check, session)
+    match check:
+        case TcpCheck():
+            probe = tcp.probe(check)
+        case HttpCheck():
+            probe = http.probe(check, session)
+        case _:
+            raise NotImplementedError(check.type)
     try:
         async with asyncio.timeout(check.timeout):
             return await probe

@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from hcsidecar.core.settings import AnyCheck, L2Table
+from hcsidecar.core.settings import AnyCheck, L2Table, PortCheck
 from hcsidecar.core.values import is_ipv6
 
 _PROC = Path("/proc/net")
@@ -42,7 +42,7 @@ class Connections:
     """
 
     def __init__(self, checks: Iterable[AnyCheck], l2: L2Table | None = None, *, proc: Path = _PROC) -> None:
-        self._endpoints = frozenset([(check.address, check.port) for check in checks] + _shared_ports(l2))
+        self._endpoints = frozenset(_checked_ports(checks) + _shared_ports(l2))
         self._proc = proc
 
     async def count(self) -> Mapping[int, int] | None:
@@ -84,6 +84,11 @@ class Connections:
                         address, port, state = match.groups()
                         found.append((_address(address.decode()), int(port, 16), state))
         return found
+
+
+def _checked_ports(checks: Iterable[AnyCheck]) -> list[tuple[str, int]]:
+    """Give the ports of the application that are checked, each with its address."""
+    return [(check.address, check.port) for check in checks if isinstance(check, PortCheck) and check.when == "both"]
 
 
 def _shared_ports(l2: L2Table | None) -> list[tuple[str, int]]:

@@ -132,8 +132,14 @@ def _summary(loaded: LoadedFarm) -> Iterator[str]:
     where = ", ".join(map(str, (*farm.web.listen, *health.listen)))
     yield f"  health     {health.path} on {where}, lame duck {format_duration(health.lame_duck)}"
     for check in farm.check:
-        target = HostPort(check.address, check.port)
-        yield f"  check      {check.name}: {check.type} {target}, every {format_duration(check.interval)}"
+        pre = ", before the start" if check.when == "pre" else ""
+        yield (
+            f"  check      {check.name}: {check.type} {check.subject}{pre}, every {format_duration(check.interval)},"
+            f" on failure {farm.action_of(check)}"
+        )
+    if farm.application:
+        for key, script in farm.application.scripts.items():
+            yield f"  {key:<10} {loaded.resolve(script)}"
     if farm.l2:
         yield f"  layer 2    {', '.join(vip.address for vip in farm.l2.vip)}, {farm.l2.delivery}"
         for share in farm.l2.share:

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from hcsidecar.core.check_tables import Check
 from hcsidecar.core.problems import Problem, path_of
-from hcsidecar.core.tables import Check, FarmTable, HealthTable, NodeTable, ShareTable, VipTable, WebTable
+from hcsidecar.core.tables import FarmTable, HealthTable, NodeTable, ShareTable, VipTable, WebTable
 
 Place = tuple[str | int, ...]
 _Item = TypeVar("_Item")
@@ -19,6 +20,8 @@ class Parts:
     node: Sequence[NodeTable | None]
     web: WebTable | None
     health: HealthTable | None
+    has_application: bool = False
+    "There is a table [application], right or wrong."
     check: Sequence[Check | None] = ()
     vip: Sequence[VipTable | None] = ()
     share: Sequence[ShareTable | None] = ()

@@ -8,17 +8,15 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from hcsidecar.core.check_tables import CHECKS
 from hcsidecar.core.problems import Problem, path_of
 from hcsidecar.core.tables import DEFAULT_NETWORK
 from hcsidecar.core.values import as_toml
 
 _LATER = {
-    ("application",): "scripts that start and stop the application come with a later one",
     ("target",): "registration with a load balancer comes with a later one",
-    ("check", "action"): "actions come with a later one; here a failing check makes the node not Ready",
 }
 "What the design has and this version has not, by key."
-_LATER_CHECKS = ("ping", "interface", "process", "command")
 
 Location = tuple[str | int, ...]
 
@@ -44,7 +42,8 @@ def _as_written(location: Location, document: Mapping[str, object]) -> Location:
     while parts:
         part = parts.pop(0)
         inside = isinstance(here, dict)
-        if part == "[key]" or (inside and part not in here and parts and part == here.get("type")):
+        in_list = bool(place) and isinstance(place[-1], int)
+        if part == "[key]" or (inside and in_list and parts and part == here.get("type")):
             continue
         if part == "addresses" and inside and "addresses" not in here:
             part = "address"
@@ -97,8 +96,6 @@ def _unknown(error: ErrorDetails, fields: Fields, model: type[BaseModel]) -> Wor
     place = tuple(part for part in error["loc"] if isinstance(part, str))
     name = place[-1]
     in_check = len(place) > 1 and place[0] == "check"
-    if in_check:
-        place = ("check", name)
     if place in _LATER:
         return "is not in this version", _LATER[place]
     elsewhere = "" if in_check else _table_with(name, model)
@@ -155,8 +152,8 @@ def _no_such_check(error: ErrorDetails, _fields: Fields) -> Words:
     tag = table.get("type") if isinstance(table, dict) else None
     if tag is None:
         return "is missing", 'for example type = "tcp"'
-    later = f"checks of type {tag} come with a later version" if tag in _LATER_CHECKS else ""
-    return f"must be one of tcp, http, not {as_toml(tag)}", later
+    near = get_close_matches(str(tag).lower(), CHECKS, n=1)
+    return f"must be one of {', '.join(CHECKS)}, not {as_toml(tag)}", f"did you mean {near[0]}?" if near else ""
 
 
 def _own_words(error: ErrorDetails, _fields: Fields) -> Words:

@@ -140,6 +140,16 @@ def _checks_have_names_of_their_own(parts: Parts) -> Iterator[Problem]:
     yield from twice(names, "is the name of another check: {}")
 
 
+def _checks_restart_what_has_scripts(parts: Parts) -> Iterator[Problem]:
+    for index, check in present(parts.check):
+        if check.action in ("restart", "stopstart") and not parts.has_application:
+            yield Problem(
+                path=path_of(("check", index, "action")),
+                message=f"is {check.action}, and there are no scripts to do it with",
+                hint="a table [application] with start and stop",
+            )
+
+
 _RULES: tuple[Callable[[Parts], Iterator[Problem]], ...] = (
     _farm_keeps_no_more_nodes_than_it_has,
     _nodes_have_names_of_their_own,
@@ -148,5 +158,6 @@ _RULES: tuple[Callable[[Parts], Iterator[Problem]], ...] = (
     _nodes_can_be_asked,
     _listeners_do_not_meet,
     _checks_have_names_of_their_own,
+    _checks_restart_what_has_scripts,
     *L2_RULES,
 )

@@ -3,11 +3,26 @@
 import json
 from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Annotated, Self, TypeVar
+from typing import Self, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from hcsidecar.core.application_table import ApplicationTable
+from hcsidecar.core.check_tables import (
+    CHECKS,
+    Action,
+    AnyCheck,
+    Check,
+    CommandCheck,
+    CustomCheck,
+    HttpCheck,
+    InterfaceCheck,
+    PingCheck,
+    PortCheck,
+    ProcessCheck,
+    TcpCheck,
+)
 from hcsidecar.core.messages import MAX_NODES, PROTOCOL_VERSION
 from hcsidecar.core.parts import Parts
 from hcsidecar.core.problems import Problem
@@ -15,17 +30,14 @@ from hcsidecar.core.refusals import problem_of
 from hcsidecar.core.relations import api_endpoint, relation_problems
 from hcsidecar.core.tables import (
     PRESETS,
-    Check,
     FarmTable,
     HealthTable,
     HeartbeatTable,
-    HttpCheck,
     L2Table,
     NodeTable,
     Preset,
     ShareTable,
     Table,
-    TcpCheck,
     TlsTable,
     VipTable,
     WebTable,
@@ -34,18 +46,26 @@ from hcsidecar.core.values import FROM_FILE, HostPort, StatusRange, format_durat
 
 __all__ = [
     "PRESETS",
+    "Action",
     "AnyCheck",
+    "ApplicationTable",
     "Check",
+    "CommandCheck",
+    "CustomCheck",
     "FarmFile",
     "FarmTable",
     "HealthTable",
     "HeartbeatTable",
     "HostPort",
     "HttpCheck",
+    "InterfaceCheck",
     "L2Table",
     "NodeTable",
+    "PingCheck",
+    "PortCheck",
     "Preset",
     "Problem",
+    "ProcessCheck",
     "ShareTable",
     "StatusRange",
     "TcpCheck",
@@ -57,9 +77,6 @@ __all__ = [
     "read",
 ]
 
-AnyCheck = Annotated[TcpCheck | HttpCheck, Field(discriminator="type")]
-"A check of the application, told apart by its type."
-_CHECKS: Mapping[str, type[Check]] = {"tcp": TcpCheck, "http": HttpCheck}
 _Model = TypeVar("_Model", bound=Table)
 
 
@@ -72,6 +89,7 @@ class FarmFile(Table):
     web: WebTable = WebTable()
     health: HealthTable = HealthTable()
     l2: L2Table | None = None
+    application: ApplicationTable | None = None
     check: tuple[AnyCheck, ...] = ()
 
     @model_validator(mode="after")
@@ -81,6 +99,7 @@ class FarmFile(Table):
             node=self.node,
             web=self.web,
             health=self.health,
+            has_application=self.application is not None,
             check=self.check,
             vip=self.l2.vip if self.l2 else (),
             share=self.l2.share if self.l2 else (),
@@ -108,6 +127,14 @@ class FarmFile(Table):
         if self.l2 is None:
             return (node.power,)
         return tuple(share.power.get(node.name, node.power) for share in self.l2.share)
+
+    def action_of(self, check: Check) -> Action:
+        """Say what a failure of a check leads to."""
+        if check.action is not None:
+            return check.action
+        if check.when == "pre":
+            return "wait"
+        return "restart" if self.application is not None else "none"
 
     def settings_digest(self) -> bytes:
         """Digest, in 16 bytes, what must be equal on nodes that share buckets: timing, [l2], and the protocol.
@@ -165,6 +192,7 @@ def _right_parts(document: Mapping[str, object]) -> Parts:
         node=_each_or_none(NodeTable, document.get("node")),
         web=_or_none(WebTable, document.get("web", {})),
         health=_or_none(HealthTable, document.get("health", {})),
+        has_application="application" in document,
         check=tuple(map(_check_or_none, checks)) if isinstance(checks, list) else (),
         vip=_each_or_none(VipTable, l2_tables.get("vip")),
         share=_each_or_none(ShareTable, l2_tables.get("share")),
@@ -183,5 +211,5 @@ def _each_or_none(kind: type[_Model], tables: object) -> tuple[_Model | None, ..
 
 
 def _check_or_none(table: object) -> Check | None:
-    kind = _CHECKS.get(table["type"]) if isinstance(table, dict) and isinstance(table.get("type"), str) else None
+    kind = CHECKS.get(table["type"]) if isinstance(table, dict) and isinstance(table.get("type"), str) else None
     return None if kind is None else _or_none(kind, table)

@@ -12,14 +12,12 @@ from hcsidecar.core.values import (
     Count,
     Endpoint,
     HostPort,
-    HttpStatus,
     IpAddress,
     Name,
     Port,
     Power,
     Seconds,
     SharedAddress,
-    StatusRange,
     Text,
     UrlPath,
     between,
@@ -91,6 +89,8 @@ class FarmTable(Table):
     "When nodes lose sight of each other: every side serves whom it reaches, or only one with more than half of all."
     keep_ready: int = Field(default=1, strict=True, ge=0)
     "`drain` refuses to leave fewer nodes Ready than this; `stop` and `leave` only warn."
+    last_stays: bool = Field(default=False, strict=True)
+    "When every node would go to WAIT for the same reason, the last one stays UP instead."
 
 
 def _address_or_addresses(schema: dict[str, Any]) -> None:
@@ -221,53 +221,6 @@ class HealthTable(Table):
         if self.path == "/" or any(self.path == taken or self.path.startswith(f"{taken}/") for taken in SERVED_PATHS):
             raise wrong(f"belongs to something else: {self.path}", 'for example "/health"', at="path")
         return self
-
-
-class Check(Table):
-    """What every check of the application has."""
-
-    type: str
-    "What is checked."
-    name: Name = Field(examples=["HTTP_APACHE"])
-    "Name of the check, in the log and the status."
-    address: IpAddress = Field(examples=["127.0.0.1"])
-    "IP address to connect to."
-    port: Port = Field(examples=[80])
-    "TCP port to connect to."
-    interval: Annotated[Seconds, AfterValidator(between("10ms", "1h"))] = 10.0
-    "Time from one attempt to the next."
-    timeout: Annotated[Seconds, AfterValidator(between("10ms", "10m"))] = 5.0
-    "An attempt without an answer has failed after this."
-    rise: Count = 1
-    "The check passes after so many good attempts in a row."
-    fall: Count = 1
-    "The check fails after so many bad attempts in a row; the node is not Ready then."
-
-
-class TcpCheck(Check):
-    """The application accepts connections."""
-
-    type: Literal["tcp"] = Field(examples=["tcp"])
-    "Connects and hangs up."
-
-
-class HttpCheck(Check):
-    """The application answers over HTTP."""
-
-    type: Literal["http"] = Field(examples=["http"])
-    "Asks for a page with GET."
-    path: UrlPath = "/"
-    "Path of the page."
-    host: Text | None = Field(default=None, examples=["www.example.com"])
-    "Host header; the address unless set."
-    status: Annotated[tuple[HttpStatus, ...], Field(min_length=1)] = (StatusRange(200, 399),)
-    "Status codes and ranges of them that are good."
-    body: Text | None = Field(default=None, examples=["Welcome"])
-    "Text that must occur in the answer."
-
-    def accepts(self, status: int) -> bool:
-        """Tell whether an answer with this status is good."""
-        return any(good.first <= status <= good.last for good in self.status)
 
 
 class VipTable(Table):

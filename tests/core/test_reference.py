@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
+from hcsidecar.core.check_tables import CHECKS
 from hcsidecar.core.reference import farm_file, file_schema, reference
 from hcsidecar.core.settings import (
+    ApplicationTable,
     FarmFile,
     FarmTable,
     HealthTable,
     HeartbeatTable,
-    HttpCheck,
     L2Table,
     NodeTable,
     ShareTable,
-    TcpCheck,
     TlsTable,
     VipTable,
     WebTable,
@@ -46,9 +46,8 @@ PAIRS = {
     "l2": (WHOLE["l2"], L2Table),
     "l2.vip": (WHOLE["l2"]["vip"][0], VipTable),
     "l2.share": (WHOLE["l2"]["share"][0], ShareTable),
-    "tcp check": (WHOLE["check"][0], TcpCheck),
-    "http check": (WHOLE["check"][1], HttpCheck),
-}
+    "application": (WHOLE["application"], ApplicationTable),
+} | {f"{kind} check": (table, CHECKS[kind]) for kind, table in ((each["type"], each) for each in WHOLE["check"])}
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -90,7 +89,10 @@ def test_the_reference_is_a_farm_file():
 def test_the_reference_with_everything_in_force_is_a_farm_file_but_for_the_two_ways_to_give_an_address():
     document = uncommented(REFERENCE)
     del document["node"][0]["addresses"]
-    document["check"][1]["name"] = "another"
+    for number, check in enumerate(document["check"]):
+        check["name"] += str(number)
+        if check["when"] == "pre":
+            check["action"] = "wait"
     assert isinstance(read(document), FarmFile)
 
 
