@@ -153,7 +153,7 @@ class RealFarm:
         for name in names or self.names:
             arguments = ("--config", str(self.config), "--node", name, "--log-json")
             with self._log(name).open("ab") as log:
-                daemon = (sys.executable, "-m", "hcsidecar.daemon", *arguments)
+                daemon = (sys.executable, "-m", "hcsidecar.start", *arguments)
                 self.daemons[name] = start(*self.homes[name].command(*daemon), output=log)
         return began
 

@@ -5,7 +5,6 @@ module. End: the module drains and stops while the health listener answers NOT F
 then the listeners close.
 """
 
-import argparse
 import asyncio
 import contextlib
 import gc
@@ -13,30 +12,30 @@ import os
 import secrets
 import signal
 import ssl
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hcsidecar import __version__
-from hcsidecar.app.checking import Checking
+from hcsidecar.app.application import Application
 from hcsidecar.app.connections import Connections
 from hcsidecar.app.memory import Memory
-from hcsidecar.app.module import Module, Published
+from hcsidecar.app.module import Published
+from hcsidecar.core import orders
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.health import HealthAnswer, HealthFace
+from hcsidecar.core.last_stays import NOBODY_HEARD, Neighbour, Outlook, look_around
 from hcsidecar.core.lifecycle import Lifecycle, Outcome
 from hcsidecar.core.messages import View
 from hcsidecar.core.node import NoShare
 from hcsidecar.core.powers import Powers, why_nobody_takes
 from hcsidecar.core.rolling import why_not_drain
 from hcsidecar.core.settings import FarmFile, HostPort, NodeTable, TlsTable
+from hcsidecar.core.states import Role, Status
 from hcsidecar.core.status import status_document
-from hcsidecar.dirs import control_socket, make_private, state_dir
-from hcsidecar.farmfile import FarmFileError, LoadedFarm, find_config, find_node, load
+from hcsidecar.dirs import control_socket, state_dir
+from hcsidecar.farmfile import LoadedFarm
 from hcsidecar.journal import Journal
-from hcsidecar.logs import configure, log_entry
 from hcsidecar.net.datagrams import ListenError as HeartbeatListenError
 from hcsidecar.net.heartbeats import Heartbeats
 from hcsidecar.net.keyring import KeyFileError, Keyring
@@ -97,19 +96,17 @@ class Daemon:
             next_boot=memory.next_boot,
             tell=self.tell,
         )
-        self._checking = Checking(self._farm.check, report=self._take_check_result)
-        self._module = Module(
-            Lifecycle(
-                checks=[check.name for check in self._farm.check],
-                lame_duck=self._farm.health.lame_duck,
-                last_word=memory.last_word,
-            ),
+        self._application = Application(
+            loaded,
+            me,
+            memory=memory,
+            socket=control_socket(loaded.farm, me),
             evidence=_Evidence(Connections(self._farm.check, self._farm.l2), self._face, self._farm.health.prober_fall),
             publish=self._publish,
             tell=self.tell,
-            remember=memory.remember,
-            new_round=self._checking.begin,
+            outlook=self._outlook,
         )
+        self._module = self._application.module
 
     # -- what the API asks --------------------------------------------------------------------------------------
 
@@ -149,7 +146,7 @@ class Daemon:
             refusal = why_not_drain(self.status(), self.node, keep_ready=self._farm.farm.keep_ready)
         if action is Action.DRAIN and refusal is not None and not force:
             return Answer(ok=False, text=f"{refusal}; --force drains all the same")
-        outcome = self._module.command(_command(action, by))
+        outcome = self._module.order(_order(action, by))
         warnings = (refusal,) if refusal is not None and outcome.accepted else ()
         return Answer(ok=outcome.accepted, text=outcome.text, warnings=warnings)
 
@@ -207,12 +204,26 @@ class Daemon:
             status=state.status,
             draining=state.draining,
             reason=state.reason,
+            unmet=published.unmet,
             wants=published.wants_share,
         )
         self._service.tell(STATUS=f"{published.name} {state.reason}".strip())
 
-    def _take_check_result(self, name: str, complaint: str | None) -> None:
-        self._module.check_result(name, complaint)
+    def _outlook(self, unmet: tuple[str, ...]) -> Outlook:
+        """Say how the other nodes are, for one with these needs unmet."""
+        if not unmet:
+            return NOBODY_HEARD
+        alive = self._heartbeats.node.membership.roster.alive()
+        neighbours = [
+            Neighbour(
+                name=said.node,
+                serves=said.role == Role.UP and said.status == Status.READY and not said.draining,
+                unmet=frozenset(said.unmet),
+            )
+            for said in (peer.heartbeat for peer in alive)
+            if said is not None
+        ]
+        return look_around(self.node, unmet, neighbours)
 
     def _fractions(self, view: View, name: str) -> tuple[float, ...]:
         groups = len(self._farm.share_names) if self._farm.l2 else 0
@@ -277,7 +288,7 @@ class Daemon:
         async with asyncio.TaskGroup() as tasks:
             chores = [
                 tasks.create_task(self._heartbeats.run(), name="heartbeats"),
-                tasks.create_task(self._checking.run(), name="checks"),
+                *self._application.begin(tasks),
                 tasks.create_task(self._keep_house(), name="housekeeping"),
             ]
             if self._layer_two is not None:
@@ -383,95 +394,13 @@ def _pairs(addresses: Iterable[HostPort]) -> tuple[tuple[str, int], ...]:
     return tuple((address.host, address.port) for address in addresses)
 
 
-def _command(action: Action, by: str) -> Callable[[Lifecycle, float], Outcome]:
-    match action:
-        case Action.START:
-            return lambda lifecycle, now: lifecycle.start(now=now, by=by)
-        case Action.STOP | Action.LEAVE:
-            return lambda lifecycle, now: lifecycle.stop(now=now, by=by)
-        case Action.RESTART:
-            return lambda lifecycle, now: lifecycle.restart(now=now, by=by)
-        case Action.DRAIN:
-            return lambda lifecycle, now: lifecycle.drain(now=now, by=by)
-        case Action.RESUME:
-            return lambda lifecycle, now: lifecycle.resume(now=now, by=by)
-
-
-async def _put_back_layer_two(directory: Path, tell: Callable[[Event], None]) -> None:
-    """Put back what layer-2 mode left when it was killed, where the farm file has no [l2] table any more."""
-    if not (directory / KERNEL_RECORD).exists():
-        return
-    from l2mode.kernel.errors import FilterError  # noqa: PLC0415 - see `_make_layer_two`
-    from l2mode.kernel.restore import open_record  # noqa: PLC0415
-
-    loop = asyncio.get_running_loop()
-
-    def tell_from_thread(level: str, message: str) -> None:
-        loop.call_soon_threadsafe(tell, Event(level=Level(level), origin="layer 2", message=message))
-
-    def put_back() -> None:
-        record = open_record(directory, tell=tell_from_thread)
-        record.hold()
-        record.restore()
-
-    try:
-        await asyncio.to_thread(put_back)
-    except FilterError as error:
-        tell(Event(level=Level.WARNING, origin="layer 2", message=f"what is left of layer-2 mode stays: {error}"))
-
-
-async def _run(loaded: LoadedFarm, me: NodeTable) -> int:
-    journal = Journal(node=me.name, log=log_entry)
-
-    def complain(event: Event) -> None:
-        journal.write(event)
-
-    memory = Memory(make_private(state_dir(loaded.farm, me)), tell=complain)
-    complain(
-        Event(
-            level=Level.INFO, origin="daemon", message=f"hcsidecar {__version__} of farm {loaded.farm.farm.name} starts"
-        )
-    )
-    socket_path = control_socket(loaded.farm, me)
-    make_private(socket_path.parent)
-    if loaded.farm.l2 is None:
-        await _put_back_layer_two(state_dir(loaded.farm, me), complain)
-    try:
-        await Daemon(loaded, me, journal, memory).run(socket_path)
-    except CannotRunError as error:
-        complain(Event(level=Level.ERROR, origin="daemon", message=str(error)))
-        return 1
-    complain(Event(level=Level.INFO, origin="daemon", message="ended"))
-    return 0
-
-
-def main() -> int:
-    """Run the daemon; `hcsidecar run` comes here with its options as they are."""
-    parser = argparse.ArgumentParser(prog="hcsidecar run", add_help=False)
-    parser.add_argument("--config", type=Path)
-    parser.add_argument("--node")
-    parser.add_argument("--log-json", action="store_true")
-    options = parser.parse_args()
-    try:
-        loaded = load(find_config(options.config))
-        me = find_node(loaded.farm, options.node)
-        control_socket(loaded.farm, me)
-    except FarmFileError as error:
-        for problem in error.problems:
-            print(problem, file=sys.stderr)  # noqa: T201 - there is no log yet, and no farm to have one
-        return 2
-    writer = configure(node=me.name, as_json=options.log_json)
-    try:
-        # The selector loop everywhere: heartbeats are read from sockets of our own.
-        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-            return runner.run(_run(loaded, me))
-    except FarmFileError as error:
-        for problem in error.problems:
-            print(problem, file=sys.stderr)  # noqa: T201
-        return 1
-    finally:
-        writer.close()
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _order(action: Action, by: str) -> Callable[[Lifecycle, float], Outcome]:
+    order = {
+        Action.START: orders.start,
+        Action.STOP: orders.stop,
+        Action.LEAVE: orders.stop,
+        Action.RESTART: orders.restart,
+        Action.DRAIN: orders.drain,
+        Action.RESUME: orders.resume,
+    }[action]
+    return lambda lifecycle, now: order(lifecycle, now=now, by=by)

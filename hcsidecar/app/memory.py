@@ -1,10 +1,11 @@
-"""What a node must remember over a restart: the operator's last word, its powers, and the highest boot number used.
+"""What a node must remember over a restart: its module's past, its powers, and the highest boot number used.
 
 A file that is lost, broken or cannot be written is told, and then done without. The boot number also follows the wall
 clock, so that it grows all the same.
 """
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -15,12 +16,14 @@ from typing import Annotated, Final
 
 import msgspec
 
+from hcsidecar.core.budget import Failure
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.messages import Power
-from hcsidecar.core.states import Word
+from hcsidecar.core.standing import Past
+from hcsidecar.core.states import Left, Word
 
 NAME: Final = "state.json"
-_SIZE_LIMIT = 65536
+_SIZE_LIMIT = 1_048_576
 "Bytes; what is longer was not written by us."
 _PATIENCE = 2.0
 "Seconds that `close` waits for a disk that does not answer."
@@ -30,17 +33,31 @@ class _State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     boot: Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
     last_word: Word
     powers: dict[str, Power] = {}
+    left: Left = Left.STOPPED
+    "The application, as far as it is known."
+    has_passed: bool = False
+    machine: str = ""
+    "The start of the machine to which the last two belong."
+    gave_up: str = ""
+    failures: tuple[tuple[float, str], ...] = ()
+    "Seconds since 1970, and why."
 
 
 class Memory:
     """The file `state.json` in a node's state directory, which must exist.
 
-    `tell` takes what goes wrong, on the thread of the loop; `wall_clock` gives seconds since 1970. Writing is done in
-    a thread of its own, since heartbeats do not wait for disks; of several changes meanwhile the last one is written.
+    `tell` takes what goes wrong, on the thread of the loop; `wall_clock` gives seconds since 1970, `machine` tells one
+    start of this machine from another, as `start_of_machine` does. Writing is done in a thread of its own, since
+    heartbeats do not wait for disks; of several changes meanwhile the last one is written.
     """
 
     def __init__(
-        self, directory: Path, *, tell: Callable[[Event], None], wall_clock: Callable[[], float] = time.time
+        self,
+        directory: Path,
+        *,
+        tell: Callable[[Event], None],
+        wall_clock: Callable[[], float] = time.time,
+        machine: str | None = None,
     ) -> None:
         self._path = directory / NAME
         self._tell = tell
@@ -48,12 +65,43 @@ class Memory:
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="memory")
         self._writing: asyncio.Future[str | None] | None = None
         self._closed = False
+        self._machine = start_of_machine() if machine is None else machine
         self._state = self._read()
 
-    @property
-    def last_word(self) -> Word:
-        """What the operator said last: `start` for a new node."""
-        return self._state.last_word
+    def past(self, *, now: float) -> Past:
+        """Give the module's past; after a restart of the machine no application runs."""
+        state = self._state
+        same = state.machine == self._machine
+        age = self._wall_clock() - now
+        return Past(
+            last_word=state.last_word,
+            left=state.left if same else Left.STOPPED,
+            has_passed=state.has_passed and same,
+            gave_up=state.gave_up,
+            # Should the wall clock have been set back, a failure is new rather than in the future.
+            failures=tuple(Failure(at=min(at - age, now), why=why) for at, why in state.failures),
+        )
+
+    def remember_past(self, past: Past, *, now: float) -> None:
+        """Keep the module's past. Needs a running loop."""
+        age = self._wall_clock() - now
+        changed = msgspec.structs.replace(
+            self._state,
+            last_word=past.last_word,
+            left=past.left,
+            has_passed=past.has_passed and past.left is Left.STARTED,
+            machine=self._machine if past.left is not Left.STOPPED else "",
+            gave_up=past.gave_up,
+            failures=tuple((round(failure.at + age, 3), failure.why) for failure in past.failures),
+        )
+        self._change(changed)
+
+    async def written(self) -> None:
+        """Wait until all is on disk, or for a while."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                while self._writing is not None:
+                    await asyncio.wait({self._writing})
 
     @property
     def powers(self) -> Mapping[str, int]:
@@ -63,10 +111,6 @@ class Memory:
     def remember_powers(self, powers: Mapping[str, int]) -> None:
         """Keep the powers that the operator has set, in place of all before. Needs a running loop."""
         self._change(msgspec.structs.replace(self._state, powers=dict(powers)))
-
-    def remember(self, last_word: Word) -> None:
-        """Keep what the operator said. Needs a running loop, as `next_boot` does."""
-        self._change(msgspec.structs.replace(self._state, last_word=last_word))
 
     def next_boot(self) -> int:
         """Give a boot number higher than all before: at least the wall clock in ms, should the file ever be lost."""
@@ -117,6 +161,20 @@ class Memory:
 
     def _complain(self, what: str) -> None:
         self._tell(Event(level=Level.ERROR, origin="daemon", message=f"{self._path} {what}"))
+
+
+def start_of_machine(proc: Path = Path("/proc")) -> str:
+    """Tell this start of this machine, or of this container, from all others; empty where nothing tells.
+
+    A container that is started again has the machine's boot id, and a new first process.
+    """
+    try:
+        boot_id = (proc / "sys/kernel/random/boot_id").read_text().strip()
+        # proc(5): the start time is field 22, counted behind the name in parentheses, which may hold anything.
+        started = (proc / "1/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+    return f"{boot_id}/{started}"
 
 
 def _replace(path: Path, state: _State) -> str | None:

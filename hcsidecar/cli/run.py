@@ -39,7 +39,7 @@ def run(
     Example: hcsidecar run --config farm.toml --node web1
     """
     # -P: a file named like a module of ours or of Python's in the working directory must not become part of the daemon.
-    arguments = [sys.executable, "-P", "-m", "hcsidecar.daemon"]
+    arguments = [sys.executable, "-P", "-m", "hcsidecar.start"]
     if config is not None:
         arguments += ["--config", str(config)]
     if node is not None:

@@ -1,371 +1,484 @@
-"""The module of this node, whose application runs by itself: when it takes traffic, and how it stops hurting nobody.
+"""The module of this node: how its application starts, takes traffic, is restarted, and stops hurting nobody.
 
 Theory of operation
 -------------------
-A started module is UP(Transient) until every check passes, then UP(Ready). Only UP(Ready) and not draining is
-answered with 200 on the health URL and wants a share of the layer-2 traffic; both end in the same instant.
+A module goes this way (states as people know them in brackets; `core/states.py` has every move):
 
-To stop is to drain first: NOT FOUND and no share at once, while the application serves on. The drain ends on
+    STOPPED -> PREPARING -> WAITING -> STARTING -> SERVING -> LEAVING -> CLOSING -> CLEARING -> STOPPED
+    [STOP]     [WAIT]       [WAIT]     [UP]        [UP]       [UP]       [UP]       [WAIT]      [STOP]
+               prestart     `pre`      start       all        drain      stop       poststop
+               script       checks     script      checks                scripts    script
+
+Only UP(Ready) and not draining is answered with 200 on the health URL and wants a share of the layer-2 traffic; both
+end in the same instant. Traffic comes after the start script has ended and every check has passed, and it has ended
+before the stop script begins. A step for which there is nothing to do takes no time: an application without scripts,
+that runs by itself, goes from STOPPED to SERVING at once.
+
+To leave is to drain first: NOT FOUND and no share at once, while the application serves on. The drain ends on
 evidence, that is when no connection to the checked ports is left and every prober that is about has been told NOT
-FOUND often enough; at the latest `lame_duck` seconds after the command. A second `stop` ends it at once.
-`drain` alone is the same without an end, until `resume`, `start` or `stop`.
+FOUND often enough; at the latest when the limit is over. A second `stop` ends it at once. What comes after it is the
+*aim*. A module that leaves because a check fails does not wait for probers: its requests fail anyway.
 
-Commands answer with an Outcome and never raise; `check_result`, `evidence` and `tick` return events. `now` is in
-seconds of the monotonic clock, `by` says who gave the command.
+`stop` is called, then `stop` with `force` if the first fails or takes too long, then the processes are killed. A
+failing check leads to its action, and that is counted on the budget; the failure that is one too many stops the
+module, until the operator says otherwise. Before the checks have passed for the first time since the start, a failing
+one is no failure, for `start_timeout`.
+
+The daemon may end and come back while the application runs: `left` says what is known of it, and is kept on disk.
+
+Commands are in `core/orders.py`. `script` is what should run now; whoever runs it says `script_ended`. Everything
+else returns events. `now` is in seconds of the monotonic clock.
 """
 
 from collections.abc import Iterable, Mapping
 from math import inf
 from typing import assert_never
 
-from hcsidecar.core.checks import UNCHECKED, first_complaint
+from hcsidecar.core.checks import UNCHECKED
 from hcsidecar.core.draining import Drain
 from hcsidecar.core.events import Event, Level
-from hcsidecar.core.states import ENDING, MOVES, Outcome, Phase, Role, Status, Word, accept, refuse
+from hcsidecar.core.last_stays import Outlook, Verdict
+from hcsidecar.core.scripts import Script, ScriptRun
+from hcsidecar.core.standing import Past, Standing
+from hcsidecar.core.states import MOVES, Aim, Left, Outcome, Phase, Role, Status, Word, accept, refuse
 
-__all__ = ["Lifecycle", "Outcome", "Role", "Status", "Word"]
+__all__ = ["Lifecycle", "Outcome", "Past", "Role", "Status", "Word"]
 
-_EXITING = "the daemon is shutting down; `hcsidecar run` starts it again"
-_STOPPED = "the module is stopped; `hcsidecar start` starts it"
-_STOPPING = "the module is stopping; `hcsidecar start` calls that off"
+_AIMS: Mapping[str, Aim] = {"restart": Aim.RESTART, "stopstart": Aim.STOPSTART, "wait": Aim.WAIT, "stop": Aim.STOP}
+_LONGEST_PAUSE = 30.0
+"Seconds between a stop and the next start, where failures come one after the other."
+_RECENT = 3600.0
+"Seconds for which a failure makes the next start wait."
 
 
-class Lifecycle:
-    """The state machine of one module; see the module's theory of operation.
+class Lifecycle(Standing):
+    """The state machine of one module; see the module's theory of operation. It does nothing until `begin`."""
 
-    `checks` are the names of all checks, `lame_duck` is the limit of a stop in seconds, `last_word` what the
-    operator said last, before this daemon. The module does nothing until `begin`.
-    """
-
-    def __init__(self, *, checks: Iterable[str], lame_duck: float, last_word: Word = Word.START) -> None:
-        self._complaints: dict[str, str | None] = dict.fromkeys(checks, UNCHECKED)
-        "What is wrong by each check; None when it passes."
-        self._lame_duck = lame_duck
-        self._last_word = last_word
-        self._phase = Phase.STOPPED
-        self._check_round = 0
-        self._drain = Drain(since=0)
-        "Counts while draining."
-        self._stop_began = 0.0
-        self._limit = inf
-        "When a stop ends, whoever is left."
-
-    # What it is
-
-    @property
-    def role(self) -> Role:
-        """STOP or UP."""
-        return Role.STOP if self._phase in (Phase.STOPPED, Phase.FINISHED) else Role.UP
-
-    @property
-    def status(self) -> Status:
-        """How far it is in its role."""
-        if self.role is Role.STOP:
-            return Status.NOT_READY
-        passing = first_complaint(self._complaints) is None
-        return Status.READY if passing and self._phase not in ENDING else Status.TRANSIENT
-
-    @property
-    def state(self) -> str:
-        """Role and status as people know them: "UP(Ready)"."""
-        return f"{self.role}({self.status})"
-
-    @property
-    def draining(self) -> bool:
-        """True while it serves on but wants nothing new."""
-        return self._phase is Phase.DRAINING or self._phase in ENDING
-
-    @property
-    def serving(self) -> bool:
-        """True when the health URL answers 200."""
-        return self.status is Status.READY and not self.draining
-
-    @property
-    def wants_share(self) -> bool:
-        """True when it would take buckets: exactly when the health URL answers 200."""
-        return self.serving
-
-    @property
-    def drained(self) -> bool:
-        """True when a draining module has nobody left, by the last evidence."""
-        return self.draining and not self._drain.waits_for
-
-    @property
-    def waits_for(self) -> tuple[str, ...]:
-        """What a drain still waits for, in plain words."""
-        return self._drain.waits_for if self.draining else ()
-
-    @property
-    def finished(self) -> bool:
-        """True when the daemon may exit."""
-        return self._phase is Phase.FINISHED
-
-    @property
-    def last_word(self) -> Word:
-        """What the operator said last; to be kept for the next daemon."""
-        return self._last_word
-
-    @property
-    def check_round(self) -> int | None:
-        """The number of this start, or None while nothing is to be checked; a new one means: begin all checks anew."""
-        return None if self.role is Role.STOP else self._check_round
-
-    def why_not_ready(self) -> str | None:
-        """Say why this node must get no traffic, or None if it may."""
-        match self._phase:
-            case Phase.STOPPED:
-                return "stopped by the operator" if self._last_word is Word.STOP else "not started yet"
-            case Phase.FINISHED:
-                return "shut down"
-            case Phase.STOPPING | Phase.RESTARTING | Phase.EXITING:
-                return {Phase.EXITING: "shutting down"}.get(self._phase, self._phase.name.lower())
-            case Phase.DRAINING:
-                complaint = first_complaint(self._complaints)
-                return f"drained by the operator; {complaint}" if complaint else "drained by the operator"
-            case Phase.SERVING:
-                return first_complaint(self._complaints)
-            case _:
-                assert_never(self._phase)
-
-    # What the operator wants
+    # The beginning
 
     def begin(self, *, now: float) -> list[Event]:
-        """Do what the operator's last word asks of a daemon that has just started; to be called once."""
-        match self._last_word:
-            case Word.STOP:
-                return [self._tell("not started, the operator's last word was stop; `hcsidecar start` starts it")]
-            case Word.DRAIN:
-                self._start(now=now)
-                return [self._tell("started, but drained as the operator left it; `hcsidecar resume` ends that")]
-            case Word.START:
-                self._start(now=now)
-                return [self._tell(f"started with the daemon{self._but()}")]
+        """Do what the past asks of a daemon that has just started; to be called once."""
+        if self.last_word is Word.STOP or self.gave_up:
+            why = self.gave_up or "the operator's last word was stop"
+            if self.left is not Left.STOPPED:
+                self.aim = Aim.STOP
+                return self._close(now, f"the application is {self.left}, and {why}")
+            return [self._tell(f"not started, {why}; `hcsidecar start` starts it")]
+        match self.left:
+            case Left.STOPPED:
+                return self.start_anew(now, "started with the daemon")
+            case Left.STARTED:
+                self._began = now
+                self._begin_needs()
+                return self._serve(now, "took over the application as it runs", has_passed=self.has_passed)
+            case Left.UNCLEAR:
+                self.aim = Aim.STOPSTART
+                return self._close(now, "the former daemon ended in the midst of a start or stop: begins anew")
             case _:
-                assert_never(self._last_word)
+                assert_never(self.left)
 
-    def start(self, *, now: float, by: str) -> Outcome:
-        """Start the module; one that drains gets traffic again, a stop is called off."""
-        match self._phase:
-            case Phase.STOPPED:
-                self._last_word = Word.START
-                self._start(now=now)
-                return accept("the module starts", self._tell(f"start by {by}{self._but()}"))
-            case Phase.SERVING:
-                return accept(f"the module is started already: {self.state}")
-            case Phase.DRAINING:
-                return self.resume(now=now, by=by)
-            case Phase.STOPPING:
-                self._last_word = Word.START
-                self._enter(Phase.SERVING)
-                return accept(
-                    "the stop is called off", self._tell(f"start by {by}, the stop is called off{self._but()}")
-                )
-            case Phase.RESTARTING:
-                return self._after_restart(Word.START, by=by)
-            case Phase.EXITING | Phase.FINISHED:
-                return refuse(_EXITING)
-            case _:
-                assert_never(self._phase)
+    # Starting
 
-    def stop(self, *, now: float, by: str) -> Outcome:
-        """Drain, then stop; said again to a module that is stopping: stop at once."""
-        again = self._last_word is Word.STOP
-        match self._phase:
-            case Phase.STOPPED:
-                self._last_word = Word.STOP
-                return accept("the module is stopped already")
-            case Phase.SERVING | Phase.DRAINING:
-                self._last_word = Word.STOP
-                events = self._drain_towards(Phase.STOPPING, f"stop by {by}", now=now)
-                return accept("the module stops", *events)
-            case Phase.RESTARTING:
-                self._last_word = Word.STOP
-                self._enter(Phase.STOPPING)
-                return accept("the module stops", self._tell(f"stop by {by}, instead of the restart"))
-            case Phase.EXITING if not again:
-                self._last_word = Word.STOP
-                return accept(
-                    "the daemon is shutting down; the module will stay stopped when it is back",
-                    self._tell(f"stop by {by}, to outlast the shutdown"),
-                )
-            case Phase.STOPPING | Phase.EXITING:
-                return accept("the module stops at once", *self._end(f"stop again by {by}, no more waiting", now=now))
-            case Phase.FINISHED:
-                return refuse(_EXITING)
-            case _:
-                assert_never(self._phase)
+    def start_anew(self, now: float, why: str) -> list[Event]:
+        """Begin a start; what it waits for is said in the event."""
+        self._enter(Phase.PREPARING)
+        self._began = now
+        if self.plan.has(Script.PRESTART):
+            self._run(Script.PRESTART, now)
+            return [self._tell(f"{why}; the prestart script runs")]
+        return self._wait(now, why)
 
-    def restart(self, *, now: float, by: str) -> Outcome:
-        """Drain, stop, start; a module that the operator has drained comes back drained."""
-        match self._phase:
-            case Phase.STOPPED:
-                return self.start(now=now, by=by)
-            case Phase.SERVING | Phase.DRAINING:
-                events = self._drain_towards(Phase.RESTARTING, f"restart by {by}", now=now)
-                return accept("the module restarts", *events)
-            case Phase.STOPPING:
-                self._last_word = Word.START
-                self._enter(Phase.RESTARTING)
-                return accept("the module restarts", self._tell(f"restart by {by}, instead of the stop"))
-            case Phase.RESTARTING:
-                return accept("the module is restarting already")
-            case Phase.EXITING | Phase.FINISHED:
-                return refuse(_EXITING)
-            case _:
-                assert_never(self._phase)
+    def _wait(self, now: float, why: str) -> list[Event]:
+        """Wait for what the application needs, if anything."""
+        self._enter(Phase.WAITING)
+        self._begin_needs()
+        return self._start_if_due(now, why)
 
-    def drain(self, *, now: float, by: str) -> Outcome:
-        """Ask for no new traffic, from this instant on, and serve on."""
-        match self._phase:
-            case Phase.STOPPED:
-                return refuse(_STOPPED)
-            case Phase.SERVING:
-                self._last_word = Word.DRAIN
-                self._enter(Phase.DRAINING)
-                self._drain = Drain(since=now)
-                return accept("the module drains, and serves on", self._tell(f"drain by {by}"))
-            case Phase.DRAINING:
-                return accept("the module is draining already")
-            case Phase.STOPPING:
-                return refuse(_STOPPING)
-            case Phase.RESTARTING:
-                return self._after_restart(Word.DRAIN, by=by)
-            case Phase.EXITING | Phase.FINISHED:
-                return refuse(_EXITING)
-            case _:
-                assert_never(self._phase)
+    def _start_if_due(self, now: float, why: str) -> list[Event]:
+        complaint = self.board.why_not_start()
+        if complaint is None and now < self._not_before:
+            complaint = f"pauses for {self._not_before - now:.0f} s before the next start"
+        if complaint is not None:
+            return [self._tell(f"{why}; {complaint}")]
+        self._enter(Phase.STARTING)
+        self._began = now
+        if self.plan.has(Script.START):
+            self.left = Left.UNCLEAR
+            self.has_passed = False
+            self._run(Script.START, now)
+            return [self._tell(f"{why}; the start script runs")]
+        return self._serve(now, why)
 
-    def resume(self, *, now: float, by: str) -> Outcome:
-        """End a drain."""
-        match self._phase:
-            case Phase.STOPPED:
-                return refuse(_STOPPED)
-            case Phase.SERVING:
-                return accept(f"the module is not draining: {self.state}")
-            case Phase.DRAINING:
-                self._last_word = Word.START
-                self._enter(Phase.SERVING)
-                why = f"drain ended by {by} after {now - self._drain.since:.1f} s{self._but()}"
-                return accept("the drain is over", self._tell(why))
-            case Phase.STOPPING:
-                return refuse(_STOPPING)
-            case Phase.RESTARTING:
-                return self._after_restart(Word.START, by=by)
-            case Phase.EXITING | Phase.FINISHED:
-                return refuse(_EXITING)
-            case _:
-                assert_never(self._phase)
+    def _serve(self, now: float, why: str, *, has_passed: bool = False) -> list[Event]:
+        """The application is started: take traffic as soon as the checks pass."""
+        self.aim = None
+        self.has_passed = has_passed
+        self._rounds += 1
+        self.check_round = self._rounds
+        self.board.begin(pre=False)
+        self._enter(Phase.DRAINING if self.last_word is Word.DRAIN else Phase.SERVING)
+        self._drain = Drain(since=now)
+        self._start_by = self._began + self._start_timeout
+        self._in_grace = not has_passed
+        self._note_passing()
+        if self.phase is Phase.DRAINING:
+            return [self._tell(f"{why}, but drained as the operator left it; `hcsidecar resume` ends that")]
+        return [self._tell(f"{why}{self._but()}")]
 
-    def shutdown(self, *, now: float, by: str) -> list[Event]:
-        """End the daemon (SIGTERM): drain, stop, then `finished`; a second one cuts the drain short."""
-        match self._phase:
-            case Phase.STOPPED:
-                self._enter(Phase.FINISHED)
-                return [self._tell(f"shutdown by {by}")]
-            case Phase.SERVING | Phase.DRAINING:
-                return self._drain_towards(Phase.EXITING, f"shutdown by {by}", now=now)
-            case Phase.STOPPING | Phase.RESTARTING:
-                self._enter(Phase.EXITING)
-                return [self._tell(f"shutdown by {by}, to follow the stop")]
-            case Phase.EXITING:
-                return self._end(f"shutdown again by {by}, no more waiting", now=now)
-            case Phase.FINISHED:
-                return []
+    def _begin_needs(self) -> None:
+        if self.need_round is None:
+            self._need_rounds += 1
+            self.need_round = self._need_rounds
+            self.board.begin(pre=True)
+
+    # Leaving
+
+    def leave(self, aim: Aim, why: str, *, now: float, patient: bool = True, level: Level = Level.INFO) -> list[Event]:
+        """Begin to drain, with an end in sight."""
+        self.aim = aim
+        if patient:
+            self._why = ""
+        if self.phase is Phase.SERVING:
+            self._drain = Drain(since=now)
+        self._enter(Phase.LEAVING)
+        self._patient = patient
+        self._began = now
+        # A drain that the operator began long ago gets the full time again: who says stop now counts from now.
+        limit = self._lame_duck if aim is Aim.EXIT or self.plan.table is None else self._drain_limit
+        self._limit = now + limit
+        return [self._tell(f"{why}, drains for {limit:g} s at most", level=level), *self._tick_drain(now=now)]
+
+    def hurry(self, why: str, *, now: float, level: Level = Level.INFO) -> list[Event]:
+        """End the drain, or a stop script that takes its time; `why` says who wants that."""
+        if self.phase is Phase.LEAVING:
+            if self.aim is Aim.EXIT:
+                return self.finish(now, why, level=level)
+            return self._close(now, why, level=level)
+        match self.script and self.script.script:
+            case Script.STOP:
+                self._run(Script.FORCE, now)
+                return [self._tell(f"{why}: stops with force", level=level)]
+            case Script.FORCE:
+                self._run(Script.KILL, now)
+                return [self._tell(f"{why}: kills the processes of the application", level=Level.WARNING)]
+            case Script.POSTSTOP:
+                self.script = None
+                return self._cleared(now, why, level=level)
+        return []
+
+    def finish(self, now: float, why: str, *, level: Level = Level.INFO) -> list[Event]:
+        """End for good: the daemon may exit."""
+        leaving = self.phase is Phase.LEAVING
+        self.script = self.check_round = self.need_round = None
+        self._enter(Phase.FINISHED)
+        runs_on = "; the application runs on" if self.left is Left.STARTED else ""
+        after = f"stopped after {now - self._began:.1f} s, " if leaving else ""
+        return [self._tell(f"{after}{why}{runs_on}", level=level)]
+
+    def _close(self, now: float, why: str, *, level: Level = Level.INFO) -> list[Event]:
+        """Nobody is left, or nobody waits any longer: run the stop scripts."""
+        if self.phase is not Phase.LEAVING:
+            self._began = now
+        self._enter(Phase.CLOSING)
+        self.check_round = None
+        if self.plan.table is None or self.left is Left.STOPPED:
+            return self._closed(now, why, level=level)
+        self.left = Left.UNCLEAR
+        self._run(Script.STOP, now)
+        return [self._tell(f"{why}; the stop script runs", level=level)]
+
+    def _closed(self, now: float, why: str, *, level: Level = Level.INFO) -> list[Event]:
+        """The application is stopped."""
+        took = f"{now - self._began:.1f} s"
+        if self.exiting and self.aim is not Aim.STOP:
+            return self.finish(now, f"stopped after {took}, {why}", level=level)
+        match self.aim:
+            case Aim.RESTART:
+                return self._wait(now, f"stopped after {took}, {why}; starts again")
+            case Aim.WAIT:
+                self.aim = None
+                return self._wait(now, f"stopped after {took}, {why}")
             case _:
-                assert_never(self._phase)
+                self._enter(Phase.CLEARING)
+                if self.plan.has(Script.POSTSTOP):
+                    self._run(Script.POSTSTOP, now)
+                    return [self._tell(f"{why}; the poststop script runs", level=level)]
+                return self._cleared(now, why, level=level)
+
+    def _cleared(self, now: float, why: str, *, level: Level = Level.INFO) -> list[Event]:
+        """All is over; do what comes then."""
+        aim, self.aim = self.aim, None
+        self.need_round = None
+        took = f"stopped after {now - self._began:.1f} s"
+        if self.exiting:
+            return self.finish(now, f"{took}, {why}", level=level)
+        if aim is Aim.STOPSTART:
+            return self.start_anew(now, f"{took}, {why}; starts again")
+        self._enter(Phase.STOPPED)
+        return [self._tell(f"{took}, {why}", level=level)]
 
     # What is seen
 
-    def check_result(self, *, name: str, complaint: str | None) -> list[Event]:
+    def script_ended(
+        self, number: int, failure: str | None, last_lines: Iterable[str] = (), *, now: float
+    ) -> list[Event]:
+        """Take how the run of this number has ended: None when it was well, else why not; its last lines of output."""
+        run = self.script
+        if run is None or run.number != number:
+            return []  # one that was ended because another was wanted
+        return self._script_over(run, failure, tuple(last_lines), now=now)
+
+    def _script_over(
+        self, run: ScriptRun, failure: str | None, last_lines: tuple[str, ...], *, now: float
+    ) -> list[Event]:
+        self.script = None
+        took = f"{now - run.began:.1f} s"
+        said = f", its last words: {' | '.join(last_lines)}" if failure and last_lines else ""
+        problem = f"the {run.script} script {failure}{said}"
+        events = []
+        if failure:
+            level = Level.WARNING if run.script in (Script.STOP, Script.POSTSTOP) else Level.ERROR
+            events = [Event(level=level, origin="application", message=problem)]
+        match run.script:
+            case Script.PRESTART:
+                if failure and not self._always_force:
+                    return events + self._fail("stopstart", problem, now=now)
+                return events + self._wait(now, f"prestart took {took}")
+            case Script.START:
+                return events + self._started(failure, problem, took, now=now)
+            case Script.STOP:
+                if failure or self._always_force:
+                    self._run(Script.FORCE, now)
+                    return events
+                return self._stopped(f"the stop script took {took}", now=now)
+            case Script.FORCE:
+                if failure:
+                    self._run(Script.KILL, now)
+                    return [*events, self._tell("kills the processes of the application", level=Level.WARNING)]
+                return self._stopped("stopped with force", now=now)
+            case Script.KILL:
+                if failure:
+                    self.gave_up = f"its processes could not be ended: {failure}"
+                    self.aim = Aim.STOP
+                    return events + self._closed(now, self.gave_up, level=Level.ERROR)
+                return self._stopped("its processes were killed", now=now)
+            case Script.POSTSTOP:
+                return events + self._cleared(now, f"poststop took {took}")
+            case _:
+                assert_never(run.script)
+
+    def _started(self, failure: str | None, problem: str, took: str, *, now: float) -> list[Event]:
+        if failure and not self._always_force:
+            return self._fail("restart", problem, now=now)
+        self.left = Left.STARTED
+        if self._requested is not None:
+            (action, why), self._requested = self._requested, None
+            return self._fail(action, why, now=now)
+        self.aim = None
+        return self._serve(now, f"started, which took {took}")
+
+    def _stopped(self, how: str, *, now: float) -> list[Event]:
+        self.left = Left.STOPPED
+        return self._closed(now, how)
+
+    def check_result(self, *, name: str, complaint: str | None, now: float) -> list[Event]:
         """Take what a check has to say, its `rise` and `fall` counted: what is wrong, or None when it passes."""
-        if self.role is Role.STOP:
+        rule = self.board.rule(name)
+        if (self.need_round if rule.pre else self.check_round) is None:
             return []
-        state, before = self.state, self._complaints[name]
-        self._complaints[name] = complaint
+        state, before = self.state, self.board.take(name, complaint)
         events = []
         if complaint is None and before is not None:
             events = [Event(level=Level.INFO, origin="check", message=f"{name} passes")]
         elif complaint is not None and complaint != UNCHECKED and before in (None, UNCHECKED):
             events = [Event(level=Level.WARNING, origin="check", message=f"{name} fails: {complaint}")]
-        if self.state == state:
-            return events
-        why = first_complaint(self._complaints)
-        level = Level.WARNING if why else Level.INFO
-        return [*events, self._tell(why or "every check passes", level=level)]
+        self._note_passing()
+        if self.state != state and self.phase is not Phase.WAITING:
+            why = self.board.why_not_serve()
+            events.append(self._tell(why or "every check passes", level=Level.WARNING if why else Level.INFO))
+        if self.phase is Phase.WAITING:
+            return events + self._look_at_needs(now=now, state=state, name=name)
+        return events + self._act(now=now)
+
+    def _note_passing(self) -> None:
+        if self.phase in (Phase.SERVING, Phase.DRAINING) and all(
+            text is None for text in self.board.of_application().values()
+        ):
+            self.has_passed, self._in_grace, self._start_by = True, False, inf
+
+    def _look_at_needs(self, *, now: float, state: str, name: str) -> list[Event]:
+        """A module that waits has heard of a need."""
+        complaint = self.board.complaint(name)
+        if complaint not in (None, UNCHECKED) and self.board.rule(name).action == "stop":
+            return self._fail("stop", f"check {name}: {complaint}", now=now)
+        why_not = self.board.why_not_start()
+        if why_not is None:
+            return self._start_if_due(now, "all that it needs is there")
+        return [self._tell(why_not, level=Level.WARNING)] if self.state != state else []
+
+    def _act(self, *, now: float, is_late: bool = False) -> list[Event]:
+        """Act on the first check that fails; `is_late` when those that have not passed since the start fail too."""
+        if self.phase not in (Phase.SERVING, Phase.DRAINING):
+            return []
+        if not self._in_grace:
+            for name, text in self.board.of_application().items():
+                action = self.board.rule(name).action
+                if text is not None and (text != UNCHECKED or is_late) and action != "none":
+                    return self._fail(action, f"check {name}: {text}", now=now)
+        for name, text in self.board.of_needs().items():
+            if text not in (None, UNCHECKED):
+                return self._go_without(f"check {name}: {text}", self.board.rule(name).action, now=now)
+        return [self._tell("all that it needs is there again")] if self._last.reset() else []
+
+    def _go_without(self, why: str, action: str, *, now: float) -> list[Event]:
+        """A need is unmet while the module is up."""
+        if action == "stop":
+            return self._fail("stop", why, now=now)
+        stayed = self._last.stays
+        match self._last.judge(now=now):
+            case Verdict.HOLD_ON:
+                return []
+            case Verdict.STAY:
+                self._remark = f"{why}; stays UP, since no other node would be left"
+                return [] if stayed else [self._tell(self._remark, level=Level.ERROR)]
+            case Verdict.LEAVE_NOBODY:
+                message = f"no node of the farm is left to serve: {why}"
+                return [
+                    Event(level=Level.ERROR, origin="module", message=message),
+                    *self._fail("wait", why, now=now),
+                ]
+            case Verdict.LEAVE:
+                return self._fail("wait", why, now=now)
+
+    def see_farm(self, outlook: Outlook, *, now: float) -> list[Event]:
+        """Take how the other nodes are."""
+        self._last.outlook = outlook
+        return self._act(now=now) if self._last.stays and outlook.others_serve else []
+
+    def request(self, action: str, why: str, *, now: float) -> Outcome:
+        """Take what the application itself asks for: restart, stopstart, wait or stop. It counts as a failure."""
+        if self.phase is Phase.STARTING:
+            self._requested = (action, why)
+            return accept(f"the module does that when the start script has ended: {action}")
+        if self.phase not in (Phase.SERVING, Phase.DRAINING, Phase.PREPARING, Phase.WAITING):
+            return refuse(f"the module is {self.state} and does not take this now: {self.why_not_ready()}")
+        return accept(f"the module does that: {action}", *self._fail(action, why, now=now))
+
+    def _fail(self, action: str, why: str, *, now: float) -> list[Event]:
+        """Do what a failure leads to, within the budget."""
+        aim, level = _AIMS[action], Level.WARNING
+        if aim is Aim.STOP:
+            self.gave_up, level = why, Level.ERROR
+        elif (story := self.budget.spend(why, now=now)) is not None:
+            self.gave_up, aim, level = story, Aim.STOP, Level.ERROR
+        if aim is not Aim.STOP:
+            recent = sum(now - failure.at < _RECENT for failure in self.budget.failures(now=now))
+            self._not_before = now + min(_LONGEST_PAUSE, 2.0 ** min(recent - 1, 9) - 1) if recent else now
+        text = f"{aim} after a failure: {self.gave_up or why}"
+        self.aim, self._why = aim, self.gave_up or why
+        if self.phase in (Phase.SERVING, Phase.DRAINING):
+            return self.leave(aim, text, now=now, patient=False, level=level)
+        if self.phase is Phase.STARTING:
+            return self._close(now, text, level=level)
+        return self.turn_back(aim, text, now=now, level=level)
+
+    def turn_back(self, aim: Aim, why: str, *, now: float, level: Level = Level.INFO) -> list[Event]:
+        """Leave a start that has not come to the start script, or break off that one."""
+        self.aim = aim
+        self.script = None
+        return self._close(now, why, level=level)
 
     def evidence(self, *, connections: Mapping[int, int] | None, probers: Iterable[str], now: float) -> list[Event]:
         """Take who is still there; see `Drain.see`."""
         if not self.draining:
             return []
         had_been_empty = self._drain.found_empty
-        self._drain.see(connections=connections, probers=probers)
-        if self.drained and self._phase in ENDING:
-            return self._end("nobody is left", now=now)
+        patient = self._patient or self.phase is Phase.DRAINING
+        self._drain.see(connections=connections, probers=probers if patient else ())
+        if self.drained and self.phase is Phase.LEAVING:
+            return self.hurry("nobody is left", now=now)
         if self.drained and not had_been_empty:
             return [self._tell(f"nobody is left after {now - self._drain.since:.1f} s")]
         return []
 
     def tick(self, *, now: float) -> list[Event]:
+        """Do what time has brought."""
+        if self.script is not None and now >= self.script.ends_by:
+            return self._script_over(self.script, self.script.why_late(), (), now=now)
+        match self.phase:
+            case Phase.LEAVING:
+                return self._tick_drain(now=now)
+            case Phase.WAITING if now >= self._not_before and self.board.why_not_start() is None:
+                return self._start_if_due(now, "the pause is over")
+            case Phase.SERVING | Phase.DRAINING if now >= min(self._start_by, self._last.hold_until):
+                is_late = now >= self._start_by
+                if is_late:
+                    self._in_grace, self._start_by = False, inf
+                return self._act(now=now, is_late=is_late)
+        return []
+
+    def _tick_drain(self, *, now: float) -> list[Event]:
         """End a drain that has reached its limit."""
-        if now < self._limit:
+        if self.phase is not Phase.LEAVING or now < self._limit:
             return []
-        why = f"{self._lame_duck:g} s are over, still there: {', '.join(self._drain.waits_for)}"
-        return self._end(why, now=now, level=Level.WARNING)
+        why = f"{self._limit - self._began:g} s are over, still there: {', '.join(self._drain.waits_for)}"
+        return self.hurry(why, now=now, level=Level.WARNING)
 
     def next_tick_at(self) -> float:
         """Say when `tick` is due next; inf when nothing runs out."""
-        return self._limit
+        due = self.script.ends_by if self.script is not None else inf
+        match self.phase:
+            case Phase.LEAVING:
+                return min(due, self._limit)
+            case Phase.WAITING if self.board.why_not_start() is None:
+                return min(due, self._not_before)
+            case Phase.SERVING | Phase.DRAINING:
+                return min(due, self._start_by, self._last.hold_until)
+        return due
+
+    # What orders need
+
+    def call_off(self) -> None:
+        """Take traffic again, in the midst of a drain."""
+        self._enter(Phase.SERVING)
+        self.aim, self._why, self._limit = None, "", inf
+
+    def start_draining(self, *, now: float) -> None:
+        """Ask for nothing new, until further notice."""
+        self._enter(Phase.DRAINING)
+        self._drain = Drain(since=now)
+
+    def stop_draining(self, *, now: float) -> float:
+        """End a drain; gives how long it was, in seconds."""
+        self._enter(Phase.SERVING)
+        return now - self._drain.since
+
+    def forgive(self) -> None:
+        """The operator has taken over: forget the failures."""
+        self.budget.reset()
+        self.gave_up, self._not_before = "", 0.0
+
+    def tell(self, why: str) -> Event:
+        """Say the state and what led to it."""
+        return self._tell(why)
+
+    def but(self) -> str:
+        """Complete the sentence on a start: what is still in the way of traffic."""
+        return self._but()
 
     # How it moves
 
     def _enter(self, phase: Phase) -> None:
-        if phase not in MOVES[self._phase]:
-            raise RuntimeError(f"a module cannot go from {self._phase.name} to {phase.name}")
-        self._phase = phase
-        if phase not in ENDING:
+        if phase not in MOVES[self.phase]:
+            raise RuntimeError(f"a module cannot go from {self.phase.name} to {phase.name}")
+        self.phase = phase
+        if phase not in (Phase.SERVING, Phase.DRAINING):
+            self._start_by = inf
+            self._last.reset()
+        if phase is not Phase.LEAVING:
             self._limit = inf
 
-    def _start(self, *, now: float) -> None:
-        """Begin a new life, drained if the operator's last word says so."""
-        self._check_round += 1
-        self._complaints = dict.fromkeys(self._complaints, UNCHECKED)
-        self._enter(Phase.DRAINING if self._last_word is Word.DRAIN else Phase.SERVING)
-        self._drain = Drain(since=now)
-
-    def _drain_towards(self, phase: Phase, why: str, *, now: float) -> list[Event]:
-        """Begin a stop."""
-        if self._phase is Phase.SERVING:
-            self._drain = Drain(since=now)
-        self._enter(phase)
-        self._stop_began = now
-        # A drain that the operator began long ago gets the full time again: who says stop now counts from now.
-        self._limit = now + self._lame_duck
-        return [self._tell(f"{why}, drains for {self._lame_duck:g} s at most"), *self.tick(now=now)]
-
-    def _end(self, why: str, *, now: float, level: Level = Level.INFO) -> list[Event]:
-        """Stop now, and do what follows."""
-        restarting = self._phase is Phase.RESTARTING
-        self._enter(Phase.FINISHED if self._phase is Phase.EXITING else Phase.STOPPED)
-        stopped = self._tell(f"stopped after {now - self._stop_began:.1f} s, {why}", level=level)
-        if not restarting:
-            return [stopped]
-        self._start(now=now)
-        return [stopped, self._tell(f"started again{self._but()}")]
-
-    def _after_restart(self, word: Word, *, by: str) -> Outcome:
-        """Decide whether a module that is restarting takes traffic afterwards."""
-        text = "the module is restarting and will " + ("drain then" if word is Word.DRAIN else "take traffic then")
-        if self._last_word is word:
-            return accept(text)
-        self._last_word = word
-        return accept(text, self._tell(f"{word} by {by}, to follow the restart"))
-
-    def _but(self) -> str:
-        """Complete the sentence on a start: what is still in the way of traffic."""
-        complaint = first_complaint(self._complaints) if self._phase is Phase.SERVING else None
-        return f"; {complaint}" if complaint else ""
-
-    def _tell(self, why: str, *, level: Level = Level.INFO) -> Event:
-        """Say the state and what led to it."""
-        state = f"{self.state}, draining" if self.draining else self.state
-        return Event(level=level, origin="module", message=f"{state}: {why}")
+    def _run(self, script: Script, now: float) -> None:
+        self._runs += 1
+        aim = None if script in (Script.PRESTART, Script.START) and self.aim is not Aim.RESTART else self.aim
+        self.script = self.plan.run(script, number=self._runs, aim=aim, now=now)

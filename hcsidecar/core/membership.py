@@ -79,9 +79,9 @@ class Membership:
         self.wants = False
         "The module of this node is Ready and not draining; what is announced also needs to have listened."
         self.role, self.status, self.draining, self.reason = "STOP", "NotReady", False, ""
-        self.mac = b""
+        self.unmet: tuple[str, ...] = ()
         self.counters: tuple[int, ...] = ()
-        self.dirty, self.dirty_buckets = False, b""
+        self.mac, self.dirty, self.dirty_buckets = b"", False, b""
         self.holding = False
         "Set by the caller after each Adopt, Claim and Release: some bucket is open here."
         self.view: View = ()
@@ -185,9 +185,11 @@ class Membership:
         """Change the digest of this node's farm file."""
         return self._change(now, settings=settings)
 
-    def set_module(self, *, role: str, status: str, draining: bool, reason: str, now: float) -> list[Effect]:
+    def set_module(
+        self, *, role: str, status: str, draining: bool, reason: str, unmet: tuple[str, ...] = (), now: float
+    ) -> list[Effect]:
         """Change what is told of this node's module."""
-        return self._change(now, role=role, status=status, draining=draining, reason=reason)
+        return self._change(now, role=role, status=status, draining=draining, reason=reason, unmet=unmet)
 
     def set_dirty(self, dirty: bool, buckets: bytes = b"", *, now: float) -> list[Effect]:
         """Say whether this node holds connections in buckets that are not its own."""
@@ -205,7 +207,7 @@ class Membership:
         """Take over what was said of the module to the one that this one follows after a Reincarnate."""
         self.wants, self.powers, self.settings = former.wants, former.powers, former.settings
         self.role, self.status, self.draining = former.role, former.status, former.draining
-        self.reason, self.mac = former.reason, former.mac
+        self.reason, self.unmet, self.mac = former.reason, former.unmet, former.mac
 
     def leave(self, *, now: float) -> list[Effect]:
         """Close the filter, then say so three times: one word may get lost, and a death costs T + G."""
@@ -258,6 +260,7 @@ class Membership:
             counters=self.counters,
             heard_boots=tuple([(peer.name, peer.boot) for peer in alive]),
             heard_seqs=tuple([peer.seq for peer in alive]),
+            unmet=self.unmet,
         )
 
     def _would_share(self, now: float) -> bool:

@@ -69,6 +69,8 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=F
     "Each member heard within lost_after, with its boot. Apart from the sequences: it seldom changes."
     heard_seqs: Annotated[tuple[Sequence, ...], msgspec.Meta(max_length=MAX_NODES)] = ()
     "The highest sequence processed of each of these, in the same order."
+    unmet: Annotated[tuple[Name, ...], msgspec.Meta(max_length=64)] = ()
+    "The module's needs that are not met: names of `pre` checks that fail."
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -131,9 +131,13 @@ class Node:
         """Say whether this node's module would take a share."""
         return self._carry_out(self.membership.set_wants(wants, now=now), now)
 
-    def set_module(self, *, role: str, status: str, draining: bool, reason: str = "", now: float) -> list[Output]:
+    def set_module(
+        self, *, role: str, status: str, draining: bool, reason: str = "", unmet: tuple[str, ...] = (), now: float
+    ) -> list[Output]:
         """Change what is told of this node's module."""
-        effects = self.membership.set_module(role=role, status=status, draining=draining, reason=reason, now=now)
+        effects = self.membership.set_module(
+            role=role, status=status, draining=draining, reason=reason, unmet=unmet, now=now
+        )
         return self._carry_out(effects, now)
 
     def set_powers(self, powers: tuple[int, ...], *, now: float) -> list[Output]:

@@ -35,36 +35,71 @@ class Word(StrEnum):
 
 
 class Phase(Enum):
-    """Where a module stands between two commands; role, status and draining follow from it and from the checks."""
+    """Where a module stands; role, status and draining follow from it and from the checks."""
 
     STOPPED = auto()
+    PREPARING = auto()
+    "The prestart script runs."
+    WAITING = auto()
+    "Starts as soon as every `pre` check passes."
+    STARTING = auto()
+    "The start script runs."
     SERVING = auto()
     "Takes traffic as soon as, and as long as, every check passes."
     DRAINING = auto()
     "Serves on, but asks balancers and members to send nothing new, until the operator says otherwise."
-    STOPPING = auto()
-    "Drains with an end in sight: the evidence that nobody is left, or the limit. Stays stopped then."
-    RESTARTING = auto()
-    "The same, to start again."
-    EXITING = auto()
-    "The same, for the daemon to end; no command but `stop` counts any more."
+    LEAVING = auto()
+    "Drains with an end in sight: the evidence that nobody is left, or the limit. The aim says what comes then."
+    CLOSING = auto()
+    "The stop script runs, then perhaps with `force`, then perhaps the processes are killed."
+    CLEARING = auto()
+    "The poststop script runs."
     FINISHED = auto()
-    "Stopped for good: the daemon may exit."
+    "The daemon may exit."
 
 
-ENDING: Final = frozenset({Phase.STOPPING, Phase.RESTARTING, Phase.EXITING})
-"Drains on the way to STOP."
+class Aim(StrEnum):
+    """What a module that leaves will do next; the value is the action that scripts are told."""
 
+    STOP = "stop"
+    RESTART = "restart"
+    "Stop and start the application; what is around it, the `pre` checks for one, goes on."
+    STOPSTART = "stopstart"
+    "Stop the whole module and start it again."
+    WAIT = "stopwait"
+    "Stop the application until what it needs is back."
+    EXIT = "exit"
+    "End the daemon. An application with scripts runs on, and the next daemon takes it over."
+
+
+class Left(StrEnum):
+    """What is known of an application with scripts; it outlives the daemon."""
+
+    STOPPED = "stopped"
+    STARTED = "started"
+    UNCLEAR = "unclear"
+    "A start or stop has begun, and nobody knows how it ended."
+
+
+COMING: Final = frozenset({Phase.PREPARING, Phase.WAITING, Phase.STARTING})
+"On the way to traffic."
+GOING: Final = frozenset({Phase.LEAVING, Phase.CLOSING, Phase.CLEARING})
+"On the way out, wherever that leads."
+
+_AWAY: Final = frozenset({Phase.CLOSING, Phase.CLEARING, Phase.FINISHED})
 MOVES: Final[Mapping[Phase, frozenset[Phase]]] = {
-    Phase.STOPPED: frozenset({Phase.SERVING, Phase.DRAINING, Phase.FINISHED}),
-    Phase.SERVING: frozenset({Phase.DRAINING}) | ENDING,
-    Phase.DRAINING: frozenset({Phase.SERVING}) | ENDING,
-    Phase.STOPPING: frozenset({Phase.STOPPED, Phase.SERVING, Phase.RESTARTING, Phase.EXITING}),
-    Phase.RESTARTING: frozenset({Phase.STOPPED, Phase.STOPPING, Phase.EXITING}),
-    Phase.EXITING: frozenset({Phase.FINISHED}),
+    Phase.STOPPED: frozenset({Phase.PREPARING, Phase.SERVING, Phase.DRAINING, Phase.CLOSING, Phase.FINISHED}),
+    Phase.PREPARING: frozenset({Phase.WAITING}) | _AWAY,
+    Phase.WAITING: frozenset({Phase.STARTING}) | _AWAY,
+    Phase.STARTING: frozenset({Phase.SERVING, Phase.DRAINING}) | _AWAY,
+    Phase.SERVING: frozenset({Phase.DRAINING, Phase.LEAVING}),
+    Phase.DRAINING: frozenset({Phase.SERVING, Phase.LEAVING}),
+    Phase.LEAVING: frozenset({Phase.SERVING, Phase.CLOSING, Phase.FINISHED}),
+    Phase.CLOSING: frozenset({Phase.WAITING, Phase.CLEARING, Phase.FINISHED}),
+    Phase.CLEARING: frozenset({Phase.STOPPED, Phase.PREPARING, Phase.FINISHED}),
     Phase.FINISHED: frozenset(),
 }
-"Every allowed change. Nothing goes from traffic to STOP without having asked for no more traffic first."
+"Every allowed change. Nothing goes from traffic to the end without having asked for no more traffic first."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

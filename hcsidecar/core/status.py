@@ -1,10 +1,11 @@
 """The status document: the whole farm as one node sees it, the same for CLI, API and programs.
 
 `{"farm", "node", "view", "nodes": [{"name", "address", "alive", "role", "status", "draining", "power",
-"powers": {GROUP: weight}, "file_powers": {GROUP: weight}, "share": {GROUP: fraction}, "reason", "waits_for"}]}`. Keys
-are only ever added. `role` and `status` are null for a node that is not heard. `power` is the node's weight in its
-first share group; `powers` has all of them, as far as they are known, and `file_powers` those of the farm file of the
-node that answers. `reason` says why a node is not Ready, or not in the view, and is "" when there is nothing to say.
+"powers": {GROUP: weight}, "file_powers": {GROUP: weight}, "share": {GROUP: fraction}, "reason", "waits_for",
+"restarts": {"used", "most"} or null}]}`. Keys are only ever added. `role` and `status` are null for a node that is not
+heard. `power` is the node's weight in its first share group; `powers` has all of them, as far as they are known, and
+`file_powers` those of the farm file of the node that answers. `reason` says why a node is not Ready, or not in the
+view, and is "" when there is nothing to say. `restarts` is the restart budget, told by the node that answers alone.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,6 +24,8 @@ class ModuleState:
     draining: bool
     reason: str
     waits_for: tuple[str, ...]
+    restarts: tuple[int, int] | None = None
+    "Failures on the restart budget, and how many it takes; None where nothing is restarted."
 
 
 def status_document(
@@ -81,6 +84,7 @@ def _own(membership: Membership, module: ModuleState, now: float) -> dict[str, o
         "power": membership.powers[0],
         "reason": module.reason or membership.out_reason or membership.why_not_claimed(now=now) or "",
         "waits_for": list(module.waits_for),
+        "restarts": None if module.restarts is None else dict(zip(("used", "most"), module.restarts, strict=True)),
     }
 
 
@@ -93,6 +97,7 @@ def _other(heartbeat: Heartbeat) -> dict[str, object]:
         "power": heartbeat.powers[0],
         "reason": heartbeat.reason,
         "waits_for": [],
+        "restarts": None,
     }
 
 
@@ -111,4 +116,5 @@ def _unheard(last: Heartbeat | None, silent: float, *, left: bool) -> dict[str, 
         "power": last.powers[0] if last is not None else 0,
         "reason": reason,
         "waits_for": [],
+        "restarts": None,
     }

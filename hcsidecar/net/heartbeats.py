@@ -84,10 +84,14 @@ class Heartbeats:
             async with asyncio.timeout(4 * self._timing.pulse):
                 await self._farewell.wait()
 
-    def say_module(self, *, role: str, status: str, draining: bool, reason: str, wants: bool) -> None:
+    def say_module(
+        self, *, role: str, status: str, draining: bool, reason: str, unmet: tuple[str, ...] = (), wants: bool
+    ) -> None:
         """Tell the others of this node's module, and whether it would take a share."""
         now = self._loop.time()
-        outputs = self.node.set_module(role=role, status=status, draining=draining, reason=reason[:200], now=now)
+        outputs = self.node.set_module(
+            role=role, status=status, draining=draining, reason=reason[:200], unmet=unmet[:64], now=now
+        )
         self.carry_out(outputs + self.node.set_wants(wants, now=now))
 
     def say_powers(self, powers: tuple[int, ...]) -> None:

@@ -7,16 +7,21 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from hcsidecar.core.check_board import CheckRule
 from hcsidecar.core.checks import UNCHECKED
 from hcsidecar.core.events import Level
-from hcsidecar.core.lifecycle import Lifecycle, Role, Status, Word
+from hcsidecar.core.lifecycle import Lifecycle, Past, Role, Status, Word
+from hcsidecar.core.orders import drain, restart, resume, shutdown, start, stop
 from hcsidecar.core.states import MOVES, Phase
 
+ORDERS = {"start": start, "stop": stop, "restart": restart, "drain": drain, "resume": resume}
 NOBODY = {"connections": {80: 0}, "probers": ()}
 
 
 def module(*checks, lame_duck=10.0, last_word=Word.START):
-    return Lifecycle(checks=checks, lame_duck=lame_duck, last_word=last_word)
+    return Lifecycle(
+        checks=[CheckRule(name=name) for name in checks], lame_duck=lame_duck, past=Past(last_word=last_word)
+    )
 
 
 def started(*checks, now=0.0, **options):
@@ -28,7 +33,7 @@ def started(*checks, now=0.0, **options):
 def ready(*checks, **options):
     made = started(*checks, **options)
     for name in checks:
-        made.check_result(name=name, complaint=None)
+        made.check_result(name=name, complaint=None, now=0)
     return made
 
 
@@ -57,40 +62,46 @@ def test_traffic_waits_until_every_check_has_passed():
     assert told(made.begin(now=0)) == [
         "UP(Transient): started with the daemon; check HTTP: not passed yet (and 1 more)"
     ]
-    assert told(made.check_result(name="DB", complaint=None)) == ["DB passes"]
+    assert told(made.check_result(name="DB", complaint=None, now=0)) == ["DB passes"]
     assert not made.serving
     assert made.why_not_ready() == "check HTTP: not passed yet"
-    assert told(made.check_result(name="HTTP", complaint=None)) == ["HTTP passes", "UP(Ready): every check passes"]
+    assert told(made.check_result(name="HTTP", complaint=None, now=0)) == [
+        "HTTP passes",
+        "UP(Ready): every check passes",
+    ]
     assert made.serving
 
 
 def test_a_check_that_has_nothing_to_say_yet_is_no_news():
-    assert started("HTTP").check_result(name="HTTP", complaint=UNCHECKED) == []
+    assert started("HTTP").check_result(name="HTTP", complaint=UNCHECKED, now=0) == []
 
 
 def test_a_failing_check_ends_the_traffic_and_passing_brings_it_back():
     made = ready("HTTP", "DB")
-    events = made.check_result(name="HTTP", complaint="connection refused")
+    events = made.check_result(name="HTTP", complaint="connection refused", now=0)
     assert told(events) == ["HTTP fails: connection refused", "UP(Transient): check HTTP: connection refused"]
     assert [event.level for event in events] == [Level.WARNING, Level.WARNING]
     assert [event.origin for event in events] == ["check", "module"]
     assert not made.serving
     assert made.why_not_ready() == "check HTTP: connection refused"
-    assert told(made.check_result(name="HTTP", complaint=None)) == ["HTTP passes", "UP(Ready): every check passes"]
+    assert told(made.check_result(name="HTTP", complaint=None, now=0)) == [
+        "HTTP passes",
+        "UP(Ready): every check passes",
+    ]
     assert made.serving
 
 
 def test_a_failing_check_that_goes_on_failing_is_told_once_but_keeps_its_latest_reason():
     made = ready("HTTP")
-    made.check_result(name="HTTP", complaint="connection refused")
-    assert made.check_result(name="HTTP", complaint="no answer within 5 s") == []
+    made.check_result(name="HTTP", complaint="connection refused", now=0)
+    assert made.check_result(name="HTTP", complaint="no answer within 5 s", now=0) == []
     assert made.why_not_ready() == "check HTTP: no answer within 5 s"
 
 
 def test_a_second_failing_check_is_told_without_a_second_transition():
     made = ready("HTTP", "DB")
-    made.check_result(name="HTTP", complaint="connection refused")
-    assert told(made.check_result(name="DB", complaint="hung")) == ["DB fails: hung"]
+    made.check_result(name="HTTP", complaint="connection refused", now=0)
+    assert told(made.check_result(name="DB", complaint="hung", now=0)) == ["DB fails: hung"]
     assert made.why_not_ready() == "check HTTP: connection refused (and 1 more)"
 
 
@@ -111,7 +122,10 @@ def test_a_second_failing_check_is_told_without_a_second_transition():
             Word.DRAIN,
             "UP(Ready)",
             False,
-            "UP(Ready), draining: started, but drained as the operator left it; `hcsidecar resume` ends that",
+            (
+                "UP(Ready), draining: started with the daemon, but drained as the operator left it; "
+                "`hcsidecar resume` ends that"
+            ),
         ),
     ],
 )
@@ -133,21 +147,21 @@ def in_state(phase):
     made = ready("HTTP")
     match phase:
         case "stopped":
-            made.stop(now=0, by="root")
+            stop(made, now=0, by="root")
             made.evidence(**NOBODY, now=1)
         case "draining":
-            made.drain(now=0, by="root")
+            drain(made, now=0, by="root")
         case "stopping":
-            made.stop(now=0, by="root")
+            stop(made, now=0, by="root")
         case "restarting":
-            made.restart(now=0, by="root")
+            restart(made, now=0, by="root")
         case "exiting":
-            made.shutdown(now=0, by="SIGTERM")
+            shutdown(made, now=0, by="SIGTERM")
         case "exiting after stop":
-            made.stop(now=0, by="root")
-            made.shutdown(now=0, by="SIGTERM")
+            stop(made, now=0, by="root")
+            shutdown(made, now=0, by="SIGTERM")
         case "finished":
-            made.shutdown(now=0, by="SIGTERM")
+            shutdown(made, now=0, by="SIGTERM")
             made.evidence(**NOBODY, now=1)
     return made
 
@@ -210,7 +224,7 @@ TABLE = [
 def test_every_command_has_its_outcome_in_every_state(row):
     before, command, accepted, text, state, draining, last_word = row
     made = in_state(before)
-    outcome = getattr(made, command)(now=2, by="root")
+    outcome = ORDERS[command](made, now=2, by="root")
     assert (outcome.accepted, outcome.text) == (accepted, text)
     assert (made.state, made.draining, made.last_word) == (state, draining, last_word)
     assert all("by root" in message for message in told(outcome.events))
@@ -231,7 +245,7 @@ SHUTDOWN = [
 def test_a_shutdown_has_its_outcome_in_every_state(before, messages, finished):
     made = in_state(before)
     last_word = made.last_word
-    assert told(made.shutdown(now=2, by="SIGTERM")) == messages
+    assert told(shutdown(made, now=2, by="SIGTERM")) == messages
     assert (made.finished, made.last_word) == (finished, last_word)
 
 
@@ -253,8 +267,8 @@ def test_every_state_says_why_it_gets_no_traffic(phase, reason):
 
 def test_no_state_is_left_but_as_the_table_allows():
     made = module()
-    made.shutdown(now=0, by="SIGTERM")
-    with pytest.raises(RuntimeError, match="cannot go from FINISHED to SERVING"):
+    shutdown(made, now=0, by="SIGTERM")
+    with pytest.raises(RuntimeError, match="cannot go from FINISHED to PREPARING"):
         made.begin(now=1)
 
 
@@ -267,7 +281,7 @@ def test_nothing_goes_from_traffic_to_stop_without_draining():
 
 def test_a_drained_module_serves_on_and_wants_nothing_new():
     made = ready("HTTP")
-    assert told(made.drain(now=5, by="root").events) == ["UP(Ready), draining: drain by root"]
+    assert told(drain(made, now=5, by="root").events) == ["UP(Ready), draining: drain by root"]
     assert (made.draining, made.serving, made.wants_share, made.drained) == (True, False, False, False)
     assert made.waits_for == ("a first look at connections and probers",)
     assert made.next_tick_at() == inf
@@ -275,7 +289,7 @@ def test_a_drained_module_serves_on_and_wants_nothing_new():
 
 def test_a_drain_tells_in_plain_words_what_it_waits_for():
     made = ready("HTTP")
-    made.drain(now=0, by="root")
+    drain(made, now=0, by="root")
     made.evidence(connections={80: 12, 443: 1, 8080: 0}, probers=["prober 192.0.2.1 (1 of 3 NOT FOUND)"], now=1)
     assert made.waits_for == (
         "12 connections to port 80",
@@ -286,7 +300,7 @@ def test_a_drain_tells_in_plain_words_what_it_waits_for():
 
 def test_a_drain_that_has_found_nobody_left_says_so_once():
     made = ready("HTTP")
-    made.drain(now=0, by="root")
+    drain(made, now=0, by="root")
     assert told(made.evidence(**NOBODY, now=3.21)) == ["UP(Ready), draining: nobody is left after 3.2 s"]
     assert made.drained
     assert made.evidence(connections={80: 1}, probers=(), now=4) == []
@@ -297,8 +311,8 @@ def test_a_drain_that_has_found_nobody_left_says_so_once():
 
 def test_a_check_that_fails_while_draining_is_told_and_shown():
     made = ready("HTTP")
-    made.drain(now=0, by="root")
-    events = made.check_result(name="HTTP", complaint="connection refused")
+    drain(made, now=0, by="root")
+    events = made.check_result(name="HTTP", complaint="connection refused", now=0)
     assert told(events) == [
         "HTTP fails: connection refused",
         "UP(Transient), draining: check HTTP: connection refused",
@@ -308,9 +322,9 @@ def test_a_check_that_fails_while_draining_is_told_and_shown():
 
 def test_who_resumes_with_a_failing_check_is_told_what_is_in_the_way():
     made = ready("HTTP")
-    made.drain(now=0, by="root")
-    made.check_result(name="HTTP", complaint="connection refused")
-    assert told(made.resume(now=7, by="root").events) == [
+    drain(made, now=0, by="root")
+    made.check_result(name="HTTP", complaint="connection refused", now=0)
+    assert told(resume(made, now=7, by="root").events) == [
         "UP(Transient): drain ended by root after 7.0 s; check HTTP: connection refused"
     ]
     assert not made.serving
@@ -318,11 +332,11 @@ def test_who_resumes_with_a_failing_check_is_told_what_is_in_the_way():
 
 def test_evidence_from_before_a_drain_does_not_end_it():
     made = ready("HTTP")
-    made.drain(now=0, by="root")
+    drain(made, now=0, by="root")
     made.evidence(**NOBODY, now=1)
-    made.resume(now=2, by="root")
+    resume(made, now=2, by="root")
     assert made.evidence(**NOBODY, now=3) == []
-    made.drain(now=4, by="root")
+    drain(made, now=4, by="root")
     assert not made.drained
 
 
@@ -331,7 +345,7 @@ def test_evidence_from_before_a_drain_does_not_end_it():
 
 def test_a_stop_ends_when_nobody_is_left():
     made = ready("HTTP")
-    assert told(made.stop(now=0, by="root").events) == [
+    assert told(stop(made, now=0, by="root").events) == [
         "UP(Transient), draining: stop by root, drains for 10 s at most"
     ]
     assert (made.serving, made.role) == (False, Role.UP)
@@ -343,7 +357,7 @@ def test_a_stop_ends_when_nobody_is_left():
 
 def test_a_stop_ends_at_the_limit_and_says_who_was_left():
     made = ready("HTTP")
-    made.stop(now=0, by="root")
+    stop(made, now=0, by="root")
     made.evidence(connections={80: 3}, probers=(), now=9)
     assert made.next_tick_at() == 10
     assert made.tick(now=9.9) == []
@@ -354,7 +368,7 @@ def test_a_stop_ends_at_the_limit_and_says_who_was_left():
 
 def test_unknown_evidence_never_ends_a_stop_before_the_limit():
     made = ready("HTTP")
-    made.stop(now=0, by="root")
+    stop(made, now=0, by="root")
     assert made.evidence(connections=None, probers=(), now=1) == []
     assert made.waits_for == ("connections, which cannot be counted here",)
     assert made.tick(now=9.9) == []
@@ -365,15 +379,15 @@ def test_unknown_evidence_never_ends_a_stop_before_the_limit():
 
 def test_a_stop_without_lame_duck_is_done_at_once():
     made = ready("HTTP", lame_duck=0)
-    made.stop(now=0, by="root")
+    stop(made, now=0, by="root")
     assert made.state == STOP
 
 
 def test_a_drain_from_long_ago_leaves_a_stop_its_full_time():
     made = ready("HTTP")
-    made.drain(now=0, by="root")
+    drain(made, now=0, by="root")
     made.evidence(connections={80: 2}, probers=(), now=1)
-    made.stop(now=3600, by="root")
+    stop(made, now=3600, by="root")
     assert made.waits_for == ("2 connections to port 80",)
     assert made.next_tick_at() == 3610
 
@@ -381,18 +395,18 @@ def test_a_drain_from_long_ago_leaves_a_stop_its_full_time():
 def test_a_stop_called_off_brings_traffic_back_without_a_new_round_of_checks():
     made = ready("HTTP")
     before = made.check_round
-    made.stop(now=0, by="root")
-    made.start(now=1, by="root")
+    stop(made, now=0, by="root")
+    start(made, now=1, by="root")
     assert (made.serving, made.check_round, made.next_tick_at()) == (True, before, inf)
 
 
 def test_a_start_after_a_stop_checks_everything_anew():
     made = ready("HTTP")
     before = made.check_round
-    made.stop(now=0, by="root")
+    stop(made, now=0, by="root")
     made.evidence(**NOBODY, now=1)
-    assert made.check_result(name="HTTP", complaint="too late") == []
-    made.start(now=2, by="root")
+    assert made.check_result(name="HTTP", complaint="too late", now=0) == []
+    start(made, now=2, by="root")
     assert made.check_round == before + 1
     assert made.why_not_ready() == "check HTTP: not passed yet"
 
@@ -402,30 +416,29 @@ def test_a_start_after_a_stop_checks_everything_anew():
 
 def test_a_restart_drains_stops_and_starts():
     made = ready("HTTP")
-    made.restart(now=0, by="root")
+    restart(made, now=0, by="root")
     assert told(made.evidence(**NOBODY, now=1)) == [
-        "STOP(NotReady): stopped after 1.0 s, nobody is left",
-        "UP(Transient): started again; check HTTP: not passed yet",
+        "UP(Transient): stopped after 1.0 s, nobody is left; starts again; check HTTP: not passed yet",
     ]
-    made.check_result(name="HTTP", complaint=None)
+    made.check_result(name="HTTP", complaint=None, now=0)
     assert made.serving
 
 
 def test_a_drained_module_comes_back_from_a_restart_drained():
     made = ready("HTTP")
-    made.drain(now=0, by="root")
-    made.restart(now=1, by="root")
+    drain(made, now=0, by="root")
+    restart(made, now=1, by="root")
     made.tick(now=11)
     assert (made.draining, made.last_word, made.drained) == (True, Word.DRAIN, False)
 
 
 def test_a_drain_during_a_restart_holds_after_it_and_is_told_once():
     made = ready("HTTP")
-    made.restart(now=0, by="root")
-    assert told(made.drain(now=1, by="root").events) == [
+    restart(made, now=0, by="root")
+    assert told(drain(made, now=1, by="root").events) == [
         "UP(Transient), draining: drain by root, to follow the restart"
     ]
-    assert made.drain(now=1, by="root").events == ()
+    assert drain(made, now=1, by="root").events == ()
     made.tick(now=10)
     assert made.why_not_ready() == "drained by the operator; check HTTP: not passed yet"
 
@@ -435,7 +448,7 @@ def test_a_drain_during_a_restart_holds_after_it_and_is_told_once():
 
 def test_a_shutdown_drains_then_finishes_and_leaves_the_last_word_alone():
     made = ready("HTTP")
-    made.shutdown(now=0, by="SIGTERM")
+    shutdown(made, now=0, by="SIGTERM")
     assert (made.serving, made.finished, made.why_not_ready()) == (False, False, "shutting down")
     made.evidence(**NOBODY, now=4)
     assert (made.finished, made.last_word, made.state) == (True, Word.START, STOP)
@@ -443,7 +456,7 @@ def test_a_shutdown_drains_then_finishes_and_leaves_the_last_word_alone():
 
 def test_a_shutdown_does_not_outlast_its_limit():
     made = ready("HTTP")
-    made.shutdown(now=0, by="SIGTERM")
+    shutdown(made, now=0, by="SIGTERM")
     made.tick(now=made.next_tick_at())
     assert made.finished
     assert made.next_tick_at() == inf
@@ -451,8 +464,8 @@ def test_a_shutdown_does_not_outlast_its_limit():
 
 def test_a_shutdown_during_a_stop_does_not_begin_its_time_anew():
     made = ready("HTTP")
-    made.stop(now=0, by="root")
-    made.shutdown(now=6, by="SIGTERM")
+    stop(made, now=0, by="root")
+    shutdown(made, now=6, by="SIGTERM")
     assert made.next_tick_at() == 10
 
 
@@ -473,7 +486,7 @@ class AnyLife(RuleBasedStateMachine):
         self.lame_duck = lame_duck
         self.stop_by = inf
         self.rounds = 0
-        self.made = Lifecycle(checks=checks, lame_duck=lame_duck, last_word=last_word)
+        self.made = module(*checks, lame_duck=lame_duck, last_word=last_word)
         self.events_are_fit_to_print(self.made.begin(now=0))
         assert self.made.last_word is last_word
 
@@ -493,7 +506,7 @@ class AnyLife(RuleBasedStateMachine):
     )
     def command(self, command, who):
         before = self.snapshot()
-        outcome = getattr(self.made, command)(now=self.now, by=who)
+        outcome = ORDERS[command](self.made, now=self.now, by=who)
         assert outcome.text
         self.events_are_fit_to_print(outcome.events)
         if not outcome.accepted:
@@ -511,7 +524,7 @@ class AnyLife(RuleBasedStateMachine):
     @rule()
     def shutdown(self):
         word = self.made.last_word
-        self.events_are_fit_to_print(self.made.shutdown(now=self.now, by="SIGTERM"))
+        self.events_are_fit_to_print(shutdown(self.made, now=self.now, by="SIGTERM"))
         assert self.made.last_word is word
         self.stop_by = min(self.stop_by, self.now + self.lame_duck)
 
@@ -519,7 +532,7 @@ class AnyLife(RuleBasedStateMachine):
     @rule(data=st.data(), complaint=st.sampled_from([None, "connection refused", "hung"]))
     def check(self, data, complaint):
         name = data.draw(st.sampled_from(self.checks))
-        self.events_are_fit_to_print(self.made.check_result(name=name, complaint=complaint))
+        self.events_are_fit_to_print(self.made.check_result(name=name, complaint=complaint, now=0))
 
     @rule(
         connections=st.none() | st.dictionaries(st.sampled_from([80, 443]), st.integers(0, 3)),

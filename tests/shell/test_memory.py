@@ -7,24 +7,27 @@ import os
 import stat
 import subprocess
 import threading
+from dataclasses import replace
 
 import pytest
 from waiting import until
 
-from hcsidecar.app.memory import NAME, Memory
+from hcsidecar.app.memory import NAME, Memory, start_of_machine
+from hcsidecar.core.budget import Failure
 from hcsidecar.core.events import Level
-from hcsidecar.core.states import Word
+from hcsidecar.core.standing import Past
+from hcsidecar.core.states import Left, Word
 
 MILLENNIUM = 946_684_800.5
 "Seconds since 1970."
 
 
-def live(directory, act=lambda memory: None, *, at=MILLENNIUM):
+def live(directory, act=lambda memory: None, *, at=MILLENNIUM, machine="first start"):
     """Run one life of a daemon; gives its memory and the events."""
     events = []
 
     async def scene():
-        memory = Memory(directory, tell=events.append, wall_clock=lambda: at)
+        memory = Memory(directory, tell=events.append, wall_clock=lambda: at, machine=machine)
         act(memory)
         await memory.close()
         return memory
@@ -44,31 +47,87 @@ def boots(directory, count=1, *, at=MILLENNIUM):
 
 def test_a_new_node_starts_its_module_and_complains_of_nothing(tmp_path):
     memory, events = live(tmp_path)
-    assert (memory.last_word, events) == (Word.START, [])
+    assert (memory.past(now=0).last_word, events) == (Word.START, [])
 
 
 @pytest.mark.parametrize("word", list(Word))
 def test_the_last_word_survives_a_restart(tmp_path, word):
-    live(tmp_path, lambda memory: memory.remember(word))
+    live(tmp_path, lambda memory: memory.remember_past(Past(last_word=word), now=0))
     memory, events = live(tmp_path)
-    assert (memory.last_word, events) == (word, [])
+    assert (memory.past(now=0).last_word, events) == (word, [])
+
+
+PAST = Past(
+    last_word=Word.DRAIN,
+    left=Left.STARTED,
+    has_passed=True,
+    gave_up="check DISK: full",
+    failures=(Failure(at=90.0, why="check HTTP: refused"),),
+)
+
+
+def test_the_modules_past_survives_a_restart_of_the_daemon(tmp_path):
+    live(tmp_path, lambda memory: memory.remember_past(PAST, now=100))
+    memory, events = live(tmp_path, at=MILLENNIUM + 30)
+    # Another daemon, another monotonic clock: what was 10 s ago then is 40 s ago now.
+    assert memory.past(now=1000) == replace(PAST, failures=(Failure(at=960.0, why="check HTTP: refused"),))
+    assert events == []
+
+
+def test_no_application_outlives_the_machine_but_its_failures_do(tmp_path):
+    live(tmp_path, lambda memory: memory.remember_past(PAST, now=100))
+    memory, _ = live(tmp_path, machine="second start")
+    past = memory.past(now=100)
+    assert (past.left, past.has_passed) == (Left.STOPPED, False)
+    assert (past.failures, past.gave_up) == (PAST.failures, PAST.gave_up)
+
+
+def test_a_wall_clock_that_was_set_back_makes_no_failure_of_the_future(tmp_path):
+    live(tmp_path, lambda memory: memory.remember_past(PAST, now=100))
+    memory, _ = live(tmp_path, at=MILLENNIUM - 3600)
+    assert memory.past(now=5).failures == (Failure(at=5, why="check HTTP: refused"),)
+
+
+def test_what_must_be_on_disk_before_a_script_runs_can_be_waited_for(tmp_path):
+    async def scene():
+        memory = Memory(tmp_path, tell=print, machine="")
+        memory.remember_past(PAST, now=100)
+        await memory.written()
+        assert json.loads((tmp_path / NAME).read_text())["left"] == "started"
+        await memory.close()
+
+    asyncio.run(scene())
+
+
+def test_a_machine_and_a_container_that_start_again_are_told_apart(tmp_path):
+    def start(boot, first_process):
+        (tmp_path / "sys/kernel/random").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "1").mkdir(exist_ok=True)
+        (tmp_path / "sys/kernel/random/boot_id").write_text(f"{boot}\n")
+        fields = " ".join(["0"] * 18)
+        (tmp_path / "1/stat").write_text(f"1 (a) b) S {fields} {first_process} 0")
+        return start_of_machine(tmp_path)
+
+    assert start("a", 5) == start("a", 5)
+    assert len({start("a", 5), start("b", 5), start("a", 6)}) == 3
+    assert start_of_machine(tmp_path / "nowhere") == ""
 
 
 def test_of_many_words_the_last_one_stays(tmp_path):
     def waver(memory):
         for word in (Word.STOP, Word.START, Word.DRAIN, Word.STOP, Word.DRAIN):
-            memory.remember(word)
-            assert memory.last_word is word
+            memory.remember_past(Past(last_word=word), now=0)
+            assert memory.past(now=0).last_word is word
 
     live(tmp_path, waver)
-    assert live(tmp_path)[0].last_word is Word.DRAIN
+    assert live(tmp_path)[0].past(now=0).last_word is Word.DRAIN
 
 
 def test_word_and_boot_do_not_overwrite_each_other(tmp_path):
-    live(tmp_path, lambda memory: memory.remember(Word.STOP))
+    live(tmp_path, lambda memory: memory.remember_past(Past(last_word=Word.STOP), now=0))
     [boot] = boots(tmp_path)
     memory, _ = live(tmp_path)
-    assert memory.last_word is Word.STOP
+    assert memory.past(now=0).last_word is Word.STOP
     assert boots(tmp_path) > [boot]
 
 
@@ -78,15 +137,15 @@ def test_word_and_boot_do_not_overwrite_each_other(tmp_path):
 def test_powers_that_were_set_survive_a_restart_until_they_are_taken_back(tmp_path):
     assert live(tmp_path)[0].powers == {}
     live(tmp_path, lambda memory: memory.remember_powers({"APACHE": 3, "DNS": 0}))
-    memory, events = live(tmp_path, lambda memory: memory.remember(Word.STOP))
-    assert (memory.powers, memory.last_word, events) == ({"APACHE": 3, "DNS": 0}, Word.STOP, [])
+    memory, events = live(tmp_path, lambda memory: memory.remember_past(Past(last_word=Word.STOP), now=0))
+    assert (memory.powers, memory.past(now=0).last_word, events) == ({"APACHE": 3, "DNS": 0}, Word.STOP, [])
     live(tmp_path, lambda memory: memory.remember_powers({}))
     assert live(tmp_path)[0].powers == {}
 
 
 def test_a_file_of_a_version_without_powers_is_read_and_stays_as_it_was_without_them(tmp_path):
     (tmp_path / NAME).write_text('{"boot": 5, "last_word": "stop"}')
-    memory, events = live(tmp_path, lambda memory: memory.remember(Word.DRAIN))
+    memory, events = live(tmp_path, lambda memory: memory.remember_past(Past(last_word=Word.DRAIN), now=0))
     assert (memory.powers, events) == ({}, [])
     assert json.loads((tmp_path / NAME).read_text()) == {"boot": 5, "last_word": "drain"}
 
@@ -126,7 +185,7 @@ def test_a_file_from_a_backup_does_not_lower_the_boot_number(tmp_path):
 
 
 def test_the_file_is_for_its_owner_only_and_nothing_is_left_beside_it(tmp_path):
-    live(tmp_path, lambda memory: memory.remember(Word.STOP))
+    live(tmp_path, lambda memory: memory.remember_past(Past(last_word=Word.STOP), now=0))
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
     assert stat.S_IMODE((tmp_path / NAME).stat().st_mode) == 0o600
     assert json.loads((tmp_path / NAME).read_text()) == {"boot": 0, "last_word": "stop"}
@@ -135,7 +194,7 @@ def test_the_file_is_for_its_owner_only_and_nothing_is_left_beside_it(tmp_path):
 def test_what_a_later_version_has_added_is_no_hindrance(tmp_path):
     (tmp_path / NAME).write_text('{"boot": 5, "last_word": "stop", "restarts": [1, 2]}')
     memory, events = live(tmp_path)
-    assert (memory.last_word, events) == (Word.STOP, [])
+    assert (memory.past(now=0).last_word, events) == (Word.STOP, [])
 
 
 @pytest.mark.parametrize(
@@ -159,18 +218,18 @@ def test_what_a_later_version_has_added_is_no_hindrance(tmp_path):
 )
 def test_a_broken_file_is_told_and_replaced(tmp_path, content):
     (tmp_path / NAME).write_bytes(content)
-    _, [event] = live(tmp_path, lambda memory: memory.remember(Word.DRAIN))
+    _, [event] = live(tmp_path, lambda memory: memory.remember_past(Past(last_word=Word.DRAIN), now=0))
     assert event.level is Level.ERROR
     assert event.message.startswith(f"{tmp_path / NAME} is broken: ")
     assert event.message.endswith("; taken as new, the module starts")
     assert boots(tmp_path) == [946_684_800_500]
-    assert live(tmp_path)[0].last_word is Word.DRAIN
+    assert live(tmp_path)[0].past(now=0).last_word is Word.DRAIN
 
 
 def test_a_file_that_cannot_be_read_is_told_and_done_without(tmp_path):
     (tmp_path / NAME).mkdir()
     memory, events = live(tmp_path)
-    assert memory.last_word is Word.START
+    assert memory.past(now=0).last_word is Word.START
     assert [event.message for event in events] == [
         f"{tmp_path / NAME} cannot be read: Is a directory; taken as new, the module starts"
     ]
@@ -184,12 +243,12 @@ def test_a_directory_that_has_gone_is_told_and_the_node_goes_on_in_memory(tmp_pa
     async def scene():
         memory = Memory(home, tell=told.append, wall_clock=lambda: MILLENNIUM)
         home.rmdir()
-        memory.remember(Word.STOP)
+        memory.remember_past(Past(last_word=Word.STOP), now=0)
         await until(lambda: told, what="the complaint")
-        assert memory.last_word is Word.STOP
+        assert memory.past(now=0).last_word is Word.STOP
         assert memory.next_boot() < memory.next_boot()
         home.mkdir()
-        memory.remember(Word.DRAIN)
+        memory.remember_past(Past(last_word=Word.DRAIN), now=0)
         await memory.close()
 
     asyncio.run(scene())
@@ -197,7 +256,7 @@ def test_a_directory_that_has_gone_is_told_and_the_node_goes_on_in_memory(tmp_pa
         f"{home / NAME} cannot be written: No such file or directory; "
         "after a restart, the operator's last word may be an old one"
     )
-    assert live(home)[0].last_word is Word.DRAIN
+    assert live(home)[0].past(now=0).last_word is Word.DRAIN
 
 
 @pytest.fixture
@@ -210,12 +269,12 @@ def small_disk(tmp_path):
 
 
 def test_a_full_disk_is_told_and_leaves_the_old_file_whole(small_disk):
-    live(small_disk, lambda memory: memory.remember(Word.STOP))
+    live(small_disk, lambda memory: memory.remember_past(Past(last_word=Word.STOP), now=0))
     with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
         (small_disk / "big").write_bytes(b"x" * 100_000)
-    _, [event] = live(small_disk, lambda memory: memory.remember(Word.DRAIN))
+    _, [event] = live(small_disk, lambda memory: memory.remember_past(Past(last_word=Word.DRAIN), now=0))
     assert "cannot be written: No space left on device" in event.message
-    assert live(small_disk)[0].last_word is Word.STOP
+    assert live(small_disk)[0].past(now=0).last_word is Word.STOP
 
 
 def test_a_disk_that_hangs_delays_neither_the_loop_nor_the_end_for_long(tmp_path):
@@ -227,9 +286,9 @@ def test_a_disk_that_hangs_delays_neither_the_loop_nor_the_end_for_long(tmp_path
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: problems.append(context))
         memory = Memory(tmp_path, tell=told.append)
-        memory.remember(Word.STOP)
+        memory.remember_past(Past(last_word=Word.STOP), now=0)
         for word in (Word.DRAIN, Word.START) * 1000:
-            memory.remember(word)
+            memory.remember_past(Past(last_word=word), now=0)
         began = loop.time()
         await memory.close()
         assert loop.time() - began < 5

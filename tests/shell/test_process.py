@@ -16,7 +16,7 @@ def test_the_daemon_imports_nothing_that_only_linux_has_and_no_command_line():
         import sys
         for name in {LINUX_ONLY + ELSEWHERE!r}:
             sys.modules[name] = None  # importing it raises
-        import hcsidecar.daemon
+        import hcsidecar.start
         """
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)

@@ -1,0 +1,69 @@
+"""All of this node's application put together: its lifecycle, its scripts and its checks."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from hcsidecar.app.checking import Checking
+from hcsidecar.app.memory import Memory
+from hcsidecar.app.module import Evidence, Module, Published
+from hcsidecar.core.check_board import CheckRule
+from hcsidecar.core.events import Event
+from hcsidecar.core.last_stays import Outlook
+from hcsidecar.core.lifecycle import Lifecycle
+from hcsidecar.core.scripts import ScriptPlan
+from hcsidecar.core.settings import NodeTable
+from hcsidecar.farmfile import LoadedFarm
+
+
+class Application:
+    """The module of one node, with what runs and watches its application. See `Module` for the callables."""
+
+    def __init__(
+        self,
+        loaded: LoadedFarm,
+        me: NodeTable,
+        *,
+        memory: Memory,
+        socket: Path,
+        evidence: Evidence,
+        publish: Callable[[Published], None],
+        tell: Callable[[Event], None],
+        outlook: Callable[[tuple[str, ...]], Outlook],
+    ) -> None:
+        farm = loaded.farm
+        own = [check for check in farm.check if check.when == "both"]
+        needs = [check for check in farm.check if check.when == "pre"]
+        self._own = Checking(own, report=self._take_result)
+        self._needs = Checking(needs, report=self._take_result)
+        loop = asyncio.get_running_loop()
+        self.module = Module(
+            Lifecycle(
+                checks=[
+                    CheckRule(name=check.name, pre=check.when == "pre", action=farm.action_of(check))
+                    for check in farm.check
+                ],
+                lame_duck=farm.health.lame_duck,
+                plan=ScriptPlan(table=farm.application),
+                past=memory.past(now=loop.time()),
+                last_stays=farm.farm.last_stays,
+            ),
+            evidence=evidence,
+            publish=publish,
+            tell=tell,
+            remember=lambda past: memory.remember_past(past, now=loop.time()),
+            written=memory.written,
+            new_round=self._own.begin,
+            new_need_round=self._needs.begin,
+            outlook=outlook,
+        )
+
+    def begin(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        """Begin to check, whenever the module wants; gives the tasks, to be cancelled when it has finished."""
+        return [
+            tasks.create_task(self._own.run(), name="checks"),
+            tasks.create_task(self._needs.run(), name="checks of needs"),
+        ]
+
+    def _take_result(self, name: str, complaint: str | None) -> None:
+        self.module.check_result(name, complaint)
