@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hcsidecar.app.permissions import why_not
 from hcsidecar.core.problems import Problem
 from hcsidecar.core.settings import FarmFile, NodeTable, TlsTable, read
 from hcsidecar.core.values import is_ipv6
@@ -55,11 +56,11 @@ def find_config(option: Path | None, environment: Mapping[str, str] = os.environ
 
 
 def load(path: Path) -> LoadedFarm:
-    """Read a farm file and the key file that it names; FarmFileError lists every problem of both."""
+    """Read a farm file and the files that it names; FarmFileError lists every problem of all of them."""
     path = path.absolute()
     document = _parse(path)
     found = read(document)
-    problems = list(found) if isinstance(found, tuple) else _certificate_problems(found, path.parent)
+    problems = list(found) if isinstance(found, tuple) else _problems_of_files(found, path)
     keyring = None
     try:
         keyring = Keyring.load(path.parent / _key_file(document))
@@ -126,6 +127,12 @@ def _key_file(document: Mapping[str, object]) -> str:
     table = document.get("farm")
     named = table.get("key_file") if isinstance(table, dict) else None
     return named if isinstance(named, str) and "\0" not in named else "farm.key"
+
+
+def _problems_of_files(farm: FarmFile, path: Path) -> list[Problem]:
+    """Give what is wrong with the files that a farm file names, but for the key file."""
+    scripts = [] if farm.application is None else why_not(farm.application, path)
+    return _certificate_problems(farm, path.parent) + scripts
 
 
 def _certificate_problems(farm: FarmFile, directory: Path) -> list[Problem]:

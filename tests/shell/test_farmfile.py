@@ -212,3 +212,15 @@ def test_a_directory_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "a").write_text("a file")
     with pytest.raises(FarmFileError, match="cannot be used"):
         dirs.make_private(tmp_path / "a" / "b")
+
+
+def test_scripts_that_are_named_have_to_be_there_and_to_be_nobody_elses(directory):
+    (directory / "farm.toml").write_text(f'{TWO_NODES}\n[application]\nstart = "start"\nstop = "/bin/true"\n')
+    assert "is not there" in problems_of(directory / "farm.toml")["application.start"]
+
+    (directory / "start").write_text("#!/bin/sh\n")
+    (directory / "start").chmod(0o757)
+    assert "may be written by others" in problems_of(directory / "farm.toml")["application.start"]
+
+    (directory / "start").chmod(0o755)
+    assert load(directory / "farm.toml").farm.application is not None

@@ -1,0 +1,132 @@
+"""Starts keepers, as background processes or in systemd units, and listens to what they say of their scripts."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from hcsidecar.app import keeper
+
+COMMAND: Final = (sys.executable, "-I", "-S", keeper.__file__)
+"How a keeper is run: isolated from the environment, and without site-packages, which it does not need."
+START_LIMIT: Final = 20.0
+"Seconds within which a keeper must be running."
+_LONGEST_LINE = 200
+
+
+class KeeperError(Exception):
+    """A keeper cannot be started; the text says why."""
+
+
+class Channel:
+    """The connection to a keeper: it is told its job and says what becomes of its script."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._socket.setblocking(False)  # noqa: FBT003 - the socket module takes it so
+        self._heard = b""
+
+    async def send(self, job: bytes) -> None:
+        """Say the job. Raises OSError."""
+        await asyncio.get_running_loop().sock_sendall(self._socket, job)
+        self.finish()
+
+    def finish(self) -> None:
+        """Say no more: a job that was not said to its end will not be done."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+
+    async def read_words(self) -> list[str]:
+        """Give the words of the next line; none when the keeper has ended. May be cancelled, and loses nothing."""
+        while b"\n" not in self._heard:
+            try:
+                piece = await asyncio.get_running_loop().sock_recv(self._socket, _LONGEST_LINE)
+            except OSError:
+                piece = b""
+            if not piece:
+                return []
+            self._heard += piece
+        line, _, self._heard = self._heard.partition(b"\n")
+        return line.decode(errors="replace").split()
+
+    def close(self) -> None:
+        """Listen no more; the keeper goes on."""
+        self._socket.close()
+
+
+def job(fields: Iterable[tuple[str, str | Path]]) -> bytes:
+    """Write a job as keepers read it."""
+    return b"".join(os.fsencode(f"{name}={value}") + b"\0" for name, value in (*fields, ("go", "")))
+
+
+def start_in_background() -> Channel:
+    """Start a keeper that belongs to nobody. For a thread of its own; raises KeeperError."""
+    ours, theirs = socket.socketpair()
+    try:
+        with theirs:
+            subprocess.run(  # noqa: S603 - our own
+                [*COMMAND, "--detach"],
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                stderr=subprocess.PIPE,
+                env={},
+                cwd="/",
+                start_new_session=True,
+                check=True,
+                timeout=START_LIMIT,
+            )
+    except (OSError, subprocess.SubprocessError) as error:
+        ours.close()
+        raise KeeperError(_reason(error)) from None
+    return Channel(ours)
+
+
+def start_in_unit(command: Sequence[str], path: Path) -> Channel:
+    """Start a keeper by systemd-run, which connects it to a socket at `path`. As above."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        try:
+            path.unlink(missing_ok=True)
+            listener.bind(os.fspath(path))
+            path.chmod(0o600)
+            listener.listen(1)
+            # systemd says that it has started, so it has connected before.
+            listener.settimeout(1.0)
+            ask_systemd(command)
+            connection, _ = listener.accept()
+        except OSError as error:
+            raise KeeperError(_reason(error)) from None
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+    return Channel(connection)
+
+
+def ask_systemd(command: Sequence[str]) -> str:
+    """Run systemd-run or systemctl and give what it prints. For a thread; raises KeeperError."""
+    try:
+        done = subprocess.run(  # noqa: S603 - built in hcsidecar.core.transient_unit
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=START_LIMIT
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise KeeperError(_reason(error)) from None
+    return done.stdout
+
+
+def _reason(error: Exception) -> str:
+    match error:
+        case subprocess.CalledProcessError(stderr=said, returncode=code):
+            text = said.decode(errors="replace") if isinstance(said, bytes) else said or ""
+            return " ".join(text.split()) or f"exit status {code}"
+        case subprocess.TimeoutExpired():
+            return f"no answer within {START_LIMIT:g} s"
+        case OSError(strerror=str(text), filename=None):
+            return text
+        case OSError(strerror=str(text), filename=name):
+            return f"{name}: {text}"
+        case _:
+            return str(error)

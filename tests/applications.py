@@ -1,0 +1,58 @@
+"""Applications that tests have the scripts of, in a directory of their own."""
+
+import textwrap
+import time
+from pathlib import Path
+
+from hcsidecar.app.scripts import Scripts
+from hcsidecar.core.application_table import ApplicationTable
+
+
+class Application:
+    """A directory with a farm file's scripts, which `write` makes, and the state of a node; or one that is there."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.config = directory / "farm.toml"
+        self.state = directory / "state"
+        self.bin = directory / "bin"
+        self.told = []
+        self.state.mkdir(mode=0o700, exist_ok=True)
+        if not self.bin.exists():
+            self.bin.mkdir()
+            self.bin.chmod(0o755)
+            for key in ("start", "stop", "prestart", "transition"):
+                self.write(key, "exit 0")
+
+    def write(self, key, text, *, first="#!/bin/sh\n"):
+        """Make a script; `text` may be indented."""
+        path = self.bin / key
+        path.write_text(first + textwrap.dedent(text))
+        path.chmod(0o755)
+        return path
+
+    def table(self, **table):
+        return ApplicationTable(
+            **{"start": "bin/start", "stop": "bin/stop", "prestart": "bin/prestart", "transition": "bin/transition"}
+            | table
+        )
+
+    def scripts(self, *, environment=None, systemd=False, wall_clock=time.time, **table):
+        """The scripts as a daemon has them; of several, each is a daemon of its own."""
+        return Scripts(
+            self.table(**table),
+            config=self.config,
+            farm="apache",
+            node="web1",
+            state_dir=self.state,
+            socket=self.state / "control.sock",
+            tell=self.told.append,
+            environment=environment or {"PATH": "/usr/local/bin:/usr/bin:/bin"},
+            systemd=systemd,
+            wall_clock=wall_clock,
+        )
+
+    def output(self, key="start"):
+        """All output of the latest run of a script, as far as it is kept."""
+        logs = sorted(self.state.glob(f"application/*_{key}.log"))
+        return logs[-1].read_text() if logs else ""
