@@ -7,12 +7,14 @@ from pathlib import Path
 from hcsidecar.app.checking import Checking
 from hcsidecar.app.memory import Memory
 from hcsidecar.app.module import Evidence, Module, Published
+from hcsidecar.app.scripts import Scripts
 from hcsidecar.core.check_board import CheckRule
 from hcsidecar.core.events import Event
 from hcsidecar.core.last_stays import Outlook
 from hcsidecar.core.lifecycle import Lifecycle
 from hcsidecar.core.scripts import ScriptPlan
 from hcsidecar.core.settings import NodeTable
+from hcsidecar.dirs import state_dir
 from hcsidecar.farmfile import LoadedFarm
 
 
@@ -36,6 +38,17 @@ class Application:
         needs = [check for check in farm.check if check.when == "pre"]
         self._own = Checking(own, report=self._take_result)
         self._needs = Checking(needs, report=self._take_result)
+        self._scripts = None
+        if farm.application is not None:
+            self._scripts = Scripts(
+                farm.application,
+                config=loaded.path,
+                farm=farm.farm.name,
+                node=me.name,
+                state_dir=state_dir(farm, me),
+                socket=socket,
+                tell=tell,
+            )
         loop = asyncio.get_running_loop()
         self.module = Module(
             Lifecycle(
@@ -56,11 +69,14 @@ class Application:
             new_round=self._own.begin,
             new_need_round=self._needs.begin,
             outlook=outlook,
+            scripts=self._scripts,
         )
 
     def begin(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         """Begin to check, whenever the module wants; gives the tasks, to be cancelled when it has finished."""
+        tidying = [] if self._scripts is None else [tasks.create_task(self._scripts.keep_tidy(), name="old logs")]
         return [
+            *tidying,
             tasks.create_task(self._own.run(), name="checks"),
             tasks.create_task(self._needs.run(), name="checks of needs"),
         ]

@@ -59,7 +59,7 @@ class Scripts(Protocol):
     async def kill_application(self) -> str | None:
         """End all processes that the application has left running; gives the reason when some survive."""
 
-    def last_lines(self, key: str) -> tuple[str, ...]:
+    async def last_lines(self, key: str) -> tuple[str, ...]:
         """Give the end of the output of the latest run of a script."""
 
 
@@ -213,19 +213,21 @@ class Module:
         run, task = self._running or (None, None)
         if (wanted and wanted.number) == (run and run.number):
             return
-        if task is not None and not task.done():
-            task.cancel()
-            if run is not None and wanted is not None:
-                self._tell_last_lines(run)
+        broken_off = run if task is not None and task.cancel() else None
         self._running = None
         if wanted is not None and self._tasks is not None:
-            self._running = (wanted, self._tasks.create_task(self._run_script(wanted, after=task)))
+            follow = self._run_script(wanted, after=task, broken_off=broken_off)
+            self._running = (wanted, self._tasks.create_task(follow))
 
-    async def _run_script(self, run: ScriptRun, *, after: asyncio.Task[None] | None) -> None:
+    async def _run_script(
+        self, run: ScriptRun, *, after: asyncio.Task[None] | None, broken_off: ScriptRun | None
+    ) -> None:
         if self._scripts is None:
             raise RuntimeError(f"a {run.script} script, and nobody to run it")
         if after is not None:
             await asyncio.wait({after})
+        if broken_off is not None and broken_off.script is not Script.KILL:
+            self._tell_last_lines(broken_off, await self._scripts.last_lines(broken_off.script.key))
         # A daemon that dies from here on leaves word of what it was doing.
         await self._written()
         if run.script is Script.KILL:
@@ -236,22 +238,24 @@ class Module:
             self._end_script(run, ending.reason, ending.last_lines)
 
     def _end_script(self, run: ScriptRun, reason: str | None, lines: tuple[str, ...]) -> None:
+        if self._running is not None and self._running[0] is run:
+            self._running = None
         now = asyncio.get_running_loop().time()
         self._take(self._lifecycle.script_ended(run.number, reason, lines, now=now))
 
-    def _tell_last_lines(self, run: ScriptRun) -> None:
+    def _tell_last_lines(self, run: ScriptRun, lines: tuple[str, ...]) -> None:
         """A script that was broken off has not told its last words."""
-        if self._scripts is not None and run.script is not Script.KILL:
-            for line in self._scripts.last_lines(run.script.key):
-                message = f"the {run.script} script said last: {line}"
-                self._tell(Event(level=Level.WARNING, origin="application", message=message))
+        if lines:
+            message = f"the {run.script} script was broken off; its last words: {' | '.join(lines)}"
+            self._tell(Event(level=Level.WARNING, origin="application", message=message))
 
     def _note_transition(self) -> None:
         role, self._role = self._role, self._lifecycle.role
         table = self._lifecycle.plan.table
         if role is self._role or table is None or table.transition is None or self._transitions.full():
             return
-        self._transitions.put_nowait((str(role), str(self._role), str(self._lifecycle.aim or "start")))
+        action = self._lifecycle.aim or ("stop" if self._role is Role.STOP else "start")
+        self._transitions.put_nowait((str(role), str(self._role), str(action)))
 
     async def _tell_transitions(self) -> None:
         """Run the transition script for each change of role, one after the other; nobody waits for it."""

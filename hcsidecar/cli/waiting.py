@@ -37,7 +37,8 @@ def stopped(row: Row, _in_view: bool, waited: float) -> Verdict | None:
     """Judge whether the module has stopped; there is no limit, since a drain has one of its own."""
     if row.role == Role.STOP:
         return Verdict(ok=True, text=f"stopped after {waited:.1f} s")
-    if row.role == Role.UP and not row.draining and waited >= SETTLE:
+    # After its drain the stop script runs.
+    if row.role == Role.UP and not row.draining and not row.waits_for and waited >= SETTLE:
         return Verdict(ok=False, text="does not stop: somebody has called that off")
     return None
 
