@@ -39,11 +39,11 @@ def refuse(why: str) -> NoReturn:
     raise typer.Exit(REFUSED)
 
 
-def give_up(what: str, problems: Sequence[Problem]) -> NoReturn:
-    """Tell every problem of a farm file, and exit as the command line does for wrong files."""
+def give_up(what: str, problems: Sequence[Problem], *, status: int = WRONG_FILE) -> NoReturn:
+    """Tell every problem of a file, and exit as the command line does for wrong files unless told otherwise."""
     typer.echo(f"{what}: {len(problems)} problem{'s' if len(problems) > 1 else ''}", err=True)
     for problem in problems:
         typer.echo(f"  {problem.path}: {problem.message}", err=True)
         if problem.hint:
             typer.echo(f"      {problem.hint}", err=True)
-    raise typer.Exit(WRONG_FILE)
+    raise typer.Exit(status)

@@ -1,4 +1,4 @@
-"""The commands about files: `init` and `check-config`, and `key`. They work without a daemon, on any machine."""
+"""The commands about files: `init`, `check-config`, `import-safekit`, `key`. They work without a daemon, anywhere."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,6 +11,7 @@ import typer
 
 from hcsidecar.cli import keys
 from hcsidecar.cli.farm import WRONG_FILE, AsJson, Config, give_up, refuse
+from hcsidecar.cli.import_safekit import import_safekit
 from hcsidecar.core.reference import farm_file, file_schema
 from hcsidecar.core.settings import HostPort, Problem, format_duration, read
 from hcsidecar.core.values import is_ipv6
@@ -22,6 +23,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     app.command()(init)
     app.command(name="check-config")(check_config)
+    app.command(name="import-safekit")(import_safekit)
     app.add_typer(keys.key, name="key")
 
 

@@ -153,20 +153,14 @@ class InterfaceCheck(Check):
     when: Literal["both", "pre"] = "pre"
     "Pre: of something that the application needs, before the start too. Both: once it is started."
     interface: Text | None = Field(default=None, examples=["eth0"])
-    "Name of the interface; the one that has `address` unless set."
+    "Name of the interface; the one that has the address unless set."
     address: IpAddress | None = Field(default=None, examples=["192.0.2.11"])
-    "An address that it must have; any node's own address unless one is set."
-
-    @model_validator(mode="after")
-    def _look_at_something(self) -> Self:
-        if self.interface is None and self.address is None:
-            raise wrong("is missing", 'for example interface = "eth0", or an address', at="interface")
-        return self
+    "An address that it must have; the node's own unless one is set."
 
     @property
     def subject(self) -> str:
         """What it looks at, for a person."""
-        return " with ".join(filter(None, (self.interface, self.address)))
+        return " with ".join(filter(None, (self.interface, self.address or "the node's own address")))
 
 
 class ProcessCheck(Check):

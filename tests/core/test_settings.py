@@ -219,7 +219,6 @@ MISTAKES = [
     ('[[check]]\nname = "x"', "check[1].type", "is missing"),
     ('[[check]]\ntype = "pong"', "check[1].type", "did you mean ping?"),
     ('[[check]]\ntype = "interface"\nname = "x"\ninterface = 3', "check[1].interface", "must be text"),
-    ('[[check]]\ntype = "interface"\nname = "x"', "check[1].interface", "is missing"),
     ('[[check]]\ntype = "process"\nname = "x"', "check[1].process", "is missing"),
     ('[[check]]\ntype = "process"\nname = "x"\ncommand_line = "("', "check[1].command_line", "regular expression"),
     ('[[check]]\ntype = "process"\nname = "x"\nprocess = "y"\nat_most = 0', "check[1].at_most", "less than at_least"),

@@ -1,0 +1,131 @@
+"""`hcsidecar import-safekit`: makes a farm of a SafeKit module, and tells what became of every part of it."""
+
+import json
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Annotated, NoReturn
+
+import typer
+
+from hcsidecar.app.safekit_module import ModuleError, read_module
+from hcsidecar.cli.farm import REFUSED, WRONG_FILE, AsJson, give_up
+from hcsidecar.core.problems import Problem
+from hcsidecar.core.safekit_import import Imported, import_module
+from hcsidecar.core.safekit_report import report_document, report_text
+from hcsidecar.core.safekit_source import Wishes
+from hcsidecar.net.keyring import Keyring
+
+REPORT = "REPORT.txt"
+
+
+def import_safekit(
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="A userconfig.xml, the directory of a module, or a .safe archive.")
+    ],
+    out_dir: Annotated[
+        Path, typer.Argument(metavar="OUT_DIR", help="Where to write the farm: not there yet, or empty.")
+    ],
+    *,
+    macro: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Fills a macro, over its value in the module. Once for each."),
+    ] = None,
+    node: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=ADDRESS",
+            help="A server of the farm: its name and IP address. Once for each server; once more for its address on "
+            "the module's next lan.",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="FARM", help="Name of the farm, if not that of the module.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a farm of a SafeKit module: farm.toml, farm.key, the module's scripts in bin/, and REPORT.txt.
+
+    Only farm modules can be imported. A module does not say which servers it runs on: name them with --node. The
+    report, which is printed too, tells of every element and attribute whether it was taken over, with a difference, or
+    not, and why. The scripts are copied as they are, and run with a `safekit` command that does here what it can.
+
+    Exit status: 0 imported, 1 refused (nothing is written), 2 wrong command, or a module that cannot be read.
+
+    Example: hcsidecar import-safekit web.safe /etc/hcsidecar --macro VIRTUAL_IP=192.0.2.50 --node web1=192.0.2.11
+    """
+    wishes = Wishes(
+        name=name, macros=dict(_pairs(macro or (), "--macro")), nodes=_pairs(node or (), "--node", strip=True)
+    )
+    if out_dir.is_symlink() or (out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir()))):
+        problem = Problem(path=str(out_dir), message="is there already, and not overwritten", hint="an empty directory")
+        _give_up([problem], path, REFUSED, as_json=as_json)
+    try:
+        module = read_module(path)
+    except ModuleError as error:
+        problem = Problem(path=error.place, message=error.message, hint=error.hint)
+        _give_up([problem], path, WRONG_FILE, as_json=as_json)
+    result = import_module(module, wishes)
+    if not isinstance(result, Imported):
+        _give_up(result, path, REFUSED, as_json=as_json)
+    report = report_text(result, module=module.name)
+    try:
+        _write(out_dir, result, report)
+    except OSError as error:
+        problem = Problem(path=str(error.filename or out_dir), message=f"cannot be written: {error.strerror}")
+        _give_up([problem], path, REFUSED, as_json=as_json)
+    if as_json:
+        document = report_document(result, module=module.name) | {"directory": str(out_dir.absolute())}
+        typer.echo(json.dumps(document, indent=2))
+    else:
+        typer.echo(f"wrote {out_dir}: farm.toml, farm.key, bin/ and {REPORT}\n")
+        typer.echo(report, nl=False)
+
+
+def _pairs(options: Sequence[str], hint: str, *, strip: bool = False) -> list[tuple[str, str]]:
+    pairs = [option.partition("=") for option in options]
+    for option, (key, equals, _) in zip(options, pairs, strict=True):
+        if not equals or re.fullmatch(r"\s*", key):
+            raise typer.BadParameter(f"{option!a}: a name, an equals sign and a value", param_hint=hint)
+        if any("\ud800" <= character <= "\udfff" for character in option) or "\0" in option:
+            raise typer.BadParameter(f"{option!a}: is not text", param_hint=hint)
+    return [(key.strip(), value.strip() if strip else value) for key, _, value in pairs]
+
+
+def _give_up(problems: Sequence[Problem], path: Path, status: int, *, as_json: bool) -> NoReturn:
+    if as_json:
+        typer.echo(json.dumps(report_document(problems, module=path.name), indent=2))
+        raise typer.Exit(status)
+    give_up(f"{path} is not imported", problems, status=status)
+
+
+def _write(directory: Path, imported: Imported, report: str) -> None:
+    """Write everything so that only its owner may change it; what was begun is taken away again if that fails."""
+    made: list[Path] = []
+    try:
+        directory.mkdir(parents=True, mode=0o755, exist_ok=True)
+        made.append(directory / "farm.key")
+        Keyring.create(made[-1], now=datetime.now(UTC)).write(replace=False)
+        _create(directory / "farm.toml", imported.text.encode(), made)
+        _create(directory / REPORT, report.encode(), made)
+        for name, content in imported.scripts.items():
+            _make_directories(directory, f"bin/{name}")
+            _create(directory / "bin" / name, content, made)
+            made[-1].chmod(0o755)
+    except OSError:
+        for path in made:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _make_directories(top: Path, name: str) -> None:
+    for part in reversed(PurePosixPath(name).parents[:-1]):
+        (top / part).mkdir(mode=0o755, exist_ok=True)
+
+
+def _create(path: Path, content: bytes, made: list[Path]) -> None:
+    made.append(path)
+    with path.open("xb") as file:
+        file.write(content)
+    path.chmod(0o644)

@@ -1,0 +1,97 @@
+"""The farm file that an import makes, as far as it is made: tables by name, each with a word on where it comes from."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Values = dict[str, object]
+
+_UNUSABLE = re.compile(r"[^A-Za-z0-9._-]+")
+_LONGEST = 63
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One of several tables of a name."""
+
+    values: Values
+    comment: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class Draft:
+    """All tables."""
+
+    module: str
+    "Name of the module, as the scripts know it."
+    farm: Values
+    nodes: list[Row] = field(default_factory=list)
+    heartbeat: Values = field(default_factory=dict)
+    web: Values = field(default_factory=dict)
+    l2: Values = field(default_factory=dict)
+    vips: list[Row] = field(default_factory=list)
+    shares: list[Row] = field(default_factory=list)
+    application: Values = field(default_factory=dict)
+    checks: list[Row] = field(default_factory=list)
+    start_timeout: float = 60.0
+    "Seconds that the application may take to start."
+
+    @property
+    def addresses(self) -> set[str]:
+        """The addresses of all nodes."""
+        return {address for row in self.nodes for address in _addresses(row.values)}
+
+    @property
+    def node_names(self) -> list[str]:
+        """The names of all nodes."""
+        return [str(row.values["name"]) for row in self.nodes]
+
+    @property
+    def vip_addresses(self) -> list[str]:
+        """The virtual IPs."""
+        return [str(row.values["address"]) for row in self.vips]
+
+    def document(self) -> dict[str, object]:
+        """Give the farm file as TOML is parsed."""
+        document: dict[str, object] = {"farm": self.farm, "node": [row.values for row in self.nodes]}
+        for name in ("heartbeat", "web"):
+            if table := getattr(self, name):
+                document[name] = table
+        if self.vips or self.shares:
+            document["l2"] = self.l2 | {
+                "vip": [row.values for row in self.vips],
+                "share": [row.values for row in self.shares],
+            }
+        if self.application:
+            document["application"] = self.application
+        if self.checks:
+            document["check"] = [row.values for row in self.checks]
+        return document
+
+    def share_name(self, wanted: str) -> str:
+        """Give a name for a share that is like the wanted one and nobody's yet."""
+        return _free(usable_name(wanted), {row.values["name"] for row in self.shares})
+
+    def check_name(self, kind: str, wanted: str) -> str:
+        """Give a name for a check; one that another kind has already gets the kind before it, as resources have it."""
+        taken = {row.values["name"] for row in self.checks}
+        name = usable_name(wanted)
+        return name if name not in taken else _free(usable_name(f"{kind}.{name}"), taken)
+
+
+def usable_name(text: str) -> str:
+    """Give the name nearest to a text that a farm file can have."""
+    return _UNUSABLE.sub("-", text).lstrip("._-")[:_LONGEST] or "unnamed"
+
+
+def _free(name: str, taken: set[object]) -> str:
+    number, candidate = 1, name
+    while candidate in taken:
+        number += 1
+        candidate = f"{name[: _LONGEST - 6]}-{number}"
+    return candidate
+
+
+def _addresses(node: Mapping[str, object]) -> list[str]:
+    several = node.get("addresses")
+    return [str(node["address"])] if not isinstance(several, dict) else [str(address) for address in several.values()]
