@@ -10,7 +10,7 @@ from enum import Enum, auto
 from http import HTTPStatus
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import aiohttp
 import msgspec
@@ -151,6 +151,11 @@ class NodeClient:
         """Ask for another power, or (None) for the farm file's; the answer may be a refusal."""
         body = msgspec.json.encode({"power": power, "share": share})
         return read(await self._ask("POST", "/power", body), Answer)
+
+    async def report(self, check: str, value: str) -> Answer:
+        """Say what a custom check says from now on, up or down; the answer may be a refusal."""
+        body = msgspec.json.encode({"value": value})
+        return read(await self._ask("POST", f"/reports/{quote(check, safe='')}", body), Answer)
 
     async def explain(self, address: str, *, port: int | None, vip: str | None) -> bytes:
         """Give who takes a client as JSON."""

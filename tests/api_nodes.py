@@ -17,7 +17,7 @@ from hcsidecar.core.values import HostPort
 from hcsidecar.journal import Journal
 from hcsidecar.web.api import Api
 from hcsidecar.web.auth import Signer, Verifier
-from hcsidecar.web.control import Action, Answer, ApiAddress
+from hcsidecar.web.control import Action, Answer, ApiAddress, Budget
 from hcsidecar.web.control_socket import serve_unix, tcp_protocols
 from hcsidecar.web.farm_api import farm_app
 from hcsidecar.web.local_api import local_app
@@ -44,6 +44,11 @@ class FakeControl:
     explanation: dict[str, object] = field(default_factory=dict)
     layer_two_document: dict[str, object] = field(default_factory=dict)
     check_document: dict[str, object] = field(default_factory=dict)
+    requests: list[tuple[str, str]] = field(default_factory=list)
+    request_answer: Answer = field(default_factory=lambda: Answer(ok=True, text="restarts"))
+    checks: dict[str, str] = field(default_factory=dict)
+    restarts: int = 0
+    counted: list[str] = field(default_factory=list)
 
     def __post_init__(self):
         self.journal = Journal(node=self.node, log=lambda entry: None)
@@ -74,6 +79,34 @@ class FakeControl:
             "view": [name for name, row in self.rows.items() if row["status"] == "Ready"],
             "nodes": [self.rows[name] for name in self.nodes],
         }
+
+    async def request(self, action, *, identity):
+        self.requests.append((action.value, identity))
+        return self.request_answer
+
+    def reported(self, name):
+        return self.checks.get(name)
+
+    def report(self, name, value):
+        if name not in self.checks:
+            return Answer(ok=False, text=f"no custom check {name}")
+        self.checks[name] = value
+        return Answer(ok=True, text=f"{name} is {value}")
+
+    def budget(self):
+        return Budget(used=self.restarts, most=3, reached=self.restarts >= 3)
+
+    def count_restart(self, *, identity):
+        if self.restarts >= 3:
+            return Answer(ok=False, text="the budget is spent: 3 restarts within 1d")
+        self.restarts += 1
+        self.counted.append(identity)
+        return Answer(ok=True, text=f"{self.restarts} of 3 restarts")
+
+    def reset_budget(self, *, by):
+        self.restarts = 0
+        self.counted.append(f"reset by {by}")
+        return Answer(ok=True, text="no restart counts any more")
 
     def set_power(self, power, *, share, by):
         self.powers_set.append((power, share, by))

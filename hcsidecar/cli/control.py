@@ -12,6 +12,7 @@ from hcsidecar.cli.farm import AsJson, Config
 from hcsidecar.cli.l2_check import l2_check
 from hcsidecar.cli.logs import logs
 from hcsidecar.cli.power import power
+from hcsidecar.cli.report import report
 from hcsidecar.cli.rolling import rolling
 from hcsidecar.cli.status import status
 from hcsidecar.cli.waiting import INTERVAL, Judge, gone, stopped, wait
@@ -39,6 +40,7 @@ def register(app: typer.Typer) -> None:
     app.command()(explain)
     app.command(name="l2-check")(l2_check)
     app.command()(logs)
+    app.command()(report)
     app.add_typer(rolling, name="rolling")
 
 

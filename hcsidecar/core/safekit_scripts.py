@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 
 from hcsidecar.core.safekit_draft import Values
 from hcsidecar.core.safekit_notes import Notes, Verdict
@@ -49,7 +48,7 @@ class Scripts:
 
     def lacks(self, name: str) -> bool:
         """True when a program of bin/ is not there."""
-        return not PurePosixPath(name).is_absolute() and name not in (self.files or {})
+        return not name.startswith("/") and _inside(name) not in (self.files or {})
 
     def is_for_windows(self, name: str) -> bool:
         """True for a program that only Windows runs."""
@@ -57,10 +56,9 @@ class Scripts:
 
     def place_of(self, name: str) -> str | None:
         """Give the path of a program that the module names, relative to the farm file; None if that is nowhere."""
-        path = PurePosixPath(name)
-        if ".." in path.parts or "\\" in name or not path.name:
+        if ".." in name.split("/") or "\\" in name or not _inside(name):
             return None
-        return str(path) if path.is_absolute() else f"bin/{path}"
+        return name if name.startswith("/") else f"bin/{_inside(name)}"
 
     def port_of(self, name: str) -> str | None:
         """Give the Windows script that stands for a script."""
@@ -126,8 +124,13 @@ def _obstacles(content: bytes, *, called: bool) -> Iterator[tuple[Verdict, str]]
                 yield NOT, f"its line {number} calls `safekit {command}`, which fails here and does nothing"
 
 
+def _inside(name: str) -> str:
+    """Give a path without what says nothing in it."""
+    return "/".join(part for part in name.split("/") if part not in ("", "."))
+
+
 def _stem(path: str) -> str:
-    return PurePosixPath(path).stem if "/" not in path else path
+    return path.rpartition(".")[0]
 
 
 def _to_port(name: str) -> bytes:

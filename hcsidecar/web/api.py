@@ -3,6 +3,7 @@
     GET  /api/v1/status              the status document
     GET  /api/v1/events              a page of the journal: ?after=NUMBER or ?last=COUNT, &level=LEVEL, &wait=SECONDS
     POST /api/v1/actions/ACTION      start, stop, restart, drain, resume, leave; body {"force": bool}
+    …    /api/v1/requests, /reports, /budget: see `application_api`
     POST /api/v1/power               this node's weight; body {"power": NUMBER or null, "share": GROUP or null}
     GET  /api/v1/layer-two           the filter, the VIPs, the buckets and the packets of this node
     GET  /api/v1/layer-two/explain   who takes a client: ?address=ADDRESS, &port=PORT, &vip=VIP
@@ -23,6 +24,7 @@ from hcsidecar.core.events import Level
 from hcsidecar.core.messages import Power
 from hcsidecar.core.values import LAST_PORT, is_ipv6, parse_address
 from hcsidecar.journal import PAGE, Page
+from hcsidecar.web import application_api
 from hcsidecar.web.control import Action, Answer, Control
 
 PREFIX = "/api/v1"
@@ -124,6 +126,8 @@ class Api:
                     action = parse_action(name)
                     _only("POST", method)
                     return await self._act(action, parse_action_body(body), by)
+                case [_, _, _, *parts] if parts[0] in application_api.PATHS:
+                    return await self._of_the_application(method, parts, body, by)
                 case [_, _, _, "power"]:
                     _only("POST", method)
                     return self._set_power(parse_power_body(body), by)
@@ -144,6 +148,13 @@ class Api:
 
     async def _act(self, action: Action, body: ActionBody, by: Callable[[str], str]) -> Reply:
         return _answered(await self.control.act(action, force=body.force, by=by(body.by)))
+
+    async def _of_the_application(self, method: str, parts: list[str], body: bytes, by: Callable[[str], str]) -> Reply:
+        try:
+            found = await application_api.answer(self.control, method, parts, body, who=lambda: by(""))
+        except application_api.WrongRequestError as error:
+            raise ApiError(error.status, error.reason) from None
+        return _answered(found) if isinstance(found, Answer) else _document(found)
 
     def _set_power(self, body: PowerBody, by: Callable[[str], str]) -> Reply:
         return _answered(self.control.set_power(body.power, share=body.share, by=by(body.by)))
@@ -197,6 +208,8 @@ def _parse_body(body: bytes, kind: type[_B]) -> _B:
 
 def say_who_asked(path: str, body: bytes, by: str) -> bytes:
     """Give the body of a POST as it goes to another node: with the name of who asked here; ApiError as above."""
+    if path.removeprefix(f"{PREFIX}/").partition("/")[0] in application_api.PATHS:
+        raise ApiError(HTTPStatus.BAD_REQUEST, "the application of a node speaks for that node only, and there")
     parsed: _Body = parse_power_body(body) if path == POWER_PATH else parse_action_body(body)
     return msgspec.json.encode(msgspec.structs.replace(parsed, by=by))
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -22,6 +22,18 @@ class Action(StrEnum):
     LEAVE = "leave"
 
 
+class Request(StrEnum):
+    """What the application itself may ask for; each counts as a failure on the restart budget, but for a stop."""
+
+    RESTART = "restart"
+    "Its scripts only: stopped and started, the module is not left."
+    STOPSTART = "stopstart"
+    "All of the module."
+    STOP = "stop"
+    WAIT = "wait"
+    "Stop, and start when the `pre` checks pass."
+
+
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What became of an action, at once: that it has begun, not that it is done."""
 
@@ -29,6 +41,15 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     "One sentence; when not ok, the reason."
     warnings: tuple[str, ...] = ()
+
+
+class Budget(msgspec.Struct, frozen=True, kw_only=True):
+    """Restarts after failures: how many count now, and how many there may be."""
+
+    used: int
+    most: int
+    reached: bool
+    "True when the next failure stops the module."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +61,7 @@ class ApiAddress:
 
 
 class Control(Protocol):
-    """The daemon, as the API sees it. Everything but `act` and `l2_check` answers from memory."""
+    """The daemon, as the API sees it. Everything but `act`, `request` and `l2_check` answers from memory."""
 
     @property
     def farm(self) -> str:
@@ -67,6 +88,27 @@ class Control(Protocol):
 
     async def act(self, action: Action, *, force: bool, by: str) -> Answer:
         """Begin an action or say why not, at once; `by` says who asked, for the log."""
+
+    async def request(self, action: Request, *, identity: str) -> Answer:
+        """Begin what the application asks for itself, or say why not, at once; `identity` says which part of it.
+
+        Unlike an operator's action it counts on the restart budget, and what is beyond that stops the module.
+        """
+
+    def reported(self, name: str) -> Literal["up", "down", "init"] | None:
+        """Give what a check says now: init while it has said nothing; None if the farm has no such check."""
+
+    def report(self, name: str, value: Literal["up", "down"]) -> Answer:
+        """Take what the program of a custom check says; refused for other checks, and for none."""
+
+    def budget(self) -> Budget:
+        """Give the restart budget."""
+
+    def count_restart(self, *, identity: str) -> Answer:
+        """Count a restart that the application has done by itself; refused when the budget is spent."""
+
+    def reset_budget(self, *, by: str) -> Answer:
+        """Begin to count anew."""
 
     def set_power(self, power: int | None, *, share: str | None, by: str) -> Answer:
         """Change this node's weight in a share group, or in all (None); power None goes back to the farm file's."""

@@ -1,0 +1,53 @@
+"""`hcsidecar report`: says for a custom check whether the application is well."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hcsidecar.cli.asking import OneNode, choose, complain, conclude, run, tell
+from hcsidecar.cli.farm import REFUSED, AsJson, Config
+from hcsidecar.client import ClientError, LocalNode, NodeClient
+from hcsidecar.web.control import Answer
+
+VALUES = ("up", "down")
+
+
+def report(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The check, of type custom in the farm file.")],
+    value: Annotated[str, typer.Argument(metavar="up|down", help="What it says from now on.")],
+    *,
+    config: Config = None,
+    node: OneNode = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say for a custom check whether the application is well. For the program that such a check runs.
+
+    The check says so until the next report; before the first one the module does not get Ready. In a script or program
+    that the daemon runs, the node that runs it is meant. Such a program may report more quickly, without the command
+    line: $HCSIDECAR_PYTHON -m hcsidecar.safekit_command set -r NAME -v up.
+
+    Exit status: 0 taken, 1 refused or the node could not be asked, 2 wrong command or farm file.
+
+    Example: hcsidecar report QUEUE down
+    """
+    if value not in VALUES:
+        raise typer.BadParameter(f"{value!a}: up or down", param_hint="up|down")
+    client = _of_the_script(os.environ) if node is None and config is None else None
+    client = client or choose(config, node).clients[0]
+    try:
+        answer: Answer = run(client.report(name, value))
+    except ClientError as error:
+        complain(str(error))
+        raise typer.Exit(REFUSED) from None
+    if not as_json:
+        tell(client.node, answer)
+    conclude([client], [answer], as_json=as_json)
+
+
+def _of_the_script(environment: Mapping[str, str]) -> NodeClient | None:
+    """Give the node that runs the script which gives this command; None outside of one."""
+    node, socket = environment.get("HCSIDECAR_NODE"), environment.get("HCSIDECAR_SOCKET")
+    return NodeClient(node, LocalNode(name=node, socket=Path(socket))) if node and socket else None

@@ -1,0 +1,74 @@
+"""How the `safekit` command asks the daemon: HTTP over its unix socket, with little and quickly imported.
+
+An HTTP client would take longer to import than all the rest of the command takes.
+"""
+
+import json
+import socket
+from collections.abc import Mapping
+
+TIMEOUT = 15.0
+"Seconds for an answer."
+OK, CONFLICT = 200, 409
+
+_PREFIX = "/api/v1"
+_LONGEST_ANSWER = 16 * 1_048_576
+_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
+
+
+class CommandError(Exception):
+    """The command cannot be done: why."""
+
+
+class NobodyError(CommandError):
+    """There is no daemon to ask."""
+
+
+def ask(environment: Mapping[str, str], method: str, path: str, body: bytes = b"") -> tuple[int, Mapping[str, object]]:
+    """Ask the daemon; gives the HTTP status and the document. HTTP/1.0: the answer ends with the connection."""
+    where = environment.get("HCSIDECAR_SOCKET")
+    if not where:
+        raise NobodyError("HCSIDECAR_SOCKET is not set: this command is for the scripts that hcsidecar runs")
+    head = f"{method} {_PREFIX}{path} HTTP/1.0\r\nHost: node\r\nContent-Length: {len(body)}\r\n\r\n"
+    answer = bytearray()
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(TIMEOUT)
+            connection.connect(where)
+            connection.sendall(head.encode() + body)
+            while len(answer) < _LONGEST_ANSWER and (piece := connection.recv(65536)):
+                answer += piece
+        start, _, document = answer.partition(b"\r\n\r\n")
+        status, found = int(start.split(None, 2)[1]), json.loads(document)
+    except OSError as error:
+        raise NobodyError(f"no daemon answers on {where}: {error.strerror or error}") from None
+    except (ValueError, IndexError, RecursionError):
+        raise NobodyError(f"what answers on {where} is no daemon of hcsidecar") from None
+    return status, found if isinstance(found, dict) else {}
+
+
+def post(environment: Mapping[str, str], path: str, body: Mapping[str, object]) -> None:
+    """Ask for something to be done; CommandError if it is not."""
+    status, document = ask(environment, "POST", path, json.dumps(body).encode())
+    if status != OK:
+        raise CommandError(reason(status, document))
+
+
+def reason(status: int, document: Mapping[str, object]) -> str:
+    """Give why something is not done, as the daemon says it."""
+    return str(document.get("text" if status == CONFLICT else "reason") or f"the daemon answers {status}")
+
+
+def state(environment: Mapping[str, str]) -> tuple[str, str]:
+    """Give role and status of this node."""
+    status, document = ask(environment, "GET", "/status")
+    rows = document.get("nodes")
+    for row in rows if status == OK and isinstance(rows, list) else ():
+        if row["name"] == document.get("node"):
+            return str(row["role"]), str(row["status"])
+    raise CommandError(reason(status, document))
+
+
+def quoted(name: str) -> str:
+    """Write a name as part of a path."""
+    return "".join(c if c in _UNRESERVED else "".join(f"%{byte:02X}" for byte in c.encode()) for c in name)
