@@ -49,5 +49,6 @@ def suit(reader: Reader, draft: Draft, *, when: str, action: str, outside: bool,
         verdict, why, action = DIFFERENT, ", since there are no scripts to restart with", "none"
     if not reader.was_said(at_when):
         reader.say(at_when, TAKEN, f"when = {when}")
-    reader.say(at_action, verdict, f"action = {action}{why}")
+    if not reader.was_said(at_action):
+        reader.say(at_action, verdict, f"action = {action}{why}")
     return Reaction(when=when, action=action)

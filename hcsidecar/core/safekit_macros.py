@@ -28,6 +28,7 @@ class _Macros:
         self._given = given
         self._notes = notes
         self._filled: dict[str, str | None] = {}
+        self._filling: set[str] = set()
         self.used: set[str] = set()
 
     def fill(self, text: str, line: int, *, depth: int = 0) -> str | None:
@@ -48,9 +49,14 @@ class _Macros:
 
     def _value(self, name: str, line: int, depth: int) -> str | None:
         self.used.add(name)
-        if name not in self._filled:
-            self._filled[name] = None  # what is asked for meanwhile is a macro in itself
-            self._filled[name] = self._find(name, line, depth)
+        if name in self._filled:
+            return self._filled[name]
+        if name in self._filling or depth > DEEPEST:
+            self._notes.refuse(line, f"macro {name}", "is made of macros without an end")
+            return None
+        self._filling.add(name)
+        self._filled[name] = self._find(name, line, depth)
+        self._filling.discard(name)
         return self._filled[name]
 
     def _find(self, name: str, line: int, depth: int) -> str | None:
@@ -64,9 +70,6 @@ class _Macros:
         value = element.attributes.get("value", "")
         if _PLACEHOLDER.search(value):
             self._notes.refuse(element.line, f"macro {name}", f'has still to be filled in: "{value}"', how)
-            return None
-        if depth == DEEPEST or name in _USE.findall(value):
-            self._notes.refuse(element.line, f"macro {name}", "is made of macros without an end", how)
             return None
         return self.fill(value, element.line, depth=depth + 1)
 

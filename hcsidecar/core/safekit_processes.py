@@ -115,7 +115,7 @@ def _of_first_word(pattern: str) -> str:
     begin = "" if pattern.startswith("^") else r"[^\s/]*"
     is_ended = pattern.endswith("$") and not pattern.endswith(r"\$")
     inner = pattern.removeprefix("^")[: -1 if is_ended else None]
-    return rf"^([^\s]*/)?{begin}({inner})" + (r"(\s|$)" if is_ended else "")
+    return rf"^([^\s]*/)?+{begin}({inner})" + (r"(\s|$)" if is_ended else "")
 
 
 def _pattern(reader: Reader, key: str) -> str | None:
