@@ -132,9 +132,9 @@ def _from_archive(path: Path) -> Module:
 
 
 def _unpacked(archive: zipfile.ZipFile, path: Path) -> Module:
-    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     names = [entry.filename for entry in archive.infolist()]
     _judge_names([name.removesuffix("/") for name in names], str(path))
+    entries = [entry for entry in archive.infolist() if not entry.filename.endswith("/")]
     for entry in entries:
         if why := _why_not(entry):
             raise ModuleError(f"{path}, {entry.filename!a}", *why)

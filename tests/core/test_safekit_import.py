@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safekit_modules import NODES, SCRIPTS, VIP, good, imported, refused, xml
 
+from hcsidecar.app.safekit_xml import read_xml
 from hcsidecar.core.problems import Problem
 from hcsidecar.core.safekit_import import Imported, import_module
 from hcsidecar.core.safekit_macros import DEEPEST, LONGEST
@@ -240,6 +241,8 @@ def elements(draw, tag="safe", depth=0):
         wanted += ["service"] * (tag == "safe") + ["farm"] * (tag == "service") + ["lan"] * (tag == "farm")
         wanted += draw(st.lists(st.sampled_from(TAGS), max_size=1)) if draw(st.integers(0, 9)) == 0 else []
         children = [draw(elements(child, depth + 1)) for child in wanted]
+    if tag == "service" and draw(st.booleans()):
+        children.append(read_xml(VIP.encode(), "vip"))
     text = draw(st.text(max_size=20)) if tag == "failover" else ""
     line = draw(st.integers(1, 99))
     return Element(tag=tag, line=line, attributes=attributes, children=tuple(children), text=text)
