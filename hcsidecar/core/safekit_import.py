@@ -131,5 +131,5 @@ def _concluded(draft: Draft, scripts: Scripts, notes: Notes) -> Imported | tuple
         document=document,
         text=farm_file_of(draft),
         scripts={**(scripts.files or {}), **scripts.added},
-        notes=sorted(notes.notes, key=lambda note: note.line or 2**31),
+        notes=sorted(notes.notes, key=lambda note: (note.line or 2**31, not note.subject.startswith("<"))),
     )

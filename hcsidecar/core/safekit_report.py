@@ -1,6 +1,6 @@
 """The report of an import, for a person and as data."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from textwrap import wrap
 
@@ -40,11 +40,6 @@ def report_document(result: Imported | Sequence[Problem], *, module: str) -> dic
         for note in result.notes
     ]
     return {"module": module, "ok": True, "problems": [], "farm": result.farm.farm.name, "notes": notes}
-
-
-def counts(imported: Imported) -> Mapping[Verdict, int]:
-    """Count the notes by verdict."""
-    return {verdict: sum(note.verdict is verdict for note in imported.notes) for verdict in Verdict}
 
 
 def _told(notes: Sequence[Note]) -> Iterator[str]:

@@ -102,11 +102,13 @@ def test_only_a_farm_module_can_be_imported_and_nothing_else_is_said_of_others(m
         (xml(farm=""), "has no <lan>"),
         (xml(farm="<farm/>"), "has no <lan>"),
         (xml(farm="<farm><lan/></farm>"), "lan name: is missing"),
+        (xml(farm="<farm><lan name='a'><node name='b'/></lan></farm>"), "node addr: is missing"),
+        (xml(user="<user><var value='a'/></user>"), "var name: is missing"),
         (xml(farm="<farm pulse='x'><lan name='a'/></farm>"), "farm pulse"),
     ],
 )
 def test_a_module_that_cannot_be_is_refused(text, told):
-    assert any(told in problem for problem in refused(text))
+    assert any(told in problem for problem in refused(text, nodes=() if "<node" in text else NODES))
 
 
 def test_all_problems_are_told_at_once():

@@ -218,6 +218,8 @@ def test_unknown_parts_of_the_vip_are_told_of():
     interfaces = "<x/>" + interface(["192.0.2.50"]).replace("</interface>", "<y/></interface>").replace(
         "</virtual_interface>", "<z/></virtual_interface>"
     )
-    text = vip(interfaces=interfaces, groups="<w/>" + group(RULE)).replace("</vip>", "<v/></vip>")
+    text = vip(interfaces=interfaces, groups="<w/>" + group(RULE).replace("</group>", "<u/></group>")).replace(
+        "</vip>", "<v/></vip>"
+    )
     _, notes = good(xml(text))
-    assert {notes[f"<{tag}>"].verdict for tag in "vwxyz"} == {NOT}
+    assert {notes[f"<{tag}>"].verdict for tag in "uvwxyz"} == {NOT}
