@@ -15,12 +15,13 @@ import ssl
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from hcsidecar.app.application import Application
 from hcsidecar.app.connections import Connections
 from hcsidecar.app.memory import Memory
 from hcsidecar.app.module import Published
+from hcsidecar.application_voice import ApplicationVoice
 from hcsidecar.core import orders
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.health import HealthAnswer, HealthFace
@@ -42,7 +43,7 @@ from hcsidecar.net.keyring import KeyFileError, Keyring
 from hcsidecar.process import CannotRunError, ServiceManager, take_realtime_priority
 from hcsidecar.web.api import Api
 from hcsidecar.web.auth import Signer, Verifier
-from hcsidecar.web.control import Action, Answer, ApiAddress
+from hcsidecar.web.control import Action, Answer, ApiAddress, Budget, Request
 from hcsidecar.web.control_socket import SocketInUseError, serve_unix, tcp_protocols
 from hcsidecar.web.farm_api import farm_app
 from hcsidecar.web.handed_over import counting_logger, health_routes
@@ -107,6 +108,7 @@ class Daemon:
             outlook=self._outlook,
         )
         self._module = self._application.module
+        self._voice = ApplicationVoice(self._application)
 
     # -- what the API asks --------------------------------------------------------------------------------------
 
@@ -162,6 +164,30 @@ class Daemon:
         self.tell(Event(level=Level.INFO, origin="daemon", message=f"this node {change.text}: set by {by}"))
         self._heartbeats.say_powers(powers)
         return Answer(ok=True, text=change.text, warnings=tuple(warnings))
+
+    async def request(self, action: Request, *, identity: str) -> Answer:
+        """Begin what the application asks for itself, or say why not."""
+        return self._voice.request(action, identity=identity)
+
+    def reported(self, name: str) -> Literal["up", "down", "init"] | None:
+        """Give what a check says now."""
+        return self._voice.reported(name)
+
+    def report(self, name: str, value: Literal["up", "down"]) -> Answer:
+        """Take what the program of a custom check says."""
+        return self._voice.report(name, value)
+
+    def budget(self) -> Budget:
+        """Give the restart budget."""
+        return self._voice.budget()
+
+    def count_restart(self, *, identity: str) -> Answer:
+        """Count a restart that the application has done by itself."""
+        return self._voice.count_restart(identity=identity)
+
+    def reset_budget(self, *, by: str) -> Answer:
+        """Count restarts anew."""
+        return self._voice.reset_budget(by=by)
 
     @property
     def vips(self) -> tuple[str, ...]:

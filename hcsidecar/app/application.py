@@ -36,6 +36,7 @@ class Application:
         farm = loaded.farm
         own = [check for check in farm.check if check.when == "both"]
         needs = [check for check in farm.check if check.when == "pre"]
+        self._names_of_needs = frozenset(check.name for check in needs)
         self._own = Checking(own, report=self._take_result)
         self._needs = Checking(needs, report=self._take_result)
         self._scripts = None
@@ -80,6 +81,11 @@ class Application:
             tasks.create_task(self._own.run(), name="checks"),
             tasks.create_task(self._needs.run(), name="checks of needs"),
         ]
+
+    def take_report(self, name: str, value: str) -> str | None:
+        """Take what the program of a custom check says, "up" or "down"; gives the reason if it is refused."""
+        checking = self._needs if name in self._names_of_needs else self._own
+        return checking.take_report(name, value)
 
     def _take_result(self, name: str, complaint: str | None) -> None:
         self.module.check_result(name, complaint)

@@ -7,8 +7,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Protocol
+from typing import Literal, Protocol
 
+from hcsidecar.core.checks import UNCHECKED
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.last_stays import Outlook
 from hcsidecar.core.lifecycle import Lifecycle, Outcome, Past, Role
@@ -155,6 +156,20 @@ class Module:
     def shutdown(self, by: str) -> None:
         """Drain and stop for the end of the daemon; a second time: stop at once."""
         self._take(shutdown(self._lifecycle, now=asyncio.get_running_loop().time(), by=by))
+
+    def says(self, name: str) -> Literal["up", "down", "init"] | None:
+        """Give what a check says now: init while it has said nothing; None if there is no such check."""
+        board = self._lifecycle.board
+        if name not in board:
+            return None
+        complaint = board.complaint(name)
+        return "up" if complaint is None else "init" if complaint == UNCHECKED else "down"
+
+    @property
+    def budget(self) -> tuple[int, int, bool]:
+        """The failures that count, how many may, and whether the next one stops the module."""
+        budget, now = self._lifecycle.budget, asyncio.get_running_loop().time()
+        return budget.used(now=now), budget.most, budget.is_reached(now=now)
 
     def look(self) -> Published:
         """Say what the module is now."""

@@ -156,6 +156,19 @@ def shutdown(module: Lifecycle, *, now: float, by: str) -> list[Event]:
     return [module.tell(f"shutdown by {by}, to follow the stop")]
 
 
+def count_failure(module: Lifecycle, why: str, *, now: float) -> Outcome:
+    """Count a failure that the application has mended by itself; refused when the budget is spent."""
+    story = module.budget.spend(why, now=now)
+    used, most = module.budget.used(now=now), module.budget.most
+    return accept(f"{used} of {most} restarts") if story is None else refuse(f"the budget is spent: {story}")
+
+
+def forgive(module: Lifecycle, *, by: str) -> Outcome:
+    """Count failures anew."""
+    module.budget.reset()
+    return accept("no restart counts any more", module.tell(f"restarts are counted anew, says {by}"))
+
+
 def _afterwards(module: Lifecycle, word: Word, *, by: str) -> Outcome:
     """Decide whether a module that starts or restarts takes traffic then."""
     going = "restarting" if module.aim is not None else "starting"
