@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hcsidecar.cli import control, demo, files, run
+from hcsidecar.cli import control, demo, files, run, service
 
 app = typer.Typer(
     help="""Several servers as one: shared load, a health URL to trust, and no balancer that is not wanted.
@@ -37,5 +37,6 @@ def _main(
 
 files.register(app)
 run.register(app)
+service.register(app)
 control.register(app)
 demo.register(app)

@@ -1,0 +1,127 @@
+"""`hcsidecar install` and `uninstall`: this server's node as a service of systemd, from boot on."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hcsidecar.cli.farm import Config, give_up, refuse
+from hcsidecar.core.service_unit import DEFAULT_NAME, UnitWishes, why_not_a_unit_name, why_not_for_a_service
+from hcsidecar.farmfile import FarmFileError, LoadedFarm, find_config, find_node, load
+from hcsidecar.service import Service, ServiceError, this_program, why_not_here
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command()(install)
+    app.command()(uninstall)
+
+
+def _unit_name(value: str) -> str:
+    if why := why_not_a_unit_name(value):
+        raise typer.BadParameter(why)
+    return value
+
+
+Unit = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", callback=_unit_name, help="Name of the unit, for a second farm or node on this machine."
+    ),
+]
+Root = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", file_okay=False, exists=True, help="Prepare the files of another machine below DIR; start none."
+    ),
+]
+
+
+def install(
+    config: Config = None,
+    *,
+    node: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The node to be; else the one that has this machine's address."),
+    ] = None,
+    unit: Unit = DEFAULT_NAME,
+    no_start: Annotated[bool, typer.Option("--no-start", help="From the next boot on; do not start it now.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a unit that somebody has changed; keep a copy.")
+    ] = False,
+    root: Root = None,
+) -> None:
+    """Let systemd run this server's node, now and from every boot on.
+
+    Writes /etc/systemd/system/hcsidecar.service for this installation and this farm file, enables and starts it, and
+    tells each step. May be repeated: after a change of state_dir or lame_duck in the farm file, say. A unit that
+    somebody has changed is not overwritten; keep changes of your own in `systemctl edit hcsidecar`. Needs root.
+
+    Exit status: 0 set up, 1 refused, 2 the farm file or the command is wrong.
+
+    Example: hcsidecar install --config /etc/hcsidecar/farm.toml
+    """
+    if root is None and (why := why_not_here()):
+        refuse(why)
+    path = find_config(config).absolute()
+    loaded = _load((root or Path("/")) / path.relative_to("/"), node, elsewhere=root is not None)
+    try:
+        wishes = _wishes(path, node, loaded)
+        problem = why_not_for_a_service(wishes)
+        if problem is not None:
+            refuse(problem)
+        service = Service(unit, root=root or Path("/"), live=root is None, say=typer.echo)
+        service.install(wishes, start=not no_start, force=force)
+    except ServiceError as error:
+        refuse(str(error))
+    except FarmFileError as error:
+        give_up(str(path), error.problems)
+
+
+def uninstall(
+    unit: Unit = DEFAULT_NAME,
+    force: Annotated[bool, typer.Option("--force", help="Remove a changed unit too; keep a copy.")] = False,
+    root: Root = None,
+) -> None:
+    """Stop this server's node, with its drain, and undo what `hcsidecar install` did.
+
+    The application, the farm file, the key file and the state stay; it says where they are. Needs root.
+
+    Exit status: 0 removed or not there, 1 refused.
+
+    Example: hcsidecar uninstall
+    """
+    if root is None and (why := why_not_here()):
+        refuse(why)
+    try:
+        Service(unit, root=root or Path("/"), live=root is None, say=typer.echo).uninstall(force=force)
+    except ServiceError as error:
+        refuse(str(error))
+
+
+def _load(path: Path, node: str | None, *, elsewhere: bool) -> LoadedFarm | None:
+    """Read the farm file if there is one already; give up if it, or the node in it, is wrong."""
+    if not path.exists():
+        return None
+    try:
+        loaded = load(path)
+        if node is not None or not elsewhere:
+            find_node(loaded.farm, node)
+    except FarmFileError as error:
+        give_up(str(path), error.problems)
+    return loaded
+
+
+def _wishes(path: Path, node: str | None, loaded: LoadedFarm | None) -> UnitWishes:
+    farm = None if loaded is None else loaded.farm
+    application = None if farm is None else farm.application
+    return UnitWishes(
+        program=this_program(),
+        config=str(path),
+        node=node,
+        state=None if farm is None else farm.farm.state_dir,
+        drain=max(
+            0.0 if farm is None else farm.health.lame_duck,
+            0.0 if application is None else application.drain or 0.0,
+        ),
+    )

@@ -1,0 +1,129 @@
+from pathlib import Path
+
+import pytest
+
+from hcsidecar.core.service_unit import (
+    Standing,
+    UnitWishes,
+    config_of,
+    is_ours,
+    signed,
+    standing,
+    unit_text,
+    why_not_a_unit_name,
+    why_not_for_a_service,
+)
+
+SHIPPED = Path(__file__).parents[2] / "hcsidecar" / "hcsidecar.service"
+
+
+@pytest.fixture
+def shipped():
+    return SHIPPED.read_text()
+
+
+def wishes(**others):
+    usual = {
+        "program": "/usr/bin/hcsidecar",
+        "config": "/etc/hcsidecar/farm.toml",
+        "node": None,
+        "state": None,
+        "drain": 10.0,
+    }
+    return UnitWishes(**usual | others)
+
+
+def settings(text):
+    """The lines of a unit as pairs, without its comments."""
+    return [tuple(line.split("=", 1)) for line in text.splitlines() if line[:1].isalpha()]
+
+
+def test_a_usual_machine_gets_the_shipped_unit(shipped):
+    assert unit_text(shipped, wishes()) == shipped
+    assert unit_text(shipped, wishes(state="/var/lib/hcsidecar", drain=60.0)) == shipped
+
+
+def test_the_unit_in_config_is_the_shipped_one(shipped):
+    copy = SHIPPED.parents[1] / "config" / "hcsidecar.service"
+    assert copy.read_text() == shipped, f"write it anew: cp {SHIPPED} {copy}"
+
+
+def test_program_farm_file_and_node_are_this_machines(shipped):
+    text = unit_text(shipped, wishes(program="/opt/hc/bin/hcsidecar", config="/etc/hc/mail.toml", node="mx1"))
+    assert ("ExecStart", "/opt/hc/bin/hcsidecar run --config /etc/hc/mail.toml --node mx1") in settings(text)
+    assert ("ConditionPathExists", "/etc/hc/mail.toml") in settings(text)
+    assert config_of(text) == "/etc/hc/mail.toml"
+
+
+def test_blanks_and_percent_signs_in_paths_are_written_as_systemd_reads_them(shipped):
+    text = unit_text(shipped, wishes(config="/etc/my farm/100%.toml"))
+    assert ("ExecStart", '/usr/bin/hcsidecar run --config "/etc/my farm/100%%.toml"') in settings(text)
+    assert ("ConditionPathExists", "/etc/my farm/100%%.toml") in settings(text)
+    assert config_of(text) == "/etc/my farm/100%.toml"
+
+
+def test_a_long_drain_gets_a_longer_limit_and_a_short_one_the_usual(shipped):
+    assert ("TimeoutStopSec", "90") in settings(unit_text(shipped, wishes(drain=0.0)))
+    assert ("TimeoutStopSec", "331") in settings(unit_text(shipped, wishes(drain=300.5)))
+
+
+def test_state_elsewhere_may_be_written_to(shipped):
+    text = unit_text(shipped, wishes(state="/srv/farm state"))
+    assert ("ReadWritePaths", '"/srv/farm state"') in settings(text)
+    assert ("ReadWritePaths", "-/run/xtables.lock") in settings(text)
+
+
+@pytest.mark.parametrize(
+    ("others", "named"),
+    [
+        ({"program": "/tmp/hc/bin/hcsidecar"}, "the installation /tmp/hc/bin/hcsidecar cannot be in /tmp"),  # noqa: S108 - never used
+        ({"config": "/var/tmp/farm.toml"}, "the farm file /var/tmp/farm.toml cannot be in /var/tmp"),  # noqa: S108 - never used
+        ({"state": "/run/farm"}, "the state_dir /run/farm cannot be in /run, since it is gone after the next boot"),
+        ({"config": "/etc/$HOME/farm.toml"}, "systemd reads otherwise"),
+        ({"config": "/etc/a\nb"}, "systemd reads otherwise"),
+    ],
+)
+def test_paths_that_a_service_would_not_find_are_refused(others, named):
+    assert named in why_not_for_a_service(wishes(**others))
+
+
+def test_usual_paths_are_not_refused():
+    assert why_not_for_a_service(wishes(program="/opt/hc dir/bin/hcsidecar", state="/srv/tmp/farm")) is None
+
+
+@pytest.mark.parametrize("name", ["", "a b", "../x", "-x", "x" * 65, "x@", "hcsidecar.service", "a/b"])
+def test_what_cannot_name_a_unit_is_refused(name):
+    assert why_not_a_unit_name(name) is not None
+
+
+def test_a_unit_may_be_named_after_its_farm():
+    assert why_not_a_unit_name("hcsidecar-mail.2") is None
+
+
+def test_a_unit_is_told_by_its_text_and_fingerprint(shipped):
+    wanted = unit_text(shipped, wishes())
+    other = signed(unit_text(shipped, wishes(node="web1")))
+    assert standing(None, wanted) is Standing.ABSENT
+    assert standing(wanted, wanted) is Standing.SAME
+    assert standing(signed(wanted), wanted) is Standing.SAME
+    assert standing(other, wanted) is Standing.OURS
+    assert standing(other.replace("OOMScoreAdjust=-500", "OOMScoreAdjust=0"), wanted) is Standing.FOREIGN
+    assert standing("[Service]\nExecStart=/bin/true\n", wanted) is Standing.FOREIGN
+
+
+def test_only_a_signed_and_unchanged_unit_is_ours(shipped):
+    assert is_ours(signed(shipped))
+    assert not is_ours(shipped)
+    assert not is_ours(signed(shipped) + "#\n")
+
+
+def test_a_shipped_unit_that_lacks_a_setting_is_our_own_mistake(shipped):
+    with pytest.raises(ValueError, match="TimeoutStopSec= once"):
+        unit_text(shipped.replace("TimeoutStopSec=90\n", ""), wishes())
+
+
+def test_systemd_waits_for_longer_than_the_drain_and_leaves_the_application_alone(shipped):
+    told = dict(settings(shipped))
+    assert (told["Type"], told["KillMode"]) == ("notify", "mixed")
+    assert int(told["TimeoutStopSec"]) >= 10 + 30
+    assert "CAP_SYS_ADMIN" not in told["CapabilityBoundingSet"]
