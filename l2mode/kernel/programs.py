@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Final
 
 BPF_TCX_INGRESS: Final = 46
@@ -22,9 +23,14 @@ _INFO_NAME: Final = slice(64, 80)
 
 @contextmanager
 def opened(number: int) -> Iterator[int | None]:
-    """Open a program by its number; gives None where that is not permitted (it takes CAP_SYS_ADMIN) or it is gone."""
+    """Open a program by its number; gives None where that is not permitted or it is gone.
+
+    It takes CAP_SYS_ADMIN, but for a program that this process has open anyway.
+    """
     library = _library()
     fd = library.bpf_prog_get_fd_by_id(number) if library is not None else -1
+    if fd < 0:
+        fd = _open_already(number)
     if fd < 0:
         yield None
         return
@@ -68,6 +74,17 @@ def at_tcx_ingress(index: int) -> tuple[int, ...]:
             return ()
         raise OSError(code, os.strerror(code))
     return tuple(numbers[: count.value])
+
+
+def _open_already(number: int) -> int:
+    """Give another descriptor of a program that this process has open, or -1."""
+    for file in Path("/proc/self/fdinfo").iterdir():
+        try:
+            if f"\nprog_id:\t{number}\n" in file.read_text(encoding="ascii"):
+                return os.dup(int(file.name))
+        except OSError:  # closed meanwhile
+            continue
+    return -1
 
 
 @cache
