@@ -1,0 +1,152 @@
+"""The Debian package on clean machines: installed, used, upgraded, removed, and all of it gone."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from daemons import wait_for
+from namespaces import needs_namespaces
+from package.clean_machine import CleanMachine, needs_cgroup2
+
+ROOT = Path(__file__).parents[2]
+pytestmark = [pytest.mark.soak, needs_namespaces]
+
+INIT = "hcsidecar init /etc/hcsidecar --name apache --node web1=127.0.0.1"
+VIRTUAL_IP = """
+[l2]
+[[l2.vip]]
+address = "192.0.2.50"
+[[l2.share]]
+name = "WEB"
+ports = [80]
+"""
+HEALTH = """\
+import time, urllib.request
+end = time.monotonic() + 30
+while True:
+    try:
+        print(urllib.request.urlopen("http://127.0.0.1:9010/health").read().decode())
+        break
+    except OSError:
+        assert time.monotonic() < end, "no health URL"
+        time.sleep(0.1)
+"""
+APPLICATION = """\
+[Service]
+ExecStartPost=/bin/sh -c "systemctl is-active -q application || systemd-run -q --unit=application sleep 86400"
+ExecStartPost=-/bin/sh -c "touch /etc/written /usr/written; mount -t tmpfs tmpfs /mnt && touch /etc/mounted"
+"""
+"From inside of the daemon's sandbox: start something that lives on outside, and try what may not be."
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    """Build the package as `make deb` does."""
+    directory = tmp_path_factory.mktemp("package")
+    subprocess.run([ROOT / "tools/debian-build.sh", directory], check=True, capture_output=True, timeout=600)
+    [built] = directory.glob("*.deb")
+    return built
+
+
+@pytest.fixture(scope="module")
+def newer(package, tmp_path_factory):
+    """Make the same package in a version that comes after it."""
+    content = tmp_path_factory.mktemp("newer") / "content"
+    subprocess.run(["dpkg-deb", "-R", package, content], check=True, timeout=60)
+    control = content / "DEBIAN/control"
+    control.write_text(control.read_text().replace("\nVersion: ", "\nVersion: 1:", 1))
+    built = content.with_name("newer.deb")
+    subprocess.run(
+        ["dpkg-deb", "-Zgzip", "-z1", "--build", content, built], check=True, stdout=subprocess.DEVNULL, timeout=300
+    )
+    return built
+
+
+@pytest.fixture(scope="module")
+def debian(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("debian")
+    machine = CleanMachine.make(directory / "root", "python3", "systemd-sysv", "dbus", "iproute2", "libbpf1")
+    yield machine
+    subprocess.run(["rm", "-rf", directory], check=True, timeout=300)
+
+
+@pytest.fixture
+def machine(debian, tmp_path):
+    yield debian.copy(tmp_path / "root")
+    subprocess.run(["rm", "-rf", tmp_path / "root"], check=True, timeout=300)
+
+
+def install(machine, package):
+    machine.bring(package)
+    machine.sh("apt-get update -qq")
+    return machine.sh(f"apt-get install -y -qq --no-install-recommends /root/{package.name}")
+
+
+def test_on_a_clean_machine_it_installs_serves_and_leaves_nothing_behind(machine, package):
+    before = machine.files()
+    assert "not started, since there is no farm file yet" in install(machine, package)
+    assert machine.sh("hcsidecar --version").startswith("hcsidecar ")
+    machine.sh(INIT)
+    assert "farm apache, 1 node: /etc/hcsidecar/farm.toml is right" in machine.sh("hcsidecar check-config")
+
+    told = machine.alone(f"hcsidecar run >/root/log 2>&1 & python3 -c '{HEALTH}'; hcsidecar status; kill $!; wait $!")
+    assert told.startswith("OK\n")
+    assert "UP(Ready)" in told
+    assert "UP(Ready): started with the daemon" in (machine.root / "root/log").read_text()
+    for module in ("netfilterqueue", "boto3", "pyroute2"):
+        machine.sh(f"/usr/lib/hcsidecar/bin/python -c 'import {module}'")
+
+    assert (machine.root / "var/lib/hcsidecar/apache/web1/state.json").exists()
+    machine.sh("apt-get remove -y -qq hcsidecar")
+    assert (machine.root / "var/lib/hcsidecar/apache/web1/state.json").exists()
+    assert "/etc/hcsidecar stays" in machine.sh("dpkg --purge hcsidecar")
+    left = {path for path in machine.files() - before if "hcsidecar" in path}
+    assert left == {"etc/hcsidecar", "etc/hcsidecar/farm.toml", "etc/hcsidecar/farm.key"}
+    machine.sh("apt-get autoremove -y -qq")
+    gone = {path for path in machine.files() - before - left if not path.startswith(("var/lib/", "var/cache/"))}
+    assert {path for path in gone if not path.startswith("etc/ld.so")} == set()
+
+
+@needs_cgroup2
+def test_under_systemd_it_serves_from_its_sandbox_and_the_application_outlives_it(machine, package, newer):
+    install(machine, package)
+    machine.bring(newer)
+    drop_in = machine.root / "etc/systemd/system/hcsidecar.service.d/application.conf"
+    drop_in.parent.mkdir()
+    drop_in.write_text(APPLICATION)
+    with machine.booted() as booted:
+        booted.sh("systemctl start hcsidecar")
+        assert booted.show("hcsidecar", "ActiveState") == "inactive"  # there is no farm file
+
+        booted.sh("ip link set lo up; ip link add eth0 type veth peer eth1; ip address add 192.0.2.11/24 dev eth0")
+        booted.sh("ip link set eth0 up; ip link set eth1 up")
+        booted.sh("hcsidecar init /etc/hcsidecar --name apache --node web1=192.0.2.11")
+        farm_file = machine.root / "etc/hcsidecar/farm.toml"
+        farm_file.write_text(farm_file.read_text() + VIRTUAL_IP)
+        told = booted.sh("hcsidecar install")
+        assert "which a package brought, is right already" in told
+        assert "started hcsidecar" in told
+
+        wait_for(lambda: "UP(Ready)" in booted.show("hcsidecar", "StatusText"), what="the node is Ready")
+        assert "inet 192.0.2.50/32 scope host lo" in booted.sh("ip address show lo")
+        assert "ok       web1: the filter is tc on eth0" in booted.sh("hcsidecar l2-check || true")
+        assert not list(machine.root.glob("etc/mounted")) + list(machine.root.glob("*/written"))
+
+        application, daemon = booted.show("application", "MainPID"), booted.show("hcsidecar", "MainPID")
+        assert application != "0"
+        booted.sh(f"kill -KILL {daemon}")
+        wait_for(lambda: booted.show("hcsidecar", "NRestarts") == "1", limit=30, what="it is started again")
+        wait_for(lambda: "UP(Ready)" in booted.show("hcsidecar", "StatusText"), limit=30, what="it is Ready again")
+
+        daemon = booted.show("hcsidecar", "MainPID")
+        booted.sh("dpkg --install /root/newer.deb")
+        assert booted.show("hcsidecar", "ActiveState") == "active"
+        assert booted.show("hcsidecar", "MainPID") != daemon
+        assert booted.show("application", "MainPID") == application
+
+        assert "removed" not in booted.sh("hcsidecar uninstall")
+        assert booted.show("hcsidecar", "ActiveState") == "inactive"
+        assert "192.0.2.50" not in booted.sh("ip address show lo")
+        booted.sh("hcsidecar install && dpkg --remove hcsidecar")
+        assert booted.show("hcsidecar", "ActiveState") == "inactive"
+        assert booted.show("application", "MainPID") == application
