@@ -9,11 +9,14 @@ DEBIAN_BASE := python3-venv
 DEBIAN_DEMO := haproxy nginx-light
 # Root's demo has a virtual IP too, in network namespaces.
 DEBIAN_ROOTS_DEMO := iproute2 libbpf1
-DEBIAN_TEST := $(DEBIAN_DEMO) $(DEBIAN_ROOTS_DEMO) bpftool curl iptables iputils-ping nftables openssl procps
+DEBIAN_TEST := $(DEBIAN_DEMO) $(DEBIAN_ROOTS_DEMO) bpftool curl iptables iputils-ping nftables openssl procps systemd
 # The Python package netfilterqueue is compiled here.
 DEBIAN_NFQUEUE := gcc libc6-dev libnetfilter-queue-dev python3-dev
 DEBIAN_BENCH := $(DEBIAN_TEST) wrk keepalived clang libbpf-dev linux-libc-dev ethtool
 DEBIAN_BPF := clang llvm libbpf-dev
+# The package is made with Debian's own Python, whichever the virtual environment has.
+DEBIAN_DEB := $(DEBIAN_NFQUEUE) binutils dpkg-dev python3 python3-venv
+DEBIAN_SOAK := $(DEBIAN_DEB) debootstrap
 
 BPF := l2mode/kernel/filter.bpf
 # Nothing of this machine may stand in the object, for `make bpf-check` compares bytes.
@@ -21,7 +24,7 @@ COMPILE_BPF = clang -target bpf -mcpu=v3 -O2 -g -fno-strict-aliasing -Wall -Wext
 	-fdebug-compilation-dir=. -I/usr/include/$$(uname -m)-linux-gnu -c $(BPF).c -o $(1) && llvm-strip -g $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-script test soak lint format types layers check bpf bpf-check benchmarks debian-base debian-demo debian-test debian-bench debian-bpf clean
+.PHONY: help demo demo-script test soak lint format types layers check bpf bpf-check deb benchmarks debian-base debian-demo debian-test debian-soak debian-bench debian-bpf debian-deb clean
 
 help: ## Say what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -42,6 +45,8 @@ debian-base:
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || tools/debian-packages.sh $(DEBIAN_BASE)
 debian-demo: ; @tools/debian-packages.sh $(DEBIAN_DEMO) $$([ $$(id -u) -ne 0 ] || echo $(DEBIAN_ROOTS_DEMO))
 debian-test: ; @tools/debian-packages.sh $(DEBIAN_TEST)
+debian-soak: ; @tools/debian-packages.sh $(DEBIAN_SOAK)
+debian-deb: ; @tools/debian-packages.sh $(DEBIAN_DEB)
 debian-bpf: ; @tools/debian-packages.sh $(DEBIAN_BPF)
 debian-bench: ; @tools/debian-packages.sh $(DEBIAN_BENCH)
 
@@ -54,7 +59,7 @@ demo-script: $(VENV)/.installed debian-demo ## The same unattended: drain one, s
 test: $(VENV)/.installed-l2 debian-test ## All tests (at most 15 minutes)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not soak'
 
-soak: $(VENV)/.installed-l2 debian-test ## What takes longer: HISTORIES=N simulated farms, a million hostile datagrams
+soak: $(VENV)/.installed-l2 debian-test debian-soak ## What takes longer: HISTORIES=N simulated farms, a million hostile datagrams, the package
 	HCSIDECAR_SOAK_HISTORIES=$(HISTORIES) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m soak
 
 lint: $(VENV)/.installed ## Style and formatting
@@ -80,6 +85,9 @@ $(BPF).o: $(BPF).c
 
 bpf-check: debian-bpf ## Is the packet filter what its source says? (with clang of Debian 12)
 	@made=$$(mktemp) && trap 'rm -f $$made' EXIT && ($(call COMPILE_BPF,$$made)) && cmp $$made $(BPF).o
+
+deb: debian-deb ## Build the Debian package in dist/, for the release of Debian that runs here
+	@tools/debian-build.sh dist
 
 benchmarks: $(VENV)/.installed-l2 debian-bench ## Measure everything anew and write benchmarks/RESULTS.md (over an hour)
 	$(BIN)/python -m benchmarks
