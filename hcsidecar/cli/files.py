@@ -66,7 +66,7 @@ def init(
     typer.echo("next, on every server:")
     typer.echo(f"  copy both files there, {key_file.name} with mode 0600")
     typer.echo(f"  hcsidecar check-config {config}")
-    typer.echo(f"  hcsidecar run --config {config}")
+    typer.echo(f"  hcsidecar install --config {config}, or by hand: hcsidecar run --config {config}")
 
 
 def check_config(
