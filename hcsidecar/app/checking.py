@@ -48,7 +48,13 @@ class Checking:
 
     async def _keep_checking(self, check: AnyCheck, session: aiohttp.ClientSession) -> None:
         loop = asyncio.get_running_loop()
-        verdict = CheckFilter(rise=check.rise, fall=check.fall, interval=check.interval, uniform=self._random.uniform)
+        verdict = CheckFilter(
+            rise=check.rise,
+            fall=check.fall,
+            interval=check.interval,
+            pending_interval=check.pending_interval,
+            uniform=self._random.uniform,
+        )
         while True:
             began = loop.time()
             self._report(check.name, verdict.attempted(await _attempt(check, session)))

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcsidecar.core.checks import UNCHECKED, CheckFilter, first_complaint
+from hcsidecar.core.checks import UNCHECKED, CheckFilter, first_complaint, last_line, why_not_good
 
 
-def check(rise=1, fall=1, interval=10.0, seed=1):
-    return CheckFilter(rise=rise, fall=fall, interval=interval, uniform=Random(seed).uniform)
+def check(rise=1, fall=1, interval=10.0, pending_interval=10.0, seed=1):
+    uniform = Random(seed).uniform
+    return CheckFilter(rise=rise, fall=fall, interval=interval, pending_interval=pending_interval, uniform=uniform)
 
 
 REFUSED = "connection refused"
@@ -73,7 +74,7 @@ def test_the_verdict_is_that_of_the_last_long_enough_run(rise, fall, attempts):
 )
 def test_the_next_attempt_comes_an_interval_after_the_last_but_never_beside_it(interval, began, took, seed):
     now = began + took
-    due = check(interval=interval, seed=seed).next_attempt_at(began=began, now=now)
+    due = check(interval=interval, pending_interval=3600, seed=seed).next_attempt_at(began=began, now=now)
     assert due >= now
     assert due == now or 0.9 * interval <= due - began + 1e-6 <= 1.1 * interval + 2e-6
 
@@ -81,6 +82,76 @@ def test_the_next_attempt_comes_an_interval_after_the_last_but_never_beside_it(i
 def test_attempts_wander_so_that_checks_do_not_fall_into_step():
     first, second = check(seed=1), check(seed=2)
     assert first.next_attempt_at(began=0, now=0) != second.next_attempt_at(began=0, now=0)
+
+
+@pytest.mark.parametrize(
+    ("rise", "fall", "attempts", "pending"),
+    [
+        (1, 1, [], [True]),
+        (1, 1, [REFUSED, REFUSED, None, REFUSED, None], [True, True, True, False, False, False]),
+        (2, 1, [None, None, None], [True, True, False, False]),
+        (1, 3, [None, REFUSED, REFUSED, None], [True, False, True, True, False]),
+        (1, 2, [None, REFUSED, REFUSED, REFUSED], [True, False, True, False, False]),
+        (2, 1, [None, None, REFUSED, None, REFUSED], [True, True, False, False, True, False]),
+    ],
+)
+def test_a_change_is_pending_until_the_first_pass_and_while_attempts_speak_against_the_verdict(
+    rise, fall, attempts, pending
+):
+    filtered = check(rise=rise, fall=fall)
+    seen = [filtered.pending]
+    for failure in attempts:
+        filtered.attempted(failure)
+        seen.append(filtered.pending)
+    assert seen == pending
+
+
+@pytest.mark.parametrize(
+    ("interval", "pending_interval", "while_pending", "afterwards"),
+    [(10, 1, 1, 10), (1, 10, 1, 1), (0.1, 0.1, 0.1, 0.1)],
+)
+def test_attempts_come_faster_while_a_change_is_pending(interval, pending_interval, while_pending, afterwards):
+    filtered = CheckFilter(
+        rise=1, fall=1, interval=interval, pending_interval=pending_interval, uniform=lambda low, high: 0.0
+    )
+    filtered.attempted(REFUSED)
+    assert filtered.next_attempt_at(began=100, now=100) == 100 + while_pending
+    filtered.attempted(None)
+    assert filtered.next_attempt_at(began=100, now=100) == 100 + afterwards
+
+
+@pytest.mark.parametrize(
+    ("output", "line"),
+    [
+        (b"", ""),
+        (b"\n \n\t\n", ""),
+        (b"first\nlast", "last"),
+        (b"first\nlast\n\n", "last"),
+        (b"progress\rqueue  is\tfull\r\n", "queue is full"),
+        (b"\x1b[31mred\x1b[0m\x00!\n", "[31mred [0m !"),
+        ("Schlange f\u00fcllt sich\n".encode("latin-1"), "Schlange f\ufffdllt sich"),
+        (b"x" * 200, "x" * 200),
+        (b"x" * 201, "x" * 199 + "\u2026"),
+        (b"\0" * 4096, ""),
+    ],
+)
+def test_the_reason_is_the_last_line_that_says_anything(output, line):
+    assert last_line(output) == line
+
+
+@pytest.mark.parametrize(
+    ("status", "output", "reason"),
+    [
+        (0, b"all is well", None),
+        (3, b"queue is full\n", "queue is full (exit status 3)"),
+        (1, b"", "exit status 1"),
+        (-11, b"", "killed by SIGSEGV"),
+        (-40, b"", "killed by signal 40"),
+        (-9, b"at work", "at work (killed by SIGKILL)"),
+    ],
+)
+def test_a_program_fails_by_its_exit_status_and_says_why_in_its_last_line(status, output, reason):
+    assert why_not_good(status, output) == reason
 
 
 @pytest.mark.parametrize(
