@@ -37,6 +37,7 @@ def test_the_document_has_the_keys_that_scripts_rely_on():
         "share": {},
         "reason": "",
         "waits_for": [],
+        "restarts": None,
     }
 
 
