@@ -117,29 +117,32 @@ class Keeper:
     def _start(self) -> tuple[int, int]:
         """Start the script; gives where its output comes from, and where it says why it could not be started."""
         output, output_end = os.pipe()
-        os.set_blocking(output, False)
         failure, failure_end = os.pipe()
-        os.set_blocking(failure, False)
         try:
             self._script = os.fork()
         except OSError as error:
-            _say(failure_end, b"fork %d" % (error.errno or 0))
+            _say(self._daemon, b"failed fork %d\n" % (error.errno or 0))
             self._has_children = False
-        else:
-            if self._script == 0:
-                self._become_the_script(output_end, failure_end)
-            self._write_record()
-            _say(self._daemon, b"started %d\n" % self._script)
+        if self._script == 0 and self._has_children:
+            self._become_the_script(output_end, failure_end)
         os.close(output_end)
         os.close(failure_end)
+        if self._has_children:
+            # Before the group is there, who would end the script could not.
+            os.read(failure, 1)
+            self._write_record()
+            _say(self._daemon, b"started %d\n" % self._script)
+        os.set_blocking(output, False)
+        os.set_blocking(failure, False)
         return output, failure
 
     def _become_the_script(self, output: int, failure: int) -> None:
         step = b"exec"
         try:
-            os.setsid()
-            os.umask(0o022)
             _reset_signals()
+            os.umask(0o022)
+            os.setsid()
+            _say(failure, b".")
             os.dup2(output, 1)
             os.dup2(output, 2)
             step = b"directory"

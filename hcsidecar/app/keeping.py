@@ -14,9 +14,10 @@ from hcsidecar.app import keeper
 
 COMMAND: Final = (sys.executable, "-I", "-S", keeper.__file__)
 "How a keeper is run: isolated from the environment, and without site-packages, which it does not need."
-START_LIMIT: Final = 20.0
-"Seconds within which a keeper must be running."
-_LONGEST_LINE = 200
+START_LIMIT: Final = 10.0
+"Seconds within which a keeper must be running, and systemd must have answered."
+_PIECE: Final = 4096
+"Bytes; keepers say much less."
 
 
 class KeeperError(Exception):
@@ -30,10 +31,14 @@ class Channel:
         self._socket = connection
         self._socket.setblocking(False)  # noqa: FBT003 - the socket module takes it so
         self._heard = b""
+        self._is_over = False
+        self._news = asyncio.Event()
 
     async def send(self, job: bytes) -> None:
-        """Say the job. Raises OSError."""
-        await asyncio.get_running_loop().sock_sendall(self._socket, job)
+        """Say the job, and listen from now on. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._socket, self._take)
+        await loop.sock_sendall(self._socket, job)
         self.finish()
 
     def finish(self) -> None:
@@ -44,19 +49,30 @@ class Channel:
     async def read_words(self) -> list[str]:
         """Give the words of the next line; none when the keeper has ended. May be cancelled, and loses nothing."""
         while b"\n" not in self._heard:
-            try:
-                piece = await asyncio.get_running_loop().sock_recv(self._socket, _LONGEST_LINE)
-            except OSError:
-                piece = b""
-            if not piece:
+            if self._is_over:
                 return []
-            self._heard += piece
+            self._news.clear()
+            await self._news.wait()
         line, _, self._heard = self._heard.partition(b"\n")
         return line.decode(errors="replace").split()
 
     def close(self) -> None:
         """Listen no more; the keeper goes on."""
+        asyncio.get_running_loop().remove_reader(self._socket)
         self._socket.close()
+
+    def _take(self) -> None:
+        try:
+            piece = self._socket.recv(_PIECE)
+        except BlockingIOError:
+            return
+        except OSError:
+            piece = b""
+        self._heard += piece
+        if not piece:
+            self._is_over = True
+            asyncio.get_running_loop().remove_reader(self._socket)
+        self._news.set()
 
 
 def job(fields: Iterable[tuple[str, str | Path]]) -> bytes:

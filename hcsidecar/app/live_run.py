@@ -28,6 +28,7 @@ class LiveRun:
     warn: Callable[[str], None]
     _starting: asyncio.Future[keeping.Channel] | None = field(default=None, init=False)
     _unit: str = field(default="", init=False)
+    _is_told: bool = field(default=False, init=False)
     _script: int | None = field(default=None, init=False)
 
     async def live(self, make_job: Callable[[str], bytes]) -> tuple[int | None, str | None]:
@@ -37,6 +38,7 @@ class LiveRun:
         """
         try:
             channel = await self._start_keeper()
+            self._is_told = True
             await channel.send(make_job(self._unit))
         except (keeping.KeeperError, OSError) as error:
             return None, f"cannot be started: {error}"
@@ -54,13 +56,13 @@ class LiveRun:
                     status = code if code >= 0 and reason is None else None
                     return status, reason or why_ended_badly(code)
         await self.end()
-        return None, "is lost: its keeper was killed, and so it was ended as well"
+        return None, "its keeper was killed, and so it was ended as well"
 
     async def end(self) -> None:
         """End what there is of the run: its process group, or all of its unit."""
         channel = await self._channel()
-        if channel is None:
-            return
+        if channel is None or not self._is_told:
+            return  # a keeper that is never told its job ends when it is not listened to any more
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):
                 await self._hear_of_the_script(channel)
@@ -71,8 +73,9 @@ class LiveRun:
 
     def close(self) -> None:
         """Listen to the keeper no more, when `live` or `end` has come to its end."""
-        if self._starting is not None and self._starting.done() and self._starting.exception() is None:
-            self._starting.result().close()
+        if self._starting is not None and self._starting.done():
+            with contextlib.suppress(keeping.KeeperError, asyncio.CancelledError):
+                self._starting.result().close()
 
     async def _start_keeper(self) -> keeping.Channel:
         """Start a keeper, in a unit if that is wanted and works."""

@@ -104,7 +104,7 @@ class Scripts:
         return () if run is None else await asyncio.to_thread(self._files.last_lines, run)
 
     async def count_application(self) -> int:
-        """Say how many processes live that runs of the start script have left running."""
+        """Say how many processes live that runs of the start script have left running; not of one in progress."""
         return await asyncio.to_thread(self._count)
 
     async def kill_application(self) -> str | None:
