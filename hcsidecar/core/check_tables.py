@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
+import regex
 from pydantic import AfterValidator, Field, model_validator
 
 from hcsidecar.core.tables import Table
@@ -28,14 +29,22 @@ Action = Literal["restart", "stopstart", "wait", "stop", "none"]
 
 def _pattern(value: str) -> str:
     try:
-        re.compile(value)
-    except re.error as error:
+        regex.compile(value)
+    except regex.error as error:
         raise wrong(f"is not a regular expression: {as_toml(value)}", str(error)) from None
+    return value
+
+
+def _web_host(value: str) -> str:
+    if re.fullmatch(r"([A-Za-z0-9_][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", value) is None or ".." in value:
+        raise wrong(f"is not the name of a web server: {as_toml(value)}", 'for example "www.example.com"')
     return value
 
 
 Pattern = Annotated[Text, AfterValidator(_pattern)]
 "A regular expression."
+WebHost = Annotated[Text, AfterValidator(_web_host)]
+"What a browser sends as Host: a name or address, and a port if it is not the usual one."
 
 
 class Check(Table):
@@ -107,7 +116,7 @@ class HttpCheck(PortCheck):
     "Method of the request."
     path: UrlPath = "/"
     "Path of the page."
-    host: Text | None = Field(default=None, examples=["www.example.com"])
+    host: WebHost | None = Field(default=None, examples=["www.example.com"])
     "Host header, and with tls the name on the certificate; the address unless set."
     tls: Literal["off", "on", "unverified"] = "off"
     "Speak TLS; unverified takes any certificate."
@@ -117,6 +126,13 @@ class HttpCheck(PortCheck):
     "Text that must occur in the answer."
     pattern: Pattern | None = Field(default=None, examples=["workers: [1-9]"])
     "Regular expression that must match somewhere in the answer."
+
+    @property
+    def server_name(self) -> str | None:
+        """The name, or address, that must be on the certificate; None: the address that is asked."""
+        if self.host is None:
+            return None
+        return self.host[1:].split("]")[0] if self.host.startswith("[") else self.host.split(":")[0]
 
     def accepts(self, status: int) -> bool:
         """Tell whether an answer with this status is good."""
@@ -155,12 +171,12 @@ class InterfaceCheck(Check):
     interface: Text | None = Field(default=None, examples=["eth0"])
     "Name of the interface; the one that has the address unless set."
     address: IpAddress | None = Field(default=None, examples=["192.0.2.11"])
-    "An address that it must have; the node's own unless one is set."
+    "An address that it must have; with neither of the two keys, the node's own."
 
     @property
     def subject(self) -> str:
         """What it looks at, for a person."""
-        return " with ".join(filter(None, (self.interface, self.address or "the node's own address")))
+        return " with ".join(filter(None, (self.interface, self.address))) or "the node's own address"
 
 
 class ProcessCheck(Check):
@@ -214,6 +230,17 @@ class CustomCheck(Check):
     "Runs a program that says `hcsidecar report NAME up` or `down`; one that ends is started again."
     command: Annotated[tuple[Text, ...], Field(min_length=1, examples=[["bin/watch_queue"]])]
     "The program, relative to this file, and its arguments; no shell."
+
+    @model_validator(mode="after")
+    def _count_by_itself(self) -> Self:
+        for key in ("rise", "fall"):
+            if getattr(self, key) != 1:
+                raise wrong(
+                    "is another than 1, and what the program says counts at once",
+                    "let the program count before it says anything",
+                    at=key,
+                )
+        return self
 
     @property
     def subject(self) -> str:

@@ -5,6 +5,7 @@ import contextlib
 import shutil
 import socket
 import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +13,7 @@ from aiohttp import web
 from waiting import until
 
 from hcsidecar.app.checkers import http, tcp
+from hcsidecar.app.checkers.lane import Lane
 from hcsidecar.app.checking import Checking
 from hcsidecar.core.settings import HttpCheck, StatusRange, TcpCheck
 
@@ -92,7 +94,7 @@ def answering(data):
 
 async def ask(check):
     async with http.open_session() as session, asyncio.timeout(10):
-        return await http.probe(check, session)
+        return await http.HttpProbe(check, session, Lane()).probe()
 
 
 def outcome(handle, **options):
@@ -231,7 +233,7 @@ def test_every_probe_comes_on_a_connection_of_its_own_and_closes_it():
     async def scene():
         async with asyncio.timeout(10), serving(handle) as port, http.open_session() as session:
             for _ in range(3):
-                assert await http.probe(http_check(port), session) is None
+                assert await http.HttpProbe(http_check(port), session, Lane()).probe() is None
             await until(lambda: len(ends) == 3, what="end of the connections")
 
     asyncio.run(scene())
@@ -264,8 +266,9 @@ def test_cookies_are_not_kept():
 
     async def scene():
         async with serving(handle) as port, http.open_session() as session:
-            await http.probe(http_check(port, host="example.com"), session)
-            await http.probe(http_check(port, host="example.com"), session)
+            probe = http.HttpProbe(http_check(port, host="example.com"), session, Lane()).probe
+            await probe()
+            await probe()
 
     asyncio.run(scene())
     assert b"cookie" not in heads[1].lower()
@@ -394,7 +397,12 @@ async def forever(reader, writer):
 async def checking(*checks):
     """Run checks; gives them, and the list of what they report."""
     reports = []
-    running = Checking(checks, report=lambda name, complaint: reports.append((name, complaint)))
+    running = Checking(
+        checks,
+        report=lambda name, complaint: reports.append((name, complaint)),
+        directory=Path(),
+        environment={},
+    )
     task = asyncio.create_task(running.run())
     try:
         yield running, reports
@@ -575,7 +583,7 @@ def test_our_own_bug_ends_the_checking_instead_of_being_hidden():
 
     async def scene():
         with bound(backlog=1) as port:
-            running = Checking([tcp_check(port)], report=broken)
+            running = Checking([tcp_check(port)], report=broken, directory=Path(), environment={})
             running.begin(1)
             with pytest.raises(ExceptionGroup) as caught:
                 await running.run()

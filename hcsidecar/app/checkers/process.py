@@ -1,0 +1,87 @@
+"""How many processes of the application run, from /proc; and whether a unit of systemd is active."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from hcsidecar.app.checkers.lane import Lane
+from hcsidecar.app.checkers.pattern import TooSlowError, count_matches
+from hcsidecar.core.processes import command_line, complaint, is_called, is_in_unit, parse_stat, unit_file_state
+from hcsidecar.core.settings import ProcessCheck
+
+_ROOM: Final = 65536
+"Bytes of a command line that are read."
+_BOOTED: Final = Path("/run/systemd/system")
+"Is there when systemd runs this machine (sd_booted(3))."
+_SYSTEMCTL_TIMEOUT: Final = 60.0
+"Seconds after which systemctl is given up: the check has failed long before."
+
+
+async def probe(check: ProcessCheck, lane: Lane) -> str | None:
+    """Count once; gives the reason when the number is not as it should be. May be cancelled."""
+    return await lane.run(lambda: look(check))
+
+
+def look(check: ProcessCheck, proc: Path = Path("/proc"), systemctl: str | None = None) -> str | None:
+    """Count the processes that fit; not for the thread of the loop, for a machine may have many thousands."""
+    if sys.platform != "linux":
+        return "process checks need Linux"
+    try:
+        state = None if check.unit is None else _unit_state(check.unit, systemctl or _systemctl())
+        found = _found(check, proc)
+        if check.command_line is None:
+            count = sum(1 for _ in found)
+        else:
+            lines = (command_line(_read(process / "cmdline")) for process in found)
+            count = count_matches(check.command_line, lines)
+    except TooSlowError as error:
+        return str(error)
+    except OSError as error:
+        return f"{error.filename or proc}: {error.strerror}"
+    return complaint(check, count, unit_state=state)
+
+
+def _found(check: ProcessCheck, proc: Path) -> Iterator[Path]:
+    """Give the directories in /proc of the processes with the name, and in the unit, that are looked for."""
+    with os.scandir(proc) as entries:
+        numbers = [entry.name for entry in entries if entry.name.isdecimal()]
+    for number in numbers:
+        process = proc / number
+        stat = parse_stat(_read(process / "stat"))
+        if stat is None or not stat.runs:
+            continue
+        if check.process is not None and not is_called(stat, check.process):
+            continue
+        if check.unit is None or is_in_unit(_read(process / "cgroup"), check.unit):
+            yield process
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb", buffering=0) as opened:
+            return opened.read(_ROOM) or b""
+    except OSError:  # it has ended meanwhile, or is hidden from us
+        return b""
+
+
+def _systemctl() -> str | None:
+    return shutil.which("systemctl") if _BOOTED.is_dir() else None
+
+
+def _unit_state(unit: str, systemctl: str | None) -> str | None:
+    """Ask systemd; None where it does not run this machine."""
+    if systemctl is None:
+        return None
+    command = [systemctl, "show", "--property=LoadState,ActiveState", "--", unit]
+    try:
+        done = subprocess.run(  # noqa: S603 - no shell; the unit is the operator's
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SYSTEMCTL_TIMEOUT, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return "unknown: systemctl does not answer"
+    lines = done.stdout.decode(errors="replace").splitlines()
+    return unit_file_state(dict(line.split("=", 1) for line in lines if "=" in line))

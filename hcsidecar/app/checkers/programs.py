@@ -1,0 +1,200 @@
+"""A program of the operator's at work for a check: in a process group of its own, which is killed as a whole.
+
+It is started in a thread, because until the new process has begun the one that starts it stands still.
+"""
+
+import asyncio
+import contextlib
+import errno
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+_ROOM: Final = 65536
+_KEPT: Final = 4096
+"Bytes of the end of the output that are kept."
+
+
+class CannotStartError(Exception):
+    """A program cannot be started; the text says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """What to run. The program is relative to the directory, in which it runs; `environment` is all of its own."""
+
+    words: Sequence[str]
+    directory: Path
+    environment: Mapping[str, str]
+
+    @property
+    def program(self) -> Path:
+        """The path of the program."""
+        return self.directory / self.words[0]
+
+
+class Running:
+    """One run of a program: `async with`, at whose end nothing of its process group is left.
+
+    The program's end, too, is the end of what it has started in its group.
+    """
+
+    def __init__(self, command: Command) -> None:
+        self._command = command
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._left = False
+        "True when nobody wants it any more."
+        self._over = False
+        "True when the process is waited for, and its number may be another's."
+        self._tail = b""
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        self._started: asyncio.Future[None] = self._loop.create_future()
+        self._ended: asyncio.Future[int] = self._loop.create_future()
+        self._output, inner = os.pipe()
+        os.set_blocking(self._output, False)
+        self._loop.add_reader(self._output, self._read)
+        threading.Thread(target=self._run, args=(inner,), name="program of a check", daemon=True).start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        with self._lock:
+            self._left = True
+            self._kill()
+        self._close()
+
+    async def ended(self) -> int:
+        """Wait for its end and give its exit status, negative for a signal; raises CannotStartError."""
+        await self._started
+        status = await asyncio.shield(self._ended)
+        self._read_what_came()
+        return status
+
+    @property
+    def output(self) -> bytes:
+        """The end of what it has written."""
+        return self._tail
+
+    def _run(self, inner: int) -> None:
+        """Start it, wait for it, and end its group; in a thread."""
+        try:
+            try:
+                process = _start(self._command, inner)
+            finally:
+                os.close(inner)
+        except CannotStartError as error:
+            self._settle(self._started, error)
+            return
+        with self._lock:
+            self._process = process
+            if self._left:
+                self._kill()
+        self._settle(self._started, None)
+        if hasattr(os, "waitid"):  # it stays a zombie, so that its number is its own until the group is killed
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        else:
+            process.wait()
+        with self._lock:
+            self._kill()
+            status = process.wait()
+            self._over = True
+        self._settle(self._ended, status)
+
+    def _settle(self, future: asyncio.Future, result: int | Exception | None) -> None:  # type: ignore[type-arg]
+        def settle() -> None:
+            if future.done():
+                return
+            if isinstance(result, Exception):
+                future.set_exception(result)
+                future.exception()  # it is no news if nobody waits any more
+            else:
+                future.set_result(result)
+
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(settle)
+
+    def _kill(self) -> None:
+        """Kill the whole group: a check has nothing to put in order, and must not hold up what comes next."""
+        if self._process is None or self._over:
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _read(self) -> bool:
+        """Take some of the output, and keep its end only; False when there is no more now."""
+        try:
+            data = os.read(self._output, _ROOM)
+        except BlockingIOError:
+            return False
+        if not data:
+            self._loop.remove_reader(self._output)
+            return False
+        self._tail = (self._tail + data)[-_KEPT:] if len(data) < _KEPT else data[-_KEPT:]
+        return True
+
+    def _read_what_came(self) -> None:
+        """Read what it wrote before its end: no more than a pipe holds, for somebody else may still write into it."""
+        for _ in range(_ROOM // _KEPT):
+            if not self._read():
+                return
+
+    def _close(self) -> None:
+        if self._output >= 0:
+            self._loop.remove_reader(self._output)
+            os.close(self._output)
+            self._output = -1
+
+
+def _start(command: Command, output: int) -> subprocess.Popen[bytes]:
+    """Start it, unless others could have changed it."""
+    program = command.program
+    try:
+        refusal = why_not_run(program)
+        if refusal is not None:
+            raise CannotStartError(refusal)
+        return subprocess.Popen(  # noqa: S603 - no shell; the program is the operator's, and nobody else can write it
+            [os.fspath(program), *command.words[1:]],
+            cwd=command.directory,
+            env=dict(command.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    except FileNotFoundError:
+        raise CannotStartError(_why_not_found(program)) from None
+    except OSError as error:
+        hint = ": begin it with a line such as #!/bin/sh" if error.errno == errno.ENOEXEC else ""
+        raise CannotStartError(f"{program} cannot be run: {(error.strerror or '').lower()}{hint}") from None
+
+
+def why_not_run(program: Path) -> str | None:
+    """Say why a program must not be run, with the remedy; None if it may be. Raises OSError."""
+    real = program.resolve(strict=True)
+    facts = real.stat()
+    if not stat.S_ISREG(facts.st_mode):
+        return f"{program} is not a file"
+    for path in dict.fromkeys((real, *real.parents, *program.absolute().parents)):
+        mode = path.stat().st_mode
+        # Where the sticky bit is set, as in /tmp, nobody can put another file in the place of somebody else's.
+        if mode & (stat.S_IWGRP | stat.S_IWOTH) and not (stat.S_ISDIR(mode) and mode & stat.S_ISVTX):
+            return f"{path} can be written by others than its owner: chmod go-w {path}"
+    if not os.access(real, os.X_OK):
+        return f"{program} is not executable: chmod +x {program}"
+    return None
+
+
+def _why_not_found(program: Path) -> str:
+    if program.exists():
+        return f"{program} cannot be run: the interpreter that its first line names is not there"
+    elsewhere = shutil.which(program.name)
+    return f"there is no {program}" + (f": write {elsewhere} if that is meant" if elsewhere else "")
