@@ -128,6 +128,11 @@ class Daemon:
         tls = self._farm.web.tls is not None
         return {node.name: ApiAddress(address=self._farm.api_address(node), tls=tls) for node in self._farm.node}
 
+    @property
+    def runs_directory(self) -> Path:
+        """Where the output of each run of a script is a file."""
+        return state_dir(self._farm, self._me) / "application"
+
     def status(self) -> Mapping[str, object]:
         """Give the status document."""
         return status_document(
@@ -149,6 +154,8 @@ class Daemon:
         if action is Action.DRAIN and refusal is not None and not force:
             return Answer(ok=False, text=f"{refusal}; --force drains all the same")
         outcome = self._module.order(_order(action, by))
+        if action is Action.STOP and force and outcome.accepted and self._module.look().state.draining:
+            outcome = self._module.order(_order(action, by))
         warnings = (refusal,) if refusal is not None and outcome.accepted else ()
         return Answer(ok=outcome.accepted, text=outcome.text, warnings=warnings)
 

@@ -1,5 +1,8 @@
 """The journal: the last events of this node, numbered, held in bounded memory, and waited for by who follows them.
 
+Behind it may be a store, which has the older ones and those of the daemon's earlier lives. It is asked only for what is
+not in memory; without it, or when it does not answer, all goes on with what is.
+
 A follower keeps no queue here: it holds the number of the last entry that it has seen and asks for what came after.
 So a slow follower costs nothing; what has been overwritten meanwhile it is told as a count.
 Numbers start at the wall-clock millisecond of the daemon's start: they go on growing over a restart, and a number
@@ -11,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
+from typing import Protocol
 
 import msgspec
 
@@ -38,15 +42,67 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Which entries somebody asks for."""
+
+    level: Level = Level.DEBUG
+    "The least one."
+    since: float = 0.0
+    "Seconds since 1970."
+    text: str = ""
+    "Part of `origin: message`, whatever the case of ASCII letters."
+
+    def takes(self, entry: Entry) -> bool:
+        """Tell whether an entry is wanted."""
+        return (
+            SEVERITY[entry.level] >= SEVERITY[self.level]
+            and entry.time >= self.since
+            and lower(self.text) in lower(f"{entry.origin}: {entry.message}")
+        )
+
+
+ALL = Wanted()
+
+
 class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """What came after a number."""
+    """What came after a number, or before one."""
 
     node: str
     missed: int
     "Entries after that number which are no longer held."
     next: int
-    "The number to ask with next; it passes over entries that the level leaves out."
+    "The number to ask with next; it passes over entries that are not wanted."
+    previous: int = 0
+    "The number before which to ask for older ones; 0 when there are none, or newer ones were asked for."
+    lacking: str = ""
+    "Why older events, which the store may have, are not here."
     events: tuple[Entry, ...]
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What a store has found."""
+
+    entries: tuple[Entry, ...]
+    "In the order of their numbers."
+    reached: int
+    "The number up to which, or back to which, it has looked; 0 when it holds nothing older."
+    held: int = 0
+    "How many entries it holds, wanted or not, of those that were to be counted."
+    lacking: str = ""
+    "Why it could not look."
+
+
+class Store(Protocol):
+    """What keeps entries beyond the journal's memory; never makes anybody wait long, and never raises."""
+
+    def add(self, entry: Entry) -> None:
+        """Take an entry to be stored soon."""
+
+    async def after(self, number: int, *, below: int, wanted: Wanted, limit: int, count_from: int) -> Found:
+        """Give the oldest entries between two numbers, both excluded; count what is held above `count_from`."""
+
+    async def before(self, number: int, *, wanted: Wanted, limit: int) -> Found:
+        """Give the newest entries before a number."""
 
 
 class Journal:
@@ -59,13 +115,16 @@ class Journal:
         log: Callable[[Entry], None],
         clock: Callable[[], float] = time.time,
         size: int = SIZE,
+        store: Store | None = None,
+        above: int = 0,
     ) -> None:
-        """Start empty; every entry is also handed to `log`, which must not block."""
+        """Start empty, with numbers above one; every entry is also handed to `log`, which must not block."""
         self._node = node
         self._log = log
         self._clock = clock
+        self._store = store
         self._entries: deque[Entry] = deque(maxlen=size)
-        self._first = int(clock() * 1000)
+        self._first = max(int(clock() * 1000), above + 1)
         self._last = self._first - 1
         self._news = asyncio.Event()
         self._closed = False
@@ -93,18 +152,19 @@ class Journal:
         )
         self._entries.append(entry)
         self._log(entry)
+        if self._store is not None:
+            self._store.add(entry)
         self._wake()
         return entry
 
-    def after(self, number: int, *, level: Level = Level.DEBUG, limit: int = PAGE) -> Page:
-        """Give the oldest entries after a number, at least of a level; 0 means from the oldest that is held."""
+    def after(self, number: int, *, wanted: Wanted = ALL, limit: int = PAGE) -> Page:
+        """Give the oldest entries in memory after a number; 0 means from the oldest that is held."""
         start = self._start(number)
-        oldest = self._last + 1 - len(self._entries)
-        missed = max(0, oldest - start) if number > 0 else 0
+        missed = max(0, self._oldest - start) if number > 0 else 0
         found: list[Entry] = []
         seen = self._last
-        for entry in self._since(max(start, oldest)):
-            if SEVERITY[entry.level] < SEVERITY[level]:
+        for entry in self._since(max(start, self._oldest)):
+            if not wanted.takes(entry):
                 continue
             if len(found) == limit:
                 seen = found[-1].number
@@ -112,12 +172,38 @@ class Journal:
             found.append(entry)
         return Page(node=self._node, missed=missed, next=seen, events=tuple(found))
 
-    def tail(self, count: int, *, level: Level = Level.DEBUG) -> Page:
-        """Give the newest `count` entries (at most PAGE) of at least a level."""
-        count = min(count, PAGE)
-        found: deque[Entry] = deque(maxlen=count)
-        found.extend(e for e in self._entries if SEVERITY[e.level] >= SEVERITY[level])
-        return Page(node=self._node, missed=0, next=self._last, events=tuple(found))
+    async def page_after(self, number: int, *, wanted: Wanted = ALL, limit: int = PAGE) -> Page:
+        """Give the oldest entries after a number, those that the store has included; 0 means from the oldest on."""
+        if number > self._last:  # from a life of this daemon when its clock was ahead
+            number = self._first - 1
+        below, counted = self._oldest, max(number, self._first - 1)
+        if self._store is None or number + 1 >= below:
+            return self.after(number, wanted=wanted, limit=limit)
+        found = await self._store.after(number, below=below, wanted=wanted, limit=limit, count_from=counted)
+        missed = max(0, found.reached - counted - found.held) if number > 0 else 0
+        rest: tuple[Entry, ...] = ()
+        following = found.reached
+        # Unless what was looked for has been overwritten while the store was asked: then it is asked for that too.
+        if found.reached + 1 == self._oldest and len(found.entries) < limit:
+            page = self.after(found.reached, wanted=wanted, limit=limit - len(found.entries))
+            rest, following = page.events, page.next
+        return Page(
+            node=self._node, missed=missed, next=following, lacking=found.lacking, events=(*found.entries, *rest)
+        )
+
+    async def page_before(self, number: int | None = None, *, count: int = PAGE, wanted: Wanted = ALL) -> Page:
+        """Give the newest `count` entries (at most PAGE) before a number, or (None) of all."""
+        last, count = self._last, min(count, PAGE)
+        end = last + 1 if number is None else min(number, last + 1)
+        found = [entry for entry in self._entries if entry.number < end and wanted.takes(entry)]
+        found = found[max(0, len(found) - count) :]
+        previous, lacking = found[0].number if found else end, ""
+        if len(found) < count:
+            previous = 0
+            if self._store is not None:
+                older = await self._store.before(min(end, self._oldest), wanted=wanted, limit=count - len(found))
+                found, previous, lacking = [*older.entries, *found], older.reached, older.lacking
+        return Page(node=self._node, missed=0, next=last, previous=previous, lacking=lacking, events=tuple(found))
 
     async def wait(self, number: int, *, limit: float) -> None:
         """Return when there is an entry after a number, the journal is closed, or `limit` seconds have passed."""
@@ -135,13 +221,17 @@ class Journal:
         self._closed = True
         self._wake()
 
+    @property
+    def _oldest(self) -> int:
+        """The number of the oldest entry in memory, or of the next one."""
+        return self._last + 1 - len(self._entries)
+
     def _start(self, number: int) -> int:
         """Say which entry comes next after a number, which may stem from another life of this daemon."""
         return number + 1 if self._first <= number <= self._last else self._first
 
     def _since(self, number: int) -> list[Entry]:
-        oldest = self._last + 1 - len(self._entries)
-        return list(islice(self._entries, number - oldest, None))
+        return list(islice(self._entries, number - self._oldest, None))
 
     def _wake(self) -> None:
         self._news.set()
@@ -152,6 +242,11 @@ def one_line(text: str) -> str:
     """Escape what is not printable, so that no text from afar forges a line or steers a terminal; cut what is long."""
     printable = "".join(c if c.isprintable() else _escaped(c) for c in text[: LONGEST + 1])
     return printable if len(printable) <= LONGEST else printable[: LONGEST - 1] + "…"
+
+
+def lower(text: str) -> str:
+    """Give a text with its ASCII letters in lower case, as SQLite does."""
+    return text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
 
 
 def _escaped(character: str) -> str:

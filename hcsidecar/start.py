@@ -12,6 +12,7 @@ from hcsidecar.core.events import Event, Level
 from hcsidecar.core.settings import NodeTable
 from hcsidecar.daemon import KERNEL_RECORD, Daemon
 from hcsidecar.dirs import control_socket, make_private, state_dir
+from hcsidecar.event_store import kept_journal
 from hcsidecar.farmfile import FarmFileError, LoadedFarm, find_config, find_node, load
 from hcsidecar.journal import Journal
 from hcsidecar.logs import configure, log_entry
@@ -42,12 +43,16 @@ async def _put_back_layer_two(directory: Path, tell: Callable[[Event], None]) ->
 
 
 async def _run(loaded: LoadedFarm, me: NodeTable) -> int:
-    journal = Journal(node=me.name, log=log_entry)
+    directory = make_private(state_dir(loaded.farm, me))
+    async with kept_journal(directory, loaded.farm.log, node=me.name, log=log_entry) as journal:
+        return await _run_with(journal, loaded, me)
 
+
+async def _run_with(journal: Journal, loaded: LoadedFarm, me: NodeTable) -> int:
     def complain(event: Event) -> None:
         journal.write(event)
 
-    memory = Memory(make_private(state_dir(loaded.farm, me)), tell=complain)
+    memory = Memory(state_dir(loaded.farm, me), tell=complain)
     complain(
         Event(
             level=Level.INFO, origin="daemon", message=f"hcsidecar {__version__} of farm {loaded.farm.farm.name} starts"

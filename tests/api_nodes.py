@@ -49,6 +49,7 @@ class FakeControl:
     checks: dict[str, str] = field(default_factory=dict)
     restarts: int = 0
     counted: list[str] = field(default_factory=list)
+    runs_directory: Path = Path("/nonexistent")
 
     def __post_init__(self):
         self.journal = Journal(node=self.node, log=lambda entry: None)
@@ -152,7 +153,7 @@ async def running(names, directory, *, keys=None, clocks=None, limit=2.0, socket
         for name in names:
             secret = (keys or {}).get(name, KEYS)
             clock = (clocks or {}).get(name, time.time)
-            control = FakeControl(node=name, nodes=addresses)
+            control = FakeControl(node=name, nodes=addresses, runs_directory=directory / name)
             api = Api(control)
             verifier = Verifier(
                 keys=lambda secret=secret: secret,

@@ -1,11 +1,13 @@
 """Applications that tests have the scripts of, in a directory of their own."""
 
+import sys
 import textwrap
 import time
 from pathlib import Path
 
 from hcsidecar.app.scripts import Scripts
 from hcsidecar.core.application_table import ApplicationTable
+from hcsidecar.core.runs import Place
 
 
 class Application:
@@ -42,10 +44,14 @@ class Application:
         return Scripts(
             self.table(**table),
             config=self.config,
-            farm="apache",
-            node="web1",
-            state_dir=self.state,
-            socket=self.state / "control.sock",
+            place=Place(
+                farm="apache",
+                node="web1",
+                config=str(self.config),
+                socket=str(self.state / "control.sock"),
+                python=sys.executable,
+                state_dir=str(self.state),
+            ),
             tell=self.told.append,
             environment=environment or {"PATH": "/usr/local/bin:/usr/bin:/bin"},
             systemd=systemd,

@@ -1,19 +1,22 @@
 """All of this node's application put together: its lifecycle, its scripts and its checks."""
 
 import asyncio
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from hcsidecar.app.checking import Checking
 from hcsidecar.app.memory import Memory
 from hcsidecar.app.module import Evidence, Module, Published
-from hcsidecar.app.scripts import Scripts
+from hcsidecar.app.scripts import Scripts, with_home
 from hcsidecar.core.check_board import CheckRule
 from hcsidecar.core.events import Event
 from hcsidecar.core.last_stays import Outlook
 from hcsidecar.core.lifecycle import Lifecycle
+from hcsidecar.core.runs import Place, check_environment
 from hcsidecar.core.scripts import ScriptPlan
-from hcsidecar.core.settings import NodeTable
+from hcsidecar.core.settings import AnyCheck, InterfaceCheck, NodeTable
 from hcsidecar.dirs import state_dir
 from hcsidecar.farmfile import LoadedFarm
 
@@ -34,22 +37,28 @@ class Application:
         outlook: Callable[[tuple[str, ...]], Outlook],
     ) -> None:
         farm = loaded.farm
-        own = [check for check in farm.check if check.when == "both"]
-        needs = [check for check in farm.check if check.when == "pre"]
+        place = Place(
+            farm=farm.farm.name,
+            node=me.name,
+            config=str(loaded.path),
+            socket=str(socket.absolute()),
+            python=sys.executable,
+            state_dir=str(state_dir(farm, me).absolute()),
+        )
+        checks = [_for_node(check, me) for check in farm.check]
+        own = [check for check in checks if check.when == "both"]
+        needs = [check for check in checks if check.when == "pre"]
+        start = loaded.resolve(farm.application.start) if farm.application else loaded.path
+        environment = check_environment(
+            farm.application, place, start_directory=str(start.parent), base=with_home(os.environ)
+        )
+        directory = loaded.path.parent
         self._names_of_needs = frozenset(check.name for check in needs)
-        self._own = Checking(own, report=self._take_result)
-        self._needs = Checking(needs, report=self._take_result)
+        self._own = Checking(own, report=self._take_result, directory=directory, environment=environment)
+        self._needs = Checking(needs, report=self._take_result, directory=directory, environment=environment)
         self._scripts = None
         if farm.application is not None:
-            self._scripts = Scripts(
-                farm.application,
-                config=loaded.path,
-                farm=farm.farm.name,
-                node=me.name,
-                state_dir=state_dir(farm, me),
-                socket=socket,
-                tell=tell,
-            )
+            self._scripts = Scripts(farm.application, config=loaded.path, place=place, tell=tell)
         loop = asyncio.get_running_loop()
         self.module = Module(
             Lifecycle(
@@ -89,3 +98,10 @@ class Application:
 
     def _take_result(self, name: str, complaint: str | None) -> None:
         self.module.check_result(name, complaint)
+
+
+def _for_node(check: AnyCheck, me: NodeTable) -> AnyCheck:
+    """Fill in what a check takes from its node."""
+    if isinstance(check, InterfaceCheck) and check.interface is None and check.address is None:
+        return check.model_copy(update={"address": me.address})
+    return check

@@ -7,7 +7,6 @@ in `hcsidecar/core/left_running.py`. All that touches disks or processes works i
 
 import asyncio
 import os
-import sys
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +45,11 @@ class Ending:
     "All of its output, as far as it is kept."
 
 
+def with_home(environment: Mapping[str, str]) -> dict[str, str]:
+    """Give an environment that has HOME, which a daemon's may lack."""
+    return {"HOME": str(Path.home())} | dict(environment)
+
+
 class Scripts:
     """The scripts of one node's farm file. For one event loop."""
 
@@ -54,10 +58,7 @@ class Scripts:
         table: ApplicationTable,
         *,
         config: Path,
-        farm: str,
-        node: str,
-        state_dir: Path,
-        socket: Path,
+        place: Place,
         tell: Callable[[Event], None],
         environment: Mapping[str, str] = os.environ,
         systemd: bool | None = None,
@@ -67,16 +68,10 @@ class Scripts:
         self._table = table
         self._base = environment
         self._directory = config.absolute().parent
-        self._place = Place(
-            farm=farm,
-            node=node,
-            config=str(config.absolute()),
-            socket=str(socket.absolute()),
-            python=sys.executable,
-            state_dir=str(state_dir.absolute()),
-        )
-        self._files = RunFiles(state_dir.absolute())
-        self._units = Units(environment, farm=farm, node=node, directory=socket.absolute().parent, wanted=systemd)
+        self._place = place
+        self._files = RunFiles(Path(place.state_dir))
+        directory = Path(place.socket).parent
+        self._units = Units(environment, farm=place.farm, node=place.node, directory=directory, wanted=systemd)
         self._tell = tell
         self._wall_clock = wall_clock
         self._in_progress: set[str] = set()
@@ -125,7 +120,8 @@ class Scripts:
         return f"{len(names)} processes of the application live still, even after SIGKILL: {', '.join(names[:_SHOWN])}"
 
     async def keep_tidy(self) -> None:
-        """Remove old logs once an hour, until cancelled."""
+        """Make what scripts need, then remove old logs once an hour, until cancelled."""
+        await self._prepare()
         while True:
             await self._tidy()
             await asyncio.sleep(TIDY_INTERVAL)
@@ -169,7 +165,7 @@ class Scripts:
             self._place,
             run=run,
             start_directory=str((self._directory / self._table.start).parent),
-            base={"HOME": str(Path.home())} | dict(self._base),
+            base=with_home(self._base),
         )
         return job(
             [

@@ -68,6 +68,15 @@ def environment(
     table: ApplicationTable, place: Place, *, run: str, start_directory: str, base: Mapping[str, str]
 ) -> dict[str, str]:
     """Give the whole environment of a script; of the daemon's own, `base`, little is handed on."""
+    found = check_environment(table, place, start_directory=start_directory, base=base)
+    # The processes of the application are found by this one and the state directory, so nobody may set them otherwise.
+    return found | {"HCSIDECAR_RUN": place.mark(run)}
+
+
+def check_environment(
+    table: ApplicationTable | None, place: Place, *, start_directory: str, base: Mapping[str, str]
+) -> dict[str, str]:
+    """Give the same for the program of a check, which is not one of the application's processes."""
     found = {"PATH": USUAL_PATH}
     found |= {name: value for name, value in base.items() if name in _KEPT_VARIABLES or name.startswith("LC_")}
     found |= {
@@ -77,7 +86,7 @@ def environment(
         "HCSIDECAR_SOCKET": place.socket,
         "HCSIDECAR_PYTHON": place.python,
     }
-    if table.safekit:
+    if table is not None and table.safekit:
         conf, var, user_var = place.safekit_directories
         found |= {
             "SAFE": place.safe,
@@ -88,11 +97,12 @@ def environment(
             "SAFEVAR": var,
             "SAFEUSERVAR": user_var,
         }
-    found |= table.environment
-    if table.safekit:
+    if table is not None:
+        found |= table.environment
+    if table is not None and table.safekit:
         found["PATH"] = f"{place.safe}:{found['PATH']}"
-    # The processes of the application are found by these two, so nobody may set them otherwise.
-    return found | {"HCSIDECAR_STATE_DIR": place.state_dir, "HCSIDECAR_RUN": place.mark(run)}
+    found.pop("HCSIDECAR_RUN", None)
+    return found | {"HCSIDECAR_STATE_DIR": place.state_dir}
 
 
 def why_ended_badly(exit_code: int) -> str | None:

@@ -34,6 +34,7 @@ from hcsidecar.core.tables import (
     HealthTable,
     HeartbeatTable,
     L2Table,
+    LogTable,
     NodeTable,
     Preset,
     ShareTable,
@@ -60,6 +61,7 @@ __all__ = [
     "HttpCheck",
     "InterfaceCheck",
     "L2Table",
+    "LogTable",
     "NodeTable",
     "PingCheck",
     "PortCheck",
@@ -88,6 +90,7 @@ class FarmFile(Table):
     heartbeat: HeartbeatTable = HeartbeatTable()
     web: WebTable = WebTable()
     health: HealthTable = HealthTable()
+    log: LogTable = LogTable()
     l2: L2Table | None = None
     application: ApplicationTable | None = None
     check: tuple[AnyCheck, ...] = ()

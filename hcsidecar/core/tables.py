@@ -223,6 +223,15 @@ class HealthTable(Table):
         return self
 
 
+class LogTable(Table):
+    """The events that a node keeps on its disk, for `hcsidecar logs`, beyond restarts of its daemon."""
+
+    keep: Annotated[Seconds, AfterValidator(between("1h", "3650d"))] = 2_592_000.0
+    "For how long."
+    most: Annotated[int, Field(strict=True, ge=1000, le=1_000_000)] = 100_000
+    "How many at most, the oldest go first; 100,000 take some 15 MB."
+
+
 class VipTable(Table):
     """A virtual IP address, shared by the nodes."""
 

@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from hcsidecar.web.api import MAX_BODY, ApiError
+from hcsidecar.web.requests import MAX_BODY, ApiError
 
 TIMEOUT = 5.0
 "Seconds in which a body must arrive. aiohttp itself waits for ever when chunks are broken in the middle."

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Literal, Protocol
 
 import msgspec
@@ -82,6 +83,10 @@ class Control(Protocol):
     @property
     def journal(self) -> Journal:
         """The events of this node."""
+
+    @property
+    def runs_directory(self) -> Path:
+        """Where the output of each run of a script is a file; it need not be there."""
 
     def status(self) -> Mapping[str, object]:
         """Give the status document (docs: design, section 9)."""

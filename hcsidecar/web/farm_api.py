@@ -15,9 +15,10 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from hcsidecar.core.events import Event, Level
-from hcsidecar.web.api import MAX_BODY, Api, ApiError, Reply
+from hcsidecar.web.api import Api
 from hcsidecar.web.auth import ANSWER_HEADER, Caller, Refusal, Verifier
 from hcsidecar.web.body import TIMEOUT, read_body
+from hcsidecar.web.requests import MAX_BODY, ApiError, Reply
 
 TELL_EVERY = 60.0
 "Seconds between two lines in the log about refused requests, so that nobody fills it from outside."

@@ -10,8 +10,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 import msgspec
 
 from hcsidecar.journal import Page
-from hcsidecar.web.api import Reply
 from hcsidecar.web.relay import UnreachableError
+from hcsidecar.web.requests import Reply
 
 WAIT = 10
 "Seconds that one question waits for news; so long may a follower linger that has gone."
@@ -34,22 +34,24 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def follow(
-    node: str, first: Reply, *, level: str, ask: Ask, ended: Callable[[], bool]
+    node: str, first: Reply, *, wanted: Mapping[str, str], ask: Ask, ended: Callable[[], bool]
 ) -> AsyncGenerator[bytes, None]:
     """Give lines of JSON, entries and notices, as they come; b"" now and then when there are none.
 
-    Begins with an answer that is there already, and stops when `ended` says that no event will follow the last.
+    Begins with an answer that is there already, asks on with the parameters `wanted`, and stops when `ended` says that
+    no event will follow the last.
     """
     page = read_page(first)
     silent = False
     while True:
         missed = [Notice(node=node, notice=f"{page.missed} events are missing here", missed=page.missed)]
-        yield _lines([*(missed if page.missed else ()), *page.events])
+        lacking = [Notice(node=node, notice=page.lacking)]
+        yield _lines([*(missed if page.missed else ()), *(lacking if page.lacking else ()), *page.events])
         if not page.events:
             if ended():
                 return
             await asyncio.sleep(PAUSE)
-        query = {"after": str(page.next), "level": level, "wait": str(WAIT)}
+        query = {"after": str(page.next), "wait": str(WAIT), **wanted}
         while True:
             try:
                 page = read_page(await ask(query))

@@ -17,22 +17,18 @@ from urllib.parse import quote, urlencode
 
 from aiohttp import web
 
-from hcsidecar.core.events import Level
 from hcsidecar.web.api import (
     CHECK_PATH,
     CHECK_TAKES,
-    MAX_BODY,
     PREFIX,
     Api,
-    ApiError,
-    Reply,
-    parse_events_query,
-    refused,
     say_who_asked,
 )
 from hcsidecar.web.body import TIMEOUT, read_body
+from hcsidecar.web.events_api import parse_events_query
 from hcsidecar.web.following import Ask, follow
 from hcsidecar.web.relay import Relay, UnreachableError
+from hcsidecar.web.requests import MAX_BODY, ApiError, Reply, refused
 
 _PEER_CREDENTIALS = struct.Struct("3i")
 "struct ucred of unix(7): process, user, group."
@@ -133,8 +129,8 @@ class LocalDoor:
         self._following.add(task)
         try:
             await response.prepare(request)
-            level = query.get("level", Level.DEBUG)
-            stream = follow(node, first, level=level, ask=ask, ended=lambda: self._ended(node))
+            wanted = {name: query[name] for name in ("level", "since", "grep") if name in query}
+            stream = follow(node, first, wanted=wanted, ask=ask, ended=lambda: self._ended(node))
             async with aclosing(stream):
                 async for lines in stream:
                     if request.transport is None:

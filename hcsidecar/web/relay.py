@@ -19,9 +19,9 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from hcsidecar.web.api import Reply
 from hcsidecar.web.auth import ANSWER_HEADER, Signer
 from hcsidecar.web.control import Control
+from hcsidecar.web.requests import Reply
 
 TIMEOUT = 5.0
 "Seconds for a whole request; the other node answers from memory."

@@ -9,8 +9,9 @@ from api_nodes import FakeControl, told
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcsidecar.web.api import Api, Reply
+from hcsidecar.web.api import Api
 from hcsidecar.web.control import Action, Answer
+from hcsidecar.web.requests import Reply
 
 
 @pytest.mark.parametrize("prefix", ["/api/v1", "/api/v1/nodes/web1"])

@@ -11,10 +11,10 @@ from api_nodes import ask, closed_port, running
 
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.values import HostPort
-from hcsidecar.web.api import Reply
 from hcsidecar.web.control import ApiAddress
 from hcsidecar.web.following import read_page
 from hcsidecar.web.relay import UnreachableError
+from hcsidecar.web.requests import Reply
 
 
 def event(message, level=Level.INFO):

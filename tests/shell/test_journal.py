@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hcsidecar.core.events import Event, Level
-from hcsidecar.journal import LONGEST, PAGE, Journal, one_line
+from hcsidecar.journal import LONGEST, PAGE, Journal, Wanted, one_line
 
 
 def event(message, level=Level.INFO):
@@ -16,6 +16,10 @@ def event(message, level=Level.INFO):
 
 def journal(size=2000, at=1000.0, log=lambda entry: None):
     return Journal(node="web1", log=log, clock=lambda: at, size=size)
+
+
+def newest(held, count, **wanted):
+    return asyncio.run(held.page_before(count=count, wanted=Wanted(**wanted)))
 
 
 def messages(page):
@@ -82,10 +86,10 @@ def test_the_level_leaves_out_but_is_passed_over():
     held.write(event("quiet", Level.DEBUG))
     held.write(event("loud", Level.ERROR))
     held.write(event("quiet again", Level.DEBUG))
-    page = held.after(0, level=Level.WARNING)
+    page = held.after(0, wanted=Wanted(level=Level.WARNING))
     assert messages(page) == ["loud"]
     assert page.next == held.last
-    assert messages(held.tail(5, level=Level.WARNING)) == ["loud"]
+    assert messages(newest(held, 5, level=Level.WARNING)) == ["loud"]
 
 
 def test_a_page_has_a_limit_and_the_next_goes_on_there():
@@ -101,11 +105,11 @@ def test_the_tail_is_the_newest_and_following_goes_on_from_it():
     held = journal()
     for n in range(5):
         held.write(event(str(n)))
-    page = held.tail(2)
+    page = newest(held, 2)
     assert messages(page) == ["3", "4"]
     held.write(event("5"))
     assert messages(held.after(page.next)) == ["5"]
-    assert len(held.tail(10 * PAGE).events) == 6
+    assert len(newest(held, 10 * PAGE).events) == 6
 
 
 def test_waiting_ends_with_the_next_entry():

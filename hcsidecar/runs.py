@@ -1,0 +1,212 @@
+"""The application log: what each run of a script has said, a file for each, read a page at a time.
+
+Files are named `20261128T034001.123Z_start.log`; what has outgrown its limit is `….log.old` beside it and comes first.
+Nothing else in the directory is looked at, and no symbolic link is followed.
+"""
+
+import codecs
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+MOST = 500
+"Runs listed: the newest."
+PAGE_BYTES = 262_144
+"Bytes of output given at once."
+LAST = "last"
+"Stands for the newest run, in place of its name."
+
+_NAME = re.compile(r"([0-9]{8}T[0-9]{6}\.[0-9]{3}Z)_([A-Za-z0-9_-]{1,64})", re.ASCII)
+_PLACE = re.compile(r"([0-9]{1,20})-([0-9]{1,18})", re.ASCII)
+_BEGINNING = "0"
+_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of a script."""
+
+    name: str
+    script: str
+    started: float
+    "Seconds since 1970."
+    size: int
+    "Bytes of output that are kept."
+
+
+class Runs(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest runs of a node, oldest first."""
+
+    node: str
+    runs: tuple[Run, ...]
+
+
+class Output(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of what a run has said."""
+
+    node: str
+    name: str
+    text: str
+    next: str
+    "The place to ask with for what follows."
+    missed: bool = False
+    "What was at the place that was asked for is gone; this is the oldest that is kept."
+    more: bool = False
+    "There is more already."
+
+
+class NoSuchRunError(Exception):
+    """There is no output of a run of this name."""
+
+
+def is_place(text: str) -> bool:
+    """Tell whether this can be a place in the output of a run; 0 is its beginning."""
+    return text == _BEGINNING or _PLACE.fullmatch(text) is not None
+
+
+def is_run(name: str) -> bool:
+    """Tell whether this can be the name of a run."""
+    return name == LAST or _started(name) is not None
+
+
+def list_runs(directory: Path, node: str, *, most: int = MOST) -> Runs:
+    """Give the newest runs; OSError as the system says, but for a directory that is not there."""
+    names: list[str] = []
+    with suppress(FileNotFoundError), os.scandir(directory) as entries:
+        names = [entry.name.removesuffix(".log") for entry in entries if entry.name.endswith(".log")]
+    newest = sorted(name for name in names if _started(name) is not None)[-most:]
+    return Runs(node=node, runs=tuple(run for name in newest if (run := _run(directory, name)) is not None))
+
+
+def read_end(directory: Path, node: str, name: str, *, lines: int) -> Output:
+    """Give the last lines of a run's output, within PAGE_BYTES; NoSuchRunError or OSError if that cannot be."""
+    name = _resolved(directory, name)
+    with ExitStack() as stack:
+        files = _opened(stack, directory, name)
+        skipped = max(0, sum(file.size for file in files) - PAGE_BYTES)
+        data = b"".join(file.read(skip, file.size - skip) for file, skip in _after_skipping(files, skipped))
+        kept = data.splitlines(keepends=True)
+        kept = kept[max(0, len(kept) - lines) :]
+        return Output(node=node, name=name, text=_text(b"".join(kept)), next=files[-1].place(files[-1].size))
+
+
+def read_on(directory: Path, node: str, name: str, *, place: str) -> Output:
+    """Give what follows a place; errors as above."""
+    name = _resolved(directory, name)
+    with ExitStack() as stack:
+        files = _opened(stack, directory, name)
+        index, offset = _find(files, place)
+        file = files[max(0, index)]
+        data = file.read(offset, PAGE_BYTES)
+        text, missing = _whole_characters(data)
+        if offset + len(data) == file.size and file is not files[-1]:
+            text, missing = _text(data), 0
+        following = offset + len(data) - missing
+        more = following + missing < file.size
+        if not more and file is not files[-1]:
+            file, following, more = files[-1], 0, files[-1].size > 0
+        return Output(node=node, name=name, text=text, next=file.place(following), missed=index < 0, more=more)
+
+
+class _File:
+    """A file that is open; its size is what it was then."""
+
+    def __init__(self, fd: int, status: os.stat_result) -> None:
+        self._fd = fd
+        self.identity = status.st_ino
+        self.size = status.st_size
+
+    def read(self, offset: int, count: int) -> bytes:
+        os.lseek(self._fd, offset, os.SEEK_SET)
+        data = bytearray()
+        while len(data) < count and (part := os.read(self._fd, min(count - len(data), 65536))):
+            data += part
+        return bytes(data[: max(0, self.size - offset)])
+
+    def place(self, offset: int) -> str:
+        return f"{self.identity}-{offset}"
+
+
+def _opened(stack: ExitStack, directory: Path, name: str) -> list[_File]:
+    """Open what there is of a run, the older part first."""
+    # The newer part before the older one: when it becomes the older one in between, it is found twice, not lost.
+    files: list[_File] = []
+    for path in (directory / f"{name}.log", directory / f"{name}.log.old"):
+        try:
+            fd = os.open(path, _FLAGS)
+        except FileNotFoundError:
+            continue
+        stack.callback(os.close, fd)
+        status = os.fstat(fd)
+        if stat.S_ISREG(status.st_mode) and status.st_ino not in {file.identity for file in files}:
+            files.insert(0, _File(fd, status))
+    if not files:
+        raise NoSuchRunError
+    return files
+
+
+def _find(files: list[_File], place: str) -> tuple[int, int]:
+    """Give the file and the offset of a place; file -1 when it is gone."""
+    match = _PLACE.fullmatch(place)
+    if match is None:
+        return 0, 0
+    for index, file in enumerate(files):
+        if file.identity == int(match[1]) and int(match[2]) <= file.size:
+            return index, int(match[2])
+    return -1, 0
+
+
+def _after_skipping(files: list[_File], count: int) -> Iterator[tuple[_File, int]]:
+    """Give each file with how much of it belongs to the first `count` bytes of all."""
+    for file in files:
+        skip = min(count, file.size)
+        yield file, skip
+        count -= skip
+
+
+def _resolved(directory: Path, name: str) -> str:
+    if name != LAST:
+        return name
+    newest = list_runs(directory, "", most=1).runs
+    if not newest:
+        raise NoSuchRunError
+    return newest[0].name
+
+
+def _run(directory: Path, name: str) -> Run | None:
+    started = _started(name)
+    size, found = 0, False
+    for path in (directory / f"{name}.log", directory / f"{name}.log.old"):
+        with suppress(FileNotFoundError):
+            status = path.lstat()
+            if stat.S_ISREG(status.st_mode):
+                size, found = size + status.st_size, True
+    if started is None or not found:
+        return None
+    return Run(name=name, script=name.partition("_")[2], started=started, size=size)
+
+
+def _started(name: str) -> float | None:
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    try:
+        return datetime.strptime(match[1], "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return None
+
+
+def _whole_characters(data: bytes) -> tuple[str, int]:
+    """Decode data, but for the beginning of a last character whose rest is missing; say how many bytes that is."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    text = decoder.decode(data)
+    return text, len(decoder.getstate()[0])
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
