@@ -19,7 +19,8 @@ from yarl import URL
 from hcsidecar.core.settings import FarmFile, NodeTable
 from hcsidecar.dirs import control_socket
 from hcsidecar.farmfile import find_node
-from hcsidecar.journal import Entry, Page
+from hcsidecar.journal import Entry, Page, Wanted
+from hcsidecar.runs import Output, Runs
 from hcsidecar.web.api import PREFIX
 from hcsidecar.web.control import Action, Answer
 from hcsidecar.web.following import Notice
@@ -166,9 +167,28 @@ class NodeClient:
         """Let this node look at its machine and ask its network, and give what it found as JSON."""
         return await self._ask("GET", "/layer-two/check")
 
-    async def events(self, *, last: int, level: str) -> Page:
-        """Give the last events."""
-        return read(await self._ask("GET", f"/events?{urlencode({'last': last, 'level': level})}"), Page)
+    async def events(self, *, last: int, before: int | None = None, wanted: Wanted) -> Page:
+        """Give the last events, before a number if there is one."""
+        query = {"last": str(last), "level": wanted.level.value}
+        query |= {"before": str(before)} if before is not None else {}
+        # Whoever wants to leave out what is older by a fraction of a second looks at the time again.
+        query |= {"since": str(int(wanted.since))} if wanted.since else {}
+        query |= {"grep": wanted.text} if wanted.text else {}
+        return read(await self._ask("GET", f"/events?{urlencode(query)}"), Page)
+
+    async def log(self, level: str, text: str, *, origin: str) -> Answer:
+        """Write an event into the node's log."""
+        body = msgspec.json.encode({"level": level, "text": text, "origin": origin})
+        return read(await self._ask("POST", "/log", body), Answer)
+
+    async def runs(self, *, last: int | None = None) -> Runs:
+        """Give the newest runs of the application's scripts."""
+        return read(await self._ask("GET", "/runs" + (f"?last={last}" if last is not None else "")), Runs)
+
+    async def output(self, name: str, *, after: str | None = None, last: int = 0) -> Output:
+        """Give what a run has said from a place on, or its last lines."""
+        query = {"after": after} if after is not None else {"last": str(last)}
+        return read(await self._ask("GET", f"/runs/{quote(name, safe='')}?{urlencode(query)}"), Output)
 
     async def follow(self, *, after: int, level: str) -> AsyncGenerator[Entry | Notice, None]:
         """Give events as they come, from a number on; ends when the daemon on this machine does."""

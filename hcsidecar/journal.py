@@ -240,8 +240,13 @@ class Journal:
 
 def one_line(text: str) -> str:
     """Escape what is not printable, so that no text from afar forges a line or steers a terminal; cut what is long."""
-    printable = "".join(c if c.isprintable() else _escaped(c) for c in text[: LONGEST + 1])
-    return printable if len(printable) <= LONGEST else printable[: LONGEST - 1] + "…"
+    line = printable(text[: LONGEST + 1])
+    return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
+
+
+def printable(text: str, *, beside: str = "") -> str:
+    """Escape what is not printable, but for the characters `beside`."""
+    return "".join(c if c.isprintable() or c in beside else _escaped(c) for c in text)
 
 
 def lower(text: str) -> str:

@@ -78,7 +78,8 @@ def list_runs(directory: Path, node: str, *, most: int = MOST) -> Runs:
     """Give the newest runs; OSError as the system says, but for a directory that is not there."""
     names: list[str] = []
     with suppress(FileNotFoundError), os.scandir(directory) as entries:
-        names = [entry.name.removesuffix(".log") for entry in entries if entry.name.endswith(".log")]
+        files = (entry.name for entry in entries if entry.is_file(follow_symlinks=False))
+        names = [name.removesuffix(".log") for name in files if name.endswith(".log")]
     newest = sorted(name for name in names if _started(name) is not None)[-most:]
     return Runs(node=node, runs=tuple(run for name in newest if (run := _run(directory, name)) is not None))
 

@@ -10,6 +10,7 @@ from hcsidecar.cli.asking import Chosen, EveryNode, OneNode, choose, conclude, r
 from hcsidecar.cli.explain import explain
 from hcsidecar.cli.farm import AsJson, Config
 from hcsidecar.cli.l2_check import l2_check
+from hcsidecar.cli.log import log
 from hcsidecar.cli.logs import logs
 from hcsidecar.cli.power import power
 from hcsidecar.cli.report import report
@@ -39,6 +40,7 @@ def register(app: typer.Typer) -> None:
     app.command()(power)
     app.command()(explain)
     app.command(name="l2-check")(l2_check)
+    app.command()(log)
     app.command()(logs)
     app.command()(report)
     app.add_typer(rolling, name="rolling")

@@ -1,107 +1,194 @@
-"""`hcsidecar logs`: the events of one node or of all, and the next ones as they come."""
+"""`hcsidecar logs`: the events of one node or of all, and the next ones as they come; or what its scripts have said."""
 
 import asyncio
+import re
+from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
 
-from hcsidecar.cli.asking import Chosen, EveryNode, OneNode, choose, complain, run
-from hcsidecar.cli.farm import REFUSED, AsJson, Config
-from hcsidecar.client import ClientError, NodeClient
+from hcsidecar.cli.application_log import list_runs, show_run
+from hcsidecar.cli.asking import EveryNode, OneNode, choose, complain, run
+from hcsidecar.cli.farm import REFUSED, AsJson, Config, give_up, load_or_exit
+from hcsidecar.cli.history import History, Wish, ask_stored, ask_through, read_history
+from hcsidecar.cli.moments import parse_moment
+from hcsidecar.cli.stored import NothingStoredError, StoredEvents
+from hcsidecar.client import ClientError, Failure, NodeClient, client_for, local_nodes
 from hcsidecar.core.events import Level
-from hcsidecar.journal import PAGE, Entry, Page, one_line
+from hcsidecar.core.settings import FarmFile
+from hcsidecar.dirs import state_dir
+from hcsidecar.event_keeper import NAME
+from hcsidecar.farmfile import FarmFileError
+from hcsidecar.journal import Entry, Wanted, one_line
 from hcsidecar.web.following import Notice
 
 RETRY = 2.0
 "Seconds until a daemon that has ended is asked again."
+LINES = 100
+"Events shown when nobody says how many, or since when."
 COLOURS = {Level.DEBUG: "bright_black", Level.INFO: None, Level.WARNING: "yellow", Level.ERROR: "red"}
 
 
 def logs(
     *,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="With --application: a run, or `last`.", show_default=False)
+    ] = None,
     config: Config = None,
     node: OneNode = None,
     everyone: EveryNode = False,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new events, until Ctrl-C.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is new, until Ctrl-C.")] = False,
     lines: Annotated[
-        int, typer.Option("--lines", "-n", min=0, max=PAGE, metavar="COUNT", help="How many of the last events.")
-    ] = 100,
+        int | None,
+        typer.Option(
+            "--lines",
+            "-n",
+            min=0,
+            max=1_000_000,
+            metavar="COUNT",
+            help=f"How many of the last; else {LINES}, and with --since all.",
+            show_default=False,
+        ),
+    ] = None,
     level: Annotated[Level, typer.Option("--level", help="The least level.")] = Level.INFO,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="WHEN", help='"2h" for two hours ago, "03:40", "2026-11-28 03:40".'),
+    ] = None,
+    grep: Annotated[
+        str | None, typer.Option("--grep", metavar="REGEX", help="Only what has this, a regular expression, in it.")
+    ] = None,
+    application: Annotated[
+        bool, typer.Option("--application", help="What the scripts have said, in place of the events.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what has happened to a node: the last events that its daemon remembers, and with -f the next ones.
+    """Show what has happened to a node: the last events that it has stored, and with -f the next ones.
 
     With --all the events of all nodes are sorted by time, as far as their clocks agree. -f outlives restarts of the
-    daemons, and says when a node does not answer or when events were missed. With --json each event is an object on a
-    line of its own: {"number", "time", "node", "level", "origin", "message"}, the time in seconds since 1970.
+    daemons, and says when a node does not answer or when events were missed. --grep looks at `origin: message`; it
+    heeds the case of letters unless it begins with (?i). With --json each event is an object on a line of its own:
+    {"number", "time", "node", "level", "origin", "message"}, the time in seconds since 1970.
 
-    Under systemd the same lines are in the journal of the system, for longer: journalctl -u hcsidecar.
+    When no daemon of a node of this machine is running, its stored events are read all the same.
+
+    With --application it lists the runs of scripts of which there is output, or shows that of one: all of it, or the
+    last -n lines. How many events and how much output is kept: [log] and [application] log_kb in the farm file.
 
     Exit status: 0 shown, 1 a node could not be asked, 2 wrong command or farm file.
 
-    Example: hcsidecar logs --all -f --level warning
+    Example: hcsidecar logs --all --since 03:30 --level warning
     """
-    chosen = choose(config, node, everyone=everyone)
-    run(_logs(chosen, _Wish(lines=lines, level=level, follow=follow, as_json=as_json)))
+    pattern = _pattern(grep)
+    if application:
+        if since is not None or (name is not None and everyone):
+            raise typer.BadParameter("--application takes no --since, and a run no --all")
+        chosen = choose(config, node, everyone=everyone)
+        shown = (
+            list_runs(chosen.clients, most=lines, as_json=as_json)
+            if name is None
+            else show_run(chosen.clients[0], name, lines=lines, follow=follow, pattern=pattern, as_json=as_json)
+        )
+        run(shown)
+        return
+    if name is not None:
+        raise typer.BadParameter("a run is shown with --application")
+    wanted = Wanted(level=level, since=_since(since), text=_plain(grep))
+    how_many = lines if lines is not None or since is not None else LINES
+    wish = Wish(lines=how_many, wanted=wanted, pattern=pattern)
+    farm = load_or_exit(config).farm
+    run(_logs(farm, _clients(farm, node, everyone=everyone), wish, follow=follow, as_json=as_json))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Wish:
-    """What is to be shown, and how."""
+def _clients(farm: FarmFile, node: str | None, *, everyone: bool) -> list[NodeClient | ClientError]:
+    """Say whom to ask, or why nobody can be; a node of this machine whose daemon does not run is asked all the same."""
+    if everyone and node is not None:
+        raise typer.BadParameter("--node and --all exclude each other")
+    clients: list[NodeClient | ClientError] = []
+    for name in [each.name for each in farm.node] if everyone else [node]:
+        try:
+            clients.append(client_for(farm, name))
+        except FarmFileError as error:
+            give_up(f"farm {farm.farm.name}", error.problems)
+        except ClientError as error:
+            here = [each for each in local_nodes(farm) if each.name == name and _stored_at(farm, each.name).exists()]
+            clients.append(NodeClient(here[0].name, here[0]) if here else error)
+    return clients
 
-    lines: int
-    level: Level
-    follow: bool
-    as_json: bool
 
-
-async def _logs(chosen: Chosen, wish: _Wish) -> None:
-    pages = await asyncio.gather(*(_page(client, wish) for client in chosen.clients))
-    entries = sorted((entry for page in pages if page for entry in page.events), key=lambda entry: entry.time)
-    for entry in entries[max(0, len(entries) - wish.lines) :]:
-        _show(entry, wish)
-    if wish.follow and any(pages):
+async def _logs(
+    farm: FarmFile, chosen: Sequence[NodeClient | ClientError], wish: Wish, *, follow: bool, as_json: bool
+) -> None:
+    clients = [client for client in chosen if isinstance(client, NodeClient)]
+    for text in dict.fromkeys(str(error) for error in chosen if isinstance(error, ClientError)):
+        complain(text)
+    found = await asyncio.gather(*(_history(farm, client, wish) for client in clients))
+    entries = sorted((entry for each in found if each for entry in each.entries), key=lambda entry: entry.time)
+    for entry in entries if wish.lines is None else entries[max(0, len(entries) - wish.lines) :]:
+        _show(entry, as_json=as_json)
+    if follow and any(found):
         await asyncio.gather(
             *(
-                _follow(client, page.next if page else 0, wish)
-                for client, page in zip(chosen.clients, pages, strict=True)
+                _follow(client, each.next if each else 0, wish, as_json=as_json)
+                for client, each in zip(clients, found, strict=True)
             )
         )
-    if not all(pages):
+    if not all(found) or len(clients) < len(chosen):
         raise typer.Exit(REFUSED)
 
 
-async def _page(client: NodeClient, wish: _Wish) -> Page | None:
+async def _history(farm: FarmFile, client: NodeClient, wish: Wish) -> History | None:
     try:
-        return await client.events(last=wish.lines, level=wish.level)
+        history: History | None = await read_history(ask_through(client, wish), wish)
     except ClientError as error:
         complain(str(error))
+        if error.failure is not Failure.NOT_RUNNING or client.via.name != client.node:
+            return None
+        history = await _stored(farm, client.node, wish)
+    if history is not None and history.lacking:
+        complain(f"{client.node}: {history.lacking}")
+    return history
+
+
+async def _stored(farm: FarmFile, node: str, wish: Wish) -> History | None:
+    path = _stored_at(farm, node)
+    try:
+        stored = StoredEvents(path, node=node)
+        try:
+            history = await read_history(ask_stored(stored, node, wish), wish)
+        finally:
+            stored.close()
+    except NothingStoredError as error:
+        complain(f"{node}: its last events are not to be had either: {error}")
         return None
+    complain(f"{node}: shown are the events that it has stored in {path}")
+    return history
 
 
-async def _follow(client: NodeClient, after: int, wish: _Wish) -> None:
+async def _follow(client: NodeClient, after: int, wish: Wish, *, as_json: bool) -> None:
     """Show what comes, over the ends of daemons, until Ctrl-C."""
     silent = False
     while True:
         try:
-            async with aclosing(client.follow(after=after, level=wish.level)) as lines:
+            async with aclosing(client.follow(after=after, level=wish.wanted.level)) as lines:
                 async for line in lines:
                     silent = False
                     after = line.number if isinstance(line, Entry) else after
-                    _show(line, wish)
+                    if not isinstance(line, Entry) or wish.takes(line):
+                        _show(line, as_json=as_json)
         except ClientError as error:
             if not silent:
-                _show(Notice(node=client.node, notice=str(error)), wish)
+                _show(Notice(node=client.node, notice=str(error)), as_json=as_json)
             silent = True
         await asyncio.sleep(RETRY)
 
 
-def _show(line: Entry | Notice, wish: _Wish) -> None:
-    if wish.as_json:
+def _show(line: Entry | Notice, *, as_json: bool) -> None:
+    if as_json:
         typer.echo(msgspec.json.encode(line).decode())
     elif isinstance(line, Entry):
         at = datetime.fromtimestamp(line.time, UTC).astimezone()
@@ -110,3 +197,28 @@ def _show(line: Entry | Notice, wish: _Wish) -> None:
         typer.echo(f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03} {text}")
     else:
         complain(f"{line.node}: {line.notice}")
+
+
+def _stored_at(farm: FarmFile, node: str) -> Path:
+    return state_dir(farm, farm.node_named(node)) / NAME
+
+
+def _since(text: str | None) -> float:
+    if text is None:
+        return 0.0
+    try:
+        return max(0.0, parse_moment(text, now=datetime.now(UTC).astimezone()).timestamp())
+    except ValueError as error:
+        raise typer.BadParameter(f"--since {error}") from None
+
+
+def _pattern(text: str | None) -> re.Pattern[str] | None:
+    try:
+        return None if text is None else re.compile(text)
+    except re.error as error:
+        raise typer.BadParameter(f"--grep {text!r} is no regular expression: {error}") from None
+
+
+def _plain(grep: str | None) -> str:
+    """Give the text of a pattern that is nothing else, so that the daemon can look for it."""
+    return grep if grep and re.fullmatch(r"[\w :,;=/%@#&<>!~'\"-]{1,200}", grep, re.ASCII) else ""

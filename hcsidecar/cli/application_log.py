@@ -1,0 +1,92 @@
+"""`hcsidecar logs --application`: the runs of the application's scripts, and what one of them has said."""
+
+import asyncio
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import msgspec
+import typer
+
+from hcsidecar.cli.asking import complain
+from hcsidecar.cli.farm import REFUSED
+from hcsidecar.client import ClientError, NodeClient
+from hcsidecar.journal import printable
+from hcsidecar.runs import Output, Run
+
+POLL = 1.0
+"Seconds between two looks for more."
+BEGINNING = "0"
+
+
+async def list_runs(clients: Sequence[NodeClient], *, most: int | None, as_json: bool) -> None:
+    """Show the newest runs of nodes; exits with 1 when one could not be asked."""
+    failed = False
+    for client in clients:
+        try:
+            runs = (await client.runs(last=most)).runs
+        except ClientError as error:
+            complain(str(error))
+            failed = True
+            continue
+        for each in runs:
+            typer.echo(_as_json(client.node, each) if as_json else _line(client.node, each))
+        if not runs and not as_json:
+            complain(f"{client.node}: no script has run, or nothing of it is kept")
+    if failed:
+        raise typer.Exit(REFUSED)
+
+
+async def show_run(
+    client: NodeClient, name: str, *, lines: int | None, follow: bool, pattern: re.Pattern[str] | None, as_json: bool
+) -> None:
+    """Show what a run has said, and with `follow` what it says; exits with 1 when that cannot be."""
+    rest, place = "", BEGINNING
+    try:
+        if lines is not None:
+            page = await client.output(name, last=lines)
+            name, place = page.name, page.next
+            rest = _show(page, rest, pattern, as_json=as_json)
+        while True:
+            page = await client.output(name, after=place)
+            name, place = page.name, page.next
+            if page.missed:
+                complain(f"{client.node}: older output of {name} is not kept, something is missing here")
+            rest = _show(page, rest, pattern, as_json=as_json)
+            if page.more:
+                continue
+            if not follow:
+                break
+            await asyncio.sleep(POLL)
+    except ClientError as error:
+        complain(str(error))
+        raise typer.Exit(REFUSED) from None
+    if rest:
+        _echo(rest, pattern)
+
+
+def _show(page: Output, rest: str, pattern: re.Pattern[str] | None, *, as_json: bool) -> str:
+    """Show the lines that are whole; give the beginning of one that is not."""
+    if as_json:
+        if page.text:
+            typer.echo(msgspec.json.encode(page).decode())
+        return ""
+    *whole, rest = (rest + page.text).split("\n")
+    for line in whole:
+        _echo(line, pattern)
+    return rest
+
+
+def _echo(line: str, pattern: re.Pattern[str] | None) -> None:
+    if pattern is None or pattern.search(line):
+        # What an application writes may steer a terminal.
+        typer.echo(printable(line.removesuffix("\r"), beside="\t"))
+
+
+def _line(node: str, run: Run) -> str:
+    at = datetime.fromtimestamp(run.started, UTC).astimezone()
+    return f"{at:%Y-%m-%d %H:%M:%S} {node} {run.size / 1000:>9.1f} kB  {run.name}"
+
+
+def _as_json(node: str, run: Run) -> str:
+    return msgspec.json.encode({"node": node, **msgspec.structs.asdict(run)}).decode()

@@ -1,0 +1,76 @@
+"""Reading a node's events backwards, page by page, until there are enough."""
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from hcsidecar.cli.stored import StoredEvents
+from hcsidecar.client import NodeClient
+from hcsidecar.journal import PAGE, Entry, Page, Wanted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """Which events are to be shown."""
+
+    lines: int | None
+    "The last so many; None: all."
+    wanted: Wanted
+    pattern: re.Pattern[str] | None = None
+
+    def takes(self, entry: Entry) -> bool:
+        """Tell whether an event is to be shown."""
+        matches = self.pattern is None or self.pattern.search(f"{entry.origin}: {entry.message}") is not None
+        return matches and entry.time >= self.wanted.since
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """What a node has to tell of the past."""
+
+    entries: tuple[Entry, ...]
+    next: int
+    "The number after which to follow."
+    lacking: str
+    "Why there may have been more."
+
+
+Ask = Callable[[int | None, int], Awaitable[Page]]
+"Gives the newest events before a number, or (None) of all: at most so many."
+
+
+async def read_history(ask: Ask, wish: Wish) -> History:
+    """Read as many events as are wished."""
+    entries: list[Entry] = []
+    page = await ask(None, _count(wish, 0))
+    following = page.next
+    while True:
+        entries = [*(entry for entry in page.events if wish.takes(entry)), *entries]
+        if page.previous == 0 or (wish.lines is not None and len(entries) >= wish.lines):
+            break
+        page = await ask(page.previous, _count(wish, len(entries)))
+    kept = entries if wish.lines is None else entries[max(0, len(entries) - wish.lines) :]
+    return History(entries=tuple(kept), next=following, lacking=page.lacking)
+
+
+def _count(wish: Wish, have: int) -> int:
+    return PAGE if wish.lines is None or (wish.pattern is not None and wish.lines) else min(PAGE, wish.lines - have)
+
+
+def ask_through(client: NodeClient, wish: Wish) -> Ask:
+    """Ask the node's daemon."""
+
+    async def ask(before: int | None, count: int) -> Page:
+        return await client.events(last=count, before=before, wanted=wish.wanted)
+
+    return ask
+
+
+def ask_stored(stored: StoredEvents, node: str, wish: Wish) -> Ask:
+    """Ask what the node has stored, while its daemon does not run."""
+
+    async def ask(before: int | None, count: int) -> Page:
+        found = stored.before(before, wanted=wish.wanted, count=count)
+        return Page(node=node, missed=0, next=stored.last, previous=found.reached, events=found.entries)
+
+    return ask

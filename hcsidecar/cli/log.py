@@ -1,0 +1,63 @@
+"""`hcsidecar log`: operators and scripts write into the log of a node."""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hcsidecar.cli.asking import OneNode, choose, run
+from hcsidecar.cli.farm import Config, refuse
+from hcsidecar.client import ClientError, LocalNode, NodeClient
+from hcsidecar.core.remarks import LONGEST_ORIGIN, LONGEST_TEXT, OPERATOR, fit
+
+
+class Word(StrEnum):
+    """How much it matters."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def log(
+    level: Annotated[Word, typer.Argument(help="How much it matters.")],
+    text: Annotated[list[str], typer.Argument(metavar="TEXT...", help="What is to be said.")],
+    config: Config = None,
+    node: OneNode = None,
+    origin: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help='Who says it; else "script" in a script of the application, or "operator".'),
+    ] = None,
+) -> None:
+    """Write a line into the log of a node, where `hcsidecar logs` and systemd's journal show it.
+
+    It stands there with who said it. Lines of the text are joined, and what is longer than 1000 characters is cut.
+
+    In a script that hcsidecar runs it needs no options: the line goes to the node that runs it.
+
+    Exit status: 0 written, 1 the node could not be asked, 2 wrong command or farm file.
+
+    Example: hcsidecar log warning "the database is read-only since 03:40"
+    """
+    said = fit(" | ".join(line for line in " ".join(text).splitlines() if line.strip()), LONGEST_TEXT)
+    if not said:
+        raise typer.BadParameter("there is nothing to say")
+    if origin is not None and not (origin.isprintable() and 1 <= len(origin) <= LONGEST_ORIGIN):
+        raise typer.BadParameter(f"--origin is a printable name of at most {LONGEST_ORIGIN} characters")
+    origin = origin or ("script" if os.environ.get("HCSIDECAR_RUN") else OPERATOR)
+    client = _own_node(config, node) or choose(config, node).clients[0]
+    try:
+        run(client.log(level, said, origin=origin))
+    except ClientError as error:
+        refuse(str(error))
+
+
+def _own_node(config: Path | None, node: str | None) -> NodeClient | None:
+    """Give the node that runs the script in which we are, without a look at the farm file."""
+    environment = os.environ
+    name, socket = environment.get("HCSIDECAR_NODE"), environment.get("HCSIDECAR_SOCKET")
+    if not (environment.get("HCSIDECAR_RUN") and name and socket and config is None and node in (None, name)):
+        return None
+    return NodeClient(name, LocalNode(name=name, socket=Path(socket)))

@@ -1,0 +1,52 @@
+"""The events of a node whose daemon does not run, read from what it has stored."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from hcsidecar.event_database import (
+    BrokenDatabaseError,
+    EventDatabase,
+    LockedDatabaseError,
+    UnusableDatabaseError,
+)
+from hcsidecar.journal import Found, Wanted
+
+
+class NothingStoredError(Exception):
+    """There is nothing to read; the text says why."""
+
+
+class StoredEvents:
+    """A copy of a node's events: nothing is locked or changed where a daemon may want to start at any moment."""
+
+    def __init__(self, path: Path, *, node: str) -> None:
+        """Copy the file; NothingStoredError if that cannot be."""
+        self._directory = tempfile.TemporaryDirectory(prefix="hcsidecar-events-")
+        try:
+            copy = Path(self._directory.name) / path.name
+            shutil.copyfile(path, copy)
+            log = Path(f"{path}-wal")
+            if log.exists():
+                shutil.copyfile(log, f"{copy}-wal")
+            self._database = EventDatabase(copy, node=node)
+            self.last = self._database.last()
+        except FileNotFoundError:
+            self._directory.cleanup()
+            raise NothingStoredError(f"there is no {path}") from None
+        except (OSError, BrokenDatabaseError, LockedDatabaseError, UnusableDatabaseError) as error:
+            self._directory.cleanup()
+            why = error.strerror if isinstance(error, OSError) else error
+            raise NothingStoredError(f"{path} cannot be read: {why}") from None
+
+    def before(self, number: int | None, *, wanted: Wanted, count: int) -> Found:
+        """Give the newest events before a number, or (None) of all; NothingStoredError if they cannot be read."""
+        try:
+            return self._database.before(self.last + 1 if number is None else number, wanted=wanted, limit=count)
+        except (BrokenDatabaseError, UnusableDatabaseError) as error:
+            raise NothingStoredError(f"the stored events cannot be read: {error}") from None
+
+    def close(self) -> None:
+        """Throw the copy away."""
+        self._database.close()
+        self._directory.cleanup()
