@@ -2,7 +2,7 @@
 
 Over TLS the certificate is not checked. Both ends prove with every message that they hold the farm's key, which says
 more than a certificate could and needs no authority and no names; what an attacker on the path could gain is to read
-along, as without TLS. What is read here are states and events, never a secret.
+along, as without TLS. What is read here are states, events, and what the application's scripts have said.
 """
 
 import os
