@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import sys
 import threading
@@ -15,6 +16,8 @@ from hcsidecar.core.settings import InterfaceCheck
 # <linux/rtnetlink.h>
 _GROUPS: Final = 0x1 | 0x10 | 0x100
 "RTMGRP_LINK, RTMGRP_IPV4_IFADDR and RTMGRP_IPV6_IFADDR."
+_NO_SUCH_LINK: Final = (errno.ENODEV, errno.ERANGE, errno.EINVAL)
+"What the kernel says of a name that no interface has, and of one that is too long to be one."
 _ENDED: Final = "the watch of the kernel's news has ended; it begins anew"
 
 
@@ -185,13 +188,21 @@ async def _read(check: InterfaceCheck, ip: Any) -> str | None:
     """Ask the kernel for what a check needs and give what it says of it."""
     from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415 - as above
 
+    async def find(**which: object) -> Any:
+        try:
+            (found,) = await ip.link("get", **which)
+        except NetlinkError as error:
+            if error.code not in _NO_SUCH_LINK:
+                raise
+            return None
+        return found
+
     names: dict[int, str] = {}
     link: Link | None = None
     held: Held | None = None
     if check.interface is not None:
-        try:
-            (found,) = await ip.link("get", ifname=check.interface)
-        except NetlinkError:  # there is none
+        found = await find(ifname=check.interface)
+        if found is None:
             return complaint(check, None, None)
         link = _link(found)
         names[found["index"]] = link.name
@@ -208,9 +219,8 @@ async def _read(check: InterfaceCheck, ip: Any) -> str | None:
         ]
         held = holder_of(check, addresses)
         if held is not None and link is None:
-            try:
-                (found,) = await ip.link("get", index=int(held.interface))
-            except NetlinkError:  # it has gone meanwhile
+            found = await find(index=int(held.interface))
+            if found is None:  # it has gone meanwhile
                 return complaint(check, None, None)
             link = _link(found)
     return complaint(check, link, held)
