@@ -180,7 +180,10 @@ def test_nothing_is_left_after_the_end(tmp_path):
         wait_for(lambda: farm.health("web1") == 200)
         farm.daemons["web1"].send_signal(signal.SIGTERM)
         assert farm.daemons["web1"].wait(10) == 0
-        assert sorted(path.name for path in (tmp_path / "s").rglob("*") if not path.is_dir()) == ["state.json"]
+        assert sorted(path.name for path in (tmp_path / "s").rglob("*") if not path.is_dir()) == [
+            "events.db",
+            "state.json",
+        ]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a network namespace needs root")
