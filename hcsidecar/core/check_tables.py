@@ -18,12 +18,12 @@ from hcsidecar.core.values import (
     Seconds,
     StatusRange,
     Text,
-    UrlPath,
     as_toml,
     between,
     wrong,
 )
 
+_URL_CHARACTERS = r"[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*"
 Action = Literal["restart", "stopstart", "wait", "stop", "none"]
 
 
@@ -41,6 +41,15 @@ def _web_host(value: str) -> str:
     return value
 
 
+def _page_path(value: str) -> str:
+    path, _, query = value.partition("?")
+    if re.fullmatch(rf"/{_URL_CHARACTERS}", path) is None or re.fullmatch(rf"{_URL_CHARACTERS}", query) is None:
+        raise wrong(f"is not the path of a page: {as_toml(value)}", 'it begins with "/" and has no blank and no "#"')
+    return value
+
+
+PagePath = Annotated[str, Field(strict=True), AfterValidator(_page_path)]
+"The path of a URL, with its query if it has one."
 Pattern = Annotated[Text, AfterValidator(_pattern)]
 "A regular expression."
 WebHost = Annotated[Text, AfterValidator(_web_host)]
@@ -114,8 +123,8 @@ class HttpCheck(PortCheck):
     "Asks for a page."
     method: Literal["GET", "HEAD", "OPTIONS", "POST"] = "GET"
     "Method of the request."
-    path: UrlPath = "/"
-    "Path of the page."
+    path: PagePath = Field(default="/", examples=["/server-status?auto"])
+    "Path of the page, and its query."
     host: WebHost | None = Field(default=None, examples=["www.example.com"])
     "Host header, and with tls the name on the certificate; the address unless set."
     tls: Literal["off", "on", "unverified"] = "off"

@@ -246,6 +246,17 @@ MISTAKES = [
         "check[1].status[1]",
         "ends before",
     ),
+    ('[[check]]\ntype="http"\nname="x"\naddress="127.0.0.1"\nport=80\nhost="a b"', "check[1].host", "web server"),
+    ('[[check]]\ntype="http"\nname="x"\naddress="127.0.0.1"\nport=80\nhost=".a"', "check[1].host", "web server"),
+    ('[[check]]\ntype="http"\nname="x"\naddress="127.0.0.1"\nport=80\npath="x"', "check[1].path", "of a page"),
+    ('[[check]]\ntype="http"\nname="x"\naddress="127.0.0.1"\nport=80\npath="/?a b"', "check[1].path", "of a page"),
+    ('[[check]]\ntype="http"\nname="x"\naddress="127.0.0.1"\nport=80\npattern="("', "check[1].pattern", "expression"),
+    (
+        '[[check]]\ntype="http"\nname="x"\naddress="127.0.0.1"\nport=80\nmethod="HEAD"\nbody="x"',
+        "check[1].method",
+        "no answer to look into",
+    ),
+    ('[[check]]\ntype="custom"\nname="x"\ncommand=["y"]\nfall=2', "check[1].fall", "another than 1"),
     ('[[check]]\ntype="http"\nname="x"\naddress="127.0.0.1"\nport=80\nbody=""', "check[1].body", "printable text"),
     ('[[node]]\nname = "web1"\naddress = "192.0.2.13"', "node[3].name", "name of another node: web1"),
     ('[[node]]\nname = "WEB1"\naddress = "192.0.2.13"', "node[3].name", "name of another node: WEB1"),
@@ -419,6 +430,22 @@ def test_a_farm_has_1_to_64_nodes(count, refused):
         assert problems_of(text)["node"].hint == "at most 64"
     else:
         assert len(farm_of(text).node) == count
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        (None, None),
+        ("www.example.com", "www.example.com"),
+        ("www.example.com:8443", "www.example.com"),
+        ("192.0.2.1:8443", "192.0.2.1"),
+        ("[2001:db8::1]", "2001:db8::1"),
+        ("[2001:db8::1]:8443", "2001:db8::1"),
+    ],
+)
+def test_the_name_on_the_certificate_is_the_host_without_its_port(host, name):
+    check = HttpCheck(type="http", name="x", address="127.0.0.1", port=80, host=host)
+    assert check.server_name == name
 
 
 @pytest.mark.parametrize(("keep", "refused"), [(0, False), (2, False), (3, True)])

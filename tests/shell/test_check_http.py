@@ -64,6 +64,12 @@ def test_the_method_is_the_one_that_is_asked_for(method):
     assert heads[0].startswith(f"{method} / HTTP/1.1\r\n")
 
 
+def test_a_query_is_sent_as_it_is():
+    heads = []
+    assert outcome(heads=heads, path="/server-status?auto&x=%20") is None
+    assert heads[0].startswith("GET /server-status?auto&x=%20 HTTP/1.1\r\n")
+
+
 # Patterns
 
 

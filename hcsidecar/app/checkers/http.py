@@ -47,11 +47,13 @@ class HttpProbe:
         if check.tls != "off" and self._trust is None:
             # The certificates of all authorities are read: some 20 ms.
             self._trust = await self._lane.run(lambda: _trust(verified=check.tls == "on"))
+        path, _, query = check.path.partition("?")
         url = URL.build(
             scheme="http" if check.tls == "off" else "https",
             host=check.address,
             port=check.port,
-            path=check.path,
+            path=path,
+            query_string=query,
             encoded=True,
         )
         headers = {} if check.host is None else {"Host": check.host}
