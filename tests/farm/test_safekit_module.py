@@ -15,6 +15,7 @@ from daemons import RealFarm, wait_for
 from lan.namespaces import run
 from lan.site import VIP, site
 from lan.stage import needs_root
+from lan.traffic import crowd
 
 pytestmark = needs_root
 
@@ -68,7 +69,7 @@ class ModuleFarm(RealFarm):
         """Run a command beside the processes of a machine."""
         [first] = Path(f"/proc/{self.daemons[name].pid}/task/{self.daemons[name].pid}/children").read_text().split()
         inside = ["nsenter", "--target", first, "--net", "--pid", "--mount", "--", *command]
-        return subprocess.run(inside, capture_output=True, text=True, timeout=30, check=False)
+        return subprocess.run(inside, capture_output=True, text=True, timeout=60, check=False)
 
     def cli(self, *arguments, node, timeout=60):
         words = [sys.executable, "-m", "hcsidecar", arguments[0], "--config", str(self.config), "--node", node]
@@ -139,6 +140,18 @@ def test_a_module_runs_unchanged_with_apache_in_both_modes(tmp_path):
         assert "restart after a failure: check WEB" in story
         assert "script: starting the web server of shop (UP to UP, restart)" in story
         wait_for(lambda: set(farm.servers_of(30)) == names, limit=20, what="answers of every server again")
+
+        # An update of all, one after the other, costs nobody a request.
+        with crowd(farm.lan.clients) as clients:
+            load = clients.newcomers(VIP[4], farm.lan.clients.clients(50), rate=50)
+            load.wait_for_more(50)
+            words = ["-m", "hcsidecar", "rolling", "restart", "--config", str(farm.config)]
+            done = farm.in_machine("web1", sys.executable, *words)
+            assert done.returncode == 0, done.stdout + done.stderr
+            load.wait_for_more(50)
+            clients.end(load)
+            assert load.failed == []
+        assert [farm.log(name).count("restart by root, drains") for name in farm.names] == [1, 1, 1]
 
         # Stopped, one serves nobody, and the others all.
         assert farm.cli("stop", node="web3").returncode == 0
