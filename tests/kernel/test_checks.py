@@ -223,22 +223,24 @@ def test_a_storm_of_news_is_survived(server):
 
     async def scene():
         loop = asyncio.get_running_loop()
-        longest = 0.0
+        waits = []
         async with checking(interface_check(address="192.0.2.11")) as (_, reports):
             await until(lambda: reports, what="the first attempt")
             storm = asyncio.create_task(asyncio.to_thread(configure, server.namespace, lines))
             while not storm.done():
                 began = loop.time()
                 await asyncio.sleep(0.001)
-                longest = max(longest, loop.time() - began)
+                waits.append(loop.time() - began)
             await storm
             assert reports == [None]
             await asyncio.to_thread(configure, server.namespace, ["address delete 192.0.2.11/24 dev eth0"])
             await until(lambda: len(reports) > 1, limit=20, what="the end of the address")
             assert reports[1] == "no interface has 192.0.2.11"
-        return longest
+        return sorted(waits)
 
-    assert asyncio.run(scene()) < 0.25
+    waits = asyncio.run(scene())
+    # Not of the longest one: what a busy machine takes away is not ours.
+    assert waits[len(waits) * 95 // 100] < 0.05
 
 
 def test_threads_of_a_watch_end_with_it(server):

@@ -104,7 +104,7 @@ def test_a_hostile_pattern_fails_and_the_loop_goes_on():
 
     reason, longest = asyncio.run(scene())
     assert reason == "the pattern takes longer than 1s to look for: make it simpler"
-    assert longest < 0.1
+    assert longest < 0.5
 
 
 def test_of_a_huge_answer_the_beginning_is_looked_into():

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import resource
-import sys
 import time
 
 import pytest
@@ -298,23 +297,6 @@ def test_the_end_of_a_round_kills_a_custom_program_with_its_children_and_the_nex
             running.begin(2)
             await until(lambda: len(set(living_below(tmp_path)) - former) == 3, what="the program anew")
             await until(lambda: not former & set(living_below(tmp_path)), what="the end of the former")
-
-    with below(tmp_path):
-        asyncio.run(scene())
-
-
-def test_starting_a_program_does_not_hold_up_the_loop(tmp_path):
-    script(tmp_path, f"#!{sys.executable}\n")
-
-    async def scene():
-        loop = asyncio.get_running_loop()
-        longest = 0.0
-        async with checking(tmp_path, command(interval=0.01)) as (_, reports):
-            while len(reports) < 5:
-                began = loop.time()
-                await asyncio.sleep(0.001)
-                longest = max(longest, loop.time() - began)
-        assert longest < 0.25
 
     with below(tmp_path):
         asyncio.run(scene())
