@@ -51,6 +51,13 @@ class ClientError(Exception):
         self.failure = failure
 
 
+class Restarts(msgspec.Struct, frozen=True, kw_only=True):
+    """The restart budget of a module."""
+
+    used: int
+    most: int
+
+
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One node in the status document; see `hcsidecar.core.status`."""
 
@@ -66,6 +73,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     share: dict[str, float] = {}
     reason: str = ""
     waits_for: tuple[str, ...] = ()
+    restarts: Restarts | None = None
 
 
 class FarmStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -43,12 +43,13 @@ def status(
     """Show the whole farm, as one node sees it.
 
     The view is who takes a share. ALIVE tells whether a node's heartbeats are heard; STATE is its module's role and
-    status; REASON why it is not Ready or not in the view; WAITS FOR who still uses a node that drains, which only that
-    node knows.
+    status; REASON why it is not Ready or not in the view; WAITS FOR who still uses a node that drains; RESTARTS how
+    many failures count of how many that may be. The last two only the node itself knows.
     With --node the farm is shown as that node sees it, or, if it does not answer, as another whose daemon runs here.
 
     `--json` prints {"farm", "node", "view", "nodes": [{"name", "address", "alive", "role", "status", "draining",
-    "power", "powers", "file_powers", "share": {GROUP: fraction}, "reason", "waits_for"}]}; keys are only ever added.
+    "power", "powers", "file_powers", "share": {GROUP: fraction}, "reason", "waits_for", "restarts"}]}; keys are only
+    ever added.
     `--packets --json` adds "packets": {NODE: [{"name", "action", "text", "odd", "persists", "count"}]}, of the node
     that is meant or with --all of each that answers; POWER is followed by that of the farm file where they differ.
 
@@ -103,12 +104,16 @@ def table(farm: FarmStatus) -> Table:
     shown.title_justify = "left"
     groups = sorted({group for row in farm.nodes for group in row.share})
     headings = ["NODE", "ADDRESS", "ALIVE", "STATE", "DRAINING", "POWER", *groups, "REASON", "WAITS FOR"]
+    # A farm whose applications run by themselves has no such budget.
+    counts_restarts = any(row.restarts for row in farm.nodes)
+    headings += ["RESTARTS"] if counts_restarts else []
     for heading in headings:
         shown.add_column(one_line(heading), overflow="fold")
     for row in farm.nodes:
         cells = [row.name, row.address, _yes(row.alive), _state(row), _yes(row.draining)]
         cells += [_power(row), *(f"{row.share.get(group, 0):.1%}" for group in groups)]
         cells += [row.reason, ", ".join(row.waits_for)]
+        cells += [f"{row.restarts.used} of {row.restarts.most}" if row.restarts else ""] if counts_restarts else []
         shown.add_row(*(Text(one_line(cell)) for cell in cells), style=_STYLES[exit_status(row)])
     return shown
 

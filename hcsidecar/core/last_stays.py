@@ -80,7 +80,8 @@ class LastStays:
         if self._enabled and self.outlook.is_last:
             self.stays, self.hold_until = True, inf
             return Verdict.STAY
-        return self._leave(Verdict.LEAVE_NOBODY)
+        # Where the last one stays, it is another, of a lower name.
+        return self._leave(Verdict.LEAVE if self._enabled else Verdict.LEAVE_NOBODY)
 
     def reset(self) -> bool:
         """Forget the need, which is met again or no longer matters; True if the node had stayed up for it."""

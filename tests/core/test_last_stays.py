@@ -56,7 +56,7 @@ def test_after_a_moment_the_lowest_name_stays_and_the_others_leave():
     assert lowest.hold_until == 1
     assert (lowest.judge(now=0.9), lowest.judge(now=1)) == (Verdict.HOLD_ON, Verdict.STAY)
     second, _ = judge(NOT_THE_LAST, enabled=True)
-    assert second.judge(now=1) is Verdict.LEAVE_NOBODY
+    assert second.judge(now=1) is Verdict.LEAVE
 
 
 def test_who_has_stayed_goes_on_staying_until_another_is_better_off():

@@ -127,6 +127,7 @@ def test_an_application_is_started_restarted_when_it_dies_and_stopped(tmp_path):
         wait_for(lambda: on.file("pid").exists() and on.pid != first, what="another server")
         on.ready()
         assert on.node()["restarts"] == {"used": 1, "most": 3}
+        assert "1 of 3" in on.farm.cli("status", node="web1").stdout
         assert on.farm.cli("stop", node="web1").returncode == 0
         assert on.story == ["start WAIT UP start", "stop UP UP restart", "start UP UP restart", "stop UP WAIT stop"]
         assert fetch(f"http://127.0.0.1:{on.port}/")[0] == 0
@@ -212,3 +213,24 @@ def test_a_need_is_waited_for_before_the_start_and_the_application_stops_when_it
         wait_for(lambda: on.node()["role"] == "WAIT")
         assert on.story == ["start WAIT UP start", "stop UP WAIT stopwait"]
         assert "no node of the farm is left to serve: check NEED" in on.farm.log("web1")
+
+
+def test_of_nodes_that_lack_the_same_the_last_one_stays_if_the_farm_wants_that(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as need:
+        address = need.getsockname()
+        check = (
+            f'[[check]]\ntype = "tcp"\nname = "NEED"\nwhen = "pre"\naddress = "127.0.0.1"\n'
+            f'port = {address[1]}\ninterval = "200ms"\n[health]\nlame_duck = "500ms"'
+        )
+        with real_farm(tmp_path, names=("web1", "web2", "web3"), extra=check) as farm:
+            text = farm.config.read_text()
+            farm.config.write_text(text.replace("[farm]\n", "[farm]\nlast_stays = true\n"))
+            farm.start().all_ready()
+            need.close()
+            wait_for(lambda: farm.status("web1")["nodes"][1]["role"] == "WAIT", what="web2 waits")
+            wait_for(lambda: farm.status("web1")["nodes"][2]["role"] == "WAIT", what="web3 waits")
+            wait_for(lambda: "stays UP, since no other node would be left" in farm.log("web1"))
+            assert "left to serve" not in farm.log("web2") + farm.log("web3")
+            assert farm.health("web1") == 200
+            with socket.create_server(address):
+                farm.all_ready()
