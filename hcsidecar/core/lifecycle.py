@@ -61,7 +61,7 @@ class Lifecycle(Course):
         if self.last_word is Word.STOP or self.gave_up:
             why = self.gave_up or "the operator's last word was stop"
             if self.left is not Left.STOPPED:
-                self.aim = Aim.STOP
+                self.aim, self._is_thorough = Aim.STOP, self.left is Left.UNCLEAR
                 return self._close(now, f"the application is {self.left}, and {why}")
             return [self._tell(f"not started, {why}; `hcsidecar start` starts it")]
         match self.left:
@@ -72,7 +72,7 @@ class Lifecycle(Course):
                 self._begin_needs()
                 return self._serve(now, "took over the application as it runs", has_passed=self.has_passed)
             case Left.UNCLEAR:
-                self.aim = Aim.STOPSTART
+                self.aim, self._is_thorough = Aim.STOPSTART, True
                 return self._close(now, "the former daemon ended in the midst of a start or stop: begins anew")
             case _:
                 assert_never(self.left)
@@ -107,7 +107,7 @@ class Lifecycle(Course):
             case Script.START:
                 return events + self._started(failure, problem, took, now=now)
             case Script.STOP:
-                if failure or self._always_force:
+                if failure or self._always_force or self._is_thorough:
                     self._run(Script.FORCE, now)
                     return events
                 return self._stopped(f"the stop script took {took}", now=now)
@@ -115,13 +115,16 @@ class Lifecycle(Course):
                 if failure:
                     self._run(Script.KILL, now)
                     return [*events, self._tell("kills the processes of the application", level=Level.WARNING)]
+                if self._is_thorough:
+                    self._run(Script.KILL, now)
+                    return [self._tell("sees to it that nothing of the application is left")]
                 return self._stopped("stopped with force", now=now)
             case Script.KILL:
                 if failure:
                     self.gave_up = f"its processes could not be ended: {failure}"
                     self.aim = Aim.STOP
                     return events + self._closed(now, self.gave_up, level=Level.ERROR)
-                return self._stopped("its processes were killed", now=now)
+                return self._stopped("none of its processes is left", now=now)
             case Script.POSTSTOP:
                 return events + self._cleared(now, f"poststop took {took}")
             case _:
@@ -138,7 +141,7 @@ class Lifecycle(Course):
         return self._serve(now, f"started, which took {took}")
 
     def _stopped(self, how: str, *, now: float) -> list[Event]:
-        self.left = Left.STOPPED
+        self.left, self._is_thorough = Left.STOPPED, False
         return self._closed(now, how)
 
     def check_result(self, *, name: str, complaint: str | None, now: float) -> list[Event]:

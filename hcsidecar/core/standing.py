@@ -92,6 +92,8 @@ class Standing:
         "When the next start is due at the earliest."
         self._last = LastStays(enabled=last_stays)
         self._remark = ""
+        self._is_thorough = False
+        "A script of the former daemon may still be at work: this stop goes all the way, whatever the scripts say."
         self._requested: tuple[str, str] | None = None
         "Action and reason that the application has asked for while its start script runs."
 

@@ -170,7 +170,7 @@ def test_a_stop_that_fails_is_repeated_with_force_and_then_the_processes_are_kil
     assert runs(made) == ("stop force", "force", "UP", "WAIT", "stop")
     ends(made, "exit status 1", now=2)
     assert runs(made)[0] == "kill"
-    assert told(ends(made, now=3)) == ["STOP(NotReady): stopped after 3.0 s, its processes were killed"]
+    assert told(ends(made, now=3)) == ["STOP(NotReady): stopped after 3.0 s, none of its processes is left"]
 
 
 def test_a_stop_that_hangs_is_repeated_with_force_and_then_the_processes_are_killed():
@@ -560,6 +560,11 @@ def test_a_daemon_that_ended_in_the_midst_of_a_script_leaves_a_case_for_the_stop
     again = module(past=made.past)
     again.begin(now=0)
     assert runs(again) == ("stop", "UP", "WAIT", "stopstart")
+    # A script of the former daemon may still be at work.
+    ends(again, now=1)
+    assert runs(again)[0] == "stop force"
+    ends(again, now=1)
+    assert runs(again)[0] == "kill"
     ends(again, now=1)
     assert runs(again)[0] == "start"
 

@@ -190,7 +190,7 @@ def test_what_the_stop_script_leaves_running_is_killed(tmp_path):
         on.file("stubborn").touch()
         assert on.farm.cli("stop", node="web1").returncode == 0
         assert on.story[1:] == ["stop UP WAIT stop", "stop force UP WAIT stop"]
-        assert "its processes were killed" in on.farm.log("web1")
+        assert "none of its processes is left" in on.farm.log("web1")
         assert fetch(f"http://127.0.0.1:{on.port}/")[0] == 0
 
 
@@ -234,3 +234,19 @@ def test_of_nodes_that_lack_the_same_the_last_one_stays_if_the_farm_wants_that(t
             assert farm.health("web1") == 200
             with socket.create_server(address):
                 farm.all_ready()
+
+
+def test_a_start_that_outlives_its_daemon_ends_before_the_next_one_begins(tmp_path):
+    with site(tmp_path) as on:
+        script = tmp_path / "bin" / "start"
+        quick = script.read_text()
+        script.write_text(quick.replace("setsid", "echo begun >> story; [ -f quick ] || sleep 60; setsid"))
+        on.start()
+        wait_for(lambda: on.file("story").exists() and "begun" in on.story)
+        on.end_daemon(signal.SIGKILL)
+        on.file("quick").touch()
+        on.start().ready()
+        wait_for(lambda: on.story.count("begun") == 2)
+        assert [line.split()[0] for line in on.story] == ["start", "begun", "stop", "stop", "start", "begun"]
+        # What slept in the first script would start a second server, on a port that is taken.
+        assert "sees to it that nothing of the application is left" in on.farm.log("web1")
