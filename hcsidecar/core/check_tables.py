@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-import regex
 from pydantic import AfterValidator, Field, model_validator
 
 from hcsidecar.core.tables import Table
@@ -28,6 +27,8 @@ Action = Literal["restart", "stopstart", "wait", "stop", "none"]
 
 
 def _pattern(value: str) -> str:
+    import regex  # noqa: PLC0415 - a megabyte that a farm without patterns does not need
+
     try:
         regex.compile(value)
     except regex.error as error:

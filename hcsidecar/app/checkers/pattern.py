@@ -7,8 +7,6 @@ import time
 from collections.abc import Iterable
 from typing import Final
 
-import regex
-
 from hcsidecar.core.values import format_duration
 
 LIMIT: Final = 1.0
@@ -26,6 +24,8 @@ class TooSlowError(Exception):
 
 def count_matches(pattern: str, texts: Iterable[str]) -> int:
     """Count the texts in which it matches somewhere; raises TooSlowError. Not for the thread of the loop."""
+    import regex  # noqa: PLC0415 - a megabyte that a farm without patterns does not need
+
     compiled = regex.compile(pattern)
     left = LIMIT
     count = 0
