@@ -36,7 +36,7 @@ class Course(Standing):
         if complaint is not None:
             return [self._tell(f"{why}; {complaint}")]
         self._enter(Phase.STARTING)
-        self._began = now
+        self._began, self._requested = now, None
         if self.plan.has(Script.START):
             self.left = Left.UNCLEAR
             self.has_passed = False

@@ -512,6 +512,17 @@ def test_a_start_script_may_ask_for_a_stop_which_comes_when_it_has_ended():
     assert made.why_not_ready() == "stopped by itself: start_both asks for it"
 
 
+def test_what_a_start_script_asked_for_is_forgotten_when_the_start_is_called_off():
+    made = module()
+    made.begin(now=0)
+    made.request("stop", "start_both asks for it", now=1)
+    stop(made, now=2, by="root")
+    ends(made, now=3)
+    start(made, now=4, by="root")
+    ends(made, now=5)
+    assert made.phase is Phase.SERVING
+
+
 def test_what_the_application_asks_for_counts_as_a_failure():
     made = serving()
     assert made.request("restart", "custom.queue asks for it", now=1).accepted
