@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import (
+    application,
     bulk,
+    checks,
     connections,
     deaths,
     failover_clients,
@@ -42,6 +44,8 @@ FIGURES: dict[str, Measure] = {
     "bulk": bulk.measure,
     "handover": handover.measure,
     "failover_clients": failover_clients.measure,
+    "application": application.measure,
+    "checks": checks.measure,
 }
 
 

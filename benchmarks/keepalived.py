@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks import processes
 from benchmarks.figures import CannotMeasureError
@@ -23,8 +24,9 @@ _CONFIG = """\
 global_defs {{
     router_id {name}
     vrrp_version 3
+    script_user root
 }}
-vrrp_instance bench {{
+{scripts}vrrp_instance bench {{
     state BACKUP
     interface {interface}
     virtual_router_id 51
@@ -33,8 +35,19 @@ vrrp_instance bench {{
     virtual_ipaddress {{
         {address}
     }}
-}}
+{tracked}}}
 """
+
+
+class TrackScript(NamedTuple):
+    """A program whose failure makes keepalived give up its address; one good or bad run is enough."""
+
+    name: str
+    path: Path
+    interval: int = 1
+    "Seconds from one run to the next: whole ones, keepalived knows no others."
+    timeout: int = 1
+    "Seconds that a run may take."
 
 
 class Pair:
@@ -128,7 +141,14 @@ def keepalived_pair(*, interval: float) -> Iterator[Pair]:
 
 
 def command(
-    directory: Path, name: str, *, priority: int, interval: float, interface: str, address: str
+    directory: Path,
+    name: str,
+    *,
+    priority: int,
+    interval: float,
+    interface: str,
+    address: str,
+    scripts: tuple[TrackScript, ...] = (),
 ) -> tuple[str, ...]:
     """Write the configuration of a keepalived; give the command that starts it."""
     config = directory / f"{name}.keepalived.conf"
@@ -136,12 +156,33 @@ def command(
     for left_over in (pid, vrrp_pid):
         left_over.unlink(missing_ok=True)
     config.write_text(
-        _CONFIG.format(name=name, priority=priority, interval=f"{interval:g}", interface=interface, address=address)
+        _CONFIG.format(
+            name=name,
+            priority=priority,
+            interval=f"{interval:g}",
+            interface=interface,
+            address=address,
+            scripts="".join(map(_script, scripts)),
+            tracked=_tracked(scripts),
+        )
     )
     return (
         *("keepalived", "--dont-fork", "--log-console", "--log-detail", "--vrrp"),
         *("--use-file", str(config), "--pid", str(pid), "--vrrp_pid", str(vrrp_pid)),
     )
+
+
+def _script(script: TrackScript) -> str:
+    return (
+        f'vrrp_script {script.name} {{\n    script "{script.path}"\n    interval {script.interval}\n'
+        f"    timeout {script.timeout}\n    rise 1\n    fall 1\n}}\n"
+    )
+
+
+def _tracked(scripts: tuple[TrackScript, ...]) -> str:
+    if not scripts:
+        return ""
+    return "    track_script {\n" + "".join(f"        {script.name}\n" for script in scripts) + "    }\n"
 
 
 def why_not() -> str | None:
