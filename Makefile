@@ -57,7 +57,7 @@ demo-script: $(VENV)/.installed debian-demo ## The same unattended: drain one, s
 	$(BIN)/hcsidecar demo --script
 
 test: $(VENV)/.installed-l2 debian-test ## All tests (at most 15 minutes)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not soak'
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --timeout 300 -m 'not soak'
 
 soak: $(VENV)/.installed-l2 debian-test debian-soak ## What takes longer: HISTORIES=N simulated farms, a million hostile datagrams, the package
 	HCSIDECAR_SOAK_HISTORIES=$(HISTORIES) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m soak
