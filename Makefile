@@ -12,7 +12,7 @@ DEBIAN_ROOTS_DEMO := iproute2 libbpf1
 DEBIAN_TEST := $(DEBIAN_DEMO) $(DEBIAN_ROOTS_DEMO) apache2 bpftool curl iptables iputils-ping nftables openssl procps systemd
 # The Python package netfilterqueue is compiled here.
 DEBIAN_NFQUEUE := gcc libc6-dev libnetfilter-queue-dev python3-dev
-DEBIAN_BENCH := $(DEBIAN_TEST) wrk keepalived clang libbpf-dev linux-libc-dev ethtool
+DEBIAN_BENCH := $(DEBIAN_TEST) apache2-bin wrk keepalived clang libbpf-dev linux-libc-dev ethtool
 DEBIAN_BPF := clang llvm libbpf-dev
 # The package is made with Debian's own Python, whichever the virtual environment has.
 DEBIAN_DEB := $(DEBIAN_NFQUEUE) binutils dpkg-dev python3 python3-venv

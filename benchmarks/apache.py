@@ -15,7 +15,7 @@ PORT: Final = 8080
 _MODULES: Final = "/usr/lib/apache2/modules"
 _USER: Final = "www-data"
 "Whom its workers become; network namespaces need root anyway."
-_STOP: Final = """\
+STOP: Final = """\
 #!/bin/sh
 [ -e {pid} ] || exit 0
 group=$(cat {pid})
@@ -26,6 +26,7 @@ kill -s KILL -- "-$group" 2>/dev/null || exit 0
 tries=0
 while [ $tries -lt 100 ] && kill -s 0 -- "-$group" 2>/dev/null; do tries=$((tries + 1)); sleep 0.01; done
 """
+"What the stop script does; it never fails."
 
 
 class Apache:
@@ -42,7 +43,7 @@ class Apache:
         bin_dir = home / "bin"
         bin_dir.mkdir()
         self.start_script = _script(bin_dir / "start", f"#!/bin/sh\nexec apache2 -f {config} -k start\n")
-        self.stop_script = _script(bin_dir / "stop", _STOP.format(pid=self._pid))
+        self.stop_script = _script(bin_dir / "stop", STOP.format(pid=self._pid))
 
     def start(self) -> None:
         """Start it as the start script does."""

@@ -22,7 +22,7 @@ read -r _ status _ <&3
 [ "$status" = 200 ]
 """,
 }
-"What each kind of check does, in bash without a process more: nothing that would be cheaper speaks HTTP."
+"What each kind of check does, in bash, which speaks TCP by itself: each run costs one process and no more."
 
 
 class Tracker:
