@@ -149,6 +149,8 @@ class Module:
 
     def check_result(self, name: str, complaint: str | None) -> None:
         """Take what a check says."""
+        if not self._lifecycle.is_news(name, complaint):
+            return
         self._look_around()
         now = asyncio.get_running_loop().time()
         self._take(self._lifecycle.check_result(name=name, complaint=complaint, now=now))

@@ -58,7 +58,7 @@ class ApplicationTable(Table):
     restart_window: Annotated[Seconds, AfterValidator(between("0s", "365d"))] = 86400.0
     "For how long a restart counts; 0s: restarts are not counted, and never stop the module."
     drain: Annotated[Seconds, AfterValidator(between("0s", "1h"))] | None = Field(default=None, examples=["10s"])
-    "How long connections may finish before the stop script, at most; [health] lame_duck unless set."
+    "How long connections may finish before the stop script; [health] lame_duck unless set; 2s if its own check fails."
     safekit: bool = Field(default=False, strict=True)
     "The scripts are a SafeKit module's: they get its environment, a `safekit` command, and a `force` after each stop."
     log_kb: Annotated[int, Field(strict=True, ge=16, le=1_048_576)] = 2048

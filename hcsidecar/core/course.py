@@ -74,8 +74,17 @@ class Course(Standing):
 
     # Leaving
 
-    def leave(self, aim: Aim, why: str, *, now: float, patient: bool = True, level: Level = Level.INFO) -> list[Event]:
-        """Begin to drain, with an end in sight."""
+    def leave(
+        self,
+        aim: Aim,
+        why: str,
+        *,
+        now: float,
+        patient: bool = True,
+        at_most: float = inf,
+        level: Level = Level.INFO,
+    ) -> list[Event]:
+        """Begin to drain, with an end in sight: `at_most` seconds, whatever the settings allow."""
         self.aim = aim
         if patient:
             self._why = ""
@@ -85,7 +94,7 @@ class Course(Standing):
         self._patient = patient
         self._began = now
         # A drain that the operator began long ago gets the full time again: who says stop now counts from now.
-        limit = self._lame_duck if aim is Aim.EXIT or self.plan.table is None else self._drain_limit
+        limit = min(at_most, self._lame_duck if aim is Aim.EXIT or self.plan.table is None else self._drain_limit)
         self._limit = now + limit
         return [self._tell(f"{why}, drains for {limit:g} s at most", level=level), *self._tick_drain(now=now)]
 

@@ -47,6 +47,8 @@ __all__ = ["Lifecycle", "Outcome", "Past", "Role", "Status", "Word"]
 _AIMS: Mapping[str, Aim] = {"restart": Aim.RESTART, "stopstart": Aim.STOPSTART, "wait": Aim.WAIT, "stop": Aim.STOP}
 _LONGEST_PAUSE = 30.0
 "Seconds between a stop and the next start, where failures come one after the other."
+_BROKEN_DRAIN = 2.0
+"Seconds that connections to an application may last whose own check fails: what hangs would last for ever."
 _RECENT = 3600.0
 "Seconds for which a failure makes the next start wait."
 
@@ -144,6 +146,10 @@ class Lifecycle(Course):
         self.left, self._is_thorough = Left.STOPPED, False
         return self._closed(now, how)
 
+    def is_news(self, name: str, complaint: str | None) -> bool:
+        """Tell whether a check says anything but that it still passes."""
+        return complaint is not None or self.board.complaint(name) is not None
+
     def check_result(self, *, name: str, complaint: str | None, now: float) -> list[Event]:
         """Take what a check has to say, its `rise` and `fall` counted: what is wrong, or None when it passes."""
         rule = self.board.rule(name)
@@ -181,7 +187,7 @@ class Lifecycle(Course):
             for name, text in self.board.of_application().items():
                 action = self.board.rule(name).action
                 if text is not None and (text != UNCHECKED or is_late) and action != "none":
-                    return self._fail(action, f"check {name}: {text}", now=now)
+                    return self._fail(action, f"check {name}: {text}", now=now, drain=_BROKEN_DRAIN)
         for name, text in self.board.of_needs().items():
             if text not in (None, UNCHECKED):
                 return self._go_without(f"check {name}: {text}", self.board.rule(name).action, now=now)
@@ -221,8 +227,8 @@ class Lifecycle(Course):
             return refuse(f"the module is {self.state} and does not take this now: {self.why_not_ready()}")
         return accept(f"the module does that: {action}", *self._fail(action, why, now=now))
 
-    def _fail(self, action: str, why: str, *, now: float) -> list[Event]:
-        """Do what a failure leads to, within the budget."""
+    def _fail(self, action: str, why: str, *, now: float, drain: float = inf) -> list[Event]:
+        """Do what a failure leads to, within the budget; connections may last for `drain` seconds at most."""
         aim, level = _AIMS[action], Level.WARNING
         if aim is Aim.STOP:
             self.gave_up, level = why, Level.ERROR
@@ -234,7 +240,7 @@ class Lifecycle(Course):
         text = f"{aim} after a failure: {self.gave_up or why}"
         self.aim, self._why = aim, self.gave_up or why
         if self.phase in (Phase.SERVING, Phase.DRAINING):
-            return self.leave(aim, text, now=now, patient=False, level=level)
+            return self.leave(aim, text, now=now, patient=False, at_most=drain, level=level)
         if self.phase is Phase.STARTING:
             return self._close(now, text, level=level)
         return self.turn_back(aim, text, now=now, level=level)

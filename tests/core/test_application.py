@@ -226,7 +226,7 @@ def test_a_failing_check_restarts_the_application_and_costs_budget():
     assert told(events) == [
         "HTTP fails: refused",
         "UP(Transient): check HTTP: refused",
-        "UP(Transient), draining: restart after a failure: check HTTP: refused, drains for 10 s at most",
+        "UP(Transient), draining: restart after a failure: check HTTP: refused, drains for 2 s at most",
     ]
     assert made.why_not_ready() == "restarting: check HTTP: refused"
     assert made.budget.used(now=5) == 1
@@ -386,6 +386,24 @@ def test_a_drained_module_is_restarted_too_and_stays_drained():
     stopped(made, now=2)
     ends(made, now=3)
     assert (made.phase, made.last_word) == (Phase.DRAINING, Word.DRAIN)
+
+
+def test_connections_to_what_fails_by_its_own_check_are_waited_for_briefly_and_others_as_long_as_they_may():
+    broken = serving()
+    broken.check_result(name="HTTP", complaint="no answer within 5s", now=0)
+    broken.evidence(connections={80: 3}, probers=(), now=1)
+    assert broken.next_tick_at() == 2
+    needy = serving(HTTP, ROUTER)
+    needy.check_result(name="ROUTER", complaint="no answer", now=0)
+    assert needy.next_tick_at() == 10
+
+
+def test_a_check_that_still_passes_is_no_news():
+    made = serving()
+    assert not made.is_news("HTTP", None)
+    assert made.is_news("HTTP", "refused")
+    made.check_result(name="HTTP", complaint="refused", now=0)
+    assert made.is_news("HTTP", None)
 
 
 def test_the_drain_before_a_stop_script_has_a_limit_of_its_own():
