@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-from hcsidecar.demo.plan import LOST_AFTER, PROBE_FALL, PROBE_INTERVAL, PULSE
+from hcsidecar.demo.plan import (
+    CHECK_INTERVAL,
+    CHECK_TIMEOUT,
+    DRAIN,
+    LOST_AFTER,
+    PROBE_FALL,
+    PROBE_INTERVAL,
+    PULSE,
+    STOP_PATIENCE,
+)
 
 REMEMBERED = 20_000
 "Requests that a record holds; older ones are only counted."
@@ -20,6 +29,12 @@ STOPPED_WITHIN = 10.0
 "Seconds from typing `hcsidecar stop` until all nodes know: an interpreter to start, three probes and their 404."
 BACK_WITHIN = 5.0
 "Seconds from a daemon that runs again until its server serves: checks, listening for others, HAProxy's probes."
+HANG_NOTICED_WITHIN = CHECK_INTERVAL + CHECK_TIMEOUT + ALLOWANCE
+"Seconds from a hang until every node knows: the next check begins, and gets no answer."
+HANG_AVOIDED_WITHIN = HANG_NOTICED_WITHIN + PROBE_INTERVAL
+"Seconds from a hang until HAProxy sends no more requests there: its first NOT FOUND is enough."
+MENDED_WITHIN = HANG_NOTICED_WITHIN + DRAIN + STOP_PATIENCE + 4 * ALLOWANCE
+"Seconds from a hang until all are Ready again: stop in vain, stop with force, start, and return into the view."
 FAIR = 0.5
 "A server takes part when it has this much of an equal share."
 
@@ -164,6 +179,18 @@ def fails_only_until_noticed(requests: Sequence[Request], *, death: float) -> Ve
         promise=f"requests fail for {NOTICED_WITHIN:g} s at most, until HAProxy has noticed",
         kept=good_since > 0 and max(bad, default=0.0) <= NOTICED_WITHIN,
         found=f"{failed}; {good_since} good ones after that time",
+    )
+
+
+def fails_only_if_begun_in_time(requests: Sequence[Request], *, hang: float, limit: float, way: str = "") -> Verdict:
+    """Judge what a hang may cost, on a way to the servers if there are several: requests sent there until a limit."""
+    bad = [request.began - hang for request in requests if request.complaint is not None]
+    good_since = sum(request.complaint is None and request.began - hang > limit for request in requests)
+    failed = f"{len(bad)} failed, the last begun after {max(bad):.1f} s" if bad else "none failed"
+    return Verdict(
+        promise=f"only requests fail {way} that begin within {limit:g} s".replace("  ", " "),
+        kept=good_since > 0 and max(bad, default=0.0) <= limit,
+        found=f"{failed}; {good_since} good ones begun after that time",
     )
 
 

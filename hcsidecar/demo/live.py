@@ -78,6 +78,7 @@ class View:
                 "l": stage.cut,
                 "x": stage.kill_daemon,
                 "f": stage.freeze,
+                "h": stage.hang,
                 "p": stage.change_power,
             }
 

@@ -3,6 +3,9 @@
 Nothing here has a name outside, so that nothing has to be found and removed later: a process that sleeps holds each
 namespace, and dies with the demo, however that ends. With the last process in a namespace the kernel removes it, and
 its links with it.
+
+A server is more than its network: it is switched on, which makes a PID namespace. All that runs there, in the
+background too, dies with that namespace's first process, as at a power cut; and that dies with the demo.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +18,7 @@ from hcsidecar.demo.waiting import until
 IP = Tool(name="ip", package="iproute2")
 UNSHARE = Tool(name="unshare", package="util-linux")
 NSENTER = Tool(name="nsenter", package="util-linux")
+SHELL = "/bin/sh"
 TOOLS = (IP, UNSHARE, NSENTER)
 SWITCH = "switch"
 "Name of the namespace that holds the bridge; a port of the bridge is named as the namespace that it leads to."
@@ -23,6 +27,12 @@ INTERFACE = "eth0"
 HELD_WITHIN = 5.0
 "Seconds that a namespace may take; a busy machine needs milliseconds."
 _READY = "ready"
+_SLEEP = f"echo {_READY}; exec sleep infinity"
+_BE_THE_FIRST = f"echo {_READY}; while :; do sleep 1; done"
+"What the first process of a machine does: a shell also buries those whose parents have ended."
+_WAIT = '"$@" & wait $!'
+"""Enters a PID namespace, which only a child can; and waits for it. nsenter could do so too, but stops itself when the
+child is stopped, and then may miss that both are continued."""
 
 
 class NoNetworkError(Exception):
@@ -38,17 +48,24 @@ class Network:
         self._tools = tools
         self._directory = directory
         self._holders: dict[str, Program] = {}
+        self._machines: dict[str, Program] = {}
 
     async def build(self, hosts: Sequence[Host]) -> None:
-        """Make the namespaces and their links; NoNetworkError, with nothing of it left, if the machine refuses."""
+        """Make the namespaces and their links, and switch the machines on.
+
+        NoNetworkError, with nothing of it left, if this machine refuses.
+        """
         try:
             for name in (SWITCH, *(host.name for host in hosts)):
-                self._holders[name] = await self._hold(name)
+                command = [self._tools[UNSHARE], "--net", "--", SHELL, "-c", _SLEEP]
+                self._holders[name] = await self._hold(f"the namespace {name}", command)
             await self._ip(SWITCH, _bridge_lines({host.name: self.process(host.name) for host in hosts}))
             for host in hosts:
                 await self._ip(host.name, _host_lines(host))
+                if host.is_machine:
+                    await self._switch_on(host.name)
         except NoNetworkError:
-            for holder in self._holders.values():
+            for holder in (*self._holders.values(), *self._machines.values()):
                 await self._programs.end(holder)
             raise
 
@@ -60,6 +77,29 @@ class Network:
         """Give the id of the process that holds a namespace."""
         return self._holders[name].pid
 
+    def on_machine(self, name: str) -> list[str]:
+        """Give the words that put a command onto a machine that is on; whoever carries them out waits for it there."""
+        holder = f"/proc/{self._machines[name].pid}/ns"
+        return [
+            *(self._tools[NSENTER], f"--net=/proc/{self.process(name)}/ns/net", f"--mount={holder}/mnt"),
+            *(f"--pid={holder}/pid_for_children", "--no-fork", "--", SHELL, "-c", _WAIT, SHELL),
+        ]
+
+    def is_on(self, name: str) -> bool:
+        """Tell whether a machine is on."""
+        return name in self._machines and self._machines[name].running
+
+    async def switch_on(self, name: str) -> None:
+        """Switch a machine on that is off; DemoError if that fails."""
+        try:
+            await self._switch_on(name)
+        except NoNetworkError as refused:
+            raise DemoError(f"the machine {name} cannot be switched on: {refused}") from None
+
+    async def power_off(self, name: str) -> None:
+        """Kill all that runs on a machine, at once."""
+        await self._programs.end(self._machines[name])
+
     async def cut(self, name: str) -> None:
         """Cut a host's link at the switch, as if its cable were pulled; DemoError if that fails."""
         await self._set_link(name, "down")
@@ -68,16 +108,25 @@ class Network:
         """Join a host's link again; nothing happens if it is not cut. DemoError if that fails."""
         await self._set_link(name, "up")
 
+    async def _switch_on(self, name: str) -> None:
+        unshare = [self._tools[UNSHARE], "--pid", "--fork", "--kill-child=KILL", "--mount-proc"]
+        command = [*self.inside(name), *unshare, "--", SHELL, "-c", _BE_THE_FIRST]
+        machine = self._machines[name] = await self._hold(f"the machine {name}", command)
+        # The first process of a PID namespace has ended when all of them have: then all is over that could still write.
+        try:
+            machine.aim_at_child()
+        except (OSError, ValueError) as error:
+            raise NoNetworkError(f"the children of a process are not told: {error}") from None
+
     async def _set_link(self, name: str, state: str) -> None:
         try:
             await self._ip(SWITCH, [f"link set {name} {state}"])
         except NoNetworkError as refused:
             raise DemoError(f"the link of {name} cannot be set {state}: {refused}") from None
 
-    async def _hold(self, name: str) -> Program:
+    async def _hold(self, name: str, command: Sequence[str]) -> Program:
         # The word of the shell says that the namespace is there.
-        command = [self._tools[UNSHARE], "--net", "--", "/bin/sh", "-c", f"echo {_READY}; exec sleep infinity"]
-        holder = self._programs.start(f"the namespace {name}", command)
+        holder = self._programs.start(name, command)
         holder.expected = True
         await until(lambda: bool(holder.lines) or not holder.running, limit=HELD_WITHIN)
         if list(holder.lines) != [_READY]:

@@ -11,6 +11,8 @@ from pathlib import Path
 from hcsidecar.core.settings import PRESETS
 
 FARM = "demo"
+START, STOP, HANG = "bin/start_web", "bin/stop_web", "bin/hang_web"
+"Scripts in a server's directory, on the bridge: two for its daemon, and one that makes the web server hang."
 NETWORK = "127.77"
 "On loopback; the plan's number follows."
 BRIDGE_NETWORK = "198.51.100"
@@ -34,8 +36,12 @@ PULSE = PRESETS["lan"].pulse
 LOST_AFTER = PRESETS["lan"].lost_after
 CHECK_INTERVAL = 0.5
 "Seconds between two checks of a web server by its own daemon."
-LAME_DUCK = 4.0
+CHECK_TIMEOUT = 1.0
+"Seconds after which a check without an answer has failed."
+DRAIN = 2.0
 "Seconds that a server which stops leaves, on the bridge, to those who keep a connection to it."
+STOP_PATIENCE = 2.0
+"Seconds that the stop script waits until the web server has ended, on the bridge; then it is called with force."
 PROBE_INTERVAL = 0.5
 "Seconds between two probes of a health URL by HAProxy."
 PROBE_FALL = 2
@@ -59,6 +65,8 @@ class Host:
     name: str
     addresses: tuple[str, ...]
     "With the length of their prefix."
+    is_machine: bool = False
+    "It has processes of its own, and can be switched off."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +104,7 @@ class Plan:
         addresses: dict[str, tuple[str, ...]] = {server.name: (server.address,) for server in self.servers}
         addresses |= {BALANCER: (f"{BRIDGE_NETWORK}.10",), CLIENTS: self.clients}
         return tuple(
-            Host(name=name, addresses=tuple(f"{address}/{PREFIX_LENGTH}" for address in own))
+            Host(name=name, addresses=tuple(f"{address}/{PREFIX_LENGTH}" for address in own), is_machine=name in NAMES)
             for name, own in addresses.items()
         )
 
@@ -174,6 +182,10 @@ class Plan:
     def web_config(self, server: Server) -> Path:
         """Give the configuration of the server's web server."""
         return self.home(server) / "web.conf"
+
+    def pid_file(self, server: Server) -> Path:
+        """Give where the server's web server writes down the number of its master."""
+        return self.home(server) / "web.pid"
 
     @property
     def state_dir(self) -> Path:

@@ -78,6 +78,8 @@ class Program:
         self._process = process
         self._on_line = on_line
         self._splitter = Lines()
+        self._child: int | None = None
+        "Descriptor of the process that signals go to, if that is not the group."
 
     @property
     def pid(self) -> int:
@@ -98,11 +100,20 @@ class Program:
         """Give the end of its output, indented, to show why it failed."""
         return "\n".join(f"    {line}" for line in self.lines) or "    (it said nothing)"
 
+    def aim_at_child(self) -> None:
+        """Send signals to its only child from now on, for whose end it waits and then ends too."""
+        (child,) = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        self._child = os.pidfd_open(int(child))
+
     def send(self, number: signal.Signals) -> None:
         """Send a signal to it and to all that it has started. Nothing happens once it has ended."""
-        if self.running:
-            # Until it is reaped, which we do ourselves, its id cannot have become another's.
-            with suppress(ProcessLookupError):
+        if not self.running:
+            return
+        with suppress(ProcessLookupError):
+            if self._child is not None:
+                signal.pidfd_send_signal(self._child, number)
+            else:
+                # Until it is reaped, which we do ourselves, its id cannot have become another's.
                 os.killpg(self.pid, number)
 
     def read(self) -> bool:
@@ -117,6 +128,9 @@ class Program:
 
     def reap(self) -> None:
         """Take its exit status and the last of its output, having killed what it leaves behind."""
+        if self._child is not None:
+            os.close(self._child)
+            self._child = None
         self.send(signal.SIGKILL)
         self._process.wait()
         self.read()

@@ -11,15 +11,17 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from hcsidecar.app.permissions import why_not_run
 from hcsidecar.demo.chronicle import DEMO, Chronicle
 from hcsidecar.demo.directory import own_directory
 from hcsidecar.demo.network import TOOLS as NETWORK_TOOLS
 from hcsidecar.demo.network import Network, NoNetworkError
-from hcsidecar.demo.plan import CANDIDATES, NETWORK, Plan
+from hcsidecar.demo.plan import CANDIDATES, NETWORK, Plan, Server
 from hcsidecar.demo.programs import SETPRIV, DemoError, Program, Programs, Tool, find_tool, missing_tools
-from hcsidecar.demo.stage import APACHE, HAPROXY, NGINX, Stage
-from hcsidecar.demo.texts import apache_config, farm_file, nginx_config
+from hcsidecar.demo.stage import HAPROXY, Stage
+from hcsidecar.demo.texts import farm_file
 from hcsidecar.demo.watch import Watch, balancer_log
+from hcsidecar.demo.web import APACHE, NGINX, WebServer
 from hcsidecar.dirs import MAX_SOCKET_PATH_BYTES
 from hcsidecar.net.keyring import Keyring
 
@@ -45,7 +47,7 @@ async def put_up(chronicle: Chronicle) -> AsyncIterator[Stage]:
             plan = replace(plan, bridged=True)
         else:
             chronicle.write(DEMO, network)
-        write_files(plan, apache=NGINX not in tools)
+        write_files(plan, WebServer.found(tools))
         await cleaning.enter_async_context(balancer_log(plan.log_socket, chronicle))
         watch = Watch(plan)
         tasks = await cleaning.enter_async_context(asyncio.TaskGroup())
@@ -107,10 +109,11 @@ def choose_plan(directory: Path) -> tuple[Plan, socket.socket]:
     raise DemoError(f"no free addresses and ports below {NETWORK}.0.0/16, in {CANDIDATES} places looked at")
 
 
-def write_files(plan: Plan, *, apache: bool) -> None:
+def write_files(plan: Plan, web: WebServer) -> None:
     """Write what the programs read; each server has a directory, as if it were its own disk.
 
-    DemoError if the directory's path is too long for the sockets in it.
+    DemoError if the directory's path is too long for the sockets in it, or leads past somebody whom daemons would not
+    trust with their scripts.
     """
     longest = max(len(os.fsencode(plan.control_socket(server))) for server in plan.servers)
     if longest > MAX_SOCKET_PATH_BYTES:
@@ -118,12 +121,25 @@ def write_files(plan: Plan, *, apache: bool) -> None:
     keyring = Keyring.create(plan.directory / "farm.key", now=datetime.now(UTC))
     keyring.write(replace=False)
     for server in plan.servers:
-        plan.home(server).mkdir()
+        # What a daemon runs may be writable by nobody else, whatever the umask.
+        plan.home(server).mkdir(mode=0o700)
         plan.farm_file(server).write_text(farm_file(plan, server))
         shutil.copy(keyring.path, plan.home(server))
         user = APACHE_USER if os.geteuid() == 0 else None
-        text = apache_config(plan, server, user=user) if apache else nginx_config(plan, server)
-        plan.web_config(server).write_text(text)
+        plan.web_config(server).write_text(web.config(plan, server, user=user))
+        if plan.bridged:
+            _write_scripts(plan, server, web)
+
+
+def _write_scripts(plan: Plan, server: Server, web: WebServer) -> None:
+    for name, text in web.scripts(plan, server).items():
+        script = plan.home(server) / name
+        script.parent.mkdir(mode=0o700, exist_ok=True)
+        script.write_text(text)
+        script.chmod(0o755)
+        refusal = why_not_run(script)
+        if refusal is not None:
+            raise DemoError(f"no daemon would run {script}, it {refusal}; another TMPDIR helps")
 
 
 def _try(address: tuple[str, int], kind: socket.SocketKind) -> None:

@@ -29,8 +29,9 @@ KEYS = (
 )
 MORE_KEYS = (
     ("l", "cut link"),
-    ("x", "kill -9 the daemon alone"),
-    ("f", "freeze the daemon"),
+    ("x", "kill daemon"),
+    ("f", "freeze daemon"),
+    ("h", "hang web server"),
     ("p", "change power"),
 )
 "Where there is a virtual IP."

@@ -77,6 +77,18 @@ def why_not_agreed(documents: Mapping[str, FarmStatus | None], conditions: Mappi
     return None
 
 
+def why_still_served(documents: Mapping[str, FarmStatus | None], name: str) -> str | None:
+    """Say which daemon still takes a server as Ready, or None if none of those that were asked does."""
+    for asked, document in documents.items():
+        if document is None:
+            return f"{asked} does not answer"
+        if condition(document.row(name)) == READY:
+            return f"{asked} sees {name} as {READY}"
+        if name in document.view:
+            return f"{asked} has {name} in its view"
+    return None
+
+
 def parse_director(document: bytes) -> str | None:
     """Read who answers for the virtual IP out of what a daemon tells of its layer-2 mode."""
     try:

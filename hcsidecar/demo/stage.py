@@ -9,20 +9,19 @@ from contextlib import ExitStack
 
 import msgspec
 
-from hcsidecar.client import Row
+from hcsidecar.client import FarmStatus, Row
 from hcsidecar.demo.chronicle import DEMO, Chronicle
 from hcsidecar.demo.judge import Record, Request
 from hcsidecar.demo.network import Network
-from hcsidecar.demo.plan import BALANCER, CLIENTS, Plan, Server
+from hcsidecar.demo.plan import BALANCER, CLIENTS, HANG, Plan, Server
 from hcsidecar.demo.programs import DemoError, Program, Programs, Tool
-from hcsidecar.demo.sight import READY, STOPPED, why_not_agreed
+from hcsidecar.demo.sight import READY, STOPPED, why_not_agreed, why_still_served
 from hcsidecar.demo.texts import haproxy_config
 from hcsidecar.demo.waiting import until
 from hcsidecar.demo.watch import Watch
+from hcsidecar.demo.web import WebServer
 
 HAPROXY = Tool(name="haproxy", package="haproxy")
-NGINX = Tool(name="nginx", package="nginx-light")
-APACHE = Tool(name="apache2", package="apache2-bin")
 UP_WITHIN = 30.0
 "Seconds that the start may take on a slow machine before it counts as failed."
 POWERS = (0, 1, 2, 4)
@@ -48,8 +47,10 @@ class Stage:
         self.network = network
         "Where servers, balancer and clients are; None on loopback."
         self._tools = tools
+        self._web_server = WebServer.found(tools)
         self._programs = programs
         self._web: dict[str, Program] = {}
+        "On loopback; on the bridge each daemon starts its own."
         self._daemons: dict[str, Program] = {}
         self._changing = {server.name: asyncio.Lock() for server in plan.servers}
         "Held while a server is stopped or brought back; a kill waits for nobody."
@@ -57,7 +58,8 @@ class Stage:
     async def start(self) -> None:
         """Start the servers, wait until they agree that all are Ready, and put HAProxy in front."""
         for server in self.plan.servers:
-            self._start_web(server)
+            if self.network is None:
+                self._start_web(server)
             self._start_daemon(server)
         names = [server.name for server in self.plan.servers]
         await self._come_true("agree that all are Ready", lambda: self.why_not_agreed(dict.fromkeys(names, READY)))
@@ -80,23 +82,31 @@ class Stage:
 
     def why_not_agreed(self, conditions: Mapping[str, str]) -> str | None:
         """Say which of the daemons that run does not see the servers in these conditions, or None."""
-        running = {name for name, daemon in self._daemons.items() if daemon.running}
-        return why_not_agreed(
-            {name: document for name, document in self.watch.documents.items() if name in running}, conditions
-        )
+        return why_not_agreed(self._documents(), conditions)
+
+    def why_still_served(self, server: Server) -> str | None:
+        """Say which of the daemons that run still takes a server as Ready, or None."""
+        return why_still_served(self._documents(), server.name)
 
     async def stop(self, server: Server) -> None:
-        """Stop a server as a careful operator does: the module, which drains first, then the web server."""
+        """Stop a server as a careful operator does: the module, which drains first, then the web server.
+
+        Where the daemon has scripts, that is one.
+        """
         async with self._changing[server.name]:
-            if await self.command("stop", server) == 0:
+            if await self.command("stop", server) == 0 and self.network is None:
                 self.chronicle.write(DEMO, f"ends {server.name}'s web server, which nobody uses any more")
                 await self._programs.end(self._web[server.name])
 
     async def kill(self, server: Server) -> None:
         """Kill a server's daemon and web server, as a power cut would."""
         self.chronicle.write(DEMO, f"kill -9 {server.name}: web server and daemon", grave=True)
-        programs = (self._daemons[server.name], self._web[server.name])
-        await asyncio.gather(*(self._programs.end(program, signal.SIGKILL) for program in programs))
+        ends = [self._programs.end(self._daemons[server.name], signal.SIGKILL)]
+        if self.network is None:
+            ends.append(self._programs.end(self._web[server.name], signal.SIGKILL))
+        else:
+            ends.append(self.network.power_off(server.name))
+        await asyncio.gather(*ends)
 
     async def kill_daemon(self, server: Server) -> None:
         """Kill a server's daemon alone; its web server runs on."""
@@ -107,6 +117,16 @@ class Stage:
         """Freeze a server's daemon, as a machine does that is out of memory or paused."""
         self.chronicle.write(DEMO, f"kill -STOP {server.name}: daemon", grave=True)
         self._daemons[server.name].send(signal.SIGSTOP)
+
+    async def hang(self, server: Server) -> None:
+        """Let a server's web server hang: it takes connections and answers none. Nothing happens on loopback."""
+        if self.network is not None and self.network.is_on(server.name):
+            self.chronicle.write(DEMO, f"kill -STOP {server.name}: the workers of its web server", grave=True)
+            await self._programs.run(
+                "hang",
+                [*self.network.on_machine(server.name), str(self.plan.home(server) / HANG)],
+                on_line=lambda line: self.chronicle.write(DEMO, line),
+            )
 
     async def cut(self, server: Server) -> None:
         """Pull a server's cable; nothing happens on loopback."""
@@ -126,10 +146,12 @@ class Stage:
         async with self._changing[server.name]:
             if self.network is not None:
                 await self.network.join(server.name)
-            self._daemons[server.name].send(signal.SIGCONT)
-            if not self._web[server.name].running:
+                if not self.network.is_on(server.name):
+                    await self.network.switch_on(server.name)
+            elif not self._web[server.name].running:
                 self.chronicle.write(DEMO, f"starts {server.name}'s web server")
                 self._start_web(server)
+            self._daemons[server.name].send(signal.SIGCONT)
             daemon = self._daemons[server.name]
             if not daemon.running:
                 self.chronicle.write(DEMO, f"$ hcsidecar run --node {server.name}")
@@ -151,21 +173,17 @@ class Stage:
         )
 
     def _start_web(self, server: Server) -> None:
-        home = self.plan.home(server)
-        if NGINX in self._tools:
-            arguments = [self._tools[NGINX], "-p", str(home), "-c", str(self.plan.web_config(server)), "-e", "stderr"]
-        else:
-            arguments = [self._tools[APACHE], "-f", str(self.plan.web_config(server)), "-DFOREGROUND"]
         # Of a demo that is killed only the master hears; told to terminate, it ends its workers too.
         self._web[server.name] = self._programs.start(
-            f"{server.name}'s web server", [*self._inside(server.name), *arguments], end_signal=signal.SIGTERM
+            f"{server.name}'s web server", self._web_server.command(self.plan, server), end_signal=signal.SIGTERM
         )
 
     def _start_daemon(self, server: Server) -> Program:
         arguments = [*_hcsidecar("run"), "--config", str(self.plan.farm_file(server)), "--node", server.name]
+        machine = self.network.on_machine(server.name) if self.network is not None else []
         daemon = self._programs.start(
             f"{server.name}'s daemon",
-            [*self._inside(server.name), *arguments, "--log-json"],
+            [*machine, *arguments, "--log-json"],
             on_line=lambda line: self.chronicle.take_daemon_line(server.name, line),
         )
         self._daemons[server.name] = daemon
@@ -183,16 +201,18 @@ class Stage:
                 binds = [f"fd@{listener}" for listener in listeners]
             plan.balancer_config.write_text(haproxy_config(plan, front=binds[0], stats=binds[1]))
             arguments = [self._tools[HAPROXY], "-db", "-f", str(plan.balancer_config)]
-            self._programs.start("haproxy", [*self._inside(BALANCER), *arguments], pass_fds=listeners)
-
-    def _inside(self, name: str) -> list[str]:
-        return self.network.inside(name) if self.network is not None else []
+            inside = self.network.inside(BALANCER) if self.network is not None else []
+            self._programs.start("haproxy", [*inside, *arguments], pass_fds=listeners)
 
     def _take_request(self, line: str, record: Record) -> None:
         try:
             record.add(msgspec.json.decode(line, type=Request))
         except msgspec.DecodeError:
             self.chronicle.write(DEMO, line, grave=True)
+
+    def _documents(self) -> Mapping[str, FarmStatus | None]:
+        """Give what each daemon that runs says of the farm."""
+        return {name: self.watch.documents[name] for name, daemon in self._daemons.items() if daemon.running}
 
     def _own_row(self, server: Server) -> Row | None:
         document = self.watch.documents[server.name]

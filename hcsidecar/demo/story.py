@@ -1,4 +1,7 @@
-"""The unattended story: all up, one stopped gently, one killed, both brought back, and what a client saw of it."""
+"""The unattended story: all up, one stopped gently, one killed, both brought back, and what a client saw of it.
+
+On the bridge also one drained, and a web server that hangs and is restarted by its daemon.
+"""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -7,12 +10,16 @@ from hcsidecar.demo.chronicle import BALANCER
 from hcsidecar.demo.judge import (
     BACK_WITHIN,
     DEAD_WITHIN,
+    HANG_AVOIDED_WITHIN,
+    HANG_NOTICED_WITHIN,
+    MENDED_WITHIN,
     NOTICED_WITHIN,
     STOPPED_WITHIN,
     Record,
     Request,
     Verdict,
     all_take_part,
+    fails_only_if_begun_in_time,
     fails_only_until_noticed,
     in_time,
     no_request_fails,
@@ -54,6 +61,7 @@ class Story:
             await self._all_up()
             if self._vip is not None:
                 await self._drain_one(self._vip)
+                await self._hang_one(self._vip)
             await self._stop_one()
             await self._kill_one()
             await self._bring_both_back()
@@ -94,6 +102,38 @@ class Story:
             in_time(f"all nodes agree that {drained.name} drains", left, limit=STOPPED_WITHIN),
             in_time("all nodes agree that all are Ready", back, limit=BACK_WITHIN),
             *vip.drained(drained.name, begin, drained=known, resumed=resumed, end=self._now()),
+        )
+
+    async def _hang_one(self, vip: Clients) -> None:
+        hung, *_ = self._stage.plan.servers
+        begin = self._now()
+        await self._stage.hang(hung)
+        noticed = await self._come(lambda: self._stage.why_still_served(hung), since=begin, limit=HANG_NOTICED_WITHIN)
+        mended = await self._agreed(self._all_ready(), since=begin, limit=MENDED_WITHIN)
+        ready = self._now()
+        serves = await self._serves(hung, since=ready, running=ready)
+        steady = self._now()
+        await asyncio.sleep(STEADY)
+        requests = self._record.between(begin, self._now())
+        self._close(
+            f"{hung.name}'s web server hangs",
+            begin,
+            requests,
+            fails_only_if_begun_in_time(requests, hang=begin, limit=HANG_AVOIDED_WITHIN),
+            in_time(f"all nodes agree that {hung.name} is not Ready", noticed, limit=HANG_NOTICED_WITHIN),
+            in_time("restarted by its daemon, all nodes agree that all are Ready", mended, limit=MENDED_WITHIN),
+            in_time(f"{hung.name}, Ready again, serves", serves, limit=BACK_WITHIN),
+            said_in_order(
+                f"HAProxy's log shows {hung.name} leaving and returning by its probe",
+                self._balancer_log(begin),
+                words=(
+                    f"web/{hung.name} conditionally succeeded",
+                    f"Server web/{hung.name} is stopping",
+                    f"Server web/{hung.name} is UP",
+                ),
+            ),
+            self._all_take_part(self._record.between(steady, self._now())),
+            *vip.hung(hung.name, begin, steady=steady, end=self._now()),
         )
 
     async def _stop_one(self) -> None:
@@ -178,8 +218,11 @@ class Story:
 
     async def _agreed(self, conditions: Mapping[str, str], *, since: float, limit: float) -> float | None:
         """Wait until all daemons see the servers so: the seconds since a time, None if they do not within the limit."""
-        rest = since + limit - self._now()
-        if await until(lambda: self._stage.why_not_agreed(conditions) is None, limit=rest) is None:
+        return await self._come(lambda: self._stage.why_not_agreed(conditions), since=since, limit=limit)
+
+    async def _come(self, why_not: Callable[[], str | None], *, since: float, limit: float) -> float | None:
+        """Wait until nothing is in the way: the seconds since a time, None if that is not within the limit."""
+        if await until(lambda: why_not() is None, limit=since + limit - self._now()) is None:
             return None
         return self._now() - since
 

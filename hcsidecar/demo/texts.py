@@ -3,12 +3,15 @@
 from hcsidecar.core.settings import format_duration
 from hcsidecar.demo.plan import (
     CHECK_INTERVAL,
+    CHECK_TIMEOUT,
+    DRAIN,
     FARM,
-    LAME_DUCK,
     PROBE_FALL,
     PROBE_INTERVAL,
     PROBE_RISE,
     SHARE,
+    START,
+    STOP,
     Plan,
     Server,
 )
@@ -37,7 +40,7 @@ address = "{"127.0.0.1" if plan.bridged else server.address}"
 port = {plan.web_port}
 body = "<h1>"
 interval = "{format_duration(CHECK_INTERVAL)}"
-timeout = "1s"
+timeout = "{format_duration(CHECK_TIMEOUT)}"
 """
     for node in plan.servers:
         text += f"""
@@ -46,14 +49,18 @@ name = "{node.name}"
 address = "{node.address}"
 listen = ["{node.address}:{plan.health_port}"]
 """
-    return text + (_layer_two(plan.vip, plan) if plan.vip is not None else "")
+    return text + (_on_the_bridge(plan.vip, plan) if plan.vip is not None else "")
 
 
-def _layer_two(vip: str, plan: Plan) -> str:
+def _on_the_bridge(vip: str, plan: Plan) -> str:
     return f"""
-[health]
+[application]
+start = "{START}"
+stop = "{STOP}"
 # Whoever keeps a connection to a server that stops keeps it so long.
-lame_duck = "{format_duration(LAME_DUCK)}"
+drain = "{format_duration(DRAIN)}"
+stop_timeout = "5s"
+force_timeout = "5s"
 
 [l2]
 
@@ -83,9 +90,9 @@ def nginx_config(plan: Plan, server: Server) -> str:
         f"    {kind}_temp_path {home}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     return f"""\
-daemon off;
+daemon {"on" if plan.bridged else "off"};
 worker_processes 1;
-pid {home}/nginx.pid;
+pid {plan.pid_file(server)};
 error_log stderr warn;
 events {{
     worker_connections 512;
@@ -117,7 +124,7 @@ def apache_config(plan: Plan, server: Server, *, user: str | None) -> str:
 ServerRoot {home}
 ServerName {server.name}
 DefaultRuntimeDir {home}
-PidFile {home}/apache.pid
+PidFile {plan.pid_file(server)}
 ErrorLog /dev/stderr
 LogLevel warn
 {modules}

@@ -4,13 +4,25 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from hcsidecar.demo.judge import Record, Request, Summary, Verdict, in_time, no_request_fails, summarise
+from hcsidecar.demo.judge import (
+    HANG_NOTICED_WITHIN,
+    Record,
+    Request,
+    Summary,
+    Verdict,
+    fails_only_if_begun_in_time,
+    in_time,
+    no_request_fails,
+    summarise,
+)
 
 WAY = "through the VIP"
 LATELY = 1.0
 "Seconds in which every client asks more than once."
 SERVED_AGAIN_WITHIN = 3.0
 "Seconds from a death until its clients are served again: another server takes over, and a lost SYN is repeated."
+RESCUED_WITHIN = HANG_NOTICED_WITHIN + LATELY
+"Seconds from a hang until its clients are served again: it is noticed, and then each of them asks anew."
 
 
 def servers_of(requests: Iterable[Request]) -> dict[str, str]:
@@ -81,14 +93,21 @@ def others_undisturbed(requests: Sequence[Request], victims: Sequence[str]) -> V
     )
 
 
-def served_again(requests: Sequence[Request], server: str, victims: Sequence[str], *, death: float) -> Verdict:
+def served_again(
+    requests: Sequence[Request],
+    server: str,
+    victims: Sequence[str],
+    *,
+    death: float,
+    limit: float = SERVED_AGAIN_WITHIN,
+) -> Verdict:
     """Judge how soon those who were with the dead server have another."""
     first: dict[str, float] = {}
     for request in requests:
         if request.client in victims and request.server not in {None, server} and request.ended >= death:
             first.setdefault(request.client, request.ended - death)
     took = max(first.values()) if victims and len(first) == len(set(victims)) else None
-    return in_time(f"the {len(victims)} clients of {server} are served by others", took, limit=SERVED_AGAIN_WITHIN)
+    return in_time(f"the {len(victims)} clients of {server} are served by others", took, limit=limit)
 
 
 class Clients:
@@ -136,15 +155,29 @@ class Clients:
         victims = self._with(server, before=death)
         return others_undisturbed(requests, victims), served_again(requests, server, victims, death=death)
 
+    def hung(self, server: str, hang: float, *, steady: float, end: float) -> tuple[Verdict, ...]:
+        """Judge a web server that hung and was restarted; from `steady` on nothing has changed."""
+        requests = self.record.between(hang, end)
+        victims = self._with(server, before=hang)
+        return (
+            others_undisturbed(requests, victims),
+            served_again(requests, server, victims, death=hang, limit=RESCUED_WITHIN),
+            fails_only_if_begun_in_time(requests, hang=hang, limit=HANG_NOTICED_WITHIN, way=WAY),
+            self._one_server_each(steady, end),
+        )
+
     def returned(self, begin: float, *, steady: float, end: float) -> tuple[Verdict, ...]:
         """Judge the return of servers; from `steady` on nothing has changed."""
         requests = self.record.between(begin, end)
-        since = [request for request in self.record.between(steady, end) if request.began >= steady]
         return (
             no_request_fails(requests, way=WAY),
             no_connection_breaks(requests, self._addresses),
-            one_server_each(since, self._addresses, self._servers),
+            self._one_server_each(steady, end),
         )
+
+    def _one_server_each(self, steady: float, end: float) -> Verdict:
+        since = [request for request in self.record.between(steady, end) if request.began >= steady]
+        return one_server_each(since, self._addresses, self._servers)
 
     def _with(self, server: str, *, before: float) -> list[str]:
         """Name the clients that met a server before a time, with a new connection or with the one that they keep."""

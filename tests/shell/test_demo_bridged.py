@@ -43,8 +43,9 @@ def test_the_story_keeps_every_promise_and_leaves_the_machine_as_it_was(place):
     assert (process.returncode, broken, err) == (0, [], "")
     assert report["vip"] == "198.51.100.50"
     failed = [step["vip"]["failed"] for step in report["steps"]]
-    assert failed == [0, 0, 0, failed[3], 0], "only a kill costs requests"
-    assert all(set(step["vip"]["by_server"]) == {"web1", "web2", "web3"} for step in report["steps"][:3])
+    assert failed == [0, 0, failed[2], 0, failed[4], 0], "only a hang and a kill cost requests"
+    assert failed[2] > 0, "the web server did hang"
+    assert all(set(step["vip"]["by_server"]) == {"web1", "web2", "web3"} for step in report["steps"][:4])
     until(lambda: not network_namespaces() & namespaces, "the end of the network")
     until(lambda: machine() == before, "the network as it was, which other tests may change for a while")
 
@@ -65,7 +66,9 @@ def test_nothing_outlives_even_a_killed_demo_and_the_next_removes_its_directory(
 
 def test_keys_do_to_a_server_what_they_say(place):
     story = (
-        ("", "freeze the daemon"),
+        ("", "freeze daemon"),
+        ("1h", "kill -STOP web1: the workers of its web server"),
+        ("", "web1     module: UP(Ready): every check passes"),
         ("2p", "$ hcsidecar power 2 --node web2"),
         ("l", "cuts web2's link"),
         ("", "Server web/web2 is DOWN"),
@@ -74,6 +77,9 @@ def test_keys_do_to_a_server_what_they_say(place):
         ("", "Server web/web2 is DOWN"),
         ("b", "Server web/web2 is UP"),
         ("x", "kill -9 web2: daemon"),
+        ("3k", "kill -9 web3: web server and daemon"),
+        ("", "Server web/web3 is DOWN"),
+        ("b", "Server web/web3 is UP"),
     )
     with demo_on_a_terminal(place, lines=40) as (process, screen, press):
         for keys, sign in story:

@@ -10,6 +10,7 @@ from hcsidecar.demo.judge import (
     Record,
     Request,
     all_take_part,
+    fails_only_if_begun_in_time,
     fails_only_until_noticed,
     in_time,
     no_request_fails,
@@ -129,6 +130,31 @@ def test_after_a_death_requests_fail_only_until_haproxy_has_noticed(requests, ke
 def test_the_verdict_on_a_death_tells_how_long_it_hurt():
     verdict = fails_only_until_noticed([bad(1.2), bad(1.9), good(9)], death=1)
     assert verdict.found == "2 failed, the last 0.9 s after the kill; 1 good ones after that time"
+
+
+@pytest.mark.parametrize(
+    ("requests", "kept"),
+    [
+        ([good(4)], True),
+        ([bad(2.9), bad(3.01), good(4)], True),
+        ([bad(3.02), good(4)], False),
+        ([bad(2)], False),
+        ([good(3)], False),
+        ([], False),
+    ],
+)
+def test_a_hang_costs_only_requests_that_begin_before_it_is_noticed(requests, kept):
+    assert fails_only_if_begun_in_time(requests, hang=1, limit=2).kept is kept
+
+
+def test_the_verdict_on_a_hang_tells_when_the_last_that_failed_began():
+    lost = Request(began=1.5, ended=3.5, server=None, complaint="no answer in 2 s")
+    verdict = fails_only_if_begun_in_time([lost, good(9)], hang=1, limit=2, way="through the VIP")
+    assert verdict.promise == "only requests fail through the VIP that begin within 2 s"
+    assert verdict.found == "1 failed, the last begun after 0.5 s; 1 good ones begun after that time"
+    verdict = fails_only_if_begun_in_time([good(9)], hang=1, limit=2)
+    assert verdict.promise == "only requests fail that begin within 2 s"
+    assert verdict.found == "none failed; 1 good ones begun after that time"
 
 
 @pytest.mark.parametrize(("took", "kept"), [(0.0, True), (1.0, True), (1.1, False), (None, False)])

@@ -1,7 +1,10 @@
 """The demo's network in namespaces: who reaches whom, and that nothing of it stays."""
 
 import asyncio
+import os
+import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ from hcsidecar.demo.network import IP, SWITCH, TOOLS, Network, NoNetworkError
 from hcsidecar.demo.plan import Host
 from hcsidecar.demo.programs import Programs, find_tool
 
-WEB = Host(name="web1", addresses=("198.51.100.11/24",))
+WEB = Host(name="web1", addresses=("198.51.100.11/24",), is_machine=True)
 CLIENTS = Host(name="clients", addresses=("198.51.100.101/24", "198.51.100.102/24"))
 FOUND = {tool: find_tool(tool) for tool in TOOLS}
 
@@ -96,6 +99,86 @@ def test_a_machine_that_permits_no_namespaces_is_told_of(tmp_path):
     with pytest.raises(NoNetworkError, match="Operation not permitted"):
         with_network(tmp_path, use, tools=tools)
     assert living_below(tmp_path) == []
+
+
+@needs_namespaces
+def test_a_machine_ends_with_all_that_runs_in_it_and_is_another_when_switched_on_again(tmp_path):
+    async def use(network):
+        first = first_process(network)
+        assert on_machine(network, "setsid sh -c 'sleep 60 & sleep 60' >/dev/null 2>&1 & echo started") == "started"
+        (net,) = {namespace_of(network.process("web1"))}
+        await until(lambda: len(sleepers(net)) == 2)
+        await network.power_off("web1")
+        assert not network.is_on("web1")
+        assert sleepers(net) == []
+        await network.switch_on("web1")
+        assert network.is_on("web1")
+        assert first_process(network) != first
+        assert reaches(network, source="198.51.100.101", target="198.51.100.11"), "its cable is where it was"
+
+    assert with_network(tmp_path, use) == []
+
+
+@needs_namespaces
+def test_signals_to_a_program_on_a_machine_reach_it(tmp_path):
+    async def main():
+        programs = Programs(tmp_path, on_end=lambda _program: None)
+        try:
+            network = Network(programs, tools=FOUND, directory=tmp_path)
+            await network.build([WEB])
+            count = "n=0; while :; do n=$((n+1)); echo $n; sleep 0.02; done"
+            program = programs.start("counter", [*network.on_machine("web1"), "/bin/sh", "-c", count])
+            await until(lambda: len(program.lines) > 1)
+            for _ in range(3):
+                program.send(signal.SIGSTOP)
+                await until(lambda: {state(process) for process in members(program.pid)} == {"T"})
+                latest = list(program.lines)
+                program.send(signal.SIGCONT)
+                await until(lambda latest=latest: list(program.lines) != latest)
+            await programs.end(program, signal.SIGKILL)
+            await until(lambda: not members(program.pid))
+        finally:
+            await programs.end_all()
+
+    asyncio.run(main())
+
+
+def on_machine(network, script):
+    """Run a line of the shell on the machine; gives what it says."""
+    command = [*network.on_machine("web1"), "/bin/sh", "-c", script]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def first_process(network):
+    """When the first process of the machine started, which tells one start of a machine from another."""
+    return on_machine(network, "cut -d' ' -f22 /proc/1/stat")
+
+
+def sleepers(net):
+    """The processes in a network namespace that sleep for a minute."""
+    found = []
+    for process in Path("/proc").iterdir():
+        with suppress(OSError):
+            if process.name.isdecimal() and namespace_of(process.name) == net:
+                found += [process.name] * ((process / "cmdline").read_bytes().split(b"\0")[:2] == [b"sleep", b"60"])
+    return found
+
+
+def members(group):
+    """The processes of a process group that live."""
+    found = []
+    for process in Path("/proc").iterdir():
+        with suppress(OSError):
+            if process.name.isdecimal() and os.getpgid(int(process.name)) == group and state(process.name) != "Z":
+                found.append(process.name)
+    return found
+
+
+def state(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "Z"
 
 
 def links():

@@ -8,10 +8,11 @@ import pytest
 from leftovers import living_below
 from waiting import until
 
-from hcsidecar.demo import stage
 from hcsidecar.demo.plan import Plan
 from hcsidecar.demo.programs import LONGEST_LINE, DemoError, Lines, Programs, Tool, find_tool, missing_tools
 from hcsidecar.demo.putting_up import choose_plan, write_files
+from hcsidecar.demo.stage import HAPROXY
+from hcsidecar.demo.web import NGINX, WebServer
 
 STUBBORN = "trap '' TERM; echo ready; sleep 60 & wait; wait"
 "Ends for no SIGTERM, and has a child."
@@ -126,7 +127,7 @@ def test_tools_are_found_where_users_without_root_do_not_look():
 
 
 def test_missing_tools_are_named_with_their_packages():
-    assert missing_tools(stage.HAPROXY, stage.NGINX) == (
+    assert missing_tools(HAPROXY, NGINX) == (
         "the demo needs haproxy, nginx, not found here; on Debian, as root: apt-get install haproxy nginx-light"
     )
 
@@ -152,4 +153,4 @@ def test_a_place_where_somebody_listens_is_left_to_them(tmp_path, everywhere):
 def test_a_directory_too_long_for_sockets_is_refused_in_words(tmp_path):
     plan = Plan(directory=tmp_path / ("x" * 100), number=0)
     with pytest.raises(DemoError, match="a shorter TMPDIR helps"):
-        write_files(plan, apache=False)
+        write_files(plan, WebServer(tool=NGINX, path="/usr/sbin/nginx"))

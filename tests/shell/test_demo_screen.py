@@ -95,8 +95,8 @@ def test_the_footer_tells_how_to_look_at_the_virtual_ip():
 
 
 def test_the_keys_for_the_virtual_ip_are_told_where_there_is_one():
-    assert "f freeze the daemon" in "\n".join(drawn(WITH_VIP, plan=BRIDGED))
-    assert "f freeze the daemon" not in "\n".join(drawn(PICTURE))
+    assert "f freeze daemon  h hang web server" in "\n".join(drawn(WITH_VIP, plan=BRIDGED))
+    assert "f freeze daemon" not in "\n".join(drawn(PICTURE))
 
 
 @pytest.mark.parametrize("height", [16, 24, 60])

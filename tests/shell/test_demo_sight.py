@@ -4,7 +4,15 @@ import pytest
 
 from hcsidecar.client import FarmStatus, Row
 from hcsidecar.demo.chronicle import Chronicle, read_daemon_line
-from hcsidecar.demo.sight import Target, best_row, condition, parse_targets, why_not_agreed, why_not_ready
+from hcsidecar.demo.sight import (
+    Target,
+    best_row,
+    condition,
+    parse_targets,
+    why_not_agreed,
+    why_not_ready,
+    why_still_served,
+)
 
 UP = Row(name="web1", alive=True, role="UP", status="Ready")
 STOPPED = Row(name="web2", alive=True, role="STOP", status="NotReady", reason="stopped by the operator")
@@ -85,6 +93,22 @@ def test_a_node_speaks_for_itself_and_others_for_who_is_silent():
 )
 def test_daemons_agree_when_every_one_of_them_sees_the_same(documents, why):
     assert why_not_agreed(documents, {"web1": "UP(Ready)", "web2": "STOP", "web3": "dead"}) == why
+
+
+HUNG = Row(name="web1", alive=True, role="UP", status="Transient")
+
+
+@pytest.mark.parametrize(
+    ("documents", "why"),
+    [
+        ({"web1": seen_by("web1", HUNG, view=()), "web2": seen_by("web2", HUNG, view=("web2",))}, None),
+        ({"web1": None}, "web1 does not answer"),
+        ({"web2": seen_by("web2", UP, view=("web2",))}, "web2 sees web1 as UP(Ready)"),
+        ({"web2": seen_by("web2", HUNG, view=("web1", "web2"))}, "web2 has web1 in its view"),
+    ],
+)
+def test_a_hang_is_known_when_no_daemon_takes_the_server_as_ready(documents, why):
+    assert why_still_served(documents, "web1") == why
 
 
 def test_haproxys_servers_are_read_from_its_statistics():

@@ -1,17 +1,36 @@
 """What the demo writes for others to read: the readers themselves say that it is right."""
 
+import os
 import subprocess
 import tomllib
 from itertools import combinations
 from pathlib import Path
 
-from hcsidecar.core.settings import FarmFile, read
-from hcsidecar.demo.plan import CANDIDATES, CLIENT_ADDRESSES, LOST_AFTER, PREFIX_LENGTH, PULSE, SHARE, Plan
-from hcsidecar.demo.programs import find_tool
-from hcsidecar.demo.putting_up import write_files
-from hcsidecar.demo.stage import HAPROXY, NGINX
-from hcsidecar.demo.texts import apache_config, farm_file, haproxy_config, nginx_config, page
+import pytest
 
+from hcsidecar.app.permissions import why_not_run
+from hcsidecar.core.settings import FarmFile, read
+from hcsidecar.demo.plan import (
+    CANDIDATES,
+    CLIENT_ADDRESSES,
+    DRAIN,
+    HANG,
+    LOST_AFTER,
+    PREFIX_LENGTH,
+    PULSE,
+    SHARE,
+    START,
+    STOP,
+    STOP_PATIENCE,
+    Plan,
+)
+from hcsidecar.demo.programs import DemoError, find_tool
+from hcsidecar.demo.putting_up import write_files
+from hcsidecar.demo.stage import HAPROXY
+from hcsidecar.demo.texts import apache_config, farm_file, haproxy_config, nginx_config, page
+from hcsidecar.demo.web import APACHE, NGINX, WebServer
+
+WEB = WebServer(tool=NGINX, path=find_tool(NGINX))
 PLAN = Plan(directory=Path("/demo"), number=3)
 BRIDGED = Plan(directory=Path("/demo"), number=3, bridged=True)
 
@@ -36,8 +55,46 @@ def test_on_the_bridge_all_servers_have_the_same_farm_file_and_it_has_a_virtual_
     assert (farm.l2.delivery, farm.l2.filter) == ("directed", "auto")
 
 
-def test_without_a_bridge_there_is_no_layer_two():
-    assert read(tomllib.loads(farm_file(PLAN, PLAN.servers[0]))).l2 is None
+def test_without_a_bridge_there_is_no_layer_two_and_the_web_servers_run_by_themselves():
+    farm = read(tomllib.loads(farm_file(PLAN, PLAN.servers[0])))
+    assert (farm.l2, farm.application) == (None, None)
+
+
+def test_on_the_bridge_a_stop_script_gives_up_before_its_time_is_over(tmp_path):
+    plan = Plan(directory=tmp_path, number=0, bridged=True)
+    write_files(plan, WEB)
+    table = read(tomllib.loads(plan.farm_file(plan.servers[0]).read_text())).application
+    assert (table.scripts, table.drain) == ({"start": START, "stop": STOP}, DRAIN)
+    assert table.stop_timeout > STOP_PATIENCE
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_daemons_may_run_the_scripts_whatever_the_umask(tmp_path, umask):
+    plan = Plan(directory=tmp_path, number=0, bridged=True)
+    before = os.umask(umask)
+    try:
+        write_files(plan, WEB)
+    finally:
+        os.umask(before)
+    for server in plan.servers:
+        assert [why_not_run(plan.home(server) / name) for name in (START, STOP, HANG)] == [None] * 3
+
+
+def test_a_directory_that_others_can_change_is_no_place_for_scripts(tmp_path):
+    others = tmp_path / "others"
+    others.mkdir()
+    others.chmod(0o777)
+    with pytest.raises(DemoError, match=r"which may be written by others than its owner: .*; another TMPDIR"):
+        write_files(Plan(directory=others, number=0, bridged=True), WEB)
+
+
+def test_both_web_servers_go_to_the_background_for_scripts_only():
+    server = PLAN.servers[0]
+    assert "daemon off;" in nginx_config(PLAN, server)
+    assert "daemon on;" in nginx_config(BRIDGED, server)
+    apache = WebServer(tool=APACHE, path="/usr/sbin/apache2")
+    assert "-DFOREGROUND" in apache.command(PLAN, server)
+    assert "-DFOREGROUND" not in apache.command(BRIDGED, server)
 
 
 def test_every_host_at_the_bridge_has_addresses_of_its_own():
@@ -70,7 +127,7 @@ def test_haproxy_accepts_its_configuration(tmp_path):
 
 def test_nginx_accepts_its_configuration(tmp_path):
     plan = Plan(directory=tmp_path, number=0)
-    write_files(plan, apache=False)
+    write_files(plan, WEB)
     for server in plan.servers:
         check = subprocess.run(
             [find_tool(NGINX), "-t", "-p", plan.home(server), "-c", plan.web_config(server), "-e", "stderr"],
@@ -91,7 +148,7 @@ def test_apache_serves_the_page_too_and_becomes_another_user_only_for_root():
 
 def test_the_key_file_of_every_server_is_the_same_and_private(tmp_path):
     plan = Plan(directory=tmp_path, number=0)
-    write_files(plan, apache=False)
+    write_files(plan, WEB)
     keys = [plan.home(server) / "farm.key" for server in plan.servers]
     assert len({key.read_bytes() for key in keys}) == 1
     assert {key.stat().st_mode & 0o777 for key in keys} == {0o600}

@@ -4,6 +4,7 @@ import pytest
 
 from hcsidecar.demo.judge import Record, Request
 from hcsidecar.demo.through_vip import (
+    RESCUED_WITHIN,
     SERVED_AGAIN_WITHIN,
     Clients,
     clients_of,
@@ -24,8 +25,8 @@ def asked(client, server, ended=1.0, *, began=None, kept=False, lost=None, compl
     return Request(began=began, ended=ended, server=server, complaint=complaint, client=client, kept=kept, lost=lost)
 
 
-def failed(client, ended=1.0, *, kept=False):
-    return asked(client, None, ended, kept=kept, complaint="no answer in 2 s")
+def failed(client, ended=1.0, *, began=None, kept=False):
+    return asked(client, None, ended, began=began, kept=kept, complaint="no answer in 2 s")
 
 
 CALM = [asked("a", "web1"), asked("b", "web2"), asked("c", "web1"), asked("a", "web1", 2)]
@@ -149,6 +150,29 @@ def test_those_who_stay_with_others_keep_their_connections_during_a_stop():
     assert all(verdict.kept for verdict in recorded(*before, leaves, stays).stopped("web1", 5, 8))
     breaks = asked("b", "web2", 7, kept=True, lost="the server hung up")
     assert [verdict.kept for verdict in recorded(*before, leaves, breaks).stopped("web1", 5, 8)] == [True, False]
+
+
+def test_a_hang_costs_only_the_clients_of_that_server_and_only_what_they_began_before_it_was_noticed():
+    before = [asked("a", "web1", 4.5), asked("b", "web2", 4.6), asked("c", "web2", 4.7, kept=True)]
+    during = [
+        failed("a", 7, began=5.2),
+        asked("a", "web2", 7.1),
+        asked("b", "web2", 7.5),
+        asked("c", "web2", 7.6, kept=True),
+    ]
+    after = [asked("a", "web1", 12), asked("b", "web2", 12), asked("c", "web2", 12)]
+    verdicts = recorded(*before, *during, *after).hung("web1", 5, steady=11, end=13)
+    assert [verdict.kept for verdict in verdicts] == [True] * 4
+    assert verdicts[1].promise == f"the 1 clients of web1 are served by others within {RESCUED_WITHIN:g} s"
+    for worse, broken in (
+        (failed("b", 8), 0),
+        (asked("c", "web2", 8, kept=True, lost="the connection was reset"), 0),
+        (failed("a", 9.5, began=7.5), 2),
+    ):
+        verdicts = recorded(*before, *during, worse, *after).hung("web1", 5, steady=11, end=13)
+        assert not verdicts[broken].kept
+    verdicts = recorded(*before, *during[2:], *after).hung("web1", 5, steady=11, end=13)
+    assert not verdicts[1].kept, "a was served by web1 alone"
 
 
 def test_during_a_drain_only_what_began_in_it_counts_as_new():

@@ -1,0 +1,80 @@
+"""The web server of the demo, nginx or Apache: how it is started, and on the bridge the scripts that do so."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hcsidecar.demo.plan import HANG, START, STOP, STOP_PATIENCE, Plan, Server
+from hcsidecar.demo.programs import Tool
+from hcsidecar.demo.texts import apache_config, nginx_config
+
+NGINX = Tool(name="nginx", package="nginx-light")
+APACHE = Tool(name="apache2", package="apache2-bin")
+_STOP_POLL = 0.1
+"Seconds between two looks of the stop script."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebServer:
+    """One of the two, as it is installed here."""
+
+    tool: Tool
+    path: str
+
+    @classmethod
+    def found(cls, tools: Mapping[Tool, str]) -> "WebServer":
+        """Give nginx if it is among the programs that were found, else Apache, which must be."""
+        tool = NGINX if NGINX in tools else APACHE
+        return cls(tool=tool, path=tools[tool])
+
+    def command(self, plan: Plan, server: Server) -> list[str]:
+        """Give the words that start it: on the bridge in the background, on loopback in the foreground."""
+        config = str(plan.web_config(server))
+        if self.tool is NGINX:
+            return [self.path, "-p", str(plan.home(server)), "-c", config, "-e", "stderr"]
+        return [self.path, "-f", config, *([] if plan.bridged else ["-DFOREGROUND"])]
+
+    def config(self, plan: Plan, server: Server, *, user: str | None) -> str:
+        """Write its configuration; `user` is whom Apache's workers become when root starts it."""
+        return nginx_config(plan, server) if self.tool is NGINX else apache_config(plan, server, user=user)
+
+    def scripts(self, plan: Plan, server: Server) -> Mapping[str, str]:
+        """Write the scripts for it, by their names in the server's directory."""
+        pid_file = shlex.quote(str(plan.pid_file(server)))
+        # With QUIT nginx answers first whoever has asked. What Apache has for that leaves workers that hang behind.
+        gently = "QUIT" if self.tool is NGINX else "TERM"
+        return {
+            START: f"""\
+#!/bin/sh
+# Starts the web server, and ends when it listens.
+# After a power cut the number in this file is nobody's, or another's.
+rm -f {pid_file}
+{shlex.join(self.command(plan, server))} || exit
+until [ -s {pid_file} ]; do sleep 0.05; done
+""",
+            STOP: f"""\
+#!/bin/sh
+# Stops the web server: gently, and waits {STOP_PATIENCE:g} s for its end; with `force`, kills all of it.
+[ -s {pid_file} ] || exit 0
+master=$(cat {pid_file})
+if [ "$1" = force ]; then
+    kill -s KILL -- "-$master"
+    while kill -s 0 -- "-$master" 2>/dev/null; do sleep 0.05; done
+    rm -f {pid_file}
+    exit 0
+fi
+kill -s {gently} "$master"
+for _ in $(seq {round(STOP_PATIENCE / _STOP_POLL)}); do
+    kill -s 0 -- "-$master" 2>/dev/null || exit 0
+    sleep {_STOP_POLL:g}
+done
+echo "the web server is still there after {STOP_PATIENCE:g} s"
+exit 1
+""",
+            HANG: f"""\
+#!/bin/sh
+# Makes the web server hang: its workers stand still, its master does not notice.
+master=$(cat {pid_file}) || exit
+kill -s STOP $(cat "/proc/$master/task/$master/children")
+""",
+        }
