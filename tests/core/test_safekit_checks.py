@@ -178,7 +178,7 @@ def test_without_scripts_nothing_is_restarted():
         ("<intf ident='a'><to local_addr='eth0'/></intf>", 'to local_addr: is no IP address: "eth0"'),
         ("<ip ident='a'><to addr='vip'/></ip>", 'to addr: is no IP address: "vip"'),
         ("<module/>", "module name: is missing"),
-        ("<module name='a b'/>", "is not the path of a URL"),
+        ("<module name='a b'/>", "is not the path of a page"),
         ("<custom ident='a'/>", "custom exec: is missing"),
         ("<custom exec='watch'/>", "custom ident: is missing"),
         ("<custom ident='a b' exec='watch'/>", "custom ident: is not usable"),
