@@ -53,7 +53,7 @@ debian-bench: ; @tools/debian-packages.sh $(DEBIAN_BENCH)
 demo: $(VENV)/.installed debian-demo ## Three servers behind HAProxy, as root with a virtual IP too, live in the terminal
 	$(BIN)/hcsidecar demo
 
-demo-script: $(VENV)/.installed debian-demo ## The same unattended: drain one, stop it, kill one, bring both back, judge
+demo-script: $(VENV)/.installed debian-demo ## The same unattended: drain one, let one hang, stop one, kill one, bring both back, judge
 	$(BIN)/hcsidecar demo --script
 
 test: $(VENV)/.installed-l2 debian-test ## All tests (at most 15 minutes)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from leftovers import living_below
 
-LIMIT = 60.0
+LIMIT = 120.0
 "Seconds that anything here may take."
 NO_NAMESPACES = ("setpriv", "--bounding-set=-sys_admin", "--") if os.geteuid() == 0 else ()
 "Root as in a container that gives it no network of its own."

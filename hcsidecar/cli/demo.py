@@ -25,8 +25,9 @@ def demo(
     and leaves nothing behind.
 
     As root it puts the servers into network namespaces, on a bridge with 24 clients that reach them through a virtual
-    IP, beside HAProxy: keys also cut a server's link, freeze its daemon or change its power, and --script also
-    drains and resumes one.
+    IP, beside HAProxy, and each daemon starts its web server by scripts: keys also cut a server's link, freeze its
+    daemon, let its web server hang or change its power, and --script also drains and resumes one, and lets a web
+    server hang until its daemon has restarted it.
 
     Exit status: 0 all went well, and with --script every promise was kept; 1 a promise was broken; 2 the farm could
     not be put up; 128 and a signal's number, the story was interrupted.

@@ -78,7 +78,11 @@ class Network:
         return self._holders[name].pid
 
     def on_machine(self, name: str) -> list[str]:
-        """Give the words that put a command onto a machine that is on; whoever carries them out waits for it there."""
+        """Give the words that put a command onto a machine that is on; who carries them out stands for it as its child.
+
+        The one must not end before the other: an orphan is not buried by the machine, but by whoever adopts it here,
+        perhaps never, and a machine is off when all are.
+        """
         holder = f"/proc/{self._machines[name].pid}/ns"
         return [
             *(self._tools[NSENTER], f"--net=/proc/{self.process(name)}/ns/net", f"--mount={holder}/mnt"),
@@ -97,8 +101,9 @@ class Network:
             raise DemoError(f"the machine {name} cannot be switched on: {refused}") from None
 
     async def power_off(self, name: str) -> None:
-        """Kill all that runs on a machine, at once."""
-        await self._programs.end(self._machines[name])
+        """Kill all that runs on a machine, at once. Safe to repeat."""
+        if (machine := self._machines.pop(name, None)) is not None:
+            await self._programs.end(machine)
 
     async def cut(self, name: str) -> None:
         """Cut a host's link at the switch, as if its cable were pulled; DemoError if that fails."""
@@ -111,12 +116,11 @@ class Network:
     async def _switch_on(self, name: str) -> None:
         unshare = [self._tools[UNSHARE], "--pid", "--fork", "--kill-child=KILL", "--mount-proc"]
         command = [*self.inside(name), *unshare, "--", SHELL, "-c", _BE_THE_FIRST]
-        machine = self._machines[name] = await self._hold(f"the machine {name}", command)
         # The first process of a PID namespace has ended when all of them have: then all is over that could still write.
-        try:
-            machine.aim_at_child()
-        except (OSError, ValueError) as error:
-            raise NoNetworkError(f"the children of a process are not told: {error}") from None
+        # So signals go to it, and unshare waits for it.
+        machine = self._machines[name] = await self._hold(f"the machine {name}", command, stands_for_child=True)
+        if not machine.children:
+            raise NoNetworkError("the kernel does not tell the children of a process, CONFIG_PROC_CHILDREN")
 
     async def _set_link(self, name: str, state: str) -> None:
         try:
@@ -124,9 +128,9 @@ class Network:
         except NoNetworkError as refused:
             raise DemoError(f"the link of {name} cannot be set {state}: {refused}") from None
 
-    async def _hold(self, name: str, command: Sequence[str]) -> Program:
+    async def _hold(self, name: str, command: Sequence[str], *, stands_for_child: bool = False) -> Program:
         # The word of the shell says that the namespace is there.
-        holder = self._programs.start(name, command)
+        holder = self._programs.start(name, command, stands_for_child=stands_for_child)
         holder.expected = True
         await until(lambda: bool(holder.lines) or not holder.running, limit=HELD_WITHIN)
         if list(holder.lines) != [_READY]:

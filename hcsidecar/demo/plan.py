@@ -187,6 +187,10 @@ class Plan:
         """Give where the server's web server writes down the number of its master."""
         return self.home(server) / "web.pid"
 
+    def group_file(self, server: Server) -> Path:
+        """Give where the start script writes down the number of the process group of a server's web server."""
+        return self.home(server) / "web.group"
+
     @property
     def state_dir(self) -> Path:
         """Where the daemons keep their state and their sockets."""

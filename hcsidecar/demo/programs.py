@@ -66,10 +66,17 @@ class Program:
     """A program that runs, or has run."""
 
     def __init__(
-        self, name: str, process: subprocess.Popen[bytes], *, end_signal: signal.Signals, on_line: Callable[[str], None]
+        self,
+        name: str,
+        process: subprocess.Popen[bytes],
+        *,
+        end_signal: signal.Signals,
+        on_line: Callable[[str], None],
+        stands_for_child: bool,
     ) -> None:
         self.name = name
         self.end_signal = end_signal
+        self._stands_for_child = stands_for_child
         self.expected = False
         "Its end is no news: it was told to end, or runs to its end."
         self.ended = asyncio.Event()
@@ -78,8 +85,6 @@ class Program:
         self._process = process
         self._on_line = on_line
         self._splitter = Lines()
-        self._child: int | None = None
-        "Descriptor of the process that signals go to, if that is not the group."
 
     @property
     def pid(self) -> int:
@@ -100,21 +105,45 @@ class Program:
         """Give the end of its output, indented, to show why it failed."""
         return "\n".join(f"    {line}" for line in self.lines) or "    (it said nothing)"
 
-    def aim_at_child(self) -> None:
-        """Send signals to its only child from now on, for whose end it waits and then ends too."""
-        (child,) = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        self._child = os.pidfd_open(int(child))
+    @property
+    def children(self) -> list[int]:
+        """Ids of its children; none on a kernel that does not tell (CONFIG_PROC_CHILDREN)."""
+        try:
+            return [int(word) for word in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+        except OSError:
+            return []
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to it and to all that it has started. Nothing happens once it has ended."""
+        """Send a signal to it and to all that it has started, or to the child that it stands for.
+
+        Nothing happens once it has ended.
+        """
         if not self.running:
             return
         with suppress(ProcessLookupError):
-            if self._child is not None:
-                signal.pidfd_send_signal(self._child, number)
-            else:
+            if not (self._stands_for_child and self._send_to_child(number)):
                 # Until it is reaped, which we do ourselves, its id cannot have become another's.
                 os.killpg(self.pid, number)
+
+    def kill(self) -> None:
+        """Kill it and all that it has started, whomever it stands for."""
+        if self.running:
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+    def _send_to_child(self, number: signal.Signals) -> bool:
+        """Send a signal to the only child; False if there is none yet."""
+        children = self.children
+        if len(children) != 1:
+            return False
+        child = os.pidfd_open(children[0])
+        try:
+            # Had it ended before it was opened, its id could be another's.
+            if self.children == children:
+                signal.pidfd_send_signal(child, number)
+        finally:
+            os.close(child)
+        return True
 
     def read(self) -> bool:
         """Read what it has written by now; False at the end of its output."""
@@ -128,10 +157,7 @@ class Program:
 
     def reap(self) -> None:
         """Take its exit status and the last of its output, having killed what it leaves behind."""
-        if self._child is not None:
-            os.close(self._child)
-            self._child = None
-        self.send(signal.SIGKILL)
+        self.kill()
         self._process.wait()
         self.read()
         self.output.close()
@@ -164,10 +190,12 @@ class Programs:
         on_line: Callable[[str], None] = lambda _line: None,
         end_signal: signal.Signals = signal.SIGKILL,
         pass_fds: Sequence[int] = (),
+        stands_for_child: bool = False,
     ) -> Program:
         """Start a program, which inherits `pass_fds`; DemoError if that fails.
 
-        `end_signal` is the one that ends it with all its children.
+        `end_signal` is the one that ends it with all its children. One that `stands_for_child` waits for its only
+        child, to which signals go, and ends with it.
         """
         if self._setpriv is None:
             raise DemoError(missing_tools(SETPRIV))
@@ -183,14 +211,21 @@ class Programs:
             )
         except OSError as error:
             raise DemoError(f"{name} does not start: {error}") from None
-        program = Program(name, process, end_signal=end_signal, on_line=on_line)
+        program = Program(name, process, end_signal=end_signal, on_line=on_line, stands_for_child=stands_for_child)
         self._running.append(program)
         self._watch(program)
         return program
 
-    async def run(self, name: str, arguments: Sequence[str], *, on_line: Callable[[str], None]) -> int:
+    async def run(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        *,
+        on_line: Callable[[str], None],
+        stands_for_child: bool = False,
+    ) -> int:
         """Run a command to its end and give its exit status."""
-        program = self.start(name, arguments, on_line=on_line)
+        program = self.start(name, arguments, on_line=on_line, stands_for_child=stands_for_child)
         program.expected = True
         try:
             await program.ended.wait()
@@ -206,7 +241,7 @@ class Programs:
             async with asyncio.timeout(GENTLY):
                 await program.ended.wait()
         except TimeoutError:
-            program.send(signal.SIGKILL)
+            program.kill()
             await program.ended.wait()
 
     async def end_all(self) -> None:

@@ -126,6 +126,7 @@ class Stage:
                 "hang",
                 [*self.network.on_machine(server.name), str(self.plan.home(server) / HANG)],
                 on_line=lambda line: self.chronicle.write(DEMO, line),
+                stands_for_child=True,
             )
 
     async def cut(self, server: Server) -> None:
@@ -185,6 +186,7 @@ class Stage:
             f"{server.name}'s daemon",
             [*machine, *arguments, "--log-json"],
             on_line=lambda line: self.chronicle.take_daemon_line(server.name, line),
+            stands_for_child=bool(machine),
         )
         self._daemons[server.name] = daemon
         return daemon

@@ -40,35 +40,37 @@ class WebServer:
 
     def scripts(self, plan: Plan, server: Server) -> Mapping[str, str]:
         """Write the scripts for it, by their names in the server's directory."""
-        pid_file = shlex.quote(str(plan.pid_file(server)))
-        # With QUIT nginx answers first whoever has asked. What Apache has for that leaves workers that hang behind.
+        pid_file, group_file = (shlex.quote(str(path)) for path in (plan.pid_file(server), plan.group_file(server)))
+        # With QUIT nginx answers first whoever has asked; Apache, asked so, would not look after workers that hang.
         gently = "QUIT" if self.tool is NGINX else "TERM"
         return {
             START: f"""\
 #!/bin/sh
 # Starts the web server, and ends when it listens.
-# After a power cut the number in this file is nobody's, or another's.
-rm -f {pid_file}
+# After a power cut the numbers in these files are nobody's, or another's.
+rm -f {pid_file} {group_file}
 {shlex.join(self.command(plan, server))} || exit
 until [ -s {pid_file} ]; do sleep 0.05; done
+# Master and workers are a process group. Apache may end, and remove its file, before its workers have ended.
+cp {pid_file} {group_file}
 """,
             STOP: f"""\
 #!/bin/sh
 # Stops the web server: gently, and waits {STOP_PATIENCE:g} s for its end; with `force`, kills all of it.
-[ -s {pid_file} ] || exit 0
-master=$(cat {pid_file})
+[ -s {group_file} ] || exit 0
+master=$(cat {group_file})
 if [ "$1" = force ]; then
     kill -s KILL -- "-$master"
-    while kill -s 0 -- "-$master" 2>/dev/null; do sleep 0.05; done
-    rm -f {pid_file}
+    while kill -s 0 -- "-$master"; do sleep 0.05; done
+    rm {group_file}
     exit 0
-fi
+fi 2>/dev/null
 kill -s {gently} "$master"
 for _ in $(seq {round(STOP_PATIENCE / _STOP_POLL)}); do
-    kill -s 0 -- "-$master" 2>/dev/null || exit 0
+    kill -s 0 -- "-$master" 2>/dev/null || exec rm {group_file}
     sleep {_STOP_POLL:g}
 done
-echo "the web server is still there after {STOP_PATIENCE:g} s"
+echo "some of the web server is still there after {STOP_PATIENCE:g} s"
 exit 1
 """,
             HANG: f"""\

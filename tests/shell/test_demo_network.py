@@ -1,7 +1,6 @@
 """The demo's network in namespaces: who reaches whom, and that nothing of it stays."""
 
 import asyncio
-import os
 import signal
 import subprocess
 from contextlib import suppress
@@ -127,16 +126,17 @@ def test_signals_to_a_program_on_a_machine_reach_it(tmp_path):
             network = Network(programs, tools=FOUND, directory=tmp_path)
             await network.build([WEB])
             count = "n=0; while :; do n=$((n+1)); echo $n; sleep 0.02; done"
-            program = programs.start("counter", [*network.on_machine("web1"), "/bin/sh", "-c", count])
+            command = [*network.on_machine("web1"), "/bin/sh", "-c", count]
+            program = programs.start("counter", command, stands_for_child=True)
             await until(lambda: len(program.lines) > 1)
             for _ in range(3):
                 program.send(signal.SIGSTOP)
-                await until(lambda: {state(process) for process in members(program.pid)} == {"T"})
+                await until(lambda: {state(process) for process in program.children} == {"T"})
                 latest = list(program.lines)
                 program.send(signal.SIGCONT)
                 await until(lambda latest=latest: list(program.lines) != latest)
             await programs.end(program, signal.SIGKILL)
-            await until(lambda: not members(program.pid))
+            assert program.status == 128 + signal.SIGKILL, "it was there to see its child end"
         finally:
             await programs.end_all()
 
@@ -164,21 +164,9 @@ def sleepers(net):
     return found
 
 
-def members(group):
-    """The processes of a process group that live."""
-    found = []
-    for process in Path("/proc").iterdir():
-        with suppress(OSError):
-            if process.name.isdecimal() and os.getpgid(int(process.name)) == group and state(process.name) != "Z":
-                found.append(process.name)
-    return found
-
-
 def state(process):
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return "Z"
+    """What a process does, in a letter of proc(5): T is stopped."""
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def links():
