@@ -58,7 +58,9 @@ def demo_on_a_terminal(place, *, prefix=(), lines=30):
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, 160, 0, 0))
         before = termios.tcgetattr(theirs)
         pipes = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
-        with demo(place, prefix=prefix, environment={"TERM": "xterm"}, **pipes) as process:
+        # What the test runner says of its own terminal is not true of this one.
+        size = {"TERM": "xterm", "COLUMNS": "160", "LINES": str(lines)}
+        with demo(place, prefix=prefix, environment=size, **pipes) as process:
             yield process, Screen(ours), lambda keys: os.write(ours, keys.encode())
         assert termios.tcgetattr(theirs) == before
     finally:
@@ -98,4 +100,7 @@ class Screen:
         return True
 
     def read_until(self, text):
-        until(lambda: self.read() and text in self.text, text)
+        try:
+            until(lambda: self.read() and text in self.text, text)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; the screen had\n{self.text[-6000:]}") from None

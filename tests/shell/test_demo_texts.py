@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tempfile
 import tomllib
 from itertools import combinations
 from pathlib import Path
@@ -80,12 +81,12 @@ def test_daemons_may_run_the_scripts_whatever_the_umask(tmp_path, umask):
         assert [why_not_run(plan.home(server) / name) for name in (START, STOP, HANG)] == [None] * 3
 
 
-def test_a_directory_that_others_can_change_is_no_place_for_scripts(tmp_path):
-    others = tmp_path / "others"
-    others.mkdir()
-    others.chmod(0o777)
-    with pytest.raises(DemoError, match=r"which may be written by others than its owner: .*; another TMPDIR"):
-        write_files(Plan(directory=others, number=0, bridged=True), WEB)
+def test_a_directory_that_others_can_change_is_no_place_for_scripts():
+    # One with a path short enough for sockets.
+    with tempfile.TemporaryDirectory(prefix="demo-") as place:
+        Path(place).chmod(0o777)
+        with pytest.raises(DemoError, match=r"which may be written by others than its owner: .*; another TMPDIR"):
+            write_files(Plan(directory=Path(place), number=0, bridged=True), WEB)
 
 
 def test_both_web_servers_go_to_the_background_for_scripts_only():
