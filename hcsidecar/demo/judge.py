@@ -19,7 +19,7 @@ from hcsidecar.demo.plan import (
 
 REMEMBERED = 20_000
 "Requests that a record holds; older ones are only counted."
-ALLOWANCE = 0.5
+ALLOWANCE = 1.0
 "Seconds on top of every arithmetical limit: three servers, a balancer and a client share this machine."
 NOTICED_WITHIN = PROBE_INTERVAL * PROBE_FALL + ALLOWANCE
 "Seconds from a death until HAProxy sends no more requests there."

@@ -167,7 +167,7 @@ def test_a_hang_costs_only_the_clients_of_that_server_and_only_what_they_began_b
     for worse, broken in (
         (failed("b", 8), 0),
         (asked("c", "web2", 8, kept=True, lost="the connection was reset"), 0),
-        (failed("a", 9.5, began=7.5), 2),
+        (failed("a", 9.5, began=7.6), 2),
     ):
         verdicts = recorded(*before, *during, worse, *after).hung("web1", 5, steady=11, end=13)
         assert not verdicts[broken].kept
