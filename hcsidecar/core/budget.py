@@ -5,6 +5,10 @@ from dataclasses import dataclass
 
 from hcsidecar.core.values import format_duration
 
+_LONGEST = 200
+"Characters of a reason that are kept: a thousand failures must fit into the file that remembers them."
+_TOLD = 4
+"Failures that a story tells one by one, the newest."
 _MINUTE = 60
 _HOUR = 3600
 
@@ -41,9 +45,10 @@ class RestartBudget:
     def spend(self, why: str, *, now: float) -> str | None:
         """Count a failure; gives the whole story if it is one too many, and counts no further then."""
         before = self.failures(now=now)
+        failure = Failure(at=now, why=why if len(why) <= _LONGEST else f"{why[: _LONGEST - 1]}…")
         if self.window > 0 and len(before) >= self.most:
-            return self._story((*before, Failure(at=now, why=why)), now=now)
-        self._failures = (*before, Failure(at=now, why=why))
+            return self._story((*before, failure), now=now)
+        self._failures = (*before, failure)
         return None
 
     def reset(self) -> None:
@@ -51,7 +56,9 @@ class RestartBudget:
         self._failures = ()
 
     def _story(self, failures: tuple[Failure, ...], *, now: float) -> str:
-        told = "; ".join(f"{_ago(now - failure.at)}: {failure.why}" for failure in failures)
+        newest = failures[-_TOLD:]
+        earlier = f"{len(failures) - len(newest)} before; " if len(newest) < len(failures) else ""
+        told = earlier + "; ".join(f"{_ago(now - failure.at)}: {failure.why}" for failure in newest)
         return f"failure {len(failures)} within {format_duration(self.window)}, more than max_restarts allows: {told}"
 
 
