@@ -7,6 +7,7 @@ from typing import TypeVar
 from hcsidecar.core.check_tables import Check
 from hcsidecar.core.problems import Problem, path_of
 from hcsidecar.core.tables import FarmTable, HealthTable, NodeTable, ShareTable, VipTable, WebTable
+from hcsidecar.core.target_tables import Target
 
 Place = tuple[str | int, ...]
 _Item = TypeVar("_Item")
@@ -23,6 +24,7 @@ class Parts:
     has_application: bool = False
     "There is a table [application], right or wrong."
     check: Sequence[Check | None] = ()
+    target: Sequence[Target | None] = ()
     vip: Sequence[VipTable | None] = ()
     share: Sequence[ShareTable | None] = ()
 

@@ -1,6 +1,6 @@
 """What pydantic says about a farm file, put in the words of the person who wrote the file."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
 from typing import Any, Literal, get_args, get_origin
 
@@ -11,14 +11,12 @@ from pydantic_core import ErrorDetails
 from hcsidecar.core.check_tables import CHECKS
 from hcsidecar.core.problems import Problem, path_of
 from hcsidecar.core.tables import DEFAULT_NETWORK
+from hcsidecar.core.target_tables import OTHER, TARGETS
 from hcsidecar.core.values import as_toml
 
-_LATER = {
-    ("target",): "registration with a load balancer comes with a later one",
-}
-"What the design has and this version has not, by key."
-
 Location = tuple[str | int, ...]
+_KINDS: Mapping[str, Collection[str]] = {"check": CHECKS, "target": TARGETS}
+"The tables that are of one of several types, with the types."
 
 
 def problem_of(error: ErrorDetails, document: Mapping[str, object], model: type[BaseModel]) -> Problem:
@@ -29,8 +27,8 @@ def problem_of(error: ErrorDetails, document: Mapping[str, object], model: type[
         message, hint = _unknown(error, fields, model)
     else:
         message, hint = _SAY.get(error["type"], _say_anyway)(error, fields)
-    at = error.get("ctx", {}).get("at") or ("type" if error["type"].startswith("union_tag") else "")
-    place = _as_written((*location, at) if at else location, document)
+    at = error.get("ctx", {}).get("at", ("type",) if error["type"].startswith("union_tag") else ())
+    place = _as_written((*location, *at), document)
     return Problem(path=path_of(place), message=message, hint=hint)
 
 
@@ -43,7 +41,7 @@ def _as_written(location: Location, document: Mapping[str, object]) -> Location:
         part = parts.pop(0)
         inside = isinstance(here, dict)
         in_list = bool(place) and isinstance(place[-1], int)
-        if part == "[key]" or (inside and in_list and parts and part == here.get("type")):
+        if part == "[key]" or (inside and in_list and parts and part in (here.get("type"), OTHER)):
             continue
         if part == "addresses" and inside and "addresses" not in here:
             part = "address"
@@ -95,10 +93,8 @@ def _missing(error: ErrorDetails, fields: Fields) -> Words:
 def _unknown(error: ErrorDetails, fields: Fields, model: type[BaseModel]) -> Words:
     place = tuple(part for part in error["loc"] if isinstance(part, str))
     name = place[-1]
-    in_check = len(place) > 1 and place[0] == "check"
-    if place in _LATER:
-        return "is not in this version", _LATER[place]
-    elsewhere = "" if in_check else _table_with(name, model)
+    of_a_kind = len(place) > 1 and place[0] in _KINDS
+    elsewhere = "" if of_a_kind else _table_with(name, model)
     if elsewhere:
         return "is not a known key here", f"it belongs in {elsewhere}"
     known = [*fields, *(["address"] if "addresses" in fields else [])]
@@ -147,13 +143,19 @@ def _no_such_word(error: ErrorDetails, fields: Fields) -> Words:
     return message, f"did you mean {near[0]}?" if near else ""
 
 
-def _no_such_check(error: ErrorDetails, _fields: Fields) -> Words:
+def _no_such_kind(error: ErrorDetails, _fields: Fields) -> Words:
     table = error["input"]
+    kinds = _KINDS[str(error["loc"][0])]
     tag = table.get("type") if isinstance(table, dict) else None
     if tag is None:
-        return "is missing", 'for example type = "tcp"'
-    near = get_close_matches(str(tag).lower(), CHECKS, n=1)
-    return f"must be one of {', '.join(CHECKS)}, not {as_toml(tag)}", f"did you mean {near[0]}?" if near else ""
+        return "is missing", f"for example type = {as_toml(next(iter(kinds)))}"
+    return no_such_type(tag, kinds)
+
+
+def no_such_type(tag: object, kinds: Collection[str]) -> Words:
+    """Say that a table is of a type that there is not."""
+    near = get_close_matches(str(tag).lower(), kinds, n=1)
+    return f"must be one of {', '.join(kinds)}, not {as_toml(tag)}", f"did you mean {near[0]}?" if near else ""
 
 
 def _own_words(error: ErrorDetails, _fields: Fields) -> Words:
@@ -180,6 +182,6 @@ _SAY: dict[str, Callable[[ErrorDetails, Fields], Words]] = {
     "less_than_equal": _out_of_bounds,
     "too_short": _wrong_length,
     "too_long": _wrong_length,
-    "union_tag_invalid": _no_such_check,
-    "union_tag_not_found": _no_such_check,
+    "union_tag_invalid": _no_such_kind,
+    "union_tag_not_found": _no_such_kind,
 }

@@ -8,6 +8,7 @@ from hcsidecar.core.l2_relations import L2_RULES
 from hcsidecar.core.parts import Parts, Place, present, twice
 from hcsidecar.core.problems import Problem, path_of
 from hcsidecar.core.tables import DEFAULT_NETWORK, NodeTable
+from hcsidecar.core.target_relations import TARGET_RULES
 from hcsidecar.core.values import HostPort, is_ipv6
 
 Listener = tuple[Place, HostPort]
@@ -159,5 +160,6 @@ _RULES: tuple[Callable[[Parts], Iterator[Problem]], ...] = (
     _listeners_do_not_meet,
     _checks_have_names_of_their_own,
     _checks_restart_what_has_scripts,
+    *TARGET_RULES,
     *L2_RULES,
 )

@@ -43,18 +43,31 @@ from hcsidecar.core.tables import (
     VipTable,
     WebTable,
 )
+from hcsidecar.core.target_tables import (
+    TARGETS,
+    AnyTarget,
+    AwsTarget,
+    CommandTarget,
+    HaproxyTarget,
+    OtherTarget,
+    Target,
+)
 from hcsidecar.core.values import FROM_FILE, HostPort, StatusRange, format_duration, parse_duration
 
 __all__ = [
     "PRESETS",
     "Action",
     "AnyCheck",
+    "AnyTarget",
     "ApplicationTable",
+    "AwsTarget",
     "Check",
     "CommandCheck",
+    "CommandTarget",
     "CustomCheck",
     "FarmFile",
     "FarmTable",
+    "HaproxyTarget",
     "HealthTable",
     "HeartbeatTable",
     "HostPort",
@@ -63,6 +76,7 @@ __all__ = [
     "L2Table",
     "LogTable",
     "NodeTable",
+    "OtherTarget",
     "PingCheck",
     "PortCheck",
     "Preset",
@@ -70,6 +84,7 @@ __all__ = [
     "ProcessCheck",
     "ShareTable",
     "StatusRange",
+    "Target",
     "TcpCheck",
     "TlsTable",
     "VipTable",
@@ -94,6 +109,7 @@ class FarmFile(Table):
     l2: L2Table | None = None
     application: ApplicationTable | None = None
     check: tuple[AnyCheck, ...] = ()
+    target: tuple[AnyTarget, ...] = Field(default=(), max_length=16)
 
     @model_validator(mode="after")
     def _hold_the_relations(self) -> Self:
@@ -104,6 +120,7 @@ class FarmFile(Table):
             health=self.health,
             has_application=self.application is not None,
             check=self.check,
+            target=self.target,
             vip=self.l2.vip if self.l2 else (),
             share=self.l2.share if self.l2 else (),
         )
@@ -188,7 +205,7 @@ def _is_an_echo(error: ErrorDetails) -> bool:
 
 
 def _right_parts(document: Mapping[str, object]) -> Parts:
-    l2, checks = document.get("l2"), document.get("check")
+    l2, checks, targets = document.get("l2"), document.get("check"), document.get("target")
     l2_tables = l2 if isinstance(l2, dict) else {}
     return Parts(
         farm=_or_none(FarmTable, document.get("farm")),
@@ -196,7 +213,8 @@ def _right_parts(document: Mapping[str, object]) -> Parts:
         web=_or_none(WebTable, document.get("web", {})),
         health=_or_none(HealthTable, document.get("health", {})),
         has_application="application" in document,
-        check=tuple(map(_check_or_none, checks)) if isinstance(checks, list) else (),
+        check=tuple(_kind_or_none(CHECKS, table) for table in checks) if isinstance(checks, list) else (),
+        target=tuple(_kind_or_none(TARGETS, table) for table in targets) if isinstance(targets, list) else (),
         vip=_each_or_none(VipTable, l2_tables.get("vip")),
         share=_each_or_none(ShareTable, l2_tables.get("share")),
     )
@@ -213,6 +231,6 @@ def _each_or_none(kind: type[_Model], tables: object) -> tuple[_Model | None, ..
     return tuple(_or_none(kind, table) for table in tables) if isinstance(tables, list) else ()
 
 
-def _check_or_none(table: object) -> Check | None:
-    kind = CHECKS.get(table["type"]) if isinstance(table, dict) and isinstance(table.get("type"), str) else None
+def _kind_or_none(kinds: Mapping[str, type[_Model]], table: object) -> _Model | None:
+    kind = kinds.get(table["type"]) if isinstance(table, dict) and isinstance(table.get("type"), str) else None
     return None if kind is None else _or_none(kind, table)

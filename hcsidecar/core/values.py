@@ -31,9 +31,10 @@ LAST_PORT = 65535
 _LONGEST = 100
 
 
-def wrong(message: str, hint: str = "", *, at: str = "") -> PydanticCustomError:
+def wrong(message: str, hint: str = "", *, at: str | tuple[str, ...] = ()) -> PydanticCustomError:
     """Refuse a value: `message` completes the sentence "<path> …", `at` is the key below the place of the check."""
-    return PydanticCustomError("wrong", "{message}", {"message": message, "hint": hint, "at": at})
+    place = (at,) if isinstance(at, str) else at
+    return PydanticCustomError("wrong", "{message}", {"message": message, "hint": hint, "at": place})
 
 
 def microseconds(seconds: float) -> int:

@@ -11,6 +11,7 @@ from hcsidecar.core.problems import Problem
 from hcsidecar.core.refusals import problem_of
 from hcsidecar.core.settings import (
     PRESETS,
+    AwsTarget,
     FarmFile,
     HostPort,
     HttpCheck,
@@ -22,6 +23,10 @@ from hcsidecar.core.settings import (
     read,
 )
 
+AWS = """[[target]]
+type = "aws"
+group = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/web/0123456789abcdef"
+"""
 TWO_NODES = """
 [farm]
 name = "apache"
@@ -215,7 +220,39 @@ MISTAKES = [
         'application.environment."A B"',
         "variable",
     ),
-    ("[[target]]", "target", "is not in this version"),
+    ("[[target]]", "target[1].type", "is missing"),
+    ("[[target]]\ntype = 3", "target[1].type", "must be one of aws, haproxy, command"),
+    ('[[target]]\ntype = "aws"', "target[1].group", "is missing"),
+    ('[[target]]\ntype = "aws"\ngroup = "web"', "target[1].group", "is not the ARN of a target group"),
+    (f'{AWS}\nport = "80"', "target[1].port", "must be a whole number"),
+    (f"{AWS}\nnodes = {{ web1 = {{ idd = 1 }} }}", "target[1].nodes.web1.idd", "did you mean id?"),
+    (f'{AWS}\nnodes = {{ web1 = {{ id = "i-0123456789" }} }}', "target[1].nodes.web1.id", "is not an IP address"),
+    (f'{AWS}\nnodes = {{ web3 = {{ id = "192.0.2.13" }} }}', "target[1].nodes.web3", "is no node of the farm"),
+    (f'{AWS}\nid = "192.0.2.11"', "target[1].id", "is one server's, and the farm has 2 nodes"),
+    (
+        f'{AWS}\nnodes = {{ web1 = {{ id = "192.0.2.1" }}, web2 = {{ id = "192.0.2.1" }} }}',
+        "target[1].nodes.web2.id",
+        "is the id of another node",
+    ),
+    (f'{AWS}\ntarget = "instance"\nid = "192.0.2.11"', "target[1].id", "is not the id of an instance"),
+    (f'{AWS}\ntarget = "instance"\navailability_zone = "all"', "target[1].availability_zone", "for addresses only"),
+    (f"{AWS}\n{AWS}", "target[2].name", "is the name of another target: web"),
+    (f'{AWS}\nproxy = "192.0.2.9"', "target[1].proxy", "is not a URL"),
+    ('[[target]]\ntype = "haproxy"\nbackend = "b"\nport = 80', "target[1].address", "is missing"),
+    ('[[target]]\ntype = "haproxy"\nbackend = "b"\nsocket = "/s"', "target[1].port", "is missing"),
+    ('[[target]]\ntype = "haproxy"\nbackend = "a b"\nsocket = "/s"\nport = 80', "target[1].backend", "HAProxy"),
+    (
+        '[[target]]\ntype = "haproxy"\nbackend = "b"\nsocket = "/s"\nport = 80\naddress = "192.0.2.9:1"',
+        "target[1].socket",
+        "one of the two",
+    ),
+    (
+        '[[target]]\ntype = "haproxy"\nbackend = "b"\nsocket = "/s"\nport = 80\nserver = "one"',
+        "target[1].server",
+        "is one server's",
+    ),
+    ('[[target]]\ntype = "command"\ncommand = []', "target[1].command", "is empty"),
+    ('[[target]]\ntype = "consul"\npoll = "1"', "target[1].poll", "is not a duration"),
     ('[[check]]\nname = "x"', "check[1].type", "is missing"),
     ('[[check]]\ntype = "pong"', "check[1].type", "did you mean ping?"),
     ('[[check]]\ntype = "interface"\nname = "x"\ninterface = 3', "check[1].interface", "must be text"),
@@ -296,6 +333,32 @@ def test_a_mistake_is_told_with_its_path(text, path, said):
         problems.pop("l2.share")  # left out for brevity in each of them
     assert list(problems) == [path]
     assert said in str(problems[path])
+
+
+def test_what_a_node_is_to_aws_follows_from_the_table_the_node_and_its_address():
+    farm = farm_of(f"""{TWO_NODES}
+    {AWS}
+    availability_zone = "all"
+    nodes = {{ web2 = {{ id = "198.51.100.2", availability_zone = "eu-west-1b" }} }}
+    """)
+    (target,) = farm.target
+    assert isinstance(target, AwsTarget)
+    assert [target.id_of("web1", "192.0.2.11"), target.zone_of("web1")] == ["192.0.2.11", "all"]
+    assert [target.id_of("web2", "192.0.2.12"), target.zone_of("web2")] == ["198.51.100.2", "eu-west-1b"]
+    assert [target.label, target.api_region, target.deregisters_first] == ["web", "eu-west-1", False]
+
+
+def test_an_instance_is_asked_for_its_id_unless_the_file_has_it():
+    farm = farm_of(f'{TWO_NODES}\n{AWS}\ntarget = "instance"\nbalancer = "nlb"\nname = "shop"')
+    (target,) = farm.target
+    assert isinstance(target, AwsTarget)
+    assert target.id_of("web1", "192.0.2.11") == "metadata"
+    assert [target.label, target.deregisters_first] == ["shop", True]
+
+
+def test_a_target_of_a_kind_that_is_not_ours_keeps_what_its_package_will_read():
+    (target,) = farm_of(f'{TWO_NODES}\n[[target]]\ntype = "consul"\nservice = "web"').target
+    assert [target.type, target.label, target.model_extra] == ["consul", "consul", {"service": "web"}]
 
 
 SHARE_MISTAKES = [

@@ -1,0 +1,5 @@
+"""This node as a target of load balancers: one loop for each, which a hung balancer cannot make anybody wait for.
+
+`core/reconcile.py` decides; `registrar.py` makes the calls that it asks for, one at a time and each within its limit,
+and a module for each kind of balancer knows how to call. Nothing here is on the way of a health answer or a heartbeat.
+"""
