@@ -19,6 +19,6 @@ class Event:
 
     level: Level
     origin: str
-    "The part that speaks: membership, module, check, health, operator, daemon."
+    "The part that speaks: membership, module, check, health, target, operator, daemon."
     message: str
     "One sentence, without the node's name and the time, which the log adds."

@@ -32,6 +32,8 @@ class Word(StrEnum):
     STOP = "stop"
     DRAIN = "drain"
     "Remembered too: whoever took a server out by hand does not want a reboot to put it back behind their back."
+    LEAVE = "leave"
+    "As stop, and it is deregistered at balancers."
 
 
 class Phase(Enum):

@@ -1,0 +1,110 @@
+"""Runs the reconcile loop of one target: makes the calls it asks for, each within a limit, and says how they went."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from math import inf
+
+from hcsidecar.core.events import Event
+from hcsidecar.core.reconcile import Reconciler
+from hcsidecar.core.targets import Call, Observation, TargetError, Trouble
+from hcsidecar.core.wishes import Situation
+from hcsidecar.targets.kind import Balancer
+
+CLOSING = 1.0
+"Seconds that a balancer's side may take to close."
+_LONGEST_TEXT = 500
+"Characters of a failure that are kept: an error may quote a whole page."
+
+
+class Registrar:
+    """One target on the running loop.
+
+    `limit` is that of a call in seconds, `tell` takes events. Whatever the balancer does, nothing else waits for it.
+    """
+
+    def __init__(
+        self, reconciler: Reconciler, balancer: Balancer, *, limit: float, tell: Callable[[Event], None]
+    ) -> None:
+        self._reconciler = reconciler
+        self._balancer = balancer
+        self._limit = limit
+        self._tell = tell
+        self._loop = asyncio.get_running_loop()
+        self._changed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Reconcile until cancelled."""
+        try:
+            while True:
+                self._say(self._reconciler.tick(now=self._loop.time()))
+                call = self._reconciler.due(now=self._loop.time())
+                if call is None:
+                    await self._wait()
+                else:
+                    await self._make(call)
+        finally:
+            with contextlib.suppress(Exception):  # it is the end, and whatever it says nobody can act on
+                async with asyncio.timeout(CLOSING):
+                    await self._balancer.close()
+
+    def follow(self, situation: Situation) -> None:
+        """Take how the node is; never waits."""
+        self._say(self._reconciler.follow(situation, now=self._loop.time()))
+        self._changed.set()
+
+    def unfinished(self) -> str | None:
+        """Say what of a `leave` is still to be done here; None when nothing is."""
+        return self._reconciler.unfinished(now=self._loop.time())
+
+    def keeps_serving_for(self) -> str | None:
+        """Say why a node that leaves must still answer OK for this balancer's sake; None when it need not."""
+        return self._reconciler.keeps_serving_for(now=self._loop.time())
+
+    def document(self) -> Mapping[str, object]:
+        """Say what is wished, what was seen, and what goes wrong."""
+        return self._reconciler.document(now=self._loop.time())
+
+    async def _make(self, call: Call) -> None:
+        trouble, text, seen = None, "", None
+        try:
+            async with asyncio.timeout(self._limit):
+                seen = await self._call(call)
+        except TargetError as error:
+            trouble, text = error.trouble, error.text
+        except TimeoutError:
+            trouble, text = Trouble.RETRY, f"no answer within {self._limit:g} s"
+        except Exception as error:  # noqa: BLE001 - what an SDK or another package makes of a bad answer is anyone's guess
+            trouble, text = Trouble.RETRY, f"{type(error).__name__}: {error}"
+        now = self._loop.time()
+        if trouble is not None:
+            self._say(self._reconciler.failed(call, trouble, text[:_LONGEST_TEXT], now=now))
+        elif seen is not None:
+            self._say(self._reconciler.observed(seen, now=now))
+        else:
+            self._say(self._reconciler.done(call, now=now))
+
+    async def _call(self, call: Call) -> Observation | None:
+        match call:
+            case Call.OBSERVE:
+                return await self._balancer.observe()
+            case Call.REGISTER:
+                await self._balancer.register()
+            case Call.DEREGISTER:
+                await self._balancer.deregister()
+            case Call.RETIRE:
+                await self._balancer.retire()
+        return None
+
+    async def _wait(self) -> None:
+        """Wait until there is something to do, or the situation has changed."""
+        now = self._loop.time()
+        seconds = self._reconciler.next_at(now=now) - now
+        self._changed.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None if seconds == inf else max(0.0, seconds)):
+                await self._changed.wait()
+
+    def _say(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self._tell(event)

@@ -1,0 +1,102 @@
+"""All targets of this node: what the daemon sees of `hcsidecar.targets`."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from random import Random
+
+from hcsidecar.core.events import Event
+from hcsidecar.core.pace import Pace
+from hcsidecar.core.reconcile import Reconciler
+from hcsidecar.core.settings import FarmFile, NodeTable, Target
+from hcsidecar.core.wishes import Situation
+from hcsidecar.farmfile import LoadedFarm
+from hcsidecar.targets.kind import Balancer, Here
+from hcsidecar.targets.registrar import Registrar
+
+Open = Callable[[Target, Here], Balancer]
+"Makes the balancer's side of a target's table."
+
+
+class Targets:
+    """The targets of one node, on the running loop."""
+
+    def __init__(
+        self,
+        tables: Sequence[Target],
+        here: Here,
+        *,
+        open_balancer: Open,
+        chance: Random,
+        tell: Callable[[Event], None],
+        pace: Callable[[Target], Pace] | None = None,
+    ) -> None:
+        now = asyncio.get_running_loop().time()
+        self._types = [table.type for table in tables]
+        self._situation = Situation()
+        self._registrars = [
+            Registrar(
+                Reconciler(
+                    name=table.label,
+                    policy=table.policy,
+                    pace=(pace or pace_of)(table),
+                    chance=chance,
+                    now=now,
+                    tells_first=table.deregisters_first,
+                ),
+                open_balancer(table, here),
+                limit=table.call_limit,
+                tell=tell,
+            )
+            for table in tables
+        ]
+
+    def begin(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        """Begin to reconcile; gives the tasks, to be cancelled at the end."""
+        return [tasks.create_task(registrar.run(), name="target") for registrar in self._registrars]
+
+    def follow(self, situation: Situation) -> None:
+        """Take how the node is; never waits."""
+        if situation == self._situation:
+            return
+        self._situation = situation
+        for registrar in self._registrars:
+            registrar.follow(situation)
+
+    @property
+    def unfinished(self) -> tuple[str, ...]:
+        """What of a `leave` is still to be done at balancers, in plain words."""
+        return tuple(text for registrar in self._registrars if (text := registrar.unfinished()))
+
+    @property
+    def keeps_serving_for(self) -> tuple[str, ...]:
+        """Why a node that leaves must still answer OK, in plain words; empty when it need not."""
+        return tuple(text for registrar in self._registrars if (text := registrar.keeps_serving_for()))
+
+    def documents(self) -> list[Mapping[str, object]]:
+        """Say of each target what is wished, what was seen, and what goes wrong; see `Reconciler.document`."""
+        return [
+            {"type": kind} | dict(registrar.document())
+            for kind, registrar in zip(self._types, self._registrars, strict=True)
+        ]
+
+
+def pace_of(table: Target) -> Pace:
+    """Give the times of a target."""
+    return Pace(poll=table.poll, unhealthy=table.hold_down)
+
+
+def here(loaded: LoadedFarm, me: NodeTable, *, state_directory: Path) -> Here:
+    """Say what a balancer's side needs to know of this node."""
+    farm: FarmFile = loaded.farm
+    return Here(
+        farm=farm.farm.name,
+        node=me.name,
+        address=me.address,
+        addresses={node.name: node.address for node in farm.node},
+        health_port=farm.api_address(me).port,
+        health_tls=farm.web.tls is not None,
+        health_path=farm.health.path,
+        directory=loaded.path.parent,
+        state_dir=state_directory,
+    )
