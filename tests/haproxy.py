@@ -25,12 +25,34 @@ defaults
 class Haproxy:
     """One that runs."""
 
-    def __init__(self, socket):
-        self._socket = socket
+    def __init__(self, socket, file):
+        self.socket = socket
+        self._file = file
+        self.process = None
+
+    async def start(self, *arguments):
+        """Start it, in the place of one that runs by `-sf` and its number, as a reload does."""
+        self.process = await asyncio.create_subprocess_exec("haproxy", "-db", "-q", "-f", self._file, *arguments)
+        await until(lambda: self.process.returncode is not None or self.socket.exists(), what="HAProxy's socket")
+        assert self.process.returncode is None, "HAProxy did not take its configuration"
+
+    async def stop(self):
+        """End it."""
+        if self.process is not None and self.process.returncode is None:
+            self.process.terminate()
+            await self.process.wait()
+
+    async def reload(self):
+        """Begin anew with the configuration, as `systemctl reload haproxy` does."""
+        old = self.process
+        inode = self.socket.stat().st_ino
+        await self.start("-sf", str(old.pid))
+        await until(lambda: self.socket.stat().st_ino != inode, what="the new HAProxy's socket")
+        await asyncio.wait_for(old.wait(), 10)
 
     async def command(self, line):
         """Give the answer of the runtime API to one line."""
-        reader, writer = await asyncio.open_unix_connection(self._socket)
+        reader, writer = await asyncio.open_unix_connection(self.socket)
         try:
             writer.write(line.encode() + b"\n")
             return (await asyncio.wait_for(reader.read(), 5)).decode()
@@ -61,12 +83,9 @@ async def haproxy(directory, config):
     socket = directory / "haproxy.sock"
     file = directory / "haproxy.cfg"
     file.write_text(_HEAD.format(socket=socket) + config + "\n")
-    process = await asyncio.create_subprocess_exec("haproxy", "-db", "-q", "-f", file)
+    running = Haproxy(socket, file)
     try:
-        await until(lambda: process.returncode is not None or socket.exists(), what="HAProxy's socket")
-        assert process.returncode is None, "HAProxy did not take its configuration"
-        yield Haproxy(socket)
+        await running.start()
+        yield running
     finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
+        await running.stop()

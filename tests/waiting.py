@@ -1,6 +1,7 @@
 """Waiting for what must take real time: for a condition, with a limit."""
 
 import asyncio
+import functools
 import time
 
 
@@ -10,3 +11,13 @@ async def until(condition, *, limit=5.0, what="the condition"):
     while not condition():
         assert time.monotonic() < end, f"{what} did not come true within {limit} s"
         await asyncio.sleep(0.005)
+
+
+def on_a_loop(test):
+    """Make a test of a coroutine."""
+
+    @functools.wraps(test)
+    def run(*arguments, **named):
+        asyncio.run(test(*arguments, **named))
+
+    return run

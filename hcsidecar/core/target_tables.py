@@ -52,6 +52,13 @@ def _haproxy_name(value: str) -> str:
     return value
 
 
+def _haproxy_options(value: str) -> str:
+    # They become a part of a line of commands, which these would end.
+    if found := re.search(r"[;\\]|<<", value):
+        raise wrong(f"must not have {found[0]} in it: {as_toml(value)}", 'for example "check port 9010 inter 1s"')
+    return value
+
+
 Arn = Annotated[Text, AfterValidator(_arn)]
 "The ARN of a target group."
 Url = Annotated[Text, AfterValidator(_url)]
@@ -193,6 +200,8 @@ class HaproxyTarget(Target):
     "Address and TCP port of the runtime API: that of a `stats socket` with level admin."
     socket: AbsolutePath | None = Field(default=None, examples=["/run/haproxy/admin.sock"])
     "Instead of `address`: the path of its unix socket."
+    poll: Annotated[Seconds, AfterValidator(between("1s", "1h"))] = 5.0
+    "Time from one look at HAProxy to the next: after its reload, added servers are missing until then."
     backend: HaproxyName = Field(examples=["web"])
     "Name of the backend."
     servers: Literal["dynamic", "static"] = "dynamic"
@@ -201,8 +210,10 @@ class HaproxyTarget(Target):
     "Name of the server; the node's unless set, which only a farm of one node needs."
     port: Port | None = Field(default=None, examples=[80])
     "Port to send traffic to; needed for dynamic servers."
-    options: Text | None = Field(default=None, examples=["check inter 1s fall 2"])
-    "What to say of an added server beyond address and port; unless set, that its health URL is to be checked."
+    options: Annotated[Text, AfterValidator(_haproxy_options)] | None = Field(
+        default=None, examples=["check port 9010 inter 1s fall 2"]
+    )
+    "What to say of an added server beyond address and port; unless set, that the health port is to be checked."
 
     @property
     def own_name(self) -> str:

@@ -240,6 +240,11 @@ MISTAKES = [
     (f'{AWS}\nproxy = "192.0.2.9"', "target[1].proxy", "is not a URL"),
     ('[[target]]\ntype = "haproxy"\nbackend = "b"\nport = 80', "target[1].address", "is missing"),
     ('[[target]]\ntype = "haproxy"\nbackend = "b"\nsocket = "/s"', "target[1].port", "is missing"),
+    (
+        '[[target]]\ntype = "haproxy"\nbackend = "b"\nsocket = "/s"\nport = 80\noptions = "check; del server b/web2"',
+        "target[1].options",
+        "must not have ; in it",
+    ),
     ('[[target]]\ntype = "haproxy"\nbackend = "a b"\nsocket = "/s"\nport = 80', "target[1].backend", "HAProxy"),
     (
         '[[target]]\ntype = "haproxy"\nbackend = "b"\nsocket = "/s"\nport = 80\naddress = "192.0.2.9:1"',
