@@ -77,9 +77,7 @@ def check_environment(
     table: ApplicationTable | None, place: Place, *, start_directory: str, base: Mapping[str, str]
 ) -> dict[str, str]:
     """Give the same for the program of a check, which is not one of the application's processes."""
-    found = {"PATH": USUAL_PATH}
-    found |= {name: value for name, value in base.items() if name in _KEPT_VARIABLES or name.startswith("LC_")}
-    found |= {
+    found = bare_environment(base) | {
         "HCSIDECAR_FARM": place.farm,
         "HCSIDECAR_NODE": place.node,
         "HCSIDECAR_CONFIG": place.config,
@@ -103,6 +101,12 @@ def check_environment(
         found["PATH"] = f"{place.safe}:{found['PATH']}"
     found.pop("HCSIDECAR_RUN", None)
     return found | {"HCSIDECAR_STATE_DIR": place.state_dir}
+
+
+def bare_environment(base: Mapping[str, str]) -> dict[str, str]:
+    """Give what of the daemon's own environment, `base`, is handed on to any program."""
+    kept = {name: value for name, value in base.items() if name in _KEPT_VARIABLES or name.startswith("LC_")}
+    return {"PATH": USUAL_PATH} | kept
 
 
 def why_ended_badly(exit_code: int) -> str | None:

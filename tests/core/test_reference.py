@@ -101,7 +101,9 @@ def test_the_reference_with_everything_in_force_is_a_farm_file_but_for_the_two_w
     assert isinstance(read(document), FarmFile)
 
 
-@pytest.mark.parametrize("example", sorted((CONFIG / "examples").iterdir()), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "example", sorted((CONFIG / "examples").rglob("*.toml")), ids=lambda path: f"{path.parent.name}/{path.name}"
+)
 def test_an_example_is_a_farm_file(example):
     assert isinstance(read(tomllib.loads(example.read_text())), FarmFile)
 

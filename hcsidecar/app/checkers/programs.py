@@ -1,4 +1,4 @@
-"""A program of the operator's at work for a check: in a process group of its own, which is killed as a whole.
+"""A program of the operator's at work for a check or a target: in a process group of its own, killed as a whole.
 
 It is started in a thread, because until the new process has begun the one that starts it stands still.
 """
@@ -12,7 +12,7 @@ import signal
 import stat
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -33,11 +33,49 @@ class Command:
     words: Sequence[str]
     directory: Path
     environment: Mapping[str, str]
+    question: bytes | None = None
+    "What it finds on its standard input, less than a pipe holds; its errors are then kept apart from its answer."
 
     @property
     def program(self) -> Path:
         """The path of the program."""
         return self.directory / self.words[0]
+
+
+class _Tail:
+    """A pipe that keeps the end of what is written into it; `inner` is the writer's."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._outer, self.inner = os.pipe()
+        self.kept = b""
+        os.set_blocking(self._outer, False)
+        loop.add_reader(self._outer, self._read)
+
+    def read_what_came(self) -> None:
+        """Read what was written until now: no more than a pipe holds, for somebody may still write into it."""
+        for _ in range(_ROOM // _KEPT):
+            if not self._read():
+                return
+
+    def close(self) -> None:
+        """Let go of the reader's end; may be said again."""
+        if self._outer >= 0:
+            self._loop.remove_reader(self._outer)
+            os.close(self._outer)
+            self._outer = -1
+
+    def _read(self) -> bool:
+        """Take some, and keep the end only; False when there is no more now."""
+        try:
+            data = os.read(self._outer, _ROOM)
+        except BlockingIOError:
+            return False
+        if not data:
+            self._loop.remove_reader(self._outer)
+            return False
+        self.kept = (self.kept + data)[-_KEPT:] if len(data) < _KEPT else data[-_KEPT:]
+        return True
 
 
 class Running:
@@ -54,43 +92,50 @@ class Running:
         "True when nobody wants it any more."
         self._over = False
         "True when the process is waited for, and its number may be another's."
-        self._tail = b""
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         self._started: asyncio.Future[None] = self._loop.create_future()
         self._ended: asyncio.Future[int] = self._loop.create_future()
-        self._output, inner = os.pipe()
-        os.set_blocking(self._output, False)
-        self._loop.add_reader(self._output, self._read)
-        threading.Thread(target=self._run, args=(inner,), name="program of a check", daemon=True).start()
+        self._output = _Tail(self._loop)
+        self._errors = self._output if self._command.question is None else _Tail(self._loop)
+        threading.Thread(target=self._run, name="program of the operator's", daemon=True).start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         with self._lock:
             self._left = True
             self._kill()
-        self._close()
+        self._output.close()
+        self._errors.close()
 
     async def ended(self) -> int:
         """Wait for its end and give its exit status, negative for a signal; raises CannotStartError."""
         await self._started
         status = await asyncio.shield(self._ended)
-        self._read_what_came()
+        self._output.read_what_came()
+        self._errors.read_what_came()
         return status
 
     @property
     def output(self) -> bytes:
         """The end of what it has written."""
-        return self._tail
+        return self._output.kept
 
-    def _run(self, inner: int) -> None:
+    @property
+    def errors(self) -> bytes:
+        """The end of what it has written on its standard error; the same as `output` for one that is asked nothing."""
+        return self._errors.kept
+
+    def _run(self) -> None:
         """Start it, wait for it, and end its group; in a thread."""
+        inner = {self._output.inner, self._errors.inner}
         try:
             try:
-                process = _start(self._command, inner)
+                process = _start(self._command, self._output.inner, self._errors.inner)
             finally:
-                os.close(inner)
+                for end in inner:
+                    os.close(end)
         except CannotStartError as error:
             self._settle(self._started, error)
             return
@@ -129,52 +174,49 @@ class Running:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
-    def _read(self) -> bool:
-        """Take some of the output, and keep its end only; False when there is no more now."""
-        try:
-            data = os.read(self._output, _ROOM)
-        except BlockingIOError:
-            return False
-        if not data:
-            self._loop.remove_reader(self._output)
-            return False
-        self._tail = (self._tail + data)[-_KEPT:] if len(data) < _KEPT else data[-_KEPT:]
-        return True
 
-    def _read_what_came(self) -> None:
-        """Read what it wrote before its end: no more than a pipe holds, for somebody else may still write into it."""
-        for _ in range(_ROOM // _KEPT):
-            if not self._read():
-                return
-
-    def _close(self) -> None:
-        if self._output >= 0:
-            self._loop.remove_reader(self._output)
-            os.close(self._output)
-            self._output = -1
-
-
-def _start(command: Command, output: int) -> subprocess.Popen[bytes]:
+def _start(command: Command, output: int, errors: int) -> subprocess.Popen[bytes]:
     """Start it, unless others could have changed it."""
     program = command.program
     try:
         refusal = why_not_run(program)
         if refusal is not None:
             raise CannotStartError(refusal)
-        return subprocess.Popen(  # noqa: S603 - no shell; the program is the operator's, and nobody else can write it
-            [os.fspath(program), *command.words[1:]],
-            cwd=command.directory,
-            env=dict(command.environment),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+        with _asked(command.question) as question:
+            return subprocess.Popen(  # noqa: S603 - no shell; the operator's program, which nobody else can write
+                [os.fspath(program), *command.words[1:]],
+                cwd=command.directory,
+                env=dict(command.environment),
+                stdin=question,
+                stdout=output,
+                stderr=errors,
+                start_new_session=True,
+            )
     except FileNotFoundError:
         raise CannotStartError(_why_not_found(program)) from None
     except OSError as error:
         hint = ": begin it with a line such as #!/bin/sh" if error.errno == errno.ENOEXEC else ""
         raise CannotStartError(f"{program} cannot be run: {(error.strerror or '').lower()}{hint}") from None
+
+
+@contextlib.contextmanager
+def _asked(question: bytes | None) -> Iterator[int]:
+    """Give a standard input with this on it."""
+    if question is None:
+        yield subprocess.DEVNULL
+        return
+    reader, writer = os.pipe()
+    try:
+        try:
+            os.set_blocking(writer, False)
+            written = os.write(writer, question)
+        finally:
+            os.close(writer)
+        if written < len(question):
+            raise CannotStartError("what is to be said to it is longer than a pipe holds")
+        yield reader
+    finally:
+        os.close(reader)
 
 
 def why_not_run(program: Path) -> str | None:

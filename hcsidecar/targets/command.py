@@ -1,0 +1,85 @@
+"""A balancer that a program of the operator's talks to: one run for each call."""
+
+import os
+from collections.abc import Mapping
+
+import msgspec
+
+from hcsidecar.app.checkers.programs import CannotStartError, Command, Running
+from hcsidecar.core.runs import bare_environment
+from hcsidecar.core.target_program import Question, observation_in, why_failed
+from hcsidecar.core.target_tables import CommandTarget
+from hcsidecar.core.targets import Call, Observation, TargetError, Trouble
+from hcsidecar.core.values import HostPort
+from hcsidecar.targets.kind import Here
+
+
+class Program:
+    """One node at the balancer behind a program. What is cancelled is killed, with all of its process group."""
+
+    def __init__(self, table: CommandTarget, here: Here, *, base: Mapping[str, str] = os.environ) -> None:
+        self._table = table
+        self._here = here
+        names = {"HCSIDECAR_FARM": here.farm, "HCSIDECAR_NODE": here.node, "HCSIDECAR_TARGET": table.label}
+        self._environment = bare_environment(base) | names
+
+    async def observe(self) -> Observation:
+        """Ask it for what is."""
+        return observation_in(await self._run(Call.OBSERVE))
+
+    async def register(self) -> None:
+        """Let it register this node."""
+        await self._run(Call.REGISTER)
+
+    async def deregister(self) -> None:
+        """Let it deregister this node."""
+        await self._run(Call.DEREGISTER)
+
+    async def retire(self) -> None:
+        """Let it deregister what it has named as `former`."""
+        await self._run(Call.RETIRE)
+
+    async def close(self) -> None:
+        """Nothing of it is left after a call."""
+
+    async def _run(self, call: Call) -> bytes:
+        """Run it to its end; gives what it has printed."""
+        command = Command(
+            words=self._table.command,
+            directory=self._here.directory,
+            environment=self._environment,
+            question=msgspec.json.encode(self._question(call)) + b"\n",
+        )
+        async with Running(command) as running:
+            try:
+                failed = why_failed(await running.ended(), running.errors)
+            except CannotStartError as error:
+                raise TargetError(Trouble.CONFIG, str(error)) from None
+            if failed is not None:
+                raise failed
+            return running.output
+
+    def _question(self, call: Call) -> Question:
+        here = self._here
+        scheme = "https" if here.health_tls else "http"
+        return Question(
+            call=call,
+            farm=here.farm,
+            node=here.node,
+            address=here.address,
+            target=self._table.label,
+            health_url=f"{scheme}://{HostPort(here.address, here.health_port)}{here.health_path}",
+        )
+
+
+class CommandKind:
+    """The kind `command`."""
+
+    table = CommandTarget
+
+    def open(self, table: CommandTarget, here: Here) -> Program:
+        """Make the balancer's side for one table."""
+        return Program(table, here)
+
+
+KIND = CommandKind()
