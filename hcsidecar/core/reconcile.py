@@ -142,14 +142,15 @@ class Reconciler:
         """Say when `tick` and `due` are to be asked next, unless something happens; inf while a call is made."""
         if self._calling is not None:
             return inf
-        if now >= self._look_at or self._change(now) is not None:
-            return max(now, self._not_before)
-        times = [self._held_at()]
+        ticks = [self._wished_at + self._pace.leave_budget] if self._wanted.firm else []
         if self._policy == "healthy":
-            times.append(self._unready_since + self._pace.unhealthy)
-        if self._wanted.firm:
-            times.append(self._wished_at + self._pace.leave_budget)
-        return min(self._look_at, *(at for at in times if at > now), inf)
+            ticks.append(self._unready_since + self._pace.unhealthy)
+        call = self._look_at
+        if self._change(now) is not None:
+            call = now
+        elif self._held_at() > now:
+            call = min(call, self._held_at())
+        return min([max(now, self._not_before, call), *(at for at in ticks if at > now)])
 
     def _held_at(self) -> float:
         """Say from when on the wish may cost a call."""
