@@ -67,6 +67,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     role: str | None = None
     status: str | None = None
     draining: bool = False
+    parting: bool = False
     power: int = 0
     powers: dict[str, int] = {}
     file_powers: dict[str, int] = {}

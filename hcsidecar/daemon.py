@@ -13,7 +13,8 @@ import secrets
 import signal
 import ssl
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -33,13 +34,16 @@ from hcsidecar.core.powers import Powers, why_nobody_takes
 from hcsidecar.core.rolling import why_not_drain
 from hcsidecar.core.settings import FarmFile, HostPort, NodeTable, TlsTable
 from hcsidecar.core.states import Role, Status
-from hcsidecar.core.status import status_document
+from hcsidecar.core.status import ModuleState, status_document
+from hcsidecar.core.wishes import Situation
 from hcsidecar.dirs import control_socket, state_dir
+from hcsidecar.evidence import Evidence
 from hcsidecar.farmfile import LoadedFarm
 from hcsidecar.journal import Journal
 from hcsidecar.net.datagrams import ListenError as HeartbeatListenError
 from hcsidecar.net.heartbeats import Heartbeats
 from hcsidecar.net.keyring import KeyFileError, Keyring
+from hcsidecar.own_targets import own_targets
 from hcsidecar.process import CannotRunError, ServiceManager, take_realtime_priority
 from hcsidecar.web.api import Api
 from hcsidecar.web.auth import Signer, Verifier
@@ -88,6 +92,8 @@ class Daemon:
             now=loop.time(),
         )
         self._layer_two = self._make_layer_two()
+        self._targets = own_targets(loaded, me, tell=self.tell)
+        self._published: Published | None = None
         self._heartbeats = Heartbeats(
             farm=self._farm,
             me=me,
@@ -102,7 +108,9 @@ class Daemon:
             me,
             memory=memory,
             socket=control_socket(loaded.farm, me),
-            evidence=_Evidence(Connections(self._farm.check, self._farm.l2), self._face, self._farm.health.prober_fall),
+            evidence=Evidence(
+                Connections(self._farm.check, self._farm.l2), self._face, self._farm.health.prober_fall, self._targets
+            ),
             publish=self._publish,
             tell=self.tell,
             outlook=self._outlook,
@@ -137,7 +145,7 @@ class Daemon:
         """Give the status document."""
         return status_document(
             membership=self._heartbeats.node.membership,
-            module=self._module.look().state,
+            module=self._own_state(),
             addresses={node.name: node.address for node in self._farm.node},
             file_powers={node.name: self._farm.powers_of(node.name) for node in self._farm.node},
             shares=self._farm.share_names,
@@ -153,9 +161,10 @@ class Daemon:
             refusal = why_not_drain(self.status(), self.node, keep_ready=self._farm.farm.keep_ready)
         if action is Action.DRAIN and refusal is not None and not force:
             return Answer(ok=False, text=f"{refusal}; --force drains all the same")
-        outcome = self._module.order(_order(action, by))
+        order = _order(action, by, tells_first=self._targets.tells_first)
+        outcome = self._module.order(order)
         if action is Action.STOP and force and outcome.accepted and self._module.look().state.draining:
-            outcome = self._module.order(_order(action, by))
+            outcome = self._module.order(order)
         warnings = (refusal,) if refusal is not None and outcome.accepted else ()
         return Answer(ok=outcome.accepted, text=outcome.text, warnings=warnings)
 
@@ -241,6 +250,20 @@ class Daemon:
             wants=published.wants_share,
         )
         self._service.tell(STATUS=f"{published.name} {state.reason}".strip())
+        self._published = published
+        self._follow_targets()
+
+    def _follow_targets(self) -> None:
+        """Let the targets know how this node is; they never wait."""
+        published, membership = self._published, self._heartbeats.node.membership
+        if published is not None:
+            in_view = any(name == self.node for name, _ in membership.view)
+            self._targets.follow(Situation(word=published.word, ready=published.serving, in_view=in_view))
+
+    def _own_state(self) -> ModuleState:
+        """Say how this node's module is, and what of its leaving is still to be done at balancers."""
+        state = self._module.look().state
+        return state if state.parting else replace(state, waits_for=(*state.waits_for, *self._targets.unfinished))
 
     def _outlook(self, unmet: tuple[str, ...]) -> Outlook:
         """Say how the other nodes are, for one with these needs unmet."""
@@ -322,6 +345,7 @@ class Daemon:
             chores = [
                 tasks.create_task(self._heartbeats.run(), name="heartbeats"),
                 *self._application.begin(tasks),
+                *self._targets.begin(tasks),
                 tasks.create_task(self._keep_house(), name="housekeeping"),
             ]
             if self._layer_two is not None:
@@ -383,6 +407,7 @@ class Daemon:
                 self._service.tell(WATCHDOG=1)
             if self._loaded.keyring.changed():
                 self._reload_keys()
+            self._follow_targets()
             await asyncio.sleep(min(HOUSEKEEPING_INTERVAL, beat or HOUSEKEEPING_INTERVAL))
 
     def _reload_keys(self) -> None:
@@ -399,23 +424,6 @@ class Daemon:
         return self._loaded.keyring
 
 
-class _Evidence:
-    """Who still uses the module: its connections, as the kernel counts them, and the probers of the health URL."""
-
-    def __init__(self, connections: Connections, face: HealthFace, fall: int) -> None:
-        self._connections = connections
-        self._face = face
-        self._fall = fall
-
-    async def connections(self) -> Mapping[int, int] | None:
-        """Count the connections to the checked ports."""
-        return await self._connections.count()
-
-    def probers(self, *, now: float) -> Iterable[str]:
-        """Describe the probers that have not had their fill."""
-        return self._face.probers.waiting(self._fall, now=now)
-
-
 @lru_cache(maxsize=16)
 def _parts(view: View, group: int) -> Mapping[str, float]:
     """Give each member's part of the buckets of a share group."""
@@ -427,13 +435,13 @@ def _pairs(addresses: Iterable[HostPort]) -> tuple[tuple[str, int], ...]:
     return tuple((address.host, address.port) for address in addresses)
 
 
-def _order(action: Action, by: str) -> Callable[[Lifecycle, float], Outcome]:
-    order = {
+def _order(action: Action, by: str, *, tells_first: bool) -> Callable[[Lifecycle, float], Outcome]:
+    orders_of: Mapping[Action, Callable[..., Outcome]] = {
         Action.START: orders.start,
         Action.STOP: orders.stop,
-        Action.LEAVE: orders.stop,
+        Action.LEAVE: partial(orders.leave, tells_first=tells_first),
         Action.RESTART: orders.restart,
         Action.DRAIN: orders.drain,
         Action.RESUME: orders.resume,
-    }[action]
-    return lambda lifecycle, now: order(lifecycle, now=now, by=by)
+    }
+    return lambda lifecycle, now: orders_of[action](lifecycle, now=now, by=by)

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 from hcsidecar.core.checks import UNCHECKED
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.last_stays import Outlook
-from hcsidecar.core.lifecycle import Lifecycle, Outcome, Past, Role
+from hcsidecar.core.lifecycle import Lifecycle, Outcome, Past, Role, Word
 from hcsidecar.core.orders import shutdown
 from hcsidecar.core.scripts import Script, ScriptRun
 from hcsidecar.core.status import ModuleState
@@ -37,6 +37,9 @@ class Evidence(Protocol):
 
     def probers(self, *, now: float) -> Iterable[str]:
         """Describe the probers that have not had their fill of NOT FOUND."""
+
+    def balancers(self) -> Iterable[str]:
+        """Say why a module that is parting must still take traffic."""
 
 
 class Ending(Protocol):
@@ -74,6 +77,8 @@ class Published:
     serving: bool
     "The health URL answers 200."
     wants_share: bool
+    word: Word
+    "What the operator said last."
     unmet: tuple[str, ...]
     "Names of the `pre` checks that fail."
 
@@ -138,6 +143,8 @@ class Module:
                     now = loop.time()
                     probers = tuple(self._evidence.probers(now=now))
                     self._take(self._lifecycle.evidence(connections=connections, probers=probers, now=now))
+                if self._lifecycle.parting:
+                    self._take(self._lifecycle.see_balancers(self._evidence.balancers(), now=loop.time()))
                 await self._wait_for_change(self._patience(loop.time()))
             transitions.cancel()
 
@@ -183,6 +190,7 @@ class Module:
                 role=lifecycle.role,
                 status=lifecycle.status,
                 draining=lifecycle.draining,
+                parting=lifecycle.parting,
                 reason=lifecycle.why_not_ready() or lifecycle.remark,
                 waits_for=lifecycle.waits_for,
                 restarts=budget,
@@ -190,6 +198,7 @@ class Module:
             name=lifecycle.state,
             serving=lifecycle.serving,
             wants_share=lifecycle.wants_share,
+            word=lifecycle.last_word,
             unmet=lifecycle.unmet,
         )
 
@@ -295,7 +304,7 @@ class Module:
     def _patience(self, now: float) -> float:
         """Say for how long nothing has to be looked at, in seconds."""
         wait = self._lifecycle.next_tick_at() - now
-        if self._lifecycle.draining:
+        if self._lifecycle.draining or self._lifecycle.parting:
             wait = min(wait, EVIDENCE_INTERVAL)
         if self._lifecycle.unmet:
             wait = min(wait, FARM_INTERVAL)

@@ -125,15 +125,18 @@ def resume(config: Config = None, node: OneNode = None, everyone: EveryNode = Fa
 
 
 def leave(config: Config = None, node: OneNode = None, everyone: EveryNode = False, as_json: AsJson = False) -> None:
-    """Take a node out of the farm: drain it and stop its module. Returns when it has left, or after 20 s.
+    """Take a node out of the farm: drain it, stop its module, deregister it. Returns when it has left, or after 20 s.
 
-    It warns, but does not refuse, when fewer than [farm] keep_ready nodes stay Ready. `start` brings it back.
+    With each [[target]] the node is deregistered at its load balancer; should that not work within the 20 s, it goes
+    on trying. Behind an NLB it is deregistered first and takes traffic until it is drained there, two minutes at least;
+    these are not counted, and a second `leave` ends them. It stays out until `start`, over a reboot too. It warns, but
+    does not refuse, when fewer than [farm] keep_ready nodes stay Ready.
 
     Exit status: 0 it has left, 1 it has not within 20 s or the node could not be asked, 2 wrong command or farm file.
 
     Example: hcsidecar leave && poweroff
     """
-    _act(choose(config, node, everyone=everyone), Action.LEAVE, as_json=as_json, judge=gone)
+    _act(choose(config, node, everyone=everyone), Action.LEAVE, as_json=as_json, judge=gone())
 
 
 def _act(chosen: Chosen, action: Action, *, as_json: bool, force: bool = False, judge: Judge | None = None) -> None:

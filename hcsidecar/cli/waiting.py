@@ -18,7 +18,7 @@ PATIENCE = 10.0
 SETTLE = 1.0
 "Seconds for which a node may still look as before the command."
 LEAVE_BUDGET = 20.0
-"Seconds that `leave` waits at most."
+"Seconds that `leave` waits at most, but for a node that balancers drain before it stops."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,14 +43,27 @@ def stopped(row: Row, _in_view: bool, waited: float) -> Verdict | None:
     return None
 
 
-def gone(row: Row, in_view: bool, waited: float) -> Verdict | None:
-    """Judge whether the node has left: its module has stopped, and it is in the view no more."""
-    if row.role == Role.STOP and not in_view:
-        return Verdict(ok=True, text=f"has left after {waited:.1f} s")
-    if waited >= LEAVE_BUDGET:
-        waits_for = ", ".join(row.waits_for) or "its module to stop"
-        return Verdict(ok=False, text=f"has not left within {LEAVE_BUDGET:g} s, it waits for {waits_for}")
-    return None
+def gone() -> Judge:
+    """Make the judge of a leave: stopped, in the view no more, and deregistered at every balancer.
+
+    It has its budget for that, not counted while balancers drain the node before it may stop.
+    """
+    parted_at = 0.0
+
+    def judge(row: Row, in_view: bool, waited: float) -> Verdict | None:
+        nonlocal parted_at
+        if row.parting:
+            parted_at = waited
+        if row.role == Role.STOP and not in_view and not row.waits_for:
+            return Verdict(ok=True, text=f"has left after {waited:.1f} s")
+        if row.role == Role.UP and not row.parting and not row.draining and not row.waits_for and waited >= SETTLE:
+            return Verdict(ok=False, text="does not leave: somebody has called that off")
+        if waited >= parted_at + LEAVE_BUDGET:
+            waits_for = ", ".join(row.waits_for) or "its module to stop"
+            return Verdict(ok=False, text=f"has not left within {LEAVE_BUDGET:g} s, it waits for {waits_for}")
+        return None
+
+    return judge
 
 
 def drained(limit: float) -> Judge:

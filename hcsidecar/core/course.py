@@ -8,6 +8,8 @@ from hcsidecar.core.scripts import Script
 from hcsidecar.core.standing import Standing
 from hcsidecar.core.states import MOVES, Aim, Left, Phase, Word
 
+_NO_LOOK_YET = ("a first look at its balancers",)
+
 
 class Course(Standing):
     """The moves of a module; each gives the events that tell of it. `now` is in seconds of the monotonic clock."""
@@ -88,7 +90,7 @@ class Course(Standing):
         self.aim = aim
         if patient:
             self._why = ""
-        if self.phase is Phase.SERVING:
+        if self.phase in (Phase.SERVING, Phase.PARTING):
             self._drain = Drain(since=now)
         self._enter(Phase.LEAVING)
         self._patient = patient
@@ -97,6 +99,13 @@ class Course(Standing):
         limit = min(at_most, self._lame_duck if aim is Aim.EXIT or self.plan.table is None else self._drain_limit)
         self._limit = now + limit
         return [self._tell(f"{why}, drains for {limit:g} s at most", level=level), *self._tick_drain(now=now)]
+
+    def part(self, why: str) -> list[Event]:
+        """Take traffic until balancers have drained this node; then leave, to stop."""
+        self.aim, self._why = Aim.STOP, ""
+        self._balancers = _NO_LOOK_YET
+        self._enter(Phase.PARTING)
+        return [self._tell(f"{why}; takes traffic until its balancers have drained it")]
 
     def hurry(self, why: str, *, now: float, level: Level = Level.INFO) -> list[Event]:
         """End the drain, or a stop script that takes its time; `why` says who wants that."""

@@ -60,8 +60,8 @@ class Lifecycle(Course):
 
     def begin(self, *, now: float) -> list[Event]:
         """Do what the past asks of a daemon that has just started; to be called once."""
-        if self.last_word is Word.STOP or self.gave_up:
-            why = self.gave_up or "the operator's last word was stop"
+        if self.last_word in (Word.STOP, Word.LEAVE) or self.gave_up:
+            why = self.gave_up or f"the operator's last word was {self.last_word}"
             if self.left is not Left.STOPPED:
                 self.aim, self._is_thorough = Aim.STOP, self.left is Left.UNCLEAR
                 return self._close(now, f"the application is {self.left}, and {why}")
@@ -163,8 +163,8 @@ class Lifecycle(Course):
             events = [Event(level=Level.WARNING, origin="check", message=f"{name} fails: {complaint}")]
         self._note_passing()
         if self.state != state and self.phase is not Phase.WAITING:
-            why = self.board.why_not_serve()
-            events.append(self._tell(why or "every check passes", level=Level.WARNING if why else Level.INFO))
+            why_not = self.board.why_not_serve()
+            events.append(self._tell(why_not or "every check passes", level=Level.WARNING if why_not else Level.INFO))
         if self.phase is Phase.WAITING:
             return events + self._look_at_needs(now=now, state=state, name=name)
         return events + self._act(now=now)
@@ -181,6 +181,9 @@ class Lifecycle(Course):
 
     def _act(self, *, now: float, is_late: bool = False) -> list[Event]:
         """Act on the first check that fails; `is_late` when those that have not passed since the start fail too."""
+        if self.phase is Phase.PARTING and (broken := self.board.why_not_serve()) is not None:
+            why = f"{broken}; takes no more traffic, whether its balancers have drained it or not"
+            return self.leave(Aim.STOP, why, now=now, patient=False, at_most=_BROKEN_DRAIN, level=Level.WARNING)
         if self.phase not in (Phase.SERVING, Phase.DRAINING):
             return []
         if not self._in_grace:
@@ -223,6 +226,8 @@ class Lifecycle(Course):
         if self.phase is Phase.STARTING:
             self._requested = (action, why)
             return accept(f"the module does that when the start script has ended: {action}")
+        if self.phase is Phase.PARTING:
+            return refuse(f"the module {self.remark}")
         if self.phase not in (Phase.SERVING, Phase.DRAINING, Phase.PREPARING, Phase.WAITING):
             return refuse(f"the module is {self.state} and does not take this now: {self.why_not_ready()}")
         return accept(f"the module does that: {action}", *self._fail(action, why, now=now))
@@ -244,6 +249,13 @@ class Lifecycle(Course):
         if self.phase is Phase.STARTING:
             return self._close(now, text, level=level)
         return self.turn_back(aim, text, now=now, level=level)
+
+    def see_balancers(self, waits_for: Iterable[str], *, now: float) -> list[Event]:
+        """Take why a module that is parting must still take traffic; it leaves when there is nothing."""
+        if self.phase is not Phase.PARTING:
+            return []
+        self._balancers = tuple(waits_for)
+        return [] if self._balancers else self.leave(Aim.STOP, "its balancers have nothing more to send", now=now)
 
     def evidence(self, *, connections: Mapping[int, int] | None, probers: Iterable[str], now: float) -> list[Event]:
         """Take who is still there; see `Drain.see`."""

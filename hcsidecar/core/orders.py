@@ -27,7 +27,7 @@ def start(module: Lifecycle, *, now: float, by: str) -> Outcome:
             return accept(f"the module is started already: {module.state}")
         case Phase.DRAINING:
             return resume(module, now=now, by=by)
-        case Phase.LEAVING if module.aim is Aim.STOP:
+        case Phase.PARTING | Phase.LEAVING if module.aim is Aim.STOP:
             module.last_word = Word.START
             module.call_off()
             return accept("the stop is called off", module.tell(f"start by {by}, the stop is called off{module.but()}"))
@@ -46,30 +46,51 @@ def start(module: Lifecycle, *, now: float, by: str) -> Outcome:
 
 def stop(module: Lifecycle, *, now: float, by: str) -> Outcome:
     """Drain, then stop; said again to a module that is stopping: no more waiting."""
-    again = module.last_word is Word.STOP and module.aim is Aim.STOP
+    # Who has left and is stopped has left all the same.
+    return _stop(module, Word.LEAVE if module.last_word is Word.LEAVE else Word.STOP, "stop", now=now, by=by)
+
+
+def leave(module: Lifecycle, *, now: float, by: str, tells_first: bool = False) -> Outcome:
+    """Drain and stop, and be deregistered at balancers; with `tells_first` these must drain it before it does."""
+    if tells_first and module.phase is Phase.SERVING and module.serving:
+        if module.exiting:
+            return refuse(_EXITING)
+        module.forgive()
+        module.last_word = Word.LEAVE
+        return accept(
+            "the module leaves, and serves until its balancers have drained it", *module.part(f"leave by {by}")
+        )
+    return _stop(module, Word.LEAVE, "leave", now=now, by=by)
+
+
+def _stop(module: Lifecycle, word: Word, said: str, *, now: float, by: str) -> Outcome:
+    again = module.last_word in (Word.STOP, Word.LEAVE) and module.aim is Aim.STOP
     if module.finished:
         return refuse(_EXITING)
     module.forgive()
-    module.last_word = Word.STOP
+    module.last_word = word
     match module.phase:
         case Phase.STOPPED:
             return accept("the module is stopped already")
         case Phase.SERVING | Phase.DRAINING:
-            return accept("the module stops", *module.leave(Aim.STOP, f"stop by {by}", now=now))
+            return accept("the module stops", *module.leave(Aim.STOP, f"{said} by {by}", now=now))
+        case Phase.PARTING:
+            why = f"{said} by {by}, no more waiting for balancers"
+            return accept("the module stops, whatever its balancers do", *module.leave(Aim.STOP, why, now=now))
         case Phase.PREPARING | Phase.WAITING | Phase.STARTING:
-            return accept("the module stops", *module.turn_back(Aim.STOP, f"stop by {by}", now=now))
+            return accept("the module stops", *module.turn_back(Aim.STOP, f"{said} by {by}", now=now))
         case _ if again:
-            return accept("the module stops at once", *module.hurry(f"stop again by {by}, no more waiting", now=now))
+            return accept("the module stops at once", *module.hurry(f"{said} again by {by}, no more waiting", now=now))
         case _ if module.exiting:
             module.aim = Aim.STOP
             return accept(
                 "the daemon is shutting down; the module will stay stopped when it is back",
-                module.tell(f"stop by {by}, to outlast the shutdown"),
+                module.tell(f"{said} by {by}, to outlast the shutdown"),
             )
         case _:
             was, module.aim = module.aim, Aim.STOP
             instead = ", instead of the restart" if was in (Aim.RESTART, Aim.STOPSTART) else ""
-            return accept("the module stops", module.tell(f"stop by {by}{instead}"))
+            return accept("the module stops", module.tell(f"{said} by {by}{instead}"))
 
 
 def restart(module: Lifecycle, *, now: float, by: str, aim: Aim = Aim.RESTART) -> Outcome:
@@ -82,6 +103,10 @@ def restart(module: Lifecycle, *, now: float, by: str, aim: Aim = Aim.RESTART) -
         case Phase.SERVING | Phase.DRAINING:
             module.forgive()
             return accept("the module restarts", *module.leave(aim, f"{aim} by {by}", now=now))
+        case Phase.PARTING:
+            module.forgive()
+            module.last_word = Word.START
+            return accept("the module restarts", *module.leave(aim, f"{aim} by {by}, instead of the stop", now=now))
         case Phase.STARTING:
             module.forgive()
             return accept("the module restarts", *module.turn_back(aim, f"{aim} by {by}", now=now))
@@ -149,6 +174,8 @@ def shutdown(module: Lifecycle, *, now: float, by: str) -> list[Event]:
             return module.finish(now, f"shutdown by {by}")
         case Phase.SERVING | Phase.DRAINING:
             return module.leave(Aim.EXIT, f"shutdown by {by}", now=now)
+        case Phase.PARTING:
+            return module.leave(Aim.STOP, f"shutdown by {by}, no more waiting for balancers", now=now)
         case _ if again:
             return module.finish(now, f"shutdown again by {by}, no more waiting")
         case Phase.LEAVING if module.aim is not Aim.STOP:

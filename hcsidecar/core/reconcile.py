@@ -320,9 +320,10 @@ class Reconciler:
         # What was seen before the wish says nothing about it.
         return not self._seen.is_there and not self._must_look and self._seen_at >= self._wished_at
 
-    def unfinished(self, *, now: float) -> str | None:
-        """Say what of a `leave` is still to be done here, within its budget; None when nothing is."""
-        if not self._wanted.firm or self._has_left or now >= self._wished_at + self._pace.leave_budget:
+    @property
+    def unfinished(self) -> str | None:
+        """What of a `leave` is still to be done here, in plain words; None when nothing is."""
+        if not self._wanted.firm or self._has_left:
             return None
         failure = f", {self._failure.text}" if self._failure else ""
         return f"target {self.name} to be deregistered{failure}"
@@ -333,7 +334,7 @@ class Reconciler:
             return None
         pace = self._pace
         if not self._has_left and self._gone_at is None:
-            return self.unfinished(now=now)
+            return self.unfinished if self._waits_for_person(now) else None
         if self._gone_at is None:
             return None  # it was not registered
         passed = now - self._gone_at

@@ -92,6 +92,8 @@ class Standing:
         "When the next start is due at the earliest."
         self._last = LastStays(enabled=last_stays)
         self._remark = ""
+        self._balancers: tuple[str, ...] = ()
+        "What it waits for while parting, in plain words."
         self._is_thorough = False
         "A script of the former daemon may still be at work: this stop goes all the way, whatever the scripts say."
         self._requested: tuple[str, str] | None = None
@@ -130,7 +132,7 @@ class Standing:
             return Status.NOT_READY
         if self.phase is Phase.WAITING and self.board.unmet():
             return Status.NOT_READY
-        serves = self.phase in (Phase.SERVING, Phase.DRAINING)
+        serves = self.phase in (Phase.SERVING, Phase.PARTING, Phase.DRAINING)
         return Status.READY if serves and self.board.why_not_serve() is None else Status.TRANSIENT
 
     @property
@@ -142,6 +144,11 @@ class Standing:
     def draining(self) -> bool:
         """True while it serves on but wants nothing new."""
         return self.phase in (Phase.DRAINING, Phase.LEAVING)
+
+    @property
+    def parting(self) -> bool:
+        """True while it takes traffic, and leaves as soon as balancers have drained it."""
+        return self.phase is Phase.PARTING
 
     @property
     def serving(self) -> bool:
@@ -163,6 +170,8 @@ class Standing:
         """What it still waits for on its way out, in plain words."""
         if self.draining:
             return self._drain.waits_for
+        if self.parting:
+            return self._balancers
         return (f"the {self.script.script} script",) if self.script and self.phase in GOING else ()
 
     @property
@@ -178,6 +187,8 @@ class Standing:
     @property
     def remark(self) -> str:
         """What an operator should know of a module that takes traffic all the same."""
+        if self.parting:
+            return "leaves when its balancers have drained it, and takes traffic until then"
         return self._remark if self.serving and self._last.stays else ""
 
     def why_not_ready(self) -> str | None:
@@ -186,7 +197,7 @@ class Standing:
             case Phase.STOPPED:
                 if self.gave_up:
                     return f"stopped by itself: {self.gave_up}"
-                return "stopped by the operator" if self.last_word is Word.STOP else "not started yet"
+                return "not started yet" if self.last_word not in (Word.STOP, Word.LEAVE) else "stopped by the operator"
             case Phase.FINISHED:
                 return "shut down"
             case Phase.PREPARING:
@@ -200,7 +211,7 @@ class Standing:
             case Phase.DRAINING:
                 complaint = self.board.why_not_serve()
                 return f"drained by the operator; {complaint}" if complaint else "drained by the operator"
-            case Phase.SERVING:
+            case Phase.SERVING | Phase.PARTING:
                 return self.board.why_not_serve()
             case _:
                 assert_never(self.phase)

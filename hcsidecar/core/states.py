@@ -48,6 +48,8 @@ class Phase(Enum):
     "The start script runs."
     SERVING = auto()
     "Takes traffic as soon as, and as long as, every check passes."
+    PARTING = auto()
+    "Takes traffic until balancers have drained it that must do so before it answers NOT FOUND; then it leaves."
     DRAINING = auto()
     "Serves on, but asks balancers and members to send nothing new, until the operator says otherwise."
     LEAVING = auto()
@@ -94,7 +96,8 @@ MOVES: Final[Mapping[Phase, frozenset[Phase]]] = {
     Phase.PREPARING: frozenset({Phase.WAITING}) | _AWAY,
     Phase.WAITING: frozenset({Phase.STARTING}) | _AWAY,
     Phase.STARTING: frozenset({Phase.SERVING, Phase.DRAINING}) | _AWAY,
-    Phase.SERVING: frozenset({Phase.DRAINING, Phase.LEAVING}),
+    Phase.SERVING: frozenset({Phase.DRAINING, Phase.PARTING, Phase.LEAVING}),
+    Phase.PARTING: frozenset({Phase.SERVING, Phase.LEAVING}),
     Phase.DRAINING: frozenset({Phase.SERVING, Phase.LEAVING}),
     Phase.LEAVING: frozenset({Phase.SERVING, Phase.CLOSING, Phase.FINISHED}),
     Phase.CLOSING: frozenset({Phase.WAITING, Phase.CLEARING, Phase.FINISHED}),

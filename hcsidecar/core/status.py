@@ -1,11 +1,13 @@
 """The status document: the whole farm as one node sees it, the same for CLI, API and programs.
 
-`{"farm", "node", "view", "nodes": [{"name", "address", "alive", "role", "status", "draining", "power",
+`{"farm", "node", "view", "nodes": [{"name", "address", "alive", "role", "status", "draining", "parting", "power",
 "powers": {GROUP: weight}, "file_powers": {GROUP: weight}, "share": {GROUP: fraction}, "reason", "waits_for",
 "restarts": {"used", "most"} or null}]}`. Keys are only ever added. `role` and `status` are null for a node that is not
 heard. `power` is the node's weight in its first share group; `powers` has all of them, as far as they are known, and
 `file_powers` those of the farm file of the node that answers. `reason` says why a node is not Ready, or not in the
-view, and is "" when there is nothing to say. `restarts` is the restart budget, told by the node that answers alone.
+view, and is "" when there is nothing to say. Of itself alone a node tells `parting`, that it takes traffic until its
+balancers have drained it and leaves then; `waits_for`, what it still waits for on its way out; and `restarts`, the
+restart budget.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,6 +26,8 @@ class ModuleState:
     draining: bool
     reason: str
     waits_for: tuple[str, ...]
+    parting: bool = False
+    "It takes traffic until its balancers have drained it, and leaves then."
     restarts: tuple[int, int] | None = None
     "Failures on the restart budget, and how many it takes; None where nothing is restarted."
 
@@ -81,6 +85,7 @@ def _own(membership: Membership, module: ModuleState, now: float) -> dict[str, o
         "role": module.role,
         "status": module.status,
         "draining": module.draining,
+        "parting": module.parting,
         "power": membership.powers[0],
         "reason": module.reason or membership.out_reason or membership.why_not_claimed(now=now) or "",
         "waits_for": list(module.waits_for),
@@ -94,6 +99,7 @@ def _other(heartbeat: Heartbeat) -> dict[str, object]:
         "role": heartbeat.role,
         "status": heartbeat.status,
         "draining": heartbeat.draining,
+        "parting": False,
         "power": heartbeat.powers[0],
         "reason": heartbeat.reason,
         "waits_for": [],
@@ -113,6 +119,7 @@ def _unheard(last: Heartbeat | None, silent: float, *, left: bool) -> dict[str, 
         "role": None,
         "status": None,
         "draining": False,
+        "parting": False,
         "power": last.powers[0] if last is not None else 0,
         "reason": reason,
         "waits_for": [],

@@ -53,9 +53,10 @@ class Registrar:
         self._say(self._reconciler.follow(situation, now=self._loop.time()))
         self._changed.set()
 
+    @property
     def unfinished(self) -> str | None:
-        """Say what of a `leave` is still to be done here; None when nothing is."""
-        return self._reconciler.unfinished(now=self._loop.time())
+        """What of a `leave` is still to be done here, in plain words; None when nothing is."""
+        return self._reconciler.unfinished
 
     def keeps_serving_for(self) -> str | None:
         """Say why a node that leaves must still answer OK for this balancer's sake; None when it need not."""

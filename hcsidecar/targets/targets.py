@@ -34,6 +34,7 @@ class Targets:
         now = asyncio.get_running_loop().time()
         self._types = [table.type for table in tables]
         self._situation = Situation()
+        self._tells_first = any(table.deregisters_first and table.policy != "observe" for table in tables)
         self._registrars = [
             Registrar(
                 Reconciler(
@@ -64,9 +65,14 @@ class Targets:
             registrar.follow(situation)
 
     @property
+    def tells_first(self) -> bool:
+        """True when a balancer must have drained this node before it answers NOT FOUND."""
+        return self._tells_first
+
+    @property
     def unfinished(self) -> tuple[str, ...]:
         """What of a `leave` is still to be done at balancers, in plain words."""
-        return tuple(text for registrar in self._registrars if (text := registrar.unfinished()))
+        return tuple(text for registrar in self._registrars if (text := registrar.unfinished))
 
     @property
     def keeps_serving_for(self) -> tuple[str, ...]:

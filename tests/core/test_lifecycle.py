@@ -1,5 +1,6 @@
 """The module's life: traffic only when Ready, a stop that hurts nobody and always ends, an answer to every command."""
 
+from functools import partial
 from math import inf
 
 import pytest
@@ -11,10 +12,18 @@ from hcsidecar.core.check_board import CheckRule
 from hcsidecar.core.checks import UNCHECKED
 from hcsidecar.core.events import Level
 from hcsidecar.core.lifecycle import Lifecycle, Past, Role, Status, Word
-from hcsidecar.core.orders import drain, restart, resume, shutdown, start, stop
+from hcsidecar.core.orders import drain, leave, restart, resume, shutdown, start, stop
 from hcsidecar.core.states import MOVES, Phase
 
-ORDERS = {"start": start, "stop": stop, "restart": restart, "drain": drain, "resume": resume}
+ORDERS = {
+    "start": start,
+    "stop": stop,
+    "restart": restart,
+    "drain": drain,
+    "resume": resume,
+    "leave": leave,
+    "part": partial(leave, tells_first=True),
+}
 NOBODY = {"connections": {80: 0}, "probers": ()}
 
 
@@ -149,6 +158,11 @@ def in_state(phase):
         case "stopped":
             stop(made, now=0, by="root")
             made.evidence(**NOBODY, now=1)
+        case "left":
+            leave(made, now=0, by="root")
+            made.evidence(**NOBODY, now=1)
+        case "parting":
+            leave(made, now=0, by="root", tells_first=True)
         case "draining":
             drain(made, now=0, by="root")
         case "stopping":
@@ -169,6 +183,8 @@ def in_state(phase):
 STOP, TRANSIENT, READY = "STOP(NotReady)", "UP(Transient)", "UP(Ready)"
 SHUTTING_DOWN = "the daemon is shutting down; `hcsidecar run` starts it again"
 IS_STOPPED = "the module is stopped; `hcsidecar start` starts it"
+IS_PARTING = "the module leaves, and serves until its balancers have drained it"
+STAYS_STOPPED = "the daemon is shutting down; the module will stay stopped when it is back"
 IS_STOPPING = "the module is stopping; `hcsidecar start` calls that off"
 
 # state before, command -> accepted, sentence, state after, draining after, last word after
@@ -198,16 +214,26 @@ TABLE = [
     ("restarting", "restart", True, "the module is restarting already", TRANSIENT, True, "start"),
     ("restarting", "drain", True, "the module is restarting and will drain then", TRANSIENT, True, "drain"),
     ("restarting", "resume", True, "the module is restarting and will take traffic then", TRANSIENT, True, "start"),
+    ("stopped", "leave", True, "the module is stopped already", STOP, False, "leave"),
+    ("left", "start", True, "the module starts", TRANSIENT, False, "start"),
+    ("left", "stop", True, "the module is stopped already", STOP, False, "leave"),
+    ("left", "drain", False, IS_STOPPED, STOP, False, "leave"),
+    ("serving", "leave", True, "the module stops", TRANSIENT, True, "leave"),
+    ("serving", "part", True, IS_PARTING, READY, False, "leave"),
+    ("draining", "part", True, "the module stops", TRANSIENT, True, "leave"),
+    ("stopping", "leave", True, "the module stops at once", STOP, False, "leave"),
+    ("restarting", "part", True, "the module stops", TRANSIENT, True, "leave"),
+    ("exiting", "part", True, STAYS_STOPPED, TRANSIENT, True, "leave"),
+    ("finished", "part", False, SHUTTING_DOWN, STOP, False, "start"),
+    ("parting", "start", True, "the stop is called off", READY, False, "start"),
+    ("parting", "stop", True, "the module stops, whatever its balancers do", TRANSIENT, True, "leave"),
+    ("parting", "leave", True, "the module stops, whatever its balancers do", TRANSIENT, True, "leave"),
+    ("parting", "part", True, "the module stops, whatever its balancers do", TRANSIENT, True, "leave"),
+    ("parting", "restart", True, "the module restarts", TRANSIENT, True, "start"),
+    ("parting", "drain", False, IS_STOPPING, READY, False, "leave"),
+    ("parting", "resume", False, IS_STOPPING, READY, False, "leave"),
     ("exiting", "start", False, SHUTTING_DOWN, TRANSIENT, True, "start"),
-    (
-        "exiting",
-        "stop",
-        True,
-        "the daemon is shutting down; the module will stay stopped when it is back",
-        TRANSIENT,
-        True,
-        "stop",
-    ),
+    ("exiting", "stop", True, STAYS_STOPPED, TRANSIENT, True, "stop"),
     ("exiting", "restart", False, SHUTTING_DOWN, TRANSIENT, True, "start"),
     ("exiting", "drain", False, SHUTTING_DOWN, TRANSIENT, True, "start"),
     ("exiting", "resume", False, SHUTTING_DOWN, TRANSIENT, True, "start"),
@@ -236,6 +262,13 @@ SHUTDOWN = [
     ("draining", ["UP(Transient), draining: shutdown by SIGTERM, drains for 10 s at most"], False),
     ("stopping", ["UP(Transient), draining: shutdown by SIGTERM, to follow the stop"], False),
     ("restarting", ["UP(Transient), draining: shutdown by SIGTERM, to follow the stop"], False),
+    (
+        "parting",
+        [
+            "UP(Transient), draining: shutdown by SIGTERM, no more waiting for balancers, drains for 10 s at most",
+        ],
+        False,
+    ),
     ("exiting", ["STOP(NotReady): stopped after 2.0 s, shutdown again by SIGTERM, no more waiting"], True),
     ("finished", [], True),
 ]
@@ -258,6 +291,8 @@ def test_a_shutdown_has_its_outcome_in_every_state(before, messages, finished):
         ("restarting", "restarting"),
         ("exiting", "shutting down"),
         ("stopped", "stopped by the operator"),
+        ("left", "stopped by the operator"),
+        ("parting", None),
         ("finished", "shut down"),
     ],
 )
@@ -469,6 +504,61 @@ def test_a_shutdown_during_a_stop_does_not_begin_its_time_anew():
     assert made.next_tick_at() == 10
 
 
+# Parting: behind a balancer that must drain it before it answers NOT FOUND
+
+
+def test_a_module_that_is_parting_takes_traffic_until_its_balancers_have_nothing_more_to_send():
+    made = ready("HTTP")
+    outcome = leave(made, now=5, by="root", tells_first=True)
+    assert told(outcome.events) == ["UP(Ready): leave by root; takes traffic until its balancers have drained it"]
+    assert (made.parting, made.serving, made.draining, made.wants_share) == (True, True, False, True)
+    assert made.waits_for == ("a first look at its balancers",)
+    assert made.remark == "leaves when its balancers have drained it, and takes traffic until then"
+    assert made.see_balancers(["target web to be drained by its balancer"], now=100) == []
+    assert (made.serving, made.waits_for) == (True, ("target web to be drained by its balancer",))
+    assert told(made.see_balancers([], now=150)) == [
+        "UP(Transient), draining: its balancers have nothing more to send, drains for 10 s at most"
+    ]
+    assert (made.serving, made.parting, made.last_word) == (False, False, Word.LEAVE)
+    made.tick(now=160)
+    assert made.state == STOP
+
+
+def test_an_application_that_fails_while_parting_takes_no_more_traffic():
+    made = ready("HTTP")
+    leave(made, now=5, by="root", tells_first=True)
+    events = made.check_result(name="HTTP", complaint="hung", now=9)
+    assert "takes no more traffic, whether its balancers have drained it or not" in told(events)[-1]
+    assert (made.serving, made.parting, made.next_tick_at()) == (False, False, 11)
+
+
+def test_what_the_application_asks_for_while_parting_is_refused_with_the_reason():
+    made = ready("HTTP")
+    leave(made, now=5, by="root", tells_first=True)
+    outcome = made.request("restart", "of its own", now=6)
+    assert (outcome.accepted, made.parting) == (False, True)
+    assert "leaves when its balancers have drained it" in outcome.text
+
+
+def test_a_module_that_gets_no_traffic_need_not_part():
+    made = started("HTTP")
+    assert leave(made, now=5, by="root", tells_first=True).text == "the module stops"
+    assert made.draining
+
+
+def test_what_balancers_wait_for_is_nothing_to_a_module_that_is_not_parting():
+    made = ready("HTTP")
+    assert made.see_balancers([], now=1) == []
+    assert made.serving
+
+
+def test_who_has_left_stays_away_when_the_daemon_is_back():
+    made = module(last_word=Word.LEAVE)
+    assert told(made.begin(now=0)) == [
+        "STOP(NotReady): not started, the operator's last word was leave; `hcsidecar start` starts it"
+    ]
+
+
 # Whatever happens
 
 
@@ -501,9 +591,7 @@ class AnyLife(RuleBasedStateMachine):
             if event.origin == "module":
                 assert event.message.startswith(("STOP(NotReady): ", "UP(Transient)", "UP(Ready)"))
 
-    @rule(
-        command=st.sampled_from(["start", "stop", "restart", "drain", "resume"]), who=st.sampled_from(["root", "eve"])
-    )
+    @rule(command=st.sampled_from(sorted(ORDERS)), who=st.sampled_from(["root", "eve"]))
     def command(self, command, who):
         before = self.snapshot()
         outcome = ORDERS[command](self.made, now=self.now, by=who)
@@ -516,9 +604,11 @@ class AnyLife(RuleBasedStateMachine):
             assert f"by {who}" in outcome.events[0].message
         if outcome.accepted and command in ("start", "resume"):
             assert self.made.last_word is Word.START
-        if outcome.accepted and command in ("stop", "drain"):
+        if outcome.accepted and command == "drain":
             assert self.made.last_word == command
-        if command == "stop":
+        if outcome.accepted and command in ("stop", "leave", "part"):
+            assert self.made.last_word in (Word.LEAVE, command)
+        if command in ("stop", "leave") or (command == "part" and not self.made.parting):
             self.stop_by = min(self.stop_by, self.now + self.lame_duck)
 
     @rule()
@@ -547,6 +637,15 @@ class AnyLife(RuleBasedStateMachine):
             assert connections is not None
             assert not any(connections.values())
             assert not probers
+
+    @rule(waits_for=st.lists(st.just("target web to be drained by its balancer"), max_size=1))
+    def balancers(self, waits_for):
+        parting = self.made.parting
+        events = self.made.see_balancers(waits_for, now=self.now)
+        self.events_are_fit_to_print(events)
+        assert bool(events) == (parting and not waits_for)
+        if events:
+            self.stop_by = min(self.stop_by, self.now + self.lame_duck)
 
     @rule(seconds=st.floats(0, 40))
     def time_passes(self, seconds):
@@ -577,8 +676,9 @@ class AnyLife(RuleBasedStateMachine):
         )
 
     @invariant()
-    def only_a_draining_module_waits(self):
-        assert self.made.draining or not (self.made.waits_for or self.made.drained)
+    def only_a_draining_or_parting_module_waits(self):
+        assert self.made.draining or not self.made.drained
+        assert self.made.draining or self.made.parting or not self.made.waits_for
         assert not self.made.draining or self.made.drained == (not self.made.waits_for)
 
     @invariant()

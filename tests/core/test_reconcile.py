@@ -113,7 +113,7 @@ def test_policy_observe_only_looks(situation):
     loop.run(3600)
     assert loop.balancer.changes == []
     assert loop.balancer.count(Call.OBSERVE) > 40
-    assert loop.reconciler.keeps_serving_for(now=loop.now) is loop.reconciler.unfinished(now=loop.now) is None
+    assert loop.reconciler.keeps_serving_for(now=loop.now) is loop.reconciler.unfinished is None
 
 
 # At rest
@@ -217,9 +217,9 @@ def test_without_the_right_to_look_it_is_registered_blindly_and_now_and_then_aga
     assert loop.balancer.changes == [Call.REGISTER] * 6
     assert loop.said_of("registered: Ready and a member, without the right to see it") == 1
     loop.follow(LEFT)
-    assert loop.reconciler.unfinished(now=loop.now) is not None
+    assert loop.reconciler.unfinished is not None
     loop.run(1)
-    assert loop.reconciler.unfinished(now=loop.now) is None
+    assert loop.reconciler.unfinished is None
     loop.run(3600)
     assert loop.balancer.count(Call.DEREGISTER) == 1
 
@@ -342,10 +342,10 @@ def test_a_hundred_nodes_that_start_at_once_converge_within_the_limits_of_an_acc
 def test_leave_deregisters_at_once_and_is_done_when_the_balancer_drains():
     loop = registered()
     loop.follow(LEFT)
-    assert loop.reconciler.unfinished(now=loop.now) == "target web to be deregistered"
+    assert loop.reconciler.unfinished == "target web to be deregistered"
     loop.run(2.1)
     assert loop.balancer.changes == [Call.REGISTER, Call.DEREGISTER]
-    assert loop.reconciler.unfinished(now=loop.now) is None
+    assert loop.reconciler.unfinished is None
 
 
 def test_leave_is_done_at_once_where_the_node_was_not_registered():
@@ -355,7 +355,7 @@ def test_leave_is_done_at_once_where_the_node_was_not_registered():
     assert loop.reconciler.keeps_serving_for(now=loop.now) is not None
     loop.run(0.1)
     assert loop.balancer.changes == []
-    assert loop.reconciler.unfinished(now=loop.now) is loop.reconciler.keeps_serving_for(now=loop.now) is None
+    assert loop.reconciler.unfinished is loop.reconciler.keeps_serving_for(now=loop.now) is None
 
 
 @pytest.mark.parametrize("trouble", list(Trouble))
@@ -364,14 +364,15 @@ def test_leave_ends_within_its_budget_whatever_the_balancer_does_and_goes_on_try
     loop.balancer.fault = always(trouble, "hangs", of=Call.DEREGISTER)
     loop.follow(LEFT)
     loop.run(19.9)
-    assert "hangs" in loop.reconciler.unfinished(now=loop.now)
+    assert "hangs" in loop.reconciler.unfinished
     assert loop.reconciler.keeps_serving_for(now=loop.now) is not None
     loop.run(0.2)
-    assert loop.reconciler.unfinished(now=loop.now) is loop.reconciler.keeps_serving_for(now=loop.now) is None
+    assert loop.reconciler.keeps_serving_for(now=loop.now) is None
     assert loop.said_of("error web: is not deregistered after 20 s: hangs; goes on trying") == 1
     loop.balancer.fault = always(trouble, until=0)
     loop.run(400)
     assert loop.balancer.presence in (Presence.DRAINING, Presence.ABSENT)
+    assert loop.reconciler.unfinished is None
 
 
 def test_leave_does_not_wait_for_a_pause():
@@ -389,7 +390,7 @@ def test_a_balancer_that_is_told_first_is_served_on_for_until_its_draining_is_ov
     loop.follow(LEFT)
     loop.run(290)
     assert loop.reconciler.keeps_serving_for(now=loop.now) == "target web to be drained by its balancer"
-    assert loop.reconciler.unfinished(now=loop.now) is None
+    assert loop.reconciler.unfinished is None
     loop.run(30)
     assert loop.reconciler.keeps_serving_for(now=loop.now) is None
 
@@ -542,7 +543,8 @@ class AnyStory(RuleBasedStateMachine):
     @invariant()
     def leaving_is_bounded(self):
         if self.loop is not None and self.left_at is not None and self.loop.now >= self.left_at + 20:
-            assert self.loop.reconciler.unfinished(now=self.loop.now) is None
+            waits_for = self.loop.reconciler.keeps_serving_for(now=self.loop.now)
+            assert waits_for is None or "drained by its balancer" in waits_for
 
     @invariant()
     def nobody_is_asked_too_often(self):

@@ -31,6 +31,7 @@ def test_the_document_has_the_keys_that_scripts_rely_on():
         "role": "UP",
         "status": "Ready",
         "draining": False,
+        "parting": False,
         "power": 1,
         "powers": {"apache": 1},
         "file_powers": {"apache": 1},

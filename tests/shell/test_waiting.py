@@ -11,7 +11,10 @@ UP = Row(name="web1", alive=True, role="UP", status="Ready")
 STOP = Row(name="web1", alive=True, role="STOP", status="NotReady")
 DRAINING = Row(name="web1", alive=True, role="UP", status="Transient", draining=True, waits_for=("2 connections",))
 ALONE = Row(name="web1", alive=True, role="UP", status="Ready", draining=True)
-
+PARTING = Row(name="web1", alive=True, role="UP", status="Ready", parting=True, waits_for=("target web to be drained",))
+TO_DEREGISTER = Row(
+    name="web1", alive=True, role="STOP", status="NotReady", waits_for=("target web to be deregistered",)
+)
 
 IN_VIEW = True
 "Where it does not matter."
@@ -40,14 +43,25 @@ def test_stop_waits_for_the_module_as_long_as_it_drains(row, waited, verdict):
     [
         (DRAINING, True, 19.9, None),
         (DRAINING, True, 20, (False, "has not left within 20 s, it waits for 2 connections")),
-        (UP, True, 20, (False, "has not left within 20 s, it waits for its module to stop")),
+        (UP, True, 0.9, None),
+        (UP, True, 1, (False, "does not leave: somebody has called that off")),
+        (PARTING, True, 3000, None),
+        (TO_DEREGISTER, False, 19, None),
+        (TO_DEREGISTER, False, 20, (False, "has not left within 20 s, it waits for target web to be deregistered")),
         (STOP, True, 1, None),
         (STOP, False, 3, (True, "has left after 3.0 s")),
         (STOP, False, 21, (True, "has left after 21.0 s")),
     ],
 )
 def test_leave_waits_until_the_node_is_out_but_not_over_its_budget(row, in_view, waited, verdict):
-    assert said(gone(row, in_view, waited)) == verdict
+    assert said(gone()(row, in_view, waited)) == verdict
+
+
+def test_the_budget_of_leave_begins_when_balancers_have_drained_the_node():
+    judge = gone()
+    assert judge(PARTING, True, 130) is None
+    assert judge(DRAINING, True, 149) is None
+    assert said(judge(DRAINING, True, 150)) == (False, "has not left within 20 s, it waits for 2 connections")
 
 
 @pytest.mark.parametrize(
@@ -75,5 +89,5 @@ def test_a_node_that_nobody_reaches_any_more_is_not_waited_for_without_end(tmp_p
 def test_a_node_whose_daemon_has_ended_has_stopped(tmp_path):
     client = NodeClient("web1", LocalNode(name="web1", socket=tmp_path / "nobody.sock"))
     assert said(asyncio.run(wait(client, stopped, [].append))) == (True, "stopped after 0.0 s")
-    assert said(asyncio.run(wait(client, gone, [].append))) == (True, "has left after 0.0 s")
+    assert said(asyncio.run(wait(client, gone(), [].append))) == (True, "has left after 0.0 s")
     assert said(asyncio.run(wait(client, drained(10), [].append))) == (False, "has been stopped by somebody")

@@ -1,0 +1,73 @@
+"""This node's targets, as the daemon sees them; without a [[target]] in the farm file nothing is imported for them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from random import SystemRandom
+from typing import TYPE_CHECKING, Protocol
+
+from hcsidecar.core.events import Event
+from hcsidecar.core.settings import NodeTable
+from hcsidecar.core.wishes import Situation
+from hcsidecar.dirs import state_dir
+from hcsidecar.farmfile import LoadedFarm
+
+if TYPE_CHECKING:
+    import asyncio
+
+
+class OwnTargets(Protocol):
+    """What the daemon needs of its targets; all of it answers from memory, at once."""
+
+    @property
+    def tells_first(self) -> bool:
+        """True when a balancer must have drained this node before it answers NOT FOUND."""
+
+    @property
+    def unfinished(self) -> tuple[str, ...]:
+        """What of a `leave` is still to be done at balancers, in plain words."""
+
+    @property
+    def keeps_serving_for(self) -> tuple[str, ...]:
+        """Why a node that leaves must still answer OK, in plain words; empty when it need not."""
+
+    def begin(self, tasks: "asyncio.TaskGroup") -> "Sequence[asyncio.Task[None]]":
+        """Begin to reconcile; gives the tasks, to be cancelled at the end."""
+
+    def follow(self, situation: Situation) -> None:
+        """Take how the node is."""
+
+    def documents(self) -> Sequence[Mapping[str, object]]:
+        """Say of each target what is wished, what was seen, and what goes wrong."""
+
+
+class NoTargets:
+    """What a node has without a [[target]]."""
+
+    tells_first = False
+    unfinished = keeps_serving_for = ()
+
+    def begin(self, tasks: "asyncio.TaskGroup") -> "Sequence[asyncio.Task[None]]":  # noqa: ARG002 - for none
+        """Begin nothing."""
+        return ()
+
+    def follow(self, situation: Situation) -> None:
+        """Do nothing."""
+
+    def documents(self) -> Sequence[Mapping[str, object]]:
+        """Give none."""
+        return ()
+
+
+def own_targets(loaded: LoadedFarm, me: NodeTable, *, tell: Callable[[Event], None]) -> OwnTargets:
+    """Make the targets of this node. Needs a running loop."""
+    if not loaded.farm.target:
+        return NoTargets()
+    from hcsidecar.targets.kinds import open_balancer  # noqa: PLC0415 - see the module's docstring
+    from hcsidecar.targets.targets import Targets, here  # noqa: PLC0415
+
+    return Targets(
+        loaded.farm.target,
+        here(loaded, me, state_directory=state_dir(loaded.farm, me)),
+        open_balancer=open_balancer,
+        chance=SystemRandom(),
+        tell=tell,
+    )
