@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hcsidecar.app.permissions import why_not
 from hcsidecar.core.problems import Problem
-from hcsidecar.core.settings import FarmFile, NodeTable, TlsTable, read
+from hcsidecar.core.settings import FarmFile, NodeTable, OtherTarget, TlsTable, read
 from hcsidecar.core.values import is_ipv6
 from hcsidecar.net.keyring import KeyFileError, Keyring
 
@@ -60,6 +60,8 @@ def load(path: Path) -> LoadedFarm:
     path = path.absolute()
     document = _parse(path)
     found = read(document)
+    if isinstance(found, FarmFile):
+        found = _with_other_kinds(found, document)
     problems = list(found) if isinstance(found, tuple) else _problems_of_files(found, path)
     keyring = None
     try:
@@ -127,6 +129,18 @@ def _key_file(document: Mapping[str, object]) -> str:
     table = document.get("farm")
     named = table.get("key_file") if isinstance(table, dict) else None
     return named if isinstance(named, str) and "\0" not in named else "farm.key"
+
+
+def _with_other_kinds(farm: FarmFile, document: Mapping[str, object]) -> FarmFile | tuple[Problem, ...]:
+    """Let the packages that add kinds of targets read theirs; nothing is imported for a farm without such."""
+    tables = document.get("target")
+    if not isinstance(tables, list) or not any(isinstance(target, OtherTarget) for target in farm.target):
+        return farm
+    from hcsidecar.targets.other_kinds import read_other_kinds  # noqa: PLC0415 - see above
+
+    found = read_other_kinds(farm.target, tables)
+    problems = tuple(each for each in found if isinstance(each, Problem))
+    return problems or farm.model_copy(update={"target": found})
 
 
 def _problems_of_files(farm: FarmFile, path: Path) -> list[Problem]:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hcsidecar.core.target_tables import Target
-from hcsidecar.core.targets import Observation
+from hcsidecar.core.targets import Observation, Presence, TargetError, Trouble
 
-__all__ = ["Balancer", "Here", "Kind", "Target"]
+__all__ = ["Balancer", "Here", "Kind", "Observation", "Presence", "Target", "TargetError", "Trouble"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,11 @@ def kind_of(type_: str) -> Kind:
     try:
         kind: Kind = point.load()
     except Exception as error:  # a package of somebody else's may raise whatever it likes when it is imported
-        raise KindError(f"the package that adds {type_} ({point.value}) does not load: {error}") from error
+        text = f"the package that adds {type_} ({point.value}) does not load: {type(error).__name__}: {error}"
+        raise KindError(text) from error
+    table = getattr(kind, "table", None)
+    if not isinstance(table, type) or not issubclass(table, Target) or not callable(getattr(kind, "open", None)):
+        raise KindError(f"the package that adds {type_} ({point.value}) gives no kind: see hcsidecar.targets.kind")
     return kind
 
 
