@@ -148,6 +148,10 @@ class NodeClient:
         """Give what this node says about itself."""
         return read_status(await self.status()).row(self.node)
 
+    async def targets(self) -> bytes:
+        """Give what this node is at its load balancers as JSON, see `core.target_documents`."""
+        return await self._ask("GET", "/targets")
+
     async def layer_two(self) -> bytes:
         """Give what layer-2 mode does on this node as JSON; NOT_SERVED if its farm file has no [l2] table."""
         return await self._ask("GET", "/layer-two")

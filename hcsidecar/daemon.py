@@ -12,7 +12,7 @@ import os
 import secrets
 import signal
 import ssl
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -209,6 +209,10 @@ class Daemon:
     def vips(self) -> tuple[str, ...]:
         """The farm's virtual IPs."""
         return () if self._farm.l2 is None else tuple(vip.address for vip in self._farm.l2.vip)
+
+    def targets(self) -> Sequence[Mapping[str, object]]:
+        """Say of each load balancer what this node is to be and is there."""
+        return self._targets.documents()
 
     def layer_two(self) -> Mapping[str, object]:
         """Say what this node's filter does."""

@@ -44,6 +44,7 @@ class FakeControl:
     explanation: dict[str, object] = field(default_factory=dict)
     layer_two_document: dict[str, object] = field(default_factory=dict)
     check_document: dict[str, object] = field(default_factory=dict)
+    target_documents: list[dict[str, object]] = field(default_factory=list)
     requests: list[tuple[str, str]] = field(default_factory=list)
     request_answer: Answer = field(default_factory=lambda: Answer(ok=True, text="restarts"))
     checks: dict[str, str] = field(default_factory=dict)
@@ -112,6 +113,9 @@ class FakeControl:
     def set_power(self, power, *, share, by):
         self.powers_set.append((power, share, by))
         return self.power_answer
+
+    def targets(self):
+        return self.target_documents
 
     def layer_two(self):
         return self.layer_two_document

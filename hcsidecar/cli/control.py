@@ -16,6 +16,7 @@ from hcsidecar.cli.power import power
 from hcsidecar.cli.report import report
 from hcsidecar.cli.rolling import rolling
 from hcsidecar.cli.status import status
+from hcsidecar.cli.targets import targets
 from hcsidecar.cli.waiting import INTERVAL, Judge, gone, stopped, wait
 from hcsidecar.client import ClientError, NodeClient, read_status
 from hcsidecar.core.states import Role
@@ -38,6 +39,7 @@ def register(app: typer.Typer) -> None:
     app.command()(resume)
     app.command()(leave)
     app.command()(power)
+    app.command()(targets)
     app.command()(explain)
     app.command(name="l2-check")(l2_check)
     app.command()(log)

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -15,6 +14,8 @@ from rich.text import Text
 from hcsidecar.cli.asking import Chosen, EveryNode, OneNode, choose, complain, run
 from hcsidecar.cli.farm import WRONG_FILE, AsJson, Config
 from hcsidecar.cli.packets import Count, ask_for_packets, packets_table
+from hcsidecar.cli.targets import ask_for_targets, troubles
+from hcsidecar.cli.wide import console
 from hcsidecar.client import ClientError, Failure, FarmStatus, NodeClient, Row, local_nodes, read_status
 from hcsidecar.core.powers import beside_file
 from hcsidecar.core.states import Role, Status
@@ -25,8 +26,6 @@ READY, ON_THE_WAY, NOT_RUNNING, UNKNOWN = 0, 1, 3, 4
 "Exit status; those of LSB init scripts where they fit."
 WATCH_INTERVAL = 1.0
 "Seconds between two looks of --watch."
-WIDTH_OF_FILES = 240
-"Columns of a table that goes to a file or a pipe, where nothing is to be wrapped."
 
 
 def status(
@@ -82,11 +81,13 @@ def status(
         whole = msgspec.json.encode(msgspec.json.decode(document) | more)
         typer.echo(msgspec.json.format(whole, indent=2))
     else:
-        _console().print(table(farm))
+        console().print(table(farm))
         if counts:
             # No title of the table: one that is narrow would break it.
             typer.echo("packets to the virtual IPs since each node's filter was attached")
-            _console().print(packets_table(counts))
+            console().print(packets_table(counts))
+        if chosen.farm.target:
+            _say_troubles(chosen)
     raise typer.Exit(max(exit_status(farm.row(client.node)) for client in chosen.clients))
 
 
@@ -140,11 +141,6 @@ def _yes(statement: bool) -> str:
     return "yes" if statement else "no"
 
 
-def _console() -> Console:
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=WIDTH_OF_FILES)
-
-
 def _packets(chosen: Chosen) -> dict[str, Sequence[Count]]:
     """Give the counts of those that answer, and say of the others why they do not."""
     counts: dict[str, Sequence[Count]] = {}
@@ -154,6 +150,13 @@ def _packets(chosen: Chosen) -> dict[str, Sequence[Count]]:
         else:
             counts[node] = answer
     return counts
+
+
+def _say_troubles(chosen: Chosen) -> None:
+    """Say beside the table what goes wrong at load balancers; who cannot be asked has said so in the table."""
+    for node, answer in run(ask_for_targets(chosen.clients)).items():
+        for trouble in [] if isinstance(answer, ClientError) else troubles(answer):
+            complain(f"{node}: {trouble} (hcsidecar targets says more)")
 
 
 async def _look(chosen: Chosen) -> bytes:
@@ -172,7 +175,7 @@ async def _look(chosen: Chosen) -> bytes:
 
 
 async def _watch(chosen: Chosen) -> None:
-    with Live(console=_console(), auto_refresh=False, transient=False) as live:
+    with Live(console=console(), auto_refresh=False, transient=False) as live:
         while True:
             try:
                 shown: Table | Text = table(read_status(await chosen.clients[0].status()))

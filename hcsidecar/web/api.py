@@ -9,6 +9,7 @@
     POST /api/v1/actions/ACTION      start, stop, restart, drain, resume, leave; body {"force": bool}
     …    /api/v1/requests, /reports, /budget: see `application_api`
     POST /api/v1/power               this node's weight; body {"power": NUMBER or null, "share": GROUP or null}
+    GET  /api/v1/targets             what this node is at its load balancers
     GET  /api/v1/layer-two           the filter, the VIPs, the buckets and the packets of this node
     GET  /api/v1/layer-two/explain   who takes a client: ?address=ADDRESS, &port=PORT, &vip=VIP
     GET  /api/v1/layer-two/check     what this node needs of its machine and network, looked at now
@@ -110,6 +111,9 @@ class Api:
                 case [_, _, _, "power"]:
                     only("POST", method)
                     return self._set_power(parse_power_body(body), by)
+                case [_, _, _, "targets"]:
+                    only("GET", method)
+                    return document({"node": self.control.node, "targets": self.control.targets()})
                 case [_, _, _, "layer-two", *rest] if rest in ([], ["explain"], ["check"]):
                     only("GET", method)
                     return await self._layer_two(rest, query)

@@ -1,6 +1,6 @@
 """What the API needs of the daemon behind it: the web side knows no daemon, and tests bring a small one."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -117,6 +117,9 @@ class Control(Protocol):
 
     def set_power(self, power: int | None, *, share: str | None, by: str) -> Answer:
         """Change this node's weight in a share group, or in all (None); power None goes back to the farm file's."""
+
+    def targets(self) -> Sequence[Mapping[str, object]]:
+        """Say of each load balancer what this node is to be and is there, as `core.target_documents` has it."""
 
     def layer_two(self) -> Mapping[str, object]:
         """Say what this node's filter does, as `l2mode.core.report` has it; asked only where there are VIPs."""

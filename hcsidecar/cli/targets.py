@@ -1,0 +1,127 @@
+"""`hcsidecar targets`: what a node is to be at its load balancers, what it is there, and what goes wrong."""
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from hcsidecar.cli.asking import EveryNode, OneNode, choose, complain, run
+from hcsidecar.cli.farm import REFUSED, WRONG_FILE, AsJson, Config
+from hcsidecar.cli.wide import console
+from hcsidecar.client import ClientError, NodeClient, read
+from hcsidecar.core.target_documents import TargetsDocument, TargetSight
+from hcsidecar.core.targets import Presence
+from hcsidecar.journal import one_line
+
+NO_TARGETS = "this farm file has no [[target]]: no load balancer that a node could be registered with"
+_HEADINGS = ("NODE", "TARGET", "TYPE", "POLICY", "WANTED", "SEEN", "LOOKED", "NEXT", "REASON")
+_OUT_OF_TRAFFIC = (Presence.UNHEALTHY, Presence.UNUSED, Presence.UNKNOWN)
+
+
+def targets(config: Config = None, node: OneNode = None, everyone: EveryNode = False, as_json: AsJson = False) -> None:
+    """Show what a node is at its load balancers, beside what it is to be; a line for each [[target]].
+
+    WANTED is registered, absent, or as it is (then nothing is changed); SEEN what the balancer said when the node last
+    LOOKED; NEXT when it calls again. REASON is the balancer's word, or why the node wants what it wants. Below it
+    stands what keeps the balancer from being as it is wanted, if anything does.
+
+    `--json` prints {"nodes": {NODE: {"node", "targets": [{"name", "type", "policy", "desired", "why", "observed",
+    "reason", "former", "observed_age", "last_success_age", "error": {"trouble", "text", "age"} or null, "next_try",
+    "calls", "failures", "contested", "leaving"}]} or {"error": TEXT}}}; keys are only ever added.
+
+    Exit status: 0 all as wanted, 1 not, or a node could not be asked, 2 wrong command or farm file, or no [[target]].
+
+    Example: hcsidecar targets --all
+    """
+    chosen = choose(config, node, everyone=everyone)
+    if not chosen.farm.target:
+        complain(NO_TARGETS)
+        raise typer.Exit(WRONG_FILE)
+    answers = run(ask_for_targets(chosen.clients))
+    fine = True
+    for name, answer in answers.items():
+        if isinstance(answer, ClientError):
+            fine = False
+            complain(f"targets of {name}: {answer}")
+        else:
+            fine = fine and not any(each.why_not_as_wished() for each in read(answer, TargetsDocument).targets)
+    if as_json:
+        typer.echo(json.dumps({"nodes": {name: _as_json(answer) for name, answer in answers.items()}}, indent=2))
+    else:
+        console().print(_table({name: _seen(answer) for name, answer in answers.items()}))
+    if not fine:
+        raise typer.Exit(REFUSED)
+
+
+async def ask_for_targets(clients: Sequence[NodeClient]) -> dict[str, bytes | ClientError]:
+    """Give the document of each node, which can be read as TargetsDocument, or why there is none."""
+    return dict(zip((client.node for client in clients), await asyncio.gather(*map(_ask_one, clients)), strict=True))
+
+
+async def _ask_one(client: NodeClient) -> bytes | ClientError:
+    try:
+        document = await client.targets()
+        read(document, TargetsDocument)
+    except ClientError as error:
+        return error
+    return document
+
+
+def troubles(document: bytes) -> list[str]:
+    """Give what keeps a node's balancers from being as it wishes; what is on its way is no trouble."""
+    return [
+        f"target {each.name}: {each.why_not_as_wished()}"
+        for each in read(document, TargetsDocument).targets
+        if each.error is not None or each.contested
+    ]
+
+
+def _seen(answer: bytes | ClientError) -> Sequence[TargetSight]:
+    return () if isinstance(answer, ClientError) else read(answer, TargetsDocument).targets
+
+
+def _as_json(answer: bytes | ClientError) -> object:
+    return {"error": str(answer)} if isinstance(answer, ClientError) else msgspec.json.decode(answer)
+
+
+def _table(seen: Mapping[str, Sequence[TargetSight]]) -> Table:
+    """Lay out the targets; what came from other machines cannot steer the terminal."""
+    shown = Table(box=None)
+    for heading in _HEADINGS:
+        shown.add_column(heading, overflow="fold")
+    for node, sights in seen.items():
+        for sight in sights:
+            cells = [node, sight.name, sight.type, sight.policy, sight.desired, sight.observed or "-"]
+            cells += [_age(sight.observed_age), _wait(sight.next_try)]
+            shown.add_row(*(Text(one_line(cell)) for cell in cells), _reason(sight), style=_style(sight))
+    return shown
+
+
+def _reason(sight: TargetSight) -> Text:
+    former = f"; also registered: {', '.join(sight.former)}" if sight.former else ""
+    lines = [(sight.reason or sight.why) + former]
+    if sight.error is not None:
+        lines.append(f"{sight.why_not_as_wished()}, {_age(sight.error.age)}")
+    elif why := sight.why_not_as_wished():
+        lines.append(f"{why}: {sight.why}" if sight.reason else why)
+    return Text("\n".join(one_line(line) for line in lines))
+
+
+def _style(sight: TargetSight) -> str:
+    if sight.error is not None or sight.contested:
+        return "red"
+    if sight.why_not_as_wished() or sight.observed in _OUT_OF_TRAFFIC:
+        return "yellow"
+    return "green"
+
+
+def _age(seconds: float | None) -> str:
+    return "never" if seconds is None else f"{seconds:.0f} s ago"
+
+
+def _wait(seconds: float | None) -> str:
+    return "now" if seconds is None else f"in {seconds:.0f} s"
