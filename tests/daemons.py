@@ -150,6 +150,15 @@ class RealFarm:
         finally:
             connection.close()
 
+    def act(self, name, action):
+        """Give an order through the control socket, and the answer to it at once."""
+        connection = UnixConnection(self.socket(name))
+        try:
+            connection.request("POST", f"/api/v1/actions/{action}", b"{}")
+            return json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+
     def view(self, name):
         status = self.status(name)
         return status["view"] if status else None

@@ -245,8 +245,9 @@ class Reconciler:
         """Take that a change has been accepted."""
         events = self._worked(now)
         self._must_look = True
-        self._settling = self._pace.soon
-        self._look_at = now + self._settling
+        self._settling = self._pace.soon / 4 if self._waits_for_person(now) else self._pace.soon
+        # A balancer may need a moment until it shows what it has accepted.
+        self._look_at = self._not_before = now + self._settling
         if call is Call.DEREGISTER and self._gone_at is None:
             self._gone_at = now
         if self._seen is not None and self._seen.presence is Presence.UNSEEN:

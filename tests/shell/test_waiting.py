@@ -59,9 +59,9 @@ def test_leave_waits_until_the_node_is_out_but_not_over_its_budget(row, in_view,
 
 def test_the_budget_of_leave_begins_when_balancers_have_drained_the_node():
     judge = gone()
-    assert judge(PARTING, True, 130) is None
-    assert judge(DRAINING, True, 149) is None
-    assert said(judge(DRAINING, True, 150)) == (False, "has not left within 20 s, it waits for 2 connections")
+    assert judge(PARTING, IN_VIEW, 130) is None
+    assert judge(DRAINING, IN_VIEW, 149) is None
+    assert said(judge(DRAINING, IN_VIEW, 150)) == (False, "has not left within 20 s, it waits for 2 connections")
 
 
 @pytest.mark.parametrize(
