@@ -77,9 +77,12 @@ async def run(fake, until, *, situation=READY, limit=0.1):
     task = asyncio.create_task(registrar.run())
     registrar.follow(situation)
     try:
-        async with asyncio.timeout(20):
-            while not until(registrar.document()):
-                await asyncio.sleep(0.005)
+        for _ in range(4000):
+            if until(registrar.document()):
+                break
+            await asyncio.sleep(0.005)
+        else:
+            raise AssertionError(registrar.document())
     finally:
         task.cancel()
         await asyncio.wait({task})
