@@ -65,13 +65,15 @@ class Haproxy:
         rows = [row for row in csv.DictReader(lines) if (row["pxname"], row["svname"]) == (backend, server)]
         return rows[0]
 
-    async def comes_to(self, status, *, limit=10.0):
+    async def comes_to(self, status, *, server="web1", limit=10.0):
         """Wait until the server's status is this one."""
         seen = []
         end = asyncio.get_running_loop().time() + limit
         while not seen or seen[-1] != status:
-            assert asyncio.get_running_loop().time() < end, f"{status} did not come, but {seen}: {await self.server()}"
-            now = (await self.server())["status"]
+            assert asyncio.get_running_loop().time() < end, (
+                f"{status} did not come, but {seen}: {await self.server(server=server)}"
+            )
+            now = (await self.server(server=server))["status"]
             if not seen or seen[-1] != now:
                 seen.append(now)
             await asyncio.sleep(0.02)

@@ -29,6 +29,8 @@ class Balancer:
     inert: bool = False
     "Accepts everything, and does nothing."
     former: tuple[str, ...] = ()
+    forgot: bool = False
+    "It has begun anew; told once."
     asked: list[tuple[float, Call]] = field(default_factory=list)
     fault: Callable[[Call, float], TargetError | None] = lambda call, now: None
     "Gives the failure of a call, which then has no effect."
@@ -46,7 +48,8 @@ class Balancer:
         match call:
             case Call.OBSERVE:
                 presence = Presence.UNSEEN if self.blind else self.presence
-                return Observation(presence=presence, former=self.former)
+                forgot, self.forgot = self.forgot, False
+                return Observation(presence=presence, former=self.former, forgot=forgot)
             case Call.REGISTER if not self.inert:
                 self.presence = self.initial
             case Call.DEREGISTER if not self.inert and self.presence not in (Presence.ABSENT, Presence.DRAINING):

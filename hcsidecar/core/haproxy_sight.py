@@ -6,6 +6,7 @@ only to say why.
 """
 
 import csv
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntFlag
@@ -15,6 +16,7 @@ from hcsidecar.core.targets import TargetError, Trouble
 
 _STATE: Final = "# be_id "
 _STATISTICS: Final = "# pxname,"
+_INFO: Final = "\nName: "
 _QUOTED: Final = 200
 "Characters of an answer that are shown to the operator."
 
@@ -68,7 +70,7 @@ class Place:
     @property
     def look(self) -> str:
         """The commands that show the servers of the backend."""
-        return f"show servers state {self.backend}; show stat {self.backend} 4 -1"
+        return f"show servers state {self.backend}; show stat {self.backend} 4 -1; show info"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +119,27 @@ class Server:
         return not self.sessions and not self.idle
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """The HAProxy that has answered."""
+
+    number: int
+    uptime: int
+    "In seconds."
+
+    def has_followed(self, former: "Process") -> bool:
+        """Tell whether it has taken the place of another one: after a reload, or a restart."""
+        # In a container each may have the same number.
+        return self.number != former.number or self.uptime < former.uptime
+
+
+def process_in(answer: str) -> Process | None:
+    """Read which HAProxy has answered; None if it does not say."""
+    found = {name: re.search(rf"^{name}: ([0-9]+)$", answer, re.MULTILINE) for name in ("Pid", "Uptime_sec")}
+    number, uptime = found["Pid"], found["Uptime_sec"]
+    return None if number is None or uptime is None else Process(number=int(number[1]), uptime=int(uptime[1]))
+
+
 def server_in(answer: str, place: Place) -> Server | None:
     """Read what a look at the backend has shown of the server; None: there is none of this name.
 
@@ -125,7 +148,8 @@ def server_in(answer: str, place: Place) -> Server | None:
     before, found, after = answer.partition(_STATE)
     if not found:
         raise refusal(answer, place)
-    states, found, statistics = after.partition(_STATISTICS)
+    states, _, statistics = after.partition(_STATISTICS)
+    statistics = statistics.partition(_INFO)[0]
     try:
         return _server_in(states.splitlines(), statistics.splitlines(), place)
     except (KeyError, ValueError, IndexError):

@@ -213,6 +213,8 @@ class Reconciler:
             return []
         # It was as is wished, and this loop has not changed it.
         self._agreed = False
+        if seen.forgot:
+            return [self._tell("the balancer has begun anew, and forgotten this node")]
         self._repairs.append(now)
         done = "deregistered" if self._wanted.wish is Wish.PRESENT else "registered"
         what = f"somebody else has {done} this node ({seen.presence})"

@@ -35,6 +35,9 @@ class Observation:
     former: tuple[str, ...] = ()
     "Earlier identities of this very node that are still registered: it had another address then."
 
+    forgot: bool = False
+    "The balancer has begun anew since the last look: what is missing there nobody has undone."
+
     @property
     def is_there(self) -> bool:
         """True when this node is registered and not on its way out."""

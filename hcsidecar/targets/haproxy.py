@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from hcsidecar.core.haproxy import (
@@ -11,7 +12,7 @@ from hcsidecar.core.haproxy import (
     why_not_deregistered,
     why_not_registered,
 )
-from hcsidecar.core.haproxy_sight import Place, Server, server_in
+from hcsidecar.core.haproxy_sight import Place, Process, Server, process_in, server_in
 from hcsidecar.core.target_tables import HaproxyTarget
 from hcsidecar.core.targets import Observation, Presence, TargetError, Trouble
 from hcsidecar.targets.kind import Here
@@ -27,16 +28,20 @@ class Haproxy:
     def __init__(self, table: HaproxyTarget, here: Here) -> None:
         self._table = table
         self._place = place_of(table, here)
+        self._process: Process | None = None
+        "The HAProxy of the last look."
         self._left_held = False
         "Deregistered while people at HAProxy hold the server in maintenance: it is out, and stays as they want it."
 
     async def observe(self) -> Observation:
         """Look at this node's server."""
-        server, _ = await self._run([])
+        server, answer = await self._run([])
+        former, self._process = self._process, process_in(answer) or self._process
         if self._left_held and server is not None and server.is_held:
             reason = "in maintenance at HAProxy, and left alone there"
             return Observation(presence=Presence.ABSENT, reason=reason)
-        return observation_of(server, self._place)
+        followed = former is not None and self._process is not None and self._process.has_followed(former)
+        return replace(observation_of(server, self._place), forgot=followed)
 
     async def register(self) -> None:
         """Add the server, or make the one that is there ready, at this node's address."""

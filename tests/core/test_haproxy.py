@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from hcsidecar.core.haproxy import observation_of, to_deregister, to_register
-from hcsidecar.core.haproxy_sight import Admin, Checks, Place, Server, refusal, server_in
+from hcsidecar.core.haproxy_sight import Admin, Checks, Place, Server, process_in, refusal, server_in
 from hcsidecar.core.targets import Presence, TargetError, Trouble
 
 HERE = Place(
@@ -88,6 +88,17 @@ def test_a_sight_is_read_by_the_names_of_its_columns_whatever_words_stand_before
 def test_what_a_server_is_to_this_node(server, presence, reason):
     seen = observation_of(server, HERE)
     assert (seen.presence, seen.reason) == (presence, reason)
+
+
+def test_a_haproxy_that_took_the_place_of_another_is_noticed():
+    def process(number, uptime):
+        return process_in(f"{SIGHT}\nName: HAProxy\nPid: {number}\nUptime_sec: {uptime}\nMemmax_MB: 0\n")
+
+    assert not process(7, 9).has_followed(process(7, 9))
+    assert not process(7, 10).has_followed(process(7, 9))
+    assert process(8, 9).has_followed(process(7, 9))
+    assert process(1, 2).has_followed(process(1, 9))
+    assert process_in(SIGHT) is None
 
 
 def test_where_a_static_server_is_only_haproxy_knows():

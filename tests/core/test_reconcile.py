@@ -147,6 +147,18 @@ def test_a_deregistration_by_somebody_else_is_put_right():
     assert loop.said_of("warning web: somebody else has deregistered this node") == 1
 
 
+def test_a_balancer_that_forgets_at_each_reload_is_told_again_at_once_and_nobody_is_accused():
+    loop = registered()
+    for _ in range(20):
+        loop.balancer.presence, loop.balancer.forgot = Presence.ABSENT, True
+        loop.run(80)
+        assert loop.balancer.presence is Presence.HEALTHY
+    assert loop.balancer.changes == [Call.REGISTER] * 21
+    assert loop.said_of("info web: the balancer has begun anew, and forgotten this node") == 20
+    assert loop.said_of("somebody else") == 0
+    assert loop.reconciler.document(now=loop.now)["contested"] is False
+
+
 def test_who_keeps_undoing_it_is_put_right_ever_more_rarely_with_one_alarm():
     loop = registered()
     for _ in range(240):

@@ -11,7 +11,7 @@ from health_node import DOWN, OK, health_node, tls_contexts
 from waiting import on_a_loop
 
 from hcsidecar.core.target_tables import HaproxyTarget
-from hcsidecar.core.targets import Presence, TargetError, Trouble
+from hcsidecar.core.targets import Observation, Presence, TargetError, Trouble
 from hcsidecar.targets.haproxy import KIND
 from hcsidecar.targets.kind import Here
 
@@ -255,8 +255,10 @@ async def test_a_reload_forgets_an_added_server_and_the_next_registration_brings
     async with farm(tmp_path) as (_, proxy, side):
         await side.register()
         await comes_to(side, Presence.HEALTHY)
+        assert not (await side.observe()).forgot
         await proxy.reload()
-        assert (await side.observe()).presence is Presence.ABSENT
+        assert await side.observe() == Observation(presence=Presence.ABSENT, forgot=True)
+        assert await side.observe() == Observation(presence=Presence.ABSENT)
         await side.register()
         await comes_to(side, Presence.HEALTHY, reason="L7OK/200")
 
