@@ -25,9 +25,9 @@ def observation_of(server: Server | None, place: Place) -> Observation:
     if server.is_held:
         return Observation(presence=Presence.UNUSED, reason=_why_held(server))
     if server.is_drained:
-        left = f"{server.sessions} sessions left" if server.sessions else "no session left"
+        left = {0: "no session left", 1: "1 session left"}.get(server.sessions, f"{server.sessions} sessions left")
         # Once nobody is there, what is left of this node can be deleted.
-        former = (f"server {place.path}, drained",) if place.dynamic and server.is_free else ()
+        former = (f"server {place.path}",) if place.dynamic and server.is_free else ()
         return Observation(presence=Presence.DRAINING, reason=left, former=former)
     elsewhere = _elsewhere(server, place)
     if elsewhere is not None:

@@ -101,6 +101,11 @@ class Target(Table):
         """Seconds after which a call has failed."""
         return 6.0
 
+    @property
+    def longest_pause(self) -> float:
+        """Seconds to the next attempt at most, after failures that may mend themselves."""
+        return 60.0
+
 
 class AwsNode(Table):
     """What one node is to AWS."""
@@ -219,6 +224,11 @@ class HaproxyTarget(Target):
     def own_name(self) -> str:
         """The backend's name."""
         return self.backend
+
+    @property
+    def longest_pause(self) -> float:
+        """A HAProxy that is started again knows no added server, and shares its limits with nobody."""
+        return self.poll
 
     @model_validator(mode="after")
     def _know_where_and_what(self) -> Self:

@@ -89,7 +89,7 @@ class Targets:
 
 def pace_of(table: Target) -> Pace:
     """Give the times of a target."""
-    return Pace(poll=table.poll, unhealthy=table.hold_down)
+    return Pace(poll=table.poll, unhealthy=table.hold_down, longest_pause=table.longest_pause)
 
 
 def here(loaded: LoadedFarm, me: NodeTable, *, state_directory: Path) -> Here:

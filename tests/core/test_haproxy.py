@@ -78,6 +78,8 @@ def test_a_sight_is_read_by_the_names_of_its_columns_whatever_words_stand_before
         (replace(WELL, admin=DISABLED), Presence.ABSENT, "disabled in HAProxy's configuration"),
         (replace(WELL, admin=Admin(4)), Presence.HEALTHY, "L7OK/200 fine"),
         (replace(WELL, admin=DRAIN), Presence.DRAINING, "no session left"),
+        (replace(WELL, admin=DRAIN, sessions=1), Presence.DRAINING, "1 session left"),
+        (replace(WELL, admin=DRAIN, sessions=2), Presence.DRAINING, "2 sessions left"),
         (replace(WELL, admin=DRAIN, agent=CHECKED), Presence.UNHEALTHY, "drained by its agent-check"),
         (replace(WELL, admin=DRAIN, agent=Checks.CONFIGURED), Presence.DRAINING, "no session left"),
         (replace(WELL, port=81), Presence.ABSENT, "web1 is at 192.0.2.11 port 81 there"),
@@ -112,7 +114,7 @@ def test_the_same_address_may_be_written_in_two_ways():
 
 def test_only_a_drained_server_without_sessions_and_connections_is_to_be_deleted():
     drained = replace(WELL, admin=DRAIN)
-    assert observation_of(drained, HERE).former == ("server web/web1, drained",)
+    assert observation_of(drained, HERE).former == ("server web/web1",)
     for server, place in ((replace(drained, sessions=1), HERE), (replace(drained, idle=1), HERE), (drained, STATIC)):
         assert observation_of(server, place).former == ()
 

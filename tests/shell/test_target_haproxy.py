@@ -132,14 +132,14 @@ async def test_what_goes_on_may_end_before_the_server_is_deleted(tmp_path):
         reader, writer = await ask(tmp_path)
         await side.deregister()
         seen = await side.observe()
-        assert (seen.presence, seen.reason, seen.former) == (Presence.DRAINING, "1 sessions left", ())
+        assert (seen.presence, seen.reason, seen.former) == (Presence.DRAINING, "1 session left", ())
         await side.retire()
         assert (await proxy.server())["status"].startswith("DRAIN")
         end.set()
         await asyncio.wait_for(reader.read(), LIMIT)
         writer.close()
         seen = await comes_to(side, Presence.DRAINING, reason="no session left")
-        assert seen.former == ("server farm/web1, drained",)
+        assert seen.former == ("server farm/web1",)
         await side.retire()
         assert (await side.observe()).presence is Presence.ABSENT
 
