@@ -128,7 +128,8 @@ def test_a_leave_that_failed_is_done_by_the_next_daemon(tmp_path, folder):
         wait_for(lambda: registered(folder), limit=30, what="registered")
         (folder / "fault").write_text("garbage")
         farm.act("web1", "leave")
-        wait_for(lambda: farm.status("web1")["nodes"][0]["role"] == "STOP")
+        state = farm.directory / "s" / "apache" / "web1" / "state.json"
+        wait_for(lambda: '"leave"' in state.read_text(), what="the last word on disk")
         farm.kill("web1")
         (folder / "fault").unlink()
         farm.start("web1")
