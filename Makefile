@@ -35,10 +35,10 @@ $(VENV)/.installed: pyproject.toml | debian-base
 	$(BIN)/python -m pip install --quiet --editable . --group dev
 	@touch $@
 
-# With filter = "nfqueue" as well, which a user may do without.
+# With filter = "nfqueue" and AWS as well, which a user may do without, and with a stand-in for AWS.
 $(VENV)/.installed-l2: $(VENV)/.installed
 	@tools/debian-packages.sh $(DEBIAN_NFQUEUE)
-	$(BIN)/python -m pip install --quiet --editable '.[l2]'
+	$(BIN)/python -m pip install --quiet --editable '.[l2,aws]' --group aws
 	@touch $@
 
 debian-base:

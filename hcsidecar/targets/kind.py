@@ -25,6 +25,8 @@ class Here:
     "The node's main address."
     addresses: Mapping[str, str]
     "The main addresses of all nodes of the farm, by name: whose targets are never touched."
+    vips: tuple[str, ...] = ()
+    "The virtual IPs of the farm, which are no node's own."
     health_port: int
     "Where this node's health URL is, over plain HTTP unless `health_tls`."
     health_tls: bool

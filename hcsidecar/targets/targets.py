@@ -100,6 +100,7 @@ def here(loaded: LoadedFarm, me: NodeTable, *, state_directory: Path) -> Here:
         node=me.name,
         address=me.address,
         addresses={node.name: node.address for node in farm.node},
+        vips=tuple(vip.address for vip in farm.l2.vip) if farm.l2 else (),
         health_port=farm.api_address(me).port,
         health_tls=farm.web.tls is not None,
         health_path=farm.health.path,

@@ -1,0 +1,152 @@
+"""Target groups of AWS: this node's place at one of them.
+
+What this node is there, it is told by the farm file or by its machine's metadata service; what it was, by a file. When
+the two differ, the earlier target is named in `Observation.former`, and `retire` deregisters it. It never calls for the
+target of another node: an id that is another's is refused before anything is asked.
+
+Every call names the id and the port. The port is the table's, else the group's own, which `DescribeTargetGroups` tells.
+Where that is denied no call names a port, and AWS takes the group's own in all of them.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from hcsidecar.core.aws_failures import AwsError, not_ours
+from hcsidecar.core.aws_targets import TargetKey, formers, observation, whose, with_port
+from hcsidecar.core.target_tables import FROM_METADATA, AwsTarget
+from hcsidecar.core.targets import Observation, Presence, TargetError, Trouble
+from hcsidecar.targets.aws_api import Api
+from hcsidecar.targets.aws_identity import Metadata
+from hcsidecar.targets.aws_memory import Memory
+from hcsidecar.targets.calls import Calls
+from hcsidecar.targets.kind import Balancer, Here, Target
+
+
+class AwsBalancer:
+    """One node's place at one target group. What blocks is done in a thread, with names that begin with `_do`."""
+
+    def __init__(self, table: AwsTarget, here: Here, *, metadata: Metadata | None = None) -> None:
+        self._table = table
+        self._here = here
+        self._calls = Calls()
+        self._api = Api(table)
+        self._memory = Memory(Path(here.state_dir) / f"target-{table.label}.json", table.group)
+        self._metadata = metadata or Metadata()
+        self._told = table.id_of(here.node, here.address)
+        self._id = "" if self._told == FROM_METADATA else self._told
+        self._is_blind = False
+        others = {name: address for name, address in here.addresses.items() if name != here.node}
+        self._others = {
+            name: [given for given in (table.id_of(name, address), address) if given != FROM_METADATA]
+            for name, address in others.items()
+        }
+
+    async def observe(self) -> Observation:
+        """Look at this node's target, and at those that it was before."""
+        await self._learn_id(anew=True)
+        return await self._calls.run(self._do_observe)
+
+    async def register(self) -> None:
+        """Register this node."""
+        await self._learn_id(anew=False)
+        await self._calls.run(self._do_register)
+
+    async def deregister(self) -> None:
+        """Deregister it; who asked for that looks whether it was done."""
+        await self._learn_id(anew=False)
+        await self._calls.run(self._do_deregister)
+
+    async def retire(self) -> None:
+        """Deregister what this node was before."""
+        await self._learn_id(anew=False)
+        await self._calls.run(self._do_retire)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        self._api.close()
+
+    async def _learn_id(self, *, anew: bool) -> None:
+        """Ask the machine what it is; what it was last is good enough while the metadata service is away."""
+        if self._told != FROM_METADATA or (self._id and not anew):
+            return
+        if not self._id:
+            self._id = await self._metadata.find_id(self._table.target)
+            return
+        try:
+            self._id = await self._metadata.read_id(self._table.target)
+        except TargetError:
+            return
+
+    def _key(self) -> TargetKey:
+        """Say what this node is at the group; TargetError when that is another's."""
+        table, here = self._table, self._here
+        key = TargetKey(id=self._id, zone=table.zone_of(here.node))
+        other = whose(key, nodes=self._others, vips=here.vips)
+        if other is not None:
+            raise not_ours(key.id, other)
+        return TargetKey(id=key.id, port=self._api.port(), zone=key.zone)
+
+    def _formers(self, key: TargetKey) -> list[TargetKey]:
+        others = [*(given for ids in self._others.values() for given in ids), *self._here.vips]
+        return formers(with_port(self._memory.targets(), key.port), key, others)
+
+    def _do_observe(self) -> Observation:
+        key = self._key()
+        self._is_blind = False
+        try:
+            seen = observation(self._api.describe(key), key)
+        except AwsError as error:
+            if error.is_denied:
+                self._is_blind = True
+                return Observation(presence=Presence.UNSEEN, reason=error.text)
+            if not error.has_no_target:
+                raise
+            seen = Observation(presence=Presence.ABSENT, reason=error.text)
+        if self._table.policy == "observe":
+            return seen
+        before = {former: self._is_left(former) for former in self._formers(key)}
+        kept = [former for former, is_left in before.items() if is_left is not False]
+        if seen.is_there or self._remembers(key):
+            kept.append(key)
+        self._memory.keep(kept)
+        left = tuple(str(former) for former, is_left in before.items() if is_left)
+        reason = "; ".join(filter(None, (seen.reason, self._memory.complaint)))
+        return Observation(presence=seen.presence, reason=reason, former=left)
+
+    def _remembers(self, key: TargetKey) -> bool:
+        return any(one.pair == key.pair for one in with_port(self._memory.targets(), key.port))
+
+    def _is_left(self, former: TargetKey) -> bool | None:
+        """Tell whether what this node was is registered still; None: that cannot be told now."""
+        try:
+            return observation(self._api.describe(former), former).is_there
+        except TargetError as error:
+            # What AWS cannot have as a target is none.
+            return False if error.trouble is Trouble.CONFIG else None
+
+    def _do_register(self) -> None:
+        key = self._key()
+        # Remembered first: should the answer get lost, it may be registered.
+        self._memory.keep([*self._formers(key), key])
+        self._api.register(key)
+        if self._is_blind:
+            # Nobody will see that they are there still.
+            self._do_retire()
+            self._memory.keep([key])
+
+    def _do_deregister(self) -> None:
+        self._api.deregister(self._key())
+
+    def _do_retire(self) -> None:
+        for former in self._formers(self._key()):
+            self._api.deregister(former)
+
+
+class AwsKind:
+    """The kind `aws`."""
+
+    table: type[Target] = AwsTarget
+
+    def open(self, table: Any, here: Here) -> Balancer:
+        """Make the balancer's side for one table."""
+        return AwsBalancer(table, here)

@@ -1,0 +1,74 @@
+"""What this node has been registered as at a target group, in a file: an earlier address must be found again."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from hcsidecar.core.aws_targets import TargetKey
+
+_MOST = 16
+"Targets that are remembered, the latest."
+_MOST_BYTES = 65_536
+
+
+class _Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    id: str
+    port: int | None = None
+    zone: str | None = None
+
+
+class _File(msgspec.Struct, frozen=True, kw_only=True):
+    group: str
+    targets: tuple[_Target, ...] = ()
+
+
+class Memory:
+    """The targets of one group that are, or were, this node; `path` is where they are kept.
+
+    A file that cannot be read, or tells of another group, is an empty one. One that cannot be written is no reason to
+    be registered nowhere: `complaint` says so, and the memory lasts as long as the process.
+    """
+
+    def __init__(self, path: Path, group: str) -> None:
+        self._path = path
+        self._group = group
+        self._targets: tuple[TargetKey, ...] | None = None
+        self.complaint = ""
+
+    def targets(self) -> tuple[TargetKey, ...]:
+        """Give the targets, the latest last."""
+        if self._targets is None:
+            self._targets = self._read()
+        return self._targets
+
+    def keep(self, targets: Iterable[TargetKey]) -> None:
+        """Remember these and no others; written at once, unless nothing has changed."""
+        kept = tuple(targets)[-_MOST:]
+        if kept != self.targets() or self.complaint:
+            self._targets = kept
+            self.complaint = self._write(kept)
+
+    def _read(self) -> tuple[TargetKey, ...]:
+        try:
+            with self._path.open("rb") as file:
+                found = msgspec.json.decode(file.read(_MOST_BYTES), type=_File)
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            return ()
+        if found.group != self._group:
+            return ()
+        return tuple(TargetKey(id=one.id, port=one.port, zone=one.zone) for one in found.targets)
+
+    def _write(self, kept: tuple[TargetKey, ...]) -> str:
+        targets = tuple(_Target(id=one.id, port=one.port, zone=one.zone) for one in kept)
+        new = self._path.with_suffix(".new")
+        try:
+            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:  # noqa: PTH123 - needs a mode
+                file.write(msgspec.json.encode(_File(group=self._group, targets=targets)) + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(self._path)
+        except OSError as error:
+            return f"{self._path} cannot be written, {error.strerror}: no earlier address is found again"
+        return ""
