@@ -24,6 +24,7 @@ from benchmarks import (
     quiet,
     saturated,
     simulation,
+    targets,
 )
 from benchmarks.figures import CannotMeasureError, Figure
 from benchmarks.progress import say
@@ -46,6 +47,7 @@ FIGURES: dict[str, Measure] = {
     "failover_clients": failover_clients.measure,
     "application": application.measure,
     "checks": checks.measure,
+    "targets": targets.measure,
 }
 
 

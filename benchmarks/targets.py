@@ -1,0 +1,169 @@
+"""Figure: what it costs to be the target of a balancer: memory, start-up, calls, and the time to register and leave."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from contextlib import ExitStack
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from benchmarks.checked_node import NOT_FOUND, OK, CheckedNode, await_true
+from benchmarks.figures import Aim, Figure, Judged, Row, Table
+from benchmarks.processes import end, memory, start
+from benchmarks.progress import say
+from benchmarks.target_group import ARN, TargetGroup
+from benchmarks.wire import Namespace, namespaces
+from hcsidecar.core.pace import Pace
+from hcsidecar.core.reconcile import Reconciler
+from hcsidecar.core.states import Word
+from hcsidecar.core.targets import Call, Observation, Presence
+from hcsidecar.core.wishes import Situation
+
+CALLS_AIM: Final = 75.0
+"Calls in an hour at rest."
+NONE, AWS, BOTO = "daemon, no target", "daemon, target of AWS", "an interpreter with boto3 and one client"
+SETTLE: Final = 6.0
+"Seconds from the registration to the look at the memory."
+_ENVIRONMENT: Final = {
+    "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+    "AWS_CONFIG_FILE": "/dev/null",
+}
+_BOTO_PROGRAM: Final = """
+import sys, time
+from boto3 import Session
+client = Session(region_name="eu-west-1").client("elbv2", endpoint_url=sys.argv[1])
+client.describe_target_health(TargetGroupArn=sys.argv[2], Targets=[{"Id": "127.0.0.1", "Port": 80}])
+print("asked", flush=True)
+time.sleep(3600)
+"""
+
+
+def measure(*, quick: bool) -> Figure:
+    """Start daemons with a target and without, and a program with nothing but boto3, by turns."""
+    runs = 1 if quick else 7
+    os.environ.update(_ENVIRONMENT)
+    seen: dict[str, list[float]] = defaultdict(list)
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hcsidecar-bench-")))
+        (here,) = stack.enter_context(namespaces("targets"))
+        # In the namespace, so that the loopback of the daemons is its own as well.
+        with here.entered():
+            group = stack.enter_context(TargetGroup())
+        for run in range(runs):
+            say(f"targets: run {run + 1} of {runs}")
+            _without(directory / f"{run}-none", here, seen)
+            group.forget()
+            _with(directory / f"{run}-aws", here, group, seen)
+            _boto_alone(here, group, seen)
+    hours = tuple(float(_calls_in_an_hour(seed)) for seed in range(5 if quick else 200))
+    rows = [
+        *(
+            Row(what=f"{who}: memory (VmRSS)", unit="MiB", runs=tuple(seen[f"{who} memory"]))
+            for who in (NONE, AWS, BOTO)
+        ),
+        Row(what="with a target of AWS to without: memory", unit="ratio", runs=_ratios(seen, "memory")),
+        *(Row(what=f"{who}: start to OK", unit="ms", runs=tuple(seen[f"{who} start"])) for who in (NONE, AWS)),
+        Row(what="with a target of AWS to without: start to OK", unit="ratio", runs=_ratios(seen, "start")),
+        Row(what=f"{BOTO}: start to the first answer", unit="ms", runs=tuple(seen[f"{BOTO} start"])),
+        Row(what="OK to registered", unit="s", runs=tuple(seen["register"])),
+        Row(what="`leave` to deregistered", unit="ms", runs=tuple(seen["deregister"])),
+        Row(what="`leave` to the end of the command", unit="s", runs=tuple(seen["leave"])),
+        Row(
+            what="calls of one node in an hour at rest",
+            unit="calls",
+            runs=hours,
+            aim=Aim(limit=CALLS_AIM, judged=Judged.EVERY_RUN),
+        ),
+    ]
+    return Figure(
+        title="What it costs to be a target",
+        method="Real daemons, farms of one, in a network namespace of their own, by turns: one without a [[target]], "
+        "one with a target group of AWS, and for comparison an interpreter that has boto3, makes one client, asks once "
+        "and sleeps. The API is a stand-in on loopback that answers at once, so these times are what hcsidecar adds to "
+        f"those of the cloud. Memory by VmRSS, {SETTLE:g} s after the registration or the first OK. OK to registered "
+        "has 5 s in it for which Ready must have lasted. `leave` is the command line in a process of its own, its start "
+        "included; the drain ends at once, since nobody is connected. Calls at rest are counted on a virtual clock: the "
+        f"same Reconciler, with the default poll of {Pace().poll:g} s, in the second hour of a registered node, "
+        f"{len(hours)} seeds.",
+        tables=(Table(title="Target of a balancer", rows=tuple(rows)),),
+    )
+
+
+def _without(directory: Path, here: Namespace, seen: dict[str, list[float]]) -> None:
+    began = time.monotonic()
+    node = CheckedNode(directory, here, name="bench", address="127.0.0.1")
+    try:
+        with here.entered():
+            seen[f"{NONE} start"].append(1000 * (node.await_health(OK) - began))
+        time.sleep(SETTLE)
+        seen[f"{NONE} memory"].append(memory(node.daemon.pid)[0])
+    finally:
+        node.stop()
+
+
+def _with(directory: Path, here: Namespace, group: TargetGroup, seen: dict[str, list[float]]) -> None:
+    tables = f'[[target]]\ntype = "aws"\ngroup = "{ARN}"\nport = 80\nendpoint_url = "{group.url}"\n'
+    began = time.monotonic()
+    node = CheckedNode(directory, here, name="bench", address="127.0.0.1", tables=tables)
+    try:
+        with here.entered():
+            ok_at = node.await_health(OK)
+        seen[f"{AWS} start"].append(1000 * (ok_at - began))
+        await_true(lambda: group.when("RegisterTargets") is not None, what="the node is registered", limit=60)
+        seen["register"].append((group.when("RegisterTargets") or 0.0) - ok_at)
+        time.sleep(SETTLE)
+        seen[f"{AWS} memory"].append(memory(node.daemon.pid)[0])
+        began = time.monotonic()
+        command = here.command(sys.executable, "-m", "hcsidecar", "leave", "--config", str(directory / "farm.toml"))
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        seen["leave"].append(time.monotonic() - began)
+        seen["deregister"].append(1000 * ((group.when("DeregisterTargets") or 0.0) - began))
+        with here.entered():
+            node.await_health(NOT_FOUND)
+    finally:
+        node.stop()
+
+
+def _boto_alone(here: Namespace, group: TargetGroup, seen: dict[str, list[float]]) -> None:
+    began = time.monotonic()
+    read, write = os.pipe()
+    with os.fdopen(read) as said:
+        program = start(*here.command(sys.executable, "-c", _BOTO_PROGRAM, group.url, ARN), output=write)
+        os.close(write)
+        try:
+            said.readline()
+            seen[f"{BOTO} start"].append(1000 * (time.monotonic() - began))
+            seen[f"{BOTO} memory"].append(memory(program.pid)[0])
+        finally:
+            end(program)
+
+
+def _ratios(seen: dict[str, list[float]], what: str) -> tuple[float, ...]:
+    return tuple(more / less for more, less in zip(seen[f"{AWS} {what}"], seen[f"{NONE} {what}"], strict=True))
+
+
+def _calls_in_an_hour(seed: int) -> int:
+    """Count the calls in the second hour of a node that is registered and healthy."""
+    now = 0.0
+    reconciler = Reconciler(name="bench", policy="member", pace=Pace(), chance=Random(seed), now=now)
+    reconciler.follow(Situation(word=Word.START, ready=True, in_view=True), now=now)
+    presence, calls = Presence.ABSENT, 0
+    while now < 7200.0:
+        reconciler.tick(now=now)
+        match reconciler.due(now=now):
+            case Call.OBSERVE:
+                reconciler.observed(Observation(presence=presence), now=now)
+                calls += now >= 3600.0
+            case Call.REGISTER as call:
+                presence = Presence.HEALTHY
+                reconciler.done(call, now=now)
+                calls += now >= 3600.0
+        now = max(now, reconciler.next_at(now=now))
+    return calls
