@@ -88,10 +88,10 @@ def measure(*, quick: bool) -> Figure:
         "one with a target group of AWS, and for comparison an interpreter that has boto3, makes one client, asks once "
         "and sleeps. The API is a stand-in on loopback that answers at once, so these times are what hcsidecar adds to "
         f"those of the cloud. Memory by VmRSS, {SETTLE:g} s after the registration or the first OK. OK to registered "
-        "has 5 s in it for which Ready must have lasted. `leave` is the command line in a process of its own, its start "
-        "included; the drain ends at once, since nobody is connected. Calls at rest are counted on a virtual clock: the "
-        f"same Reconciler, with the default poll of {Pace().poll:g} s, in the second hour of a registered node, "
-        f"{len(hours)} seeds.",
+        "has 5 s in it for which Ready must have lasted. `leave` is the command line in a process of its own, its "
+        "start included; the drain ends at once, since nobody is connected. Calls at rest are counted on a virtual "
+        f"clock: the same Reconciler, with the default poll of {Pace().poll:g} s, in the second hour of a registered "
+        f"node, {len(hours)} seeds.",
         tables=(Table(title="Target of a balancer", rows=tuple(rows)),),
     )
 
