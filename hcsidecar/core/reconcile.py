@@ -38,6 +38,7 @@ _FIRST_REPETITION = 2
 class Failure:
     """The latest failure, until a call works again."""
 
+    call: Call
     trouble: Trouble
     text: str
     at: float
@@ -188,7 +189,7 @@ class Reconciler:
     def observed(self, seen: Observation, *, now: float) -> list[Event]:
         """Take what a look has shown."""
         before, self._seen, self._seen_at, self._must_look = self._seen, seen, now, False
-        events = self._worked(now)
+        events = self._worked(Call.OBSERVE, now)
         if before is None or (seen.presence, seen.former) != (before.presence, before.former):
             events.append(self._tell_seen(seen))
         agrees = self._agrees(seen)
@@ -245,7 +246,7 @@ class Reconciler:
 
     def done(self, call: Call, *, now: float) -> list[Event]:
         """Take that a change has been accepted."""
-        events = self._worked(now)
+        events = self._worked(call, now)
         self._must_look = True
         self._settling = self._pace.soon / 4 if self._waits_for_person(now) else self._pace.soon
         # A balancer may need a moment until it shows what it has accepted.
@@ -290,8 +291,8 @@ class Reconciler:
         if self._waits_for_person(now):
             pause = min(pause, pace.leaving)
         self._not_before = now + pause
-        former, self._failure = self._failure, Failure(trouble=trouble, text=text, at=now)
-        if former is not None and (former.trouble, former.text) == (trouble, text):
+        former, self._failure = self._failure, Failure(call=call, trouble=trouble, text=text, at=now)
+        if former is not None and (former.call, former.trouble, former.text) == (call, trouble, text):
             return []
         level = Level.ERROR if trouble in (Trouble.AUTH, Trouble.CONFIG) else Level.WARNING
         return [self._tell(f"{call} failed: {text}", level)]
@@ -301,9 +302,13 @@ class Reconciler:
         limit = min(self._pace.longest_pause, first * 2.0 ** min(times, 12))
         return self._chance.uniform(limit / 10, limit)
 
-    def _worked(self, now: float) -> list[Event]:
-        self._calling, self._in_a_row, self._worked_at = None, 0, now
-        former, self._failure = self._failure, None
+    def _worked(self, call: Call, now: float) -> list[Event]:
+        self._calling, self._worked_at = None, now
+        former = self._failure
+        if former is not None and former.call is not call and self._change(now) is former.call:
+            # That one may look says nothing of the change that failed, and is to be tried again.
+            return []
+        self._in_a_row, self._failure = 0, None
         if former is None:
             return []
         return [self._tell(f"answers again, after {former.trouble}: {former.text}")]

@@ -282,6 +282,21 @@ def test_throttling_is_answered_with_fewer_calls_until_it_works():
     assert loop.said_of("answers again") == 1
 
 
+@pytest.mark.parametrize(("trouble", "most"), [(Trouble.AUTH, 40), (Trouble.CONFIG, 40), (Trouble.THROTTLE, 200)])
+def test_looks_that_work_do_not_hide_a_change_that_keeps_failing(trouble, most):
+    balancer = Balancer()
+    loop = Loop(balancer=balancer)
+    balancer.fault = always(trouble, of=Call.REGISTER, until=7200)
+    loop.follow(READY)
+    loop.run(6000)
+    assert 10 < balancer.count(Call.REGISTER) <= most
+    assert loop.said_of("register failed: no") == 1
+    assert loop.said_of("answers again") == 0
+    loop.run(1800)
+    assert balancer.presence is Presence.HEALTHY
+    assert loop.said_of("answers again") == 1
+
+
 def test_pauses_after_failures_grow_to_a_minute():
     loop = Loop(balancer=Balancer(fault=always(Trouble.RETRY)))
     loop.follow(READY)
