@@ -150,3 +150,6 @@ class AwsKind:
     def open(self, table: Any, here: Here) -> Balancer:
         """Make the balancer's side for one table."""
         return AwsBalancer(table, here)
+
+
+KIND = AwsKind()
