@@ -1,7 +1,6 @@
 """Figure: what it costs to be the target of a balancer: memory, start-up, calls, and the time to register and leave."""
 
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -89,7 +88,8 @@ def measure(*, quick: bool) -> Figure:
         "and sleeps. The API is a stand-in on loopback that answers at once, so these times are what hcsidecar adds to "
         f"those of the cloud. Memory by VmRSS, {SETTLE:g} s after the registration or the first OK. OK to registered "
         "has 5 s in it for which Ready must have lasted. `leave` is the command line in a process of its own, its "
-        "start included; the drain ends at once, since nobody is connected. Calls at rest are counted on a virtual "
+        "start included; meanwhile the health URL is asked as by a balancer, with 5 ms between two questions, so that "
+        "its drain ends on evidence. Calls at rest are counted on a virtual "
         f"clock: the same Reconciler, with the default poll of {Pace().poll:g} s, in the second hour of a registered "
         f"node, {len(hours)} seeds.",
         tables=(Table(title="Target of a balancer", rows=tuple(rows)),),
@@ -122,7 +122,10 @@ def _with(directory: Path, here: Namespace, group: TargetGroup, seen: dict[str, 
         seen[f"{AWS} memory"].append(memory(node.daemon.pid)[0])
         began = time.monotonic()
         command = here.command(sys.executable, "-m", "hcsidecar", "leave", "--config", str(directory / "farm.toml"))
-        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        leaving = start(*command)
+        with here.entered():
+            # As a balancer does: the drain ends when it has understood.
+            await_true(lambda: node.health() != OK and leaving.poll() is not None, what="it has left", limit=60)
         seen["leave"].append(time.monotonic() - began)
         seen["deregister"].append(1000 * ((group.when("DeregisterTargets") or 0.0) - began))
         with here.entered():
