@@ -1,4 +1,4 @@
-"""`hcsidecar key`: the steps of a key rotation, each a change of the key file."""
+"""`hcsidecar key`: the key file made, and the steps of a key rotation, each a change of it."""
 
 import json
 import re
@@ -12,7 +12,7 @@ import typer
 
 from hcsidecar.cli.farm import AsJson, Config, load_or_exit, refuse
 from hcsidecar.farmfile import LoadedFarm
-from hcsidecar.net.keyring import KeyFileError
+from hcsidecar.net.keyring import KeyFileError, Keyring
 
 KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key: 8 hexadecimal digits, as `key list` shows them.")]
 
@@ -24,6 +24,27 @@ key = typer.Typer(
     """,
     no_args_is_help=True,
 )
+
+
+@key.command(name="new")
+def new_key_file(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write the key file; its directory is there.")],
+) -> None:
+    """Make the key file of a new farm, unless it is there already.
+
+    A file that is there is left alone, whatever it holds. Several nodes that share a directory may do so at the same
+    time: one of them makes the file, and all of them find the same.
+
+    Exit status: 0 made or there already, 1 could not be written.
+    """
+    try:
+        Keyring.create(file, now=datetime.now(UTC)).write(replace=False)
+    except FileExistsError:
+        typer.echo(f"{file} is there already, and left alone")
+    except OSError as error:
+        refuse(f"{file} cannot be written: {error.strerror}")
+    else:
+        typer.echo(f"made {file}")
 
 
 @key.command(name="add")

@@ -143,23 +143,23 @@ class Keyring:
 
         FileExistsError unless it may replace the one that is there; OSError as the system says.
         """
-        if not replace:
-            with os.fdopen(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(self._text().encode())
-            return
         # Through a link, so that the file meant is replaced and not the link to it.
         path = self.path.resolve()
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         temporary = Path(name)
         try:
             with os.fdopen(handle, "wb") as file:
-                if hasattr(os, "fchown"):
+                if replace and hasattr(os, "fchown"):
                     owner = path.stat()
                     os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
                 file.write(self._text().encode())
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(path)
+            if replace:
+                temporary.replace(path)
+            else:
+                # Of several that are made at the same time one becomes the file, and nobody ever reads half of it.
+                path.hardlink_to(temporary)
         finally:
             temporary.unlink(missing_ok=True)
 

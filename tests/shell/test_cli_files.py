@@ -167,6 +167,27 @@ def test_the_schema_is_printed_without_any_file():
     assert "FarmTable" in json.loads(result.stdout)["$defs"]
 
 
+def test_a_key_file_is_made_once_and_left_alone_from_then_on(tmp_path):
+    key_file = tmp_path / "farm.key"
+
+    made = run("key", "new", key_file)
+    before = key_file.read_bytes()
+    again = run("key", "new", key_file)
+
+    assert (made.exit_code, made.stdout) == (0, f"made {key_file}\n")
+    assert (again.exit_code, again.stdout) == (0, f"{key_file} is there already, and left alone\n")
+    assert key_file.read_bytes() == before
+    assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
+    assert len(Keyring.load(key_file).ids) == 1
+
+
+def test_a_key_file_that_cannot_be_made_is_told(tmp_path):
+    refused = run("key", "new", tmp_path / "nowhere" / "farm.key")
+
+    assert refused.exit_code == 1
+    assert refused.stderr == f"{tmp_path}/nowhere/farm.key cannot be written: No such file or directory\n"
+
+
 def test_a_key_is_rotated_in_three_steps_and_the_hash_seed_stays(config):
     key_file = config.with_name("farm.key")
     before = Keyring.load(key_file)

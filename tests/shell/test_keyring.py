@@ -1,7 +1,10 @@
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -47,6 +50,24 @@ def test_a_key_file_is_not_overwritten_by_another_farms(path):
         Keyring.create(path, now=EASTER).write(replace=False)
     assert path.read_bytes() == before
     assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_of_many_key_files_made_at_once_one_is_the_farms_and_nobody_reads_half_of_it(tmp_path):
+    path = tmp_path / "farm.key"
+    together = Barrier(8)
+
+    def make_and_read():
+        keyring = Keyring.create(path, now=EASTER)
+        together.wait(timeout=30)
+        with suppress(FileExistsError):
+            keyring.write(replace=False)
+        return Keyring.load(path).active_id
+
+    with ThreadPoolExecutor(max_workers=8) as threads:
+        read = {future.result() for future in [threads.submit(make_and_read) for _ in range(8)]}
+
+    assert read == {Keyring.load(path).active_id}
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="giving files away is root's")
