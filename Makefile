@@ -17,6 +17,11 @@ DEBIAN_BPF := clang llvm libbpf-dev
 # The package is made with Debian's own Python, whichever the virtual environment has.
 DEBIAN_DEB := $(DEBIAN_NFQUEUE) binutils dpkg-dev python3 python3-venv
 DEBIAN_SOAK := $(DEBIAN_DEB) debootstrap
+# Where no container engine runs: one that the test starts itself, and what makes a base image without a registry.
+DEBIAN_COMPOSE := docker.io containerd runc docker-compose debootstrap iproute2 iptables
+
+LOCK = $(abspath $(BIN))/uv pip compile --quiet --upgrade --generate-hashes --no-annotate --python-version 3.11 \
+	--no-emit-index-url --custom-compile-command 'make container-locks'
 
 BPF := l2mode/kernel/filter.bpf
 # Nothing of this machine may stand in the object, for `make bpf-check` compares bytes.
@@ -24,10 +29,10 @@ COMPILE_BPF = clang -target bpf -mcpu=v3 -O2 -g -fno-strict-aliasing -Wall -Wext
 	-fdebug-compilation-dir=. -I/usr/include/$$(uname -m)-linux-gnu -c $(BPF).c -o $(1) && llvm-strip -g $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-script test soak lint format types layers check bpf bpf-check deb benchmarks debian-base debian-demo debian-test debian-soak debian-bench debian-bpf debian-deb clean
+.PHONY: help demo demo-script test soak compose-test container-locks lint format types layers check bpf bpf-check deb benchmarks debian-base debian-demo debian-test debian-soak debian-bench debian-bpf debian-deb debian-compose clean
 
 help: ## Say what can be made
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 $(VENV)/.installed: pyproject.toml | debian-base
 	$(PYTHON) -m venv $(VENV)
@@ -48,6 +53,7 @@ debian-test: ; @tools/debian-packages.sh $(DEBIAN_TEST)
 debian-soak: ; @tools/debian-packages.sh $(DEBIAN_SOAK)
 debian-deb: ; @tools/debian-packages.sh $(DEBIAN_DEB)
 debian-bpf: ; @tools/debian-packages.sh $(DEBIAN_BPF)
+debian-compose: ; @docker info >/dev/null 2>&1 || [ $$(id -u) -ne 0 ] || tools/debian-packages.sh $(DEBIAN_COMPOSE)
 debian-bench: ; @tools/debian-packages.sh $(DEBIAN_BENCH)
 
 demo: $(VENV)/.installed debian-demo ## Three servers behind HAProxy, as root with a virtual IP too, live in the terminal
@@ -57,10 +63,19 @@ demo-script: $(VENV)/.installed debian-demo ## The same unattended: drain one, l
 	$(BIN)/hcsidecar demo --script
 
 test: $(VENV)/.installed-l2 debian-test ## All tests (at most 15 minutes)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --timeout 300 -m 'not soak'
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --timeout 300 -m 'not soak and not compose'
 
 soak: $(VENV)/.installed-l2 debian-test debian-soak ## What takes longer: HISTORIES=N simulated farms, a million hostile datagrams, the package
 	HCSIDECAR_SOAK_HISTORIES=$(HISTORIES) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m soak
+
+compose-test: $(VENV)/.installed debian-compose ## Build docker-compose.yml, run it, kill a web server in it, take it away
+	$(BIN)/python -m pytest --timeout 900 -m compose tests/compose
+
+container-locks: $(VENV)/.installed ## Newest versions for the container images, with their hashes
+	$(BIN)/python -m pip install --quiet uv
+	cd config/container && for images in '../../pyproject.toml --extra aws --extra l2 -o requirements.lock' \
+	    'build.in -o build.lock' 'aws.in -o aws.lock'; do \
+	  $(LOCK) $$images || exit 1; done
 
 lint: $(VENV)/.installed ## Style and formatting
 	$(BIN)/ruff check .
