@@ -4,7 +4,7 @@ ARG BASE=debian:bookworm-slim
 FROM ${BASE} AS build
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends ca-certificates python3-venv \
- && rm -rf /var/lib/apt/lists/*
+ && apt-get clean && rm -rf /var/lib/apt/lists/*
 COPY config/container/aws.lock .
 RUN python3 -m venv /opt/moto \
  && /opt/moto/bin/pip install --no-cache-dir --require-hashes -r aws.lock \
@@ -13,7 +13,7 @@ RUN python3 -m venv /opt/moto \
 FROM ${BASE}
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends python3 \
- && rm -rf /var/lib/apt/lists/*
+ && apt-get clean && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/moto /opt/moto
 COPY config/container/elb /usr/local/bin/
 USER nobody

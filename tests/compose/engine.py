@@ -75,7 +75,7 @@ def _own_engine() -> Iterator[dict[str, str]]:
         give_up = monotonic() + START_LIMIT
         while not runs("docker", "info", environment=environment):
             if daemon.poll() is not None or monotonic() > give_up:
-                last = (directory / "log").read_text()[-2000:]
+                last = (directory / "log").read_text().rstrip().rpartition("\n")[2]
                 raise NoEngineError(f"dockerd does not start here: {last}")
             sleep(0.2)
         yield environment
@@ -87,6 +87,8 @@ def _own_engine() -> Iterator[dict[str, str]]:
             daemon.kill()
             daemon.wait()
         _restore_network(before)
+        # It mounts its data on itself, and leaves that when it does not get far.
+        runs("umount", "--recursive", str(directory / "data"))
         shutil.rmtree(directory, ignore_errors=True)
 
 
