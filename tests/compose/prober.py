@@ -1,8 +1,8 @@
 """Runs in a container: connects to addresses all the time, and tells of each connection when it began and who answered.
 
 Usage: prober.py SECONDS INTERVAL LIMIT ADDRESS:PORT... A first line `begun`, then at the end one line of JSON for each
-connection: when it began (the monotonic clock of the machine, which its containers share), the target, and who
-answered within LIMIT seconds, or null.
+connection: when it began (the monotonic clock of the machine, which its containers share), the target, the seconds
+that it took, and who answered within LIMIT seconds, or null.
 """
 
 import asyncio
@@ -15,16 +15,20 @@ async def ask(target, limit):
     began = time.monotonic()
     try:
         async with asyncio.timeout(limit):
-            reader, writer = await asyncio.open_connection(*target.split(":"))
-            try:
-                writer.write(b"GET / HTTP/1.0\r\n\r\n")
-                answer = await reader.read()
-            finally:
-                writer.close()
+            by = await answer_of(target)
     except OSError:  # TimeoutError among them
-        return began, target, None
-    head, _, body = answer.partition(b"\r\n\r\n")
-    return began, target, body.decode().strip() if head.split()[1:2] == [b"200"] else None
+        by = None
+    return began, target, time.monotonic() - began, by
+
+
+async def answer_of(target):
+    reader, writer = await asyncio.open_connection(*target.split(":"))
+    try:
+        writer.write(b"GET / HTTP/1.0\r\n\r\n")
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    finally:
+        writer.close()
+    return body.decode().strip() if head.split()[1:2] == [b"200"] else None
 
 
 async def main():

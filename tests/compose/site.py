@@ -22,10 +22,11 @@ HAPROXY = "198.51.100.20:8080"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One connection of a client: when it began, and who answered it within its limit."""
+    """One connection of a client: when it began, how many seconds it took, and who answered it within its limit."""
 
     began: float
     target: str
+    took: float
     by: str | None
 
 
@@ -86,7 +87,7 @@ class Site:
             until(lambda seer=sidecar: self.view(seer) == list(NODES), what=f"{sidecar} sees all in the view")
 
     @contextmanager
-    def probing(self, *, seconds, interval=0.02, limit=0.5):
+    def probing(self, *, seconds, interval=0.02, limit=10.0):
         """Let a client in a container of its own connect to virtual IP and HAProxy; its answers are there at last."""
         image = self.inspect("sidecar1")["Image"]
         arguments = [str(seconds), str(interval), str(limit), VIP, HAPROXY]
@@ -118,8 +119,8 @@ class Site:
             reading.join(timeout=seconds + 60)
         assert client.returncode == 0
         for line in lines:
-            began, target, by = json.loads(line)
-            answers.append(Answer(began=began, target=target, by=by))
+            began, target, took, by = json.loads(line)
+            answers.append(Answer(began=began, target=target, took=took, by=by))
 
 
 def until(condition, *, limit=90.0, what):

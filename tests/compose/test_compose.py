@@ -50,7 +50,7 @@ def test_haproxy_on_this_machines_port_8080_spreads_requests_over_all_three(farm
 
 
 def test_the_virtual_ip_is_served_by_all_three_to_one_client(farm):
-    with farm.probing(seconds=2, interval=0.05, limit=5) as answers:
+    with farm.probing(seconds=2, interval=0.05) as answers:
         pass
 
     at_vip = [answer.by for answer in answers if answer.target == VIP]
@@ -124,19 +124,22 @@ def test_a_killed_web_server_costs_haproxy_nothing_after_its_fall_time_and_the_v
         killed = monotonic()
         farm.docker("kill", farm.container("web2"))
 
-    haproxy_failed = [answer.began - killed for answer in answers if answer.target == HAPROXY and answer.by is None]
-    vip_unserved = [answer.began - killed for answer in answers if answer.target == VIP and answer.by is None]
+    at_vip = [answer for answer in answers if answer.target == VIP]
+    at_haproxy = [answer for answer in answers if answer.target == HAPROXY]
+    # Who meets a dead server asks again after a second: its connection has waited for another server.
+    waited = [answer.began - killed for answer in at_vip if answer.by is None or answer.took > 0.9]
     with capsys.disabled():
-        print(  # noqa: T201 - the figure of the manual
-            f"\nafter `docker kill`: the VIP unserved from {min(vip_unserved, default=0):.3f} to"
-            f" {max(vip_unserved, default=0):.3f} s ({len(vip_unserved)} connections),"
-            f" HAProxy failed {len(haproxy_failed)}, the last after {max(haproxy_failed, default=0):.3f} s"
+        print(  # noqa: T201 - the figures of the manual
+            f"\nafter `docker kill`, connections to the virtual IP that had to wait: {len(waited)} of {len(at_vip)},"
+            f" begun after {min(waited, default=0):.3f} to {max(waited, default=0):.3f} s;"
+            f" failed: {sum(answer.by is None for answer in at_vip)};"
+            f" through HAProxy: {sum(answer.took > 0.9 for answer in at_haproxy)} of {len(at_haproxy)} waited,"
+            f" failed: {sum(answer.by is None for answer in at_haproxy)}"
         )
-    assert [late for late in haproxy_failed if late > FALL_TIME + 1] == []
+    assert [answer for answer in at_haproxy if answer.by is None and answer.began > killed + FALL_TIME] == []
     # 0.7 s is what it takes; the rest is for a machine that has something else to do.
-    assert [late for late in vip_unserved if late > 5] == []
-    later = {answer.by for answer in answers if answer.target == VIP and answer.began > killed + 5}
-    assert later == {"web1", "web3"}
+    assert [late for late in waited if late > 5] == []
+    assert {answer.by for answer in at_vip if answer.began > killed + 5} == {"web1", "web3"}
     until(lambda: farm.health("sidecar2") == "exited", what="sidecar2 ends, whose network is gone")
     farm.be_whole()
 
