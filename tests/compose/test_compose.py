@@ -119,6 +119,19 @@ def test_a_drained_node_is_no_broken_container(farm):
     until(lambda: health_url(9011)[0] == 200, what="the health URL of web1 is 200")
 
 
+def test_the_target_group_shows_who_is_there_and_who_has_left(farm):
+    all_three = dict.fromkeys(("198.51.100.11", "198.51.100.12", "198.51.100.13"), "healthy")
+    until(lambda: farm.targets() == all_three, what="all three are registered")
+
+    farm.inside("sidecar3", "hcsidecar", "leave")
+    left = farm.targets()
+    farm.inside("sidecar3", "hcsidecar", "start")
+
+    assert left.keys() == {"198.51.100.11", "198.51.100.12"}
+    until(lambda: farm.targets() == all_three, what="web3 is registered again")
+    farm.be_whole()
+
+
 def test_a_killed_web_server_costs_haproxy_nothing_after_its_fall_time_and_the_virtual_ip_a_moment(farm, capsys):
     with farm.probing(seconds=12) as answers:
         killed = monotonic()

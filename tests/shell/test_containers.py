@@ -70,6 +70,14 @@ def test_the_farm_file_of_the_containers_is_right_and_its_addresses_are_those_of
     assert all(address.startswith(f"{network}.") for address in (*nodes.values(), vip))
 
 
+def test_the_target_of_the_farm_file_is_the_group_that_the_stand_in_makes():
+    [target] = farm().target
+
+    assert f'GROUP = "{target.group}"\n' in (CONTAINER / "elb").read_text()
+    assert target.endpoint_url == "http://aws:5000"
+    assert "PORT = 5000\n" in (CONTAINER / "elb").read_text()
+
+
 def test_nobody_gets_the_virtual_ip_by_chance():
     [chosen_from] = re.findall(r"ip_range: \S+\.(\d+)/25", COMPOSE)
 
