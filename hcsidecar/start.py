@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+# Before all others of ours, which bring aiohttp along.
+import hcsidecar.slim  # noqa: F401
 from hcsidecar import __version__
 from hcsidecar.app.memory import Memory
 from hcsidecar.core.events import Event, Level

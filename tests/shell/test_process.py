@@ -23,6 +23,32 @@ def test_the_daemon_imports_nothing_that_only_linux_has_and_no_command_line():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_the_daemon_keeps_no_certificates_of_authorities_that_it_does_not_need(tmp_path):
+    script = textwrap.dedent(
+        """
+        import hcsidecar.start
+        import os, ssl
+        from aiohttp import connector
+        from frozenlist import FrozenList, PyFrozenList
+        print(connector._SSL_CONTEXT_VERIFIED.cert_store_stats()["x509"], FrozenList is PyFrozenList)
+        print(ssl.create_default_context().cert_store_stats()["x509"], os.environ["SSL_CERT_FILE"])
+        print(os.environ.get("FROZENLIST_NO_EXTENSIONS"))
+        """
+    )
+    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    authority = tmp_path / "authority.pem"
+    names = ["-subj", "/CN=authority", "-keyout", tmp_path / "key.pem", "-out", authority]
+    subprocess.run([*made, *names], check=True, capture_output=True, timeout=30)
+
+    environment = os.environ | {"SSL_CERT_FILE": os.fspath(authority)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60, env=environment
+    )
+
+    # What a check reads for itself is what the operator's environment says.
+    assert (done.stdout.splitlines(), done.stderr) == (["0 True", f"1 {authority}", "None"], "")
+
+
 def test_the_service_manager_hears_what_is_told(tmp_path):
     path = tmp_path / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
