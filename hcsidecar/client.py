@@ -16,6 +16,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from hcsidecar.core.metric_catalogue import Family
 from hcsidecar.core.settings import FarmFile, NodeTable
 from hcsidecar.dirs import control_socket
 from hcsidecar.farmfile import find_node
@@ -151,6 +152,10 @@ class NodeClient:
     async def targets(self) -> bytes:
         """Give what this node is at its load balancers as JSON, see `core.target_documents`."""
         return await self._ask("GET", "/targets")
+
+    async def metrics(self) -> list[Family]:
+        """Give the metrics of this node."""
+        return read(await self._ask("GET", "/metrics"), list[Family])
 
     async def layer_two(self) -> bytes:
         """Give what layer-2 mode does on this node as JSON; NOT_SERVED if its farm file has no [l2] table."""

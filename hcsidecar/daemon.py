@@ -12,12 +12,14 @@ import os
 import secrets
 import signal
 import ssl
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from hcsidecar import __version__
 from hcsidecar.app.application import Application
 from hcsidecar.app.connections import Connections
 from hcsidecar.app.memory import Memory
@@ -29,6 +31,8 @@ from hcsidecar.core.health import HealthAnswer, HealthFace
 from hcsidecar.core.last_stays import NOBODY_HEARD, Neighbour, Outlook, look_around
 from hcsidecar.core.lifecycle import Lifecycle, Outcome
 from hcsidecar.core.messages import View
+from hcsidecar.core.metric_catalogue import Family
+from hcsidecar.core.metrics import Facts, ProcessFigures, metric_families
 from hcsidecar.core.node import NoShare
 from hcsidecar.core.powers import Powers, why_nobody_takes
 from hcsidecar.core.rolling import why_not_drain
@@ -44,7 +48,7 @@ from hcsidecar.net.datagrams import ListenError as HeartbeatListenError
 from hcsidecar.net.heartbeats import Heartbeats
 from hcsidecar.net.keyring import KeyFileError, Keyring
 from hcsidecar.own_targets import own_targets
-from hcsidecar.process import CannotRunError, ServiceManager, take_realtime_priority
+from hcsidecar.process import CannotRunError, ServiceManager, resident_bytes, take_realtime_priority
 from hcsidecar.web.api import Api
 from hcsidecar.web.auth import Signer, Verifier
 from hcsidecar.web.control import Action, Answer, ApiAddress, Budget, Request
@@ -53,6 +57,8 @@ from hcsidecar.web.farm_api import farm_app
 from hcsidecar.web.handed_over import counting_logger, health_routes
 from hcsidecar.web.listener import HealthServer, ListenError
 from hcsidecar.web.local_api import local_app
+from hcsidecar.web.metrics_page import MetricsPage
+from hcsidecar.web.refusals import Refusal
 from hcsidecar.web.relay import Relay
 from l2mode.core.buckets import BUCKETS, masks, prepare
 
@@ -79,6 +85,7 @@ class Daemon:
         self._memory = memory
         self._service = ServiceManager(os.environ)
         self._stopped_by: str | None = None
+        self._started_at = time.time()
         self._powers = Powers(
             names=self._farm.share_names, file=self._farm.powers_of(me.name), layer_two=self._farm.l2 is not None
         )
@@ -91,6 +98,7 @@ class Daemon:
             answer=HealthAnswer(ok=False, node=me.name, state="STOP(NotReady)", reason="just started"),
             now=loop.time(),
         )
+        self._server = HealthServer(self._face)
         self._layer_two = self._make_layer_two()
         self._targets = own_targets(loaded, me, tell=self.tell)
         self._published: Published | None = None
@@ -153,6 +161,32 @@ class Daemon:
             fractions=self._fractions,
             now=self._loop.time(),
         )
+
+    def metrics(self) -> tuple[Family, ...]:
+        """Give this node's metrics."""
+        membership = self._heartbeats.node.membership
+        groups = self._farm.share_names if self._farm.l2 else ()
+        facts = Facts(
+            version=__version__,
+            process=ProcessFigures(
+                started_at=self._started_at,
+                cpu_seconds=time.process_time(),
+                resident_bytes=resident_bytes(),
+                longest_stall=self._heartbeats.longest_lag,
+            ),
+            events={level.value: count for level, count in self.journal.counts.items()},
+            module=self._module.look().state,
+            checks=self._module.check_results,
+            ready=self._face.answer.ok,
+            health_answers={"200": self._face.told_ok, "404": self._face.told_not_found},
+            refused_connections={reason.value: self._server.connections.refusals[reason] for reason in Refusal},
+            membership=membership,
+            powers=dict(zip(self._farm.share_names, membership.powers, strict=True)),
+            share=dict(zip(groups, self._fractions(membership.view, self.node), strict=True)),
+            heartbeats=self._heartbeats.figures(),
+            layer_two=self.layer_two(),
+        )
+        return metric_families(facts)
 
     async def act(self, action: Action, *, force: bool, by: str) -> Answer:
         """Begin an action or say why not."""
@@ -316,13 +350,13 @@ class Daemon:
 
     async def run(self, socket_path: Path) -> None:
         """Run until told to end. Raises CannotRunError."""
-        server = HealthServer(self._face)
+        server = self._server
         async with contextlib.AsyncExitStack() as stack:
             api = Api(self)
             relay = Relay(self, Signer(keys=self._keys, farm=self.farm, node=self.node))
             await stack.enter_async_context(relay)
             verifier = Verifier(keys=self._keys, farm=self.farm, node=self.node, draw=lambda: secrets.token_hex(16))
-            app = farm_app(api, verifier, public=health_routes(self._face))
+            app = farm_app(api, verifier, public=[*health_routes(self._face), *MetricsPage(self.metrics).routes()])
             logger = counting_logger(server.connections.refusals)
             protocols = await stack.enter_async_context(tcp_protocols(app, logger=logger))
             try:

@@ -123,6 +123,8 @@ class Journal:
         self._log = log
         self._clock = clock
         self._store = store
+        self.counts = dict.fromkeys(Level, 0)
+        "Events written since the start."
         self._entries: deque[Entry] = deque(maxlen=size)
         self._first = max(int(clock() * 1000), above + 1)
         self._last = self._first - 1
@@ -151,6 +153,7 @@ class Journal:
             message=one_line(event.message),
         )
         self._entries.append(entry)
+        self.counts[event.level] += 1
         self._log(entry)
         if self._store is not None:
             self._store.add(entry)

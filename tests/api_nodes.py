@@ -13,6 +13,7 @@ from pathlib import Path
 import aiohttp
 from keys import FixedKeys
 
+from hcsidecar.core.metric_catalogue import Family
 from hcsidecar.core.values import HostPort
 from hcsidecar.journal import Journal
 from hcsidecar.web.api import Api
@@ -51,6 +52,7 @@ class FakeControl:
     restarts: int = 0
     counted: list[str] = field(default_factory=list)
     runs_directory: Path = Path("/nonexistent")
+    families: tuple[Family, ...] = ()
 
     def __post_init__(self):
         self.journal = Journal(node=self.node, log=lambda entry: None)
@@ -81,6 +83,9 @@ class FakeControl:
             "view": [name for name, row in self.rows.items() if row["status"] == "Ready"],
             "nodes": [self.rows[name] for name in self.nodes],
         }
+
+    def metrics(self):
+        return self.families
 
     async def request(self, action, *, identity):
         self.requests.append((action.value, identity))

@@ -175,6 +175,11 @@ class Module:
         return "up" if complaint is None else "init" if complaint == UNCHECKED else "down"
 
     @property
+    def check_results(self) -> Mapping[str, bool]:
+        """Tell of the checks that are made now, and have a result, whether they pass."""
+        return self._lifecycle.check_results
+
+    @property
     def budget(self) -> tuple[int, int, bool]:
         """The failures that count, how many may, and whether the next one stops the module."""
         budget, now = self._lifecycle.budget, asyncio.get_running_loop().time()

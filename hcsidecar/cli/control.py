@@ -12,6 +12,7 @@ from hcsidecar.cli.farm import AsJson, Config
 from hcsidecar.cli.l2_check import l2_check
 from hcsidecar.cli.log import log
 from hcsidecar.cli.logs import logs
+from hcsidecar.cli.metrics import metrics
 from hcsidecar.cli.power import power
 from hcsidecar.cli.report import report
 from hcsidecar.cli.rolling import rolling
@@ -45,6 +46,7 @@ def register(app: typer.Typer) -> None:
     app.command()(log)
     app.command()(logs)
     app.command()(report)
+    app.command()(metrics)
     app.add_typer(rolling, name="rolling")
 
 

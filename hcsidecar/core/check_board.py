@@ -50,6 +50,11 @@ class CheckBoard:
         """Give the latest complaint of a check."""
         return self._complaints[name]
 
+    def results(self, *, pre: bool) -> Mapping[str, bool]:
+        """Tell of those of one kind that have a result whether they pass."""
+        told = {name: text for name, text in self._complaints.items() if self._rules[name].pre is pre}
+        return {name: text is None for name, text in told.items() if text != UNCHECKED}
+
     def of_application(self) -> Mapping[str, str | None]:
         """Give what the checks of the application say."""
         return {name: text for name, text in self._complaints.items() if not self._rules[name].pre}

@@ -204,10 +204,11 @@ class Membership:
         return self._change(now, mac=mac)
 
     def inherit(self, former: "Membership") -> None:
-        """Take over what was said of the module to the one that this one follows after a Reincarnate."""
+        """Take over what was said of the module to the one that this one follows after a Reincarnate, and counts."""
         self.wants, self.powers, self.settings = former.wants, former.powers, former.settings
         self.role, self.status, self.draining = former.role, former.status, former.draining
         self.reason, self.unmet, self.mac = former.reason, former.unmet, former.mac
+        self.refused = former.refused
 
     def leave(self, *, now: float) -> list[Effect]:
         """Close the filter, then say so three times: one word may get lost, and a death costs T + G."""

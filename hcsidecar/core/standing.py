@@ -1,6 +1,6 @@
 """What a module is at one moment: where it stands, and how that reads to balancers, members and people."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import assert_never
@@ -183,6 +183,12 @@ class Standing:
     def unmet(self) -> tuple[str, ...]:
         """The needs that are unmet: names of `pre` checks that fail."""
         return self.board.unmet() if self.role is not Role.STOP else ()
+
+    @property
+    def check_results(self) -> Mapping[str, bool]:
+        """Tell of the checks that are made now, and have a result, whether they pass."""
+        of_needs = {} if self.need_round is None else self.board.results(pre=True)
+        return of_needs if self.check_round is None else {**of_needs, **self.board.results(pre=False)}
 
     @property
     def remark(self) -> str:

@@ -44,6 +44,7 @@ class Datagrams:
             for node, addresses in others.items()
         }
         self._buffer = memoryview(bytearray(_LARGEST))
+        self.sent = self.received = 0
         self.failures: dict[str, int] = {}
         "Datagrams that the kernel would not send, by its reason."
 
@@ -98,6 +99,8 @@ class Datagrams:
             except OSError as error:
                 reason = errno.errorcode.get(error.errno or 0, "unknown")
                 self.failures[reason] = self.failures.get(reason, 0) + 1
+            else:
+                self.sent += 1
 
     def discard(self) -> int:
         """Throw away what is queued, and say how many datagrams that were."""
@@ -121,6 +124,7 @@ class Datagrams:
             except OSError:
                 # An ICMP error for an earlier datagram: the other node's port is closed just now.
                 continue
+            self.received += 1
             self._receive(self._buffer[:size].tobytes())
             if bound.fileno() < 0:
                 return

@@ -8,12 +8,15 @@ from typing import assert_never
 from hcsidecar.core.effects import Reincarnate, Tell
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.messages import decode, encode
+from hcsidecar.core.metrics import HeartbeatFigures
 from hcsidecar.core.node import Node, Output, Send, Share, Timing
 from hcsidecar.core.settings import FarmFile, NodeTable
 from hcsidecar.net.datagrams import Datagrams
 from hcsidecar.net.keyring import Keyring
 from hcsidecar.net.sealing import Opener, Refusal, Sealer
 
+NO_HEARTBEAT = "not a heartbeat"
+DOUBLE_TONGUED = "says one thing under the seal and another on it"
 LAG_REMARK_DISTANCE = 10.0
 "Seconds between two remarks that the loop stood still: one is news, a hundred are noise."
 
@@ -55,7 +58,7 @@ class Heartbeats:
         self._timer: asyncio.TimerHandle | None = None
         self._farewell = asyncio.Event()
         self._lag_told_at = float("-inf")
-        self.refused: dict[str, int] = {}
+        self.refused = dict.fromkeys((*(refusal.value for refusal in Refusal), NO_HEARTBEAT, DOUBLE_TONGUED), 0)
         self.longest_lag = 0.0
         "Seconds; how late the timer came at the worst."
 
@@ -66,6 +69,15 @@ class Heartbeats:
         await self._datagrams.open()
         self.node = self._be_born()
         self._arm()
+
+    def figures(self) -> HeartbeatFigures:
+        """Give what has been sent and received since `open`."""
+        return HeartbeatFigures(
+            sent=self._datagrams.sent,
+            received=self._datagrams.received,
+            unsent=self._datagrams.failures,
+            dropped={**self.refused, **self.node.membership.refused},
+        )
 
     async def run(self) -> None:
         """Wait until cancelled; raises what went wrong in a callback, where asyncio would only log it."""
@@ -159,16 +171,16 @@ class Heartbeats:
             return
         heartbeat = decode(opened.plaintext)
         if heartbeat is None:
-            self._refuse("not a heartbeat")
+            self._refuse(NO_HEARTBEAT)
             return
         if (heartbeat.node, heartbeat.boot, heartbeat.seq) != (opened.node, opened.boot, opened.seq):
-            self._refuse("says one thing under the seal and another on it")
+            self._refuse(DOUBLE_TONGUED)
             return
         with self._end_on_bug():
             self.carry_out(self.node.receive(heartbeat, now=self._loop.time()))
 
     def _refuse(self, reason: str) -> None:
-        self.refused[reason] = self.refused.get(reason, 0) + 1
+        self.refused[reason] += 1
 
     def _on_timer(self) -> None:
         now = self._loop.time()

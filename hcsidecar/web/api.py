@@ -1,6 +1,7 @@
 """The API, before any transport: what each method and path answers about this node, and what it makes it do.
 
     GET  /api/v1/status              the status document
+    GET  /api/v1/metrics             the metrics of this node, as `core.metric_catalogue` has them
     GET  /api/v1/events              a page of the journal: ?after=NUMBER, &wait=SECONDS or ?last=COUNT, &before=NUMBER;
                                      and &level=LEVEL, &since=SECONDS_SINCE_1970, &grep=TEXT
     POST /api/v1/log                 an event: body {"level": LEVEL, "text": TEXT, "origin": NAME}
@@ -92,6 +93,9 @@ class Api:
                 case [_, _, _, "status"]:
                     only("GET", method)
                     return document(self.control.status())
+                case [_, _, _, "metrics"]:
+                    only("GET", method)
+                    return document(self.control.metrics())
                 case [_, _, _, "events"]:
                     only("GET", method)
                     return document(await events(self.control.journal, parse_events_query(query)))

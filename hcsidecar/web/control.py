@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from hcsidecar.core.metric_catalogue import Family
 from hcsidecar.core.values import HostPort
 from hcsidecar.journal import Journal
 
@@ -87,6 +88,9 @@ class Control(Protocol):
     @property
     def runs_directory(self) -> Path:
         """Where the output of each run of a script is a file; it need not be there."""
+
+    def metrics(self) -> Sequence[Family]:
+        """Give this node's metrics."""
 
     def status(self) -> Mapping[str, object]:
         """Give the status document (docs: design, section 9)."""

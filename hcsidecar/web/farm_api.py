@@ -1,4 +1,4 @@
-"""The API's door to the farm: TCP, where nothing is answered without a signature.
+"""The API's door to the farm: TCP, where nothing of the API is answered without a signature.
 
 Who does not hold the farm's key gets 401 and not a byte more, whatever the path: no list of what exists. Who holds it
 is told why a request is refused. There is no relaying here, so a relayed request is served where it arrives or not at

@@ -81,6 +81,22 @@ def test_traffic_waits_until_every_check_has_passed():
     assert made.serving
 
 
+def test_only_checks_that_are_made_and_have_said_something_have_a_result():
+    made = Lifecycle(
+        checks=[CheckRule(name="HTTP"), CheckRule(name="DB"), CheckRule(name="LAN", pre=True, action="wait")],
+        lame_duck=10.0,
+    )
+    assert made.check_results == {}
+    made.begin(now=0)
+    made.check_result(name="LAN", complaint=None, now=0)
+    made.check_result(name="HTTP", complaint="refused", now=0)
+    assert made.check_results == {"LAN": True, "HTTP": False}
+    stop(made, now=1, by="root")
+    made.evidence(connections={80: 0}, probers=(), now=1)
+    made.tick(now=20)
+    assert (made.role, made.check_results) == (Role.STOP, {})
+
+
 def test_a_check_that_has_nothing_to_say_yet_is_no_news():
     assert started("HTTP").check_result(name="HTTP", complaint=UNCHECKED, now=0) == []
 

@@ -368,6 +368,17 @@ def test_after_a_reincarnation_what_was_said_of_the_module_is_kept():
     assert (new.wants, new.role, new.status) == (True, "UP", "Ready")
 
 
+def test_after_a_reincarnation_what_was_counted_goes_on():
+    old = membership()
+    old.receive(heartbeat("web2", boot=5, seq=3), now=0.1)
+    old.receive(heartbeat("web2", boot=4, seq=9), now=0.1)
+    new = membership(boot=8, now=5.0)
+    new.inherit(old)
+    new.receive(heartbeat("web2", boot=5, seq=4), now=5.1)
+    new.receive(heartbeat("web2", boot=5, seq=4), now=5.2)
+    assert (new.refused["old boot"], new.refused["old sequence"]) == (1, 1)
+
+
 def test_leaving_twice_is_leaving_once():
     node = membership()
     assert node.leave(now=0.0)

@@ -7,7 +7,7 @@ import textwrap
 from hcsidecar.process import ServiceManager
 
 LINUX_ONLY = ("pyroute2", "netfilterqueue", "fcntl", "termios", "grp", "pwd", "resource", "syslog")
-ELSEWHERE = ("boto3", "typer", "rich")
+ELSEWHERE = ("boto3", "typer", "rich", "prometheus_client")
 
 
 def test_the_daemon_imports_nothing_that_only_linux_has_and_no_command_line():

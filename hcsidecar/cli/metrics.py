@@ -1,0 +1,27 @@
+"""`hcsidecar metrics`: the metrics of a node as text, for node_exporter's textfile collector and for people."""
+
+import typer
+
+from hcsidecar.cli.asking import OneNode, choose, run
+from hcsidecar.cli.farm import Config, refuse
+from hcsidecar.client import ClientError
+
+
+def metrics(config: Config = None, node: OneNode = None) -> None:
+    """Print the metrics of a node in the text format of Prometheus, as /metrics on its web listener gives them.
+
+    For machines on which Prometheus reaches no more than node_exporter: a timer writes them into a file of its
+    textfile collector. Write to another name and rename it, so that it never reads half a file.
+
+    Exit status: 0 printed, 1 the node could not be asked, 2 wrong command or farm file.
+
+    Example: hcsidecar metrics > /tmp/hcsidecar.prom
+    """
+    # Here and not above: no other command needs the library.
+    from hcsidecar.web.exposition import render  # noqa: PLC0415
+
+    try:
+        families = run(choose(config, node).clients[0].metrics())
+    except ClientError as error:
+        refuse(str(error))
+    typer.echo(render(families)[0].decode(), nl=False)

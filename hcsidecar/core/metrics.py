@@ -1,0 +1,188 @@
+"""What a node tells a monitoring system of itself, as plain data; `web.exposition` writes it as text.
+
+Each section gives the families of one part with their values, in the order of the catalogue. A family without values is
+left out, so a farm without virtual IPs has nothing of layer-2 mode, and an application without scripts no budget.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+import msgspec
+
+from hcsidecar.core import metric_catalogue as catalogue
+from hcsidecar.core.membership import Membership
+from hcsidecar.core.metric_catalogue import Family, Metric, Values
+from hcsidecar.core.states import Role, Status
+from hcsidecar.core.status import ModuleState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessFigures:
+    """What the daemon takes of its machine."""
+
+    started_at: float
+    "Seconds since 1970."
+    cpu_seconds: float
+    resident_bytes: int | None
+    "None where the system does not tell."
+    longest_stall: float
+    "Seconds."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeartbeatFigures:
+    """Datagrams since the start of the daemon."""
+
+    sent: int
+    received: int
+    unsent: Mapping[str, int]
+    "By the name of the kernel's error."
+    dropped: Mapping[str, int]
+    "By reason."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the daemon knows of its node."""
+
+    version: str
+    process: ProcessFigures
+    events: Mapping[str, int]
+    "By level."
+    module: ModuleState
+    checks: Mapping[str, bool]
+    "By name, those that have a result: True when it passes."
+    ready: bool
+    "The health URL answers 200."
+    health_answers: Mapping[str, int]
+    "By status code."
+    refused_connections: Mapping[str, int]
+    "By reason."
+    membership: Membership
+    powers: Mapping[str, int]
+    "This node's, by share."
+    share: Mapping[str, float]
+    "Its part of each share, 0 to 1; empty without [l2]."
+    heartbeats: HeartbeatFigures
+    layer_two: Mapping[str, object]
+    "The document of layer-2 mode (`l2mode.core.report`); empty without [l2]."
+
+
+Section = Iterator[tuple[Metric, Values]]
+
+
+def metric_families(facts: Facts) -> tuple[Family, ...]:
+    """Give all families that have a value. Every sample has the labels `farm` and `node`, of who tells it.
+
+    They are needed where the samples of several nodes come together in one place, such as a directory of text files.
+    """
+    common = {"farm": facts.membership.farm, "node": facts.membership.name}
+    sections = (
+        _daemon(facts),
+        _module(facts),
+        _farm(facts),
+        _heartbeats(facts.heartbeats),
+        _layer_two(facts.layer_two),
+    )
+    return tuple(metric.family(values, common) for section in sections for metric, values in section if values)
+
+
+def _daemon(facts: Facts) -> Section:
+    process = facts.process
+    yield catalogue.BUILD, {(facts.version,): 1}
+    yield catalogue.START_TIME, _one(process.started_at)
+    yield catalogue.CPU, _one(process.cpu_seconds)
+    yield catalogue.MEMORY, _one(process.resident_bytes)
+    yield catalogue.STALL, _one(process.longest_stall)
+    yield catalogue.EVENTS, _each(facts.events)
+
+
+def _module(facts: Facts) -> Section:
+    module = facts.module
+    yield catalogue.READY, _one(facts.ready)
+    yield catalogue.ROLE, _which(Role, module.role)
+    yield catalogue.STATUS, _which(Status, module.status)
+    yield catalogue.DRAINING, _one(module.draining)
+    used, most = module.restarts or (None, None)
+    yield catalogue.RESTARTS_USED, _one(used)
+    yield catalogue.RESTARTS_LIMIT, _one(most)
+    yield catalogue.CHECK, _each(facts.checks)
+    yield catalogue.HEALTH_ANSWERS, _each(facts.health_answers)
+    yield catalogue.REFUSED_CONNECTIONS, _each(facts.refused_connections)
+
+
+def _farm(facts: Facts) -> Section:
+    membership = facts.membership
+    peers = membership.roster.peers
+    yield catalogue.NODES, _one(len(peers) + 1)
+    yield catalogue.NODES_HEARD, _one(len(membership.roster.alive()) + 1)
+    yield catalogue.PEER_HEARD, _each({name: peer.alive for name, peer in peers.items()})
+    yield catalogue.VIEW, _one(len(membership.view))
+    yield catalogue.CLAIMED, _one(bool(membership.view) and membership.claimed)
+    yield catalogue.POWER, _each(facts.powers)
+    yield catalogue.SHARE, _each(facts.share)
+
+
+def _heartbeats(figures: HeartbeatFigures) -> Section:
+    yield catalogue.SENT, _one(figures.sent)
+    yield catalogue.UNSENT, _each(figures.unsent)
+    yield catalogue.RECEIVED, _one(figures.received)
+    yield catalogue.DROPPED, _each(figures.dropped)
+
+
+class _Vip(msgspec.Struct, frozen=True, kw_only=True):
+    address: str
+    director: str | None
+
+
+class _Share(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    mine: int
+    pending: int
+
+
+class _Packets(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    action: str
+    count: int
+
+
+class _LayerTwo(msgspec.Struct, frozen=True, kw_only=True):
+    """What is read of the document of layer-2 mode."""
+
+    node: str
+    delivery: str
+    lease_open: bool
+    dirty: bool
+    vips: tuple[_Vip, ...]
+    shares: tuple[_Share, ...]
+    packets: tuple[_Packets, ...]
+    cut_off: tuple[str, ...]
+
+
+def _layer_two(document: Mapping[str, object]) -> Section:
+    if not document:
+        return
+    told = msgspec.convert(document, _LayerTwo)
+    directed = told.delivery == "directed"
+    yield catalogue.LEASE_OPEN, _one(told.lease_open)
+    yield catalogue.DIRTY, _one(told.dirty)
+    counts = [(share.name, {"mine": share.mine, "pending": share.pending}) for share in told.shares]
+    yield catalogue.BUCKETS, {(name, state): count for name, states in counts for state, count in states.items()}
+    yield catalogue.DIRECTOR, _each({vip.address: vip.director == told.node for vip in told.vips} if directed else {})
+    yield catalogue.CUT_OFF, _one(None if directed else len(told.cut_off))
+    yield catalogue.PACKETS, {(packets.action, packets.name): packets.count for packets in told.packets}
+
+
+def _one(value: float | None) -> Values:
+    return {} if value is None else {(): float(value)}
+
+
+def _each(values: Mapping[str, float]) -> Values:
+    return {(name,): float(value) for name, value in values.items()}
+
+
+def _which(known: Iterable[StrEnum], current: str) -> Values:
+    """Give 1 for the state that is, and 0 for each other one: so a graph shows when it changed."""
+    return {(state.value,): float(state.value == current) for state in known}

@@ -1,0 +1,58 @@
+"""`/metrics` on the web listener: open to whoever reaches it, like the health URL, and cheap however often it is asked.
+
+It is no part of the API: a monitoring system holds no key of the farm. What it says is no secret, and it changes
+nothing. The text is written at most once a second in each form; who asks more often gets the same again.
+"""
+
+import asyncio
+import importlib
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import hdrs, web
+
+from hcsidecar.core.metric_catalogue import Family
+
+if TYPE_CHECKING:
+    from hcsidecar.web.exposition import Form
+
+PATH: Final = "/metrics"
+METHODS: Final = ("GET", "HEAD")
+FRESH: Final = 1.0
+"Seconds for which a text is handed out: how often it is asked for is not ours to say, what that costs is."
+
+
+class MetricsPage:
+    """The page of one node; `metrics` gives its families, from memory. A text is handed out for `fresh` seconds."""
+
+    def __init__(self, metrics: Callable[[], Sequence[Family]], *, fresh: float = FRESH) -> None:
+        self._metrics = metrics
+        self._fresh = fresh
+        self._exposition: ModuleType | None = None
+        self._written: dict[Form, tuple[float, bytes, str]] = {}
+        "By form: when it was written, the text and its content type."
+
+    def routes(self) -> list[web.RouteDef]:
+        """Give the routes, which must be exempt from whatever authenticates the rest."""
+        return [web.route("*", PATH, self._answer)]
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        if request.method not in METHODS:
+            raise web.HTTPMethodNotAllowed(request.method, METHODS, text="METHOD NOT ALLOWED\n")
+        if self._exposition is None:
+            # In a thread: the library takes 20 ms to load, and longer on a busy machine.
+            self._exposition = await asyncio.to_thread(importlib.import_module, "hcsidecar.web.exposition")
+        text, content_type = self._text(self._exposition.form_for(request.headers.get(hdrs.ACCEPT, "")))
+        return web.Response(body=text, headers={hdrs.CONTENT_TYPE: content_type, hdrs.CACHE_CONTROL: "no-store"})
+
+    def _text(self, form: "Form") -> tuple[bytes, str]:
+        """Write a text, or give the last one. On the loop: it takes about a millisecond."""
+        from hcsidecar.web.exposition import render  # noqa: PLC0415 - loaded above
+
+        now = asyncio.get_running_loop().time()
+        written_at, text, content_type = self._written.get(form, (float("-inf"), b"", ""))
+        if now >= written_at + self._fresh:
+            text, content_type = render(self._metrics(), form)
+            self._written[form] = now, text, content_type
+        return text, content_type
