@@ -184,6 +184,7 @@ class Daemon:
             powers=dict(zip(self._farm.share_names, membership.powers, strict=True)),
             share=dict(zip(groups, self._fractions(membership.view, self.node), strict=True)),
             heartbeats=self._heartbeats.figures(),
+            targets=self.targets(),
             layer_two=self.layer_two(),
         )
         return metric_families(facts)

@@ -119,6 +119,18 @@ UNSENT = _counter("heartbeats_unsent_total", "Heartbeats that the kernel would n
 RECEIVED = _counter("heartbeats_received_total", "Datagrams that came to the heartbeat port, of whatever kind.")
 DROPPED = _counter("heartbeats_dropped_total", "Datagrams of these that were not processed, by reason.", "reason")
 
+# The node as a target of load balancers
+TARGET_PRESENCE = _gauge(
+    "target_presence", "1 for what a balancer says of this node; absent while nobody has looked.", "target", "presence"
+)
+TARGET_AS_WISHED = _gauge("target_as_wished", "1 while a balancer has this node as it wishes, and answers.", "target")
+TARGET_CONTESTED = _gauge("target_contested", "1 while somebody keeps undoing what this node does there.", "target")
+TARGET_AGE = _gauge("target_last_success_age_seconds", "Seconds since a call of a balancer last worked.", "target")
+TARGET_CALLS = _counter("target_calls_total", "Calls of a balancer, by kind.", "target", "call")
+TARGET_FAILURES = _counter(
+    "target_failures_total", "Calls of a balancer that failed, by kind of trouble.", "target", "trouble"
+)
+
 # Layer-2 mode
 LEASE_OPEN = _gauge("lease_open", "1 while the filter may take packets.")
 DIRTY = _gauge("dirty", "1 while older connections in buckets of other nodes live here.")

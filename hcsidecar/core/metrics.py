@@ -4,7 +4,7 @@ Each section gives the families of one part with their values, in the order of t
 left out, so a farm without virtual IPs has nothing of layer-2 mode, and an application without scripts no budget.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -15,6 +15,8 @@ from hcsidecar.core.membership import Membership
 from hcsidecar.core.metric_catalogue import Family, Metric, Values
 from hcsidecar.core.states import Role, Status
 from hcsidecar.core.status import ModuleState
+from hcsidecar.core.target_documents import TargetSight
+from hcsidecar.core.targets import Presence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,8 @@ class Facts:
     share: Mapping[str, float]
     "Its part of each share, 0 to 1; empty without [l2]."
     heartbeats: HeartbeatFigures
+    targets: Sequence[Mapping[str, object]]
+    "What is said of each target (`core.target_documents`)."
     layer_two: Mapping[str, object]
     "The document of layer-2 mode (`l2mode.core.report`); empty without [l2]."
 
@@ -83,6 +87,7 @@ def metric_families(facts: Facts) -> tuple[Family, ...]:
         _module(facts),
         _farm(facts),
         _heartbeats(facts.heartbeats),
+        _targets(facts.targets),
         _layer_two(facts.layer_two),
     )
     return tuple(metric.family(values, common) for section in sections for metric, values in section if values)
@@ -131,6 +136,21 @@ def _heartbeats(figures: HeartbeatFigures) -> Section:
     yield catalogue.DROPPED, _each(figures.dropped)
 
 
+def _targets(documents: Sequence[Mapping[str, object]]) -> Section:
+    targets = [msgspec.convert(document, TargetSight) for document in documents]
+    looked = [target for target in targets if target.observed is not None]
+    ages = {target.name: target.last_success_age for target in targets}
+    yield (
+        catalogue.TARGET_PRESENCE,
+        {(target.name, seen.value): float(target.observed == seen) for target in looked for seen in Presence},
+    )
+    yield catalogue.TARGET_AS_WISHED, _each({target.name: target.why_not_as_wished() is None for target in targets})
+    yield catalogue.TARGET_CONTESTED, _each({target.name: target.contested for target in targets})
+    yield catalogue.TARGET_AGE, _each({name: age for name, age in ages.items() if age is not None})
+    yield catalogue.TARGET_CALLS, _pairs({target.name: target.calls for target in targets})
+    yield catalogue.TARGET_FAILURES, _pairs({target.name: target.failures for target in targets})
+
+
 class _Vip(msgspec.Struct, frozen=True, kw_only=True):
     address: str
     director: str | None
@@ -168,8 +188,7 @@ def _layer_two(document: Mapping[str, object]) -> Section:
     directed = told.delivery == "directed"
     yield catalogue.LEASE_OPEN, _one(told.lease_open)
     yield catalogue.DIRTY, _one(told.dirty)
-    counts = [(share.name, {"mine": share.mine, "pending": share.pending}) for share in told.shares]
-    yield catalogue.BUCKETS, {(name, state): count for name, states in counts for state, count in states.items()}
+    yield catalogue.BUCKETS, _pairs({each.name: {"mine": each.mine, "pending": each.pending} for each in told.shares})
     yield catalogue.DIRECTOR, _each({vip.address: vip.director == told.node for vip in told.vips} if directed else {})
     yield catalogue.CUT_OFF, _one(None if directed else len(told.cut_off))
     yield catalogue.PACKETS, {(packets.action, packets.name): packets.count for packets in told.packets}
@@ -181,6 +200,10 @@ def _one(value: float | None) -> Values:
 
 def _each(values: Mapping[str, float]) -> Values:
     return {(name,): float(value) for name, value in values.items()}
+
+
+def _pairs(values: Mapping[str, Mapping[str, float]]) -> Values:
+    return {(one, other): float(value) for one, others in values.items() for other, value in others.items()}
 
 
 def _which(known: Iterable[StrEnum], current: str) -> Values:

@@ -31,6 +31,10 @@ class TargetSight(msgspec.Struct, frozen=True, kw_only=True):
     next_try: float | None = None
     contested: bool = False
     leaving: bool = False
+    calls: dict[str, int] = {}
+    "Calls of the balancer since the daemon's start, by kind."
+    failures: dict[str, int] = {}
+    "Those that failed, by kind of trouble."
 
     def why_not_as_wished(self) -> str | None:
         """Say what keeps the balancer from being as this node wishes, or what cannot be told; None if nothing does."""

@@ -66,6 +66,22 @@ def layer_two(delivery=Delivery.DIRECTED, *, cut_off=()):
     return layer_two_document(machine, settings, used, virtual_mac=virtual, cut_off=cut_off, lasting=(), now=1)
 
 
+def target(**changes):
+    """Give what a node says of a target that has been looked at and answers."""
+    usual = {
+        "name": "blue",
+        "type": "aws",
+        "policy": "member",
+        "desired": "registered",
+        "why": "this node is in the view",
+        "observed": "healthy",
+        "last_success_age": 12.5,
+        "calls": {"observe": 7, "register": 1},
+        "failures": {"throttle": 2},
+    }
+    return {**usual, **changes}
+
+
 def facts(**changes):
     usual = {
         "version": "1.2.3",
@@ -80,6 +96,7 @@ def facts(**changes):
         "powers": {"WEB": 3},
         "share": {"WEB": 0.75},
         "heartbeats": HeartbeatFigures(sent=9, received=8, unsent={"ENETUNREACH": 6}, dropped={"bad seal": 5}),
+        "targets": [target()],
         "layer_two": layer_two(),
     }
     return Facts(**{**usual, **changes})
@@ -155,6 +172,13 @@ def test_names_follow_the_conventions():
         (("heartbeats_unsent_total", "ENETUNREACH"), 6),
         (("heartbeats_received_total",), 8),
         (("heartbeats_dropped_total", "bad seal"), 5),
+        (("target_presence", "blue", "healthy"), 1),
+        (("target_presence", "blue", "draining"), 0),
+        (("target_as_wished", "blue"), 1),
+        (("target_contested", "blue"), 0),
+        (("target_last_success_age_seconds", "blue"), 12.5),
+        (("target_calls_total", "blue", "observe"), 7),
+        (("target_failures_total", "blue", "throttle"), 2),
         (("lease_open",), 1),
         (("dirty",), 1),
         (("buckets", "WEB", "mine"), 4096),
@@ -166,6 +190,19 @@ def test_names_follow_the_conventions():
 )
 def test_each_figure_is_where_it_belongs(sample, value):
     assert told()[sample] == value
+
+
+def test_a_target_that_was_never_reached_is_not_as_wished_and_has_no_age():
+    error = {"trouble": "auth", "text": "no credentials", "age": 3.0}
+    samples = told(targets=[target(observed=None, last_success_age=None, error=error), target(name="green")])
+    assert (samples["target_as_wished", "blue"], samples["target_as_wished", "green"]) == (0, 1)
+    assert ("target_presence", "blue", "absent") not in samples
+    assert ("target_last_success_age_seconds", "blue") not in samples
+
+
+def test_a_target_that_others_keep_undoing_is_told():
+    samples = told(targets=[target(contested=True, observed="absent")])
+    assert (samples["target_contested", "blue"], samples["target_as_wished", "blue"]) == (1, 0)
 
 
 def test_in_flooded_delivery_nobody_is_director_and_whom_the_switch_forgets_counts():
@@ -183,7 +220,7 @@ def test_a_node_that_drains_is_not_ready_and_says_why_not():
 def test_what_there_is_not_is_absent():
     module = ModuleState(role="STOP", status="NotReady", draining=False, reason="", waits_for=())
     process = ProcessFigures(started_at=1e9, cpu_seconds=1.5, resident_bytes=None, longest_stall=0.0)
-    nothing = {"checks": {}, "share": {}, "layer_two": {}}
+    nothing = {"checks": {}, "share": {}, "targets": [], "layer_two": {}}
     names = {name for name, *_ in told(module=module, process=process, **nothing)}
     absent = {"check_passing", "restart_budget_used", "restart_budget_limit", "process_resident_memory_bytes"}
     absent |= {"share_ratio", "lease_open", "dirty", "buckets", "director", "packets_total", "cut_off_nodes"}

@@ -63,4 +63,6 @@ def test_what_the_loop_says_of_a_target_can_be_read():
         observed_age=1.0,
         last_success_age=1.0,
         next_try=read(21.0).next_try,
+        calls={"observe": 0, "register": 0, "deregister": 0, "retire": 0},
+        failures={"retry": 0, "throttle": 0, "auth": 1, "config": 0},
     )

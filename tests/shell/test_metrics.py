@@ -308,7 +308,8 @@ def scraped(farm, name):
 
 def test_a_real_daemon_tells_what_it_does(tmp_path):
     check = '[[check]]\ntype = "tcp"\nname = "CLOSED"\naddress = "@1"\nport = 9\ninterval = "100ms"\n'
-    with real_farm(tmp_path, names=("web1", "web2"), extra=check) as farm:
+    target = '[[target]]\ntype = "command"\nname = "pool"\ncommand = ["bin/not-there"]\n'
+    with real_farm(tmp_path, names=("web1", "web2"), extra=check + target) as farm:
         farm.start()
         wait_for(lambda: farm.health("web1") == 404, what="an answer of web1")
         wait_for(lambda: scraped(farm, "web1").get(("check_passing", "CLOSED")) == 0, what="a check that fails")
@@ -321,6 +322,8 @@ def test_a_real_daemon_tells_what_it_does(tmp_path):
         assert samples["heartbeats_sent_total",] > 0
         assert samples["peer_heard", "web2"] == 1
         assert samples["events_total", "warning"] >= 1
+        wait_for(lambda: scraped(farm, "web1")["target_failures_total", "pool", "config"] >= 1, what="a failed call")
+        assert scraped(farm, "web1")["target_as_wished", "pool"] == 0
         assert 20e6 < samples["process_resident_memory_bytes",] < 200e6
         assert samples["process_cpu_seconds_total",] > 0
 
