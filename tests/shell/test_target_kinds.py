@@ -88,6 +88,29 @@ def test_a_kind_reads_its_table_by_its_own_model(tmp_path, install):
     assert (ours.type, tiny.pool, tiny.size, tiny.poll, tiny.label) == ("command", "a", 1, 7.0, "a")
 
 
+def test_a_kind_of_another_package_trusts_the_authorities_of_the_system_also_in_the_daemon(tmp_path, install):
+    site = install("tiny", TINY, {"tiny": "tiny:KIND"})
+    authority = tmp_path / "authority.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    names = ["-subj", "/CN=authority", "-keyout", tmp_path / "key.pem", "-out", authority]
+    subprocess.run([*made, *names], check=True, capture_output=True, timeout=30)
+    script = textwrap.dedent(
+        """
+        import hcsidecar.start
+        from aiohttp import connector
+        from hcsidecar.targets.kinds import kind_of
+        for kind in ("command", "tiny"):
+            kind_of(kind)
+            print(kind, connector._SSL_CONTEXT_VERIFIED.cert_store_stats()["x509"])
+        """
+    )
+    environment = os.environ | {"SSL_CERT_FILE": os.fspath(authority), "PYTHONPATH": os.fspath(site)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60, env=environment
+    )
+    assert (done.stdout.splitlines(), done.stderr) == (["command 0", "tiny 1"], "")
+
+
 @pytest.mark.parametrize(
     ("table", "expected"),
     [
