@@ -136,9 +136,7 @@ def why_not_registered(server: Server | None, answer: str, place: Place) -> Targ
 
 def why_not_deregistered(server: Server | None, answer: str, place: Place) -> TargetError | None:
     """Judge by the look after it what became of a deregistration."""
-    if server is None or server.is_drained or server.is_held or server.is_disabled:
-        return None
-    return refusal(answer, place)
+    return None if server is None or server.is_drained else refusal(answer, place)
 
 
 def _need_dynamic(place: Place) -> None:

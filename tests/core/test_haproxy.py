@@ -82,6 +82,7 @@ def test_a_sight_is_read_by_the_names_of_its_columns_whatever_words_stand_before
         (replace(WELL, admin=DRAIN, sessions=2), Presence.DRAINING, "2 sessions left"),
         (replace(WELL, admin=DRAIN, agent=CHECKED), Presence.UNHEALTHY, "drained by its agent-check"),
         (replace(WELL, admin=DRAIN, agent=Checks.CONFIGURED), Presence.DRAINING, "no session left"),
+        (replace(WELL, address="-"), Presence.ABSENT, "web1 is at - port 80 there"),
         (replace(WELL, port=81), Presence.ABSENT, "web1 is at 192.0.2.11 port 81 there"),
         (replace(WELL, check_port=9), Presence.ABSENT, "web1 is checked on port 9 there"),
         (replace(WELL, check_port=0, checks=Checks(0), agent=CHECKED), Presence.HEALTHY, "by its agent-check"),

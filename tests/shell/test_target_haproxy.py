@@ -1,19 +1,27 @@
 """This node in a backend of a real HAProxy, which probes a real health URL."""
 
 import asyncio
+import os
+import socket
+import struct
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from random import Random
 
 import pytest
 from api_nodes import closed_port
 from haproxy import haproxy, needs_haproxy
 from health_node import DOWN, OK, health_node, tls_contexts
-from waiting import on_a_loop
+from waiting import on_a_loop, until
 
+from hcsidecar.core.pace import Pace
+from hcsidecar.core.states import Word
 from hcsidecar.core.target_tables import HaproxyTarget
 from hcsidecar.core.targets import Observation, Presence, TargetError, Trouble
+from hcsidecar.core.wishes import Situation
 from hcsidecar.targets.haproxy import KIND
 from hcsidecar.targets.kind import Here
+from hcsidecar.targets.targets import Targets
 
 LIMIT = 10.0
 BACKEND = """
@@ -146,6 +154,48 @@ async def test_what_goes_on_may_end_before_the_server_is_deleted(tmp_path):
 
 @needs_haproxy
 @on_a_loop
+async def test_the_loop_deletes_what_it_has_drained_once_nobody_is_left_and_adds_it_again(tmp_path):
+    async with haproxy(tmp_path, BACKEND.format(directory=tmp_path)) as proxy, slow_server() as (port, end):
+        table = {"type": "haproxy", "socket": str(tmp_path / "haproxy.sock"), "backend": "farm", "port": port}
+        tables = [HaproxyTarget.model_validate(table | {"options": "check"})]
+        events = []
+        targets = Targets(
+            tables,
+            here_of(tmp_path),
+            open_balancer=KIND.open,
+            chance=Random(1),
+            tell=lambda event: events.append(event.message),
+            pace=lambda _: Pace(poll=0.2, hold_up=0.0, soon=0.05),
+        )
+
+        async def comes_to_be(presence):
+            await until(lambda: targets.documents()[0]["observed"] == presence, limit=LIMIT, what=presence)
+
+        async with asyncio.TaskGroup() as tasks:
+            running = targets.begin(tasks)
+            targets.follow(Situation(word=Word.START, ready=True, in_view=True))
+            await comes_to_be("healthy")
+            reader, writer = await ask(tmp_path)
+            targets.follow(Situation(word=Word.LEAVE))
+            await comes_to_be("draining")
+            # For the person who waits this is all: nothing new comes.
+            await until(lambda: not targets.unfinished, limit=LIMIT)
+            assert (await proxy.server())["scur"] == "1"
+            end.set()
+            await asyncio.wait_for(reader.read(), LIMIT)
+            writer.close()
+            await comes_to_be("absent")
+            assert "web1" not in await proxy.command("show servers state farm")
+            targets.follow(Situation(word=Word.START, ready=True, in_view=True))
+            await comes_to_be("healthy")
+            for task in running:
+                task.cancel()
+        assert "farm: deregistered what this node was before: server farm/web1" in events
+        assert not any("somebody else" in event for event in events)
+
+
+@needs_haproxy
+@on_a_loop
 async def test_a_session_that_comes_between_look_and_deletion_leaves_the_server_in_drain_and_not_in_maintenance(
     tmp_path,
 ):
@@ -265,6 +315,24 @@ async def test_a_reload_forgets_an_added_server_and_the_next_registration_brings
 
 @needs_haproxy
 @on_a_loop
+async def test_a_server_that_the_configuration_has_too_is_used_and_outlives_a_reload(tmp_path):
+    async with health_node() as node:
+        port = node.address[1]
+        server = f"    server web1 127.0.0.1:{port} check inter 50ms\n"
+        async with haproxy(tmp_path, BACKEND.format(directory=tmp_path) + server) as proxy:
+            side = balancer(tmp_path, port, options="check")
+            await comes_to(side, Presence.HEALTHY)
+            await proxy.reload()
+            await comes_to(side, Presence.HEALTHY)
+            await side.deregister()
+            assert (await side.observe()).presence is Presence.ABSENT
+            await proxy.reload()
+            assert (await side.observe()).forgot
+            await comes_to(side, Presence.HEALTHY)
+
+
+@needs_haproxy
+@on_a_loop
 async def test_a_server_that_haproxy_checks_by_tcp_only_is_told(tmp_path):
     async with farm(tmp_path, "backend farm\n    balance roundrobin", options=None) as (_, _proxy, side):
         await side.register()
@@ -358,6 +426,10 @@ async def test_a_socket_without_level_admin_shows_and_refuses_with_the_remedy(tm
         with pytest.raises(TargetError, match="needs `level admin`") as error:
             await side.register()
         assert error.value.trouble is Trouble.AUTH
+        await balancer(tmp_path, options="check").register()
+        with pytest.raises(TargetError, match="needs `level admin`") as error:
+            await side.deregister()
+        assert error.value.trouble is Trouble.AUTH
 
 
 @needs_haproxy
@@ -372,7 +444,7 @@ async def test_the_runtime_api_may_be_a_tcp_port(tmp_path):
 
 
 @on_a_loop
-async def test_a_socket_that_is_not_there_or_not_for_this_user_or_refused_is_told(tmp_path):
+async def test_a_socket_that_is_not_there_or_refuses_is_told(tmp_path):
     with pytest.raises(TargetError, match=r"there is no socket .*: does HAProxy run") as error:
         await balancer(tmp_path).observe()
     assert error.value.trouble is Trouble.RETRY
@@ -427,6 +499,39 @@ async def test_what_is_not_an_answer_of_haproxy_is_told(tmp_path, answer, troubl
         with pytest.raises(TargetError) as error:
             await asyncio.wait_for(balancer(tmp_path).observe(), LIMIT)
         assert (error.value.trouble, text in error.value.text) == (trouble, True), error.value.text
+
+
+@on_a_loop
+async def test_a_connection_that_breaks_in_an_answer_is_told(tmp_path):
+    async def serve(reader, writer):
+        await reader.readline()
+        writer.write(b"1\n# be_id")
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        port = server.sockets[0].getsockname()[1]
+        side = balancer(tmp_path, socket=None, address=f"127.0.0.1:{port}")
+        with pytest.raises(TargetError, match="broke: connection reset by peer") as error:
+            await side.observe()
+        assert error.value.trouble is Trouble.RETRY
+    finally:
+        server.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else for a moment")
+@on_a_loop
+async def test_a_socket_of_somebody_else_is_told_with_the_remedy(tmp_path):
+    async with answering(tmp_path, b""):
+        (tmp_path / "haproxy.sock").chmod(0o600)
+        os.seteuid(65534)
+        try:
+            with pytest.raises(TargetError, match=r"may not open .*: give its group or user") as error:
+                await balancer(tmp_path).observe()
+        finally:
+            os.seteuid(0)
+        assert error.value.trouble is Trouble.AUTH
 
 
 @on_a_loop
