@@ -259,8 +259,9 @@ class Reconciler:
             return (
                 events if again else [*events, self._tell(f"{call}ed: {self._wanted.why}, without the right to see it")]
             )
-        self._fruitless += 1
-        if self._fruitless == 1:
+        is_wished = call is not (Call.DEREGISTER if self._wanted.wish is Wish.PRESENT else Call.REGISTER)
+        self._fruitless += is_wished
+        if self._fruitless <= 1:
             return [*events, self._tell(self._what_was_done(call))]
         # Accepted before as well, and nothing came of it.
         self._not_before = now + self._pause(self._fruitless, self._pace.soon)

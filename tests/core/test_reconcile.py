@@ -11,7 +11,7 @@ from reconciling import LEFT, READY, UNREADY, Balancer, Loop
 
 from hcsidecar.core.pace import Pace
 from hcsidecar.core.states import Word
-from hcsidecar.core.targets import Call, Presence, TargetError, Trouble
+from hcsidecar.core.targets import Call, Observation, Presence, TargetError, Trouble
 from hcsidecar.core.wishes import Situation
 
 DRAINED = Situation(word=Word.DRAIN, ready=False, in_view=True)
@@ -448,6 +448,26 @@ def test_a_balancer_that_drains_for_ever_is_not_served_on_for_for_ever():
     assert loop.reconciler.keeps_serving_for(now=loop.now) is not None
     loop.run(60)
     assert loop.reconciler.keeps_serving_for(now=loop.now) is None
+
+
+def test_a_leave_in_the_midst_of_a_registration_deregisters_without_more_ado():
+    loop = Loop()
+    loop.run(10)
+    loop.follow(READY)
+    loop.run(4.9)
+    reconciler, now = loop.reconciler, loop.now + 0.1
+    assert reconciler.due(now=now) is Call.OBSERVE
+    reconciler.observed(Observation(presence=Presence.ABSENT), now=now)
+    assert reconciler.due(now=now) is Call.REGISTER
+    loop.follow(LEFT)
+    assert reconciler.due(now=now) is None, "one call at a time"
+    loop.balancer.presence = Presence.HEALTHY
+    loop.events += reconciler.done(Call.REGISTER, now=now)
+    loop.now = now
+    loop.run(3)
+    assert loop.balancer.changes == [Call.DEREGISTER]
+    assert reconciler.unfinished is None
+    assert loop.said_of("again: the balancer had accepted that") == 0
 
 
 def test_start_after_leave_registers_again():
