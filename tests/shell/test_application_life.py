@@ -142,7 +142,8 @@ def test_an_application_outlives_its_daemon_and_the_next_one_takes_it_over(tmp_p
         on.end_daemon(number)
         assert fetch(f"http://127.0.0.1:{on.port}/")[0] == 200
         on.start().ready()
-        assert "took over the application as it runs" in on.farm.log("web1")
+        # The health URL is told before the log.
+        wait_for(lambda: "took over the application as it runs" in on.farm.log("web1"))
         assert (on.pid, on.story) == (first, ["start WAIT UP start"])
 
 
