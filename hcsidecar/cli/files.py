@@ -10,8 +10,11 @@ from typing import Annotated
 import typer
 
 from hcsidecar.cli import keys
-from hcsidecar.cli.farm import WRONG_FILE, AsJson, Config, give_up, refuse
+from hcsidecar.cli.farm import REFUSED, WRONG_FILE, AsJson, Config, give_up, refuse
 from hcsidecar.cli.import_safekit import import_safekit
+from hcsidecar.cli.online import as_json as told_as_json
+from hcsidecar.cli.online import as_text as told
+from hcsidecar.cli.online import review_targets
 from hcsidecar.core.reference import farm_file, file_schema
 from hcsidecar.core.settings import HostPort, Problem, format_duration, read
 from hcsidecar.core.values import is_ipv6
@@ -73,6 +76,9 @@ def check_config(
     file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The farm file.")] = None,
     config: Config = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of farm files and exit.")] = False,
+    online: Annotated[
+        bool, typer.Option("--online", help="Ask the balancers of its targets too, whether their settings fit.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Read a farm file and tell every problem in it, or what farm it describes.
@@ -80,7 +86,11 @@ def check_config(
     The key file and certificates that it names are looked at too. Neither a node of the farm nor its network interface
     need be on this machine.
 
-    Exit status: 0 the file is right, 2 it is not.
+    With --online the balancers of the [[target]] tables are asked for their own settings, and nothing there is
+    changed: is the health URL what they probe, and does a stop end gently? It needs the rights of a node.
+
+    Exit status: 0 the file is right, 1 a balancer's settings keep a target from working, or it could not be asked, 2
+    the file is wrong.
 
     Example: hcsidecar check-config /etc/hcsidecar/farm.toml
     """
@@ -95,12 +105,15 @@ def check_config(
             typer.echo(json.dumps(_as_json(path, error.problems), indent=2))
             raise typer.Exit(WRONG_FILE) from None
         give_up(str(path), error.problems)
+    reviews = review_targets(loaded) if online else []
     if as_json:
         document = _as_json(loaded.path, ()) | {"farm": loaded.farm.model_dump(mode="json", exclude_none=True)}
-        typer.echo(json.dumps(document, indent=2))
-        return
-    for line in _summary(loaded):
-        typer.echo(line)
+        typer.echo(json.dumps(document | ({"targets": told_as_json(reviews)} if online else {}), indent=2))
+    else:
+        for line in (*_summary(loaded), *(told(reviews) if online else ())):
+            typer.echo(line)
+    if not all(review.is_fine for review in reviews):
+        raise typer.Exit(REFUSED)
 
 
 def _tables(name: str, nodes: Sequence[str]) -> dict[str, list[dict[str, object]]]:

@@ -8,11 +8,15 @@ Every call names the id and the port. The port is the table's, else the group's 
 Where that is denied no call names a port, and AWS takes the group's own in all of them.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hcsidecar.core.aws_failures import AwsError, not_ours
+from hcsidecar.core.aws_review import review
 from hcsidecar.core.aws_targets import TargetKey, formers, observation, whose, with_port
+from hcsidecar.core.findings import Finding
+from hcsidecar.core.settings import FarmFile
 from hcsidecar.core.target_tables import FROM_METADATA, AwsTarget
 from hcsidecar.core.targets import Observation, Presence, TargetError, Trouble
 from hcsidecar.targets.aws_api import Api
@@ -150,6 +154,29 @@ class AwsKind:
     def open(self, table: Any, here: Here) -> Balancer:
         """Make the balancer's side for one table."""
         return AwsBalancer(table, here)
+
+    async def review(self, table: Any, farm: FarmFile) -> Sequence[Finding]:
+        """Judge the group's settings."""
+        return await Calls().run(lambda: _do_review(table, farm))
+
+
+def _do_review(table: AwsTarget, farm: FarmFile) -> list[Finding]:
+    api = Api(table)
+
+    def ask(call: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any] | TargetError:
+        try:
+            return call()
+        except TargetError as error:
+            return error
+
+    try:
+        group = ask(api.group)
+        # What keeps one call from AWS keeps the others as well, and each waits for its limit.
+        if isinstance(group, TargetError) and not isinstance(group, AwsError):
+            return review(table, farm, group=group, attributes=group, health=group)
+        return review(table, farm, group=group, attributes=ask(api.attributes), health=ask(api.describe_all))
+    finally:
+        api.close()
 
 
 KIND = AwsKind()

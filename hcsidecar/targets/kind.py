@@ -4,11 +4,13 @@ Another package adds a kind by an entry point of the group `hcsidecar.targets`: 
 file, its object a `Kind`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+from hcsidecar.core.findings import Finding
+from hcsidecar.core.settings import FarmFile
 from hcsidecar.core.target_tables import Target
 from hcsidecar.core.targets import Observation, Presence, TargetError, Trouble
 
@@ -70,3 +72,14 @@ class Kind(Protocol):
 
     def open(self, table: Any, here: Here) -> Balancer:
         """Make the balancer's side for one table; must not wait, nor call anybody."""
+
+
+@runtime_checkable
+class Reviewer(Protocol):
+    """A kind that can also look at a balancer's own settings, for `check-config --online`."""
+
+    async def review(self, table: Any, farm: FarmFile) -> Sequence[Finding]:
+        """Say what is right and what is wrong there; it must change nothing, and is given a limit by who calls.
+
+        It raises TargetError when nothing can be said at all.
+        """

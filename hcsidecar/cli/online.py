@@ -1,0 +1,79 @@
+"""`hcsidecar check-config --online`: what the balancers' own settings make of the farm file's targets."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+from hcsidecar.core.findings import Finding, Grade
+from hcsidecar.core.settings import FarmFile, Target
+from hcsidecar.core.targets import TargetError
+from hcsidecar.farmfile import LoadedFarm
+from hcsidecar.journal import one_line
+from hcsidecar.targets.kind import Reviewer
+from hcsidecar.targets.kinds import KindError, kind_of
+
+_LIMIT = 30.0
+"Seconds for a look at one balancer."
+_WIDTH = max(map(len, Grade))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """What was found at one target's balancer."""
+
+    name: str
+    type: str
+    findings: Sequence[Finding]
+
+    @property
+    def is_fine(self) -> bool:
+        """True when nothing keeps it from working."""
+        return all(finding.grade is not Grade.PROBLEM for finding in self.findings)
+
+
+def review_targets(loaded: LoadedFarm) -> list[Review]:
+    """Look at the balancers of all targets, at the same time; gives the reviews in the order of the file."""
+    return asyncio.run(_review_all(loaded.farm))
+
+
+def as_json(reviews: Sequence[Review]) -> list[dict[str, object]]:
+    """Give the reviews as the JSON document has them."""
+    return [
+        {"name": one.name, "type": one.type, "ok": one.is_fine, "findings": [asdict(each) for each in one.findings]}
+        for one in reviews
+    ]
+
+
+def as_text(reviews: Sequence[Review]) -> Iterator[str]:
+    """Write the reviews for people."""
+    if not reviews:
+        yield "  online     there is no [[target]] to look at"
+    for one in reviews:
+        yield f"  target     {one.name} ({one.type}), as its balancer has it:"
+        for finding in one.findings:
+            yield one_line(f"    {finding.grade:{_WIDTH}}  {finding.text}")
+            for arrow, text in (("so", finding.effect), ("->", finding.remedy)):
+                if text:
+                    yield one_line(f"    {'':{_WIDTH}}  {arrow} {text}")
+
+
+async def _review_all(farm: FarmFile) -> list[Review]:
+    return list(await asyncio.gather(*(_review(farm, table) for table in farm.target)))
+
+
+async def _review(farm: FarmFile, table: Target) -> Review:
+    def alone(grade: Grade, text: str) -> Review:
+        return Review(name=table.label, type=table.type, findings=[Finding(grade=grade, text=text)])
+
+    try:
+        kind = kind_of(table.type)
+        if not isinstance(kind, Reviewer):
+            return alone(Grade.UNSEEN, f"there is nothing that looks at a balancer of kind {table.type}")
+        async with asyncio.timeout(_LIMIT):
+            return Review(name=table.label, type=table.type, findings=await kind.review(table, farm))
+    except (KindError, TargetError) as error:
+        return alone(Grade.PROBLEM, str(error))
+    except TimeoutError:
+        return alone(Grade.PROBLEM, f"no answer within {_LIMIT:g} s")
+    except Exception as error:  # noqa: BLE001 - a kind of another package's may raise whatever it likes
+        return alone(Grade.PROBLEM, f"{type(error).__name__}: {error}")
