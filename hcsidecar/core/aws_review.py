@@ -147,7 +147,8 @@ def _targets(table: AwsTarget, farm: FarmFile, health: Mapping[str, Any], port: 
                 grade=Grade.WARNING,
                 text=f"the virtual IP {other} is a target",
                 effect="its health is that of whichever node answers the probe",
-                remedy=f"aws elbv2 deregister-targets --target-group-arn {table.group} --targets Id={other}",
+                remedy=f"aws elbv2 deregister-targets --target-group-arn {table.group} --targets"
+                f" Id={other},Port={described[other]['Target'].get('Port', _port(table, {}))}",
             )
     if table.target == "ip" and all(table.id_of(node.name, node.address) != FROM_METADATA for node in farm.node):
         foreign = sorted(other for other in described if plain_id(other) not in ours | vips)

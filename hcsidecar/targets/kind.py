@@ -14,7 +14,7 @@ from hcsidecar.core.settings import FarmFile
 from hcsidecar.core.target_tables import Target
 from hcsidecar.core.targets import Observation, Presence, TargetError, Trouble
 
-__all__ = ["Balancer", "Here", "Kind", "Observation", "Presence", "Target", "TargetError", "Trouble"]
+__all__ = ["Balancer", "Here", "Kind", "Observation", "Presence", "Reviewer", "Target", "TargetError", "Trouble"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
