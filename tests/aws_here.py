@@ -48,6 +48,29 @@ def here(state_dir, **changes):
     return Here(**(given | changes))
 
 
+class HealthUrl:
+    """A node's health URL; begin it with `async with`."""
+
+    def __init__(self, address, port=0, *, status=200):
+        self._address, self.port, self.status = address, port, status
+
+    async def __aenter__(self):
+        app = web.Application()
+        app.router.add_get("/health", self._serve)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.2)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._address, self.port)
+        await site.start()
+        self.port = site._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_):
+        await self._runner.cleanup()
+
+    async def _serve(self, request):
+        return web.Response(status=self.status)
+
+
 class Imds:
     """A metadata service of version 2 alone, on loopback; begin it with `async with`."""
 

@@ -9,7 +9,7 @@ import sys
 from random import Random
 
 import pytest
-from aws_here import aws_environment, here, table
+from aws_here import HealthUrl, aws_environment, here, table
 from strict_aws import Group, StrictAws
 from waiting import until
 
@@ -50,19 +50,18 @@ class Node:
 
     def __init__(self, aws, group, state_dir, *, pace=QUICK, limit=6.0, health=True, **changes):
         self.events = []
-        self._group, self._health = group, health
+        self._group, self._has_health = group, health
         self._balancer = AwsBalancer(table(aws.url, group=group.name), here(state_dir, **changes))
         self._address = changes.get("address", "127.0.1.1")
         now = asyncio.get_running_loop().time()
         self.reconciler = Reconciler(name=group.name, policy="member", pace=pace, chance=Random(1), now=now)
         self.registrar = Registrar(self.reconciler, self._balancer, limit=limit, tell=self.events.append)
-        self.status = b"200 OK"
 
     async def __aenter__(self):
-        self._server = None
-        if self._health:
-            self._server = await asyncio.start_server(self._answer, self._address, self._group.health_port or 0)
-            self._group.health_port = self._server.sockets[0].getsockname()[1]
+        self._stack = contextlib.AsyncExitStack()
+        if self._has_health:
+            self.health = await self._stack.enter_async_context(HealthUrl(self._address, self._group.health_port or 0))
+            self._group.health_port = self.health.port
         self._task = asyncio.create_task(self.registrar.run())
         return self
 
@@ -70,16 +69,7 @@ class Node:
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
-        if self._server is not None:
-            self._server.close()
-            await self._server.wait_closed()
-
-    async def _answer(self, reader, writer):
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(b"HTTP/1.1 " + self.status + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-            await writer.drain()
-        writer.close()
+        await self._stack.aclose()
 
     def follow(self, situation):
         self.registrar.follow(situation)
@@ -135,10 +125,10 @@ def test_flapping_costs_no_change_and_touches_nobody_else(tmp_path):
             node.follow(READY)
             await node.sees("healthy")
             for _ in range(40):
-                node.status, situation = b"404 NOT FOUND", UNREADY
-                node.follow(situation)
-                node.status, situation = b"200 OK", READY
-                node.follow(situation)
+                node.health.status = 404
+                node.follow(UNREADY)
+                node.health.status = 200
+                node.follow(READY)
             await node.sees("healthy")
             assert aws.changes == [("RegisterTargets", [WEB1])]
             assert aws.states(group)[WEB2] != "draining"
@@ -192,13 +182,13 @@ def test_a_node_that_may_not_look_is_registered_blindly_and_leaves_blindly(tmp_p
 
 def test_while_the_api_hangs_the_health_url_is_answered_and_calls_do_not_pile_up(tmp_path):
     async def story(aws, group):
-        async with Node(aws, group, tmp_path, limit=0.1) as node:
+        async with Node(aws, group, tmp_path, limit=0.5) as node:
             node.follow(READY)
             await node.sees("healthy")
             aws.fail("DescribeTargetHealth", "hang")
-            await until(lambda: aws.in_flight == 1, limit=LIMIT)
-            probes, calls = aws.probes[WEB1], len(aws.calls)
-            await until(lambda: node.failures("retry") >= 3, limit=LIMIT)
+            await until(lambda: not aws.faults["DescribeTargetHealth"] and aws.in_flight == 1, limit=LIMIT)
+            probes, calls, failures = aws.probes[WEB1], len(aws.calls), node.failures("retry")
+            await until(lambda: node.failures("retry") >= failures + 3, limit=LIMIT)
             await until(lambda: aws.probes[WEB1] >= probes + 3, limit=LIMIT)
             assert group.targets[WEB1].state == "healthy"
             assert len(aws.calls) == calls, "one that hangs keeps its place"

@@ -4,7 +4,7 @@ import asyncio
 import json
 
 import pytest
-from aws_here import Imds, aws_environment, here, table
+from aws_here import HealthUrl, Imds, aws_environment, here, table
 from strict_aws import Group, StrictAws
 from waiting import until
 
@@ -110,23 +110,14 @@ def test_without_the_right_to_look_a_node_is_registered_blindly(tmp_path):
 
 def test_a_target_goes_from_pending_to_healthy_by_real_probes(tmp_path):
     async def story(aws, group):
-        healthy = asyncio.Event()
-
-        async def serve(reader, writer):
-            await reader.readuntil(b"\r\n\r\n")
-            status = b"200 OK" if healthy.is_set() else b"404 NOT FOUND"
-            writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-            await writer.drain()
-            writer.close()
-
-        async with await asyncio.start_server(serve, "127.0.1.1", 0) as server:
-            group.health_port = server.sockets[0].getsockname()[1]
+        async with HealthUrl("127.0.1.1", status=404) as health:
+            group.health_port = health.port
             node = AwsBalancer(table(aws.url), here(tmp_path))
             await node.register()
             await until(lambda: aws.states(group)[WEB1] == "unhealthy")
             seen = await node.observe()
             assert (seen.presence, seen.reason) == (Presence.UNHEALTHY, "Target.ResponseCodeMismatch: About it")
-            healthy.set()
+            health.status = 200
             await until(lambda: aws.states(group)[WEB1] == "healthy")
             assert (await node.observe()).presence is Presence.HEALTHY
 
