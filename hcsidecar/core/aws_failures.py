@@ -73,6 +73,8 @@ def failed(asked: Asked, *, name: str, text: str, proxy: bool, environment_proxy
     if name in _CREDENTIALS:
         through = "; HTTP_PROXY is set: say NO_PROXY=169.254.169.254 beside it" if environment_proxy else ""
         return TargetError(Trouble.AUTH, f"no credentials ({said}): {_CREDENTIALS[name]}{through}")
+    if name == "ValueError" and ("endpoint" in text or "URL" in text):
+        return TargetError(Trouble.CONFIG, f"{said}: see endpoint_url")
     if name in _SETTINGS:
         return TargetError(Trouble.CONFIG, f"{said}: {_SETTINGS[name]}")
     if name == "ProxyConnectionError" and not proxy:
@@ -83,7 +85,7 @@ def failed(asked: Asked, *, name: str, text: str, proxy: bool, environment_proxy
     if name in _NETWORK:
         way = "the way through `proxy`" if proxy else "DNS, routes, security groups and, without a way out, `proxy`"
         return TargetError(Trouble.RETRY, f"{said}: {_NETWORK[name]}; see {way}")
-    if name in ("ResponseParserError", "KeyError", "ParseError"):
+    if name in ("ResponseParserError", "KeyError", "ParseError", "ValueError"):
         return TargetError(Trouble.RETRY, f"{_behalf(asked)} an answer that is none of AWS's ({said}){_BETWEEN}")
     return TargetError(Trouble.RETRY, f"{_behalf(asked)} {said}")
 
@@ -155,7 +157,6 @@ _SETTINGS: Mapping[str, str] = {
     "EndpointProviderError": "see `region` and endpoint_url",
     "InvalidProxiesConfigError": "see `proxy`",
     "ParamValidationError": "see group, id, port and availability_zone",
-    "ValueError": "see endpoint_url, `proxy` and `region`",
 }
 
 _NETWORK: Mapping[str, str] = {

@@ -54,6 +54,8 @@ def test_a_code_says_when_to_try_again_and_what_to_do(code, trouble, says):
     assert "Said by AWS." in error.text
     assert isinstance(error, AwsError)
     assert error.code == code
+    assert error.is_denied is (code in ("AccessDenied", "UnauthorizedOperation"))
+    assert error.has_no_target is (code == "InvalidTarget")
 
 
 def test_an_address_without_a_zone_is_advised_to_have_one_and_one_with_it_is_not():
@@ -94,6 +96,7 @@ def test_a_role_that_may_not_be_assumed_is_no_missing_right_to_register():
         ("SSLError", Trouble.RETRY, "AWS_CA_BUNDLE"),
         ("ResponseParserError", Trouble.RETRY, "none of AWS's"),
         ("KeyError", Trouble.RETRY, "none of AWS's"),
+        ("ValueError", Trouble.RETRY, "none of AWS's"),
         ("SomethingNew", Trouble.RETRY, "RegisterTargets: SomethingNew"),
     ],
 )
@@ -102,6 +105,11 @@ def test_an_exception_says_when_to_try_again_and_what_to_do(name, trouble, says)
     assert error.trouble is trouble
     assert says in error.text
     assert "what botocore says" in error.text
+
+
+def test_an_endpoint_that_is_none_is_for_the_operator():
+    for text in ("Invalid endpoint: http://x_y", "Invalid IPv6 URL"):
+        assert met("ValueError", text).trouble is Trouble.CONFIG
 
 
 def test_a_proxy_is_named_where_there_is_one():
