@@ -11,8 +11,6 @@ class Pace:
     "From one look to the next at rest; a fifth more or less, by chance."
     hold_up: float = 5.0
     "For which it must have been wished to register."
-    hold_down: float = 30.0
-    "For which it must have been wished to deregister, unless the operator says so."
     unhealthy: float = 600.0
     "Of not being Ready, after which policy `healthy` wishes to deregister."
     soon: float = 2.0

@@ -155,9 +155,8 @@ class Reconciler:
 
     def _held_at(self) -> float:
         """Say from when on the wish may cost a call."""
-        if self._wanted.firm or self._wanted.wish is Wish.AS_IT_IS:
-            return self._wished_at
-        return self._wished_at + (self._pace.hold_up if self._wanted.wish is Wish.PRESENT else self._pace.hold_down)
+        # To be absent is wished by the operator, or after a while that was long enough.
+        return self._wished_at + (self._pace.hold_up if self._wanted.wish is Wish.PRESENT else 0.0)
 
     def _change(self, now: float) -> Call | None:
         """Say what would make the balancer as is wished, by the latest look."""

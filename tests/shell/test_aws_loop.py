@@ -29,7 +29,6 @@ LEFT = Situation(word=Word.LEAVE)
 QUICK = Pace(
     poll=0.05,
     hold_up=0.01,
-    hold_down=0.05,
     soon=0.02,
     longest_pause=0.1,
     first_pause_for_people=0.05,
