@@ -88,7 +88,11 @@ class Registrar:
     async def _call(self, call: Call) -> Observation | None:
         match call:
             case Call.OBSERVE:
-                return await self._balancer.observe()
+                seen = await self._balancer.observe()
+                if not isinstance(seen, Observation):
+                    # mypy does not look into other packages.
+                    raise TypeError(f"observe gives {type(seen).__name__}, and no Observation")
+                return seen
             case Call.REGISTER:
                 await self._balancer.register()
             case Call.DEREGISTER:

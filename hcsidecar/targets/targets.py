@@ -9,6 +9,7 @@ from hcsidecar.core.events import Event
 from hcsidecar.core.pace import Pace
 from hcsidecar.core.reconcile import Reconciler
 from hcsidecar.core.settings import FarmFile, NodeTable, Target
+from hcsidecar.core.targets import Observation, TargetError, Trouble
 from hcsidecar.core.wishes import Situation
 from hcsidecar.farmfile import LoadedFarm
 from hcsidecar.targets.kind import Balancer, Here
@@ -45,7 +46,7 @@ class Targets:
                     now=now,
                     tells_first=table.deregisters_first,
                 ),
-                open_balancer(table, here),
+                _open(table, here, open_balancer),
                 limit=table.call_limit,
                 tell=tell,
             )
@@ -85,6 +86,29 @@ class Targets:
             {"type": kind} | dict(registrar.document())
             for kind, registrar in zip(self._types, self._registrars, strict=True)
         ]
+
+
+class _Unopened:
+    """Stands for a balancer whose side could not be made: the node runs without it, and says why."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    async def observe(self) -> Observation:
+        """Say why not; without a look nothing is ever changed."""
+        raise TargetError(Trouble.CONFIG, self._text)
+
+    async def register(self) -> None:
+        """Never called."""
+
+    deregister = retire = close = register
+
+
+def _open(table: Target, here: Here, open_balancer: Open) -> Balancer:
+    try:
+        return open_balancer(table, here)
+    except Exception as error:  # noqa: BLE001 - a kind of another package's may raise whatever it likes
+        return _Unopened(f"a target of type {table.type} cannot be made: {type(error).__name__}: {error}")
 
 
 def pace_of(table: Target) -> Pace:

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from random import Random
 
 import pytest
@@ -10,10 +9,12 @@ import pytest
 from hcsidecar.core.pace import Pace
 from hcsidecar.core.reconcile import Reconciler
 from hcsidecar.core.states import Word
+from hcsidecar.core.target_tables import Target
 from hcsidecar.core.targets import Observation, Presence, TargetError, Trouble
 from hcsidecar.core.wishes import Situation
 from hcsidecar.targets.calls import Calls
 from hcsidecar.targets.registrar import Registrar
+from hcsidecar.targets.targets import Targets
 
 READY = Situation(word=Word.START, ready=True, in_view=True)
 LEFT = Situation(word=Word.LEAVE)
@@ -165,11 +166,49 @@ def test_a_blocking_call_gives_what_it_gives_and_raises_what_it_raises():
 
 
 def test_a_blocking_call_that_hangs_does_not_hold_up_the_end_of_the_loop():
+    release = threading.Event()
+
     async def story():
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
-                await Calls().run(lambda: time.sleep(30))
+                await Calls().run(release.wait)
 
-    began = time.monotonic()
+    # Should it be waited for, this never comes back.
     asyncio.run(story())
-    assert time.monotonic() - began < 20
+    release.set()
+
+
+def test_what_is_no_observation_is_a_failure_that_says_so():
+    fake = Fake()
+    fake.observe = _nothing
+    document, _ = asyncio.run(run(fake, lambda document: document["failures"]["retry"] > 1))
+    assert document["error"]["text"] == "TypeError: observe gives NoneType, and no Observation"
+
+
+def test_a_side_that_cannot_be_made_is_a_failure_of_its_own_target_alone():
+    def open_balancer(table, here):
+        if table.name == "broken":
+            raise ValueError("no such cloud")
+        return Fake()
+
+    async def story():
+        tables = [Target(type="x", name="broken"), Target(type="x", name="fine")]
+        targets = Targets(
+            tables, None, open_balancer=open_balancer, chance=Random(1), tell=lambda _: None, pace=lambda _: QUICK
+        )
+        targets.follow(READY)
+        async with asyncio.TaskGroup() as group:
+            tasks = targets.begin(group)
+            for _ in range(4000):
+                broken, fine = targets.documents()
+                if fine["observed"] == "healthy" and broken["error"]:
+                    break
+                await asyncio.sleep(0.005)
+            for task in tasks:
+                task.cancel()
+        return broken, fine
+
+    broken, fine = asyncio.run(story())
+    assert (broken["error"]["trouble"], broken["calls"]["register"]) == ("config", 0)
+    assert broken["error"]["text"] == "a target of type x cannot be made: ValueError: no such cloud"
+    assert (fine["observed"], fine["error"]) == ("healthy", None)
