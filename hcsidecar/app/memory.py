@@ -6,7 +6,6 @@ clock, so that it grows all the same.
 
 import asyncio
 import contextlib
-import os
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from hcsidecar.core.events import Event, Level
 from hcsidecar.core.messages import Power
 from hcsidecar.core.standing import Past
 from hcsidecar.core.states import Left, Word
+from hcsidecar.private_file import replace_private
 
 NAME: Final = "state.json"
 _SIZE_LIMIT = 1_048_576
@@ -178,14 +178,4 @@ def start_of_machine(proc: Path = Path("/proc")) -> str:
 
 
 def _replace(path: Path, state: _State) -> str | None:
-    """Write a new file beside the old one and put it in its place; gives the reason when that fails."""
-    new = path.with_suffix(".new")
-    try:
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:  # noqa: PTH123 - needs a mode
-            file.write(msgspec.json.encode(state) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    except OSError as error:
-        return error.strerror or str(error)
-    return None
+    return replace_private(path, msgspec.json.encode(state) + b"\n")

@@ -27,7 +27,7 @@ OTHER = "other"
 _ARN = re.compile(
     r"arn:aws[a-z-]*:elasticloadbalancing:(?P<region>[a-z0-9-]+):[0-9]{12}:targetgroup/(?P<name>[A-Za-z0-9-]{1,32})/[0-9A-Za-z]+"
 )
-_INSTANCE = re.compile(r"i-[0-9a-f]{8,17}")
+INSTANCE_ID = re.compile(r"i-[0-9a-f]{8,17}")
 _URL = re.compile(r"https?://([^/@\s]+@)?[A-Za-z0-9\[][A-Za-z0-9.:\]-]*(/[^\s]*)?")
 
 
@@ -188,7 +188,7 @@ class AwsTarget(Target):
 
     def _why_not_id(self, given: str) -> str | None:
         if self.target == "instance":
-            return None if _INSTANCE.fullmatch(given) else f"is not the id of an instance: {as_toml(given)}"
+            return None if INSTANCE_ID.fullmatch(given) else f"is not the id of an instance: {as_toml(given)}"
         try:
             ipaddress.ip_address(given)
         except ValueError:

@@ -7,13 +7,13 @@ a container with a network of its own.
 
 import ipaddress
 import os
-import re
 from collections.abc import Mapping
 from typing import Literal
 
 import aiohttp
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from hcsidecar.core.target_tables import INSTANCE_ID
 from hcsidecar.core.targets import TargetError, Trouble
 
 PATIENCE = 3.0
@@ -22,7 +22,6 @@ _LIMIT = aiohttp.ClientTimeout(total=1.0)
 _LIFE = "60"
 "Seconds for which the token of a look-up is good."
 _PATHS: Mapping[str, str] = {"ip": "local-ipv4", "instance": "instance-id"}
-_INSTANCE = re.compile(r"i-[0-9a-f]{8,17}")
 _REMEDY = 'or say the id in the farm file: nodes = { NAME = { id = "…" } }'
 
 
@@ -93,7 +92,7 @@ class Metadata:
 
 def _is_id(found: str, target: Literal["ip", "instance"]) -> bool:
     if target == "instance":
-        return _INSTANCE.fullmatch(found) is not None
+        return INSTANCE_ID.fullmatch(found) is not None
     try:
         ipaddress.IPv4Address(found)
     except ValueError:

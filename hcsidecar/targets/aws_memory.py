@@ -1,12 +1,12 @@
 """What this node has been registered as at a target group, in a file: an earlier address must be found again."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
 from hcsidecar.core.aws_targets import TargetKey
+from hcsidecar.private_file import replace_private
 
 _MOST = 16
 "Targets that are remembered, the latest."
@@ -62,13 +62,5 @@ class Memory:
 
     def _write(self, kept: tuple[TargetKey, ...]) -> str:
         targets = tuple(_Target(id=one.id, port=one.port, zone=one.zone) for one in kept)
-        new = self._path.with_suffix(".new")
-        try:
-            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:  # noqa: PTH123 - needs a mode
-                file.write(msgspec.json.encode(_File(group=self._group, targets=targets)) + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self._path)
-        except OSError as error:
-            return f"{self._path} cannot be written, {error.strerror}: no earlier address is found again"
-        return ""
+        reason = replace_private(self._path, msgspec.json.encode(_File(group=self._group, targets=targets)) + b"\n")
+        return f"{self._path} cannot be written, {reason}: no earlier address is found again" if reason else ""
