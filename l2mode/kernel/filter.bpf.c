@@ -129,6 +129,22 @@ enum action { PASS, TAKE, RESET, FORWARD, CHAIN, DROP };
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #define READ_ONCE(x) (*(const volatile typeof(x) *)&(x))
 
+/* a + b. Where the parts of a sum share no bits, clang makes an OR of it, and of an OR whose one side is a known number
+ * the verifiers of Linux 6.1 and before forget all bounds. */
+static __always_inline __u32 sum(__u32 a, __u32 b)
+{
+	barrier_var(a);
+	return a + b;
+}
+
+/* A number below `power`, a power of two, which the compiler knows already: said to the verifier once more. Verifiers
+ * before Linux 6.8 forget the bounds of 32 bits that the compiler keeps on the stack for a while. */
+static __always_inline __u32 below(__u32 power, __u32 number)
+{
+	barrier_var(number);
+	return number & (power - 1);
+}
+
 /* Headers are rarely aligned. The kernel has the compiler's whole words read all the same, where the machine can
  * (HAVE_EFFICIENT_UNALIGNED_ACCESS: x86-64, arm64); no attribute may tell the compiler, or it reads byte by byte. */
 #define WORD16(p) (*(__u16 *)(p))
@@ -599,13 +615,13 @@ static __always_inline struct verdict consider(void *ctx, const void *data, cons
 	vip &= VIPS - 1;
 	half = READ_ONCE(tables.half) & 1;
 	if (unlikely(content.flags & PORTLESS)) {
-		group = tables.fallback_rules[4 * vip + (content.flags & COLUMN)];
+		group = tables.fallback_rules[sum(4 * vip, content.flags & COLUMN)];
 	} else {
-		rule = (2 * vip + (content.flags & 1)) * CLASSES;
-		group = tables.rules[rule + tables.port_classes[content.vip_port]];
+		rule = sum(2 * vip, content.flags & 1) * CLASSES;
+		group = tables.rules[sum(rule, tables.port_classes[content.vip_port])];
 	}
 	if (unlikely(group >= GROUPS)) {
-		if (tables.director_takes_unmatched && tables.directors[half * VIPS + vip] == tables.me)
+		if (tables.director_takes_unmatched && tables.directors[sum(half * VIPS, vip)] == tables.me)
 			return (struct verdict){.reason = DIRECTOR_TAKES};
 		return (struct verdict){.reason = UNMATCHED};
 	}
@@ -620,7 +636,7 @@ static __always_inline struct verdict consider(void *ctx, const void *data, cons
 	}
 	bucket = bucket_of(content.client, v6, more, has_more);
 	return judge(ctx, data, end, v6, address, &content, from_and_type & MAC_MASK,
-		     tables.cells[(half * GROUPS + group) * BUCKETS + bucket], bucket);
+		     tables.cells[sum(sum(half * GROUPS, below(GROUPS, group)) * BUCKETS, bucket)], bucket);
 }
 
 static __always_inline enum action action_of(enum reason reason)
@@ -700,7 +716,7 @@ static __always_inline struct verdict finish(struct verdict verdict, void *data,
 	if (verdict.reason != FOREIGN) {
 		__u32 row = bpf_get_smp_processor_id() & (ROWS - 1);
 
-		tables.counters[row * COLUMNS + (verdict.reason & (COLUMNS - 1))]++;
+		tables.counters[sum(row * COLUMNS, verdict.reason & (COLUMNS - 1))]++;
 	}
 	return verdict;
 }

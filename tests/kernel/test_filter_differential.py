@@ -37,7 +37,7 @@ MUTANTS = [
     ("a redirect is no neighbour discovery", "type <= 137", "type <= 136"),
     ("one extension header less is walked", "#define MAX_EXTENSIONS 6", "#define MAX_EXTENSIONS 5"),
     ("a SYN with RST opens", "(SYN | ACK | RST)) == SYN", "(SYN | ACK)) == SYN"),
-    ("the other half's directors count", "directors[half * VIPS + vip]", "directors[(1 - half) * VIPS + vip]"),
+    ("the other half's directors count", "sum(half * VIPS, vip)", "sum((1 - half) * VIPS, vip)"),
     ("datagrams of IPv6 go by address", "if (v6 || tables.by[group] == BY_PORT)", "if (tables.by[group] == BY_PORT)"),
     ("a frame to the virtual MAC keeps it", "if (tables.flooded && data + ETHERNET <= end)", "if (false)"),
 ]
