@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 HISTORIES ?= 20000
+# On which the packet filter must load before it lands, and in which the tests with virtual machines run.
+KERNELS ?= 6.1 6.12
 
 DEBIAN_BASE := python3-venv
 DEBIAN_DEMO := haproxy nginx-light
@@ -15,6 +17,8 @@ DEBIAN_NFQUEUE := gcc libc6-dev libnetfilter-queue-dev python3-dev
 DEBIAN_BENCH := $(DEBIAN_TEST) apache2-bin wrk keepalived clang libbpf-dev linux-libc-dev ethtool
 DEBIAN_BPF := clang llvm libbpf-dev
 # The package is made with Debian's own Python, whichever the virtual environment has.
+# Stock kernels in virtual machines, and the static loader that is the only program there.
+DEBIAN_LOADING := busybox-static cpio gcc iproute2 kmod libbpf-dev libc6-dev libelf-dev qemu-system-x86 zlib1g-dev zstd
 DEBIAN_DEB := $(DEBIAN_NFQUEUE) binutils dpkg-dev python3 python3-venv
 DEBIAN_SOAK := $(DEBIAN_DEB) debootstrap
 # Where no container engine runs: one that the test starts itself, and what makes a base image without a registry.
@@ -29,7 +33,7 @@ COMPILE_BPF = clang -target bpf -mcpu=v3 -O2 -g -fno-strict-aliasing -Wall -Wext
 	-fdebug-compilation-dir=. -I/usr/include/$$(uname -m)-linux-gnu -c $(BPF).c -o $(1) && llvm-strip -g $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-script test soak compose-test container-locks lint format types layers check bpf bpf-check deb benchmarks debian-base debian-demo debian-test debian-soak debian-bench debian-bpf debian-deb debian-compose clean
+.PHONY: help demo demo-script test soak compose-test vm-test container-locks lint format types layers check bpf bpf-check deb benchmarks debian-loading debian-base debian-demo debian-test debian-soak debian-bench debian-bpf debian-deb debian-compose clean
 
 help: ## Say what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -53,6 +57,7 @@ debian-test: ; @tools/debian-packages.sh $(DEBIAN_TEST)
 debian-soak: ; @tools/debian-packages.sh $(DEBIAN_SOAK)
 debian-deb: ; @tools/debian-packages.sh $(DEBIAN_DEB)
 debian-bpf: ; @tools/debian-packages.sh $(DEBIAN_BPF)
+debian-loading: ; @tools/debian-packages.sh $(DEBIAN_LOADING)
 debian-compose: ; @docker info >/dev/null 2>&1 || [ $$(id -u) -ne 0 ] || tools/debian-packages.sh $(DEBIAN_COMPOSE)
 debian-bench: ; @tools/debian-packages.sh $(DEBIAN_BENCH)
 
@@ -63,7 +68,7 @@ demo-script: $(VENV)/.installed debian-demo ## The same unattended: drain one, l
 	$(BIN)/hcsidecar demo --script
 
 test: $(VENV)/.installed-l2 debian-test ## All tests (at most 15 minutes)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --timeout 300 -m 'not soak and not compose'
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --timeout 300 -m 'not soak and not compose and not vm'
 
 soak: $(VENV)/.installed-l2 debian-test debian-soak ## What takes longer: HISTORIES=N simulated farms, a million hostile datagrams, the package
 	HCSIDECAR_SOAK_HISTORIES=$(HISTORIES) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m soak
@@ -98,8 +103,12 @@ bpf: debian-bpf $(BPF).o ## Compile the packet filter if its source is newer
 $(BPF).o: $(BPF).c
 	$(call COMPILE_BPF,$@)
 
-bpf-check: debian-bpf ## Is the packet filter what its source says? (with clang of Debian 12)
+bpf-check: debian-bpf debian-loading ## Is the packet filter what its source says, and do the kernels of KERNELS take it?
 	@made=$$(mktemp) && trap 'rm -f $$made' EXIT && ($(call COMPILE_BPF,$$made)) && cmp $$made $(BPF).o
+	@PYTHONPATH=tests $(PYTHON) -m vm.loading $(KERNELS)
+
+vm-test: $(VENV)/.installed-l2 debian-bpf debian-loading ## Try the packet filter on stock kernels, in virtual machines
+	$(BIN)/python -m pytest --timeout 1800 -m vm tests/vm
 
 deb: debian-deb ## Build the Debian package in dist/, for the release of Debian that runs here
 	@tools/debian-build.sh dist
