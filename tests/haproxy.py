@@ -35,6 +35,8 @@ class Haproxy:
         self.process = await asyncio.create_subprocess_exec("haproxy", "-db", "-q", "-f", self._file, *arguments)
         await until(lambda: self.process.returncode is not None or self.socket.exists(), what="HAProxy's socket")
         assert self.process.returncode is None, "HAProxy did not take its configuration"
+        # It answers when all sockets of its configuration are there; this one may be before the others.
+        await self.command("show info")
 
     async def stop(self):
         """End it."""
