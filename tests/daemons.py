@@ -101,7 +101,8 @@ class RealFarm:
             log = (self.directory / f"{name}.log").open("a")
             self._logs[name] = Path(log.name)
             self.daemons[name] = subprocess.Popen(
-                [*self._inside, sys.executable, "-m", "hcsidecar", "run", "--config", self.config, "--node", name],
+                # What `hcsidecar run` becomes, without half a second of the processor for the command line.
+                [*self._inside, sys.executable, "-P", "-m", "hcsidecar.start", "--config", self.config, "--node", name],
                 stderr=log,
                 stdin=subprocess.DEVNULL,
             )
@@ -174,16 +175,16 @@ class RealFarm:
         daemon.wait(10)
 
     def end(self):
+        """End all daemons gently, but without their drains, which a second SIGTERM ends."""
         for daemon in self.daemons.values():
             if daemon.poll() is None:
                 daemon.send_signal(signal.SIGTERM)
                 daemon.send_signal(signal.SIGCONT)
-        for daemon in self.daemons.values():
-            try:
-                daemon.wait(5)
-            except subprocess.TimeoutExpired:
-                daemon.kill()
-                daemon.wait(10)
+        end = time.monotonic() + 10
+        while running := [daemon for daemon in self.daemons.values() if daemon.poll() is None]:
+            for daemon in running:
+                daemon.send_signal(signal.SIGTERM if time.monotonic() < end else signal.SIGKILL)
+            time.sleep(0.1)
 
 
 @contextmanager
