@@ -2,9 +2,13 @@
 
 
 class FilterError(Exception):
-    """Layer-2 mode cannot work here: `problem` says why, `remedy` what the operator can do."""
+    """Layer-2 mode cannot work here: `problem` says why, `remedy` what the operator can do.
 
-    def __init__(self, problem: str, remedy: str) -> None:
+    `last_words` are lines that only the authors of the filter understand: they go into the log at level debug.
+    """
+
+    def __init__(self, problem: str, remedy: str, *, last_words: tuple[str, ...] = ()) -> None:
         super().__init__(f"{problem}; {remedy}")
         self.problem = problem
         self.remedy = remedy
+        self.last_words = last_words

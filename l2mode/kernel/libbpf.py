@@ -1,11 +1,10 @@
 """The packet filter in the kernel: filter.bpf.c's object loaded with libbpf, its programs and its memory.
 
-libbpf is spoken to through ctypes; its functions are described in /usr/include/bpf/libbpf.h. What it has to say goes
-into the error that is raised, not to the daemon's standard error.
+libbpf is spoken to through ctypes; its functions are described in /usr/include/bpf/libbpf.h. What it and the verifier
+have to say goes into the error that is raised, not to the daemon's standard error.
 """
 
 import ctypes
-import errno
 import mmap
 import os
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from l2mode.core.loading import why_refused
 from l2mode.core.tables import Tables
 from l2mode.kernel.errors import FilterError
 
@@ -23,17 +23,6 @@ OBJECT: Final = Path(__file__).with_name("filter.bpf.o")
 XDP: Final = "hcsidecar_xdp"
 TC: Final = "hcsidecar_tc"
 "The programs, as `bpftool prog` shows them."
-
-NEEDED: Final = {12: "NET_ADMIN", 39: "BPF", 38: "PERFMON"}
-"The capabilities that loading asks for, by number (linux/capability.h); SYS_ADMIN replaces the last two."
-_SYS_ADMIN: Final = 21
-
-_LOG_LINES: Final = 3
-"What the verifier objects to stands at the end of its log."
-_NO_NEWS: Final = ("libbpf: ", "processed ", "-- ")
-"So begin the lines that only say that something was refused, and what that cost."
-
-_USE_NFQUEUE: Final = 'set filter = "nfqueue" in [l2], which needs none of it'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +99,7 @@ class BpfFilter:
             program = library.call("bpf_object__next_program", self._object, program)
         error = library.call("bpf_object__load", self._object)
         if error < 0:
-            raise why_refused(-error, said, _capabilities())
+            raise _refused(OSError(-error, os.strerror(-error)), said)
 
     def _map(self, path: Path) -> mmap.mmap:
         table = self._library.call("bpf_object__find_map_by_name", self._object, b".bss")
@@ -125,7 +114,7 @@ class BpfFilter:
         except OSError as error:
             raise FilterError(
                 f"the packet filter's tables cannot be mapped into memory: {error.strerror}",
-                f"Linux 5.5 or newer can; or {_USE_NFQUEUE}",
+                "see the kernel's log",
             ) from error
 
     def _program(self, name: str) -> Program:
@@ -135,42 +124,10 @@ class BpfFilter:
         return Program(name=name, fd=fd, number=int(facts["prog_id"]), tag=facts["prog_tag"])
 
 
-def why_refused(number: int, said: Sequence[str], capabilities: int) -> FilterError:
-    """Say what the kernel meant by an errno, after libbpf's words and the capabilities that this process has."""
-    news = [line for line in said if line and not line.startswith(_NO_NEWS)]
-    last = " / ".join(news[-_LOG_LINES:] or said[-1:])
-    missing = missing_capabilities(capabilities)
-    # Without PERFMON the verifier finds fault with the program instead.
-    if number in (errno.EPERM, errno.EACCES) and missing:
-        return FilterError(
-            f"loading the packet filter is not permitted: the process has no {', '.join(missing)}",
-            f"grant {', '.join(missing)} (SYS_ADMIN replaces BPF and PERFMON), or {_USE_NFQUEUE}",
-        )
-    if number == errno.EPERM:
-        return FilterError(
-            f"loading the packet filter is not permitted, although this process has the capabilities for it: {last}",
-            "run outside of a user namespace, allow bpf in the container's seccomp profile and raise `ulimit -l`, "
-            f"or {_USE_NFQUEUE}",
-        )
-    if number == errno.ENOSYS:
-        return FilterError(
-            "this kernel has no bpf (CONFIG_BPF_SYSCALL)", f"use a kernel that has it, or {_USE_NFQUEUE}"
-        )
-    if number == errno.ENOMEM:
-        return FilterError(
-            "there is no memory for the packet filter's tables (700 kB)", "free some, or raise ulimit -l"
-        )
-    return FilterError(
-        f"the kernel refuses the packet filter: {os.strerror(number)}: {last}",
-        f"use Linux 5.10 or newer, or {_USE_NFQUEUE}",
-    )
-
-
-def missing_capabilities(effective: int) -> tuple[str, ...]:
-    """Name the capabilities that loading needs and the mask of effective ones (CapEff of proc(5)) lacks."""
-    if effective >> _SYS_ADMIN & 1:
-        return () if effective >> 12 & 1 else ("NET_ADMIN",)
-    return tuple(name for number, name in NEEDED.items() if not effective >> number & 1)
+def _refused(error: OSError, said: Sequence[str]) -> FilterError:
+    system = os.uname()
+    refusal = why_refused(error, said, capabilities=_capabilities(), kernel=f"{system.sysname} {system.release}")
+    return FilterError(refusal.problem, refusal.remedy, last_words=refusal.last_words)
 
 
 def _capabilities() -> int:
@@ -223,7 +180,7 @@ class _Library:
         except OSError as error:
             raise FilterError(
                 "libbpf.so.1 is missing, which loads the packet filter",
-                f"apt install libbpf1 (Debian, Ubuntu) or dnf install libbpf, or {_USE_NFQUEUE}",
+                "apt install libbpf1 (Debian, Ubuntu) or dnf install libbpf",
             ) from error
         pointer, text, number = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int
         signatures = {
