@@ -7,6 +7,7 @@ import threading
 from ipaddress import ip_address
 from pathlib import Path
 
+from l2mode.core.filters import Choice
 from l2mode.core.settings import LayerTwoSettings
 from l2mode.core.tables import Tables
 from l2mode.kernel.errors import FilterError
@@ -23,7 +24,7 @@ class Grounds:
     interface: str
     mac: bytes
     filter: PacketFilter
-    filter_reason: str
+    choice: Choice
 
     def __init__(
         self,
@@ -57,14 +58,17 @@ class Grounds:
         self._host = Host(self._settings.vips, self.interface, self._record)
         self.mac = self._host.check().mac
         try:
-            self.filter, self.filter_reason = choose_filter(
-                self._wanted_filter, self._settings, self.interface, self._record
+            self.filter, self.choice = choose_filter(
+                self._wanted_filter, self._settings, self.interface, self._record, tell=self._tell
             )
             self._host.set_up()
         except FilterError:
             self.take_down()
             raise
         self._record.restore_left_over()
+        if self.choice.fall_back is not None:
+            level = "warning" if self.choice.degraded else "info"
+            self._tell(level, f"{self.choice.fall_back}; {self.choice.remedy}")
         self._warn()
         return Tables(self.filter.memory)
 

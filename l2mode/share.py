@@ -189,7 +189,7 @@ class LayerTwo:
     @property
     def filter(self) -> str:
         """The filter in use, and why it is this one."""
-        return self._grounds.filter_reason
+        return f"{self._grounds.choice.kind.value}: {self._grounds.choice.why}"
 
     @property
     def virtual_mac(self) -> bytes | None:
@@ -203,8 +203,7 @@ class LayerTwo:
     def document(self, *, cut_off: Collection[str], lasting: Collection[Reason]) -> dict[str, object]:
         """Say what this node's filter does, as `l2mode.core.report` has it."""
         used = FilterReport(
-            name=self._grounds.filter.name,
-            why=self._grounds.filter_reason,
+            choice=self._grounds.choice,
             warnings=self._grounds.filter.warnings,
             interface=self.interface,
             mac=self.mac,

@@ -1,4 +1,4 @@
-"""`hcsidecar status --packets`: what became of the packets to the virtual IPs, by reason."""
+"""`hcsidecar status` of a farm with virtual IPs: the filter of each node, and with `--packets` what it has counted."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hcsidecar.client import ClientError, NodeClient, read
+from hcsidecar.core.l2_documents import FilterState
 from hcsidecar.journal import one_line
 
 
@@ -22,21 +23,22 @@ class Count(msgspec.Struct, frozen=True, kw_only=True):
     count: int
 
 
-class _Document(msgspec.Struct, frozen=True, kw_only=True):
+class PacketFilter(msgspec.Struct, frozen=True, kw_only=True):
     """What is read of the document of layer-2 mode; see `l2mode.core.report`."""
 
+    filter: FilterState
     packets: tuple[Count, ...]
 
 
-async def ask_for_packets(clients: Sequence[NodeClient]) -> dict[str, tuple[Count, ...] | ClientError]:
-    """Give the counts of each node, or why there are none."""
+async def ask_for_filters(clients: Sequence[NodeClient]) -> dict[str, PacketFilter | ClientError]:
+    """Give what each node's filter does, or why that is not known."""
     answers = await asyncio.gather(*map(_ask_one, clients))
     return {client.node: answer for client, answer in zip(clients, answers, strict=True)}
 
 
-async def _ask_one(client: NodeClient) -> tuple[Count, ...] | ClientError:
+async def _ask_one(client: NodeClient) -> PacketFilter | ClientError:
     try:
-        return read(await client.layer_two(), _Document).packets
+        return read(await client.layer_two(), PacketFilter)
     except ClientError as error:
         return error
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
@@ -13,7 +12,7 @@ from rich.text import Text
 
 from hcsidecar.cli.asking import Chosen, EveryNode, OneNode, choose, complain, run
 from hcsidecar.cli.farm import WRONG_FILE, AsJson, Config
-from hcsidecar.cli.packets import Count, ask_for_packets, packets_table
+from hcsidecar.cli.packets import PacketFilter, ask_for_filters, packets_table
 from hcsidecar.cli.targets import ask_for_targets, troubles
 from hcsidecar.cli.wide import console
 from hcsidecar.client import ClientError, Failure, FarmStatus, NodeClient, Row, local_nodes, read_status
@@ -49,8 +48,9 @@ def status(
     `--json` prints {"farm", "node", "view", "nodes": [{"name", "address", "alive", "role", "status", "draining",
     "power", "powers", "file_powers", "share": {GROUP: fraction}, "reason", "waits_for", "restarts"}]}; keys are only
     ever added.
-    `--packets --json` adds "packets": {NODE: [{"name", "action", "text", "odd", "persists", "count"}]}, of the node
-    that is meant or with --all of each that answers; POWER is followed by that of the farm file where they differ.
+    With [l2] it adds "filters": {NODE: {"name", "why", "warnings", "degraded", "fall_back", "remedy"}}, and with
+    `--packets` "packets": {NODE: [{"name", "action", "text", "odd", "persists", "count"}]}, of the node that is meant
+    or with --all of each that answers; POWER is followed by that of the farm file where they differ.
 
     Exit status, of the node that is meant (with --all, the worst of the farm): 0 UP(Ready), 1 WAIT or Transient,
     3 STOP or not running, 4 unknown, 2 wrong command or farm file.
@@ -75,9 +75,11 @@ def status(
     except ClientError as error:
         complain(str(error))
         raise typer.Exit(NOT_RUNNING if error.failure is Failure.NOT_RUNNING else UNKNOWN) from None
-    counts = _packets(chosen) if packets else None
+    filters = _filters(chosen, complaining=packets) if chosen.farm.l2 else {}
+    counts = {name: each.packets for name, each in filters.items()} if packets else {}
     if as_json:
-        more = {} if counts is None else {"packets": counts}
+        more: dict[str, object] = {"filters": {name: each.filter for name, each in filters.items()}} if filters else {}
+        more |= {"packets": counts} if packets else {}
         whole = msgspec.json.encode(msgspec.json.decode(document) | more)
         typer.echo(msgspec.json.format(whole, indent=2))
     else:
@@ -86,6 +88,9 @@ def status(
             # No title of the table: one that is narrow would break it.
             typer.echo("packets to the virtual IPs since each node's filter was attached")
             console().print(packets_table(counts))
+        for name, each in filters.items():
+            if each.filter.degraded:
+                complain(f"{name}: {each.filter.fall_back} (hcsidecar l2-check says more)")
         if chosen.farm.target:
             _say_troubles(chosen)
     raise typer.Exit(max(exit_status(farm.row(client.node)) for client in chosen.clients))
@@ -141,15 +146,15 @@ def _yes(statement: bool) -> str:
     return "yes" if statement else "no"
 
 
-def _packets(chosen: Chosen) -> dict[str, Sequence[Count]]:
-    """Give the counts of those that answer, and say of the others why they do not."""
-    counts: dict[str, Sequence[Count]] = {}
-    for node, answer in run(ask_for_packets(chosen.clients)).items():
-        if isinstance(answer, ClientError):
+def _filters(chosen: Chosen, *, complaining: bool) -> dict[str, PacketFilter]:
+    """Give what the filters of those that answer do; say of the others why they do not if it was asked for."""
+    filters: dict[str, PacketFilter] = {}
+    for node, answer in run(ask_for_filters(chosen.clients)).items():
+        if not isinstance(answer, ClientError):
+            filters[node] = answer
+        elif complaining:
             complain(f"packets of {node}: {answer}")
-        else:
-            counts[node] = answer
-    return counts
+    return filters
 
 
 def _say_troubles(chosen: Chosen) -> None:

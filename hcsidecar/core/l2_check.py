@@ -45,6 +45,9 @@ def _machine(name: str, node: NodeCheck) -> Iterator[Line]:
     """What the node says of itself."""
     used = f"{name}: the filter is {node.filter.name} on {node.interface}, {node.delivery} delivery: {node.filter.why}"
     yield Line(level=Level.OK, text=used)
+    if node.filter.fall_back is not None:
+        level = Level.WARNING if node.filter.degraded else Level.OK
+        yield Line(level=level, text=f"{name}: {node.filter.fall_back}", remedy=node.filter.remedy)
     for warning in node.filter.warnings:
         yield Line(level=Level.WARNING, text=f"{name}: {warning}", remedy="see which program it is, and who needs it")
     for finding in node.findings:

@@ -65,6 +65,12 @@ class FilterState(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     why: str
     warnings: tuple[str, ...] = ()
+    degraded: bool = False
+    "Only the filter in user space works there."
+    fall_back: str | None = None
+    "In place of which others, why, and what that costs; None when it was the first to try."
+    remedy: str = ""
+    "What makes the others work."
 
 
 class NodeCheck(msgspec.Struct, frozen=True, kw_only=True):

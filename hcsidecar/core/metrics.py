@@ -17,6 +17,7 @@ from hcsidecar.core.states import Role, Status
 from hcsidecar.core.status import ModuleState
 from hcsidecar.core.target_documents import TargetSight
 from hcsidecar.core.targets import Presence
+from l2mode.core.filters import FilterKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,10 +169,16 @@ class _Packets(msgspec.Struct, frozen=True, kw_only=True):
     count: int
 
 
+class _Filter(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    degraded: bool
+
+
 class _LayerTwo(msgspec.Struct, frozen=True, kw_only=True):
     """What is read of the document of layer-2 mode."""
 
     node: str
+    filter: _Filter
     delivery: str
     lease_open: bool
     dirty: bool
@@ -190,6 +197,8 @@ def _layer_two(document: Mapping[str, object]) -> Section:
     yield catalogue.DIRTY, _one(told.dirty)
     yield catalogue.BUCKETS, _pairs({each.name: {"mine": each.mine, "pending": each.pending} for each in told.shares})
     yield catalogue.DIRECTOR, _each({vip.address: vip.director == told.node for vip in told.vips} if directed else {})
+    yield catalogue.FILTER, {(kind.value,): float(kind.value == told.filter.name) for kind in FilterKind}
+    yield catalogue.FILTER_DEGRADED, _one(told.filter.degraded)
     yield catalogue.CUT_OFF, _one(None if directed else len(told.cut_off))
     yield catalogue.PACKETS, {(packets.action, packets.name): packets.count for packets in told.packets}
 

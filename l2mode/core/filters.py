@@ -26,6 +26,82 @@ class FilterKind(Enum):
     "In this process: slow, and needs nothing of BPF."
 
 
+_USE_NFQUEUE: Final = 'set filter = "nfqueue" in [l2]'
+
+_COSTS: Final = {
+    FilterKind.NFQUEUE: "each packet goes through a Python process, some ten thousand packets a second at most, and "
+    "large uploads are slow, where a filter in the kernel refuses more than a million",
+    FilterKind.TC: "it refuses about a third of the packets a second that XDP in the driver does",
+    FilterKind.XDP_GENERIC: "it is no faster than tc",
+}
+"What a filter costs in place of a better one: the figures of the manual and of benchmarks/RESULTS.md, in a few words."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassedOver:
+    """A filter that was tried and does not work on this machine."""
+
+    kind: FilterKind
+    problem: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The filter in use, and those that were tried before it."""
+
+    kind: FilterKind
+    why: str
+    "Why it was one to try."
+    passed_over: tuple[PassedOver, ...] = ()
+
+    @property
+    def degraded(self) -> bool:
+        """True when only the filter in user space works, and nobody asked for that."""
+        return self.kind is FilterKind.NFQUEUE and bool(self.passed_over)
+
+    @property
+    def cost(self) -> str:
+        """Say what it costs that others do not work; empty when that costs nothing."""
+        return _COSTS.get(self.kind, "") if self.passed_over else ""
+
+    @property
+    def fall_back(self) -> str | None:
+        """Say in place of which filter this one is, why and what that costs; None when it was the first to try."""
+        if not self.passed_over:
+            return None
+        better = " and ".join(each.kind.value for each in self.passed_over)
+        cost = f": {self.cost}" if self.cost else ""
+        return f"the filter is {self.kind.value} in place of {better} ({problems_of(self.passed_over)}){cost}"
+
+    @property
+    def remedy(self) -> str:
+        """Say what makes the better ones work, or ends the complaint; empty when there are none."""
+        enough = (f"{_USE_NFQUEUE}, if it is enough",) if self.degraded else ()
+        return _either(*(each.remedy for each in self.passed_over), *enough)
+
+
+def problems_of(passed_over: Sequence[PassedOver]) -> str:
+    """Say why filters do not work, each reason once."""
+    problems = dict.fromkeys(each.problem for each in passed_over)
+    if len(problems) == 1:
+        return next(iter(problems))
+    return "; ".join(
+        f"{' and '.join(each.kind.value for each in passed_over if each.problem == problem)}: {problem}"
+        for problem in problems
+    )
+
+
+def remedies_of(passed_over: Sequence[PassedOver]) -> str:
+    """Say what can be done where none of these works, each thing once."""
+    queue = () if any(each.kind is FilterKind.NFQUEUE for each in passed_over) else (f"{_USE_NFQUEUE}, which is slow",)
+    return _either(*(each.remedy for each in passed_over), *queue)
+
+
+def _either(*remedies: str) -> str:
+    return "; or ".join(dict.fromkeys(remedies))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilterRow:
     """A filter at the ingress of an interface, as the kernel lists it."""

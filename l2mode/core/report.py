@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from l2mode.core.filters import Choice
 from l2mode.core.handover import Handover
 from l2mode.core.oddities import odd_reasons
 from l2mode.core.reasons import Reason
@@ -13,9 +14,7 @@ from l2mode.core.settings import LayerTwoSettings, VirtualIp
 class FilterReport:
     """The filter in use, and what it has counted."""
 
-    name: str
-    why: str
-    "Why it is this one."
+    choice: Choice
     warnings: tuple[str, ...]
     interface: str
     mac: bytes
@@ -45,7 +44,7 @@ def layer_two_document(
         "farm": settings.farm,
         "node": settings.me,
         "view": [name for name, _ in handover.view],
-        "filter": {"name": used.name, "why": used.why, "warnings": list(used.warnings)},
+        "filter": _filter(used),
         "interface": used.interface,
         "macs": {name: mac.hex(":") for name, mac in sorted(macs.items()) if mac},
         "delivery": settings.delivery.value,
@@ -84,6 +83,21 @@ def layer_two_document(
 def packets_seen(counters: Mapping[Reason, int]) -> int:
     """Give how many packets of clients came to the VIPs: in flooded delivery the same number at every node."""
     return sum(count for reason, count in counters.items() if reason is not Reason.NEIGHBOUR_DISCOVERY)
+
+
+def _filter(used: FilterReport) -> dict[str, object]:
+    choice = used.choice
+    return {
+        "name": choice.kind.value,
+        "why": choice.why,
+        "warnings": list(used.warnings),
+        "degraded": choice.degraded,
+        "fall_back": choice.fall_back,
+        "remedy": choice.remedy,
+        "passed_over": [
+            {"name": each.kind.value, "problem": each.problem, "remedy": each.remedy} for each in choice.passed_over
+        ],
+    }
 
 
 def _vip(vip: VirtualIp, handover: Handover, macs: Mapping[str, bytes], virtual_mac: bytes | None) -> dict[str, object]:

@@ -1,15 +1,16 @@
 """The packet filters as the rest of the program sees them, and which of them a machine gets."""
 
+from pathlib import Path
 from typing import Protocol, assert_never
 
-from l2mode.core.filters import FilterKind, candidates
+from l2mode.core.filters import Choice, FilterKind, PassedOver, candidates, problems_of, remedies_of
 from l2mode.core.frames import virtual_mac
 from l2mode.core.settings import LayerTwoSettings
 from l2mode.core.tables import Tables
 from l2mode.kernel import libbpf
 from l2mode.kernel.errors import FilterError
 from l2mode.kernel.interface import read_interface
-from l2mode.kernel.record import Record
+from l2mode.kernel.record import Record, Tell
 from l2mode.kernel.tc import TcFilter
 from l2mode.kernel.xdp import XdpFilter
 
@@ -39,40 +40,52 @@ class PacketFilter(Protocol):
         """Put back what somebody removed and say what; None if all is there. Raises FilterError if it cannot be."""
 
 
-def choose_filter(wanted: str, settings: LayerTwoSettings, interface: str, record: Record) -> tuple[PacketFilter, str]:
-    """Attach the best filter that works here, closed, and say which it is and why, those that do not work included.
+def choose_filter(
+    wanted: str,
+    settings: LayerTwoSettings,
+    interface: str,
+    record: Record,
+    *,
+    tell: Tell,
+    object_file: Path = libbpf.OBJECT,
+) -> tuple[PacketFilter, Choice]:
+    """Attach the best filter that works here, closed, and say which it is, why, and which better ones do not work.
 
     `wanted` is the farm file's word: auto, xdp, tc or nfqueue. The tables are configured before the filter reads them,
-    so that one that takes the place of another, left by a process that was killed, lets nothing through.
-    Raises FilterError with all reasons when none works.
+    so that one that takes the place of another, left by a process that was killed, lets nothing through. What the
+    kernel's verifier says of a program goes to `tell` at level debug. Raises FilterError with all reasons when none
+    works.
     """
-    refusals: list[FilterError] = []
+    passed_over: list[PassedOver] = []
     facts = read_interface(interface)
     for kind, why in candidates(wanted, facts):
         try:
-            chosen = _make(kind, settings, interface, record)
+            chosen = _make(kind, settings, interface, record, object_file)
             tables = Tables(chosen.memory)
             tables.configure(settings, virtual_mac(settings))
             # A filter that does not know its own MAC takes every frame for somebody else's and lets it pass.
             tables.set_macs(facts.mac, {})
             chosen.attach()
         except FilterError as error:
-            refusals.append(error)
+            passed_over.append(PassedOver(kind=kind, problem=error.problem, remedy=error.remedy))
+            for line in error.last_words:
+                tell("debug", f"the kernel on the filter {kind.value}: {line}")
             continue
-        reasons = [f"{error.problem} ({error.remedy})" for error in refusals]
-        return chosen, "; ".join([f"{chosen.name}: {why}", *reasons])
-    raise FilterError("; ".join(error.problem for error in refusals), "; or ".join(error.remedy for error in refusals))
+        return chosen, Choice(kind=kind, why=why, passed_over=tuple(passed_over))
+    raise FilterError(problems_of(passed_over), remedies_of(passed_over))
 
 
-def _make(kind: FilterKind, settings: LayerTwoSettings, interface: str, record: Record) -> PacketFilter:
+def _make(
+    kind: FilterKind, settings: LayerTwoSettings, interface: str, record: Record, object_file: Path
+) -> PacketFilter:
     match kind:
         case FilterKind.XDP | FilterKind.XDP_GENERIC:
-            loaded = libbpf.BpfFilter([libbpf.XDP])
+            loaded = libbpf.BpfFilter([libbpf.XDP], path=object_file)
             generic = kind is FilterKind.XDP_GENERIC
             program = loaded.programs[libbpf.XDP]
             return XdpFilter(program, loaded.memory, generic=generic, interface=interface, record=record)
         case FilterKind.TC:
-            loaded = libbpf.BpfFilter([libbpf.TC])
+            loaded = libbpf.BpfFilter([libbpf.TC], path=object_file)
             program = loaded.programs[libbpf.TC]
             return TcFilter(program, loaded.memory, interface=interface, farm=settings.farm, record=record)
         case FilterKind.NFQUEUE:

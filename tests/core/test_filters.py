@@ -1,6 +1,19 @@
 import pytest
 
-from l2mode.core.filters import FilterKind, FilterRow, Place, ahead_of, candidates, filter_name, own_row, place_for
+from l2mode.core.filters import (
+    Choice,
+    FilterKind,
+    FilterRow,
+    PassedOver,
+    Place,
+    ahead_of,
+    candidates,
+    filter_name,
+    own_row,
+    place_for,
+    problems_of,
+    remedies_of,
+)
 from l2mode.core.interface import Interface
 
 NAME = "hcsidecar:apache"
@@ -55,6 +68,40 @@ def test_each_candidate_has_its_reason():
     assert candidates("auto", interface("veth", "veth"))[0][1] == (
         "eth0 is made by software (veth), where XDP has no advantage or does not work"
     )
+
+
+def passed_over(kind, problem="it is refused", remedy="grant BPF"):
+    return PassedOver(kind=kind, problem=problem, remedy=remedy)
+
+
+def test_the_first_filter_that_is_tried_costs_nothing():
+    choice = Choice(kind=FilterKind.TC, why="it works on every interface")
+    assert (choice.fall_back, choice.cost, choice.remedy, choice.degraded) == (None, "", "", False)
+
+
+def test_one_reason_for_two_filters_is_told_once_with_what_it_costs():
+    refused = (passed_over(FilterKind.XDP), passed_over(FilterKind.TC))
+    choice = Choice(kind=FilterKind.NFQUEUE, why="it needs no BPF", passed_over=refused)
+    assert choice.degraded
+    assert choice.fall_back.startswith("the filter is nfqueue in place of xdp and tc (it is refused): each packet goes")
+    assert choice.remedy == 'grant BPF; or set filter = "nfqueue" in [l2], if it is enough'
+
+
+def test_two_reasons_are_told_apart():
+    refused = (passed_over(FilterKind.XDP), passed_over(FilterKind.TC, "there is no room", "make room"))
+    assert problems_of(refused) == "xdp: it is refused; tc: there is no room"
+    assert remedies_of(refused) == 'grant BPF; or make room; or set filter = "nfqueue" in [l2], which is slow'
+    assert remedies_of((*refused, passed_over(FilterKind.NFQUEUE))) == "grant BPF; or make room"
+
+
+def test_tc_in_place_of_xdp_is_no_last_resort_and_neither_is_a_queue_that_was_asked_for():
+    assert not Choice(kind=FilterKind.TC, why="", passed_over=(passed_over(FilterKind.XDP),)).degraded
+    assert not Choice(kind=FilterKind.NFQUEUE, why="the farm file wants it").degraded
+
+
+@pytest.mark.parametrize("kind", [FilterKind.XDP_GENERIC, FilterKind.TC, FilterKind.NFQUEUE])
+def test_every_filter_that_comes_after_another_has_its_price(kind):
+    assert Choice(kind=kind, why="", passed_over=(passed_over(FilterKind.XDP),)).cost
 
 
 def test_the_filter_goes_to_the_first_place_when_it_is_free():

@@ -13,6 +13,7 @@ from hcsidecar.core.metric_catalogue import CATALOGUE, Family, Kind
 from hcsidecar.core.metrics import Facts, HeartbeatFigures, ProcessFigures, metric_families
 from hcsidecar.core.status import ModuleState
 from hcsidecar.core.timing import Timing
+from l2mode.core.filters import Choice, FilterKind, PassedOver
 from l2mode.core.handover import Handover
 from l2mode.core.reasons import Reason
 from l2mode.core.report import FilterReport, layer_two_document
@@ -38,7 +39,10 @@ def membership():
     return machine
 
 
-def layer_two(delivery=Delivery.DIRECTED, *, cut_off=()):
+TC = Choice(kind=FilterKind.TC, why="eth0 is a veth")
+
+
+def layer_two(delivery=Delivery.DIRECTED, *, cut_off=(), choice=TC):
     """Give the document of web1, which is alone and has claimed all of WEB."""
     web = ShareGroup(name="WEB", protocol=Protocol.TCP, ports=(80,), by=By.ADDRESS)
     settings = LayerTwoSettings(
@@ -55,8 +59,7 @@ def layer_two(delivery=Delivery.DIRECTED, *, cut_off=()):
     machine.claim()
     machine.renew(10)
     used = FilterReport(
-        name="tc",
-        why="eth0 is a veth",
+        choice=choice,
         warnings=(),
         interface="eth0",
         mac=bytes.fromhex("020000000001"),
@@ -205,6 +208,20 @@ def test_a_target_that_others_keep_undoing_is_told():
     assert (samples["target_contested", "blue"], samples["target_as_wished", "blue"]) == (1, 0)
 
 
+def test_the_filter_in_use_is_told_and_whether_it_is_the_last_resort():
+    samples = told()
+    assert {name[1]: value for name, value in samples.items() if name[0] == "filter"} == {
+        "xdp": 0,
+        "xdp generic": 0,
+        "tc": 1,
+        "nfqueue": 0,
+    }
+    assert samples["filter_degraded",] == 0
+    refused = PassedOver(kind=FilterKind.TC, problem="it is refused", remedy="grant BPF")
+    samples = told(layer_two=layer_two(choice=Choice(kind=FilterKind.NFQUEUE, why="", passed_over=(refused,))))
+    assert (samples["filter", "nfqueue"], samples["filter_degraded",]) == (1, 1)
+
+
 def test_in_flooded_delivery_nobody_is_director_and_whom_the_switch_forgets_counts():
     samples = told(layer_two=layer_two(Delivery.FLOODED, cut_off=("web2",)))
     assert samples["cut_off_nodes",] == 1
@@ -223,7 +240,17 @@ def test_what_there_is_not_is_absent():
     nothing = {"checks": {}, "share": {}, "targets": [], "layer_two": {}}
     names = {name for name, *_ in told(module=module, process=process, **nothing)}
     absent = {"check_passing", "restart_budget_used", "restart_budget_limit", "process_resident_memory_bytes"}
-    absent |= {"share_ratio", "lease_open", "dirty", "buckets", "director", "packets_total", "cut_off_nodes"}
+    absent |= {
+        "filter",
+        "filter_degraded",
+        "share_ratio",
+        "lease_open",
+        "dirty",
+        "buckets",
+        "director",
+        "packets_total",
+        "cut_off_nodes",
+    }
     assert not names & absent
     assert {"ready", "module_role", "farm_nodes", "power"} <= names
 

@@ -1,8 +1,10 @@
 """The document of layer-2 mode, as the API answers it."""
 
+import dataclasses
 from ipaddress import ip_address
 
 from l2mode.core.buckets import masks
+from l2mode.core.filters import Choice, FilterKind, PassedOver
 from l2mode.core.handover import Handover
 from l2mode.core.reasons import Reason
 from l2mode.core.report import FilterReport, layer_two_document
@@ -12,8 +14,7 @@ from l2mode.core.verdict import Delivery
 WEB = ShareGroup(name="WEB", protocol=Protocol.TCP, ports=(80, 443))
 DNS = ShareGroup(name="DNS", protocol=Protocol.UDP, ports=(53,), by=By.PORT)
 USED = FilterReport(
-    name="tc",
-    why="eth0 is a veth",
+    choice=Choice(kind=FilterKind.TC, why="eth0 is a veth"),
     warnings=("another program runs first",),
     interface="eth0",
     mac=bytes.fromhex("020000000001"),
@@ -84,11 +85,30 @@ def test_in_flooded_delivery_every_vip_is_at_the_virtual_mac_and_nobody_directs(
     assert document["cut_off"] == ["web2"]
 
 
+def test_a_filter_that_took_the_place_of_others_says_of_which_and_why():
+    refused = PassedOver(kind=FilterKind.TC, problem="it is refused", remedy="grant BPF")
+    choice = Choice(kind=FilterKind.NFQUEUE, why="it needs no BPF", passed_over=(refused,))
+    used = dataclasses.replace(USED, choice=choice)
+    document = layer_two_document(handover(), settings(), used, virtual_mac=None, cut_off=(), lasting=(), now=1)
+    told = document["filter"]
+    assert (told["name"], told["degraded"], told["remedy"]) == ("nfqueue", True, choice.remedy)
+    assert told["fall_back"] == choice.fall_back
+    assert told["passed_over"] == [{"name": "tc", "problem": "it is refused", "remedy": "grant BPF"}]
+
+
 def test_the_filter_who_is_dirty_and_what_was_counted_are_told():
     document = layer_two_document(
         handover(), settings(), USED, virtual_mac=None, cut_off=(), lasting={Reason.NOT_MINE}, now=1
     )
-    assert document["filter"] == {"name": "tc", "why": "eth0 is a veth", "warnings": ["another program runs first"]}
+    assert document["filter"] == {
+        "name": "tc",
+        "why": "eth0 is a veth",
+        "warnings": ["another program runs first"],
+        "degraded": False,
+        "fall_back": None,
+        "remedy": "",
+        "passed_over": [],
+    }
     assert document["interface"] == "eth0"
     assert document["view"] == ["web1", "web2"]
     assert document["macs"] == {"web1": "02:00:00:00:00:01", "web2": "02:00:00:00:00:02"}

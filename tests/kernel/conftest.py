@@ -61,7 +61,11 @@ record = open_record(Path({str(self.directory)!r}), tell=lambda level, message: 
 
     def record(self):
         """Read the record as a process of the node's would at its start."""
-        return open_record(self.directory, tell=lambda level, message: self.told.append((level, message)))
+        return open_record(self.directory, tell=self.tell)
+
+    def tell(self, level, message):
+        """Hear what layer-2 mode says."""
+        self.told.append((level, message))
 
     def addresses_of(self, interface):
         lines = self.sh(f"ip -o address show dev {interface}").splitlines()

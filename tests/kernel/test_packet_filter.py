@@ -1,3 +1,4 @@
+import os
 import subprocess
 from ipaddress import ip_address
 
@@ -5,6 +6,7 @@ import pytest
 from kernel.tiny_programs import XDP, XDP_PASS, memory, program
 from lan.as_found import as_found, differences
 from lan.namespaces import run
+from refused_filter import refused_object
 
 from l2mode.core.settings import LayerTwoSettings, Protocol, ShareGroup
 from l2mode.core.tables import Tables
@@ -28,16 +30,16 @@ SET_UP = """
 from kernel.test_packet_filter import SETTINGS
 from l2mode.kernel.host import Host
 from l2mode.kernel.packet_filter import choose_filter
-choose_filter({wanted!r}, SETTINGS, "eth0", record)
+choose_filter({wanted!r}, SETTINGS, "eth0", record, tell=print)
 Host(SETTINGS.vips, "eth0", record).set_up()
 """
 
 
 def set_up(server, wanted="auto", record=None):
     record = record or server.record()
-    chosen, why = choose_filter(wanted, SETTINGS, "eth0", record)
+    chosen, choice = choose_filter(wanted, SETTINGS, "eth0", record, tell=server.tell)
     Host(SETTINGS.vips, "eth0", record).set_up()
-    return chosen, why
+    return chosen, choice
 
 
 def take_down(record, chosen):
@@ -66,9 +68,9 @@ def answered(ping):
 def test_the_filter_that_is_chosen_is_closed_and_in_place(server, wanted, name):
     before = as_found(server)
     record = server.record()
-    chosen, why = set_up(server, wanted, record)
-    assert chosen.name == name
-    assert why.startswith(f"{name}: ")
+    chosen, choice = set_up(server, wanted, record)
+    assert chosen.name == choice.kind.value == name
+    assert choice.passed_over == ()
     assert len(chosen.memory) == Tables.SIZE
     assert Tables(chosen.memory).lease == 0
     assert chosen.repair() is None
@@ -78,8 +80,8 @@ def test_the_filter_that_is_chosen_is_closed_and_in_place(server, wanted, name):
 
 
 def test_on_an_interface_made_by_software_the_reason_is_that(server):
-    _, why = choose_filter("auto", SETTINGS, "eth0", server.record())
-    assert why == "tc: eth0 is made by software (veth), where XDP has no advantage or does not work"
+    _, choice = choose_filter("auto", SETTINGS, "eth0", server.record(), tell=server.tell)
+    assert choice.why == "eth0 is made by software (veth), where XDP has no advantage or does not work"
 
 
 @pytest.mark.parametrize("wanted", ["tc", "xdp", "nfqueue"])
@@ -123,7 +125,7 @@ def test_all_reasons_are_said_when_nothing_works(server):
     server.directory = server.directory / "ours"
     server.directory.mkdir()
     with pytest.raises(FilterError, match=r"eth0 has an XDP program \d+ \(other\) already"):
-        choose_filter("xdp", SETTINGS, "eth0", server.record())
+        choose_filter("xdp", SETTINGS, "eth0", server.record(), tell=server.tell)
 
 
 def test_without_the_capabilities_for_bpf_the_queue_is_chosen_and_the_reason_said(server):
@@ -132,10 +134,36 @@ def test_without_the_capabilities_for_bpf_the_queue_is_chosen_and_the_reason_sai
         """
 from kernel.test_packet_filter import SETTINGS
 from l2mode.kernel.packet_filter import choose_filter
-chosen, why = choose_filter("auto", SETTINGS, "eth0", record)
-print(why)
+chosen, choice = choose_filter("auto", SETTINGS, "eth0", record, tell=print)
+print(choice.fall_back)
 chosen.detach()
 """,
     )
-    assert printed.startswith("nfqueue: it needs no BPF; loading the packet filter is not permitted: ")
-    assert "the process has no BPF, PERFMON" in printed
+    assert "the filter is nfqueue in place of tc (loading the packet filter is not permitted: " in printed
+    assert "the process has no BPF, PERFMON): each packet goes through a Python process" in printed
+
+
+def test_where_the_verifier_refuses_the_filter_the_queue_takes_its_place(server):
+    before = as_found(server)
+    record, refused = server.record(), refused_object(server.directory)
+    chosen, choice = choose_filter("auto", SETTINGS, "eth0", record, tell=server.tell, object_file=refused)
+    assert chosen.name == "nfqueue"
+    assert choice.degraded
+    assert f"{os.uname().release} refuses the packet filter: Invalid argument" in choice.fall_back
+    # What the verifier objects to is for the authors.
+    assert "invalid func" not in choice.fall_back + choice.remedy
+    assert [level for level, message in server.told if "invalid func" in message] == ["debug"]
+    take_down(record, chosen)
+    assert differences(before, as_found(server)) == []
+
+
+@pytest.mark.parametrize("wanted", ["tc", "xdp"])
+def test_a_filter_that_is_asked_for_and_refused_is_an_error_and_leaves_nothing(server, wanted):
+    before = as_found(server)
+    record, refused = server.record(), refused_object(server.directory)
+    with pytest.raises(FilterError, match="refuses the packet filter: Invalid argument; report") as said:
+        choose_filter(wanted, SETTINGS, "eth0", record, tell=server.tell, object_file=refused)
+    assert 'or set filter = "nfqueue" in [l2]' in said.value.remedy
+    assert "invalid func" not in str(said.value)
+    assert {level for level, message in server.told if "invalid func" in message} == {"debug"}
+    assert differences(before, as_found(server)) == []

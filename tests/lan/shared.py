@@ -48,9 +48,12 @@ interval = "100ms"
 
 
 class SharedFarm(RealFarm):
-    """The farm file, the daemons and the web servers of a site. `RealFarm` says what else can be asked."""
+    """The farm file, the daemons and the web servers of a site. `RealFarm` says what else can be asked.
 
-    def __init__(self, site, web, *, delivery, packet_filter, powers=None, lame_duck="10s"):
+    `machine` is a command that runs the daemons, as on a machine that lacks something.
+    """
+
+    def __init__(self, site, web, *, delivery, packet_filter, powers=None, lame_duck="10s", machine=()):
         self.site = site
         self.web = web
         self.directory = site.directory
@@ -59,6 +62,7 @@ class SharedFarm(RealFarm):
         self.config = self.directory / "farm.toml"
         self.daemons = {}
         self._logs = {}
+        self._machine = machine
         powers = powers or {}
         nodes = "\n".join(
             f'[[node]]\nname = "{name}"\npower = {powers.get(name, 1)}\n'
@@ -86,7 +90,7 @@ class SharedFarm(RealFarm):
             self._logs[name] = Path(self.directory, f"{name}.log")
             with self._logs[name].open("a") as log:
                 self.daemons[name] = subprocess.Popen(
-                    [*self._inside_of(name), *self._hcsidecar("run"), "--node", name],
+                    [*self._inside_of(name), *self._machine, *self._hcsidecar("run"), "--node", name],
                     stderr=log,
                     stdin=subprocess.DEVNULL,
                 )

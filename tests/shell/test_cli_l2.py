@@ -16,6 +16,11 @@ ports = [80, 443]
 """
 TWO = {"web1": "127.0.0.1", "web2": "203.0.113.2"}
 MACS = {"web1": "02:00:00:00:00:01", "web2": "02:00:00:00:00:02"}
+TC = {"name": "tc", "why": "eth0 is a veth", "warnings": []}
+FALL_BACK = (
+    "the filter is nfqueue in place of tc (Linux 6.1 refuses the packet filter): each packet goes through Python"
+)
+QUEUE = {"name": "nfqueue", "why": "it needs no BPF", "degraded": True, "fall_back": FALL_BACK, "remedy": "grant BPF"}
 NO_L2 = "this farm has no [l2] table: no virtual IP, and no share that a client could belong to\n"
 
 
@@ -32,7 +37,7 @@ def check_document(name, *, mine):
         "farm": "apache",
         "node": name,
         "view": ["web1", "web2"],
-        "filter": {"name": "tc", "why": "eth0 is a veth", "warnings": []},
+        "filter": TC,
         "interface": "eth0",
         "macs": MACS,
         "delivery": "directed",
@@ -128,7 +133,7 @@ def counted(nodes):
         "web2": [count("new", 7), count("malformed", 0), count("no_mac", 0)],
     }
     for name, node in nodes.items():
-        node.control.layer_two_document = {"node": name, "packets": told[name]}
+        node.control.layer_two_document = {"node": name, "filter": TC, "packets": told[name]}
 
 
 def test_status_shows_the_packets_of_the_node_that_is_meant_by_reason():
@@ -158,6 +163,36 @@ def test_status_as_json_has_the_packets_beside_the_nodes():
     assert [node["name"] for node in told["nodes"]] == ["web1", "web2"]
     assert told["packets"]["web1"] == [count("new", 12), count("malformed", 0), count("no_mac", 3, persists=True)]
     assert "packets" not in json.loads(commanded("status", "--json").stdout)
+
+
+def fallen_back(nodes):
+    sound(nodes)
+    counted(nodes)
+    nodes["web2"].control.layer_two_document |= {"filter": QUEUE}
+    nodes["web2"].control.check_document |= {"filter": QUEUE}
+
+
+def test_a_filter_that_is_only_second_best_is_a_warning_of_the_check_and_no_problem():
+    done = commanded("l2-check", prepare=fallen_back)
+    assert done.exit_code == 0
+    lines = done.stdout.splitlines()
+    at = lines.index(f"warning  web2: {FALL_BACK}")
+    assert lines[at + 1] == "         -> grant BPF"
+
+
+def test_status_says_beside_the_table_which_node_has_no_filter_in_the_kernel():
+    done = commanded("status", "--all", prepare=fallen_back)
+    assert (done.exit_code, done.stderr) == (0, f"web2: {FALL_BACK} (hcsidecar l2-check says more)\n")
+    assert commanded("status", "--node", "web1", prepare=fallen_back).stderr == ""
+
+
+def test_status_as_json_has_the_filters_of_those_that_are_asked():
+    filters = json.loads(commanded("status", "--all", "--json", prepare=fallen_back).stdout)["filters"]
+    assert {name: (each["name"], each["degraded"]) for name, each in filters.items()} == {
+        "web1": ("tc", False),
+        "web2": ("nfqueue", True),
+    }
+    assert filters["web2"]["fall_back"] == FALL_BACK
 
 
 def test_a_node_that_does_not_tell_its_packets_is_named():
