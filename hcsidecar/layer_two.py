@@ -13,15 +13,17 @@ import msgspec
 
 from hcsidecar.core import l2_documents
 from hcsidecar.core.events import Event, Level
+from hcsidecar.core.messages import Heartbeat
 from hcsidecar.core.roster import Roster
 from hcsidecar.core.settings import FarmFile, L2Table, NodeTable
 from hcsidecar.process import CannotRunError
 from l2mode.core.explain import Client
 from l2mode.core.hashing import SEED_BYTES
 from l2mode.core.oddities import Oddities
+from l2mode.core.report import packets_seen
 from l2mode.core.settings import By, LayerTwoSettings, Protocol, ShareGroup, Unmatched, VirtualIp
 from l2mode.core.verdict import Delivery
-from l2mode.core.visibility import Visibility
+from l2mode.core.visibility import Change, Count, Visibility
 from l2mode.kernel.errors import FilterError
 from l2mode.kernel.probe import who_answers
 from l2mode.kernel.survey import survey
@@ -33,6 +35,9 @@ LISTEN: Final = 1.0
 "Seconds in which the answers to a question for a virtual IP come in, on a network that deserves the name."
 LISTEN_ALTOGETHER: Final = 5.0
 "Seconds for all virtual IPs, which are asked for one after the other; less than `web.api.CHECK_TAKES`."
+
+_MILLISECONDS: Final = 1000
+"Of a second: so heartbeats tell times."
 
 _LEVELS: Final = {
     "info": l2_documents.Level.OK,
@@ -137,24 +142,30 @@ class LayerTwoMode:
         loop = asyncio.get_running_loop()
         while True:
             packets = self.share.packets()
-            seen = sum(packets.values())
-            say((seen,))
+            mine = Count(packets=packets_seen(packets), at=loop.time())
+            say((mine.packets, int(mine.at * _MILLISECONDS)))
             for oddity in self._oddities.look(packets, now=loop.time()):
                 self._tell_plainly(oddity.level, str(oddity))
             if self._visibility is not None:
-                counts = {self.share.settings.me: seen} | _counted_by(roster())
+                counts = {self.share.settings.me: mine} | _counted_by(roster())
                 for sight in self._visibility.look(counts, now=loop.time()):
-                    self._tell_plainly("error" if sight.cut_off else "info", str(sight))
+                    self._tell_plainly("error" if sight.change is Change.CUT_OFF else "info", str(sight))
             await asyncio.sleep(LOOK_INTERVAL)
 
     def _tell_plainly(self, level: str, message: str) -> None:
         self._tell(Event(level=Level(level), origin="layer 2", message=message))
 
 
-def _counted_by(roster: Roster) -> dict[str, int]:
-    """Give what each node that is heard says to have seen of the packets to the virtual IPs."""
-    heard = ((peer.name, peer.heartbeat) for peer in roster.alive())
-    return {name: said.counters[0] for name, said in heard if said is not None and said.counters}
+def _counted_by(roster: Roster) -> dict[str, Count]:
+    """Give what each node that is heard says to have seen of the packets to the virtual IPs, and when."""
+    counts = {}
+    for peer in roster.alive():
+        match peer.heartbeat:
+            case Heartbeat(counters=(packets, at, *_)):
+                counts[peer.name] = Count(packets=packets, at=at / _MILLISECONDS)
+            case _:  # it has not counted yet
+                pass
+    return counts
 
 
 def _look_around(

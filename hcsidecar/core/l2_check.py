@@ -4,6 +4,7 @@ Each node tells what it found on its own machine, who answered when it asked the
 its filter does. Only together do they show whether exactly one machine answers, and whether every bucket has one taker.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -176,7 +177,9 @@ def _sight(nodes: Mapping[str, NodeCheck]) -> Iterator[Line]:
     """Whether the switch floods to every node."""
     if not any(node.delivery == "flooded" for node in nodes.values()):
         return
-    cut_off = sorted({name for node in nodes.values() for name in node.cut_off})
+    told = Counter(name for node in nodes.values() for name in node.cut_off)
+    # They look at different moments. What is so is soon seen by all, the node itself included.
+    cut_off = sorted(name for name, count in told.items() if 2 * count > len(nodes))
     for name in cut_off:
         yield Line(
             level=Level.PROBLEM,

@@ -1,79 +1,182 @@
 """Which nodes the switch has cut off: in flooded delivery every node sees every packet to the VIPs, or should.
 
-Each node counts the packets that it sees and tells the others in its heartbeats. Over a window of some seconds, a node
-that has seen under half of the median of the others is cut off: the switch does not flood to it, and the clients of
-its buckets wait in vain. Where the others have seen few packets themselves, that says nothing.
+Each node counts the packets that it sees, and tells the others in its heartbeats the count and the time of its own
+clock when it was taken. A count that comes late is an old count, and an old count is smaller: taken for one of now it
+says that its node is blind. So the counts are put on one time scale first. No count is heard before it is taken: the
+least difference between the two clocks' times, over the window, is that of the clocks, and at most as much greater as
+the quickest heartbeat took. Where these differences vary by more than `TIMING`, the node or this one stood still, and
+it is neither judged nor compared with until that is out of the window.
+
+A node is cut off when in all of the window it has seen under half of what the others, by their lower median, saw in the
+part of the window that lies within it for sure; where the others' counts are old, that is little or nothing. So a node
+that sees what the others see is never cut off, whatever the delays; and since a part is no more than the whole, never
+can more than half of the nodes be. With two nodes the one's word stands against the other's, and more evidence is asked
+for. Where few packets come there is no evidence, and a verdict without any for a while is taken back.
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from statistics import median
+from enum import Enum
+from statistics import median_low
 from typing import Final
 
-WINDOW: Final = 10.0
+WINDOW: Final = 15.0
 "Seconds over which packets are compared."
+TIMING: Final = 2.0
+"Seconds by which the time of a count may be wrong: counts are looked at once a second, and heartbeats have a pulse."
 ENOUGH: Final = 100
-"Packets that the others must have seen, by their median, for the comparison to say anything."
+"Packets that the others must have seen, by their lower median, for the comparison to say anything."
+HALF: Final = 2
+OF_TWO: Final = 10
+"Of two nodes one is cut off that saw under a tenth of what the other saw."
+FORGOTTEN_AFTER: Final = 60.0
+"Seconds without evidence until a verdict is taken back."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """What a node says that it has seen."""
+
+    packets: int
+    "To the VIPs; it only grows while the node's daemon lives."
+    at: float
+    "When it was taken, in seconds of the node's own monotonic clock."
+
+
+class Change(Enum):
+    """What has come to be known of a node."""
+
+    CUT_OFF = "it is cut off"
+    SEES_AGAIN = "it was cut off, and sees as much as the others"
+    UNKNOWN = "it was cut off, and nothing is known of it any more"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
-    """A node has been cut off, or sees again."""
+    """A change in what is known of a node."""
 
     node: str
-    cut_off: bool
-    seen: int
+    change: Change
+    seen: int = 0
     "Packets to the VIPs that it saw in the window."
-    others: int
-    "The median of what the others saw."
+    others: int = 0
+    "The lower median of what the others saw meanwhile."
 
     def __str__(self) -> str:
         counts = f"{self.seen} packets to the VIPs in {WINDOW:g} s, the others {self.others}"
-        if self.cut_off:
-            return f"{self.node} is cut off by the switch: it saw {counts}"
-        return f"{self.node} sees the packets to the VIPs again: {counts}"
+        match self.change:
+            case Change.CUT_OFF:
+                return f"{self.node} is cut off by the switch: it saw {counts}"
+            case Change.SEES_AGAIN:
+                return f"{self.node} sees the packets to the VIPs again: {counts}"
+            case _:
+                return f"{self.node} is no longer known to be cut off: too little to compare for {FORGOTTEN_AFTER:g} s"
 
 
 class Visibility:
-    """Compares the nodes' counts of packets to the VIPs, which only grow while a node's daemon lives."""
+    """Compares the nodes' counts of packets to the VIPs, and remembers who is cut off."""
 
-    def __init__(self, *, window: float = WINDOW) -> None:
-        self._window = window
-        self._samples: dict[str, deque[tuple[float, int]]] = {}
-        self.cut_off: frozenset[str] = frozenset()
-        "The nodes that are cut off, by the last look."
+    def __init__(self) -> None:
+        self._series: dict[str, _Series] = {}
+        self._evidence: dict[str, float] = {}
+        "When there was evidence last that a node is cut off, for those that are."
 
-    def look(self, counts: Mapping[str, int], *, now: float) -> list[Sight]:
+    @property
+    def cut_off(self) -> frozenset[str]:
+        """The nodes that are cut off, by the last look."""
+        return frozenset(self._evidence)
+
+    def look(self, counts: Mapping[str, Count], *, now: float) -> list[Sight]:
         """Take the counts of this node and of those that are heard; give what has changed, each change once.
 
         A node that is new, or whose count has begun anew, is judged after a whole window.
         """
         self._note(counts, now)
-        seen = {
-            name: samples[-1][1] - samples[0][1]
-            for name, samples in self._samples.items()
-            if now >= samples[0][0] + self._window
-        }
+        sound = {name: series for name, series in self._series.items() if series.is_sound}
         changes = []
-        for name, count in seen.items():
-            others = int(median(rest)) if (rest := [seen[other] for other in seen if other != name]) else 0
-            was = name in self.cut_off
-            is_now = 2 * count < others if others >= ENOUGH else was
-            if is_now != was:
-                changes.append(Sight(node=name, cut_off=is_now, seen=count, others=others))
-        gone = self.cut_off - self._samples.keys()
-        self.cut_off = self.cut_off - gone ^ {change.node for change in changes}
+        for name, series in sound.items():
+            begin, end = series.first_taken + TIMING, series.last_taken - TIMING
+            others = [other.seen_within(begin, end) for each, other in sound.items() if each != name]
+            change = self._judge(name, series, others, now)
+            if change is not None:
+                changes.append(change)
+        for name in [name for name, last in self._evidence.items() if now >= last + FORGOTTEN_AFTER]:
+            del self._evidence[name]
+            changes.append(Sight(node=name, change=Change.UNKNOWN))
         return changes
 
-    def _note(self, counts: Mapping[str, int], now: float) -> None:
-        for name in self._samples.keys() - counts.keys():
-            del self._samples[name]
+    def _judge(self, name: str, series: "_Series", others: Iterable[int], now: float) -> Sight | None:
+        rest = sorted(others)
+        usual, seen = median_low(rest) if rest else 0, series.seen
+        if usual < ENOUGH or not series.is_whole:
+            return None
+        was = name in self._evidence
+        if seen * (OF_TWO if len(rest) == 1 else HALF) < usual:
+            self._evidence[name] = now
+            return None if was else Sight(node=name, change=Change.CUT_OFF, seen=seen, others=usual)
+        if was and seen * HALF >= usual:
+            del self._evidence[name]
+            return Sight(node=name, change=Change.SEES_AGAIN, seen=seen, others=usual)
+        return None
+
+    def _note(self, counts: Mapping[str, Count], now: float) -> None:
+        for name in self._series.keys() - counts.keys():
+            del self._series[name]
+            # Nothing is to be said of who is gone.
+            self._evidence.pop(name, None)
         for name, count in counts.items():
-            samples = self._samples.setdefault(name, deque())
-            if samples and count < samples[-1][1]:
-                samples.clear()
-            samples.append((now, count))
-            # The first sample is the latest that is a whole window old.
-            while len(samples) > 1 and now >= samples[1][0] + self._window:
-                samples.popleft()
+            self._series.setdefault(name, _Series()).note(count, now)
+
+
+class _Series:
+    """The counts of one node over the window, oldest first, with when each was heard."""
+
+    def __init__(self) -> None:
+        self._counts: deque[tuple[Count, float]] = deque()
+        self._ahead = 0.0
+        "How far the clock of who heard them is ahead of the node's, at most."
+
+    def note(self, count: Count, now: float) -> None:
+        if self._counts:
+            last, _ = self._counts[-1]
+            if count == last:
+                return
+            if count.packets < last.packets or count.at <= last.at:
+                self._counts.clear()
+        self._counts.append((count, now))
+        # The first is the latest that is a whole window older than the last.
+        while len(self._counts) > 1 and count.at >= self._counts[1][0].at + WINDOW:
+            self._counts.popleft()
+        self._ahead = min(heard - each.at for each, heard in self._counts)
+
+    @property
+    def seen(self) -> int:
+        return self._counts[-1][0].packets - self._counts[0][0].packets
+
+    @property
+    def is_whole(self) -> bool:
+        return self._counts[-1][0].at >= self._counts[0][0].at + WINDOW
+
+    @property
+    def is_sound(self) -> bool:
+        """True when its times are known well enough to be compared."""
+        delays = [heard - count.at for count, heard in self._counts]
+        return max(delays) - min(delays) <= TIMING
+
+    @property
+    def first_taken(self) -> float:
+        return self._taken(self._counts[0][0])
+
+    @property
+    def last_taken(self) -> float:
+        return self._taken(self._counts[-1][0])
+
+    def seen_within(self, begin: float, end: float) -> int:
+        """Give how many packets this node saw at least between two times of the clock of who heard it."""
+        inside = [count.packets for count, _ in self._counts if begin <= self._taken(count) <= end]
+        return inside[-1] - inside[0] if inside else 0
+
+    def _taken(self, count: Count) -> float:
+        """Say when a count was taken, by the clock of who heard it."""
+        return count.at + self._ahead

@@ -195,3 +195,8 @@ def test_in_flooded_delivery_a_node_that_the_switch_cuts_off_is_told_once():
     [line] = lines_of(flooded, web1=blind, web2=blind)
     assert line.level == "problem"
     assert line.text.startswith("web3 sees under half of the packets that the others see")
+
+
+def test_what_most_nodes_do_not_say_of_a_node_is_no_verdict_and_never_are_two_nodes_both_blind():
+    assert lines_of(flooded, web1={"cut_off": ["web3"]}) == []
+    assert lines_of(flooded, ["web3"], web1={"cut_off": ["web2"]}, web2={"cut_off": ["web1"]})[1:] == []

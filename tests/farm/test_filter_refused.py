@@ -51,9 +51,11 @@ def test_auto_falls_to_the_queue_serves_every_client_and_says_so_everywhere(tmp_
         assert status.stderr.startswith("web1: the filter is nfqueue in place of tc (")
         told = json.loads(farm.cli("status", "--json", node="web1").stdout)["filters"]["web1"]
         assert (told["name"], told["degraded"]) == ("nfqueue", True)
-        samples = farm.cli("metrics", node="web1").stdout.splitlines()
-        assert 'hcsidecar_filter{farm="apache",node="web1",filter="nfqueue"} 1' in samples
-        assert 'hcsidecar_filter_degraded{farm="apache",node="web1"} 1' in samples
+        samples = dict(line.rsplit(" ", 1) for line in farm.cli("metrics", node="web1").stdout.splitlines())
+        in_use = [name for name, value in samples.items() if name.startswith("hcsidecar_filter{") and value == "1.0"]
+        assert len(in_use) == 1
+        assert 'filter="nfqueue"' in in_use[0]
+        assert samples['hcsidecar_filter_degraded{farm="apache",node="web1"}'] == "1.0"
 
 
 def test_a_filter_that_is_asked_for_ends_the_daemon_with_the_reason_and_leaves_the_machine_as_it_was(tmp_path):

@@ -103,6 +103,11 @@ class Site:
         """Let the switch not learn which addresses are behind a server's port: it floods what is for them."""
         run(self._switch, "bridge", "link", "set", "dev", self.servers[name].port, "learning", "off")
 
+    def flood(self, name, *, on):
+        """Let the switch send to a server what is for nobody that it knows, or not."""
+        port = self.servers[name].port
+        run(self._switch, "bridge", "link", "set", "dev", port, "flood", "on" if on else "off")
+
     def build(self):
         """Lay the cables; the namespaces are there."""
         set_kernel(self._switch, {"ipv6/conf/default/disable_ipv6": 1})
