@@ -4,7 +4,7 @@ Imported only where the farm file has an [l2] table: everything that layer-2 mod
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -21,7 +21,7 @@ from l2mode.core.explain import Client
 from l2mode.core.hashing import SEED_BYTES
 from l2mode.core.oddities import Oddities
 from l2mode.core.report import packets_seen
-from l2mode.core.settings import By, LayerTwoSettings, Protocol, ShareGroup, Unmatched, VirtualIp
+from l2mode.core.settings import By, LayerTwoSettings, Protocol, ShareGroup, Unmatched
 from l2mode.core.verdict import Delivery
 from l2mode.core.visibility import Change, Count, Visibility
 from l2mode.kernel.errors import FilterError
@@ -135,7 +135,7 @@ class LayerTwoMode:
 
     async def check(self) -> Mapping[str, object]:
         """Look at this machine and ask its network, and give it all as `hcsidecar.core.l2_documents` has it."""
-        findings, answers = await asyncio.to_thread(_look_around, self.share.interface, self.share.settings.vips)
+        findings, answers = await asyncio.to_thread(_look_around, self.share.interface, self.share.settings)
         return {**self.document(), "findings": msgspec.to_builtins(findings), "answers": msgspec.to_builtins(answers)}
 
     async def _keep_looking(self, roster: Callable[[], Roster], say: Callable[[tuple[int, ...]], None]) -> None:
@@ -169,20 +169,20 @@ def _counted_by(roster: Roster) -> dict[str, Count]:
 
 
 def _look_around(
-    interface: str, vips: Sequence[VirtualIp]
+    interface: str, settings: LayerTwoSettings
 ) -> tuple[list[l2_documents.Finding], dict[str, list[l2_documents.Heard]]]:
     """Give what is found on this machine, and who answers for each virtual IP that could be asked for; blocks."""
     findings = []
     try:
-        for found in survey(interface, vips):
+        for found in survey(interface, settings.vips, settings.delivery):
             remedy = found.remedy or ""
             findings.append(l2_documents.Finding(level=_LEVELS[found.level], message=found.message, remedy=remedy))
     except OSError as error:
         findings.append(_unseen(f"{interface} cannot be looked at: {error.strerror}", "ask again"))
     answers = {}
-    for vip in vips:
+    for vip in settings.vips:
         try:
-            heard = who_answers(interface, vip, min(LISTEN, LISTEN_ALTOGETHER / len(vips)))
+            heard = who_answers(interface, vip, min(LISTEN, LISTEN_ALTOGETHER / len(settings.vips)))
         except FilterError as error:
             findings.append(_unseen(f"the network cannot be asked for {vip}: {error.problem}", error.remedy))
             continue

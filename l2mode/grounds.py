@@ -55,7 +55,7 @@ class Grounds:
         """
         self._record.hold()
         self.interface = self._wanted_interface or interface_holding(self._address)
-        self._host = Host(self._settings.vips, self.interface, self._record)
+        self._host = Host(self._settings.vips, self.interface, self._record, delivery=self._settings.delivery)
         self.mac = self._host.check().mac
         try:
             self.filter, self.choice = choose_filter(
@@ -66,6 +66,8 @@ class Grounds:
             self.take_down()
             raise
         self._record.restore_left_over()
+        for doubt in self._host.warnings:
+            self._tell("warning", f"{doubt.text}; {doubt.remedy}")
         if self.choice.fall_back is not None:
             level = "warning" if self.choice.degraded else "info"
             self._tell(level, f"{self.choice.fall_back}; {self.choice.remedy}")

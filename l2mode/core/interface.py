@@ -35,6 +35,20 @@ class Interface:
     "What software makes it of: veth, bridge, bond, vlan and so on; None for a device with a driver."
     driver: str
     "Name of the driver, empty when it has none to name."
+    mode: str = ""
+    "Of a kind that has several: `bridge` of a macvlan, `active-backup` of a bond."
+    port_of: str | None = None
+    "The bridge, bond, team or VRF that it belongs to."
+    port_kind: str = ""
+    "What kind that is."
+    wireless: bool = False
+    virtual_function: bool = False
+    "One of several that a card makes of itself (SR-IOV)."
+    without_arp: bool = False
+    mac_of_active_port: bool = False
+    "A bond that takes over the MAC of each port that becomes the active one."
+    lower: "Interface | None" = None
+    "The one that it stands on, as a VLAN does; None too when that is in another network namespace."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

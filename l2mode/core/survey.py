@@ -13,8 +13,11 @@ from l2mode.core.interface import (
     missing,
     obstacles,
 )
+from l2mode.core.interface_kinds import Fit, judge
 from l2mode.core.settings import VirtualIp
+from l2mode.core.verdict import Delivery
 
+_LEVELS: Final = {Fit.RIGHT: "info", Fit.DOUBTFUL: "warning", Fit.REFUSED: "error"}
 _STRICT: Final = 1
 "rp_filter of RFC 3704, strict; 2 is loose, and wins over 1 where `all` has the one and the interface the other."
 
@@ -34,6 +37,7 @@ class Surroundings:
     """What the kernel says of the network of this machine."""
 
     interface: Interface
+    delivery: Delivery
     loopback_up: bool
     addresses: Sequence[ConfiguredAddress]
     arp: Mapping[str, int]
@@ -54,6 +58,8 @@ class Surroundings:
 def findings(found: Surroundings, vips: Sequence[VirtualIp]) -> Iterator[Finding]:
     """Say what is in the way of these virtual IPs, and what is as it must be."""
     name = found.interface.name
+    for judgement in judge(found.interface, found.delivery):
+        yield Finding(level=_LEVELS[judgement.fit], message=judgement.text, remedy=judgement.remedy or None)
     for obstacle in obstacles(vips, found.interface, found.addresses):
         yield Finding(level="error", message=obstacle.problem, remedy=obstacle.remedy)
     if not found.loopback_up:

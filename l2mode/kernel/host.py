@@ -6,7 +6,9 @@ Read, compare, change, read again: the same at the first start, after a kill, an
 from collections.abc import Sequence
 
 from l2mode.core.interface import LOOPBACK, Interface, obstacles
+from l2mode.core.interface_kinds import Fit, Judgement, judge
 from l2mode.core.settings import VirtualIp
+from l2mode.core.verdict import Delivery
 from l2mode.kernel.addresses import add_missing
 from l2mode.kernel.changes import AddressAdded, SettingChanged
 from l2mode.kernel.errors import FilterError
@@ -22,16 +24,25 @@ class Host:
     Not for the thread of a running event loop.
     """
 
-    def __init__(self, vips: Sequence[VirtualIp], interface: str, record: Record) -> None:
+    def __init__(self, vips: Sequence[VirtualIp], interface: str, record: Record, *, delivery: Delivery) -> None:
         self._vips = tuple(vips)
         self._interface = interface
         self._record = record
+        self._delivery = delivery
+        self.warnings: tuple[Judgement, ...] = ()
+        "What `check` found that may be in the way, and cannot be seen from here."
 
     def check(self) -> Interface:
         """Read the interface; raises FilterError with the first thing that keeps it from carrying the virtual IPs."""
         interface = read_interface(self._interface)
         with refused_as("the addresses of this machine cannot be read"):
             addresses = read_addresses()
+        judgements = judge(interface, self._delivery)
+        for judgement in judgements:
+            # Before its addresses: a port of a bridge has none, and the bridge is to be named.
+            if judgement.fit is Fit.REFUSED:
+                raise FilterError(judgement.text, judgement.remedy)
+        self.warnings = tuple(judgement for judgement in judgements if judgement.fit is Fit.DOUBTFUL)
         for obstacle in obstacles(self._vips, interface, addresses):
             raise FilterError(obstacle.problem, obstacle.remedy)
         if not read_interface(LOOPBACK).up:

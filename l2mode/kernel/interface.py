@@ -7,15 +7,22 @@ import socket
 import struct
 from collections.abc import Mapping
 from ipaddress import ip_address
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 from l2mode.core.interface import ConfiguredAddress, Interface, holder_of
+from l2mode.core.interface_kinds import STANDS_ON
 from l2mode.core.settings import VirtualIp
 from l2mode.kernel.errors import FilterError
 from l2mode.kernel.netlink import attributes, dump, refused_as, route
 
+_SYS: Final = Path("/sys/class/net")
+_DEEPEST: Final = 8
+"Interfaces that stand on each other, at most, as the kernel has it (MAX_NEST_DEV)."
+
 _IFF_UP: Final = 1
 _IFF_LOOPBACK: Final = 8
+_IFF_NOARP: Final = 0x80
 _ARPHRD_ETHER: Final = 1
 
 # <linux/if_addr.h> and <linux/rtnetlink.h>
@@ -27,7 +34,14 @@ _IFA_LOCAL: Final = 2
 _IFA_F_DADFAILED: Final = 8
 _SCOPE_UNIVERSE: Final = 0
 
-# ioctl numbers of <linux/sockios.h> and <linux/ethtool.h>
+_BOND_MODES: Final = dict(
+    enumerate(("balance-rr", "active-backup", "balance-xor", "broadcast", "802.3ad", "balance-tlb", "balance-alb"))
+)
+"By their numbers in <linux/if_bonding.h>."
+_FAIL_OVER_MAC_ACTIVE: Final = 1
+
+# ioctl numbers of <linux/sockios.h>, <linux/wireless.h> and <linux/ethtool.h>
+_SIOCGIWNAME: Final = 0x8B01
 _SIOCGIFHWADDR: Final = 0x8927
 _SIOCETHTOOL: Final = 0x8946
 _ETHTOOL_GDRVINFO: Final = 3
@@ -37,19 +51,29 @@ _NAME_SIZE: Final = 16
 
 
 def read_interface(name: str) -> Interface:
-    """Give the facts about an interface; raises FilterError if there is none of this name."""
+    """Give the facts about an interface and what it stands on; raises FilterError if there is none of this name."""
     with refused_as(f"{name} cannot be read"):
         try:
             with route() as ip:
                 (link,) = ip.link("get", ifname=name)
+                return _interface(ip, link, depth=0)
         except OSError as error:
             if error.errno != errno.ENODEV:
                 raise
             raise FilterError(
                 f"there is no interface {name}", "name one that `ip link` shows in [l2] interface of the farm file"
             ) from error
+
+
+def _interface(ip: Any, link: Any, *, depth: int) -> Interface:
+    name = link.get("ifname")
     mac = link.get("address")
     flags = link["flags"]
+    kind = link.get(("linkinfo", "kind"))
+    data = link.get(("linkinfo", "data"))
+    master, below = link.get("master"), link.get("link")
+    # An index of another network namespace means something else here.
+    is_here = below is not None and link.get("link_netnsid") is None and kind in STANDS_ON and depth < _DEEPEST
     return Interface(
         name=name,
         index=link["index"],
@@ -58,9 +82,59 @@ def read_interface(name: str) -> Interface:
         up=bool(flags & _IFF_UP),
         loopback=bool(flags & _IFF_LOOPBACK),
         ethernet=link["ifi_type"] == _ARPHRD_ETHER,
-        kind=link.get(("linkinfo", "kind")),
+        kind=kind,
         driver=_driver(name),
+        mode=_mode(kind, data),
+        port_of=None if master is None else _name_of(ip, master),
+        port_kind=link.get(("linkinfo", "slave_kind")) or "",
+        wireless=_is_wireless(name),
+        virtual_function=_is_virtual_function(name),
+        without_arp=bool(flags & _IFF_NOARP),
+        mac_of_active_port=kind == "bond"
+        and data is not None
+        and data.get("bond_fail_over_mac") == _FAIL_OVER_MAC_ACTIVE,
+        lower=_interface(ip, ip.link("get", index=below)[0], depth=depth + 1) if is_here else None,
     )
+
+
+def _mode(kind: str | None, data: Any) -> str:
+    """Name the mode of a kind that has several, as `ip -d link` does; empty if there is none, or it is not known."""
+    if kind == "macvlan" and data is not None:
+        return str(data.get("macvlan_mode") or "")
+    if kind == "bond" and data is not None:
+        return _BOND_MODES.get(data.get("bond_mode"), "")
+    return ""
+
+
+def _name_of(ip: Any, index: int) -> str:
+    (link,) = ip.link("get", index=index)
+    return str(link.get("ifname"))
+
+
+def _is_wireless(name: str) -> bool:
+    """Ask for the name of its wireless protocol, which only a wireless card has; and look into /sys.
+
+    A kernel need not have the first (CONFIG_CFG80211_WEXT), and the second may show another network namespace.
+    """
+    request = struct.pack(f"{_NAME_SIZE}s16x", name.encode())
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        try:
+            fcntl.ioctl(any_socket, _SIOCGIWNAME, request)
+        except OSError:
+            return (_SYS / name / "phy80211").exists() and _is_the_one_in_sys(name)
+    return True
+
+
+def _is_virtual_function(name: str) -> bool:
+    return (_SYS / name / "device" / "physfn").exists() and _is_the_one_in_sys(name)
+
+
+def _is_the_one_in_sys(name: str) -> bool:
+    """True when /sys shows the interface of this name that is in the network namespace of this thread."""
+    try:
+        return int((_SYS / name / "ifindex").read_text(encoding="ascii")) == socket.if_nametoindex(name)
+    except (OSError, ValueError):
+        return False
 
 
 def read_addresses() -> tuple[ConfiguredAddress, ...]:

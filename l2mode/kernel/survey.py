@@ -9,6 +9,7 @@ from l2mode.core.filters import FILTER_NAME, ahead_of
 from l2mode.core.interface import ARP_SETTINGS, LOOPBACK
 from l2mode.core.settings import VirtualIp
 from l2mode.core.survey import Finding, Surroundings, findings
+from l2mode.core.verdict import Delivery
 from l2mode.kernel import sysctls
 from l2mode.kernel.errors import FilterError
 from l2mode.kernel.interface import read_addresses, read_interface
@@ -23,7 +24,7 @@ _AFTER_ALL: Final = 1 << 16
 "A priority behind every filter."
 
 
-def survey(interface: str, vips: Sequence[VirtualIp]) -> list[Finding]:
+def survey(interface: str, vips: Sequence[VirtualIp], delivery: Delivery) -> list[Finding]:
     """Say what is in the way of these virtual IPs on an interface, and what is as it must be.
 
     Not for the thread of a running event loop. Raises OSError if the interface goes away meanwhile.
@@ -34,6 +35,7 @@ def survey(interface: str, vips: Sequence[VirtualIp]) -> list[Finding]:
         return [Finding(level="error", message=error.problem, remedy=error.remedy)]
     found = Surroundings(
         interface=facts,
+        delivery=delivery,
         loopback_up=read_interface(LOOPBACK).up,
         addresses=read_addresses(),
         arp={name: sysctls.effective(interface, name) for name in ARP_SETTINGS},

@@ -3,6 +3,7 @@ from ipaddress import ip_address
 
 from l2mode.core.interface import ConfiguredAddress, Interface
 from l2mode.core.survey import Surroundings, findings
+from l2mode.core.verdict import Delivery
 
 VIP = ip_address("192.0.2.50")
 ETH0 = Interface(
@@ -10,6 +11,7 @@ ETH0 = Interface(
 )
 WELL = Surroundings(
     interface=ETH0,
+    delivery=Delivery.DIRECTED,
     loopback_up=True,
     addresses=[
         ConfiguredAddress(interface="br0", address=ip_address("192.0.2.11"), prefix_length=24, usable_as_source=True),

@@ -5,6 +5,7 @@ import pytest
 from lan.as_found import as_found, differences
 from lan.namespaces import run
 
+from l2mode.core.verdict import Delivery
 from l2mode.kernel.errors import FilterError
 from l2mode.kernel.host import Host
 from l2mode.kernel.interface import interface_holding, mac_of, read_interface
@@ -23,7 +24,7 @@ READ_ONLY_PROC = (
 
 
 def host_of(server, *vips, record=None):
-    return Host(vips or (VIP, VIP6), "eth0", record or server.record())
+    return Host(vips or (VIP, VIP6), "eth0", record or server.record(), delivery=Delivery.DIRECTED)
 
 
 def test_the_virtual_ips_are_on_the_loopback_and_the_kernel_is_quiet_about_them(server):
@@ -127,11 +128,13 @@ def test_settings_can_be_written_where_proc_is_read_only(server):
     script = f"""
 from pathlib import Path
 from ipaddress import ip_address
+from l2mode.core.verdict import Delivery
 from l2mode.kernel.host import Host
 from l2mode.kernel.restore import open_record
 from l2mode.kernel.sysctls import effective
 settings = ("arp_ignore", "arp_announce")
-host = Host([ip_address("192.0.2.50")], "eth0", open_record(Path({str(server.directory)!r}), tell=lambda *event: None))
+record = open_record(Path({str(server.directory)!r}), tell=lambda *event: None)
+host = Host([ip_address("192.0.2.50")], "eth0", record, delivery=Delivery.DIRECTED)
 host.set_up()
 print([effective("eth0", name) for name in settings])
 host.take_down()
@@ -146,11 +149,12 @@ def test_settings_that_cannot_be_written_at_all_are_refused_with_the_command_tha
 from pathlib import Path
 from ipaddress import ip_address
 from l2mode.kernel.errors import FilterError
+from l2mode.core.verdict import Delivery
 from l2mode.kernel.host import Host
 from l2mode.kernel.restore import open_record
 record = open_record(Path({str(server.directory)!r}), tell=lambda *event: None)
 try:
-    Host([ip_address("192.0.2.50")], "eth0", record).set_up()
+    Host([ip_address("192.0.2.50")], "eth0", record, delivery=Delivery.DIRECTED).set_up()
 except FilterError as error:
     print(error.problem)
     print(error.remedy)
@@ -177,9 +181,10 @@ def test_without_the_capability_the_remedy_names_it(server):
         ["net_admin"],
         """
 from ipaddress import ip_address
+from l2mode.core.verdict import Delivery
 from l2mode.kernel.host import Host
 try:
-    Host([ip_address("192.0.2.50")], "eth0", record).set_up()
+    Host([ip_address("192.0.2.50")], "eth0", record, delivery=Delivery.DIRECTED).set_up()
 except FilterError as error:
     print(error)
 """,

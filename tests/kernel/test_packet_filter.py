@@ -10,6 +10,7 @@ from refused_filter import refused_object
 
 from l2mode.core.settings import LayerTwoSettings, Protocol, ShareGroup
 from l2mode.core.tables import Tables
+from l2mode.core.verdict import Delivery
 from l2mode.kernel.changes import AddressAdded, SettingChanged
 from l2mode.kernel.errors import FilterError
 from l2mode.kernel.host import Host
@@ -28,17 +29,18 @@ SETTINGS = LayerTwoSettings(
 
 SET_UP = """
 from kernel.test_packet_filter import SETTINGS
+from l2mode.core.verdict import Delivery
 from l2mode.kernel.host import Host
 from l2mode.kernel.packet_filter import choose_filter
 choose_filter({wanted!r}, SETTINGS, "eth0", record, tell=print)
-Host(SETTINGS.vips, "eth0", record).set_up()
+Host(SETTINGS.vips, "eth0", record, delivery=Delivery.DIRECTED).set_up()
 """
 
 
 def set_up(server, wanted="auto", record=None):
     record = record or server.record()
     chosen, choice = choose_filter(wanted, SETTINGS, "eth0", record, tell=server.tell)
-    Host(SETTINGS.vips, "eth0", record).set_up()
+    Host(SETTINGS.vips, "eth0", record, delivery=Delivery.DIRECTED).set_up()
     return chosen, choice
 
 

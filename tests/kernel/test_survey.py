@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from kernel.tiny_programs import TC, TC_ACT_UNSPEC, XDP, XDP_PASS, memory, program
 from lan.as_found import as_found, differences
 
+from l2mode.core.verdict import Delivery
 from l2mode.kernel.host import Host
 from l2mode.kernel.survey import survey
 from l2mode.kernel.tc import TcFilter
@@ -17,7 +18,9 @@ VIPS = (ip_address("192.0.2.50"), ip_address("2001:db8::50"))
 
 def troubles(*vips):
     return [
-        (found.level, found.message, found.remedy) for found in survey("eth0", vips or VIPS) if found.level != "info"
+        (found.level, found.message, found.remedy)
+        for found in survey("eth0", vips or VIPS, Delivery.DIRECTED)
+        if found.level != "info"
     ]
 
 
@@ -32,14 +35,15 @@ def give_up_sys_admin():
 
 def set_up(server):
     record = server.record()
-    Host(VIPS, "eth0", record).set_up()
+    Host(VIPS, "eth0", record, delivery=Delivery.DIRECTED).set_up()
     tiny = program(TC, TC_ACT_UNSPEC, "hcsidecar_tc")
     TcFilter(tiny, memory(), interface="eth0", farm="apache", record=record).attach()
 
 
 def test_a_server_that_is_set_up_has_nothing_in_the_way(server):
     set_up(server)
-    assert [(found.level, found.message) for found in survey("eth0", VIPS)] == [
+    assert [(found.level, found.message) for found in survey("eth0", VIPS, Delivery.DIRECTED)] == [
+        ("info", "eth0 is one end of a veth pair: right for directed delivery"),
         ("info", "192.0.2.50 is on lo"),
         ("info", "2001:db8::50 is on lo"),
         ("info", "arp_ignore = 1 and arp_announce = 2: the kernel does not speak for the virtual IPs"),
@@ -48,7 +52,7 @@ def test_a_server_that_is_set_up_has_nothing_in_the_way(server):
 
 def test_to_look_changes_nothing(server):
     before = as_found(server)
-    survey("eth0", VIPS)
+    survey("eth0", VIPS, Delivery.DIRECTED)
     assert differences(before, as_found(server)) == []
 
 
@@ -130,7 +134,7 @@ def test_programs_of_others_that_come_first_are_found(server):
 
 def test_behind_an_xdp_filter_of_ours_nothing_comes_first(server):
     record = server.record()
-    Host(VIPS, "eth0", record).set_up()
+    Host(VIPS, "eth0", record, delivery=Delivery.DIRECTED).set_up()
     server.sh(
         "tc qdisc add dev eth0 clsact;"
         "tc filter add dev eth0 ingress protocol ip prio 1 u32 match ip dport 80 0xffff flowid 1:1"
@@ -142,7 +146,7 @@ def test_behind_an_xdp_filter_of_ours_nothing_comes_first(server):
 
 def test_a_filter_of_ours_is_known_without_sys_admin(server):
     record = server.record()
-    Host(VIPS, "eth0", record).set_up()
+    Host(VIPS, "eth0", record, delivery=Delivery.DIRECTED).set_up()
     ours = program(XDP, XDP_PASS, "hcsidecar_xdp")
     XdpFilter(ours, memory(), generic=True, interface="eth0", record=record).attach()
     with ThreadPoolExecutor(1, initializer=give_up_sys_admin) as powerless:
@@ -155,6 +159,6 @@ def test_a_promiscuous_interface_is_mentioned(server):
         membership = socket.if_nametoindex("eth0").to_bytes(4, "little") + b"\1\0" + bytes(10)
         tap.setsockopt(263, 1, membership)
         assert "eth0 is promiscuous: it hears what is for other machines too" in [
-            found.message for found in survey("eth0", VIPS)
+            found.message for found in survey("eth0", VIPS, Delivery.DIRECTED)
         ]
     assert troubles() == []

@@ -1,0 +1,298 @@
+"""Which kinds of interface carry virtual IPs, in which delivery, and why others do not.
+
+What an interface must do. In both deliveries: let the stack hear a client's packet to an address that is not the
+interface's own (the virtual IPs are on `lo`), and leave the frames that the daemon and the filter send as they are. In
+directed delivery the source MAC is the interface's own or the marked one, by which members know each other's frames. In
+flooded delivery frames come in for a MAC that no machine has, once each.
+
+The rows follow from what was tried and from the kernel's sources: drivers/net/macvlan.c (`macvlan_handle_frame`),
+drivers/net/ipvlan/ipvlan_core.c (`ipvlan_handle_frame`), drivers/net/bonding/bond_alb.c (`bond_do_alb_xmit`,
+`rlb_arp_xmit`), bonding.rst and vrf.rst of its documentation. The manual has the same table, which a test compares.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from l2mode.core.interface import Interface
+from l2mode.core.verdict import Delivery
+
+
+class Fit(Enum):
+    """How a kind of interface suits a delivery."""
+
+    RIGHT = "right"
+    DOUBTFUL = "doubtful"
+    "Right if something beside it is, which cannot be seen here."
+    REFUSED = "refused"
+    "Some clients would not be served, or none."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A kind of interface."""
+
+    what: str
+    directed: Fit
+    flooded: Fit
+    why: str = ""
+    "Why not, where it is not right."
+    remedy: str = ""
+
+    def fit(self, delivery: Delivery) -> Fit:
+        """Say how it suits a delivery."""
+        return self.directed if delivery is Delivery.DIRECTED else self.flooded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """How an interface suits a delivery: one sentence, and what the operator can do."""
+
+    fit: Fit
+    text: str
+    remedy: str = ""
+
+
+RIGHT, DOUBTFUL, REFUSED = Fit.RIGHT, Fit.DOUBTFUL, Fit.REFUSED
+
+_BY_MAC: Final = "its parent hands it only what is for its own MAC, and flooded frames are for another one"
+_ONE_GROUP: Final = "unless its ports are one aggregation group at the switch, a frame that is flooded comes in at each"
+_AGGREGATE: Final = "let the switch have its ports in one static group, or take mode 802.3ad or active-backup"
+_ANOTHER: Final = "name another interface in [l2] interface"
+_PLAIN: Final = "take a veth on a bridge, a macvlan with directed delivery, or the card itself"
+_DIRECTED: Final = 'set delivery = "directed" in [l2], on all nodes'
+
+KINDS: Final = {
+    "": Row(what="a network card", directed=RIGHT, flooded=RIGHT),
+    "virtual function": Row(
+        what="a virtual function of a network card (SR-IOV)",
+        directed=DOUBTFUL,
+        flooded=DOUBTFUL,
+        why="the card's own switch drops frames with another source MAC and floods nothing to it, unless told to",
+        remedy="on the host: ip link set CARD vf NUMBER spoofchk off trust on; for flooded delivery here: ip link set "
+        "INTERFACE promisc on",
+    ),
+    "wireless": Row(
+        what="a wireless card",
+        directed=REFUSED,
+        flooded=REFUSED,
+        why="access points drop frames with another source MAC, and send it only what is for its own",
+        remedy="give the nodes a cable",
+    ),
+    "veth": Row(what="one end of a veth pair", directed=RIGHT, flooded=RIGHT),
+    "netkit": Row(what="one end of a netkit pair", directed=RIGHT, flooded=RIGHT),
+    "bridge": Row(what="a bridge", directed=RIGHT, flooded=RIGHT),
+    "vlan": Row(what="a VLAN", directed=RIGHT, flooded=RIGHT),
+    "macsec": Row(what="MACsec", directed=RIGHT, flooded=RIGHT),
+    "dsa": Row(what="a port of a switch chip", directed=RIGHT, flooded=RIGHT),
+    "bond active-backup": Row(what="a bond, active-backup", directed=RIGHT, flooded=RIGHT),
+    "bond 802.3ad": Row(what="a bond, 802.3ad (LACP)", directed=RIGHT, flooded=RIGHT),
+    "bond balance-rr": Row(
+        what="a bond, balance-rr", directed=DOUBTFUL, flooded=DOUBTFUL, why=_ONE_GROUP, remedy=_AGGREGATE
+    ),
+    "bond balance-xor": Row(
+        what="a bond, balance-xor", directed=DOUBTFUL, flooded=DOUBTFUL, why=_ONE_GROUP, remedy=_AGGREGATE
+    ),
+    "bond broadcast": Row(
+        what="a bond, broadcast",
+        directed=DOUBTFUL,
+        flooded=DOUBTFUL,
+        why="it sends each frame over all ports, so datagrams arrive several times where the ports' networks meet",
+        remedy="take mode active-backup, unless all can bear that",
+    ),
+    "bond balance-tlb": Row(
+        what="a bond, balance-tlb",
+        directed=REFUSED,
+        flooded=RIGHT,
+        why="it gives what it sends the MAC of a port, and so takes off by what members know each other's frames",
+        remedy="take mode active-backup or 802.3ad, or flooded delivery",
+    ),
+    "bond balance-alb": Row(
+        what="a bond, balance-alb",
+        directed=REFUSED,
+        flooded=REFUSED,
+        why="it writes other MACs into frames and ARP answers, and takes a flooded frame once for each port",
+        remedy="take mode active-backup or 802.3ad",
+    ),
+    "team": Row(
+        what="a team",
+        directed=DOUBTFUL,
+        flooded=DOUBTFUL,
+        why="which runner it has cannot be seen: activebackup and lacp are right, roundrobin and loadbalance need one "
+        "aggregation group at the switch, broadcast doubles datagrams",
+        remedy="see `teamdctl TEAM state`; better, take a bond",
+    ),
+    "macvlan bridge": Row(
+        what="a macvlan, bridge", directed=RIGHT, flooded=REFUSED, why=_BY_MAC, remedy=f"{_DIRECTED}; or {_PLAIN}"
+    ),
+    "macvlan private": Row(
+        what="a macvlan, private", directed=RIGHT, flooded=REFUSED, why=_BY_MAC, remedy=f"{_DIRECTED}; or {_PLAIN}"
+    ),
+    "macvlan vepa": Row(
+        what="a macvlan, vepa", directed=RIGHT, flooded=REFUSED, why=_BY_MAC, remedy=f"{_DIRECTED}; or {_PLAIN}"
+    ),
+    "macvlan passthru": Row(what="a macvlan, passthru", directed=RIGHT, flooded=RIGHT),
+    "macvlan source": Row(
+        what="a macvlan, source",
+        directed=REFUSED,
+        flooded=REFUSED,
+        why="it hears only machines whose MACs are listed, and not the marked MACs of the members",
+        remedy="take mode bridge with directed delivery",
+    ),
+    "macvtap": Row(
+        what="a macvtap",
+        directed=REFUSED,
+        flooded=REFUSED,
+        why="its frames go to the program that has opened it, a virtual machine as a rule, and not to this one",
+        remedy="run hcsidecar inside the virtual machine; or take a macvlan",
+    ),
+    "ipvlan": Row(
+        what="an ipvlan",
+        directed=REFUSED,
+        flooded=REFUSED,
+        why="it shares its parent's MAC, and hears only what is for addresses of its own: no packet to a virtual IP",
+        remedy=_PLAIN,
+    ),
+    "ipvtap": Row(
+        what="an ipvtap",
+        directed=REFUSED,
+        flooded=REFUSED,
+        why="its frames go to the program that has opened it, and not to this one",
+        remedy=_PLAIN,
+    ),
+    "tun": Row(
+        what="a tap",
+        directed=DOUBTFUL,
+        flooded=DOUBTFUL,
+        why="what becomes of frames is up to the program at its other end: it must let pass other source MACs, and for "
+        "flooded delivery flood what is for a MAC that it does not know",
+        remedy="try it, with `hcsidecar l2-check`",
+    ),
+    "vxlan": Row(
+        what="a VXLAN",
+        directed=RIGHT,
+        flooded=DOUBTFUL,
+        why="what is for an unknown MAC is flooded only with a multicast group, or default entries for all far ends",
+        remedy="see `bridge fdb show dev VXLAN`; or directed delivery",
+    ),
+    "geneve": Row(what="a Geneve tunnel", directed=RIGHT, flooded=RIGHT),
+    "gretap": Row(what="an Ethernet tunnel in GRE", directed=RIGHT, flooded=RIGHT),
+    "ip6gretap": Row(what="an Ethernet tunnel in GRE over IPv6", directed=RIGHT, flooded=RIGHT),
+    "openvswitch": Row(
+        what="a port of Open vSwitch",
+        directed=DOUBTFUL,
+        flooded=DOUBTFUL,
+        why="its flows decide: they must let pass other source MACs, and flood what is for a MAC that is not known",
+        remedy="try it, with `hcsidecar l2-check`",
+    ),
+    "vrf": Row(
+        what="a VRF",
+        directed=REFUSED,
+        flooded=REFUSED,
+        why="it is a routing table, with no network of its own",
+        remedy=_ANOTHER,
+    ),
+    "dummy": Row(
+        what="a dummy", directed=REFUSED, flooded=REFUSED, why="nothing leaves it or comes to it", remedy=_ANOTHER
+    ),
+    "ifb": Row(
+        what="an intermediate queue (ifb)",
+        directed=REFUSED,
+        flooded=REFUSED,
+        why="it is a detour for the frames of other interfaces",
+        remedy=_ANOTHER,
+    ),
+}
+"By the kernel's word for the kind, with the mode where there is more than one; `` is a device with a driver."
+
+_UNKNOWN: Final = Row(
+    what="an interface of a kind that is not known here",
+    directed=DOUBTFUL,
+    flooded=DOUBTFUL,
+    why="nobody has tried it",
+    remedy="try it, with `hcsidecar l2-check`, and report what it says",
+)
+STANDS_ON: Final = frozenset({"vlan", "macvlan", "macsec"})
+"The kinds that pass on the frames of another interface, so that both must be right."
+
+
+def judge(interface: Interface, delivery: Delivery) -> tuple[Judgement, ...]:
+    """Say how an interface suits a delivery: all that is not right, what is refused first; or that it is right.
+
+    Nothing of one that is no Ethernet interface, which `obstacles` refuses.
+    """
+    if interface.loopback or not interface.ethernet:
+        return ()
+    found = [*_as_a_port(interface), *_objections(interface, delivery)]
+    return tuple(sorted(found, key=lambda one: one.fit is not Fit.REFUSED)) or (_right(interface, delivery),)
+
+
+def _right(interface: Interface, delivery: Delivery) -> Judgement:
+    what = f"{interface.name} is {_row(interface).what}"
+    while interface.kind in STANDS_ON and interface.lower is not None:
+        interface = interface.lower
+        what += f" on {interface.name}, {_row(interface).what}"
+    return Judgement(fit=Fit.RIGHT, text=f"{what}: right for {delivery.value} delivery")
+
+
+def _as_a_port(interface: Interface) -> Iterator[Judgement]:
+    name, master = interface.name, interface.port_of
+    if master is None:
+        return
+    if interface.port_kind == "vrf":
+        yield Judgement(
+            fit=Fit.REFUSED,
+            text=f"{name} belongs to the VRF {master}, in which the virtual IPs on lo are no addresses",
+            remedy=f"ip link set {name} nomaster; or {_ANOTHER}",
+        )
+    else:
+        yield Judgement(
+            fit=Fit.REFUSED,
+            text=f"{name} is a port of {master}, which gets what comes in there",
+            remedy=f'set interface = "{master}" in [l2]',
+        )
+
+
+def _objections(interface: Interface, delivery: Delivery) -> Iterator[Judgement]:
+    name, row = interface.name, _row(interface)
+    match row.fit(delivery):
+        case Fit.REFUSED:
+            text = f"{name} is {row.what}, which {delivery.value} delivery cannot use: {row.why}"
+            yield Judgement(fit=Fit.REFUSED, text=text, remedy=row.remedy)
+        case Fit.DOUBTFUL:
+            yield Judgement(fit=Fit.DOUBTFUL, text=f"{name} is {row.what}: {row.why}", remedy=row.remedy)
+    if interface.without_arp:
+        text = f"{name} has ARP switched off, so it neither asks nor is asked"
+        yield Judgement(fit=Fit.REFUSED, text=text, remedy=f"ip link set {name} arp on")
+    if interface.mac_of_active_port:
+        yield Judgement(
+            fit=Fit.DOUBTFUL,
+            text=f"{name} has fail_over_mac = active: a failover gives it another MAC, announced after some 2 s",
+            remedy="set fail_over_mac to none, or to follow, where the cards can bear that",
+        )
+    if interface.kind in STANDS_ON:
+        yield from _below(interface, delivery)
+
+
+def _below(interface: Interface, delivery: Delivery) -> Iterator[Judgement]:
+    # Whether that is a port of something does not matter: a VLAN of a bridge's port gets its frames before the bridge.
+    lower = interface.lower
+    if lower is not None:
+        for one in _objections(lower, delivery):
+            text = f"{interface.name} stands on {lower.name}, and {one.text}"
+            yield Judgement(fit=one.fit, text=text, remedy=one.remedy)
+    else:
+        yield Judgement(
+            fit=Fit.DOUBTFUL,
+            text=f"what {interface.name} stands on is in another network namespace, and cannot be seen from here",
+            remedy="see there that it is neither wireless nor a bond in mode balance-tlb or balance-alb",
+        )
+
+
+def _row(interface: Interface) -> Row:
+    if interface.wireless:
+        return KINDS["wireless"]
+    if interface.kind is None:
+        return KINDS["virtual function" if interface.virtual_function else ""]
+    return KINDS.get(f"{interface.kind} {interface.mode}".strip(), _UNKNOWN)
