@@ -12,6 +12,9 @@ import typer
 from hcsidecar.cli import keys
 from hcsidecar.cli.farm import REFUSED, WRONG_FILE, AsJson, Config, give_up, refuse
 from hcsidecar.cli.import_safekit import import_safekit
+from hcsidecar.cli.machine import as_json as machine_as_json
+from hcsidecar.cli.machine import as_text as machine_told
+from hcsidecar.cli.machine import review_machine
 from hcsidecar.cli.online import as_json as told_as_json
 from hcsidecar.cli.online import as_text as told
 from hcsidecar.cli.online import review_targets
@@ -77,7 +80,8 @@ def check_config(
     config: Config = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of farm files and exit.")] = False,
     online: Annotated[
-        bool, typer.Option("--online", help="Ask the balancers of its targets too, whether their settings fit.")
+        bool,
+        typer.Option("--online", help="Look at this machine too, if it is a node, and ask its targets' balancers."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -86,11 +90,13 @@ def check_config(
     The key file and certificates that it names are looked at too. Neither a node of the farm nor its network interface
     need be on this machine.
 
-    With --online the balancers of the [[target]] tables are asked for their own settings, and nothing there is
-    changed: is the health URL what they probe, and does a stop end gently? It needs the rights of a node.
+    With --online it looks beyond the file, and changes nothing. The balancers of the [[target]] tables are asked for
+    their own settings: is the health URL what they probe, and does a stop end gently? It needs the rights of a node.
+    With [l2], on a node: is the network interface of a kind that carries virtual IPs, and which packet filter does the
+    kernel take? That needs root.
 
-    Exit status: 0 the file is right, 1 a balancer's settings keep a target from working, or it could not be asked, 2
-    the file is wrong.
+    Exit status: 0 the file is right, 1 something found with --online keeps the node from working, or a balancer could
+    not be asked, 2 the file is wrong.
 
     Example: hcsidecar check-config /etc/hcsidecar/farm.toml
     """
@@ -106,13 +112,20 @@ def check_config(
             raise typer.Exit(WRONG_FILE) from None
         give_up(str(path), error.problems)
     reviews = review_targets(loaded) if online else []
+    machine = review_machine(loaded, loaded.farm.l2) if online and loaded.farm.l2 else None
     if as_json:
         document = _as_json(loaded.path, ()) | {"farm": loaded.farm.model_dump(mode="json", exclude_none=True)}
-        typer.echo(json.dumps(document | ({"targets": told_as_json(reviews)} if online else {}), indent=2))
+        document |= {"targets": told_as_json(reviews)} if online else {}
+        document |= {"machine": machine_as_json(machine)} if machine else {}
+        typer.echo(json.dumps(document, indent=2))
     else:
-        for line in (*_summary(loaded), *(told(reviews) if online else ())):
+        for line in (
+            *_summary(loaded),
+            *(machine_told(machine) if machine else ()),
+            *(told(reviews) if online else ()),
+        ):
             typer.echo(line)
-    if not all(review.is_fine for review in reviews):
+    if not all(review.is_fine for review in reviews) or (machine and not machine.is_fine):
         raise typer.Exit(REFUSED)
 
 

@@ -27,7 +27,9 @@ class Finding:
     """One thing that was looked at."""
 
     level: str
-    "`info`: as it must be, or good to know; `warning`: may be in the way; `error`: is in the way."
+    """`info`: as it must be, or good to know; `warning`: may be in the way; `error`: is in the way.
+
+    `unseen`: could not be looked at."""
     message: str
     remedy: str | None = None
 
@@ -58,8 +60,7 @@ class Surroundings:
 def findings(found: Surroundings, vips: Sequence[VirtualIp]) -> Iterator[Finding]:
     """Say what is in the way of these virtual IPs, and what is as it must be."""
     name = found.interface.name
-    for judgement in judge(found.interface, found.delivery):
-        yield Finding(level=_LEVELS[judgement.fit], message=judgement.text, remedy=judgement.remedy or None)
+    yield from of_kind(found.interface, found.delivery)
     for obstacle in obstacles(vips, found.interface, found.addresses):
         yield Finding(level="error", message=obstacle.problem, remedy=obstacle.remedy)
     if not found.loopback_up:
@@ -76,6 +77,12 @@ def findings(found: Surroundings, vips: Sequence[VirtualIp]) -> Iterator[Finding
         yield Finding(level="warning", message=message, remedy=remedy)
     if found.promiscuous:
         yield Finding(level="info", message=f"{name} is promiscuous: it hears what is for other machines too")
+
+
+def of_kind(interface: Interface, delivery: Delivery) -> Iterator[Finding]:
+    """Say how the interface, by its kind, suits the delivery."""
+    for judgement in judge(interface, delivery):
+        yield Finding(level=_LEVELS[judgement.fit], message=judgement.text, remedy=judgement.remedy or None)
 
 
 def _vips(found: Surroundings, vips: Sequence[VirtualIp]) -> Iterator[Finding]:

@@ -126,11 +126,12 @@ class BpfFilter:
 
 def _refused(error: OSError, said: Sequence[str]) -> FilterError:
     system = os.uname()
-    refusal = why_refused(error, said, capabilities=_capabilities(), kernel=f"{system.sysname} {system.release}")
+    refusal = why_refused(error, said, capabilities=capabilities(), kernel=f"{system.sysname} {system.release}")
     return FilterError(refusal.problem, refusal.remedy, last_words=refusal.last_words)
 
 
-def _capabilities() -> int:
+def capabilities() -> int:
+    """Give the mask of the effective capabilities of this process (CapEff of proc(5))."""
     for line in Path("/proc/self/status").read_text().splitlines():
         name, _, value = line.partition(":")
         if name == "CapEff":

@@ -1,0 +1,71 @@
+"""`hcsidecar check-config --online` on a node: whether this machine can serve the virtual IPs of the farm file."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from ipaddress import ip_address
+
+from hcsidecar.core.findings import Finding, Grade
+from hcsidecar.core.settings import L2Table
+from hcsidecar.farmfile import FarmFileError, LoadedFarm, find_node
+from hcsidecar.journal import one_line
+
+_GRADES = {"info": Grade.OK, "warning": Grade.WARNING, "error": Grade.PROBLEM, "unseen": Grade.UNSEEN}
+"Of the words of layer-2 mode."
+_WIDTH = max(map(len, Grade))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineReview:
+    """What was found on this machine."""
+
+    node: str | None
+    "Which one it is; None when it is none, or several."
+    findings: tuple[Finding, ...]
+
+    @property
+    def is_fine(self) -> bool:
+        """True when nothing keeps it from serving."""
+        return all(finding.grade is not Grade.PROBLEM for finding in self.findings)
+
+
+def review_machine(loaded: LoadedFarm, table: L2Table) -> MachineReview:
+    """Look at this machine, and try which filter its kernel takes; changes nothing."""
+    # All that layer-2 mode needs of a machine comes with it, which others need not have.
+    from l2mode.core.verdict import Delivery  # noqa: PLC0415
+    from l2mode.kernel.trial import try_here  # noqa: PLC0415
+
+    try:
+        me = find_node(loaded.farm, None)
+    except FarmFileError as error:
+        problem = error.problems[0]
+        finding = Finding(
+            grade=Grade.UNSEEN,
+            text=f"this machine was not looked at: the farm {problem.message}",
+            remedy="ask again on a node",
+        )
+        return MachineReview(node=None, findings=(finding,))
+    found = try_here(
+        [ip_address(vip.address) for vip in table.vip],
+        delivery=Delivery(table.delivery),
+        interface=table.interface,
+        address=me.address,
+        wanted=table.filter,
+    )
+    return MachineReview(
+        node=me.name,
+        findings=tuple(Finding(grade=_GRADES[one.level], text=one.message, remedy=one.remedy or "") for one in found),
+    )
+
+
+def as_json(review: MachineReview) -> dict[str, object]:
+    """Give the review as the JSON document has it."""
+    return {"node": review.node, "ok": review.is_fine, "findings": [asdict(each) for each in review.findings]}
+
+
+def as_text(review: MachineReview) -> Iterator[str]:
+    """Write the review for people."""
+    yield f"  machine    {review.node or 'no node of the farm'}, with the virtual IPs:"
+    for finding in review.findings:
+        yield one_line(f"    {finding.grade:{_WIDTH}}  {finding.text}")
+        if finding.remedy:
+            yield one_line(f"    {'':{_WIDTH}}  -> {finding.remedy}")
