@@ -11,13 +11,25 @@ from lan.traffic import crowd
 pytestmark = needs_root
 
 MACVLAN = "link add link eth0 name x0 type macvlan mode {}"
+BOND = "link add x0 type bond mode {} miimon 100"
+IPVLAN = "link add link eth0 name x0 type ipvlan mode l2"
 BRIDGE = ("link add x0 type bridge stp_state 0", "link set eth0 master x0")
 
 
-def give(server, *lines):
-    """Make `x0` of a server's interface, and move its addresses there."""
+def give(lan, name, *lines):
+    """Make `x0` of a server's interface, and move its addresses there; of a bond two become ports."""
+    server = lan.servers[name]
+    if " bond " in lines[0]:
+        lan.lay_second_cable(name)
+        lines = [*lines, *(f"link set {port} {what}" for port in ("eth0", "eth1") for what in ("down", "master x0"))]
     own = [f"{server.addresses[4]}/24", f"{server.addresses[6]}/64"]
-    configure(server.namespace, [*lines, "link set x0 up", *(f"addr del {address} dev eth0" for address in own)])
+    try:
+        configure(server.namespace, [*lines, "link set x0 up"])
+    except AssertionError as error:
+        if "not supported" in str(error) or "Unknown device type" in str(error):
+            pytest.skip("this kernel has no such interface")
+        raise
+    configure(server.namespace, [f"addr flush dev {place}" for place in ("eth0", "x0")])
     configure(server.namespace, [f"addr add {address} dev x0 nodad" for address in own])
     configure(
         server.namespace, ["route replace default via 192.0.2.1 dev x0", "route replace ::/0 via 2001:db8::1 dev x0"]
@@ -34,8 +46,12 @@ def give(server, *lines):
         ([MACVLAN.format("passthru")], "flooded"),
         (BRIDGE, "directed"),
         (BRIDGE, "flooded"),
+        ([BOND.format("active-backup")], "directed"),
+        ([BOND.format("active-backup")], "flooded"),
+        ([BOND.format("802.3ad")], "directed"),
+        ([BOND.format("balance-tlb")], "flooded"),
     ],
-    ids=lambda value: value if isinstance(value, str) else " ".join(value[0].split()[-3:]),
+    ids=lambda value: value if isinstance(value, str) else value[0].partition(" type ")[2],
 )
 def test_every_client_is_served_by_one_server(tmp_path, lines, delivery):
     with (
@@ -43,8 +59,8 @@ def test_every_client_is_served_by_one_server(tmp_path, lines, delivery):
         shared_farm(lan, delivery=delivery, packet_filter="auto") as farm,
         crowd(lan.clients) as clients,
     ):
-        for server in lan.servers.values():
-            give(server, *lines)
+        for name in lan.servers:
+            give(lan, name, *lines)
         farm.start().serving()
         for family in (4, 6):
             addresses = lan.clients.clients(24, family)
@@ -63,15 +79,17 @@ def test_every_client_is_served_by_one_server(tmp_path, lines, delivery):
         ([MACVLAN.format("bridge")], "flooded", "x0 is a macvlan, bridge, which flooded delivery cannot use: "),
         ([MACVLAN.format("source")], "directed", "x0 is a macvlan, source, which directed delivery cannot use: "),
         (["link add link eth0 name x0 type macvtap mode bridge"], "directed", "x0 is a macvtap, which directed "),
+        ([IPVLAN], "directed", "x0 is an ipvlan, which directed delivery cannot use: "),
+        ([BOND.format("balance-alb")], "directed", "x0 is a bond, balance-alb, which directed delivery cannot use: "),
     ],
-    ids=["macvlan flooded", "macvlan source", "macvtap"],
+    ids=["macvlan flooded", "macvlan source", "macvtap", "ipvlan", "balance-alb"],
 )
 def test_what_would_serve_nobody_is_refused_with_the_reason(tmp_path, lines, delivery, reason):
     with (
         site(tmp_path, servers=("web1",)) as lan,
         shared_farm(lan, delivery=delivery, packet_filter="auto") as farm,
     ):
-        give(lan.servers["web1"], *lines)
+        give(lan, "web1", *lines)
         before = as_found(lan.servers["web1"])
         assert farm.start().daemons["web1"].wait(45) == 1
         assert f"layer-2 mode: {reason}" in farm.log("web1").splitlines()[-1]

@@ -103,6 +103,13 @@ class Site:
         """Let the switch not learn which addresses are behind a server's port: it floods what is for them."""
         run(self._switch, "bridge", "link", "set", "dev", self.servers[name].port, "learning", "off")
 
+    def lay_second_cable(self, name):
+        """Join a server to the switch by one more, named eth1, without addresses and down."""
+        server = self.servers[name]
+        port = f"two-{name}"[:15]
+        lines = [f"link add {port} type veth peer name eth1 netns {server.namespace}", f"link set {port} master near"]
+        configure(self._switch, [*lines, f"link set {port} up"])
+
     def flood(self, name, *, on):
         """Let the switch send to a server what is for nobody that it knows, or not."""
         port = self.servers[name].port
