@@ -200,3 +200,13 @@ def test_in_flooded_delivery_a_node_that_the_switch_cuts_off_is_told_once():
 def test_what_most_nodes_do_not_say_of_a_node_is_no_verdict_and_never_are_two_nodes_both_blind():
     assert lines_of(flooded, web1={"cut_off": ["web3"]}) == []
     assert lines_of(flooded, ["web3"], web1={"cut_off": ["web2"]}, web2={"cut_off": ["web1"]})[1:] == []
+
+
+@pytest.mark.parametrize(("degraded", "levels"), [(True, [Level.WARNING]), (False, [])])
+def test_a_filter_in_place_of_a_better_one_is_told_and_is_a_warning_when_it_is_the_last_resort(degraded, levels):
+    used = {"name": "nfqueue", "why": "it needs no BPF", "degraded": degraded}
+    used |= {"fall_back": "the filter is nfqueue in place of tc (refused)", "remedy": "grant BPF"}
+    checks = {"web1": msgspec.convert(directed("web1", filter=used), NodeCheck)}
+    [line] = [line for line in judge(checks, {"web2": "off", "web3": "off"}) if "in place of" in line.text]
+    assert (line.text, line.remedy) == ("web1: the filter is nfqueue in place of tc (refused)", "grant BPF")
+    assert [line.level for line in [line] if line.level is not Level.OK] == levels
