@@ -229,11 +229,15 @@ def judge(interface: Interface, delivery: Delivery) -> tuple[Judgement, ...]:
 
 
 def _right(interface: Interface, delivery: Delivery) -> Judgement:
-    what = f"{interface.name} is {_row(interface).what}"
-    while interface.kind in STANDS_ON and interface.lower is not None:
+    what, unless = f"{interface.name} is {_row(interface).what}", ""
+    while interface.kind in STANDS_ON:
+        if interface.lower is None:
+            what += " on one of another network namespace"
+            unless = ", unless that is wireless, or a bond in mode balance-tlb or balance-alb"
+            break
         interface = interface.lower
         what += f" on {interface.name}, {_row(interface).what}"
-    return Judgement(fit=Fit.RIGHT, text=f"{what}: right for {delivery.value} delivery")
+    return Judgement(fit=Fit.RIGHT, text=f"{what}: right for {delivery.value} delivery{unless}")
 
 
 def _as_a_port(interface: Interface) -> Iterator[Judgement]:
@@ -278,16 +282,11 @@ def _objections(interface: Interface, delivery: Delivery) -> Iterator[Judgement]
 def _below(interface: Interface, delivery: Delivery) -> Iterator[Judgement]:
     # Whether that is a port of something does not matter: a VLAN of a bridge's port gets its frames before the bridge.
     lower = interface.lower
-    if lower is not None:
-        for one in _objections(lower, delivery):
-            text = f"{interface.name} stands on {lower.name}, and {one.text}"
-            yield Judgement(fit=one.fit, text=text, remedy=one.remedy)
-    else:
-        yield Judgement(
-            fit=Fit.DOUBTFUL,
-            text=f"what {interface.name} stands on is in another network namespace, and cannot be seen from here",
-            remedy="see there that it is neither wireless nor a bond in mode balance-tlb or balance-alb",
-        )
+    if lower is None:
+        return
+    for one in _objections(lower, delivery):
+        text = f"{interface.name} stands on {lower.name}, and {one.text}"
+        yield Judgement(fit=one.fit, text=text, remedy=one.remedy)
 
 
 def _row(interface: Interface) -> Row:

@@ -59,7 +59,7 @@ def fits(found):
         (interface("macvlan", "vepa", lower=CARD), RIGHT, REFUSED),
         (interface("macvlan", "passthru", lower=CARD), RIGHT, RIGHT),
         (interface("macvlan", "source", lower=CARD), REFUSED, REFUSED),
-        (interface("macvlan", "bridge"), DOUBTFUL, REFUSED),
+        (interface("macvlan", "bridge"), RIGHT, REFUSED),
         (interface("macvtap", lower=CARD), REFUSED, REFUSED),
         (interface("ipvlan", lower=CARD), REFUSED, REFUSED),
         (interface("ipvtap", lower=CARD), REFUSED, REFUSED),
@@ -82,7 +82,7 @@ def fits(found):
         (interface("vlan", lower=interface("vlan", lower=interface(None, wireless=True))), REFUSED, REFUSED),
         (interface("vlan", lower=interface(None, port_of="br0", port_kind="bridge")), RIGHT, RIGHT),
         (interface("macvlan", "passthru", lower=interface("bond", "balance-alb")), REFUSED, REFUSED),
-        (interface("vlan"), DOUBTFUL, DOUBTFUL),
+        (interface("vlan"), RIGHT, RIGHT),
     ],
     ids=lambda value: f"{value.kind} {value.mode}" if isinstance(value, Interface) else value.value,
 )
@@ -108,6 +108,14 @@ def test_what_is_right_says_on_what_it_stands():
     assert [one.text for one in judge(found, FLOODED)] == [
         "x0 is a VLAN on bond0, a bond, 802.3ad (LACP): right for flooded delivery"
     ]
+
+
+def test_what_stands_on_one_that_cannot_be_seen_says_of_what_that_must_not_be():
+    [one] = judge(interface("vlan", lower=interface("macvlan", "bridge")), DIRECTED)
+    assert one.text == (
+        "x0 is a VLAN on x0, a macvlan, bridge on one of another network namespace: right for directed delivery,"
+        " unless that is wireless, or a bond in mode balance-tlb or balance-alb"
+    )
 
 
 def test_what_is_refused_says_why_and_what_to_take():
