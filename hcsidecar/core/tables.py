@@ -272,7 +272,7 @@ class L2Table(Table):
     delivery: Literal["directed", "flooded"] = "directed"
     "One node answers for a VIP and sends on what belongs to others, or the switch floods and every node sees all."
     filter: Literal["auto", "xdp", "tc", "nfqueue"] = "auto"
-    "Where packets are filtered in the kernel; auto takes the fastest that the machine has."
+    "Where packets are filtered; auto takes tc if it works, else xdp, else nfqueue. xdp withstands floods best."
     unmatched: Literal["drop", "director"] = "drop"
     "Traffic to a VIP that no share names: dropped, or taken by the node that answers for the VIP."
     vip: tuple[VipTable, ...] = Field(min_length=1, max_length=64)

@@ -31,7 +31,7 @@ _USE_NFQUEUE: Final = 'set filter = "nfqueue" in [l2]'
 _COSTS: Final = {
     FilterKind.NFQUEUE: "each packet goes through a Python process, some ten thousand packets a second at most, and "
     "large uploads are slow, where a filter in the kernel refuses more than a million",
-    FilterKind.TC: "it refuses about a third of the packets a second that XDP in the driver does",
+    FilterKind.XDP: "large uploads are slower, since the card no longer merges what comes in",
     FilterKind.XDP_GENERIC: "it is no faster than tc",
 }
 "What a filter costs in place of a better one: the figures of the manual and of benchmarks/RESULTS.md, in a few words."
@@ -126,7 +126,12 @@ class Place:
 
 
 def candidates(wanted: str, interface: Interface) -> tuple[tuple[FilterKind, str], ...]:
-    """Give the filters to try for the farm file's word, the best first, each with why it is one."""
+    """Give the filters to try for the farm file's word, the best first, each with why it is one.
+
+    On real interfaces XDP refuses packets fastest, but the driver then hands on every packet as it comes, where tc
+    gets many merged into one, and sends them on so: a large upload takes several times as long. Some drivers reset the
+    card when a program comes or goes. So whoever expects floods more than uploads asks for XDP.
+    """
     name, kind = interface.name, interface.kind
     device = f"driver {interface.driver}" if interface.driver else "a device without a named driver"
     native = (FilterKind.XDP, f"{name} is a real interface ({device})")
@@ -145,7 +150,7 @@ def candidates(wanted: str, interface: Interface) -> tuple[tuple[FilterKind, str
             queue = (FilterKind.NFQUEUE, "it needs no BPF")
             if kind:
                 return ((FilterKind.TC, not_native), queue)
-            return (native, (FilterKind.TC, "it works on every interface"), queue)
+            return ((FilterKind.TC, "it carries large transfers best, on every interface"), native, queue)
 
 
 def filter_name(farm: str) -> str:

@@ -44,7 +44,7 @@ def kinds(wanted, kind):
 @pytest.mark.parametrize(
     ("wanted", "kind", "expected"),
     [
-        ("auto", None, [FilterKind.XDP, FilterKind.TC, FilterKind.NFQUEUE]),
+        ("auto", None, [FilterKind.TC, FilterKind.XDP, FilterKind.NFQUEUE]),
         ("auto", "veth", [FilterKind.TC, FilterKind.NFQUEUE]),
         ("auto", "bridge", [FilterKind.TC, FilterKind.NFQUEUE]),
         ("auto", "bond", [FilterKind.TC, FilterKind.NFQUEUE]),
@@ -61,8 +61,8 @@ def test_the_best_filter_for_an_interface_comes_first(wanted, kind, expected):
 
 def test_each_candidate_has_its_reason():
     assert [why for _, why in candidates("auto", interface())] == [
+        "it carries large transfers best, on every interface",
         "eth0 is a real interface (driver virtio_net)",
-        "it works on every interface",
         "it needs no BPF",
     ]
     assert candidates("auto", interface("veth", "veth"))[0][1] == (
@@ -80,28 +80,32 @@ def test_the_first_filter_that_is_tried_costs_nothing():
 
 
 def test_one_reason_for_two_filters_is_told_once_with_what_it_costs():
-    refused = (passed_over(FilterKind.XDP), passed_over(FilterKind.TC))
+    refused = (passed_over(FilterKind.TC), passed_over(FilterKind.XDP))
     choice = Choice(kind=FilterKind.NFQUEUE, why="it needs no BPF", passed_over=refused)
     assert choice.degraded
-    assert choice.fall_back.startswith("the filter is nfqueue in place of xdp and tc (it is refused): each packet goes")
+    assert choice.fall_back.startswith("the filter is nfqueue in place of tc and xdp (it is refused): each packet goes")
     assert choice.remedy == 'grant BPF; or set filter = "nfqueue" in [l2], if it is enough'
 
 
 def test_two_reasons_are_told_apart():
-    refused = (passed_over(FilterKind.XDP), passed_over(FilterKind.TC, "there is no room", "make room"))
-    assert problems_of(refused) == "xdp: it is refused; tc: there is no room"
+    refused = (passed_over(FilterKind.TC), passed_over(FilterKind.XDP, "there is no room", "make room"))
+    assert problems_of(refused) == "tc: it is refused; xdp: there is no room"
     assert remedies_of(refused) == 'grant BPF; or make room; or set filter = "nfqueue" in [l2], which is slow'
     assert remedies_of((*refused, passed_over(FilterKind.NFQUEUE))) == "grant BPF; or make room"
 
 
-def test_tc_in_place_of_xdp_is_no_last_resort_and_neither_is_a_queue_that_was_asked_for():
-    assert not Choice(kind=FilterKind.TC, why="", passed_over=(passed_over(FilterKind.XDP),)).degraded
+def test_xdp_in_place_of_tc_is_no_last_resort_and_neither_is_a_queue_that_was_asked_for():
+    assert not Choice(kind=FilterKind.XDP, why="", passed_over=(passed_over(FilterKind.TC),)).degraded
     assert not Choice(kind=FilterKind.NFQUEUE, why="the farm file wants it").degraded
 
 
-@pytest.mark.parametrize("kind", [FilterKind.XDP_GENERIC, FilterKind.TC, FilterKind.NFQUEUE])
-def test_every_filter_that_comes_after_another_has_its_price(kind):
-    assert Choice(kind=kind, why="", passed_over=(passed_over(FilterKind.XDP),)).cost
+@pytest.mark.parametrize("wanted", ["auto", "xdp", "tc", "nfqueue"])
+@pytest.mark.parametrize("kind", [None, "veth"])
+def test_every_filter_that_comes_after_another_has_its_price(wanted, kind):
+    before = []
+    for found in kinds(wanted, kind):
+        assert bool(Choice(kind=found, why="", passed_over=tuple(before)).cost) == bool(before)
+        before.append(passed_over(found))
 
 
 def test_the_filter_goes_to_the_first_place_when_it_is_free():
