@@ -13,7 +13,7 @@ from hcsidecar.core.settings import FarmFile, NodeTable, OtherTarget, TlsTable, 
 from hcsidecar.core.values import is_ipv6
 from hcsidecar.net.keyring import KeyFileError, Keyring
 
-__all__ = ["FarmFileError", "LoadedFarm", "Problem", "find_config", "find_node", "load"]
+__all__ = ["FarmFileError", "LoadedFarm", "NoNodeHereError", "Problem", "find_config", "find_node", "load"]
 
 DEFAULT_CONFIG = Path("/etc/hcsidecar/farm.toml")
 CONFIG_VARIABLE = "HCSIDECAR_CONFIG"
@@ -26,6 +26,10 @@ class FarmFileError(Exception):
     def __init__(self, *problems: Problem) -> None:
         super().__init__("\n".join(map(str, problems)))
         self.problems = problems
+
+
+class NoNodeHereError(FarmFileError):
+    """No node of the farm has an address of this machine: perhaps not yet, since its network is slow to come up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +80,7 @@ def load(path: Path) -> LoadedFarm:
 def find_node(farm: FarmFile, name: str | None) -> NodeTable:
     """Say which node this process is: the one of this name, else the one whose address is on this machine.
 
-    FarmFileError says why when none or several of them are.
+    FarmFileError says why when none or several of them are, NoNodeHereError when this machine has no node's address.
     """
     names = ", ".join(node.name for node in farm.node)
     if name is not None:
@@ -92,7 +96,7 @@ def find_node(farm: FarmFile, name: str | None) -> NodeTable:
         raise FarmFileError(
             Problem(path="node", message=f"has several that are on this machine: {several}", hint="choose with --node")
         )
-    raise FarmFileError(
+    raise NoNodeHereError(
         Problem(path="node", message="has no address of this machine", hint=f"one of {names}, chosen with --node")
     )
 

@@ -13,6 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from hcsidecar.core.service_unit import (
+    GROWING_DELAYS_SINCE,
     SHIPPED_PROGRAM,
     SHIPPED_STATE,
     Standing,
@@ -21,12 +22,13 @@ from hcsidecar.core.service_unit import (
     is_ours,
     signed,
     standing,
+    systemd_version,
     unit_text,
 )
 from hcsidecar.dirs import make_private
 
-PATIENCE = 300.0
-"Seconds that systemctl may take: a stop waits for the drain."
+PATIENCE = 1000.0
+"Seconds that systemctl may take: a start may take the unit's TimeoutStartSec=, and a stop waits for the drain."
 
 
 class ServiceError(Exception):
@@ -86,8 +88,7 @@ class Service:
 
         It is not started while the farm file is missing.
         """
-        text = unit_text(shipped_unit(), wishes)
-        changed = self._write(text, force=force)
+        changed = self._write(wishes, force=force)
         if wishes.state is not None:
             self._make_state(wishes.state)
         if self._live and changed:
@@ -97,14 +98,15 @@ class Service:
         if self._live:
             self._start(wishes, start=start, changed=changed)
 
-    def _write(self, text: str, *, force: bool) -> bool:
-        """Bring the unit's file to this text; True when it was changed."""
+    def _write(self, wishes: UnitWishes, *, force: bool) -> bool:
+        """Bring the unit's file to what is wished; True when it was changed."""
+        text = unit_text(shipped_unit(), wishes, systemd=self._systemd())
         present = _read(self._path)
         match standing(present, text):
             case Standing.SAME:
                 self._say(f"{self._path} is right already")
                 return False
-            case Standing.ABSENT if (packaged := self._packaged(text)) is not None:
+            case Standing.ABSENT if (packaged := self._packaged(wishes)) is not None:
                 self._say(f"{packaged}, which a package brought, is right already")
                 return False
             case Standing.FOREIGN if not force:
@@ -130,13 +132,20 @@ class Service:
         self._say(f"wrote {self._path}")
         return True
 
-    def _packaged(self, text: str) -> Path | None:
-        """Give the unit of the same name and text that is part of a package."""
+    def _packaged(self, wishes: UnitWishes) -> Path | None:
+        """Give the unit of the same name and as wished that is part of a package, made for whichever systemd."""
+        texts = [unit_text(shipped_unit(), wishes, systemd=version) for version in (None, GROWING_DELAYS_SINCE)]
         for directory in ("usr/lib/systemd/system", "lib/systemd/system"):
             path = self._root / directory / self._path.name
-            if standing(_read(path), text) is Standing.SAME:
+            present = _read(path)
+            if any(standing(present, text) is Standing.SAME for text in texts):
                 return path
         return None
+
+    def _systemd(self) -> int | None:
+        """Give the version of the systemd that will read the unit; None when it is not known."""
+        # The systemctl here is no witness of what runs another machine's image.
+        return systemd_version(self._systemctl("--version").stdout) if self._live else None
 
     def _keep_copy(self) -> None:
         copy = self._path.with_name(f"{self._path.name}.old")

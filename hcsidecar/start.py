@@ -15,7 +15,7 @@ from hcsidecar.core.settings import NodeTable
 from hcsidecar.daemon import KERNEL_RECORD, Daemon
 from hcsidecar.dirs import control_socket, make_private, state_dir
 from hcsidecar.event_store import kept_journal
-from hcsidecar.farmfile import FarmFileError, LoadedFarm, find_config, find_node, load
+from hcsidecar.farmfile import FarmFileError, LoadedFarm, NoNodeHereError, find_config, find_node, load
 from hcsidecar.journal import Journal
 from hcsidecar.logs import configure, log_entry
 from hcsidecar.process import CannotRunError
@@ -87,7 +87,8 @@ def main() -> int:
     except FarmFileError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)  # noqa: T201 - there is no log yet, and no farm to have one
-        return 2
+        # The unit is not started again after a 2, and a network may still come up.
+        return 1 if isinstance(error, NoNodeHereError) else 2
     writer = configure(node=me.name, as_json=options.log_json)
     try:
         # The selector loop everywhere: heartbeats are read from sockets of our own.

@@ -34,7 +34,8 @@ def run(
     The module is started unless the operator's last word was `stop`. SIGTERM or Ctrl-C drains first (the health URL
     answers 404, the application goes on) for at most [health] lame_duck, then stops; a second one stops at once.
 
-    Exit status: 0 stopped as told, 1 the node could not run, 2 the farm file or the command is wrong.
+    Exit status: 0 stopped as told, 1 the node could not run or no node has an address of this machine (yet), 2 the farm
+    file or the command is wrong.
 
     Example: hcsidecar run --config farm.toml --node web1
     """

@@ -22,6 +22,11 @@ LEAST_STOP_LIMIT: Final = 90.0
 STOP_MARGIN: Final = 30.0
 "Seconds beyond the drain: for the virtual IPs, the last words to the others, and a busy machine."
 
+GROWING_DELAYS_SINCE: Final = 254
+"The first version of systemd that knows RestartSteps= and RestartMaxDelaySec=; an older one complains of them."
+STEADY_DELAY: Final = 10
+"Seconds between a failure and the next start, where the delay cannot grow."
+
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _HEADER: Final = re.compile(
     r"# Made by `hcsidecar install`: change it with `systemctl edit`, not here\. Fingerprint (?P<print>[0-9a-f]{16})\n"
@@ -85,8 +90,8 @@ def why_not_for_a_service(wishes: UnitWishes) -> str | None:
     return None
 
 
-def unit_text(shipped: str, wishes: UnitWishes) -> str:
-    """Give the unit for this machine, without a fingerprint."""
+def unit_text(shipped: str, wishes: UnitWishes, *, systemd: int | None) -> str:
+    """Give the unit for this machine, without a fingerprint; `systemd` is a version, or None when it is not known."""
     command = [wishes.program, "run", "--config", wishes.config]
     if wishes.node is not None:
         command += ["--node", wishes.node]
@@ -96,7 +101,23 @@ def unit_text(shipped: str, wishes: UnitWishes) -> str:
     text = _set(text, "TimeoutStopSec", str(math.ceil(limit)))
     if wishes.state is not None and not _is_granted(wishes.state):
         text = _set(text, "StateDirectoryMode", "0700", below=f"ReadWritePaths={quoted(wishes.state)}")
+    return for_systemd(text, systemd)
+
+
+def for_systemd(text: str, version: int | None) -> str:
+    """Return the unit without what this version of systemd does not know."""
+    if version is not None and version >= GROWING_DELAYS_SINCE:
+        return text
+    text = _set(text, "RestartSec", str(STEADY_DELAY))
+    for key in ("RestartSteps", "RestartMaxDelaySec"):
+        text = _without(text, key)
     return text
+
+
+def systemd_version(said: str) -> int | None:
+    """Return the version that `systemctl --version` says: 252 of "systemd 252 (252.38-1)"; None if it says none."""
+    found = re.match(r"systemd (\d+)", said)
+    return None if found is None else int(found[1])
 
 
 def signed(text: str) -> str:
@@ -147,8 +168,15 @@ def _fingerprint(text: str) -> str:
 
 def _set(text: str, key: str, value: str, *, below: str = "") -> str:
     """Give the one line of a key another value, and perhaps a line below it."""
-    line = "\n".join(filter(None, (f"{key}={value}", below)))
-    changed, count = re.subn(rf"^{key}=.*$", lambda _: line, text, flags=re.MULTILINE)
+    return _replace(text, key, "\n".join(filter(None, (f"{key}={value}", below))) + "\n")
+
+
+def _without(text: str, key: str) -> str:
+    return _replace(text, key, "")
+
+
+def _replace(text: str, key: str, lines: str) -> str:
+    changed, count = re.subn(rf"^{key}=.*\n", lambda _: lines, text, flags=re.MULTILINE)
     if count != 1:
         raise ValueError(f"the shipped unit must have {key}= once, and has it {count} times")
     return changed

@@ -6,9 +6,11 @@ from hcsidecar.core.service_unit import (
     Standing,
     UnitWishes,
     config_of,
+    for_systemd,
     is_ours,
     signed,
     standing,
+    systemd_version,
     unit_text,
     why_not_a_unit_name,
     why_not_for_a_service,
@@ -39,8 +41,8 @@ def settings(text):
 
 
 def test_a_usual_machine_gets_the_shipped_unit(shipped):
-    assert unit_text(shipped, wishes()) == shipped
-    assert unit_text(shipped, wishes(state="/var/lib/hcsidecar", drain=60.0)) == shipped
+    assert unit_text(shipped, wishes(), systemd=257) == shipped
+    assert unit_text(shipped, wishes(state="/var/lib/hcsidecar", drain=60.0), systemd=257) == shipped
 
 
 def test_the_unit_in_config_is_the_shipped_one(shipped):
@@ -49,26 +51,72 @@ def test_the_unit_in_config_is_the_shipped_one(shipped):
 
 
 def test_program_farm_file_and_node_are_this_machines(shipped):
-    text = unit_text(shipped, wishes(program="/opt/hc/bin/hcsidecar", config="/etc/hc/mail.toml", node="mx1"))
+    mail = wishes(program="/opt/hc/bin/hcsidecar", config="/etc/hc/mail.toml", node="mx1")
+    text = unit_text(shipped, mail, systemd=257)
     assert ("ExecStart", "/opt/hc/bin/hcsidecar run --config /etc/hc/mail.toml --node mx1") in settings(text)
     assert ("ConditionPathExists", "/etc/hc/mail.toml") in settings(text)
     assert config_of(text) == "/etc/hc/mail.toml"
 
 
 def test_blanks_and_percent_signs_in_paths_are_written_as_systemd_reads_them(shipped):
-    text = unit_text(shipped, wishes(config="/etc/my farm/100%.toml"))
+    text = unit_text(shipped, wishes(config="/etc/my farm/100%.toml"), systemd=257)
     assert ("ExecStart", '/usr/bin/hcsidecar run --config "/etc/my farm/100%%.toml"') in settings(text)
     assert ("ConditionPathExists", "/etc/my farm/100%%.toml") in settings(text)
     assert config_of(text) == "/etc/my farm/100%.toml"
 
 
 def test_a_long_drain_gets_a_longer_limit_and_a_short_one_the_usual(shipped):
-    assert ("TimeoutStopSec", "90") in settings(unit_text(shipped, wishes(drain=0.0)))
-    assert ("TimeoutStopSec", "331") in settings(unit_text(shipped, wishes(drain=300.5)))
+    assert ("TimeoutStopSec", "90") in settings(unit_text(shipped, wishes(drain=0.0), systemd=257))
+    assert ("TimeoutStopSec", "331") in settings(unit_text(shipped, wishes(drain=300.5), systemd=257))
+
+
+def test_a_node_that_cannot_start_is_tried_for_as_long_as_it_takes(shipped):
+    told = dict(settings(shipped))
+    assert told["StartLimitIntervalSec"] == "0"
+    assert "StartLimitBurst" not in told
+    assert told["Restart"] == "on-failure"
+    assert told["RestartPreventExitStatus"] == "2"  # a wrong farm file
+
+
+def test_the_unit_has_patience_with_a_machine_that_is_twenty_times_slower(shipped):
+    told = dict(settings(shipped))
+    assert told["TimeoutStartSec"] == "15min"  # a start took 240 s in an emulated machine beside two others
+    assert int(told["WatchdogSec"]) >= 20 * 3
+
+
+@pytest.mark.parametrize(
+    ("version", "delays"),
+    [
+        (257, {"RestartSec": "2", "RestartSteps": "5", "RestartMaxDelaySec": "30"}),
+        (254, {"RestartSec": "2", "RestartSteps": "5", "RestartMaxDelaySec": "30"}),
+        (253, {"RestartSec": "10"}),
+        (252, {"RestartSec": "10"}),
+        (None, {"RestartSec": "10"}),
+    ],
+)
+def test_delays_grow_where_systemd_knows_how(shipped, version, delays):
+    text = for_systemd(shipped, version)
+    told = dict(settings(text))
+    assert {key: told[key] for key in ("RestartSec", "RestartSteps", "RestartMaxDelaySec") if key in told} == delays
+    assert unit_text(shipped, wishes(), systemd=version) == text
+
+
+@pytest.mark.parametrize(
+    ("said", "version"),
+    [
+        ("systemd 252 (252.38-1~deb12u1)\n+PAM +AUDIT", 252),
+        ("systemd 257 (257.9-1~deb13u1)", 257),
+        ("systemd 252 (252-51.el9)", 252),
+        ("not systemd", None),
+        ("", None),
+    ],
+)
+def test_systemd_says_which_version_it_is(said, version):
+    assert systemd_version(said) == version
 
 
 def test_state_elsewhere_may_be_written_to(shipped):
-    text = unit_text(shipped, wishes(state="/srv/farm state"))
+    text = unit_text(shipped, wishes(state="/srv/farm state"), systemd=257)
     assert ("ReadWritePaths", '"/srv/farm state"') in settings(text)
     assert ("ReadWritePaths", "-/run/xtables.lock") in settings(text)
 
@@ -101,8 +149,8 @@ def test_a_unit_may_be_named_after_its_farm():
 
 
 def test_a_unit_is_told_by_its_text_and_fingerprint(shipped):
-    wanted = unit_text(shipped, wishes())
-    other = signed(unit_text(shipped, wishes(node="web1")))
+    wanted = unit_text(shipped, wishes(), systemd=257)
+    other = signed(unit_text(shipped, wishes(node="web1"), systemd=257))
     assert standing(None, wanted) is Standing.ABSENT
     assert standing(wanted, wanted) is Standing.SAME
     assert standing(signed(wanted), wanted) is Standing.SAME
@@ -119,7 +167,7 @@ def test_only_a_signed_and_unchanged_unit_is_ours(shipped):
 
 def test_a_shipped_unit_that_lacks_a_setting_is_our_own_mistake(shipped):
     with pytest.raises(ValueError, match="TimeoutStopSec= once"):
-        unit_text(shipped.replace("TimeoutStopSec=90\n", ""), wishes())
+        unit_text(shipped.replace("TimeoutStopSec=90\n", ""), wishes(), systemd=257)
 
 
 def test_systemd_waits_for_longer_than_the_drain_and_leaves_the_application_alone(shipped):

@@ -145,6 +145,25 @@ def test_a_node_that_cannot_be_told_is_told_why(addresses, name, said):
         find_node(farm, name)
 
 
+@pytest.mark.parametrize(
+    ("farm_file", "node", "status", "said"),
+    [
+        pytest.param(TWO_NODES.replace("127.0.0.1", "192.0.2.12"), None, 1, "no address of this machine", id="not yet"),
+        pytest.param(TWO_NODES, "web3", 2, "none of the name web3", id="no such node"),
+        pytest.param(TWO_NODES.replace("name", "nam"), None, 2, "farm.nam", id="wrong file"),
+    ],
+)
+def test_a_daemon_without_an_address_yet_may_be_started_again_and_one_with_a_wrong_file_may_not(
+    directory, farm_file, node, status, said
+):
+    (directory / "farm.toml").write_text(farm_file)
+    command = [sys.executable, "-m", "hcsidecar.start", "--config", directory / "farm.toml"]
+    named = [] if node is None else ["--node", node]
+    done = subprocess.run([*command, *named], capture_output=True, text=True, check=False, timeout=60)
+    assert said in done.stderr
+    assert done.returncode == status
+
+
 def test_state_and_sockets_of_each_node_have_directories_of_their_own(tmp_path):
     farm = farm_of(("web1", "127.0.0.1"), ("web2", "127.0.0.2"), state_dir=str(tmp_path))
     web1, web2 = farm.node

@@ -12,7 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from hcsidecar.cli import files, service
-from hcsidecar.core.service_unit import UnitWishes, is_ours
+from hcsidecar.core.service_unit import UnitWishes, for_systemd, is_ours
 from hcsidecar.service import Service, ServiceError, shipped_unit, this_program, why_not_here
 
 app = typer.Typer(rich_markup_mode=None)
@@ -30,6 +30,7 @@ case $1 in
   stop) rm -f "start.$2" ;;
   is-enabled) test -e "enable.$2" ;;
   is-active) test -e "start.$2" ;;
+  --version) cat version ;;
 esac
 """
 
@@ -48,6 +49,10 @@ class Machine:
         systemctl = self.bin / "systemctl"
         systemctl.write_text(SYSTEMCTL)
         systemctl.chmod(0o755)
+        self.runs_systemd("systemd 252 (252.38-1~deb12u1)")
+
+    def runs_systemd(self, version):
+        (self.bin / "version").write_text(f"{version}\n+PAM +AUDIT\n")
 
     def service(self, said, *, name="hcsidecar"):
         environment = os.environ | {"PATH": f"{self.bin}:{os.environ['PATH']}"}
@@ -68,7 +73,7 @@ class Machine:
         path = self.bin / "calls"
         lines = path.read_text().splitlines() if path.exists() else []
         path.unlink(missing_ok=True)
-        return [line for line in lines if not line.startswith("is-")]
+        return [line for line in lines if not line.startswith(("is-", "--version"))]
 
 
 def wish(**others):
@@ -160,10 +165,20 @@ def test_an_administrators_unit_stays_unless_forced_and_then_a_copy_is_kept(mach
     assert is_ours(machine.unit.read_text())
 
 
-def test_a_packages_unit_that_is_right_is_left_to_the_package(machine):
+def test_the_unit_fits_the_systemd_that_runs(machine):
+    machine.install()
+    assert "RestartSec=10\n" in machine.unit.read_text()
+    assert "RestartSteps=" not in machine.unit.read_text()
+    machine.runs_systemd("systemd 257 (257.9-1~deb13u1)")
+    assert "the unit was written for another version or other settings" in machine.install()
+    assert "RestartSec=2\nRestartSteps=5\n" in machine.unit.read_text()
+
+
+@pytest.mark.parametrize("version", [252, 257])
+def test_a_packages_unit_that_is_right_is_left_to_the_package(machine, version):
     packaged = machine.root / "lib/systemd/system/hcsidecar.service"
     packaged.parent.mkdir(parents=True)
-    packaged.write_text(shipped_unit())
+    packaged.write_text(for_systemd(shipped_unit(), version))
     said = machine.install(program="/usr/bin/hcsidecar")
     assert not machine.unit.exists()
     assert said[0] == f"{packaged}, which a package brought, is right already"
@@ -278,7 +293,8 @@ def test_a_wrong_name_of_a_unit_is_refused(machine):
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs Debian's systemd, which make test installs")
-def test_systemd_finds_nothing_to_say_against_the_unit(machine, tmp_path):
+def test_systemd_finds_nothing_to_say_against_the_unit(machine):
+    machine.runs_systemd(subprocess.run(["systemctl", "--version"], capture_output=True, text=True, check=True).stdout)
     machine.install(program="/bin/true", config="/etc/my farm/100%.toml", state="/srv/my state", node="web1")
     verified = subprocess.run(
         ["systemd-analyze", "verify", machine.unit], capture_output=True, text=True, timeout=60, check=False
