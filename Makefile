@@ -19,7 +19,12 @@ DEBIAN_BPF := clang llvm libbpf-dev
 # The package is made with Debian's own Python, whichever the virtual environment has.
 # Stock kernels in virtual machines, and the static loader that is the only program there.
 DEBIAN_LOADING := busybox-static cpio gcc iproute2 kmod libbpf-dev libc6-dev libelf-dev qemu-system-x86 zlib1g-dev zstd
-DEBIAN_DEB := $(DEBIAN_NFQUEUE) binutils dpkg-dev python3 python3-venv
+DEBIAN_DEB := $(DEBIAN_NFQUEUE) binutils dpkg-dev python3 python3-venv systemd
+# The releases that get a package by `make debs`; one that does not run here is put into a directory by debootstrap.
+RELEASES := bookworm trixie
+RELEASE_HERE := $(shell . /etc/os-release && echo "$$VERSION_CODENAME")
+RELEASE ?= $(RELEASE_HERE)
+DIST ?= dist
 DEBIAN_SOAK := $(DEBIAN_DEB) debootstrap
 # Where no container engine runs: one that the test starts itself, and what makes a base image without a registry.
 DEBIAN_COMPOSE := docker.io containerd runc docker-compose debootstrap iproute2 iptables
@@ -33,7 +38,7 @@ COMPILE_BPF = clang -target bpf -mcpu=v3 -O2 -g -fno-strict-aliasing -Wall -Wext
 	-fdebug-compilation-dir=. -I/usr/include/$$(uname -m)-linux-gnu -c $(BPF).c -o $(1) && llvm-strip -g $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-script test soak compose-test vm-test container-locks lint format types layers check bpf bpf-check deb benchmarks debian-loading debian-base debian-demo debian-test debian-soak debian-bench debian-bpf debian-deb debian-compose clean
+.PHONY: help demo demo-script test soak compose-test vm-test container-locks lint format types layers check bpf bpf-check deb benchmarks debian-loading debian-base debian-demo debian-test debian-soak debian-bench debian-bpf debian-deb debian-compose clean debs dist debian-debootstrap
 
 help: ## Say what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -56,6 +61,7 @@ debian-demo: ; @tools/debian-packages.sh $(DEBIAN_DEMO) $$([ $$(id -u) -ne 0 ] |
 debian-test: ; @tools/debian-packages.sh $(DEBIAN_TEST)
 debian-soak: ; @tools/debian-packages.sh $(DEBIAN_SOAK)
 debian-deb: ; @tools/debian-packages.sh $(DEBIAN_DEB)
+debian-debootstrap: ; @tools/debian-packages.sh debootstrap
 debian-bpf: ; @tools/debian-packages.sh $(DEBIAN_BPF)
 debian-loading: ; @tools/debian-packages.sh $(DEBIAN_LOADING)
 debian-compose: ; @docker info >/dev/null 2>&1 || [ $$(id -u) -ne 0 ] || tools/debian-packages.sh $(DEBIAN_COMPOSE)
@@ -110,8 +116,20 @@ bpf-check: debian-bpf debian-loading ## Is the packet filter what its source say
 vm-test: $(VENV)/.installed-l2 debian-bpf debian-loading ## Try the packet filter on stock kernels, in virtual machines
 	$(BIN)/python -m pytest --timeout 1800 -m vm tests/vm
 
-deb: debian-deb ## Build the Debian package in dist/, for the release of Debian that runs here
-	@tools/debian-build.sh dist
+ifeq ($(RELEASE),$(RELEASE_HERE))
+deb: debian-deb ## Build the Debian package in dist/, for the release that runs here or RELEASE=trixie
+	@tools/debian-build.sh $(DIST)
+else
+deb: debian-debootstrap
+	@tools/debian-build-there.sh $(RELEASE) $(DIST) $(DEBIAN_DEB)
+endif
+
+debs: ## Build the Debian packages of all releases in dist/
+	@for release in $(RELEASES); do $(MAKE) --no-print-directory deb RELEASE=$$release DIST=$(DIST) || exit 1; done
+
+dist: $(VENV)/.installed ## Build the wheel and the source distribution in dist/
+	@umask 022 && export SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)} && \
+	  $(BIN)/python -m build --outdir $(DIST) . >/dev/null && ls -1 $(DIST)/hcsidecar-*
 
 benchmarks: $(VENV)/.installed-l2 debian-bench ## Measure everything anew and write benchmarks/RESULTS.md (over an hour)
 	$(BIN)/python -m benchmarks

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds hcsidecar_VERSION_ARCHITECTURE.deb for this release of Debian: a virtual environment in /usr/lib/hcsidecar with
+# Builds hcsidecar_VERSION+RELEASE_ARCHITECTURE.deb for the release of Debian that runs here: a virtual environment in /usr/lib/hcsidecar with
 # all that hcsidecar needs, its command in /usr/bin, its unit, and the scripts of tools/debian.
 # Usage: debian-build.sh DIRECTORY
 set -eu
@@ -14,6 +14,8 @@ prefix=/usr/lib/hcsidecar
 version=$($python -c 'import tomllib; print(tomllib.load(open("pyproject.toml", "rb"))["project"]["version"])')
 # A version that is not one yet sorts before it.
 version=$(echo "$version" | sed -E 's/(a|b|rc|\.dev)([0-9]+)$/~\1\2/')
+# Each release has a package of its own, and the one for the next release follows it.
+version=$version+$(. /etc/os-release && echo "${ID%ian}${VERSION_ID:-$VERSION_CODENAME}")
 architecture=$(dpkg --print-architecture)
 series=$($python -c 'import sys; print(f"{sys.version_info[0]}.{sys.version_info[1]}")')
 next=${series%.*}.$((${series#*.} + 1))
@@ -27,7 +29,7 @@ trap 'exit 1' INT TERM
 root=$work/root
 site=$root$prefix/lib/python$series/site-packages
 doc=$root/usr/share/doc/hcsidecar
-mkdir -p "$root/DEBIAN" "$root/usr/bin" "$root/lib/systemd/system" "$doc" "$root/usr/share/lintian/overrides"
+mkdir -p "$root/DEBIAN" "$root/usr/bin" "$root/usr/lib/systemd/system" "$doc" "$root/usr/share/lintian/overrides"
 
 # -- the virtual environment ------------------------------------------------------------------------------------------
 
@@ -43,7 +45,7 @@ CFLAGS='-O2 -g0 -D_FORTIFY_SOURCE=2 -fstack-protector-strong' LDFLAGS='-Wl,--bui
   install --no-cache-dir --no-compile --no-warn-script-location "$work/source[l2,aws]"
 
 cd "$root$prefix"
-rm -rf include lib64
+rm -rf include lib64 .gitignore
 find bin -mindepth 1 ! -name hcsidecar ! -name 'python*' -delete
 sed -i "1s|^#!.*|#!$prefix/bin/python|" bin/hcsidecar
 sed -i '/^command = /d' pyvenv.cfg
@@ -58,7 +60,10 @@ ln -sf ../../../bin/python3 bin/python3
 # -- what Debian wants to have beside it ------------------------------------------------------------------------------
 
 cd "$source"
-cp hcsidecar/hcsidecar.service "$root/lib/systemd/system/hcsidecar.service"
+systemctl --version | PYTHONPATH=$source $python -B -c 'import sys
+from hcsidecar.core.service_unit import for_systemd, systemd_version
+print(for_systemd(open("hcsidecar/hcsidecar.service").read(), systemd_version(sys.stdin.read())), end="")
+' >"$root/usr/lib/systemd/system/hcsidecar.service"
 {
   echo 'Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/'
   echo 'Comment: the Python packages in /usr/lib/hcsidecar have their licences beside them, in *.dist-info.'
@@ -84,7 +89,7 @@ libraries=$(cd "$work/source" && find "$site" -name '*.so*' -type f -exec dpkg-s
 sed -e "s|@VERSION@|$version|" -e "s|@ARCHITECTURE@|$architecture|" -e "s|@LIBRARIES@|$libraries|" \
   -e "s|@PYTHON@|$series|" -e "s|@NEXT_PYTHON@|$next|" -e "s|@SIZE@|$(du -sk "$root" | cut -f1)|" \
   tools/debian/control >"$root/DEBIAN/control"
-(cd "$root" && find usr lib -type f -exec md5sum {} + | LC_ALL=C sort -k2) >"$root/DEBIAN/md5sums"
+(cd "$root" && find usr -type f -exec md5sum {} + | LC_ALL=C sort -k2) >"$root/DEBIAN/md5sums"
 chmod 644 "$root/DEBIAN/md5sums" "$root/DEBIAN/control"
 
 package=$target/hcsidecar_${version}_$architecture.deb

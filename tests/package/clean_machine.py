@@ -1,4 +1,4 @@
-"""A clean Debian 12 in a directory, made by debootstrap: commands in it, and its systemd as the first process."""
+"""A clean Debian in a directory, made by debootstrap: commands in it, and its systemd as the first process."""
 
 import os
 import shutil
@@ -12,6 +12,19 @@ from daemons import wait_for
 
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 CLEAN = ("env", "-i", f"PATH={PATH}", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8")
+
+HEALTH = """\
+import time, urllib.request
+end = time.monotonic() + 30
+while True:
+    try:
+        print(urllib.request.urlopen("http://127.0.0.1:9010/health").read().decode())
+        break
+    except OSError:
+        assert time.monotonic() < end, "no health URL"
+        time.sleep(0.1)
+"""
+"A Python program that waits for the health URL and prints what it says."
 
 ALONE = """\
 mount -t proc proc "$1/proc"
@@ -54,15 +67,18 @@ class CleanMachine:
         self.root = root
 
     @classmethod
-    def make(cls, root, *packages):
+    def make(cls, root, release, *packages):
         subprocess.run(
-            ["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", "bookworm", root],
+            ["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", release, root],
             check=True,
             stdout=subprocess.DEVNULL,
             timeout=900,
         )
         # Packages come from where this machine has them from.
         shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
+        trusted = Path("etc/ssl/certs/ca-certificates.crt")
+        if (root / trusted).exists():
+            shutil.copy("/" / trusted, root / trusted)
         return cls(root)
 
     def copy(self, root):

@@ -1,4 +1,4 @@
-"""The Debian package on clean machines: installed, used, upgraded, removed, and all of it gone."""
+"""The Debian packages on clean machines of their releases: installed, used, upgraded, removed, and all of it gone."""
 
 import subprocess
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from daemons import wait_for
 from namespaces import needs_namespaces
-from package.clean_machine import CleanMachine, needs_cgroup2
+from package.clean_machine import HEALTH, CleanMachine, needs_cgroup2
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.soak, needs_namespaces]
@@ -20,17 +20,6 @@ address = "192.0.2.50"
 name = "WEB"
 ports = [80]
 """
-HEALTH = """\
-import time, urllib.request
-end = time.monotonic() + 30
-while True:
-    try:
-        print(urllib.request.urlopen("http://127.0.0.1:9010/health").read().decode())
-        break
-    except OSError:
-        assert time.monotonic() < end, "no health URL"
-        time.sleep(0.1)
-"""
 APPLICATION = """\
 [Service]
 ExecStartPost=/bin/sh -c "systemctl is-active -q application || systemd-run -q --unit=application sleep 86400"
@@ -39,11 +28,16 @@ ExecStartPost=-/bin/sh -c "touch /etc/written /usr/written; mount -t tmpfs tmpfs
 "From inside of the daemon's sandbox: start something that lives on outside, and try what may not be."
 
 
+@pytest.fixture(scope="module", params=["bookworm", "trixie"])
+def release(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def package(tmp_path_factory):
-    """Build the package as `make deb` does."""
+def package(release, tmp_path_factory):
     directory = tmp_path_factory.mktemp("package")
-    subprocess.run([ROOT / "tools/debian-build.sh", directory], check=True, capture_output=True, timeout=600)
+    make = ["make", "--directory", ROOT, "deb", f"RELEASE={release}", f"DIST={directory}"]
+    subprocess.run(make, check=True, capture_output=True, timeout=900)
     [built] = directory.glob("*.deb")
     return built
 
@@ -63,9 +57,9 @@ def newer(package, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def debian(tmp_path_factory):
+def debian(release, tmp_path_factory):
     directory = tmp_path_factory.mktemp("debian")
-    machine = CleanMachine.make(directory / "root", "python3", "systemd-sysv", "dbus", "iproute2", "libbpf1")
+    machine = CleanMachine.make(directory / "root", release, "python3", "systemd-sysv", "dbus", "iproute2", "libbpf1")
     yield machine
     subprocess.run(["rm", "-rf", directory], check=True, timeout=300)
 
@@ -118,11 +112,24 @@ def test_under_systemd_it_serves_from_its_sandbox_and_the_application_outlives_i
         booted.sh("systemctl start hcsidecar")
         assert booted.show("hcsidecar", "ActiveState") == "inactive"  # there is no farm file
 
-        booted.sh("ip link set lo up; ip link add eth0 type veth peer eth1; ip address add 192.0.2.11/24 dev eth0")
-        booted.sh("ip link set eth0 up; ip link set eth1 up")
         booted.sh("hcsidecar init /etc/hcsidecar --name apache --node web1=192.0.2.11")
         farm_file = machine.root / "etc/hcsidecar/farm.toml"
         farm_file.write_text(farm_file.read_text() + VIRTUAL_IP)
+        assert booted.sh("systemd-analyze verify hcsidecar.service") == ""
+
+        booted.sh("systemctl start hcsidecar || true")  # this machine's address is not there yet
+        wait_for(lambda: booted.show("hcsidecar", "NRestarts") == "2", limit=60, what="it is tried again")
+        booted.sh("ip link set lo up; ip link add eth0 type veth peer eth1; ip address add 192.0.2.11/24 dev eth0")
+        booted.sh("ip link set eth0 up; ip link set eth1 up")
+        wait_for(lambda: "UP(Ready)" in booted.show("hcsidecar", "StatusText"), limit=60, what="the node is Ready")
+
+        right = farm_file.read_text()
+        farm_file.write_text(f"{right}wrong = 1\n")
+        booted.sh("systemctl restart hcsidecar || true")
+        assert booted.show("hcsidecar", "ExecMainStatus") == "2"
+        assert booted.show("hcsidecar", "ActiveState") == "failed"  # it waits for the operator, and no restart
+        farm_file.write_text(right)
+
         told = booted.sh("hcsidecar install")
         assert "which a package brought, is right already" in told
         assert "started hcsidecar" in told
