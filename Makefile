@@ -16,16 +16,19 @@ DEBIAN_TEST := $(DEBIAN_DEMO) $(DEBIAN_ROOTS_DEMO) apache2 bpftool curl iptables
 DEBIAN_NFQUEUE := gcc libc6-dev libnetfilter-queue-dev python3-dev
 DEBIAN_BENCH := $(DEBIAN_TEST) apache2-bin wrk keepalived clang libbpf-dev linux-libc-dev ethtool
 DEBIAN_BPF := clang llvm libbpf-dev
-# The package is made with Debian's own Python, whichever the virtual environment has.
 # Stock kernels in virtual machines, and the static loader that is the only program there.
 DEBIAN_LOADING := busybox-static cpio gcc iproute2 kmod libbpf-dev libc6-dev libelf-dev qemu-system-x86 zlib1g-dev zstd
+# The package is made with Debian's own Python, whichever the virtual environment has.
 DEBIAN_DEB := $(DEBIAN_NFQUEUE) binutils dpkg-dev python3 python3-venv systemd
 # The releases that get a package by `make debs`; one that does not run here is put into a directory by debootstrap.
 RELEASES := bookworm trixie
 RELEASE_HERE := $(shell . /etc/os-release && echo "$$VERSION_CODENAME")
 RELEASE ?= $(RELEASE_HERE)
 DIST ?= dist
-DEBIAN_SOAK := $(DEBIAN_DEB) debootstrap
+DEBIAN_RPM := cpio python3 python3-venv rpm
+# The Python of the system that the RPM is for: RHEL 9 has it as python3.12, RHEL 10 as python3.
+RPM_PYTHON ?= 3.12
+DEBIAN_SOAK := $(DEBIAN_DEB) $(DEBIAN_RPM) debootstrap
 # Where no container engine runs: one that the test starts itself, and what makes a base image without a registry.
 DEBIAN_COMPOSE := docker.io containerd runc docker-compose debootstrap iproute2 iptables
 
@@ -33,15 +36,16 @@ LOCK = $(abspath $(BIN))/uv pip compile --quiet --upgrade --generate-hashes --no
 	--no-emit-index-url --custom-compile-command 'make container-locks'
 
 BPF := l2mode/kernel/filter.bpf
+BPF_HEADERS := /usr/include/$(shell uname -m)-linux-gnu
 # Nothing of this machine may stand in the object, for `make bpf-check` compares bytes.
 COMPILE_BPF = clang -target bpf -mcpu=v3 -O2 -g -fno-strict-aliasing -Wall -Wextra -Werror \
-	-fdebug-compilation-dir=. -I/usr/include/$$(uname -m)-linux-gnu -c $(BPF).c -o $(1) && llvm-strip -g $(1)
+	-fdebug-compilation-dir=. -I$(BPF_HEADERS) -c $(BPF).c -o $(1) && llvm-strip -g $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-script test soak compose-test vm-test container-locks lint format types layers check bpf bpf-check deb benchmarks debian-loading debian-base debian-demo debian-test debian-soak debian-bench debian-bpf debian-deb debian-compose clean debs dist debian-debootstrap
+.PHONY: help demo demo-script test soak compose-test vm-test container-locks lint format types layers check bpf bpf-check deb benchmarks debian-loading debian-base debian-demo debian-test debian-soak debian-bench debian-bpf debian-deb debian-compose clean debs dist debian-debootstrap bpf-check-arm64 rpm debian-bpf-arm64 debian-rpm
 
 help: ## Say what can be made
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 $(VENV)/.installed: pyproject.toml | debian-base
 	$(PYTHON) -m venv $(VENV)
@@ -62,8 +66,10 @@ debian-test: ; @tools/debian-packages.sh $(DEBIAN_TEST)
 debian-soak: ; @tools/debian-packages.sh $(DEBIAN_SOAK)
 debian-deb: ; @tools/debian-packages.sh $(DEBIAN_DEB)
 debian-debootstrap: ; @tools/debian-packages.sh debootstrap
+debian-rpm: ; @tools/debian-packages.sh $(DEBIAN_RPM)
 debian-bpf: ; @tools/debian-packages.sh $(DEBIAN_BPF)
 debian-loading: ; @tools/debian-packages.sh $(DEBIAN_LOADING)
+debian-bpf-arm64: ; @tools/debian-packages.sh libc6-dev-arm64-cross linux-libc-dev-arm64-cross
 debian-compose: ; @docker info >/dev/null 2>&1 || [ $$(id -u) -ne 0 ] || tools/debian-packages.sh $(DEBIAN_COMPOSE)
 debian-bench: ; @tools/debian-packages.sh $(DEBIAN_BENCH)
 
@@ -109,12 +115,18 @@ bpf: debian-bpf $(BPF).o ## Compile the packet filter if its source is newer
 $(BPF).o: $(BPF).c
 	$(call COMPILE_BPF,$@)
 
+COMPARE_BPF = made=$$(mktemp) && trap 'rm -f $$made' EXIT && ($(call COMPILE_BPF,$$made)) && cmp $$made $(BPF).o
+
 bpf-check: debian-bpf debian-loading ## Is the packet filter what its source says, and do the kernels of KERNELS take it?
-	@made=$$(mktemp) && trap 'rm -f $$made' EXIT && ($(call COMPILE_BPF,$$made)) && cmp $$made $(BPF).o
+	@$(COMPARE_BPF)
 	@PYTHONPATH=tests $(PYTHON) -m vm.loading $(KERNELS)
 
 vm-test: $(VENV)/.installed-l2 debian-bpf debian-loading ## Try the packet filter on stock kernels, in virtual machines
 	$(BIN)/python -m pytest --timeout 1800 -m vm tests/vm
+
+bpf-check-arm64: BPF_HEADERS := /usr/aarch64-linux-gnu/include
+bpf-check-arm64: debian-bpf debian-bpf-arm64 ## Does it become the same with the headers of arm64?
+	@$(COMPARE_BPF)
 
 ifeq ($(RELEASE),$(RELEASE_HERE))
 deb: debian-deb ## Build the Debian package in dist/, for the release that runs here or RELEASE=trixie
@@ -126,6 +138,9 @@ endif
 
 debs: ## Build the Debian packages of all releases in dist/
 	@for release in $(RELEASES); do $(MAKE) --no-print-directory deb RELEASE=$$release DIST=$(DIST) || exit 1; done
+
+rpm: debian-rpm ## Build the RPM in dist/, for RHEL 9, 10 and their kin, or Fedora by RPM_PYTHON=3.13
+	@tools/rpm-build.sh $(DIST) $(RPM_PYTHON)
 
 dist: $(VENV)/.installed ## Build the wheel and the source distribution in dist/
 	@umask 022 && export SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)} && \

@@ -13,19 +13,6 @@ from daemons import wait_for
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 CLEAN = ("env", "-i", f"PATH={PATH}", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8")
 
-HEALTH = """\
-import time, urllib.request
-end = time.monotonic() + 30
-while True:
-    try:
-        print(urllib.request.urlopen("http://127.0.0.1:9010/health").read().decode())
-        break
-    except OSError:
-        assert time.monotonic() < end, "no health URL"
-        time.sleep(0.1)
-"""
-"A Python program that waits for the health URL and prints what it says."
-
 ALONE = """\
 mount -t proc proc "$1/proc"
 ip link set lo up

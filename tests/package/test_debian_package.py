@@ -6,20 +6,12 @@ from pathlib import Path
 import pytest
 from daemons import wait_for
 from namespaces import needs_namespaces
-from package.clean_machine import HEALTH, CleanMachine, needs_cgroup2
+from package.clean_machine import CleanMachine, needs_cgroup2
+from package.little_farm import HEALTH, INIT, VIRTUAL_IP
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.soak, needs_namespaces]
 
-INIT = "hcsidecar init /etc/hcsidecar --name apache --node web1=127.0.0.1"
-VIRTUAL_IP = """
-[l2]
-[[l2.vip]]
-address = "192.0.2.50"
-[[l2.share]]
-name = "WEB"
-ports = [80]
-"""
 APPLICATION = """\
 [Service]
 ExecStartPost=/bin/sh -c "systemctl is-active -q application || systemd-run -q --unit=application sleep 86400"

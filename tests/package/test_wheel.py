@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 from namespaces import needs_namespaces
-from package.clean_machine import HEALTH, CleanMachine
+from package.clean_machine import CleanMachine
+from package.little_farm import HEALTH
+from package.pythons import python_here
 
 ROOT = Path(__file__).parents[2]
 RELEASES = {"3.11": "bookworm", "3.13": "trixie", "3.14": "sid"}
@@ -44,19 +46,6 @@ def built(tmp_path_factory):
 def only(directory, pattern):
     [found] = directory.glob(pattern)
     return found
-
-
-def runs(python):
-    asked = subprocess.run([python, "-c", "import ensurepip, venv"], capture_output=True, timeout=60, check=False)
-    return asked.returncode == 0
-
-
-def python_here(series):
-    """Find a Python of this series that can make virtual environments, pyenv's too; None if there is none."""
-    named = shutil.which(f"python{series}")
-    found = [named] if named else []
-    found += sorted(Path.home().glob(f".pyenv/versions/{series}.*/bin/python{series}"))
-    return next((str(python) for python in found if runs(python)), None)
 
 
 @pytest.fixture(scope="module", params=["3.11", "3.12", "3.13", "3.14"])
