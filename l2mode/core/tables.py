@@ -61,6 +61,7 @@ class Tables:
         ("seed", "Q", 2),
         ("vip_factor", "Q", 1),
         ("dirty_anywhere", "Q", 1),
+        # The half in its lowest bit, for every filter; the number of swaps above it.
         ("half", "H", 1),
         ("nodes", "H", 1),
         ("me", "B", 1),
@@ -80,6 +81,8 @@ class Tables:
         ("counters", "Q", _ROWS * _COLUMNS),
     )
     SIZE: ClassVar = sum(calcsize(form) * many for _, form, many in _LAYOUT)
+    MAX_TURNS: ClassVar = 1 << 15
+    "`turns` begins anew there."
 
     def __init__(self, buffer: memoryview | mmap | bytearray) -> None:
         self._whole = memoryview(buffer).cast("B")[: self.SIZE]
@@ -148,12 +151,14 @@ class Tables:
         let a few milliseconds pass between two calls.
         """
         idle = 1 - self.half
+        turns = (self.turns + 1) % self.MAX_TURNS
+        self._set("half", turns << 1 | self.half)
         start = idle * MAX_GROUPS * BUCKETS
         every = b"".join(cells)
         self._fields["cells"][start : start + len(every)] = memoryview(every)
         start = idle * MAX_VIPS
         self._fields["directors"][start : start + len(directors)] = memoryview(bytes(directors))
-        self._set("half", idle)
+        self._set("half", turns << 1 | idle)
 
     def set_lease(self, until_ns: int) -> None:
         """Take packets until then, in nanoseconds of CLOCK_MONOTONIC; 0 closes the filter."""
@@ -204,7 +209,23 @@ class Tables:
     @property
     def half(self) -> int:
         """The half that the filter reads, 0 or 1."""
-        return self._get("half")
+        return self._get("half") & 1
+
+    @property
+    def turns(self) -> int:
+        """How often the tables have been swapped, modulo `MAX_TURNS`; a swap that goes on does not count yet."""
+        word = self._get("half")
+        return ((word >> 1) - _swap_goes_on(word)) % self.MAX_TURNS
+
+    def copies(self) -> tuple[int, "Tables", "Tables"] | None:
+        """Give `turns`, and copies of the tables before the latest swap and of those in force; None during a swap."""
+        word = self._get("half")
+        present, former = bytearray(self._whole), bytearray(self._whole)
+        if _swap_goes_on(word) or self._get("half") != word:
+            return None
+        before = Tables(former)
+        before._set("half", word ^ 1)
+        return word >> 1, before, Tables(present)
 
     @property
     def own_mac(self) -> bytes:
@@ -313,6 +334,11 @@ class Tables:
             self._fields["port_classes"][_swapped(port)] = port_class
             for start, number in rules.items():
                 self._fields["rules"][start + port_class] = number
+
+
+def _swap_goes_on(word: int) -> bool:
+    """A swap counts itself before it writes, and turns to what it has written after: both are even, or both odd."""
+    return bool((word ^ word >> 1) & 1)
 
 
 def _rule(vip: int, protocol: int) -> int:

@@ -6,8 +6,8 @@ would come at the end of the thread that started it.) What happens without a rea
 
 A queue fills while its reader is stopped. So a packet that waited longer than `LONGEST_WAIT`, or whose judgement took
 that long, counts as one that came after the lease: the tables may have changed since and changed back. And in flooded
-delivery, where the bucket's former owner has judged its own copy, one that waited while the tables were turned is
-taken only for a socket that is here.
+delivery, where the bucket's former owner has judged its own copy, one that waited while the tables were swapped is
+taken only if the tables before took it too (`Turns`), or for a socket that is here.
 """
 
 import errno
@@ -23,6 +23,7 @@ from typing import Any, Final
 from l2mode.core.classify import classify
 from l2mode.core.reasons import Action, Reason
 from l2mode.core.tables import Tables
+from l2mode.core.turns import Turns
 from l2mode.core.verdict import Delivery
 from l2mode.kernel.sockets import KnownSockets
 
@@ -42,11 +43,8 @@ _SOCKET_BYTES: Final = 2 << 20
 "Room for a queue full of packets, with the kernel's overhead."
 _PORTION: Final = 64
 "Packets judged before the next look whether the daemon lives."
-_CLAIM_DELAY: Final = 0.001
-"""Seconds that a claim is later than the release it waits for, at least: a heartbeat is between them.
-
-Who came a shorter time before the turn was noticed is no older than the release.
-"""
+_LOOK_INTERVAL: Final = 0.02
+"Seconds between two looks whether the tables were swapped, in flooded delivery, while no packet comes."
 _SO_TIMESTAMP: Final = 29
 _CLOCK_ERROR: Final = 0.001
 _NO_MAC: Final = bytes(6)
@@ -57,9 +55,9 @@ class Reader:
 
     def __init__(self, tables: Tables, interface: str) -> None:
         self._tables = tables
-        self._flooded = tables.delivery is Delivery.FLOODED
-        self._half = tables.half
-        self._turned = time.time()
+        self._turns = (
+            Turns(tables, longest_wait=LONGEST_WAIT, now=time.time()) if tables.delivery is Delivery.FLOODED else None
+        )
         self._sockets = KnownSockets(interface=socket.if_nametoindex(interface))
         self._wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
         self._wire.bind((interface, 0))
@@ -68,13 +66,21 @@ class Reader:
         self._wants_times = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._wants_times.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMP, 1)
 
+    @property
+    def look_interval(self) -> float | None:
+        """Seconds after which `look` is due while no packet comes; None: never."""
+        return None if self._turns is None else _LOOK_INTERVAL
+
+    def look(self) -> None:
+        """Look whether the tables were swapped."""
+        if self._turns is not None:
+            self._turns.look(now=time.time())
+
     def judge(self, packet: Any) -> None:
         """Take, drop or send on a packet of netfilterqueue's."""
         start, clock = time.monotonic_ns(), time.time()
         came = packet.get_timestamp()
         waited = clock - came
-        if self._half != self._tables.half:
-            self._half, self._turned = self._tables.half, clock
         if not -_CLOCK_ERROR <= waited <= LONGEST_WAIT:
             self._refuse(packet, Reason.LEASE_OVER)
             return
@@ -93,10 +99,13 @@ class Reader:
             self._refuse(packet, decision.reason)
             if len(payload) < CUT_AT:
                 self._send(decision.frame)
-        elif self._flooded and came < self._turned - _CLAIM_DELAY and decision.reason is not Reason.KNOWN:
+        elif not (decision.reason is Reason.KNOWN or self._was_mine(frame, came)):
             self._refuse(packet, Reason.NOT_MINE)
         else:
             self._accept(packet, decision.reason)
+
+    def _was_mine(self, frame: bytes, came: float) -> bool:
+        return self._turns is None or self._turns.took_since(came, frame, now=time.time())
 
     def _accept(self, packet: Any, reason: Reason) -> None:
         self._tables.count(reason)
@@ -155,7 +164,9 @@ def main(memory: int, number: int, interface: str) -> int:
     waiting.register(portion, select.POLLIN)
     waiting.register(sys.stdin.fileno(), select.POLLHUP)
     _say(READY)
-    while all(ready != sys.stdin.fileno() for ready, _ in waiting.poll()):
+    interval = None if reader.look_interval is None else reader.look_interval * 1000
+    while all(ready != sys.stdin.fileno() for ready, _ in waiting.poll(interval)):
+        reader.look()
         portion.left = _PORTION
         queue.run_socket(portion)
     return 0

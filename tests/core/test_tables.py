@@ -228,3 +228,40 @@ def test_two_views_of_one_memory_agree():
 def test_every_reason_has_a_number_of_its_own_and_a_text():
     assert [reason.number for reason in REASONS] == list(range(len(Reason)))
     assert len({reason.text for reason in Reason}) == len(Reason)
+
+
+def test_swaps_are_counted_modulo_their_limit():
+    own = tables()
+    assert own.turns == 0
+    own.swap([bytes(BUCKETS)] * 3, [0, 1, 2])
+    assert (own.turns, own.half) == (1, 1)
+    for _ in range(Tables.MAX_TURNS - 1):
+        own.swap([], [])
+    assert (own.turns, own.half) == (0, 0)
+
+
+def test_copies_show_the_tables_before_the_latest_swap_and_those_in_force():
+    own = tables()
+    own.swap([bytes([1]) * BUCKETS] * 3, [1, 1, 1])
+    own.swap([bytes([2]) * BUCKETS] * 3, [2, 2, 2])
+    turns, before, present = own.copies()
+    own.swap([bytes(BUCKETS)] * 3, [0, 0, 0])
+    assert turns == 2
+    assert (before.cell(0, 7), before.director(0)) == (1, 1)
+    assert (present.cell(0, 7), present.director(0)) == (2, 2)
+
+
+def test_there_are_no_copies_of_tables_that_are_being_swapped():
+    own = tables()
+    found = []
+
+    class Looking(list):
+        """The owners of buckets, which look at the tables while they are written."""
+
+        def __iter__(self):
+            found.append((own.copies(), own.turns, own.half))
+            return super().__iter__()
+
+    own.swap(Looking([bytes(BUCKETS)] * 3), [0, 0, 0])
+    assert found == [(None, 0, 0)]
+    assert own.copies() is not None

@@ -369,6 +369,33 @@ def test_in_flooded_delivery_what_came_before_the_bucket_was_mine_is_left_to_who
             assert application.recv(100) == b"new"
 
 
+@pytest.mark.parametrize("turns", [1, 2], ids=["one swap", "two swaps"])
+@both_families
+def test_in_flooded_delivery_what_waited_while_the_tables_were_swapped_is_taken_where_the_bucket_stays(
+    server, family, turns
+):
+    with staged(server, Delivery.FLOODED) as stage:
+        stage.open()
+        with datagrams_of(family) as application, client(stage, family, socket.SOCK_DGRAM) as asking:
+
+            def ask_a_stopped_reader():
+                late = stage.counted(Reason.LEASE_OVER)
+                os.kill(stage.reader, signal.SIGSTOP)
+                asking.sendto(b"to the same as ever", (VIP[family], PORT))
+                sent = time.monotonic()
+                wait_for(lambda: waiting_packets() == 1, limit=5, what="the packet in the queue")
+                wait_for(lambda: time.monotonic() > sent + 0.005, what="a while")
+                for _ in range(turns):
+                    stage.turn(bytes([ME]) * BUCKETS)
+                os.kill(stage.reader, signal.SIGCONT)
+                wait_for(lambda: waiting_packets() == 0, limit=5, what="the verdict")
+                return stage.counted(Reason.LEASE_OVER) == late
+
+            wait_for(ask_a_stopped_reader, what="a machine that was quick enough for a verdict in time")
+            assert stage.counted(Reason.NOT_MINE) == 0
+            assert application.recv(100) == b"to the same as ever"
+
+
 def waiting_packets():
     """How many packets wait for a verdict."""
     lines = Path("/proc/thread-self/net/netfilter/nfnetlink_queue").read_text().splitlines()

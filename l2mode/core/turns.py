@@ -1,0 +1,72 @@
+"""What the tables have said while a packet waited: for a filter that may judge late, as the one in user space does.
+
+In flooded delivery each node judges a copy of its own of every packet. Who judges late, by tables that have been
+swapped since the packet came, may take what the bucket's former owner has taken already. So what came before the
+latest swap is taken only if all tables that were in force since then take it: a client whose bucket has stayed here
+loses nothing, and one whose bucket has just come is left to whoever had it.
+"""
+
+from typing import Final
+
+from l2mode.core.classify import Flow, classify
+from l2mode.core.reasons import Action
+from l2mode.core.tables import Tables
+
+_CLAIM_DELAY: Final = 0.001
+"""Seconds that a claim is later than the release it waits for, at least: a heartbeat is between them.
+
+Who came a shorter time before a swap was noticed is no older than the release.
+"""
+_TRIES: Final = 3
+"Copies of the tables that are begun before giving up: a swap takes microseconds."
+
+
+class Turns:
+    """Keeps copies of the tables that another process swaps. Times are seconds of one clock, that of the packets."""
+
+    def __init__(self, tables: Tables, *, longest_wait: float, now: float) -> None:
+        self._tables = tables
+        self._longest_wait = longest_wait
+        self._kept: list[tuple[float, Tables]] = []
+        "Each with when it was noticed; the last is in force. Nothing before the first is known."
+        self._turns: int | None = None
+        self.look(now=now)
+
+    def look(self, *, now: float) -> None:
+        """Notice a swap: the sooner, the fewer packets have come before it was noticed."""
+        if self._tables.turns == self._turns:
+            return
+        copies = next(filter(None, (self._tables.copies() for _ in range(_TRIES))), None)
+        if copies is None:
+            self._kept, self._turns = [], None
+            return
+        turns, former, present = copies
+        missed = None if self._turns is None else (turns - self._turns) % Tables.MAX_TURNS
+        if missed == 1:
+            self._kept.append((now, present))
+        elif missed == 2:  # noqa: PLR2004 - the one between is still there
+            self._kept += [(now, former), (now, present)]
+        else:
+            self._kept = [(now, present)]
+        self._turns = turns
+        while len(self._kept) > 1 and self._kept[1][0] < now - self._longest_wait - _CLAIM_DELAY:
+            self._kept.pop(0)
+
+    def took_since(self, came: float, frame: bytes, *, now: float) -> bool:
+        """True when all tables since then have taken a frame, apart from those in force, which the caller has asked."""
+        self.look(now=now)
+        came += _CLAIM_DELAY
+        if not self._kept or came < self._kept[0][0]:
+            return False
+        ends = [noticed for noticed, _ in self._kept[1:]]
+        return all(_takes(frame, tables) for (_, tables), end in zip(self._kept, ends, strict=False) if came < end)
+
+
+def _takes(frame: bytes, tables: Tables) -> bool:
+    """True when these tables take a frame for which no socket is known."""
+
+    def unknown(_flow: Flow) -> bool:
+        return False
+
+    # Before any lease is over: the one that matters is in force, and the caller has asked it.
+    return classify(frame, tables, known=unknown, now_ns=-1).action in (Action.TAKE, Action.RESET)
