@@ -13,14 +13,24 @@ FARM = "bench"
 class VipFarm:
     """The farm file, and a daemon on each of its nodes, beside a web server."""
 
-    def __init__(self, site: Site, nodes: tuple[str, ...], *, preset: str, delivery: str, by: str) -> None:
+    def __init__(
+        self,
+        site: Site,
+        nodes: tuple[str, ...],
+        *,
+        preset: str,
+        delivery: str,
+        by: str,
+        packet_filter: str = "tc",
+    ) -> None:
         self._site = site
         self.nodes = nodes
         self._lasting = by == "address"
         self._config = site.directory / "farm.toml"
         self._config.write_text(
             f'[farm]\nname = "{FARM}"\nstate_dir = "{site.directory}/s"\n[heartbeat]\npreset = "{preset}"\n'
-            f'[l2]\ninterface = "{INTERFACE}"\nfilter = "tc"\ndelivery = "{delivery}"\n[[l2.vip]]\naddress = "{VIP}"\n'
+            f'[l2]\ninterface = "{INTERFACE}"\nfilter = "{packet_filter}"\n'
+            f'delivery = "{delivery}"\n[[l2.vip]]\naddress = "{VIP}"\n'
             f'[[l2.share]]\nname = "WEB"\nprotocol = "tcp"\nports = [80]\nby = "{by}"\n'
             + "".join(f'[[node]]\nname = "{name}"\naddress = "{site.addresses[name]}"\n' for name in nodes)
         )

@@ -14,8 +14,9 @@ from l2mode.core.settings import Protocol
 
 SIGHT: Final = 256
 MAX_EXTENSIONS: Final = 6
+ETHERNET: Final = 14
+"Bytes of an Ethernet header."
 
-_ETHERNET: Final = 14
 _IPV4: Final = 0x0800
 _IPV6: Final = 0x86DD
 _IPV4_HEADER: Final = 20
@@ -79,6 +80,8 @@ class Content:
     opens: bool = False
     asks_for_socket: bool = False
     "A TCP packet that names both ports: a socket can be looked for."
+    transport_at: int = 0
+    "Where the TCP or UDP header of a client's packet begins, for a `FLOW`."
 
 
 _MALFORMED: Final = Content(kind=Kind.MALFORMED)
@@ -88,9 +91,9 @@ _OTHER: Final = Content(kind=Kind.OTHER)
 def read_head(frame: bytes) -> Head | None:
     """Read the addresses; None when this is no IP or is cut before its destination."""
     kind = int.from_bytes(frame[12:14])
-    if kind == _IPV4 and len(frame) >= _ETHERNET + _IPV4_HEADER:
+    if kind == _IPV4 and len(frame) >= ETHERNET + _IPV4_HEADER:
         version, source, destination = 4, frame[26:30], frame[30:34]
-    elif kind == _IPV6 and len(frame) >= _ETHERNET + _IPV6_HEADER:
+    elif kind == _IPV6 and len(frame) >= ETHERNET + _IPV6_HEADER:
         version, source, destination = 6, frame[22:38], frame[38:54]
     else:
         return None
@@ -100,25 +103,25 @@ def read_head(frame: bytes) -> Head | None:
 def read_content(frame: bytes, head: Head) -> Content:
     """Read what `read_head` left, of a frame whose destination is a virtual IP."""
     seen = frame[:SIGHT]
-    if seen[_ETHERNET] >> 4 != head.version:
+    if seen[ETHERNET] >> 4 != head.version:
         return _MALFORMED
     return _read_ipv4(seen, head) if head.version == 4 else _read_ipv6(seen, head)  # noqa: PLR2004 - IPv4
 
 
 def _read_ipv4(seen: bytes, head: Head) -> Content:
-    size = (seen[_ETHERNET] & 0x0F) * 4
+    size = (seen[ETHERNET] & 0x0F) * 4
     if size < _IPV4_HEADER:
         return _MALFORMED
-    protocol = seen[_ETHERNET + 9]
+    protocol = seen[ETHERNET + 9]
     # More fragments, or an offset.
-    if int.from_bytes(seen[_ETHERNET + 6 : _ETHERNET + 8]) & 0x3FFF:
+    if int.from_bytes(seen[ETHERNET + 6 : ETHERNET + 8]) & 0x3FFF:
         return _fragment(protocol, _ICMP, head.source)
-    ip_id = int.from_bytes(seen[_ETHERNET + 4 : _ETHERNET + 6])
-    return _read_transport(seen, _ETHERNET + size, protocol, head, ip_id)
+    ip_id = int.from_bytes(seen[ETHERNET + 4 : ETHERNET + 6])
+    return _read_transport(seen, ETHERNET + size, protocol, head, ip_id)
 
 
 def _read_ipv6(seen: bytes, head: Head) -> Content:
-    at, following = _ETHERNET + _IPV6_HEADER, seen[_ETHERNET + 6]
+    at, following = ETHERNET + _IPV6_HEADER, seen[ETHERNET + 6]
     for _ in range(MAX_EXTENSIONS):
         if following not in _EXTENSIONS and following != _FRAGMENT:
             break
@@ -162,6 +165,7 @@ def _read_transport(seen: bytes, at: int, number: int, head: Head, ip_id: int | 
         ip_id=ip_id,
         opens=not tcp or seen[at + 13] & (_SYN | _ACK | _RST) == _SYN,
         asks_for_socket=tcp,
+        transport_at=at,
     )
 
 

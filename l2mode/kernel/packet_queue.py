@@ -19,8 +19,7 @@ from l2mode.core.settings import LayerTwoSettings
 from l2mode.core.tables import Tables
 from l2mode.core.verdict import Delivery
 from l2mode.kernel.errors import FilterError
-from l2mode.kernel.interface import read_interface
-from l2mode.kernel.queue_reader import CUT_AT, READY
+from l2mode.kernel.queue_reader import READY
 from l2mode.kernel.queue_rules import QueueRules
 from l2mode.kernel.record import Record
 
@@ -40,11 +39,8 @@ class QueueFilter:
     def __init__(self, settings: LayerTwoSettings, interface: str, record: Record) -> None:
         self._interface = interface
         self._number = _unused_number(settings.farm)
-        self._limits: tuple[str, ...] = ()
-        self._flooded = settings.delivery is Delivery.FLOODED
-        self._rules = QueueRules(
-            settings, interface, record, virtual_mac=virtual_mac(settings) if self._flooded else None
-        )
+        flooded = settings.delivery is Delivery.FLOODED
+        self._rules = QueueRules(settings, interface, record, virtual_mac=virtual_mac(settings) if flooded else None)
         self._file = os.memfd_create("hcsidecar")
         weakref.finalize(self, os.close, self._file)
         os.ftruncate(self._file, Tables.SIZE)
@@ -54,14 +50,13 @@ class QueueFilter:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What stands in the way, as of the last `attach` or `repair`."""
-        return (*self._limits, *self._rules.warnings)
+        return self._rules.warnings
 
     def attach(self) -> None:
         """Start the reader, then lead packets to it, in place of rules that an earlier process left.
 
         Raises FilterError.
         """
-        self._limits = self._too_large()
         try:
             self._keep_reading()
             self._rules.set_up(self._number)
@@ -81,12 +76,6 @@ class QueueFilter:
         news = [] if before is self._reader else ["the process that reads the packet queue had ended: started again"]
         news += [f"somebody has removed {what}: put back" for what in self._rules.set_up(self._number)]
         return "; ".join(news) or None
-
-    def _too_large(self) -> tuple[str, ...]:
-        mtu = read_interface(self._interface).mtu
-        if self._flooded or mtu <= CUT_AT:
-            return ()
-        return (f"packets over {CUT_AT} bytes that are another's are lost: {self._interface} has an MTU of {mtu}",)
 
     def _keep_reading(self) -> None:
         if self._reader is not None and self._reader.poll() is None:

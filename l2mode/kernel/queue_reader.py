@@ -11,83 +11,102 @@ taken only if the tables before took it too (`Turns`), or for a socket that is h
 """
 
 import errno
+import fcntl
 import mmap
 import os
 import select
 import signal
 import socket
+import struct
 import sys
 import time
-from typing import Any, Final
+from typing import Final
 
-from l2mode.core.classify import classify
+from l2mode.core.classify import Decision, classify
+from l2mode.core.offloads import work_left
+from l2mode.core.packets import ETHERNET, SIGHT
+from l2mode.core.queue_length import QueueLength
 from l2mode.core.reasons import Action, Reason
 from l2mode.core.tables import Tables
 from l2mode.core.turns import Turns
 from l2mode.core.verdict import Delivery
+from l2mode.kernel.queue_socket import LONGEST, QueueSocket, Waiting
 from l2mode.kernel.sockets import KnownSockets
 
 READY: Final = "ready"
 "What the program writes when it reads the queue; otherwise a line with the problem and one with the remedy."
-CUT_AT: Final = 4016
-"Bytes of a packet that netfilterqueue hands over at most."
 LONGEST_WAIT: Final = 0.1
 "Seconds. Who waits longer has met a reader that did not run."
 
-_QUEUE_LENGTH: Final = 256
-"""Packets; what comes when so many wait is dropped.
-
-Judged in 15 ms by an idle machine, and in less than `LONGEST_WAIT` on one that has six other things to do.
-"""
-_SOCKET_BYTES: Final = 2 << 20
-"Room for a queue full of packets, with the kernel's overhead."
 _PORTION: Final = 64
 "Packets judged before the next look whether the daemon lives."
 _LOOK_INTERVAL: Final = 0.02
 "Seconds between two looks whether the tables were swapped, in flooded delivery, while no packet comes."
-_SO_TIMESTAMP: Final = 29
 _CLOCK_ERROR: Final = 0.001
-_NO_MAC: Final = bytes(6)
+_SEEN: Final = SIGHT - ETHERNET
+"Bytes of a packet that its judgement depends on."
+_SEND_BYTES: Final = 4 << 20
+"Room for what is sent on faster than the wire takes it: 16 ms of a gigabit."
+_QUEUES: Final = 1 << 16
+_TRIES: Final = 64
+
+# asm-generic/socket.h, linux/if_packet.h, linux/sockios.h
+_SO_TIMESTAMP: Final = 29
+_SO_SNDBUFFORCE: Final = 32
+_SOL_PACKET: Final = 263
+_PACKET_VNET_HDR: Final = 15
+_SIOCGIFMTU: Final = 0x8921
+_INTERFACE_REQUEST: Final = struct.Struct("=16si20x")
 
 
 class Reader:
     """Judges packets by tables that another process writes."""
 
-    def __init__(self, tables: Tables, interface: str) -> None:
+    def __init__(self, tables: Tables, interface: str, number: int) -> None:
+        """Read the queue of this number; OSError if that cannot be."""
         self._tables = tables
-        self._turns = (
-            Turns(tables, longest_wait=LONGEST_WAIT, now=time.time()) if tables.delivery is Delivery.FLOODED else None
-        )
+        self._interface = interface
         self._sockets = KnownSockets(interface=socket.if_nametoindex(interface))
-        self._wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-        self._wire.bind((interface, 0))
-        self._wire.settimeout(0)
+        self._wire = _wire(interface)
         # The kernel only notes when packets come in while somebody wants to know.
         self._wants_times = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._wants_times.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMP, 1)
+        self._length = QueueLength()
+        self._queue = QueueSocket()
+        flooded = tables.delivery is Delivery.FLOODED
+        self._turns = Turns(tables, longest_wait=LONGEST_WAIT, now=time.time()) if flooded else None
+        self.interval = _LOOK_INTERVAL if flooded else None
+        "Seconds after which `work` is due though no packet came; None: never."
+        # Only who sends packets on needs more of them than their headers.
+        copied = _SEEN if flooded else LONGEST
+        self._queue.bind(number, copied=copied, merged=True, length=self._length.packets)
+        self._numbers = [number] if flooded else [number, self._bind_another(number)]
+        "In the second queue a packet waits again that only the kernel can part or finish."
 
-    @property
-    def look_interval(self) -> float | None:
-        """Seconds after which `look` is due while no packet comes; None: never."""
-        return None if self._turns is None else _LOOK_INTERVAL
+    def fileno(self) -> int:
+        """Give the descriptor that is readable when packets wait."""
+        return self._queue.fileno()
 
-    def look(self) -> None:
-        """Look whether the tables were swapped."""
+    def work(self) -> None:
+        """Judge what waits, but not for ever."""
         if self._turns is not None:
             self._turns.look(now=time.time())
+        judged, start = 0, time.monotonic()
+        while judged < _PORTION and (packet := self._queue.receive()) is not None:
+            self._judge(packet)
+            judged += 1
+        if judged and self._length.worked(judged, time.monotonic() - start):
+            for number in self._numbers:
+                self._queue.set_length(number, self._length.packets)
 
-    def judge(self, packet: Any) -> None:
-        """Take, drop or send on a packet of netfilterqueue's."""
-        start, clock = time.monotonic_ns(), time.time()
-        came = packet.get_timestamp()
-        waited = clock - came
-        if not -_CLOCK_ERROR <= waited <= LONGEST_WAIT:
+    def _judge(self, packet: Waiting) -> None:
+        """Take, drop or send on a packet."""
+        start = time.monotonic_ns()
+        if not -_CLOCK_ERROR <= time.time() - packet.came <= LONGEST_WAIT:
             self._refuse(packet, Reason.LEASE_OVER)
             return
         # The queue tells the sender's MAC; a frame to another MAC than this node's, or to a group, never comes here.
-        source = (packet.get_hw() or _NO_MAC)[:6]
-        payload = packet.get_payload()
-        frame = self._tables.own_mac + source + packet.hw_protocol.to_bytes(2) + payload
+        frame = b"".join([self._tables.own_mac, packet.source, packet.ethertype, packet.payload[:_SEEN]])
         decision = classify(frame, self._tables, known=self._sockets.known, now_ns=start)
         if decision.action is Action.DROP:
             self._refuse(packet, decision.reason)
@@ -96,45 +115,68 @@ class Reader:
         elif time.monotonic_ns() - start > LONGEST_WAIT * 1e9:
             self._refuse(packet, Reason.LEASE_OVER)
         elif decision.action.sends:
-            self._refuse(packet, decision.reason)
-            if len(payload) < CUT_AT:
-                self._send(decision.frame)
-        elif not (decision.reason is Reason.KNOWN or self._was_mine(frame, came)):
+            self._send_on(packet, frame, decision)
+        elif not (decision.reason is Reason.KNOWN or self._was_mine(packet, frame)):
             self._refuse(packet, Reason.NOT_MINE)
         else:
             self._accept(packet, decision.reason)
 
-    def _was_mine(self, frame: bytes, came: float) -> bool:
-        return self._turns is None or self._turns.took_since(came, frame, now=time.time())
+    def _was_mine(self, packet: Waiting, frame: bytes) -> bool:
+        return self._turns is None or self._turns.took_since(packet.came, frame, now=time.time())
 
-    def _accept(self, packet: Any, reason: Reason) -> None:
+    def _accept(self, packet: Waiting, reason: Reason) -> None:
         self._tables.count(reason)
-        packet.accept()
+        self._queue.accept(packet)
 
-    def _refuse(self, packet: Any, reason: Reason) -> None:
+    def _refuse(self, packet: Waiting, reason: Reason) -> None:
         self._tables.count(reason)
-        packet.drop()
+        self._queue.drop(packet)
 
-    def _send(self, frame: bytes) -> None:
+    def _send_on(self, packet: Waiting, frame: bytes, decision: Decision) -> None:
+        length = ETHERNET + packet.length
+        header = work_left(frame, length=length, partial=packet.partial, merged=packet.merged, mtu=self._mtu())
+        if header is not None and len(packet.payload) == packet.length:
+            self._refuse(packet, decision.reason)
+            self._send(header, decision.frame, packet.payload[_SEEN:])
+        elif packet.queue == self._numbers[0]:
+            self._queue.hand_on(packet, self._numbers[1])
+        else:
+            self._refuse(packet, decision.reason)
+
+    def _send(self, *parts: bytes | memoryview) -> None:
         """Send a frame; one that the interface has no room for is lost, as on any switch."""
         try:
-            self._wire.send(frame)
+            self._wire.sendmsg(parts)
         except OSError as error:
             if error.errno in (errno.ENXIO, errno.ENODEV):
                 raise  # the interface has been replaced by another: so is this process
 
+    def _mtu(self) -> int:
+        answer = fcntl.ioctl(self._wire, _SIOCGIFMTU, _INTERFACE_REQUEST.pack(self._interface.encode(), 0))
+        return int(_INTERFACE_REQUEST.unpack(answer)[1])
 
-class _Portion(socket.socket):
-    """The queue's socket, which pretends to be empty after some packets."""
+    def _bind_another(self, number: int) -> int:
+        """Read another queue as well, whose packets the kernel parts and finishes; give its number."""
+        for other in range(number + 1, number + _TRIES):
+            try:
+                self._queue.bind(other % _QUEUES, copied=LONGEST, merged=False, length=self._length.packets)
+            except PermissionError:
+                continue  # somebody else reads it
+            return other % _QUEUES
+        raise OSError(errno.EBUSY, f"{_TRIES} packet queues are in use")
 
-    left = 0
 
-    def recv(self, size: int, flags: int = 0) -> bytes:
-        """Give the next packet's message; BlockingIOError when there is none, or enough for now."""
-        if not self.left:
-            raise BlockingIOError(errno.EAGAIN, "enough for now")
-        self.left -= 1
-        return super().recv(size, flags | socket.MSG_DONTWAIT)
+def _wire(interface: str) -> socket.socket:
+    """Open a socket that sends whole frames, behind a header that says what is left to do to them (packet(7))."""
+    wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    wire.setsockopt(_SOL_PACKET, _PACKET_VNET_HDR, 1)
+    try:
+        wire.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _SEND_BYTES)
+    except PermissionError:
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
+    wire.bind((interface, 0))
+    wire.settimeout(0)
+    return wire
 
 
 def main(memory: int, number: int, interface: str) -> int:
@@ -147,28 +189,19 @@ def main(memory: int, number: int, interface: str) -> int:
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     os.setpriority(os.PRIO_PROCESS, 0, 0)
     try:
-        from netfilterqueue import COPY_PACKET, NetfilterQueue  # noqa: PLC0415 - its absence is to be explained
-    except ImportError as error:
-        return _say(f"the Python package netfilterqueue cannot be loaded: {error}", "pip install 'hcsidecar[l2]'")
-    try:
-        reader = Reader(Tables(mmap.mmap(memory, Tables.SIZE)), interface)
-        queue = NetfilterQueue()
-        queue.bind(number, reader.judge, _QUEUE_LENGTH, COPY_PACKET, CUT_AT, _SOCKET_BYTES)
+        reader = Reader(Tables(mmap.mmap(memory, Tables.SIZE)), interface, number)
     except OSError as error:
         return _say(
             f"packet queue {number} cannot be read: {error.strerror or error}",
             "run as root or with the capabilities CAP_NET_ADMIN and CAP_NET_RAW, on a kernel with nfnetlink_queue",
         )
-    portion = _Portion(fileno=queue.get_fd())
     waiting = select.poll()
-    waiting.register(portion, select.POLLIN)
+    waiting.register(reader, select.POLLIN)
     waiting.register(sys.stdin.fileno(), select.POLLHUP)
     _say(READY)
-    interval = None if reader.look_interval is None else reader.look_interval * 1000
+    interval = None if reader.interval is None else reader.interval * 1000
     while all(ready != sys.stdin.fileno() for ready, _ in waiting.poll(interval)):
-        reader.look()
-        portion.left = _PORTION
-        queue.run_socket(portion)
+        reader.work()
     return 0
 
 
