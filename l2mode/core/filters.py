@@ -29,8 +29,8 @@ class FilterKind(Enum):
 _USE_NFQUEUE: Final = 'set filter = "nfqueue" in [l2]'
 
 _COSTS: Final = {
-    FilterKind.NFQUEUE: "each packet goes through a Python process, some ten thousand packets a second at most, and "
-    "large uploads are slow, where a filter in the kernel refuses more than a million",
+    FilterKind.NFQUEUE: "a Python process judges every packet, some 30,000 a second at most, where a filter in "
+    "the kernel refuses more than a million",
     FilterKind.XDP: "large uploads are slower, since the card no longer merges what comes in",
     FilterKind.XDP_GENERIC: "it is no faster than tc",
 }

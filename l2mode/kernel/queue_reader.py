@@ -160,7 +160,7 @@ class Reader:
         for other in range(number + 1, number + _TRIES):
             try:
                 self._queue.bind(other % _QUEUES, copied=LONGEST, merged=False, length=self._length.packets)
-            except PermissionError:
+            except OSError:
                 continue  # somebody else reads it
             return other % _QUEUES
         raise OSError(errno.EBUSY, f"{_TRIES} packet queues are in use")
@@ -190,6 +190,8 @@ def main(memory: int, number: int, interface: str) -> int:
     os.setpriority(os.PRIO_PROCESS, 0, 0)
     try:
         reader = Reader(Tables(mmap.mmap(memory, Tables.SIZE)), interface, number)
+    except ImportError as error:
+        return _say(f"the Python package netfilterqueue cannot be loaded: {error}", "pip install 'hcsidecar[l2]'")
     except OSError as error:
         return _say(
             f"packet queue {number} cannot be read: {error.strerror or error}",

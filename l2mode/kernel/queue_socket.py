@@ -1,22 +1,24 @@
-"""A socket that packets wait at for a verdict: netfilter queues over netlink (linux/netfilter/nfnetlink_queue.h).
+"""Packets that wait for a verdict in netfilter queues, read with netfilterqueue; and what that does not know of.
 
 A queue hands packets over as the kernel has them, many in one (NFQA_CFG_F_GSO), or parted and finished. The kernel
-keeps each until its verdict; what comes while a queue or the socket is full is dropped.
+keeps each until its verdict; what comes while a queue or its socket is full is dropped. netfilterqueue knows neither
+this flag, nor packets over 4,016 bytes, nor the state of a packet's checksum, nor a verdict that hands a packet to
+another queue: these messages are written and read here, on the same socket (linux/netfilter/nfnetlink_queue.h).
 """
 
 import errno
 import os
+import select
 import socket
 import struct
-from typing import Final, NamedTuple
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
 
 LONGEST: Final = 0xFFFF - 4
 "Bytes of a packet that the kernel hands over at most: what an attribute has room for."
 
-_NETLINK_NETFILTER: Final = 12
 _SOL_NETLINK: Final = 270
 _NETLINK_NO_ENOBUFS: Final = 5
-_SO_RCVBUFFORCE: Final = 33
 
 # linux/netlink.h
 _NLM_F_REQUEST: Final = 1
@@ -25,32 +27,22 @@ _NLMSG_ERROR: Final = 2
 _KIND_OF_ATTRIBUTE: Final = 0x3FFF
 
 # linux/netfilter/nfnetlink_queue.h, of the subsystem 3
-_PACKET: Final = 0x300
 _VERDICT: Final = 0x301
 _CONFIG: Final = 0x302
-_A_PACKET_HEADER: Final = 1
 _A_VERDICT_HEADER: Final = 2
-_A_TIMESTAMP: Final = 4
-_A_SOURCE: Final = 9
-_A_PAYLOAD: Final = 10
 _A_WHOLE_LENGTH: Final = 13
 _A_STATE: Final = 14
 _PARTIAL_CHECKSUM: Final = 1
 _MERGED: Final = 2
-_C_COMMAND: Final = 1
 _C_PARAMETERS: Final = 2
 _C_LENGTH: Final = 3
 _C_MASK: Final = 4
 _C_FLAGS: Final = 5
-_BIND: Final = 1
-_COPY_PACKET: Final = 2
+_COPIES_PACKETS: Final = 2
 _F_GSO: Final = 4
 
-# linux/netfilter.h
-_DROP: Final = 0
-_ACCEPT: Final = 1
-_QUEUE: Final = 3
-"With the number of the queue in the upper 16 bits."
+_HAND_ON: Final = 3
+"NF_QUEUE of linux/netfilter.h, with the number of the queue in the upper 16 bits."
 
 _HEADER: Final = struct.Struct("=IHHII")
 "struct nlmsghdr: length, type, flags, sequence, port."
@@ -58,11 +50,6 @@ _ERROR: Final = struct.Struct("=i")
 _ATTRIBUTE: Final = struct.Struct("=HH")
 _ATTRIBUTES_AT: Final = _HEADER.size + 4
 "Behind struct nfgenmsg: family, version, and the number of the queue."
-_TIMESTAMP: Final = struct.Struct("!QQ")
-"Seconds and microseconds."
-_NO_TIME: Final = bytes(_TIMESTAMP.size)
-_MAC_AT: Final = 4
-_MAC_END: Final = 10
 _NO_MAC: Final = bytes(6)
 _PATIENCE: Final = 5.0
 "Seconds for the kernel's answer, which comes at once."
@@ -72,10 +59,11 @@ _SOCKET_BYTES: Final = 4 << 20
 
 
 class Waiting(NamedTuple):
-    """A packet that waits for its verdict. `payload` holds until the next one is received."""
+    """A packet that waits for its verdict."""
 
     queue: int
-    number: bytes
+    packet: Any
+    "The packet of netfilterqueue's."
     came: float
     "Seconds of the wall clock; 0 when the kernel has not noted it."
     source: bytes
@@ -95,118 +83,181 @@ class QueueSocket:
     """Reads queues of the network namespace of the thread that makes it."""
 
     def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
-        self._socket.bind((0, 0))
-        # A full socket is to lose what does not fit, and not all that comes until it is empty.
-        self._socket.setsockopt(_SOL_NETLINK, _NETLINK_NO_ENOBUFS, 1)
-        try:
-            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _SOCKET_BYTES)
-        except PermissionError:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BYTES)
-        self._buffer = bytearray(_BUFFER)
-        self._view = memoryview(self._buffer)
+        self._queues: list[_Queue] = []
+        self._ready = select.epoll()
 
     def fileno(self) -> int:
         """Give the descriptor, to be waited for."""
-        return self._socket.fileno()
+        return self._ready.fileno()
 
     def close(self) -> None:
         """Read no more; the kernel drops what waits."""
-        self._socket.close()
+        self._ready.close()
+        for queue in self._queues:
+            queue.close()
+        self._queues.clear()
 
     def bind(self, queue: int, *, copied: int, merged: bool, length: int) -> None:
         """Read a queue: this many bytes of each packet, merged ones as they are or parted; so many may wait.
 
         OSError if somebody else reads it, or this is not permitted.
         """
-        self._socket.settimeout(_PATIENCE)
+        bound = _Queue(queue, copied=copied, merged=merged, length=length)
+        self._queues.append(bound)
+        self._ready.register(bound.fileno(), select.EPOLLIN)
+
+    def set_length(self, queue: int, length: int) -> None:
+        """Let so many packets wait."""
+        self._of(queue).set_length(length)
+
+    def receive(self) -> Waiting | None:
+        """Give the next packet, or None when there is none."""
+        for _ in self._queues:
+            # Each in its turn: one that is never empty must not keep the other waiting.
+            queue = self._queues.pop(0)
+            self._queues.append(queue)
+            packet = queue.receive()
+            if packet is not None:
+                return packet
+        return None
+
+    def accept(self, packet: Waiting) -> None:
+        """Let the stack have it, as the kernel has it."""
+        packet.packet.accept()
+
+    def drop(self, packet: Waiting) -> None:
+        """Drop it."""
+        packet.packet.drop()
+
+    def hand_on(self, packet: Waiting, queue: int) -> None:
+        """Let it wait in another queue."""
+        self._of(packet.queue).hand_on(packet.packet.id, queue)
+
+    def _of(self, number: int) -> "_Queue":
+        return next(queue for queue in self._queues if queue.number == number)
+
+
+class _Queue:
+    """One queue, with a socket of its own."""
+
+    def __init__(self, number: int, *, copied: int, merged: bool, length: int) -> None:
+        from netfilterqueue import COPY_PACKET, NetfilterQueue  # noqa: PLC0415 - optional; its absence is to be explained
+
+        self.number = number
+        self._queue = NetfilterQueue()
+        self._queue.bind(number, self._take, length, COPY_PACKET, copied, _SOCKET_BYTES)
+        self._messages = _Messages(fileno=os.dup(self._queue.get_fd()))
+        self._found: Waiting | None = None
+        self._answer: int | None = None
+        "The error number of the kernel's latest answer, 0 for none."
+        # A full socket is to lose what does not fit, and not all that comes until it is empty.
+        self._messages.setsockopt(_SOL_NETLINK, _NETLINK_NO_ENOBUFS, 1)
         flags = _F_GSO if merged else 0
         self._configure(
-            queue,
-            # In one message: no packet comes before its size is told.
-            (_C_COMMAND, struct.pack("!BxH", _BIND, 0)),
-            (_C_PARAMETERS, struct.pack("!IB", min(copied, LONGEST), _COPY_PACKET)),
-            (_C_LENGTH, struct.pack("!I", length)),
+            (_C_PARAMETERS, struct.pack("!IB", min(copied, LONGEST), _COPIES_PACKETS)),
             (_C_MASK, struct.pack("!I", _F_GSO)),
             (_C_FLAGS, struct.pack("!I", flags)),
             flags=_NLM_F_REQUEST | _NLM_F_ACK,
         )
-        while (answer := self._receive()) is not None:
-            if isinstance(answer, Waiting):
-                self.drop(answer)
-                continue
-            if answer:
-                raise OSError(answer, os.strerror(answer))
-            break
-        self._socket.settimeout(0)
+        self._wait_for_answer()
 
-    def set_length(self, queue: int, length: int) -> None:
-        """Let so many packets wait."""
-        self._configure(queue, (_C_LENGTH, struct.pack("!I", length)), flags=_NLM_F_REQUEST)
+    def fileno(self) -> int:
+        return self._messages.fileno()
+
+    def close(self) -> None:
+        self._queue.unbind()
+        self._messages.close()
+
+    def set_length(self, length: int) -> None:
+        self._configure((_C_LENGTH, struct.pack("!I", length)), flags=_NLM_F_REQUEST)
 
     def receive(self) -> Waiting | None:
         """Give the next packet, or None when there is none."""
         while True:
-            received = self._receive()
-            # An error is about a verdict on a packet that the kernel has dropped meanwhile, with its interface.
-            if received is None or isinstance(received, Waiting):
-                return received
+            self._found = None
+            self._messages.wanted = True
+            self._queue.run_socket(self._messages)
+            if self._found is not None or self._messages.wanted:
+                return self._found
+            self._note_answer()
 
-    def accept(self, packet: Waiting) -> None:
-        """Let the stack have it, as the kernel has it."""
-        self._judge(packet, _ACCEPT)
+    def hand_on(self, packet: int, queue: int) -> None:
+        value = struct.pack("!II", queue << 16 | _HAND_ON, packet)
+        self._send(_VERDICT, _NLM_F_REQUEST, _attribute(_A_VERDICT_HEADER, value))
 
-    def drop(self, packet: Waiting) -> None:
-        """Drop it."""
-        self._judge(packet, _DROP)
-
-    def hand_on(self, packet: Waiting, queue: int) -> None:
-        """Let it wait in another queue."""
-        self._judge(packet, queue << 16 | _QUEUE)
-
-    def _judge(self, packet: Waiting, verdict: int) -> None:
-        value = verdict.to_bytes(4) + packet.number
-        self._send(_VERDICT, _NLM_F_REQUEST, packet.queue, _attribute(_A_VERDICT_HEADER, value))
-
-    def _configure(self, queue: int, *attributes: tuple[int, bytes], flags: int) -> None:
-        self._send(_CONFIG, flags, queue, b"".join(_attribute(kind, value) for kind, value in attributes))
-
-    def _send(self, kind: int, flags: int, queue: int, attributes: bytes) -> None:
-        header = _HEADER.pack(_ATTRIBUTES_AT + len(attributes), kind, flags, 0, 0)
-        self._socket.send(header + b"\0\0" + queue.to_bytes(2) + attributes)
-
-    def _receive(self) -> Waiting | int | None:
-        """Give the next packet, None when there is none, or the error number of an answer of the kernel, 0 for none."""
-        try:
-            size = self._socket.recv_into(self._buffer)
-        except BlockingIOError:
-            return None
-        buffer, view = self._buffer, self._view
-        _, kind, *_ = _HEADER.unpack_from(buffer)
-        if kind == _NLMSG_ERROR:
-            return -int(_ERROR.unpack_from(buffer, _HEADER.size)[0])
-        if kind != _PACKET:
-            return errno.EPROTO
-        parts: dict[int, memoryview] = {}
-        at = _ATTRIBUTES_AT
-        while at < size:
-            length, kind = _ATTRIBUTE.unpack_from(buffer, at)
-            parts[kind & _KIND_OF_ATTRIBUTE] = view[at + _ATTRIBUTE.size : at + length]
-            at += (length + 3) & ~3
-        seconds, microseconds = _TIMESTAMP.unpack(parts.get(_A_TIMESTAMP, _NO_TIME))
-        payload = parts.get(_A_PAYLOAD, view[:0])
+    def _take(self, packet: Any) -> None:
+        """Note the packet of the message that has just been received."""
+        parts = dict(_attributes(self._messages.latest))
+        payload = memoryview(packet.get_payload())
         state = int.from_bytes(parts.get(_A_STATE, b""))
-        return Waiting(
-            queue=int.from_bytes(view[_ATTRIBUTES_AT - 2 : _ATTRIBUTES_AT]),
-            number=bytes(parts[_A_PACKET_HEADER][:4]),
-            came=seconds + microseconds / 1e6,
-            source=bytes(parts[_A_SOURCE][_MAC_AT:_MAC_END]) if _A_SOURCE in parts else _NO_MAC,
-            ethertype=bytes(parts[_A_PACKET_HEADER][4:6]),
+        self._found = Waiting(
+            queue=self.number,
+            packet=packet,
+            came=packet.get_timestamp(),
+            source=(packet.get_hw() or _NO_MAC)[:6],
+            ethertype=packet.hw_protocol.to_bytes(2),
             payload=payload,
             length=int.from_bytes(parts.get(_A_WHOLE_LENGTH, b"")) or len(payload),
             partial=bool(state & _PARTIAL_CHECKSUM),
             merged=bool(state & _MERGED),
         )
+
+    def _note_answer(self) -> None:
+        """Note what the kernel says of a request.
+
+        Once the queue is bound that is about a verdict on a packet that it has dropped meanwhile, with its interface.
+        """
+        message = self._messages.latest
+        _, kind, *_ = _HEADER.unpack_from(message)
+        if kind == _NLMSG_ERROR:
+            self._answer = -int(_ERROR.unpack_from(message, _HEADER.size)[0])
+
+    def _wait_for_answer(self) -> None:
+        """Drop the packets that come before the kernel's answer; OSError if that is a refusal."""
+        waiting = select.poll()
+        waiting.register(self._messages, select.POLLIN)
+        while self._answer is None:
+            if not waiting.poll(_PATIENCE * 1000):
+                raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+            packet = self.receive()
+            if packet is not None:
+                packet.packet.drop()
+        if self._answer:
+            raise OSError(self._answer, os.strerror(self._answer))
+
+    def _configure(self, *attributes: tuple[int, bytes], flags: int) -> None:
+        self._send(_CONFIG, flags, b"".join(_attribute(kind, value) for kind, value in attributes))
+
+    def _send(self, kind: int, flags: int, attributes: bytes) -> None:
+        header = _HEADER.pack(_ATTRIBUTES_AT + len(attributes), kind, flags, 0, 0)
+        self._messages.send(header + b"\0\0" + self.number.to_bytes(2) + attributes)
+
+
+class _Messages(socket.socket):
+    """The queue's socket, which pretends to be empty after one message, and has room for long ones."""
+
+    wanted = False
+    latest = b""
+
+    def recv(self, _size: int, _flags: int = 0) -> bytes:
+        """Give one message whole; BlockingIOError when there is none, or one was given."""
+        if not self.wanted:
+            raise BlockingIOError(errno.EAGAIN, "one is enough for now")
+        self.latest = super().recv(_BUFFER, socket.MSG_DONTWAIT)
+        self.wanted = False
+        return self.latest
+
+
+def _attributes(message: bytes) -> Iterator[tuple[int, bytes]]:
+    """Give the short attributes of a message; the packet itself is not copied again."""
+    at = _ATTRIBUTES_AT
+    while at + _ATTRIBUTE.size <= len(message):
+        length, kind = _ATTRIBUTE.unpack_from(message, at)
+        if length < _ATTRIBUTE.size:
+            return
+        if kind & _KIND_OF_ATTRIBUTE in (_A_STATE, _A_WHOLE_LENGTH):
+            yield kind & _KIND_OF_ATTRIBUTE, message[at + _ATTRIBUTE.size : at + length]
+        at += (length + 3) & ~3
 
 
 def _attribute(kind: int, value: bytes) -> bytes:

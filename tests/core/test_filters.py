@@ -83,7 +83,7 @@ def test_one_reason_for_two_filters_is_told_once_with_what_it_costs():
     refused = (passed_over(FilterKind.TC), passed_over(FilterKind.XDP))
     choice = Choice(kind=FilterKind.NFQUEUE, why="it needs no BPF", passed_over=refused)
     assert choice.degraded
-    assert choice.fall_back.startswith("the filter is nfqueue in place of tc and xdp (it is refused): each packet goes")
+    assert choice.fall_back.startswith("the filter is nfqueue in place of tc and xdp (it is refused): a Python process")
     assert choice.remedy == 'grant BPF; or set filter = "nfqueue" in [l2], if it is enough'
 
 

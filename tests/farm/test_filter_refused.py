@@ -42,7 +42,7 @@ def test_auto_falls_to_the_queue_serves_every_client_and_says_so_everywhere(tmp_
         [line] = [line for line in log.splitlines() if "the filter is nfqueue in place of tc" in line]
         assert " warning " in line
         assert "refuses the packet filter: Invalid argument" in line
-        assert "each packet goes through a Python process" in line
+        assert "a Python process judges every packet" in line
         assert VERIFIERS_WORDS not in line
         assert VERIFIERS_WORDS in farm.cli("logs", "--level", "debug", node="web1").stdout
         assert VERIFIERS_WORDS not in farm.cli("logs", node="web1").stdout

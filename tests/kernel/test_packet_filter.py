@@ -142,7 +142,7 @@ chosen.detach()
 """,
     )
     assert "the filter is nfqueue in place of tc (loading the packet filter is not permitted: " in printed
-    assert "the process has no BPF, PERFMON): each packet goes through a Python process" in printed
+    assert "the process has no BPF, PERFMON): a Python process judges every packet" in printed
 
 
 def test_where_the_verifier_refuses_the_filter_the_queue_takes_its_place(server):
