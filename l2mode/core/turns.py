@@ -19,6 +19,8 @@ Who came a shorter time before a swap was noticed is no older than the release.
 """
 _TRIES: Final = 3
 "Copies of the tables that are begun before giving up: a swap takes microseconds."
+_MOST: Final = 16
+"Copies that are kept, of 0.7 MB each; what came before the first of them is dropped."
 
 
 class Turns:
@@ -49,7 +51,8 @@ class Turns:
         else:
             self._kept = [(now, present)]
         self._turns = turns
-        while len(self._kept) > 1 and self._kept[1][0] < now - self._longest_wait - _CLAIM_DELAY:
+        oldest = now - self._longest_wait - _CLAIM_DELAY
+        while len(self._kept) > _MOST or (len(self._kept) > 1 and self._kept[1][0] < oldest):
             self._kept.pop(0)
 
     def took_since(self, came: float, frame: bytes, *, now: float) -> bool:

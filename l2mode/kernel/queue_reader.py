@@ -4,10 +4,11 @@ It is a process of its own, so that a flood of packets takes no time from the he
 its standard input is a pipe whose other end only the daemon has. (A signal at the parent's death, PR_SET_PDEATHSIG,
 would come at the end of the thread that started it.) What happens without a reader is said in `queue_rules`.
 
-A queue fills while its reader is stopped. So a packet that waited longer than `LONGEST_WAIT`, or whose judgement took
-that long, counts as one that came after the lease: the tables may have changed since and changed back. And in flooded
-delivery, where the bucket's former owner has judged its own copy, one that waited while the tables were swapped is
-taken only if the tables before took it too (`Turns`), or for a socket that is here.
+A queue fills while its reader does not run. So a packet that waited longer than `LONGEST_WAIT`, or whose judgement took
+that long, counts as one that came after the lease. In directed delivery one that waited less is like one that was late
+on the wire: there is no other copy. In flooded delivery the bucket's former owner may have taken its own copy before
+the tables were swapped: then a packet is taken only if the tables before took it too (`Turns`), or for a socket that is
+here.
 """
 
 import errno
@@ -35,8 +36,12 @@ from l2mode.kernel.sockets import KnownSockets
 
 READY: Final = "ready"
 "What the program writes when it reads the queue; otherwise a line with the problem and one with the remedy."
-LONGEST_WAIT: Final = 0.1
-"Seconds. Who waits longer has met a reader that did not run."
+LONGEST_WAIT: Final = 0.5
+"""Seconds. Who waits longer has met a reader that did not run, and has given up or asks again.
+
+Beside five runnable programs for each processor 0.14 s was the longest wait seen; a SYN that is lost costs its client
+a second.
+"""
 
 _PORTION: Final = 64
 "Packets judged before the next look whether the daemon lives."

@@ -158,3 +158,13 @@ def test_the_rules_that_take_ask_the_tables_before_as_well():
     segment[47] = 0x10
     assert not seen.took_since(100.02, bytes(segment), now=100.05)
     assert seen.took_since(100.06, bytes(segment), now=100.06)
+
+
+def test_a_storm_of_swaps_costs_memory_for_sixteen():
+    farm = Bucketful()
+    seen = turns(farm)
+    for number in range(1, 21):
+        farm.give(ME)
+        seen.look(now=100 + number / 1000)
+    assert not seen.took_since(100.003, syn(STAYS), now=100.021)
+    assert seen.took_since(100.004, syn(STAYS), now=100.021)

@@ -27,6 +27,8 @@ from l2mode.core.verdict import Delivery
 from l2mode.kernel.errors import FilterError
 from l2mode.kernel.interface import mac_of
 from l2mode.kernel.packet_queue import QueueFilter
+from l2mode.kernel.queue_reader import LONGEST_WAIT
+from l2mode.kernel.queue_socket import QueueSocket
 
 VIP = {4: "192.0.2.50", 6: "2001:db8::50"}
 CLIENT = {4: "203.0.113.7", 6: "2001:db8:c::7"}
@@ -413,6 +415,24 @@ def test_nothing_is_taken_when_the_lease_is_over(stage, family):
 
 
 @both_families
+def test_what_waited_for_its_turn_on_a_busy_machine_is_taken(stage, family):
+    with datagrams_of(family) as server, client(stage, family, socket.SOCK_DGRAM) as asking:
+
+        def ask_a_stopped_reader():
+            late = stage.counted(Reason.LEASE_OVER)
+            os.kill(stage.reader, signal.SIGSTOP)
+            asking.sendto(b"late", (VIP[family], PORT))
+            sent = time.monotonic()
+            wait_for(lambda: time.monotonic() > sent + 0.2, what="a fifth of a second")
+            os.kill(stage.reader, signal.SIGCONT)
+            wait_for(lambda: waiting_packets() == 0, limit=5, what="the verdict")
+            return stage.counted(Reason.LEASE_OVER) == late
+
+        wait_for(ask_a_stopped_reader, what="a machine that was not slower than that")
+        assert server.recv(100) == b"late"
+
+
+@both_families
 def test_what_waited_for_a_stopped_reader_is_dropped(stage, family):
     with datagrams_of(family) as server, client(stage, family, socket.SOCK_DGRAM) as asking:
         os.kill(stage.reader, signal.SIGSTOP)
@@ -420,7 +440,7 @@ def test_what_waited_for_a_stopped_reader_is_dropped(stage, family):
             asking.sendto(b"too old", (VIP[family], PORT))
         sent = time.monotonic()
         wait_for(lambda: waiting_packets() == 10, limit=5, what="the packets in the queue")
-        wait_for(lambda: time.monotonic() > sent + 0.1, what="a tenth of a second")
+        wait_for(lambda: time.monotonic() > sent + LONGEST_WAIT, what="more than a packet may wait")
         os.kill(stage.reader, signal.SIGCONT)
         asking.sendto(b"new", (VIP[family], PORT))
         assert server.recv(100) == b"new"
@@ -639,6 +659,15 @@ def test_a_queue_that_somebody_else_reads_is_not_ours(server):
         assert other._number != stage.filter._number
         with pytest.raises(FilterError, match=r"packet queue \d+ cannot be read"):
             taken.attach()
+
+
+def test_the_second_queue_is_one_that_nobody_else_reads(server):
+    with staged(server, Delivery.DIRECTED) as stage, contextlib.closing(QueueSocket()) as others:
+        others.bind(stage.filter._number + 1, copied=64, merged=False, length=1)
+        stage.open()
+        with datagrams_of(4) as here, client(stage, 4, socket.SOCK_DGRAM) as asking:
+            asking.sendto(b"asked", (VIP[4], PORT))
+            assert here.recv(100) == b"asked"
 
 
 def test_missing_commands_are_explained(server, monkeypatch):
