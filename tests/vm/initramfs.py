@@ -34,7 +34,7 @@ def build(target, kernel, *, modules, script, files=()):
         (root / "modules").mkdir()
         for number, module in enumerate(_in_order(kernel, modules)):
             name = f"{number:03}-{module.name.removesuffix('.xz').removesuffix('.zst')}"
-            (root / "modules" / name).write_bytes(_unpacked(module))
+            (root / "modules" / name).write_bytes(unpacked(module))
         (root / "init").write_text(_START + script)
         (root / "init").chmod(0o755)
         names = "\n".join(str(path.relative_to(root)) for path in sorted(root.rglob("*")))
@@ -55,7 +55,8 @@ def _in_order(kernel, wanted):
     return found
 
 
-def _unpacked(module):
+def unpacked(module):
+    """Give the content of a module's file, as the kernel loads it."""
     if module.suffix == ".xz":
         return lzma.decompress(module.read_bytes())
     if module.suffix == ".zst":
