@@ -29,6 +29,8 @@ DEBIAN_RPM := cpio python3 python3-venv rpm
 # The Python of the system that the RPM is for: RHEL 9 has it as python3.12, RHEL 10 as python3.
 RPM_PYTHON ?= 3.12
 DEBIAN_SOAK := $(DEBIAN_DEB) $(DEBIAN_RPM) debootstrap
+# Whole virtual machines: the Debian in them, their disks and their switch.
+DEBIAN_VM := $(DEBIAN_LOADING) $(DEBIAN_DEB) $(DEBIAN_BPF) curl debootstrap e2fsprogs git qemu-utils
 # Where no container engine runs: one that the test starts itself, and what makes a base image without a registry.
 DEBIAN_COMPOSE := docker.io containerd runc docker-compose debootstrap iproute2 iptables
 
@@ -42,7 +44,7 @@ COMPILE_BPF = clang -target bpf -mcpu=v3 -O2 -g -fno-strict-aliasing -Wall -Wext
 	-fdebug-compilation-dir=. -I$(BPF_HEADERS) -c $(BPF).c -o $(1) && llvm-strip -g $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-script test soak compose-test vm-test container-locks lint format types layers check bpf bpf-check deb benchmarks debian-loading debian-base debian-demo debian-test debian-soak debian-bench debian-bpf debian-deb debian-compose clean debs dist debian-debootstrap bpf-check-arm64 rpm debian-bpf-arm64 debian-rpm
+.PHONY: help demo demo-script test soak compose-test vm-test container-locks lint format types layers check bpf bpf-check deb benchmarks debian-loading debian-vm debian-base debian-demo debian-test debian-soak debian-bench debian-bpf debian-deb debian-compose clean debs dist debian-debootstrap bpf-check-arm64 rpm debian-bpf-arm64 debian-rpm
 
 help: ## Say what can be made
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -70,6 +72,7 @@ debian-rpm: ; @tools/debian-packages.sh $(DEBIAN_RPM)
 debian-bpf: ; @tools/debian-packages.sh $(DEBIAN_BPF)
 debian-loading: ; @tools/debian-packages.sh $(DEBIAN_LOADING)
 debian-bpf-arm64: ; @tools/debian-packages.sh libc6-dev-arm64-cross linux-libc-dev-arm64-cross
+debian-vm: ; @tools/debian-packages.sh $(DEBIAN_VM)
 debian-compose: ; @docker info >/dev/null 2>&1 || [ $$(id -u) -ne 0 ] || tools/debian-packages.sh $(DEBIAN_COMPOSE)
 debian-bench: ; @tools/debian-packages.sh $(DEBIAN_BENCH)
 
@@ -121,8 +124,8 @@ bpf-check: debian-bpf debian-loading ## Is the packet filter what its source say
 	@$(COMPARE_BPF)
 	@PYTHONPATH=tests $(PYTHON) -m vm.loading $(KERNELS)
 
-vm-test: $(VENV)/.installed-l2 debian-bpf debian-loading ## Try the packet filter on stock kernels, in virtual machines
-	$(BIN)/python -m pytest --timeout 1800 -m vm tests/vm
+vm-test: $(VENV)/.installed-l2 debian-vm ## Stock kernels in virtual machines: the filter, its tests, farms of three (KERNELS, half an hour each)
+	KERNELS='$(KERNELS)' $(BIN)/python -m pytest -s -v --timeout 1800 -m vm tests/vm
 
 bpf-check-arm64: BPF_HEADERS := /usr/aarch64-linux-gnu/include
 bpf-check-arm64: debian-bpf debian-bpf-arm64 ## Does it become the same with the headers of arm64?

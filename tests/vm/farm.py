@@ -1,181 +1,140 @@
-"""A farm of virtual machines that share a virtual IP, by the stock unit of the package; for tests, and by hand.
+"""A farm of virtual machines by hand: boots them, starts it, and gives a prompt.
 
     cd tests; ../.venv/bin/python -m vm.farm --kernel 6.1 --nodes 3
 
-gives a prompt: `web1` opens a shell there, `web1 COMMAND` and `all COMMAND` run one, `clients COMMAND` runs one where the
-clients are, `help` says what else there is.
+`help` there says what can be typed. All ends, and nothing stays, with the prompt.
 """
 
-import json
+import argparse
+import contextlib
+import os
+import select
+import subprocess
+import sys
+import termios
 import time
-from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
+import tty
 
-from daemons import wait_for
-from lan.site import VIP
-from vm.image import image
-from vm.machine import BOOT_LIMIT, Machine, accelerator
-from vm.network import network
+from vm.kernels import SOURCES, kernel
+from vm.machine import Build
+from vm.servers import DELIVERIES, FILTERS, farm
 
-from hcsidecar.net.keyring import Keyring
-
-STATE_LIMIT = 300
-"Seconds for daemons to come to what is waited for; their start alone takes a minute where machines are emulated."
-FILTERS = ("auto", "xdp", "tc", "nfqueue")
-DELIVERIES = ("directed", "flooded")
-
-_FILE = """\
-[farm]
-name = "apache"
-{nodes}
-[heartbeat]
-pulse = "200ms"
-lost_after = "3s"
-[l2]
-delivery = "{delivery}"
-filter = "{filter}"
-[[l2.vip]]
-address = "{vip4}"
-[[l2.vip]]
-address = "{vip6}"
-[[l2.share]]
-name = "WEB"
-ports = [80]
-[[check]]
-type = "http"
-name = "HTTP"
-address = "127.0.0.1"
-port = 80
-interval = "2s"
-timeout = "10s"
+HELP = """\
+web1                 a shell on web1; `exit` comes back
+web1 COMMAND         run it there; `all COMMAND` on every machine
+clients COMMAND      run it where the clients are, as in: clients curl --silent 192.0.2.100
+kill web1            as a power cut does; `boot web1` boots it again, and starts its daemon
+freeze web1, thaw web1
+switch directed tc   stop all daemons, and start them with this delivery and filter
+exit
 """
-_NODE = """\
-[[node]]
-name = "{name}"
-addresses = {{ default = "{ipv4}", six = "{ipv6}" }}
-"""
-# All else of the unit is as it is shipped. An emulated processor needs half a minute to import Python's modules alone.
-_DROP_IN = "/run/systemd/system/hcsidecar.service.d/emulated.conf"
-_TIMES = "[Service]\nTimeoutStartSec=600\nWatchdogSec=120\n"
 
 
-class Farm:
-    """Machines of one network that have booted, and the daemons on them."""
+def main():
+    """Boot, start and prompt."""
+    parser = argparse.ArgumentParser(prog="python -m vm.farm", description=__doc__.partition("\n")[0])
+    parser.add_argument("--kernel", default="6.1", choices=SOURCES, help="the name of a stock kernel of Debian")
+    parser.add_argument("--nodes", type=int, default=3, help="how many machines")
+    parser.add_argument("--delivery", default="directed", choices=DELIVERIES)
+    parser.add_argument("--filter", default="auto", choices=FILTERS)
+    parser.add_argument("--queues", type=int, default=1, help="pairs of queues of a card, and processors")
+    parser.add_argument("--card", default="virtio-net-pci", help="a model of network card, as QEMU names it")
+    parser.add_argument("--exact", action="store_true", help="build the package anew, rather than lay edits over one")
+    parser.add_argument("--no-daemon", action="store_true", help="boot only")
+    chosen = parser.parse_args()
+    build = Build(kernel=kernel(chosen.kernel), model=chosen.card, queues=chosen.queues)
+    began = time.monotonic()
+    with farm(build, nodes=chosen.nodes, exact=chosen.exact) as made:
+        print(f"{', '.join(made.names)} have booted {build.kernel.release} in {time.monotonic() - began:.0f} s")
+        if not chosen.no_daemon:
+            _switch(made, chosen.delivery, chosen.filter)
+        _prompt(made)
 
-    def __init__(self, net, machines):
-        self.network = net
-        self.machines = {machine.name: machine for machine in machines}
-        key = net.directory / "farm.key"
-        Keyring.create(key, now=datetime.now(UTC)).write(replace=False)
-        self._key = key.read_text()
 
-    @property
-    def names(self):
-        """The nodes, in order."""
-        return sorted(self.machines)
+def _prompt(made):
+    while True:
+        try:
+            line = input("lab> ").strip()
+        except (EOFError, KeyboardInterrupt):
+            return
+        if line == "exit":
+            return
+        try:
+            _obey(made, line)
+        except (AssertionError, OSError, subprocess.SubprocessError) as error:
+            print(error)
 
-    def prepare(self, *names):
-        """Start what a machine has beside the daemon, after its boot."""
-        for name in names or self.names:
-            machine = self.machines[name]
-            machine.write("/etc/hcsidecar/farm.key", self._key)
-            machine.sh("chmod 600 /etc/hcsidecar/farm.key; mkdir -p /run/files; systemctl start nginx", limit=120)
-            if accelerator(machine.build.kernel) == "tcg":
-                machine.write(_DROP_IN, _TIMES)
-                machine.sh("systemctl daemon-reload", limit=120)
-        return self
 
-    def configure(self, *, delivery="directed", packet_filter="auto"):
-        """Stop the daemons that run, since all must agree, and write the farm file everywhere."""
-        self.stop()
-        nodes = "".join(
-            _NODE.format(name=name, ipv4=machine.addresses[4], ipv6=machine.addresses[6])
-            for name, machine in sorted(self.machines.items())
-        )
-        for machine in self.machines.values():
-            machine.write(
-                "/etc/hcsidecar/farm.toml",
-                _FILE.format(nodes=nodes, delivery=delivery, filter=packet_filter, vip4=VIP[4], vip6=VIP[6]),
+def _obey(made, line):
+    match line.split(maxsplit=1):
+        case []:
+            pass
+        case ["all", script]:
+            for name in made.names:
+                print(f"{name}: {made.machines[name].status_of(script)[1].rstrip()}")
+        case ["clients", script]:
+            subprocess.run(
+                ["ip", "netns", "exec", made.network.clients.namespace, "sh", "-c", script], check=False, timeout=600
             )
-        return self
-
-    def start(self, *names):
-        """Start daemons by their unit, those of all nodes unless named; `serving` waits for them."""
-        for name in names or self.names:
-            self.machines[name].sh("systemctl reset-failed; systemctl start --no-block hcsidecar")
-        return self
-
-    def stop(self, *names):
-        """Stop daemons gently, all at once, and wait for their end."""
-        names = names or self.names
-        for name in names:
-            self.machines[name].sh("systemctl stop --no-block hcsidecar")
-        for name in names:
-            wait_for(lambda name=name: self.unit(name) in ("inactive", "failed"), limit=STATE_LIMIT, what=f"{name} stops")
-
-    def unit(self, name):
-        """Say in which state the unit of a node is."""
-        return self.machines[name].status_of("systemctl is-active hcsidecar")[1].strip()
-
-    def ask(self, name, path):
-        """Give what a node's daemon answers over its socket, or None when it does not answer."""
-        socket = f"/run/hcsidecar/apache/{name}/control.sock"
-        command = f"curl --silent --max-time 20 --unix-socket {socket} 'http://localhost/api/v1/{path}'"
-        status, output = self.machines[name].status_of(command)
-        return json.loads(output) if status == 0 else None
-
-    def serving(self, *names):
-        """Wait until these nodes, or all, are one view and each takes its share."""
-        names = sorted(names or self.names)
-        end = time.monotonic() + STATE_LIMIT
-        waiting = list(names)
-        while waiting:
-            waiting = [name for name in waiting if not self._serves(name, names)]
-            assert time.monotonic() < end, f"{waiting} of {names} do not serve:\n{self.log(waiting[0])}"
-            time.sleep(0.5)
-        return self
-
-    def filter_of(self, name):
-        """Name the filter that a node has taken."""
-        return self.ask(name, "layer-two")["filter"]["name"]
-
-    def owner(self, client, *, asked=None):
-        """Name the node that takes a client."""
-        explained = self.ask(asked or self.names[0], f"layer-two/explain?address={client}")
-        return explained["shares"][0]["owner"]
-
-    def director(self, family, *, asked=None):
-        """Name the node that answers for the virtual IP of a family."""
-        found = self.ask(asked or self.names[0], "layer-two")["vips"]
-        return next(vip["director"] for vip in found if vip["address"] == VIP[family])
-
-    def log(self, name, lines=60):
-        """Give the end of a daemon's log."""
-        return self.machines[name].sh(f"journalctl --no-pager --output cat --unit hcsidecar --lines {lines}")
-
-    def revive(self, name):
-        """Boot a machine that was killed."""
-        self.machines[name].start().wait()
-        return self.prepare(name)
-
-    def _serves(self, name, names):
-        document = self.ask(name, "layer-two")
-        if document is None:
-            assert self.unit(name) not in ("inactive", "failed"), f"{name}:\n{self.log(name)}"
-            return False
-        taken = document["shares"][0]
-        return document["view"] == names and document["lease_open"] and taken["mine"] and not taken["pending"]
+        case [name] if name in made.machines:
+            with made.machines[name].shell() as connection:
+                _be_terminal(connection)
+        case [name, script] if name in made.machines:
+            print(made.machines[name].status_of(script, limit=600)[1].rstrip())
+        case ["kill", name] if name in made.machines:
+            made.machines[name].kill()
+        case ["boot", name] if name in made.machines:
+            delivery, packet_filter = made.configured or ("directed", "auto")
+            made.revive(name)
+            made.write_farm_file(delivery, packet_filter, name)
+            made.start(name)
+        case ["freeze", name] if name in made.machines:
+            made.machines[name].freeze()
+        case ["thaw", name] if name in made.machines:
+            made.machines[name].thaw()
+        case ["switch", words] if len(words.split()) == 2:
+            _switch(made, *words.split())
+        case _:
+            print(HELP, end="")
 
 
-@contextmanager
-def farm(build, *, nodes=3, exact=False):
-    """Boot machines and give the farm that they are, configured by nobody yet; end and remove all of it at the end."""
-    disk = image(exact=exact)
-    with network() as net, ExitStack() as stack:
-        machines = [Machine(net, number, build, disk=disk) for number in range(1, nodes + 1)]
-        for machine in machines:
-            stack.callback(machine.kill)
-            machine.start()
-        for machine in machines:
-            machine.wait(BOOT_LIMIT)
-        yield Farm(net, machines).prepare()
+def _switch(made, delivery, packet_filter):
+    began = time.monotonic()
+    made.configure(delivery=delivery, packet_filter=packet_filter).start().serving()
+    filters = ", ".join(f"{name} by {made.filter_of(name)}" for name in made.names)
+    print(f"they serve after {time.monotonic() - began:.0f} s: {filters}")
+
+
+def _be_terminal(connection):
+    """Join this terminal to a shell, byte by byte, until the shell ends."""
+    connection.settimeout(None)
+    size = os.get_terminal_size() if sys.stdout.isatty() else os.terminal_size((80, 24))
+    connection.sendall(f"stty rows {size.lines} cols {size.columns}; clear\n".encode())
+    with _raw(sys.stdin):
+        while True:
+            ready, _, _ = select.select([sys.stdin, connection], [], [])
+            if connection in ready:
+                if not (output := connection.recv(65536)):
+                    return
+                os.write(sys.stdout.fileno(), output)
+            if sys.stdin in ready:
+                if not (typed := os.read(sys.stdin.fileno(), 4096)):
+                    return
+                connection.sendall(typed)
+
+
+@contextlib.contextmanager
+def _raw(terminal):
+    if not terminal.isatty():
+        yield
+        return
+    before = termios.tcgetattr(terminal)
+    tty.setraw(terminal)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+
+
+if __name__ == "__main__":
+    main()

@@ -45,9 +45,18 @@ _MASKED = (
     *("modprobe@configfs.service", "modprobe@drm.service", "modprobe@fuse.service", "modprobe@efi_pstore.service"),
     *("modprobe@loop.service", "modprobe@dm_mod.service", "systemd-initctl.socket", "systemd-pstore.service"),
 )
-_UNNEEDED = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "var/cache/apt", "var/lib/apt/lists")
+_UNNEEDED = (
+    "usr/share/doc",
+    "usr/share/man",
+    "usr/share/locale",
+    "usr/share/info",
+    "var/cache/apt",
+    "var/lib/apt/lists",
+)
 _CLEAN = ("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8")
 _MEGABYTES = 1500
+_TESTS = ("tests/kernel", "tests/lan", ":(glob)tests/*.py", "pyproject.toml")
+"What runs in the guest: tests of the kernel, and the helpers that they use."
 _PACKAGED = ("hcsidecar", "l2mode")
 
 
@@ -58,7 +67,7 @@ def image(*, exact: bool = False) -> Path:
     Python files are laid over a package that was built with the same dependencies.
     """
     base, package = _base(), _package(exact=exact)
-    sources = [package, *_files("hcsidecar", "l2mode", "tests", "pyproject.toml")]
+    sources = [package, *_files("hcsidecar", "l2mode", *_TESTS)]
 
     def make(directory: Path) -> None:
         root = directory / "root"
@@ -148,7 +157,7 @@ def _install(root: Path, package: Path, *, exact: bool) -> None:
 
 def _bring_the_tests(root: Path) -> None:
     checkout = root / "root/checkout"
-    for file in _files("tests", "pyproject.toml"):
+    for file in _files(*_TESTS):
         _copy(file, checkout / file.relative_to(CHECKOUT))
     _chroot(root, f"{PYTHON} -m compileall -q /root/checkout/tests {TEST_TOOLS}")
 
@@ -177,6 +186,8 @@ def _chroot(root: Path, script: str) -> None:
 
 
 def _run(*command: str | Path, limit: float = 120) -> None:
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=limit, check=False)
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=limit, check=False
+    )
     if done.returncode:
         raise RuntimeError(f"{' '.join(map(str, command))}: status {done.returncode}\n{done.stdout}")

@@ -77,7 +77,16 @@ class Machine:
         with (self._network.directory / f"{self.name}.qemu").open("w") as output:
             # The machine dies with whoever started it.
             self._process = subprocess.Popen(
-                ["ip", "netns", "exec", self._network.switch, "setpriv", "--pdeathsig", "KILL", *self._command(overlay)],
+                [
+                    "ip",
+                    "netns",
+                    "exec",
+                    self._network.switch,
+                    "setpriv",
+                    "--pdeathsig",
+                    "KILL",
+                    *self._command(overlay),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -126,6 +135,14 @@ class Machine:
     def thaw(self):
         """Let them go on."""
         self._tell("cont")
+
+    def pull_cable(self, card):
+        """Let a card lose its link."""
+        self._tell("set_link", name=f"card{card}-{self.number}", up=False)
+
+    def plug_cable(self, card):
+        """Give it back."""
+        self._tell("set_link", name=f"card{card}-{self.number}", up=True)
 
     def kill(self):
         """End it as a power cut does."""
@@ -185,10 +202,9 @@ class Machine:
         several = f",mq=on,vectors={2 * queues + 2}" if queues > 1 else ""
         mac = f"52:54:00:00:{kind:02x}:{self.number:02x}"
         backend = f"tap,id={tap},ifname={tap},script=no,downscript=no"
-        return ["-netdev", f"{backend},queues={queues}" if queues > 1 else backend] + [
-            "-device",
-            f"{model},netdev={tap},mac={mac}{several}",
-        ]
+        if queues > 1:
+            backend += f",queues={queues}"
+        return ["-netdev", backend, "-device", f"{model},netdev={tap},mac={mac}{several}"]
 
     def _ask(self, script, *, limit):
         with self._connect(SCRIPTS, limit=limit) as connection:
@@ -206,15 +222,18 @@ class Machine:
         with inside(self._network.switch):
             return socket.create_connection((command_address_of(self.number), port), timeout=limit)
 
-    def _tell(self, command):
+    def _tell(self, command, **arguments):
         """Give QEMU a command, in the words of its machine protocol (QMP)."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as monitor:
             monitor.settimeout(30)
             monitor.connect(str(self._monitor))
             with monitor.makefile("rw") as lines:
                 lines.readline()
-                for word in ("qmp_capabilities", command):
-                    lines.write(json.dumps({"execute": word}) + "\n")
+                for request in (
+                    {"execute": "qmp_capabilities"},
+                    {"execute": command, "arguments": arguments},
+                ):
+                    lines.write(json.dumps(request) + "\n")
                     lines.flush()
                     while "event" in (answer := json.loads(lines.readline())):
                         pass
