@@ -56,9 +56,9 @@ def measure(name, *, rounds, queues, say=print):
         method=f"{NODES} virtual machines (QEMU with {run_by}) on a Linux bridge, directed delivery; as many "
         "processors in each as its card has pairs of queues. A client of the node that is not the director brings and "
         f"fetches {BYTES // 1_000_000} MB over one connection, by way of the director, and {WORKERS} clients open one "
-        f"connection after the other for {SECONDS} s. In each of {rounds} rounds all filters have their turn, in random "
-        f"order; a ratio is that to {BESIDE} in the same round. Emulated, the figures say how the filters compare, not how fast "
-        "they are.",
+        f"connection after the other for {SECONDS} s. In each of {rounds} rounds all filters have their turn, in "
+        f"random order; a ratio is that to {BESIDE} in the same round. Emulated, the figures say how the filters "
+        "compare, not how fast they are.",
         tables=tuple(tables),
     )
 
