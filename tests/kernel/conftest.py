@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from daemons import wait_for
 from lan.namespaces import configure, inside, made, run, unique_prefix
 
 from l2mode.kernel.restore import open_record
@@ -94,5 +95,7 @@ def server(tmp_path):
                 "address add 2001:db8::11/64 dev eth0 nodad",
             ],
         )
+        # The kernel says so up to a second after the cable is in, and what is found must hold still.
+        wait_for(lambda: made_here.json("ip -j link show dev eth0")[0]["operstate"] == "UP", what="eth0 is up")
         with inside(made_here.namespace):
             yield made_here

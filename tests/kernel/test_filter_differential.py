@@ -16,7 +16,8 @@ from l2mode.kernel import libbpf
 from l2mode.kernel.libbpf import BpfFilter
 
 SEED = 20240607
-FRAMES = 100_000
+FRAMES = int(os.environ.get("HCSIDECAR_FRAMES", "100_000"))
+"A virtual machine whose processor is emulated tries fewer."
 PER_TABLE = 1000
 
 SOURCE = libbpf.OBJECT.with_suffix(".c")
@@ -125,7 +126,7 @@ def test_a_hundred_thousand_frames_meet_the_same_decision_and_come_out_the_same(
         twins = Twins(loaded, alive=alive, idle=idle)
         assert first_difference(twins, frames=FRAMES) is None
     # Every reason must have been met often enough to mean something, and hardly a frame been too short to be run.
-    assert {reason for reason in REASONS if twins.reasons[reason] < 100} == set()
+    assert {reason for reason in REASONS if twins.reasons[reason] < FRAMES / 1000} == set()
     assert twins.refused < FRAMES / 10
 
 

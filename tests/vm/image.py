@@ -18,7 +18,7 @@ CHECKOUT = Path(__file__).parents[2]
 PYTHON = "/usr/lib/hcsidecar/bin/python"
 "The interpreter of the installed package, which sees what the package brought."
 TEST_TOOLS = "/opt/test-tools"
-"Where pytest and hypothesis are, for PYTHONPATH."
+"Where pytest and hypothesis are. `PYTHON` finds them, in processes that tests start as well."
 
 _SUITE = "bookworm"
 _PACKAGES = (
@@ -145,8 +145,9 @@ def _bring_test_tools(target: Path) -> None:
 def _install(root: Path, package: Path, *, exact: bool) -> None:
     shutil.copy(package, root / "root/hcsidecar.deb")
     _chroot(root, "dpkg --install /root/hcsidecar.deb >/dev/null && rm /root/hcsidecar.deb")
+    [site] = root.glob("usr/lib/hcsidecar/lib/python3.*/site-packages")
+    (site / "test-tools.pth").write_text(f"{TEST_TOOLS}\n")
     if not exact:
-        site = next((root / "usr/lib/hcsidecar/lib").glob("python3.*")) / "site-packages"
         for name in _PACKAGED:
             shutil.rmtree(site / name)
         for file in _files(*_PACKAGED):
