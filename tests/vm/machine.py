@@ -63,7 +63,10 @@ class Machine:
         self.build = build
         self.console = network.directory / f"{self.name}.console"
         self._network = network
-        self._disk = disk
+        # A name of this run's own: the cache forgets disks that later runs have no use for.
+        self._disk = network.directory / "disk.ext4"
+        if not self._disk.exists():
+            self._disk.hardlink_to(disk)
         self._monitor = network.directory / f"{self.name}.qmp"
         self._process = None
         self._taps = []

@@ -69,8 +69,10 @@ def checked(made, what):
 
 
 @contextmanager
-def newcomers(made, *, rate=15):
+def newcomers(made):
     """Let clients of both families come all the time; gives the two crowds of them."""
+    # An emulated queue in Python passes a packet in some milliseconds.
+    rate = 3 if made.configured[1] == "nfqueue" else 15
     host = made.network.clients
     with crowd(host) as clients:
         coming = [
@@ -78,10 +80,10 @@ def newcomers(made, *, rate=15):
             for family in (4, 6)
         ]
         for one in coming:
-            one.wait_for_more(CLIENTS, limit=60)
+            one.wait_for_more(CLIENTS, limit=90)
         yield coming
         for one in coming:
-            one.wait_for_more(CLIENTS, limit=60)
+            one.wait_for_more(CLIENTS, limit=90)
 
 
 def attempts_of(coming, *, since=0.0):
