@@ -228,6 +228,18 @@ def judge(interface: Interface, delivery: Delivery) -> tuple[Judgement, ...]:
     return tuple(sorted(found, key=lambda one: one.fit is not Fit.REFUSED)) or (_right(interface, delivery),)
 
 
+def in_the_same_network(interface: Interface) -> tuple[str, ...]:
+    """Name the interfaces of this network namespace that hear the ARP questions of its network: it and its parents.
+
+    A macvlan's parent hears them too, and answers for whatever is on `lo` unless it is told not to.
+    """
+    names = [interface.name]
+    while interface.kind == "macvlan" and interface.lower is not None:
+        interface = interface.lower
+        names.append(interface.name)
+    return tuple(names)
+
+
 def _right(interface: Interface, delivery: Delivery) -> Judgement:
     what, unless = f"{interface.name} is {_row(interface).what}", ""
     while interface.kind in STANDS_ON:

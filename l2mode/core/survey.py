@@ -42,8 +42,8 @@ class Surroundings:
     delivery: Delivery
     loopback_up: bool
     addresses: Sequence[ConfiguredAddress]
-    arp: Mapping[str, int]
-    "The values of the ARP settings that count."
+    arp: Mapping[str, Mapping[str, int]]
+    "The values of the ARP settings that count, by interface: of this one, and of others in the same network."
     rp_filter: int
     "The value that counts."
     default_interface: str | None
@@ -112,13 +112,15 @@ def _is_on_link(vip: VirtualIp, found: Surroundings) -> bool:
 
 
 def _arp(found: Surroundings) -> Iterator[Finding]:
-    low = {name: least for name, least in ARP_SETTINGS.items() if found.arp[name] < least}
-    values = " and ".join(f"{name} = {value}" for name, value in found.arp.items())
-    if not low:
-        yield Finding(level="info", message=f"{values}: the kernel does not speak for the virtual IPs")
-        return
-    remedy = "; ".join(f"sysctl -w net/ipv4/conf/{found.interface.name}/{name}={least}" for name, least in low.items())
-    yield Finding(level="error", message=f"{values}: the kernel itself speaks for the virtual IPs", remedy=remedy)
+    for interface, settings in found.arp.items():
+        low = {name: least for name, least in ARP_SETTINGS.items() if settings[name] < least}
+        values = " and ".join(f"{name} = {value}" for name, value in settings.items())
+        values += "" if interface == found.interface.name else f" of {interface}, which is in the same network"
+        if not low:
+            yield Finding(level="info", message=f"{values}: the kernel does not speak for the virtual IPs")
+            continue
+        remedy = "; ".join(f"sysctl -w net/ipv4/conf/{interface}/{name}={least}" for name, least in low.items())
+        yield Finding(level="error", message=f"{values}: the kernel itself speaks for the virtual IPs", remedy=remedy)
 
 
 def _return_path(found: Surroundings, vips: Sequence[VirtualIp]) -> Iterator[Finding]:

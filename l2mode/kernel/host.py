@@ -6,7 +6,7 @@ Read, compare, change, read again: the same at the first start, after a kill, an
 from collections.abc import Sequence
 
 from l2mode.core.interface import LOOPBACK, Interface, obstacles
-from l2mode.core.interface_kinds import Fit, Judgement, judge
+from l2mode.core.interface_kinds import Fit, Judgement, in_the_same_network, judge
 from l2mode.core.settings import VirtualIp
 from l2mode.core.verdict import Delivery
 from l2mode.kernel.addresses import add_missing
@@ -29,6 +29,8 @@ class Host:
         self._interface = interface
         self._record = record
         self._delivery = delivery
+        self._quiet: tuple[str, ...] = (interface,)
+        "The interfaces on which the kernel must not speak for the virtual IPs."
         self.warnings: tuple[Judgement, ...] = ()
         "What `check` found that may be in the way, and cannot be seen from here."
 
@@ -42,6 +44,7 @@ class Host:
             # Before its addresses: a port of a bridge has none, and the bridge is to be named.
             if judgement.fit is Fit.REFUSED:
                 raise FilterError(judgement.text, judgement.remedy)
+        self._quiet = in_the_same_network(interface)
         self.warnings = tuple(judgement for judgement in judgements if judgement.fit is Fit.DOUBTFUL)
         for obstacle in obstacles(self._vips, interface, addresses):
             raise FilterError(obstacle.problem, obstacle.remedy)
@@ -64,10 +67,12 @@ class Host:
         return "; ".join(news) or None
 
     def _make_it_so(self) -> tuple[list[str], tuple[VirtualIp, ...]]:
-        try:
-            raised = settle(self._interface, self._record)
-        except FileNotFoundError as error:
-            raise FilterError(f"{self._interface} is gone", "bring the interface back") from error
+        raised = []
+        for name in self._quiet:
+            try:
+                raised += settle(name, self._record)
+            except FileNotFoundError as error:
+                raise FilterError(f"{name} is gone", "bring the interface back") from error
         with refused_as("the addresses of this machine cannot be read"):
             return raised, add_missing(self._vips, self._record)
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from l2mode.core.filters import FILTER_NAME, ahead_of
 from l2mode.core.interface import ARP_SETTINGS, LOOPBACK
+from l2mode.core.interface_kinds import in_the_same_network
 from l2mode.core.settings import VirtualIp
 from l2mode.core.survey import Finding, Surroundings, findings
 from l2mode.core.verdict import Delivery
@@ -38,7 +39,9 @@ def survey(interface: str, vips: Sequence[VirtualIp], delivery: Delivery) -> lis
         delivery=delivery,
         loopback_up=read_interface(LOOPBACK).up,
         addresses=read_addresses(),
-        arp={name: sysctls.effective(interface, name) for name in ARP_SETTINGS},
+        arp={
+            each: {name: sysctls.effective(each, name) for name in ARP_SETTINGS} for each in in_the_same_network(facts)
+        },
         rp_filter=sysctls.effective(interface, "rp_filter"),
         default_interface=_default_interface(),
         without_ipv6=[name for name in (interface, LOOPBACK) if _is_set(f"ipv6/conf/{name}/disable_ipv6")],

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from l2mode.core.interface import Interface
-from l2mode.core.interface_kinds import KINDS, Fit, judge
+from l2mode.core.interface_kinds import KINDS, Fit, in_the_same_network, judge
 from l2mode.core.verdict import Delivery
 
 DIRECTED, FLOODED = Delivery.DIRECTED, Delivery.FLOODED
@@ -143,6 +143,16 @@ def test_for_a_port_the_master_is_the_one_to_name_and_that_comes_first():
         'set interface = "br0" in [l2]',
     )
     assert second.fit is DOUBTFUL
+
+
+def test_a_macvlans_parents_hear_what_it_hears():
+    assert in_the_same_network(CARD) == ("eth0",)
+    on_top = dataclasses.replace(
+        interface("macvlan", "bridge", lower=interface("macvlan", "bridge", lower=CARD)), name="x1"
+    )
+    assert in_the_same_network(on_top) == ("x1", "x0", "eth0")
+    assert in_the_same_network(interface("vlan", lower=CARD)) == ("x0",)
+    assert in_the_same_network(interface("macvlan", "bridge")) == ("x0",)
 
 
 def test_what_is_no_ethernet_interface_is_not_judged_here():

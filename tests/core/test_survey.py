@@ -17,7 +17,7 @@ WELL = Surroundings(
         ConfiguredAddress(interface="br0", address=ip_address("192.0.2.11"), prefix_length=24, usable_as_source=True),
         ConfiguredAddress(interface="lo", address=VIP, prefix_length=32, usable_as_source=False),
     ],
-    arp={"arp_ignore": 1, "arp_announce": 2},
+    arp={"br0": {"arp_ignore": 1, "arp_announce": 2}},
     rp_filter=0,
     default_interface="br0",
     without_ipv6=(),
@@ -49,7 +49,7 @@ def test_netfilter_on_a_bridge_sees_packets_first():
 
 
 def test_only_the_setting_that_is_too_low_is_to_be_raised():
-    assert troubles(arp={"arp_ignore": 1, "arp_announce": 1}) == [
+    assert troubles(arp={"br0": {"arp_ignore": 1, "arp_announce": 1}}) == [
         (
             "arp_ignore = 1 and arp_announce = 1: the kernel itself speaks for the virtual IPs",
             "sysctl -w net/ipv4/conf/br0/arp_announce=2",
@@ -61,3 +61,13 @@ def test_a_machine_without_default_route_has_no_other_way_back():
     assert troubles(rp_filter=1, default_interface=None) == []
     assert len(troubles(rp_filter=1, default_interface="eth1")) == 1
     assert troubles(rp_filter=2, default_interface="eth1") == []
+
+
+def test_an_interface_of_the_same_network_must_be_silent_too():
+    arp = {"br0": {"arp_ignore": 1, "arp_announce": 2}, "eth0": {"arp_ignore": 0, "arp_announce": 2}}
+    [(message, remedy)] = troubles(arp=arp)
+    assert message == (
+        "arp_ignore = 0 and arp_announce = 2 of eth0, which is in the same network:"
+        " the kernel itself speaks for the virtual IPs"
+    )
+    assert remedy == "sysctl -w net/ipv4/conf/eth0/arp_ignore=1"

@@ -257,3 +257,17 @@ def test_the_interface_of_the_nodes_address_is_the_default(server):
     assert interface_holding(ip_address("2001:db8::11")) == "eth0"
     with pytest.raises(FilterError, match="no interface holds this node's address"):
         interface_holding(ip_address("192.0.2.12"))
+
+
+def test_a_macvlans_parent_is_silent_too_and_gets_its_settings_back(server):
+    server.sh(
+        "ip link add link eth0 name x0 type macvlan mode bridge; ip link set x0 up; "
+        "ip address del 192.0.2.11/24 dev eth0; ip address add 192.0.2.11/24 dev x0"
+    )
+    host = Host([VIP], "x0", server.record(), delivery=Delivery.DIRECTED)
+    host.set_up()
+    for name in ("x0", "eth0"):
+        assert (server.setting("arp_ignore", name), server.setting("arp_announce", name)) == (1, 2)
+    host.take_down()
+    for name in ("x0", "eth0"):
+        assert (server.setting("arp_ignore", name), server.setting("arp_announce", name)) == (0, 0)
