@@ -46,7 +46,8 @@ def fetch(url, *, method="GET", timeout=5):
         with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310
             return response.status, _lower(response.headers), response.read().decode()
     except urllib.error.HTTPError as error:
-        return error.code, _lower(error.headers), error.read().decode()
+        with error:
+            return error.code, _lower(error.headers), error.read().decode()
     except OSError:
         return 0, {}, ""
 
