@@ -35,15 +35,15 @@ NODES = 2
 WAYS = {"up": "upload", "down": "download", "new": "new connections"}
 
 
-def measure(name, *, rounds, queues, say=print):
+def measure(name, *, rounds, queues, filters=FILTERS, say=print):
     """Switch the farm from filter to filter in turns, and give the figure."""
     build = Build(kernel=kernel(name))
     tables = []
     for several in queues:
         with farm(Build(kernel=build.kernel, queues=several), nodes=NODES) as made:
-            found = {packet_filter: {way: [] for way in WAYS} for packet_filter in FILTERS}
+            found = {packet_filter: {way: [] for way in WAYS} for packet_filter in filters}
             for number in range(rounds):
-                for packet_filter in random.sample(FILTERS, k=len(FILTERS)):
+                for packet_filter in random.sample(filters, k=len(filters)):
                     made.configure(packet_filter=packet_filter).start().serving()
                     taken = _take(made)
                     say(f"{several} queues, round {number + 1}, {packet_filter}: {taken}", flush=True)
@@ -117,7 +117,7 @@ def _table(found, queues):
                 unit="ratio",
                 runs=tuple(one / other for one, other in zip(found[packet_filter][way], beside, strict=True)),
             )
-            for packet_filter in FILTERS
+            for packet_filter in found
             if packet_filter != BESIDE
         ]
         unit = "connections/s" if way == "new" else "MB/s"
@@ -130,11 +130,12 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m vm.figures", description=__doc__.partition("\n")[0])
     parser.add_argument("--kernel", default="6.1", choices=SOURCES)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--filters", nargs="+", default=list(FILTERS), choices=FILTERS, help=f"{BESIDE} among them")
     parser.add_argument("--queues", type=int, nargs="+", default=[1, 2], help="pairs of queues of the cards")
     parser.add_argument("--output", type=Path, default=HERE, help="directory for results.json and RESULTS.md")
     chosen = parser.parse_args()
     before, began, date = this_machine.load(), time.monotonic(), datetime.now(UTC)
-    figure = measure(chosen.kernel, rounds=chosen.rounds, queues=chosen.queues)
+    figure = measure(chosen.kernel, rounds=chosen.rounds, queues=chosen.queues, filters=chosen.filters)
     measured = Measured(
         name=f"vm-{chosen.kernel}",
         command=f"python -m vm.figures --kernel {chosen.kernel} --rounds {chosen.rounds}",
