@@ -171,7 +171,9 @@ def _test_tools() -> list[str]:
 
 def _files(*paths: str) -> list[Path]:
     """Give the files below these paths that belong to the project, committed or not."""
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *paths]
+    # The clone may be a user's, and root runs this.
+    git = ("git", "-c", "safe.directory=*", "ls-files", "-z")
+    command = [*git, "--cached", "--others", "--exclude-standard", "--", *paths]
     listed = subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True, text=True).stdout
     found = (CHECKOUT / name for name in sorted(listed.split("\0")) if name)
     return [path for path in found if path.is_file()]
