@@ -19,7 +19,8 @@ from lan.bulk import download, upload
 from lan.namespaces import inside
 from lan.site import VIP
 from vm.kernels import SOURCES, kernel
-from vm.machine import Build, accelerator
+from vm.machine import Build
+from vm.qemu import accelerator
 from vm.servers import farm
 
 from benchmarks import machine as this_machine

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from vm.initramfs import build
 from vm.kernels import SOURCES, cache, kernel, made_once
+from vm.qemu import BARE, processor
 
 HERE = Path(__file__).parent
 OBJECT = HERE.parents[1] / "l2mode/kernel/filter.bpf.o"
@@ -135,8 +136,7 @@ def _boot(chosen, initramfs):
         taps = f"tap,id=tap,ifname=tap0,script=no,downscript=no,queues={_QUEUES}"
         cards.append(f"-netdev {taps} -device virtio-net-pci,netdev=tap,mq=on,vectors={2 * _QUEUES + 2}")
     command = [
-        *("qemu-system-x86_64", "-accel", "tcg,thread=single", "-cpu", "max", "-smp", str(_PROCESSORS), "-m", "384"),
-        *("-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio"),
+        *("qemu-system-x86_64", *BARE, *processor(chosen), "-smp", str(_PROCESSORS), "-m", "384", "-serial", "stdio"),
         *("-kernel", str(chosen.image), "-initrd", str(initramfs)),
         *("-append", "console=ttyS0 net.ifnames=0 quiet panic=-1 mitigations=off tsc=unstable"),
         *" ".join(cards).split(),

@@ -2,17 +2,16 @@
 
 import contextlib
 import json
-import os
 import socket
 import subprocess
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from lan.namespaces import inside
 from vm import disks
-from vm.kernels import Kernel, cache
+from vm.kernels import Kernel
 from vm.network import address_of, command_address_of
+from vm.qemu import BARE, processor
 
 SCRIPTS, SHELLS = 7777, 7778
 "The ports of the two agents in the guest."
@@ -32,25 +31,6 @@ class Build:
     "Pairs of queues that each virtio card has; as many processors use them."
     memory: int = 448
     "Megabytes."
-
-
-def accelerator(kernel):
-    """Say how QEMU runs guests here: "kvm" where a guest has been seen to boot with it, else "tcg"."""
-    # A machine may have /dev/kvm and be no machine for it, as some that are virtual themselves. It stays what it is.
-    remembered = cache() / f"accelerator-{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}"
-    if not remembered.exists():
-        remembered.write_text("kvm" if os.access("/dev/kvm", os.R_OK | os.W_OK) and _boots_with_kvm(kernel) else "tcg")
-    return remembered.read_text()
-
-
-def _boots_with_kvm(kernel):
-    command = ["qemu-system-x86_64", *_ACCELERATED, *_BARE, "-m", "256", "-serial", "stdio"]
-    command += ["-kernel", kernel.image, "-initrd", disks.probe(kernel), "-append", "console=ttyS0 panic=-1 quiet"]
-    try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False)
-    except subprocess.TimeoutExpired:
-        return False
-    return b"the guest runs" in done.stdout
 
 
 class Machine:
@@ -184,8 +164,8 @@ class Machine:
 
     def _command(self, overlay):
         build = self.build
-        command = ["qemu-system-x86_64", "-name", self.name, *_BARE, "-m", str(build.memory)]
-        command += _ACCELERATED if accelerator(build.kernel) == "kvm" else _EMULATED
+        command = ["qemu-system-x86_64", "-name", self.name, *BARE, "-m", str(build.memory)]
+        command += processor(build.kernel)
         command += ["-smp", str(build.queues), "-serial", f"file:{self.console}"]
         command += ["-qmp", f"unix:{self._monitor},server=on,wait=off"]
         command += ["-kernel", build.kernel.image, "-initrd", disks.initramfs(build.kernel, build.model)]
@@ -243,10 +223,6 @@ class Machine:
                     assert "return" in answer, answer
 
 
-_BARE = ("-nodefaults", "-display", "none", "-no-reboot", "-no-user-config")
-_ACCELERATED = ("-accel", "kvm", "-cpu", "host")
-# Its instructions cost the least to emulate: Python starts in 5 s, with all that TCG has ("max") in 6.
-_EMULATED = ("-accel", "tcg,thread=multi", "-cpu", "Nehalem")
 # Under emulation the clock of the processor is no clock, and there is nobody to protect from speculation.
 _APPEND = "console=ttyS0 net.ifnames=0 quiet panic=-1 mitigations=off tsc=unstable audit=0 systemd.show_status=0"
 

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from vm.qemu import accelerator
+
 HERE = Path(__file__).parent
 FILE = HERE / "seen.json"
 MANUAL = HERE.parents[1] / "docs/manual/layer2.md"
@@ -18,16 +20,16 @@ _ACCELERATED = "KVM"
 
 
 @contextmanager
-def check(machine, what, *, accelerator):
+def check(kernel, what):
     """Keep what a test sees of a kernel under a name; give a dict for its figures.
 
     A test that fails leaves nothing, and what an earlier one had seen is forgotten.
     """
-    kernel = machine.build.kernel
-    _note(kernel, accelerator, what, None)
+    run_by = accelerator(kernel)
+    _note(kernel, run_by, what, None)
     figures = {}
     yield figures
-    _note(kernel, accelerator, what, figures)
+    _note(kernel, run_by, what, figures)
 
 
 def table(seen):
@@ -60,11 +62,11 @@ def write(seen):
     MANUAL.write_text(in_manual(MANUAL.read_text(), seen))
 
 
-def _note(kernel, accelerator, what, figures):
+def _note(kernel, run_by, what, figures):
     seen = load()
     of_kernel = seen.setdefault(kernel.name, {"checks": {}})
-    if of_kernel.get("release") != kernel.release or of_kernel.get("accelerator") != accelerator:
-        of_kernel |= {"release": kernel.release, "accelerator": accelerator, "checks": {}}
+    if of_kernel.get("release") != kernel.release or of_kernel.get("accelerator") != run_by:
+        of_kernel |= {"release": kernel.release, "accelerator": run_by, "checks": {}}
     of_kernel["date"] = f"{datetime.now(UTC):%Y-%m-%d}"
     of_kernel["checks"].pop(what, None)
     if figures is not None:

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from daemons import wait_for
 from lan.site import VIP
 from vm.image import image
-from vm.machine import BOOT_LIMIT, Machine, accelerator
+from vm.machine import BOOT_LIMIT, Machine
 from vm.network import network
+from vm.qemu import accelerator
 
 from hcsidecar.net.keyring import Keyring
 

@@ -15,7 +15,7 @@ from lan.site import VIP
 from lan.traffic import Failure, crowd
 from vm import seen
 from vm.kernels import kernel
-from vm.machine import Build, accelerator
+from vm.machine import Build
 from vm.servers import farm
 
 KERNELS = os.environ.get("KERNELS", "6.1 6.12").split()
@@ -63,8 +63,7 @@ def ready(made, delivery, packet_filter):
 
 
 def checked(made, what):
-    one = made.machines["web1"]
-    return seen.check(one, what, accelerator=accelerator(one.build.kernel))
+    return seen.check(made.machines["web1"].build.kernel, what)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import pytest
 from vm import seen
 from vm.image import PYTHON, image
 from vm.kernels import kernel
-from vm.machine import Build, Machine, accelerator
+from vm.machine import Build, Machine
 from vm.network import network
 
 KERNELS = os.environ.get("KERNELS", "6.1 6.12").split()
@@ -40,7 +40,7 @@ def machine(request):
 
 @pytest.mark.parametrize("part", PARTS)
 def test_the_tests_of_the_kernel_pass_there(machine, part):
-    with seen.check(machine, part, accelerator=accelerator(machine.build.kernel)) as figures:
+    with seen.check(machine.build.kernel, part) as figures:
         chosen = f"-m 'not soak' -k 'not {' and not '.join(SLOW)}' {PARTS[part]}"
         # Of what is broken on purpose there is only the source, and no compiler.
         _, output = machine.status_of(

@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from vm import loading
-from vm.kernels import SOURCES
+from vm import loading, seen
+from vm.kernels import SOURCES, kernel
 
 COMPILER = (
     *("clang", "-target", "bpf", "-mcpu=v3", "-O2", "-g", "-fno-strict-aliasing"),
@@ -35,14 +35,14 @@ loader has ended with 0
 
 
 def test_what_the_loader_says_is_read_from_the_console():
-    seen = loading.read("6.1.0-57", CONSOLE)
-    assert [str(card) for card in seen.cards.values()] == ["virtio_net, 1 queue", "e1000, 2 queues"]
-    assert seen.errors == {XDP: 0, TC: 22}
-    assert seen.milliseconds == {XDP: 41, TC: 1880}
-    assert seen.verified == {XDP: 157903}
-    assert seen.without_perfmon == {XDP: 14}
-    assert seen.verifier[TC] == ["917: (4c) w3 |= w1 ; R3_w=scalar()", "math between map_value pointer and register"]
-    assert seen.attached == {(XDP, "native", "eth0"): 0, (XDP, "native", "eth1"): 95, (XDP, "generic", "eth1"): 0}
+    found = loading.read("6.1.0-57", CONSOLE)
+    assert [str(card) for card in found.cards.values()] == ["virtio_net, 1 queue", "e1000, 2 queues"]
+    assert found.errors == {XDP: 0, TC: 22}
+    assert found.milliseconds == {XDP: 41, TC: 1880}
+    assert found.verified == {XDP: 157903}
+    assert found.without_perfmon == {XDP: 14}
+    assert found.verifier[TC] == ["917: (4c) w3 |= w1 ; R3_w=scalar()", "math between map_value pointer and register"]
+    assert found.attached == {(XDP, "native", "eth0"): 0, (XDP, "native", "eth1"): 95, (XDP, "generic", "eth1"): 0}
 
 
 def test_a_card_without_native_xdp_is_no_refusal_but_one_that_takes_it_in_no_other_way_is():
@@ -61,13 +61,19 @@ def test_a_machine_that_did_not_come_as_far_is_no_success(missing):
 @pytest.mark.vm
 @pytest.mark.parametrize("name", SOURCES)
 def test_every_kernel_loads_the_filter_and_attaches_it_to_every_card(name):
-    seen = loading.try_object(name)
-    assert seen.errors == {XDP: 0, TC: 0}
-    assert seen.refused == []
-    assert {card.driver for card in seen.cards.values()} >= {"virtio_net", "vmxnet3"}
-    virtio = [interface for interface, card in seen.cards.items() if card.driver == "virtio_net"]
-    assert {seen.attached[XDP, "native", interface] for interface in virtio} == {0}
-    assert os.geteuid() != 0 or {seen.cards[interface].queues for interface in virtio} > {1}
+    with seen.check(kernel(name), "the filter loads") as figures:
+        found = loading.try_object(name)
+        assert found.errors == {XDP: 0, TC: 0}
+        figures.update(xdp=f"in {found.milliseconds[XDP]} ms", tc=f"in {found.milliseconds[TC]} ms")
+    with seen.check(kernel(name), "it attaches to") as figures:
+        assert found.refused == []
+        assert {card.driver for card in found.cards.values()} >= {"virtio_net", "vmxnet3"}
+        virtio = [interface for interface, card in found.cards.items() if card.driver == "virtio_net"]
+        assert {found.attached[XDP, "native", interface] for interface in virtio} == {0}
+        assert os.geteuid() != 0 or {found.cards[interface].queues for interface in virtio} > {1}
+        for interface, card in found.cards.items():
+            native = found.attached[XDP, "native", interface] == 0
+            figures[str(card)] = f"({'native XDP' if native else 'generic XDP'} and tc)"
 
 
 @pytest.mark.vm
@@ -78,7 +84,7 @@ def test_what_an_older_verifier_does_not_follow_is_found(tmp_path):
     source = tmp_path / "refused.bpf.c"
     source.write_text(whole.replace("barrier_var(a);", ""))
     subprocess.run([*COMPILER, "-c", source, "-o", source.with_suffix(".o")], check=True, timeout=60)
-    seen = loading.try_object("6.1", path=Path(source.with_suffix(".o")))
-    assert seen.refused == [TC, XDP]
-    assert any("unbounded min value" in line for line in seen.verifier[XDP])
+    found = loading.try_object("6.1", path=Path(source.with_suffix(".o")))
+    assert found.refused == [TC, XDP]
+    assert any("unbounded min value" in line for line in found.verifier[XDP])
     assert loading.try_object("6.12", path=Path(source.with_suffix(".o"))).refused == []
