@@ -72,7 +72,7 @@ install -m 644 CHANGELOG.md config/farm.toml "$doc"
 
 rpmbuild -bb --quiet --target "$architecture-linux" \
   --define "_topdir $work/rpm" --define "_rpmdir $work/made" --define "_dbpath $work/db" \
-  --define "_tmppath $work" --define "_buildhost localhost" --define "_binary_payload w19.zstdio" \
+  --define "_tmppath $work" --define "_buildhost localhost" --define "_binary_payload w9.zstdio" \
   --define "use_source_date_epoch_as_buildtime 1" --define "clamp_mtime_to_source_date_epoch 1" \
   --define "hcsidecar_version $version" --define "hcsidecar_python $series" --define "hcsidecar_root $root" \
   tools/rpm/hcsidecar.spec

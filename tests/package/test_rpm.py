@@ -78,6 +78,7 @@ def debian(tmp_path_factory):
     preset = machine.root / PRESET
     preset.parent.mkdir(parents=True, exist_ok=True)
     preset.write_text("disable *\n")
+    (machine.root / "usr/share/licenses").mkdir()  # which RHEL has
     yield machine
     subprocess.run(["rm", "-rf", directory], check=True, timeout=300)
 
