@@ -28,7 +28,7 @@ def give(lan, name, *lines):
         if "not supported" in str(error) or "Unknown device type" in str(error):
             pytest.skip("this kernel has no such interface")
         raise
-    configure(server.namespace, [f"addr flush dev {place}" for place in ("eth0", "x0")])
+    configure(server.namespace, ["addr flush dev eth0 scope global"])
     configure(server.namespace, [f"addr add {address} dev x0 nodad" for address in own])
     configure(
         server.namespace, ["route replace default via 192.0.2.1 dev x0", "route replace ::/0 via 2001:db8::1 dev x0"]
