@@ -8,6 +8,7 @@ from lan.capture import capture
 from lan.datagrams import ask_each, ping
 from lan.namespaces import run
 from lan.site import NARROW_MTU
+from lan.slow import slow_readers
 from lan.stage import needs_root, stage
 from lan.stories import story
 from lan.web import datagram_echo
@@ -20,18 +21,29 @@ BULK_MB = 200
 @story("bulk")
 def test_large_files_arrive_intact_in_both_directions(tmp_path, way):
     with stage(tmp_path, way) as on:
-        # A client whose packets the director sends on, in directed delivery.
-        client = next(client for client in on.addresses(100) if on.farm.owner(client) != on.director())
-        server = on.farm.web[on.farm.owner(client)]
-        sent = tmp_path / "sent"
-        block = os.urandom(1 << 20)
-        with sent.open("wb") as file:
-            for number in range(BULK_MB):
-                file.write(number.to_bytes(4) + block[4:])
-        upload(on.lan.clients, client, on.vip, sent, "brought")
-        digest = sha256(sent)
-        assert sha256(server.files / "brought") == digest
-        assert hashlib.sha256(download(on.lan.clients, client, on.vip, "brought")).hexdigest() == digest
+        bring_and_fetch(on, tmp_path, megabytes=BULK_MB)
+
+
+@story("bulk past slow readers")
+def test_large_files_arrive_though_a_verdict_takes_long(tmp_path, way, monkeypatch):
+    slow_readers(tmp_path / "slow", monkeypatch, seconds=0.001)
+    with stage(tmp_path, way) as on:
+        bring_and_fetch(on, tmp_path, megabytes=20)
+
+
+def bring_and_fetch(on, directory, *, megabytes):
+    """Bring a file to the server of a client whose packets the director sends on, in directed delivery; fetch it."""
+    client = next(client for client in on.addresses(100) if on.farm.owner(client) != on.director())
+    server = on.farm.web[on.farm.owner(client)]
+    sent = directory / "sent"
+    block = os.urandom(1 << 20)
+    with sent.open("wb") as file:
+        for number in range(megabytes):
+            file.write(number.to_bytes(4) + block[4:])
+    upload(on.lan.clients, client, on.vip, sent, "brought")
+    digest = sha256(sent)
+    assert sha256(server.files / "brought") == digest
+    assert hashlib.sha256(download(on.lan.clients, client, on.vip, "brought")).hexdigest() == digest
 
 
 @story("datagrams")

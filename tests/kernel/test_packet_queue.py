@@ -15,6 +15,7 @@ from daemons import wait_for
 from lan.as_found import as_found, differences
 from lan.namespaces import configure, inside, run, set_kernel
 from lan.offloads import leave_all_to_the_kernel
+from lan.slow import slow_readers
 
 from l2mode.core.buckets import BUCKETS
 from l2mode.core.cells import NOBODY
@@ -371,22 +372,9 @@ def test_jumbo_frames_are_sent_on_whole(directed, family):
     assert transport_checksum_is_right(frame, family)
 
 
-SLOW = """
-import time
-from l2mode.core import classify as module
-classify = module.classify
-def slow(*arguments, **more):
-    time.sleep(0.001)
-    return classify(*arguments, **more)
-module.classify = slow
-"""
-"What a reader loads at its start, to be as slow as on a machine with a fiftieth of this one's speed."
-
-
 @both_families
 def test_behind_a_slow_reader_hardly_anything_waits_too_long(server, family, tmp_path, monkeypatch):
-    (tmp_path / "sitecustomize.py").write_text(SLOW)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    slow_readers(tmp_path / "slow", monkeypatch, seconds=0.001)
     with (
         staged(server, Delivery.DIRECTED) as stage,
         datagrams_of(family),
