@@ -2,6 +2,7 @@
 
 import os
 import re
+from pathlib import Path
 
 import pytest
 from vm import seen
@@ -14,17 +15,20 @@ KERNELS = os.environ.get("KERNELS", "6.1 6.12").split()
 FRAMES = 20_000
 "So many reach every reason; `make test` tries more on the kernel that it runs on."
 PARTS = {
-    "tests/kernel": "tests/kernel --ignore tests/kernel/test_filter_differential.py",
-    "filter as specified": "tests/kernel/test_filter_differential.py",
+    "the filter beside its specification": ("filter_differential",),
+    "tests of xdp and tc": ("libbpf", "filter_program", "packet_filter", "trial", "tc", "xdp"),
+    "tests of nfqueue": ("packet_queue",),
+    "tests of all else in the kernel": (
+        *("checks", "grounds", "host", "interface_kinds", "netlink", "raw_frames", "record", "sockets", "survey"),
+    ),
 }
+"Files of tests/kernel, by the row of the table."
 LIMIT = 1700
 SLOW = (
     *("what_comes_back_is_told_at_once", "what_changes_elsewhere_counts_as_no_attempt"),
     "a_new_director_is_known_at_once",
 )
 "Tests that need a machine which does in milliseconds what an emulated one does in a second."
-
-pytestmark = pytest.mark.vm
 
 
 @pytest.fixture(scope="module", params=KERNELS)
@@ -38,10 +42,17 @@ def machine(request):
             made.kill()
 
 
+def test_no_file_of_tests_is_forgotten():
+    found = {file.stem.removeprefix("test_") for file in (Path(__file__).parents[1] / "kernel").glob("test_*.py")}
+    assert {name for names in PARTS.values() for name in names} == found
+
+
+@pytest.mark.vm
 @pytest.mark.parametrize("part", PARTS)
 def test_the_tests_of_the_kernel_pass_there(machine, part):
     with seen.check(machine.build.kernel, part) as figures:
-        chosen = f"-m 'not soak' -k 'not {' and not '.join(SLOW)}' {PARTS[part]}"
+        files = " ".join(f"tests/kernel/test_{name}.py" for name in PARTS[part])
+        chosen = f"-m 'not soak' -k 'not {' and not '.join(SLOW)}' {files}"
         # Of what is broken on purpose there is only the source, and no compiler.
         _, output = machine.status_of(
             f"cd /root/checkout; export PYTHONPATH=tests:. HCSIDECAR_FRAMES={FRAMES}\n"
