@@ -37,8 +37,9 @@ def table(seen):
     names = sorted(seen, key=_by_number)
     if not names:
         return "Nothing yet.\n"
-    lines = [_row("", *(f"{seen[name]['release']}, {_run_by(seen[name])}, {seen[name]['date']}" for name in names))]
+    lines = [_row("Linux", *(seen[name]["release"] for name in names))]
     lines.append(_row(*["---"] * (len(names) + 1)))
+    lines.append(_row("seen", *(f"{seen[name]['date']}, {_run_by(seen[name])}" for name in names)))
     rows = sorted({what for name in names for what in seen[name]["checks"]})
     lines += [_row(what, *(_said(seen[name]["checks"].get(what)) for name in names)) for what in rows]
     return "\n".join(lines) + "\n"
@@ -76,7 +77,7 @@ def _note(kernel, run_by, what, figures):
 
 def _said(figures):
     if figures is None:
-        return "not seen"
+        return "–"
     return ", ".join(f"{key} {value}".strip() for key, value in figures.items()) or "right"
 
 

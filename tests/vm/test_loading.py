@@ -65,15 +65,17 @@ def test_every_kernel_loads_the_filter_and_attaches_it_to_every_card(name):
         found = loading.try_object(name)
         assert found.errors == {XDP: 0, TC: 0}
         figures.update(xdp=f"in {found.milliseconds[XDP]} ms", tc=f"in {found.milliseconds[TC]} ms")
-    with seen.check(kernel(name), "it attaches to") as figures:
+    with seen.check(kernel(name), "cards (pairs of queues)") as figures:
         assert found.refused == []
         assert {card.driver for card in found.cards.values()} >= {"virtio_net", "vmxnet3"}
         virtio = [interface for interface, card in found.cards.items() if card.driver == "virtio_net"]
         assert {found.attached[XDP, "native", interface] for interface in virtio} == {0}
         assert os.geteuid() != 0 or {found.cards[interface].queues for interface in virtio} > {1}
+        ways = {"native XDP and tc:": [], "generic XDP and tc:": []}
         for interface, card in found.cards.items():
             native = found.attached[XDP, "native", interface] == 0
-            figures[str(card)] = f"({'native XDP' if native else 'generic XDP'} and tc)"
+            ways["native XDP and tc:" if native else "generic XDP and tc:"].append(f"{card.driver} ({card.queues})")
+        figures.update({way: " ".join(cards) for way, cards in ways.items() if cards})
 
 
 @pytest.mark.vm
