@@ -658,6 +658,13 @@ def test_the_second_queue_is_one_that_nobody_else_reads(server):
             assert here.recv(100) == b"asked"
 
 
+def test_a_missing_package_is_explained(server, tmp_path, monkeypatch):
+    (tmp_path / "netfilterqueue.py").write_text("raise ImportError('there is none')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(FilterError, match="netfilterqueue cannot be loaded: there is none; pip install"):
+        QueueFilter(settings(Delivery.DIRECTED), "eth0", server.record()).attach()
+
+
 def test_missing_commands_are_explained(server, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(FilterError, match="the command iptables is missing; install iptables"):
