@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import random
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -47,7 +48,8 @@ def measure(name, *, rounds, queues, filters=FILTERS, say=print):
                 for packet_filter in random.sample(filters, k=len(filters)):
                     made.configure(packet_filter=packet_filter).start().serving()
                     taken = _take(made)
-                    say(f"{several} queues, round {number + 1}, {packet_filter}: {taken}", flush=True)
+                    figures = ", ".join(f"{way} {value:.0f}" for way, value in taken.items())
+                    say(f"queues: {several}, round {number + 1}, {packet_filter}: {figures}", flush=True)
                     for way, value in taken.items():
                         found[packet_filter][way].append(value)
         tables.append(_table(found, several))
@@ -139,7 +141,7 @@ def main():
     figure = measure(chosen.kernel, rounds=chosen.rounds, queues=chosen.queues, filters=chosen.filters)
     measured = Measured(
         name=f"vm-{chosen.kernel}",
-        command=f"python -m vm.figures --kernel {chosen.kernel} --rounds {chosen.rounds}",
+        command=f"python -m vm.figures {' '.join(sys.argv[1:])}".strip(),
         date=f"{date:%Y-%m-%d %H:%M}",
         seconds=time.monotonic() - began,
         machine=this_machine.describe(),
