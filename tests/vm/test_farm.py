@@ -241,11 +241,11 @@ def addresses(machine, interface):
 
 # The clients of a VLAN are on a machine too: this one's own kernel may know no VLANs.
 CLIENTS_ON_A_VLAN = """\
-for number in $(seq 100 131); do
+for number in $(seq 140 171); do
   ip address add 192.0.2.$number/24 dev eth0.20
   ip address add 2001:db8::$number/64 dev eth0.20 nodad
 done
-for number in $(seq 100 131); do
+for number in $(seq 140 171); do
   curl --silent --show-error --max-time {patience} --interface 192.0.2.$number http://{vip4}/
   curl --silent --show-error --max-time {patience} --interface 2001:db8::$number 'http://[{vip6}]/'
 done
