@@ -22,6 +22,16 @@ defaults
 """
 
 
+async def until_answered(ask, limit=5.0):
+    """Ask again while nobody listens; fail after `limit` seconds."""
+    async with asyncio.timeout(limit):
+        while True:
+            try:
+                return await ask()
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.005)
+
+
 class Haproxy:
     """One that runs."""
 
@@ -36,7 +46,7 @@ class Haproxy:
         await until(lambda: self.process.returncode is not None or self.socket.exists(), what="HAProxy's socket")
         assert self.process.returncode is None, "HAProxy did not take its configuration"
         # It answers when all sockets of its configuration are there; this one may be before the others.
-        await self.command("show info")
+        await until_answered(lambda: self.command("show info"))
 
     async def stop(self):
         """End it."""

@@ -63,7 +63,7 @@ def read(packet):
     return read_content(made, head)
 
 
-def flow(protocol, client, vip_port, *, opens, ip_id=None, port=40000):
+def flow(protocol, client, vip_port, *, opens, ip_id=None, port=40000, at=None):
     return Content(
         kind=Kind.FLOW,
         protocol=protocol,
@@ -73,7 +73,13 @@ def flow(protocol, client, vip_port, *, opens, ip_id=None, port=40000):
         ip_id=ip_id,
         opens=opens,
         asks_for_socket=protocol is Protocol.TCP,
+        transport_at={4: 34, 16: 54}[len(client)] if at is None else at,
     )
+
+
+def behind(at):
+    """A TCP packet of IPv6 whose own header begins there."""
+    return flow(Protocol.TCP, CLIENT6, 80, opens=False, at=at)
 
 
 def portless(client, protocol=None, *, opens=True):
@@ -95,7 +101,7 @@ def chain(links):
 
 
 TCP4, TCP6 = flow(Protocol.TCP, CLIENT4, 80, opens=False, ip_id=7), flow(Protocol.TCP, CLIENT6, 80, opens=False)
-QUOTED4, QUOTED6 = (flow(Protocol.TCP, client, 80, opens=False) for client in (CLIENT4, CLIENT6))
+QUOTED4, QUOTED6 = (flow(Protocol.TCP, client, 80, opens=False, at=0) for client in (CLIENT4, CLIENT6))
 
 ROWS = [
     ("tcp", ipv4(tcp()), TCP4),
@@ -104,7 +110,7 @@ ROWS = [
     ("syn with ecn bits", ipv6(tcp(flags=0xC2)), flow(Protocol.TCP, CLIENT6, 80, opens=True)),
     ("syn-ack opens nothing", ipv4(tcp(flags=SYN_ACK)), TCP4),
     ("nor does syn with rst", ipv4(tcp(flags=SYN_RST)), TCP4),
-    ("behind options", ipv4(tcp(), options=bytes(40)), TCP4),
+    ("behind options", ipv4(tcp(), options=bytes(40)), flow(Protocol.TCP, CLIENT4, 80, opens=False, ip_id=7, at=74)),
     ("udp", ipv4(udp(), UDP), flow(Protocol.UDP, CLIENT4, 53, opens=True, ip_id=7)),
     ("udp, ipv6", ipv6(udp(), UDP), flow(Protocol.UDP, CLIENT6, 53, opens=True)),
     ("a cut tcp header", ipv4(tcp()[:19]), MALFORMED),
@@ -125,16 +131,16 @@ ROWS = [
     ("a first fragment, ipv6", ipv6(fragment6(UDP, udp(), 1), FRAGMENT), portless(CLIENT6, Protocol.UDP)),
     ("a last, ipv6", ipv6(fragment6(TCP, b"", 8), FRAGMENT), portless(CLIENT6, Protocol.TCP, opens=False)),
     ("a large echo's, ipv6", ipv6(fragment6(ICMPV6, ECHO6, 1), FRAGMENT), portless(CLIENT6)),
-    ("an atomic fragment is whole", ipv6(fragment6(TCP, tcp(), 0), FRAGMENT), TCP6),
+    ("an atomic fragment is whole", ipv6(fragment6(TCP, tcp(), 0), FRAGMENT), behind(62)),
     # extension headers
-    ("hop by hop", ipv6(extension(TCP, tcp()), HOP_BY_HOP), TCP6),
-    ("routing", ipv6(extension(TCP, tcp(), units=2), ROUTING), TCP6),
+    ("hop by hop", ipv6(extension(TCP, tcp()), HOP_BY_HOP), behind(62)),
+    ("routing", ipv6(extension(TCP, tcp(), units=2), ROUTING), behind(78)),
     (
         "before a fragment",
         ipv6(extension(FRAGMENT, fragment6(UDP, b"", 8)), HOP_BY_HOP),
         portless(CLIENT6, Protocol.UDP),
     ),
-    ("as many as are walked", chain(MAX_EXTENSIONS), TCP6),
+    ("as many as are walked", chain(MAX_EXTENSIONS), behind(54 + 8 * MAX_EXTENSIONS)),
     ("one more", chain(MAX_EXTENSIONS + 1), OTHER),
     ("a cut one", ipv6(extension(TCP, b"")[:7], HOP_BY_HOP), MALFORMED),
     ("one that leads beyond sight", ipv6(extension(TCP, tcp(), units=26), HOP_BY_HOP), MALFORMED),
@@ -159,7 +165,7 @@ ROWS = [
     (
         "about udp",
         ipv4(error(ipv4(udp(53, 9), UDP, **FROM_VIP4)), ICMP),
-        flow(Protocol.UDP, CLIENT4, 53, opens=True, port=9),
+        flow(Protocol.UDP, CLIENT4, 53, opens=True, port=9, at=0),
     ),
     ("about a ping's reply", ipv4(error(ipv4(ECHO4, ICMP, **FROM_VIP4)), ICMP), OTHER),
     ("about what the virtual IP did not send", ipv4(error(ipv4(tcp(80, 40000))), ICMP), OTHER),
