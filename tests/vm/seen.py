@@ -60,7 +60,8 @@ def load():
 def write(seen):
     """Write seen.json, and the manual."""
     FILE.write_text(json.dumps(seen, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
-    MANUAL.write_text(in_manual(MANUAL.read_text(), seen))
+    # As it stands in the file, in whose order of keys the test of the manual reads it.
+    MANUAL.write_text(in_manual(MANUAL.read_text(), load()))
 
 
 def _note(kernel, run_by, what, figures):
