@@ -188,7 +188,8 @@ class _Queue:
     def _take(self, packet: Any) -> None:
         """Note the packet of the message that has just been received."""
         parts = dict(_attributes(self._messages.latest))
-        payload = memoryview(packet.get_payload())
+        # Asked for the content of a packet that has none, netfilterqueue raises.
+        payload = memoryview(packet.get_payload() if packet.get_payload_len() else b"")
         state = int.from_bytes(parts.get(_A_STATE, b""))
         self._found = Waiting(
             queue=self.number,
