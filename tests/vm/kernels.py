@@ -19,6 +19,10 @@ from pathlib import Path
 KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
+class FetchError(Exception):
+    """A kernel could not be fetched or unpacked; the text is what the program said that failed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """Where a kernel is found: the newest that a release of Debian has."""
@@ -139,7 +143,8 @@ def _archives():
         suite, uri = line.split()
         if re.fullmatch(r"(bookworm|trixie|forky|sid)(-security)?", suite):
             found["-security" if suite.endswith("-security") else ""] = uri
-    assert {"", "-security"} <= found.keys(), f"apt on this machine knows no archive of Debian: {targets or 'nothing'}"
+    if not {"", "-security"} <= found.keys():
+        raise FetchError(f"apt on this machine knows no archive of Debian: {targets or 'nothing'}")
     return found
 
 
@@ -155,7 +160,8 @@ def _run(command, directory):
     done = subprocess.run(
         [str(word) for word in command], cwd=directory, capture_output=True, text=True, check=False, timeout=600
     )
-    assert done.returncode == 0, f"{command[0]}: {done.stderr.strip() or done.stdout.strip()}"
+    if done.returncode != 0:
+        raise FetchError(f"{command[0]}: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vm.initramfs import build
-from vm.kernels import SOURCES, cache, kernel, made_once
+from vm.kernels import SOURCES, FetchError, cache, kernel, made_once
 from vm.qemu import BARE, processor
 
 HERE = Path(__file__).parent
@@ -216,7 +216,7 @@ def main():
             parser.error(f"there is no kernel {name}: {', '.join(SOURCES)}")
         try:
             seen = try_object(name, path=arguments.object, programs=arguments.program or PROGRAMS)
-        except NotTriedError as error:
+        except (NotTriedError, FetchError) as error:
             print(f"{name}: {error}", file=sys.stderr)
             return 2
         status |= bool(seen.refused)
