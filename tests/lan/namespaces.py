@@ -7,6 +7,7 @@ to the namespace in which it was made, whichever thread uses it later.
 import contextlib
 import ctypes
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -40,6 +41,41 @@ def configure(namespace, lines):
     command = ["ip", "-n", namespace, "-batch", "-"]
     done = subprocess.run(command, input="\n".join(lines), capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, f"in {namespace}: {done.stderr}\n" + "\n".join(lines)
+    if any(" nodad" in line for line in lines):
+        _wait_for_local_routes(namespace)
+
+
+def _wait_for_local_routes(namespace):
+    """Wait until the kernel takes packets to every IPv6 address of the interfaces that work.
+
+    `ip` returns when the address stands at its interface; a work queue of the kernel makes the route to it, on a busy
+    machine later. Until then who connects to it is told that the network is unreachable.
+    """
+    end = time.monotonic() + 10
+    while missing := _ipv6_addresses(namespace) - _local_routes(namespace):
+        assert time.monotonic() < end, f"in {namespace} there is no local route to {sorted(missing)}"
+        time.sleep(0.01)
+
+
+def _ipv6_addresses(namespace):
+    return {
+        held["local"]
+        for interface in _shown(namespace, "address", "show", "up")
+        if interface["operstate"] in ("UP", "UNKNOWN")
+        for held in interface["addr_info"]
+        if not held.get("tentative")
+    }
+
+
+def _local_routes(namespace):
+    return {route["dst"] for route in _shown(namespace, "route", "show", "table", "local")}
+
+
+def _shown(namespace, *what):
+    shown = subprocess.run(
+        ["ip", "-n", namespace, "-6", "-j", *what], capture_output=True, text=True, check=True, timeout=60
+    )
+    return [each for each in json.loads(shown.stdout or "[]") if each]
 
 
 def set_kernel(namespace, values):
