@@ -208,15 +208,18 @@ class Membership:
         self.wants, self.powers, self.settings = former.wants, former.powers, former.settings
         self.role, self.status, self.draining = former.role, former.status, former.draining
         self.reason, self.unmet, self.mac = former.reason, former.unmet, former.mac
+        self.leaving, self._last_words = former.leaving, former._last_words
         self.refused = former.refused
 
     def leave(self, *, now: float) -> list[Effect]:
         """Close the filter, then say so three times: one word may get lost, and a death costs T + G."""
         effects = self._wake(now)
-        if self.asleep or self.leaving:
+        if self.leaving:
             return effects
         self.leaving = True
         self._last_words = self._words_of_farewell()
+        if self.asleep:
+            return effects
         effects.append(inform("this node leaves"))
         self._let_go(now, effects)
         self._undecided = True
@@ -543,10 +546,12 @@ class Membership:
 
     def _change(self, now: float, **changes: object) -> list[Effect]:
         effects = self._wake(now)
-        if self.asleep or all(getattr(self, name) == value for name, value in changes.items()):
-            return effects
+        changed = any(getattr(self, name) != value for name, value in changes.items())
+        # Also when this node just saw that it slept: who follows it inherits what was said of the module.
         for name, value in changes.items():
             setattr(self, name, value)
+        if self.asleep or not changed:
+            return effects
         self._undecided = True
         self._hurry(now)
         self._go_on(now, effects)

@@ -368,6 +368,30 @@ def test_after_a_reincarnation_what_was_said_of_the_module_is_kept():
     assert (new.wants, new.role, new.status) == (True, "UP", "Ready")
 
 
+def test_what_is_said_in_the_midst_of_a_standstill_is_kept():
+    node = membership()
+    node.set_wants(True, now=0.0)
+    node.tick(now=0.0)
+    effects = node.set_module(role="WAIT", status="NotReady", draining=False, reason="a check failed", now=3 * T)
+    assert any(isinstance(effect, Reincarnate) for effect in effects)
+    node.set_wants(False, now=3 * T)
+    node.set_powers((3,), now=3 * T)
+    new = membership(boot=8, now=3 * T)
+    new.inherit(node)
+    assert (new.wants, new.role, new.reason, new.powers) == (False, "WAIT", "a check failed", (3,))
+
+
+def test_a_node_that_is_told_to_leave_in_the_midst_of_a_standstill_leaves():
+    node = membership()
+    node.tick(now=0.0)
+    assert any(isinstance(effect, Reincarnate) for effect in node.leave(now=3 * T))
+    new = membership(boot=8, now=3 * T)
+    new.inherit(node)
+    said_so = [when for when, effect in live(new, until=3 * T + 5 * P) if isinstance(effect, Broadcast)]
+    assert new.compose(now=3 * T).leave
+    assert len(said_so) >= 3
+
+
 def test_after_a_reincarnation_what_was_counted_goes_on():
     old = membership()
     old.receive(heartbeat("web2", boot=5, seq=3), now=0.1)

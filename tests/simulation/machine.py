@@ -117,6 +117,7 @@ class Machine:
         self._errands.clear()
         self.share = world.share(self, groups=len(self.powers), count=world.buckets)
         self._be_born()
+        self._say_wants()
 
     def kill(self, *, power_off):
         """End the daemon at once; with the power off, the kernel with its filter and sockets is gone as well."""
@@ -257,7 +258,6 @@ class Machine:
             membership=world.membership,
         )
         self._timer = float("inf")
-        self._carry_out(self.node.set_wants(self.wants, now=self.clock()))
 
     def _carry_out(self, outputs):
         world = self._world
@@ -274,12 +274,20 @@ class Machine:
                 world.story.add(world.now, self.name, output.event.message)
             elif kind is Reincarnate:
                 self._inbox.clear()
+                former = self.node.membership
                 self._be_born()
+                # What was said of the module is said once, as to the daemon: see `Heartbeats`.
+                self.node.membership.inherit(former)
+                self._arm()
                 return
         if self.running and self.node.membership.said_farewell:
             world.story.add(world.now, self.name, "ends after its farewell")
             self.kill(power_off=False)
             return
+        self._arm()
+
+    def _arm(self):
+        world = self._world
         by_clock = self.node.next_tick_at()
         due = (by_clock - self._clock_offset) / self._clock_rate
         # Never later than promised before, like the daemon's timer.
