@@ -94,6 +94,8 @@ class Daemon:
             share=NoShare() if self._layer_two is None else self._layer_two.share,
             powers=powers.effective(memory.powers),
             next_boot=memory.next_boot,
+            known=memory.known_peers,
+            remember=memory.remember_peers,
             tell=self.tell,
         )
         self._application = Application(

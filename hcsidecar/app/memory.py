@@ -1,4 +1,4 @@
-"""What a node must remember over a restart: its module's past, its powers, and the highest boot number used.
+"""What a node must remember over a restart: its module's past, its powers, boot numbers, and the other nodes.
 
 A file that is lost, broken or cannot be written is told, and then done without. The boot number also follows the wall
 clock, so that it grows all the same.
@@ -17,9 +17,11 @@ import msgspec
 
 from hcsidecar.core.budget import Failure
 from hcsidecar.core.events import Event, Level
-from hcsidecar.core.messages import Power
+from hcsidecar.core.messages import Boot, Microseconds, Power
+from hcsidecar.core.roster import KnownPeer
 from hcsidecar.core.standing import Past
 from hcsidecar.core.states import Left, Word
+from hcsidecar.core.timing import Timing
 from hcsidecar.private_file import replace_private
 
 NAME: Final = "state.json"
@@ -41,6 +43,8 @@ class _State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     gave_up: str = ""
     failures: tuple[tuple[float, str], ...] = ()
     "Seconds since 1970, and why."
+    peers: dict[str, tuple[Boot, Microseconds, Microseconds]] = {}
+    "Of each other node the highest boot heard, and its pulse and lost_after if it was heard at the end, else 0."
 
 
 class Memory:
@@ -117,6 +121,22 @@ class Memory:
         boot = max(self._state.boot + 1, int(self._wall_clock() * 1000))
         self._change(msgspec.structs.replace(self._state, boot=boot))
         return boot
+
+    @property
+    def known_peers(self) -> Mapping[str, KnownPeer]:
+        """What an earlier daemon knew of the other nodes."""
+        return {
+            name: KnownPeer(boot, Timing.of_microseconds(*timing) if any(timing) else None)
+            for name, (boot, *timing) in self._state.peers.items()
+        }
+
+    def remember_peers(self, peers: Mapping[str, KnownPeer]) -> None:
+        """Keep what is known of the other nodes, in place of all before. Needs a running loop."""
+        kept = {
+            name: (peer.boot, *(peer.timing.microseconds if peer.timing is not None else (0, 0)))
+            for name, peer in peers.items()
+        }
+        self._change(msgspec.structs.replace(self._state, peers=kept))
 
     async def close(self) -> None:
         """Wait until all is on disk, within reason; nothing is written after that."""

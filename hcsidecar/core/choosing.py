@@ -87,7 +87,7 @@ class Chooser:
         if not any(own.powers):
             return "the power of this node is 0"
         if own.settings != self._right_settings(own):
-            return "the farm file of this node differs from the majority's in [l2], pulse or lost_after"
+            return "the farm file of this node differs from the majority's in [l2]"
         return self.why_too_few()
 
     def _right_settings(self, own: Own) -> bytes:
@@ -130,7 +130,7 @@ class Chooser:
         """True once all of this node's view have met the newcomer, or have had the time to."""
         if required & ~self._roster.hearing.edges(peer.index) == 0:
             return True
-        if peer.candidate_since is not None and now >= peer.candidate_since + 2 * self._timing.lost_after:
+        if peer.candidate_since is not None and now >= peer.candidate_since + 2 * peer.timing.lost_after:
             return True
         self._time_decides = True
         return False

@@ -1,9 +1,11 @@
 """What membership wants done: the effects that its machine returns, to be carried out in order."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.messages import View
+from hcsidecar.core.roster import KnownPeer
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,14 @@ class Reincarnate:
     reason: str
 
 
-Effect = Adopt | Claim | Release | Broadcast | Answer | Tell | Reincarnate
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """Keep over a restart what is known of the other nodes, in place of all before."""
+
+    peers: Mapping[str, KnownPeer]
+
+
+Effect = Adopt | Claim | Release | Broadcast | Answer | Tell | Reincarnate | Remember
 
 
 def inform(message: str) -> Tell:

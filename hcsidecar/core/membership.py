@@ -19,7 +19,7 @@ The class decides and does nothing: `receive` and `tick` return effects, to be c
 the heartbeat for a `Broadcast` or an `Answer`. `now` is in seconds of a monotonic clock.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from hcsidecar.core.choosing import Chooser, Own
@@ -31,12 +31,14 @@ from hcsidecar.core.effects import (
     Effect,
     Reincarnate,
     Release,
+    Remember,
     alarm,
     inform,
     warn,
 )
+from hcsidecar.core.listening import Listening
 from hcsidecar.core.messages import Heartbeat, View, is_within
-from hcsidecar.core.roster import Peer, Roster, is_larger, would_share
+from hcsidecar.core.roster import KnownPeer, Peer, Roster, is_larger, would_share
 from hcsidecar.core.timing import Timing
 
 ANSWER_DISTANCE = 0.008
@@ -52,10 +54,12 @@ class Membership:
     """The state machine of one node; see the module's theory of operation.
 
     `nodes` are the names of the whole farm, `settings` the digest of what must be equal on members of a view,
-    `powers` one weight per share group. `partition` is "serve" or "majority".
+    `powers` one weight per share group. `partition` is "serve" or "majority". `known` is what the latest `Remember` of
+    an earlier boot said.
     """
 
     chooser: ClassVar[type[Chooser]] = Chooser
+    listening: ClassVar[type[Listening]] = Listening
 
     def __init__(
         self,
@@ -68,11 +72,12 @@ class Membership:
         settings: bytes,
         powers: tuple[int, ...],
         partition: str = "serve",
+        known: Mapping[str, KnownPeer] | None = None,
         now: float,
     ) -> None:
         self.name, self.boot, self.farm, self.timing = name, boot, farm, timing
         self.settings, self.powers = settings, powers
-        self.roster = Roster(me=name, boot=boot, names=nodes)
+        self.roster = Roster(me=name, boot=boot, names=nodes, timing=timing, known=known)
         self.others = tuple(self.roster.peers)
         self._chooser = self.chooser(self.roster, timing, partition=partition)
 
@@ -99,21 +104,21 @@ class Membership:
         self.refused = {"old boot": 0, "old sequence": 0, "after leave": 0, "own name": 0}
         "Authentic heartbeats that were not processed, by reason."
 
-        self._started_at = self._pending_since = now
-        self._first_heard_at: float | None = None
-        self._seq = 0
-        self._epoch = 1
-        "The first sequence of this epoch."
+        self._pending_since = now
+        self._listening = self.listening(timing, started_at=now)
+        self._told_waiting = self._yields = False
+        self._known_changed = False
+        "What must be known of the others over a restart has changed."
+        self._seq, self._epoch = 0, 1
+        "The latest sequence sent, and the first sequence of this epoch."
         self._heard_changed_at = 1
         "The first sequence that carries the present list of members heard."
         self._sent: dict[int, float] = {}
         "When each of the latest sequences was sent."
         self._guard_until: float | None = None
         self._waits_for: Peer | None = None
-        self._told_waiting = self._yields = False
-        self._next_send = now
         self._broadcast_at = self._view_changed_at = now - timing.pulse
-        self._burst_until = self._answering_since = now
+        self._next_send = self._burst_until = self._answering_since = now
         self._answers = self._last_words = 0
         self._undecided = True
         "Something happened that bears on the view."
@@ -151,7 +156,7 @@ class Membership:
         if self.asleep:
             return effects
         for peer in self.roster.alive():
-            if now >= peer.heard_at + self.timing.lost_after:
+            if now >= peer.heard_at + peer.timing.lost_after:
                 self._bury(peer, now, effects)
         if self._time_decides:
             self._undecided = True
@@ -165,8 +170,9 @@ class Membership:
     def next_tick_at(self) -> float:
         """When `tick` is due, whatever is received until then."""
         due = self._next_send
-        oldest = min((peer.heard_at for peer in self.roster.peers.values() if peer.alive), default=due)
-        due = min(due, oldest + self.timing.lost_after)
+        for peer in self.roster.peers.values():
+            if peer.alive:
+                due = min(due, peer.heard_at + peer.timing.lost_after)
         if self.holding:
             due = min(due, self.lease)
         if self._guard_until is not None:
@@ -208,7 +214,8 @@ class Membership:
         self.wants, self.powers, self.settings = former.wants, former.powers, former.settings
         self.role, self.status, self.draining = former.role, former.status, former.draining
         self.reason, self.unmet, self.mac = former.reason, former.unmet, former.mac
-        self.leaving, self._last_words = former.leaving, former._last_words
+        if former.leaving:
+            self.leaving, self._last_words = True, self._words_of_farewell()
         self.refused = former.refused
 
     def leave(self, *, now: float) -> list[Effect]:
@@ -265,6 +272,8 @@ class Membership:
             heard_boots=tuple([(peer.name, peer.boot) for peer in alive]),
             heard_seqs=tuple([peer.seq for peer in alive]),
             unmet=self.unmet,
+            timing=self.timing.microseconds,
+            slowest=self.roster.slowest().microseconds,
         )
 
     def _would_share(self, now: float) -> bool:
@@ -306,6 +315,7 @@ class Membership:
                 effects.append(inform(f"{peer.name} has started anew"))
             self.roster.note_boot(peer, heartbeat.boot)
             self._heard_changed_at = self._seq + 1
+            self._known_changed = True
         before = peer.heartbeat if peer.alive else None
         if before is None or _looks_different(before, heartbeat):
             self.neighbours_changed = True
@@ -317,6 +327,10 @@ class Membership:
             return
         if before is None:
             self._greet(peer, now, effects)
+        if not self._listening.over:
+            self._listening.hear(Timing.of_microseconds(*heartbeat.slowest), now=now)
+        if before is None or before.timing != heartbeat.timing:
+            self._note_timing(peer, heartbeat, effects)
         if before is None or before.view != heartbeat.view:
             peer.view_mask = self.roster.mask(heartbeat.view)
         if before is None or before.heard_boots != heartbeat.heard_boots:
@@ -336,10 +350,17 @@ class Membership:
     def _greet(self, peer: Peer, now: float, effects: list[Effect]) -> None:
         self.roster.greet(peer, now=now)
         self._heard_changed_at = self._seq + 1
-        if self._first_heard_at is None:
-            self._first_heard_at = now
+        self._known_changed = True
         effects.append(inform(f"{peer.name} is heard"))
         self._hurry(now)
+
+    def _note_timing(self, peer: Peer, heartbeat: Heartbeat, effects: list[Effect]) -> None:
+        peer.own_timing = Timing.of_microseconds(*heartbeat.timing)
+        peer.timing = self.timing.slower(peer.own_timing)
+        self._known_changed = True
+        if heartbeat.timing not in (self.timing.microseconds, (0, 0)):
+            text = f"{peer.name} has another [heartbeat] ({peer.own_timing}) than this node ({self.timing})"
+            effects.append(warn(f"{text}: between the two the slower counts until both are the same"))
 
     def _note_hearing(
         self, peer: Peer, heartbeat: Heartbeat, now: float, effects: list[Effect], *, newly_heard: bool
@@ -366,6 +387,7 @@ class Membership:
 
     def _forget(self, peer: Peer) -> None:
         self.roster.forget(peer)
+        self._known_changed = True
         self._heard_changed_at = self._seq + 1
         self._undecided = self.neighbours_changed = True
 
@@ -374,7 +396,7 @@ class Membership:
         self._forget(peer)
         effects.append(warn(f"{peer.name} is dead: silent for {now - peer.heard_at:.3g} s"))
         if was_in:
-            self._guard_until = max(self._guard_until or now, now + self._guard())
+            self._guard_until = max(self._guard_until or now, now + self._guard(peer))
 
     def _answer(self, peer: Peer, now: float, effects: list[Effect]) -> None:
         if now >= self._answering_since + ANSWER_DISTANCE:
@@ -400,6 +422,9 @@ class Membership:
                 self._change_view(choice.view, now, effects)
         if self.view and not self.claimed:
             self._try_to_claim(now, effects)
+        if self._known_changed:
+            self._known_changed = False
+            effects.append(Remember(self.roster.known()))
         if self._expected != self._next_send:
             self._expected = self.next_tick_at()
 
@@ -417,10 +442,9 @@ class Membership:
         )
 
     def _has_listened(self, now: float) -> bool:
-        wait = self.timing.lost_after
-        if self._first_heard_at is None or self._first_heard_at > self._started_at + wait:
-            wait *= 2
-        return now >= self._started_at + wait
+        if not self._listening.over and self._listening.is_over(self.roster.slowest(), now=now):
+            self.roster.forget_unheard()
+        return self._listening.over
 
     def _change_view(self, view: View, now: float, effects: list[Effect]) -> None:
         before, self.view = self.view, view
@@ -464,7 +488,7 @@ class Membership:
         One that does not even list this node is waited for, then ignored: it could be deaf for ever.
         """
         if peer.listed_me < 0:
-            return now >= peer.unlisted_since + 2 * self.timing.lost_after
+            return now >= peer.unlisted_since + 2 * peer.timing.lost_after
         return peer.acked >= self._epoch and (not peer.view or peer.view == self.view)
 
     def _lease(self, now: float, alive: Iterable[Peer]) -> float:
@@ -474,16 +498,16 @@ class Membership:
         this node before T after that, nor claim before G more. 0.6 P are kept for what clocks differ. Members that
         are out of the view count as well: one that has just started may take over as soon as it has listened.
         """
-        timing = self.timing
-        until = now + timing.lost_after
+        until = now + self.timing.lost_after
         for peer in alive:
+            timing = peer.timing
             if peer.listed_me >= 0 and peer.heard_at >= now - 3 * timing.pulse:
                 sent_at = self._sent.get(peer.acked, now - timing.lost_after - timing.guard)
                 until = min(until, sent_at + timing.lost_after + timing.guard - 0.6 * timing.pulse)
         return until
 
-    def _guard(self) -> float:
-        return self.timing.guard
+    def _guard(self, peer: Peer) -> float:
+        return peer.timing.guard
 
     def _words_of_farewell(self) -> int:
         return 3

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-PROTOCOL_VERSION: Final = 1
+PROTOCOL_VERSION: Final = 2
 "Two nodes share buckets only when they speak the same version: it is part of the settings digest."
 
 MAX_NODES: Final = 64
@@ -20,6 +20,7 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=63)]
 Boot = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Sequence = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Counter = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Microseconds = Annotated[int, msgspec.Meta(ge=0, le=3_600_000_000)]
 Power = Annotated[int, msgspec.Meta(ge=0, le=MAX_POWER)]
 Powers = Annotated[tuple[Power, ...], msgspec.Meta(min_length=1, max_length=MAX_SHARES)]
 
@@ -71,6 +72,10 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=F
     "The highest sequence processed of each of these, in the same order."
     unmet: Annotated[tuple[Name, ...], msgspec.Meta(max_length=64)] = ()
     "The module's needs that are not met: names of `pre` checks that fail."
+    timing: tuple[Microseconds, Microseconds] = (0, 0)
+    "Pulse and lost_after of the sender's farm file."
+    slowest: tuple[Microseconds, Microseconds] = (0, 0)
+    "The slowest timing of the sender and of those whom it hears."
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -4,16 +4,27 @@ The daemon and the simulation drive exactly this object. The order matters and i
 what a new view takes before the heartbeat that says so is composed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, assert_never
 
-from hcsidecar.core.effects import Adopt, Answer, Broadcast, Claim, Effect, Reincarnate, Release, Tell
+from hcsidecar.core.effects import (
+    Adopt,
+    Answer,
+    Broadcast,
+    Claim,
+    Effect,
+    Reincarnate,
+    Release,
+    Remember,
+    Tell,
+)
 from hcsidecar.core.membership import Membership
 from hcsidecar.core.messages import Heartbeat, View
+from hcsidecar.core.roster import KnownPeer
 from hcsidecar.core.timing import Timing
 
-__all__ = ["Node", "Output", "Reincarnate", "Send", "Share", "Tell", "Timing"]
+__all__ = ["Node", "Output", "Reincarnate", "Remember", "Send", "Share", "Tell", "Timing"]
 
 
 class Share(Protocol):
@@ -78,7 +89,7 @@ class Send:
     heartbeat: Heartbeat
 
 
-Output = Send | Tell | Reincarnate
+Output = Send | Tell | Reincarnate | Remember
 
 
 class Node:
@@ -97,6 +108,7 @@ class Node:
         share: Share,
         now: float,
         partition: str = "serve",
+        known: Mapping[str, KnownPeer] | None = None,
         membership: type[Membership] = Membership,
     ) -> None:
         self.share = share
@@ -111,6 +123,7 @@ class Node:
             settings=settings,
             powers=powers,
             partition=partition,
+            known=known,
             now=now,
         )
         self._look()
@@ -177,7 +190,7 @@ class Node:
                     outputs.append(Send(membership.others, heartbeat))
                 case Answer(to):
                     outputs.append(Send((to,), membership.compose(now=now, to_all=False)))
-                case Tell() | Reincarnate():
+                case Tell() | Reincarnate() | Remember():
                     outputs.append(effect)
                 case Adopt(view):
                     share.adopt(view)

@@ -1,9 +1,21 @@
 """What one node knows of the others: their latest heartbeats, their boots, and who hears whom."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from hcsidecar.core.hearing import Hearing, bits
 from hcsidecar.core.messages import Heartbeat, View
+from hcsidecar.core.timing import Timing
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPeer:
+    """What must be known of another node over a restart of this one."""
+
+    boot: int
+    "The highest boot ever heard."
+    timing: Timing | None = None
+    "Its own, if it was heard at the end; None if it had left or was dead: then it holds nothing."
 
 
 class Peer:
@@ -21,14 +33,20 @@ class Peer:
         "left",
         "listed_me",
         "name",
+        "own_timing",
         "seq",
+        "timing",
         "unlisted_since",
         "view_mask",
     )
 
-    def __init__(self, name: str, index: int) -> None:
+    def __init__(self, name: str, index: int, timing: Timing) -> None:
         self.name = name
         self.index = index
+        self.own_timing: Timing | None = None
+        "What it says of itself; None before it is heard, and when it had left or died before this node started."
+        self.timing = timing
+        "The slower of its own and this node's: by this one they judge each other."
         self.boot = -1
         "The highest boot ever heard."
         self.seq = -1
@@ -75,18 +93,48 @@ class Peer:
 class Roster:
     """The other nodes of the farm, and the graph of who hears whom; masks have bit i for the i-th name."""
 
-    def __init__(self, *, me: str, boot: int, names: Iterable[str]) -> None:
+    def __init__(
+        self,
+        *,
+        me: str,
+        boot: int,
+        names: Iterable[str],
+        timing: Timing,
+        known: Mapping[str, KnownPeer] | None = None,
+    ) -> None:
         self.names = tuple(sorted(names))
         self.index = {name: index for index, name in enumerate(self.names)}
         self.me = self.index[me]
         self.hearing = Hearing(len(self.names))
-        self.peers = {name: Peer(name, index) for name, index in self.index.items() if name != me}
+        self.peers = {name: Peer(name, index, timing) for name, index in self.index.items() if name != me}
+        for name, before in (known or {}).items():
+            if name in self.peers:
+                self.peers[name].boot, self.peers[name].own_timing = before.boot, before.timing
+        self._timing = timing
         self._my_name = me
         self._boot = boot
 
     def alive(self) -> list[Peer]:
         """List the peers heard within lost_after."""
         return [peer for peer in self.peers.values() if peer.alive]
+
+    def known(self) -> dict[str, KnownPeer]:
+        """Return what must be known of the others over a restart."""
+        return {peer.name: KnownPeer(peer.boot, peer.own_timing) for peer in self.peers.values() if peer.boot >= 0}
+
+    def slowest(self) -> Timing:
+        """Return the slowest timing of this node and of those that are heard, or were when it started."""
+        slowest = self._timing
+        for peer in self.peers.values():
+            if peer.own_timing is not None:
+                slowest = slowest.slower(peer.own_timing)
+        return slowest
+
+    def forget_unheard(self) -> None:
+        """Note that those of before this node's start who have not been heard hold nothing any more."""
+        for peer in self.peers.values():
+            if not peer.alive:
+                peer.own_timing = None
 
     def greet(self, peer: Peer, *, now: float) -> None:
         """Note that a peer is heard from now on."""
@@ -96,7 +144,7 @@ class Roster:
 
     def forget(self, peer: Peer) -> None:
         """Note that a peer is not heard any more."""
-        peer.alive, peer.view_mask = False, 0
+        peer.alive, peer.view_mask, peer.own_timing = False, 0, None
         peer.acked, peer.listed_me, peer.candidate_since = -1, -1, None
         self.hearing.set_heard(peer.index, 0)
         self.hearing.set_heard(self.me, self.hearing.hears(self.me) & ~(1 << peer.index))

@@ -157,14 +157,12 @@ class FarmFile(Table):
         return "restart" if self.application is not None else "none"
 
     def settings_digest(self) -> bytes:
-        """Digest, in 16 bytes, what must be equal on nodes that share buckets: timing, [l2], and the protocol.
+        """Digest, in 16 bytes, what must be equal on nodes that share buckets: [l2] and the protocol.
 
-        Powers are not part of it, since heartbeats carry them; nor is anything that may be rolled out node by node.
+        Timing and powers are not part of it, since heartbeats carry them; nor is what may be rolled out node by node.
         """
         what = [
             PROTOCOL_VERSION,
-            format_duration(self.heartbeat.pulse),
-            format_duration(self.heartbeat.lost_after),
             sorted(vip.address for vip in self.l2.vip) if self.l2 else [],
             self.l2.delivery if self.l2 else None,
             [

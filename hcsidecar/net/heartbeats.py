@@ -2,14 +2,15 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import assert_never
 
-from hcsidecar.core.effects import Reincarnate, Tell
+from hcsidecar.core.effects import Reincarnate, Remember, Tell
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.messages import decode, encode
 from hcsidecar.core.metrics import HeartbeatFigures
 from hcsidecar.core.node import Node, Output, Send, Share, Timing
+from hcsidecar.core.roster import KnownPeer
 from hcsidecar.core.settings import FarmFile, NodeTable
 from hcsidecar.net.datagrams import Datagrams
 from hcsidecar.net.keyring import Keyring
@@ -24,8 +25,9 @@ LAG_REMARK_DISTANCE = 10.0
 class Heartbeats:
     """Drives one `Node` from the network and the clock of the running loop.
 
-    `powers` has one per share group; `next_boot` gives a boot number higher than all before, `tell` takes events. A
-    datagram that is not a heartbeat of this farm is counted in `refused` by reason and otherwise ignored.
+    `powers` has one per share group; `next_boot` gives a boot number higher than all before, `tell` takes events.
+    `known` is what an earlier daemon knew of the other nodes, `remember` takes what the next one must know. A datagram
+    that is not a heartbeat of this farm is counted in `refused` by reason and otherwise ignored.
     """
 
     def __init__(
@@ -37,6 +39,8 @@ class Heartbeats:
         share: Share,
         powers: tuple[int, ...],
         next_boot: Callable[[], int],
+        known: Mapping[str, KnownPeer],
+        remember: Callable[[Mapping[str, KnownPeer]], None],
         tell: Callable[[Event], None],
     ) -> None:
         self._farm = farm
@@ -45,6 +49,8 @@ class Heartbeats:
         self._powers = powers
         self._keyring = keyring
         self._next_boot = next_boot
+        self._known = known
+        self._remember = remember
         self._tell = tell
         self._timing = Timing(pulse=farm.heartbeat.pulse, lost_after=farm.heartbeat.lost_after)
         self._names = tuple(node.name for node in farm.node)
@@ -135,6 +141,8 @@ class Heartbeats:
                         self._datagrams.send(name, datagram)
                 case Tell(event):
                     self._tell(event)
+                case Remember(peers):
+                    self._remember(peers)
                 case Reincarnate():
                     self._datagrams.discard()
                     self.node = self._be_born()
@@ -158,6 +166,7 @@ class Heartbeats:
             powers=self._powers,
             share=self._share,
             partition=self._farm.farm.partition,
+            known=self._known if old is None else old.roster.known(),
             now=self._loop.time(),
         )
         if old is not None:

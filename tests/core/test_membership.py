@@ -5,8 +5,10 @@ from itertools import pairwise
 import pytest
 from farm import LAN, Farm, P, T, heartbeat, live, membership, said
 
-from hcsidecar.core.effects import Answer, Broadcast, Reincarnate, Release
+from hcsidecar.core.effects import Answer, Broadcast, Reincarnate, Release, Remember
 from hcsidecar.core.node import Send
+from hcsidecar.core.roster import KnownPeer
+from hcsidecar.core.timing import Timing
 
 
 def views_of(*names):
@@ -39,6 +41,66 @@ def test_silence_for_lost_after_is_death_and_not_sooner():
     node.receive(heartbeat("web2"), now=0.01)
     deaths = [when for when, effect in live(node, until=1) if said([effect], "web2 is dead: silent for 0.5 s")]
     assert deaths == [0.01 + T]
+
+
+WAN = Timing(pulse=1.0, lost_after=10.0)
+
+
+def test_two_timings_judge_each_other_by_the_slower_one():
+    node = membership()
+    heard = node.receive(heartbeat("web2", timing=WAN.microseconds), now=0.01)
+    live(node, until=1.01)
+    heard += node.receive(heartbeat("web2", seq=2, timing=WAN.microseconds), now=1.01)
+    told = said(heard, "web2 has another [heartbeat] (pulse 1 s, lost_after 10 s) than this node (pulse 0.05 s, lost_")
+    assert len(told) == 1
+    deaths = [when for when, effect in live(node, until=12) if said([effect], "web2 is dead")]
+    assert deaths == [1.01 + WAN.lost_after]
+
+
+def test_after_the_death_of_a_slow_node_others_wait_for_its_guard():
+    node = membership()
+    node.set_wants(True, now=0.0)
+    node.receive(heartbeat("web2", timing=WAN.microseconds, wants=True, view=views_of("web2")), now=0.01)
+    live(node, until=10.01 + WAN.guard - P)
+    assert "its lease must have run out" in node.why_not_claimed(now=10.01 + WAN.guard - P)
+    live(node, until=10.01 + WAN.guard + P)
+    assert node.claimed
+
+
+def test_a_new_node_listens_as_long_as_the_slowest_of_those_whom_the_others_hear_may_hold():
+    node = membership()
+    node.set_wants(True, now=0.0)
+    node.receive(heartbeat("web2", timing=LAN.microseconds, slowest=WAN.microseconds), now=0.01)
+    live(node, until=WAN.lost_after - P)
+    assert not node.compose(now=WAN.lost_after - P).wants
+    live(node, until=WAN.lost_after + P)
+    assert node.compose(now=WAN.lost_after + P).wants
+
+
+def test_a_new_node_listens_as_long_as_those_may_hold_whom_it_heard_before_its_start():
+    before = membership()
+    effects = before.receive(heartbeat("web2", boot=4, timing=WAN.microseconds), now=0.01)
+    (known,) = [effect.peers for effect in effects if isinstance(effect, Remember)]
+    assert known == {"web2": KnownPeer(4, WAN)}
+    node = membership(boot=8, known=known)
+    node.set_wants(True, now=0.0)
+    live(node, until=2 * WAN.lost_after - P)
+    assert node.view == ()
+    live(node, until=2 * WAN.lost_after + P)
+    assert node.view == views_of("web1")
+    assert node.compose(now=2 * WAN.lost_after + P).slowest == LAN.microseconds
+
+
+def test_who_has_left_or_died_holds_nothing_at_the_next_start():
+    node = membership()
+    node.receive(heartbeat("web2", boot=4, timing=WAN.microseconds), now=0.01)
+    node.receive(heartbeat("web3", boot=5, timing=LAN.microseconds), now=0.01)
+    effects = node.receive(heartbeat("web2", boot=4, seq=2, leave=True), now=0.02)
+    effects += [effect for _, effect in live(node, until=1)]
+    assert [effect.peers for effect in effects if isinstance(effect, Remember)][-1] == {
+        "web2": KnownPeer(4),
+        "web3": KnownPeer(5),
+    }
 
 
 def test_after_a_death_nobody_claims_for_the_guard():

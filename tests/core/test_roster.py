@@ -1,5 +1,5 @@
 import pytest
-from farm import heartbeat, live, membership
+from farm import LAN, heartbeat, live, membership
 
 from hcsidecar.core.roster import Roster, is_larger
 
@@ -9,7 +9,7 @@ def view(*names):
 
 
 def roster():
-    return Roster(me="web1", boot=7, names=("web2", "web1", "web3"))
+    return Roster(me="web1", boot=7, names=("web2", "web1", "web3"), timing=LAN)
 
 
 @pytest.mark.parametrize(

@@ -611,8 +611,8 @@ def test_a_node_that_is_not_there_is_told_with_those_that_are():
         (WITH_SHARE.replace("[l2]", '[l2]\ndelivery = "flooded"'), False),
         (WITH_SHARE.replace("[l2]", '[l2]\nfilter = "tc"'), True),
         (f'{WITH_SHARE}\nvip = "192.0.2.50"', False),
-        (f'{WITH_SHARE}\n[heartbeat]\nlost_after = "1s"', False),
-        (f'{WITH_SHARE}\n[heartbeat]\npulse = "20ms"', False),
+        (f'{WITH_SHARE}\n[heartbeat]\nlost_after = "1s"', True),
+        (f'{WITH_SHARE}\n[heartbeat]\npulse = "20ms"', True),
         (TWO_NODES, False),
     ],
 )

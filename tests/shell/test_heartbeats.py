@@ -48,6 +48,8 @@ def make(farm, name, keyring, story, boots=None):
         share=FakeShare(),
         powers=(1,),
         next_boot=lambda: next(boots),
+        known={},
+        remember=lambda peers: None,
         tell=lambda event: story.append((name, event.message)),
     )
 

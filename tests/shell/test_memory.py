@@ -15,8 +15,10 @@ from waiting import until
 from hcsidecar.app.memory import NAME, Memory, start_of_machine
 from hcsidecar.core.budget import Failure
 from hcsidecar.core.events import Level
+from hcsidecar.core.roster import KnownPeer
 from hcsidecar.core.standing import Past
 from hcsidecar.core.states import Left, Word
+from hcsidecar.core.timing import Timing
 
 MILLENNIUM = 946_684_800.5
 "Seconds since 1970."
@@ -40,6 +42,16 @@ def boots(directory, count=1, *, at=MILLENNIUM):
     taken = []
     live(directory, lambda memory: taken.extend(memory.next_boot() for _ in range(count)), at=at)
     return taken
+
+
+# The other nodes
+
+
+def test_what_is_known_of_the_other_nodes_survives_a_restart(tmp_path):
+    peers = {"web2": KnownPeer(4, Timing(pulse=1.0, lost_after=10.0)), "web3": KnownPeer(5)}
+    live(tmp_path, lambda memory: memory.remember_peers(peers))
+    memory, events = live(tmp_path)
+    assert (memory.known_peers, events) == (peers, [])
 
 
 # The operator's last word

@@ -33,10 +33,9 @@ def draw(seed, *, kind=None, preset=None):
     return Scenario(
         kind=kind,
         seed=seed,
-        preset=preset or chosen,
         size=draft.size,
         steps=draft.steps(),
-        **{"until": draft.last + QUIET, **rest},
+        **{"preset": preset or chosen, "until": draft.last + QUIET, **rest},
     )
 
 
@@ -203,6 +202,32 @@ def rollout(draft):
     return {"weather": Weather(delay=0.001, jitter=random.choice((0.002, 0.2))), "connections": 8}
 
 
+def retiming(draft):
+    """Presets differ, and are rolled out node by node, while the latest ones die, stand still or are changed."""
+    random = draft.random
+    slow, quick = random.choice((("wan", "lan"), ("wan", "fast"), ("lan", "fast"), ("lan", "fast")))
+    presets = [random.choice((slow, slow, quick)) for _ in range(draft.size)]
+    draft.start_all()
+    at = 2.5
+    for index in random.sample(range(draft.size), draft.size):
+        draft.add(at, "set_preset", index, random.choice((slow, quick, quick)))
+        draft.add(at, *random.choice((("leave", index), ("crash", index, False))))
+        at += draft.sometime(0.05, 0.3)
+        draft.add(at, "come_back", index)
+        if random.random() < 0.7:
+            victim, soon = draft.someone(), at + random.uniform(-0.02, 0.2)
+            what = random.choice(("crash", "stick", "drain"))
+            draft.add(soon, what, victim, *{"crash": (False,), "stick": (random.uniform(0.3, 1.6),), "drain": ()}[what])
+            draft.add(soon + random.uniform(0.1, 2.5), "come_back", victim)
+        at += random.choice((0.1, 0.5, 2.0)) * random.random()
+    return {
+        "preset": slow,
+        "presets": tuple(presets),
+        "weather": Weather(delay=0.001, jitter=random.choice((0.001, 0.01)), loss=random.choice((0.0, 0.0, 0.05))),
+        "drift": DRIFT,
+    }
+
+
 def deluge(draft):
     """So much is lost that living members are buried; when it is over all must find together again."""
     random = draft.random
@@ -298,6 +323,7 @@ KINDS = {
     "patchwork": patchwork,
     "echo": echo,
     "rollout": rollout,
+    "retiming": retiming,
     "deluge": deluge,
     "doze": doze,
     "bad luck": bad_luck,
@@ -307,7 +333,7 @@ KINDS = {
 }
 
 WEIGHTS = {
-    "storm": 53,
+    "storm": 48,
     "large storm": 4,
     "planned": 10,
     "death": 4,
@@ -316,6 +342,7 @@ WEIGHTS = {
     "patchwork": 5,
     "echo": 3,
     "rollout": 3,
+    "retiming": 5,
     "deluge": 2,
     "doze": 3,
     "bad luck": 4,
@@ -337,6 +364,7 @@ _SIZES = {
     "patchwork": lambda random: random.choice((3, 4, 4, 5, 6)),
     "echo": _few,
     "rollout": lambda random: random.choice((2, 3, 4, 5)),
+    "retiming": lambda random: random.choice((2, 3, 3, 4)),
     "deluge": _few,
     "doze": _few,
     "bad luck": _few,

@@ -1,6 +1,6 @@
 """One simulated server: a clock of its own, a kernel filter that outlives the daemon, and the daemon's real `Node`."""
 
-from hcsidecar.core.effects import Reincarnate, Tell
+from hcsidecar.core.effects import Reincarnate, Remember, Tell
 from hcsidecar.core.messages import decode, encode
 from hcsidecar.core.node import Node, Send
 from l2mode.core.handover import Handover
@@ -62,6 +62,7 @@ class Machine:
         "_world",
         "boot",
         "index",
+        "known",
         "lateness",
         "leaving",
         "name",
@@ -76,12 +77,13 @@ class Machine:
         "settings",
         "share",
         "stuck_until",
+        "timing",
         "unstuck_at",
         "up_since",
         "wants",
     )
 
-    def __init__(self, *, world, index, name, powers, clock_offset, clock_rate, lateness):
+    def __init__(self, *, world, index, name, powers, timing, clock_offset, clock_rate, lateness):
         self._world = world
         self.index, self.name = index, name
         self._clock_offset, self._clock_rate = clock_offset, clock_rate
@@ -90,7 +92,11 @@ class Machine:
         self.powers, self.settings, self.wants = powers, b"digest", True
         self.others = {}
         "By name: index and arrive method of every other machine."
+        self.timing = timing
+        "By its farm file, which the next start reads."
         self.boot = 0
+        self.known = {}
+        "What its daemon wrote down of the other nodes."
         self.node = self.share = None
         self.running = self.powered = False
         self.leaving = False
@@ -249,11 +255,12 @@ class Machine:
             boot=self.boot,
             nodes=world.names,
             farm="sim",
-            timing=world.timing,
+            timing=self.timing,
             settings=self.settings,
             powers=self.powers,
             share=self.share,
             partition=world.partition,
+            known=self.known,
             now=self.clock(),
             membership=world.membership,
         )
@@ -272,6 +279,8 @@ class Machine:
                 world.network.carry(self.index, [others[name] for name in output.to], letter, now=world.now)
             elif kind is Tell:
                 world.story.add(world.now, self.name, output.event.message)
+            elif kind is Remember:
+                self.known = output.peers
             elif kind is Reincarnate:
                 self._inbox.clear()
                 former = self.node.membership

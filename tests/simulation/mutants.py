@@ -7,6 +7,7 @@ from simulation.machine import KernelShare
 
 from hcsidecar.core.choosing import Chooser
 from hcsidecar.core.hearing import Hearing
+from hcsidecar.core.listening import Listening
 from hcsidecar.core.membership import Membership
 from hcsidecar.core.roster import Peer
 
@@ -53,6 +54,28 @@ class LeaseCountsSends(Membership):
         return now + self.timing.lost_after + self.timing.guard
 
 
+class GoesByItsOwnTiming(Membership):
+    """Others are buried, and their lease is guarded, by this node's own timing."""
+
+    def _note_timing(self, peer, heartbeat, effects):
+        super()._note_timing(peer, heartbeat, effects)
+        peer.timing = self.timing
+
+
+class _Impatient(Listening):
+    def is_over(self, slowest_known, *, now):
+        return super().is_over(self._slowest_told, now=now)
+
+    def hear(self, slowest, *, now):
+        super().hear(self._slowest_told, now=now)
+
+
+class ListensByItsOwnTiming(Membership):
+    """A new node listens for its own lost_after, whatever timing others have."""
+
+    listening = _Impatient
+
+
 class NoLease(Membership):
     """The filter takes packets until told otherwise."""
 
@@ -63,7 +86,7 @@ class NoLease(Membership):
 class NoGuard(Membership):
     """After a death others claim at once."""
 
-    def _guard(self):
+    def _guard(self, peer):
         return 0.0
 
 
@@ -156,7 +179,8 @@ class BelievesThePast(Membership):
 
     def __init__(self, **arguments):
         super().__init__(**arguments)
-        self.roster.peers = {name: _Credulous(name, peer.index) for name, peer in self.roster.peers.items()}
+        peers = self.roster.peers.values()
+        self.roster.peers = {peer.name: _Credulous(peer.name, peer.index, self.timing) for peer in peers}
 
 
 class _Credulous(Peer):

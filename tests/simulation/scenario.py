@@ -49,6 +49,9 @@ class Scenario:
     kind: str
     seed: int
     preset: str
+    "The slowest of the farm: all times are in units of its T."
+    presets: tuple[str, ...] = ()
+    "Of each machine; () if all have the same."
     size: int
     steps: tuple[Step, ...]
     until: float

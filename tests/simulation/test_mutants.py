@@ -22,6 +22,8 @@ CAUGHT = [
     (mutants.ForcedClaim, "patchwork", 0, {"one taker"}),
     (mutants.EndlessPatience, "patchwork", 0, {"a taker after quiet"}),
     (mutants.LeaseCountsSends, "doze", 0, {"one taker"}),
+    (mutants.GoesByItsOwnTiming, "retiming", 0, {"one taker"}),
+    (mutants.ListensByItsOwnTiming, "retiming", 0, {"one taker"}),
     (mutants.NoLease, "doze", 0, {"one taker"}),
     (mutants.NoGuard, "bad luck", 0, {"one taker"}),
     (mutants.WakesAsIfNothingHappened, "doze", 0, {"one taker"}),

@@ -23,6 +23,11 @@ ENDLESS = 500_000
 "Events at one moment: a farm of 64 that starts at once, without delay, has a tenth of that."
 
 
+def timing_of(preset):
+    pulse, lost_after = PRESETS[preset]
+    return Timing(pulse=pulse, lost_after=lost_after)
+
+
 class World:
     """Runs one scenario; `membership` and `share` are the classes of each node: a mutant can take their place."""
 
@@ -30,10 +35,10 @@ class World:
         self.scenario = scenario
         self.membership, self.share = membership, share
         self.through_wire = through_wire
-        pulse, lost_after = PRESETS[scenario.preset]
-        self.timing = Timing(pulse=pulse, lost_after=lost_after)
-        self.t = lost_after
-        self.hearing_time = 2 * lost_after
+        slowest = timing_of(scenario.preset)
+        presets = scenario.presets or (scenario.preset,) * scenario.size
+        self.t = slowest.lost_after
+        self.hearing_time = 2 * self.t
         "For the preset lan: 1 s."
         self.partition = scenario.partition
         self.buckets = BUCKETS
@@ -56,9 +61,10 @@ class World:
                 index=index,
                 name=name,
                 powers=powers[index],
+                timing=timing_of(presets[index]),
                 clock_offset=random.uniform(0, 1e5),
                 clock_rate=1 + random.uniform(-1, 1) * scenario.drift,
-                lateness=scenario.lateness * pulse,
+                lateness=scenario.lateness * timing_of(presets[index]).pulse,
             )
             for index, name in enumerate(self.names)
         ]
@@ -174,7 +180,7 @@ class World:
         for machine, other in itertools.combinations(self.machines, 2):
             self._look_after_hearing_time(machine, other)
         for machine in self.machines:
-            machine.lateness = min(machine.lateness, 0.4 * self.timing.pulse)
+            machine.lateness = min(machine.lateness, 0.4 * machine.timing.pulse)
 
     def drain(self, index):
         self.machines[index].set_wants(False)
@@ -192,6 +198,10 @@ class World:
 
     def set_powers(self, index, powers):
         self.machines[index].set_powers(powers[: self.groups])
+
+    def set_preset(self, index, preset):
+        """Change the timing in a machine's farm file: its next start reads it."""
+        self.machines[index].timing = timing_of(preset)
 
     def set_settings(self, index, digest):
         self.machines[index].set_settings(digest)
