@@ -224,7 +224,11 @@ class Machine:
 
 
 # Under emulation the clock of the processor is no clock, and there is nobody to protect from speculation.
-_APPEND = "console=ttyS0 net.ifnames=0 quiet panic=-1 mitigations=off tsc=unstable audit=0 systemd.show_status=0"
+_APPEND = (
+    "console=ttyS0 net.ifnames=0 quiet panic=-1 mitigations=off tsc=unstable audit=0 systemd.show_status=0"
+    # Where the host is busy the kernel takes its emulated timer for a broken one, and panics.
+    " no_timer_check"
+)
 
 
 def _qemu_img(*arguments):

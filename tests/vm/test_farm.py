@@ -38,12 +38,13 @@ def made(request):
         yield booted
 
 
-@pytest.fixture(scope="module", params=CASES, ids="-".join)
+# Of a lower scope than the machines, so that these boot once for all cases.
+@pytest.fixture(scope="class", params=CASES, ids="-".join)
 def case(request):
     return request.param
 
 
-@pytest.fixture(scope="module", params=STORIES, ids="-".join)
+@pytest.fixture(scope="class", params=STORIES, ids="-".join)
 def story(request):
     return request.param
 
