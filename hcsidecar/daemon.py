@@ -170,7 +170,7 @@ class Daemon:
         """Say how the other nodes are, for one with these needs unmet."""
         if not unmet:
             return NOBODY_HEARD
-        alive = self._heartbeats.node.membership.roster.alive()
+        alive = self._heartbeats.node.membership.roster.acknowledged()
         neighbours = [
             Neighbour(
                 name=said.node,

@@ -159,7 +159,7 @@ class LayerTwoMode:
 def _counted_by(roster: Roster) -> dict[str, Count]:
     """Give what each node that is heard says to have seen of the packets to the virtual IPs, and when."""
     counts = {}
-    for peer in roster.alive():
+    for peer in roster.acknowledged():
         match peer.heartbeat:
             case Heartbeat(counters=(packets, at, *_)):
                 counts[peer.name] = Count(packets=packets, at=at / _MILLISECONDS)

@@ -100,7 +100,8 @@ class Farm:
 
 
 def membership(name="web1", names=("web1", "web2", "web3"), boot=7, now=0.0, **more):
-    return Membership(
+    """A node that has said its first word, which others may list: (name, boot, 1)."""
+    node = Membership(
         name=name,
         boot=boot,
         farm="apache",
@@ -111,6 +112,8 @@ def membership(name="web1", names=("web1", "web2", "web3"), boot=7, now=0.0, **m
         now=now,
         **more,
     )
+    node.compose(now=now)
+    return node
 
 
 def heartbeat(node="web2", boot=1, seq=1, heard=(), **more):

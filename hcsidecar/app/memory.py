@@ -116,9 +116,13 @@ class Memory:
         """Keep the powers that the operator has set, in place of all before. Needs a running loop."""
         self._change(msgspec.structs.replace(self._state, powers=dict(powers)))
 
-    def next_boot(self) -> int:
-        """Give a boot number higher than all before: at least the wall clock in ms, should the file ever be lost."""
-        boot = max(self._state.boot + 1, int(self._wall_clock() * 1000))
+    def next_boot(self, above: int = -1) -> int:
+        """Give a boot number above the one given, and above all before as far as this node can know.
+
+        It is at least the wall clock in ms, should the file ever be lost. Where the clock went back as well, the other
+        nodes tell what it must be above.
+        """
+        boot = max(self._state.boot + 1, above + 1, int(self._wall_clock() * 1000))
         self._change(msgspec.structs.replace(self._state, boot=boot))
         return boot
 

@@ -24,6 +24,8 @@ class Own:
     powers: tuple[int, ...]
     settings: bytes
     leaving: bool
+    refused: str | None
+    "Why the others refuse this node's boot, if they do."
     listened: bool
     "It has been there for long enough to know who else is."
     heard_changed_at: int
@@ -57,7 +59,7 @@ class Chooser:
         self._time_decides = False
         reason = self._why_no_candidate(own)
         if reason is not None:
-            return Choice(out_reason=reason, time_decides=not own.listened)
+            return Choice(out_reason=reason, time_decides=not own.listened or own.refused is not None)
         candidates, newcomers = self._candidates(own, now)
         seeds = candidates & ~newcomers if self._has_just_changed(own, newcomers, now) else candidates
         clique = self._adopted(candidates, self._roster.hearing.greedy_clique(seeds, self._incumbents(own)))
@@ -80,6 +82,8 @@ class Chooser:
     def _why_no_candidate(self, own: Own) -> str | None:
         if own.leaving:
             return "this node leaves"
+        if own.refused is not None:
+            return own.refused
         if not own.listened:
             return "this node has just started and listens"
         if not own.wants:
@@ -93,7 +97,7 @@ class Chooser:
     def _right_settings(self, own: Own) -> bytes:
         """Give the digest that counts: the majority's, on a tie the one of those who serve."""
         votes = {own.settings: [1, int(bool(own.view))]}
-        for peer in self._roster.alive():
+        for peer in self._roster.acknowledged():
             if peer.heartbeat is not None and would_share(peer.heartbeat):
                 vote = votes.setdefault(peer.heartbeat.settings, [0, 0])
                 vote[0] += 1
@@ -109,7 +113,7 @@ class Chooser:
         in_view = roster.mask(own.view) or 0
         required = in_view & roster.hearing.hears(roster.me)
         mask = 1 << roster.me
-        for peer in roster.alive():
+        for peer in roster.acknowledged():
             if not peer.would_share() or peer.heartbeat is None or peer.heartbeat.settings != own.settings:
                 continue
             if in_view >> peer.index & 1 or self._newcomer_counts(peer, required, now):
@@ -137,7 +141,7 @@ class Chooser:
 
     def _incumbents(self, own: Own) -> int:
         mask = (1 << self._roster.me) if own.view else 0
-        for peer in self._roster.alive():
+        for peer in self._roster.acknowledged():
             if peer.view:
                 mask |= 1 << peer.index
         return mask

@@ -46,9 +46,10 @@ class Tell:
 
 @dataclass(frozen=True, slots=True)
 class Reincarnate:
-    """This node slept longer than lost_after: discard queued datagrams, take a new boot number, start again."""
+    """This boot can go on no more: discard queued datagrams, take a boot number above this one, start again."""
 
     reason: str
+    above: int = -1
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ the heartbeat for a `Broadcast` or an `Answer`. `now` is in seconds of a monoton
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
+from hcsidecar.core.boot_dispute import BootDispute, Verdict
 from hcsidecar.core.choosing import Chooser, Own
 from hcsidecar.core.effects import (
     Adopt,
@@ -38,7 +39,7 @@ from hcsidecar.core.effects import (
 )
 from hcsidecar.core.listening import Listening
 from hcsidecar.core.messages import Heartbeat, View, is_within
-from hcsidecar.core.roster import KnownPeer, Peer, Roster, is_larger, would_share
+from hcsidecar.core.roster import KnownPeer, Peer, Roster, would_share
 from hcsidecar.core.timing import Timing
 
 ANSWER_DISTANCE = 0.008
@@ -126,7 +127,7 @@ class Membership:
         "The view may change by the mere passing of time."
         self._expected = self._woken_at = now
         "When the next tick was due by what this node knew last, and up to when lateness has been made up for."
-        self._imposter = boot
+        self._dispute = BootDispute(name=name, boot=boot)
 
     # -- what the caller says -----------------------------------------------------------------------------------
 
@@ -137,13 +138,16 @@ class Membership:
             return effects
         peer = self.roster.peers.get(heartbeat.node)
         if peer is None:
-            self._see_own_name(heartbeat, effects)
+            self.refused["own name"] += heartbeat.node == self.name
             return effects
         reason = peer.why_refuse(heartbeat)
         if reason is not None:
             self.refused[reason] += 1
+            self._see_the_past(peer, heartbeat, now, effects)
             return effects
         self._take_in(peer, heartbeat, now, effects)
+        if self.asleep:
+            return effects
         self._go_on(now, effects)
         # Last: what this very heartbeat takes from this node is closed before the answer says so.
         if heartbeat.ask and peer.alive:
@@ -158,6 +162,8 @@ class Membership:
         for peer in self.roster.alive():
             if now >= peer.heard_at + peer.timing.lost_after:
                 self._bury(peer, now, effects)
+            elif not peer.acknowledged:
+                self._tell_deaf(peer, now, effects)
         if self._time_decides:
             self._undecided = True
         self._go_on(now, effects)
@@ -274,11 +280,17 @@ class Membership:
             unmet=self.unmet,
             timing=self.timing.microseconds,
             slowest=self.roster.slowest().microseconds,
+            refuses=self._refuses(now),
         )
 
     def _would_share(self, now: float) -> bool:
         """True when others may count on this node: who counts on one that stays out leaves its buckets untaken."""
-        stays_out = self.leaving or self._yields or self._chooser.why_too_few() is not None
+        stays_out = (
+            self.leaving
+            or self._yields
+            or self._dispute.why_out(now=now) is not None
+            or self._chooser.why_too_few() is not None
+        )
         return self.wants and not stays_out and self._has_listened(now)
 
     def why_not_claimed(self, *, now: float) -> str | None:
@@ -293,27 +305,18 @@ class Membership:
         return f"no proof yet from {', '.join(waits)}" if waits else None
 
     def neighbours(self) -> list[tuple[str, bytes, bool, bytes, View]]:
-        """List the nodes that are heard, each with its MAC, whether it is dirty and in which buckets, and its view."""
-        heard = ((peer.name, peer.heartbeat) for peer in self.roster.alive())
+        """List the nodes that count, each with its MAC, whether it is dirty and in which buckets, and its view."""
+        heard = ((peer.name, peer.heartbeat) for peer in self.roster.acknowledged())
         return [(name, said.mac, said.dirty, said.dirty_buckets, said.view) for name, said in heard if said is not None]
 
     # -- hearing ------------------------------------------------------------------------------------------------
 
-    def _see_own_name(self, heartbeat: Heartbeat, effects: list[Effect]) -> None:
-        if heartbeat.node != self.name or heartbeat.boot == self.boot:
-            return
-        self.refused["own name"] += 1
-        # A higher boot is no echo of this node's past: somebody else runs now.
-        if heartbeat.boot > self._imposter:
-            self._imposter = heartbeat.boot
-            effects.append(alarm(f"another process runs as {self.name} (boot {heartbeat.boot}): stop one of the two"))
-
     def _take_in(self, peer: Peer, heartbeat: Heartbeat, now: float, effects: list[Effect]) -> None:
         if heartbeat.boot != peer.boot:
-            if peer.alive:
+            if peer.alive and peer.acknowledged:
                 # The new boot closed the old one's filter before it spoke, so there is nothing to guard against.
                 effects.append(inform(f"{peer.name} has started anew"))
-            self.roster.note_boot(peer, heartbeat.boot)
+            self.roster.note_boot(peer, heartbeat.boot, now=now)
             self._heard_changed_at = self._seq + 1
             self._known_changed = True
         before = peer.heartbeat if peer.alive else None
@@ -322,24 +325,24 @@ class Membership:
         peer.seq, peer.heartbeat, peer.heard_at = heartbeat.seq, heartbeat, now
         if heartbeat.leave:
             peer.left = True
+            if peer.acknowledged:
+                effects.append(inform(f"{peer.name} has left"))
             self._forget(peer)
-            effects.append(inform(f"{peer.name} has left"))
             return
         if before is None:
-            self._greet(peer, now, effects)
+            self._greet(peer, now)
         if not self._listening.over:
             self._listening.hear(Timing.of_microseconds(*heartbeat.slowest), now=now)
         if before is None or before.timing != heartbeat.timing:
             self._note_timing(peer, heartbeat, effects)
         if before is None or before.view != heartbeat.view:
             peer.view_mask = self.roster.mask(heartbeat.view)
-        if before is None or before.heard_boots != heartbeat.heard_boots:
-            self._note_hearing(peer, heartbeat, now, effects, newly_heard=before is None)
-        if peer.listed_me >= 0 and heartbeat.heard_seqs[peer.listed_me] <= self._seq:
-            if peer.acked < self._heard_changed_at <= heartbeat.heard_seqs[peer.listed_me]:
-                # Now it knows whom this node hears, and serves without it all the same: see _why_yield.
-                self._undecided = True
-            peer.acked = max(peer.acked, heartbeat.heard_seqs[peer.listed_me])
+        self._note_hearing(peer, before, now, effects)
+        if self.asleep:
+            return
+        for name, boot in heartbeat.refuses:
+            if name == self.name:
+                self._hear_refusal(peer, heartbeat, boot, now, effects)
         if before is None or _bears_on_the_view(before, heartbeat):
             self._undecided = True
             if not would_share(heartbeat):
@@ -347,11 +350,10 @@ class Membership:
             elif peer.candidate_since is None:
                 peer.candidate_since = now
 
-    def _greet(self, peer: Peer, now: float, effects: list[Effect]) -> None:
+    def _greet(self, peer: Peer, now: float) -> None:
         self.roster.greet(peer, now=now)
         self._heard_changed_at = self._seq + 1
         self._known_changed = True
-        effects.append(inform(f"{peer.name} is heard"))
         self._hurry(now)
 
     def _note_timing(self, peer: Peer, heartbeat: Heartbeat, effects: list[Effect]) -> None:
@@ -362,28 +364,34 @@ class Membership:
             text = f"{peer.name} has another [heartbeat] ({peer.own_timing}) than this node ({self.timing})"
             effects.append(warn(f"{text}: between the two the slower counts until both are the same"))
 
-    def _note_hearing(
-        self, peer: Peer, heartbeat: Heartbeat, now: float, effects: list[Effect], *, newly_heard: bool
-    ) -> None:
+    def _note_hearing(self, peer: Peer, before: Heartbeat | None, now: float, effects: list[Effect]) -> None:
         """Note whom a peer hears, and what it means that it does or does not hear this node."""
-        listed_before = peer.listed_me >= 0
-        self.roster.note_hearing(peer)
-        self._undecided = True
-        listed = peer.listed_me >= 0
+        heartbeat = peer.heartbeat
+        assert heartbeat is not None  # noqa: S101 - it was just taken in
+        other_list = before is None or before.heard_boots != heartbeat.heard_boots
+        if other_list:
+            peer.place = self.roster.place_in(heartbeat)
+        seq = heartbeat.heard_seqs[peer.place] if peer.place >= 0 else -1
+        if self._is_a_copys(seq):
+            self._take_new_boot(f"{peer.name} has heard more of this boot than it has said", -1, effects)
+            return
+        listed_before, acknowledged_before = peer.listed_me >= 0, peer.acknowledged
+        listed = seq >= 0 and self._is_fresh(peer, seq, now)
+        if other_list or listed != listed_before:
+            self.roster.note_hearing(peer, fresh=listed)
+            self._undecided = True
+        if peer.acknowledged and not acknowledged_before:
+            self.neighbours_changed = True
+            effects.append(inform(f"{peer.name} is heard"))
         if listed_before and not listed:
             peer.acked, peer.unlisted_since = -1, now
             if not self.leaving:
                 effects.append(warn(f"{peer.name} does not hear this node any more"))
-        if newly_heard or (listed and not listed_before):
-            self._heal(heartbeat, now, effects, newly_heard=newly_heard, listed=listed)
-
-    def _heal(self, other: Heartbeat, now: float, effects: list[Effect], *, newly_heard: bool, listed: bool) -> None:
-        """Let go at once when two parts of a farm meet again and the other one is to go on."""
-        if not self.holding or not other.view or any(name == self.name for name, _ in other.view):
-            return
-        if is_larger(other.view, self.view) or (newly_heard and listed and other.holding):
-            effects.append(inform(f"meets {other.node}, which serves in a view without this node: lets go first"))
-            self._let_go(now, effects)
+        if listed:
+            if peer.acked < self._heard_changed_at <= seq:
+                # Now it knows whom this node hears, and serves without it all the same: see _why_yield.
+                self._undecided = True
+            peer.acked = max(peer.acked, seq)
 
     def _forget(self, peer: Peer) -> None:
         self.roster.forget(peer)
@@ -392,9 +400,10 @@ class Membership:
         self._undecided = self.neighbours_changed = True
 
     def _bury(self, peer: Peer, now: float, effects: list[Effect]) -> None:
-        was_in = bool(peer.view)
+        was_in, was_told = bool(peer.view), peer.acknowledged or peer.told_deaf
         self._forget(peer)
-        effects.append(warn(f"{peer.name} is dead: silent for {now - peer.heard_at:.3g} s"))
+        if was_told:
+            effects.append(warn(f"{peer.name} is dead: silent for {now - peer.heard_at:.3g} s"))
         if was_in:
             self._guard_until = max(self._guard_until or now, now + self._guard(peer))
 
@@ -407,6 +416,68 @@ class Membership:
             effects.append(Answer(peer.name))
         else:
             self._next_send = min(self._next_send, self._answering_since + ANSWER_DISTANCE)
+
+    # -- recordings, and boots that went back -------------------------------------------------------------------
+
+    def _is_a_copys(self, seq: int) -> bool:
+        """True when a sequence of this boot was sent by a copy of it: the machine was resumed from a snapshot."""
+        return seq > self._seq
+
+    def _is_fresh(self, peer: Peer, seq: int, now: float) -> bool:
+        """True when a sequence of this boot was sent lately, so that who lists it cannot be an old recording."""
+        return now <= self._sent.get(seq, float("-inf")) + 2 * peer.timing.lost_after
+
+    def _see_the_past(self, peer: Peer, heartbeat: Heartbeat, now: float, effects: list[Effect]) -> None:
+        """Tell apart a heartbeat of the past from one of a node whose boot or sequence went back; let that one know.
+
+        It is of the present if it lists what this node said after it had heard the higher boot or sequence.
+        """
+        place = self.roster.place_in(heartbeat)
+        sent_at = self._sent.get(heartbeat.heard_seqs[place], float("-inf")) if place >= 0 else float("-inf")
+        since = peer.heard_at if heartbeat.boot == peer.boot else peer.boot_since
+        if heartbeat.leave or sent_at <= since or now > sent_at + 2 * peer.timing.lost_after:
+            return
+        if now >= peer.refused_at + 2 * peer.timing.lost_after:
+            text = f"{peer.name} went back to boot {heartbeat.boot}, after its boot {peer.boot} was heard"
+            effects.append(warn(f"{text}: refused until it takes a higher one, as it is told"))
+            self._hurry(now)
+        peer.refused_at = now
+
+    def _refuses(self, now: float) -> tuple[tuple[str, int], ...]:
+        """Return who speaks with an older boot than the one that this node goes by, and which that is."""
+        return tuple(
+            [
+                (peer.name, peer.boot)
+                for peer in self.roster.peers.values()
+                if now < peer.refused_at + peer.timing.lost_after
+            ]
+        )
+
+    def _hear_refusal(self, peer: Peer, heartbeat: Heartbeat, boot: int, now: float, effects: list[Effect]) -> None:
+        verdict = self._dispute.hear(
+            peer=peer.name,
+            boot=boot,
+            lives=(self.name, boot) in heartbeat.heard_boots,
+            lost_after=peer.timing.lost_after,
+            now=now,
+        )
+        self._undecided = True
+        if verdict is Verdict.GO_ABOVE:
+            self._take_new_boot(f"{peer.name} has heard a higher boot of this node ({boot})", boot, effects)
+        elif verdict is Verdict.TELL:
+            how = (
+                f"{peer.name} hears boots {boot} and {self.boot}"
+                if boot != self.boot
+                else f"{peer.name} hears an older boot"
+            )
+            effects.append(alarm(f"another process runs as {self.name} ({how}): stop one of the two"))
+
+    def _tell_deaf(self, peer: Peer, now: float, effects: list[Effect]) -> None:
+        """Say once that a peer is heard that does not count."""
+        if not peer.told_deaf and now >= peer.unlisted_since + 2 * peer.timing.lost_after:
+            peer.told_deaf = True
+            text = "does not hear this node, or what is heard is a recording"
+            effects.append(warn(f"{peer.name} is heard, but {text}: it does not count"))
 
     # -- deciding -----------------------------------------------------------------------------------------------
 
@@ -436,6 +507,7 @@ class Membership:
             powers=self.powers,
             settings=self.settings,
             leaving=self.leaving,
+            refused=self._dispute.why_out(now=now),
             listened=self._has_listened(now),
             heard_changed_at=self._heard_changed_at,
             view_changed_at=self._view_changed_at,
@@ -531,15 +603,18 @@ class Membership:
     def _wake_late(self, late: float, now: float, effects: list[Effect]) -> None:
         """Do not blame the others for the time slept; they may have buried this node when it was too long."""
         if late >= self.timing.lost_after:
-            self.asleep = True
-            self.holding = False
-            reason = f"this node stood still for {late:.3g} s"
-            effects += [Release(), warn(f"{reason}: starts again"), Reincarnate(reason)]
+            self._take_new_boot(f"this node stood still for {late:.3g} s", -1, effects)
             return
         for peer in self.roster.alive():
             peer.heard_at = min(now, peer.heard_at + late)
         if self._guard_until is not None:
             self._guard_until += late
+
+    def _take_new_boot(self, reason: str, above: int, effects: list[Effect]) -> None:
+        """End this boot: what it held is closed, and what follows starts with a boot number above the one given."""
+        self.asleep = True
+        self.holding = False
+        effects += [Release(), warn(f"{reason}: starts again"), Reincarnate(reason, above)]
 
     def _lapse(self, now: float, effects: list[Effect]) -> None:
         effects.append(warn("the lease ran out: this node's heartbeats were not heard in time"))

@@ -23,9 +23,11 @@ class Peer:
 
     __slots__ = (
         "acked",
+        "acknowledged",
         "alive",
         "answered_at",
         "boot",
+        "boot_since",
         "candidate_since",
         "heard_at",
         "heartbeat",
@@ -34,8 +36,11 @@ class Peer:
         "listed_me",
         "name",
         "own_timing",
+        "place",
+        "refused_at",
         "seq",
         "timing",
+        "told_deaf",
         "unlisted_since",
         "view_mask",
     )
@@ -53,18 +58,29 @@ class Peer:
         "The highest sequence processed of that boot."
         self.heartbeat: Heartbeat | None = None
         "The latest one processed."
+        self.boot_since = float("-inf")
+        "When this node first heard that boot."
         self.alive = False
+        "Heard within lost_after. That alone proves little: it could be a recording."
+        self.acknowledged = False
+        "Since it is heard it has listed a fresh sequence of this node's present boot: it lives, and only so it counts."
         self.left = False
         "This boot has said its last words."
         self.heard_at = 0.0
-        self.listed_me = -1
+        self.place = -1
         "Where in its list this node stands, if it lists this node's current boot; else -1."
+        self.listed_me = -1
+        "The same, if the sequence of this node that it lists there is fresh; else -1."
         self.acked = -1
         "The highest of this node's sequences that it lists; -1 while it does not list this node."
         self.answered_at = float("-inf")
         "When it was answered at once for the last time."
         self.unlisted_since = 0.0
         "Since when it is heard without listing this node."
+        self.told_deaf = False
+        "The operator was told that it is heard and does not acknowledge this node."
+        self.refused_at = float("-inf")
+        "When it was last refused for an older boot although it lives."
         self.candidate_since: float | None = None
         "Since when it is alive and would take a share."
         self.view_mask: int | None = 0
@@ -82,7 +98,7 @@ class Peer:
 
     def would_share(self) -> bool:
         """True when its latest heartbeat wants a share and has a power to take one."""
-        return self.alive and self.heartbeat is not None and would_share(self.heartbeat)
+        return self.alive and self.acknowledged and self.heartbeat is not None and would_share(self.heartbeat)
 
     @property
     def view(self) -> View:
@@ -118,6 +134,10 @@ class Roster:
         """List the peers heard within lost_after."""
         return [peer for peer in self.peers.values() if peer.alive]
 
+    def acknowledged(self) -> list[Peer]:
+        """List those of them that count: they have acknowledged this node's present boot, which no recording does."""
+        return [peer for peer in self.peers.values() if peer.alive and peer.acknowledged]
+
     def known(self) -> dict[str, KnownPeer]:
         """Return what must be known of the others over a restart."""
         return {peer.name: KnownPeer(peer.boot, peer.own_timing) for peer in self.peers.values() if peer.boot >= 0}
@@ -138,35 +158,43 @@ class Roster:
 
     def greet(self, peer: Peer, *, now: float) -> None:
         """Note that a peer is heard from now on."""
-        peer.alive, peer.unlisted_since = True, now
-        peer.acked, peer.listed_me, peer.candidate_since = -1, -1, None
+        peer.alive, peer.acknowledged, peer.told_deaf = True, False, False
+        peer.unlisted_since = now
+        peer.acked, peer.place, peer.listed_me, peer.candidate_since = -1, -1, -1, None
         self.hearing.set_heard(self.me, self.hearing.hears(self.me) | 1 << peer.index)
 
     def forget(self, peer: Peer) -> None:
         """Note that a peer is not heard any more."""
-        peer.alive, peer.view_mask, peer.own_timing = False, 0, None
-        peer.acked, peer.listed_me, peer.candidate_since = -1, -1, None
+        peer.alive, peer.acknowledged, peer.view_mask, peer.own_timing = False, False, 0, None
+        peer.acked, peer.place, peer.listed_me, peer.candidate_since = -1, -1, -1, None
         self.hearing.set_heard(peer.index, 0)
         self.hearing.set_heard(self.me, self.hearing.hears(self.me) & ~(1 << peer.index))
 
-    def note_boot(self, peer: Peer, boot: int) -> None:
+    def note_boot(self, peer: Peer, boot: int, *, now: float) -> None:
         """Note a peer's new boot: whoever lists the old one does not hear the new one yet."""
-        peer.boot, peer.left = boot, False
+        peer.boot, peer.boot_since, peer.left = boot, now, False
+        peer.refused_at = float("-inf")
         self.forget(peer)
         for other in self.alive():
             self._note_whom_it_hears(other)
 
-    def note_hearing(self, peer: Peer) -> None:
-        """Note whom a peer hears by its latest heartbeat, and where in its list this node stands."""
-        peer.listed_me = -1
-        if peer.heartbeat is not None and (self._my_name, self._boot) in peer.heartbeat.heard_boots:
-            peer.listed_me = peer.heartbeat.heard_boots.index((self._my_name, self._boot))
+    def place_in(self, heartbeat: Heartbeat) -> int:
+        """Return where in a heartbeat's list this node's current boot stands; -1 if it does not."""
+        me = (self._my_name, self._boot)
+        return heartbeat.heard_boots.index(me) if me in heartbeat.heard_boots else -1
+
+    def note_hearing(self, peer: Peer, *, fresh: bool) -> None:
+        """Note whom a peer hears by its latest heartbeat; `fresh` says that it has just heard this node."""
+        peer.listed_me = peer.place if fresh else -1
+        peer.acknowledged |= fresh
         self._note_whom_it_hears(peer)
 
     def _note_whom_it_hears(self, peer: Peer) -> None:
         mask = 0
         for name, boot in peer.heartbeat.heard_boots if peer.heartbeat is not None else ():
             other = self.peers.get(name)
+            if other is None and peer.listed_me < 0:
+                continue
             if boot == (self._boot if name == self._my_name else other.boot if other is not None else None):
                 mask |= 1 << self.index[name]
         self.hearing.set_heard(peer.index, mask)
@@ -193,10 +221,3 @@ class Roster:
 def would_share(heartbeat: Heartbeat) -> bool:
     """True when a heartbeat wants a share and has a power to take one."""
     return heartbeat.wants and any(heartbeat.powers)
-
-
-def is_larger(one: View, other: View) -> bool:
-    """True when a view has more members than another; on a tie, lower names."""
-    if len(one) != len(other):
-        return len(one) > len(other)
-    return [name for name, _ in one] < [name for name, _ in other]

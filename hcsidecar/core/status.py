@@ -3,11 +3,11 @@
 `{"farm", "node", "view", "nodes": [{"name", "address", "alive", "role", "status", "draining", "parting", "power",
 "powers": {GROUP: weight}, "file_powers": {GROUP: weight}, "share": {GROUP: fraction}, "reason", "waits_for",
 "restarts": {"used", "most"} or null}]}`. Keys are only ever added. `role` and `status` are null for a node that is not
-heard. `power` is the node's weight in its first share group; `powers` has all of them, as far as they are known, and
-`file_powers` those of the farm file of the node that answers. `reason` says why a node is not Ready, or not in the
-view, and is "" when there is nothing to say. Of itself alone a node tells `parting`, that it takes traffic until its
-balancers have drained it and leaves then; `waits_for`, what it still waits for on its way out; and `restarts`, the
-restart budget.
+heard, or heard without hearing this one. `power` is the node's weight in its first share group; `powers` has all of
+them, as far as they are known, and `file_powers` those of the farm file of the node that answers. `reason` says why a
+node is not Ready, or not in the view, and is "" when there is nothing to say. Of itself alone a node tells `parting`,
+that it takes traffic until its balancers have drained it and leaves then; `waits_for`, what it still waits for on its
+way out; and `restarts`, the restart budget.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from hcsidecar.core.membership import Membership
 from hcsidecar.core.messages import Heartbeat, View
+from hcsidecar.core.roster import Peer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +61,11 @@ def status_document(
         if peer is None:
             about |= _own(membership, module, now) | {"share": parts(membership.view, name)}
             powers = membership.powers
-        elif peer.alive and peer.heartbeat is not None:
+        elif peer.alive and peer.acknowledged and peer.heartbeat is not None:
             about |= _other(peer.heartbeat) | {"share": parts(peer.heartbeat.view, name)}
             powers = peer.heartbeat.powers
         else:
-            about |= _unheard(peer.heartbeat, now - peer.heard_at, left=peer.left)
+            about |= _unheard(peer, now)
             about |= {"share": dict.fromkeys(groups, 0.0)}
             powers = peer.heartbeat.powers if peer.heartbeat is not None else ()
         # Another node may have a farm file with other shares.
@@ -107,13 +108,18 @@ def _other(heartbeat: Heartbeat) -> dict[str, object]:
     }
 
 
-def _unheard(last: Heartbeat | None, silent: float, *, left: bool) -> dict[str, object]:
-    if last is None:
+def _unheard(peer: Peer, now: float) -> dict[str, object]:
+    last = peer.heartbeat
+    if now < peer.refused_at + peer.timing.lost_after:
+        reason = f"refused: its boot number went back (boot {peer.boot} was heard before)"
+    elif last is None:
         reason = "not heard since this node's daemon started"
-    elif left:
+    elif peer.left:
         reason = "has left"
+    elif peer.alive:
+        reason = "heard, but it does not hear this node, or what is heard is a recording"
     else:
-        reason = f"silent for {silent:.0f} s"
+        reason = f"silent for {now - peer.heard_at:.0f} s"
     return {
         "alive": False,
         "role": None,

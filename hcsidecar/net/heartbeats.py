@@ -25,9 +25,9 @@ LAG_REMARK_DISTANCE = 10.0
 class Heartbeats:
     """Drives one `Node` from the network and the clock of the running loop.
 
-    `powers` has one per share group; `next_boot` gives a boot number higher than all before, `tell` takes events.
-    `known` is what an earlier daemon knew of the other nodes, `remember` takes what the next one must know. A datagram
-    that is not a heartbeat of this farm is counted in `refused` by reason and otherwise ignored.
+    `powers` has one per share group; `next_boot` gives a boot number above the one given and all before, `tell` takes
+    events. `known` is what an earlier daemon knew of the other nodes, `remember` takes what the next one must know. A
+    datagram that is not a heartbeat of this farm is counted in `refused` by reason and otherwise ignored.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Heartbeats:
         keyring: Keyring,
         share: Share,
         powers: tuple[int, ...],
-        next_boot: Callable[[], int],
+        next_boot: Callable[[int], int],
         known: Mapping[str, KnownPeer],
         remember: Callable[[Mapping[str, KnownPeer]], None],
         tell: Callable[[Event], None],
@@ -143,18 +143,18 @@ class Heartbeats:
                     self._tell(event)
                 case Remember(peers):
                     self._remember(peers)
-                case Reincarnate():
+                case Reincarnate(above=above):
                     self._datagrams.discard()
-                    self.node = self._be_born()
+                    self.node = self._be_born(above)
                 case _:
                     assert_never(output)
         if self.node.membership.said_farewell:
             self._farewell.set()
         self._arm()
 
-    def _be_born(self) -> Node:
+    def _be_born(self, above: int = -1) -> Node:
         old = self.node.membership if hasattr(self, "node") else None
-        boot = self._next_boot()
+        boot = self._next_boot(above)
         self._sealer = Sealer(keyring=self._keyring, farm=self._farm.farm.name, node=self._me.name, boot=boot)
         node = Node(
             name=self._me.name,

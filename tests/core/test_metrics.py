@@ -35,7 +35,9 @@ def membership():
         powers=(3,),
         now=0,
     )
-    machine.receive(Heartbeat(farm="apache", node="web2", boot=1, seq=1), now=0.1)
+    machine.compose(now=0.0)
+    heard = {"heard_boots": (("web1", 1),), "heard_seqs": (1,)}
+    machine.receive(Heartbeat(farm="apache", node="web2", boot=1, seq=1, **heard), now=0.1)
     return machine
 
 

@@ -1,7 +1,6 @@
-import pytest
 from farm import LAN, heartbeat, live, membership
 
-from hcsidecar.core.roster import Roster, is_larger
+from hcsidecar.core.roster import Roster
 
 
 def view(*names):
@@ -10,20 +9,6 @@ def view(*names):
 
 def roster():
     return Roster(me="web1", boot=7, names=("web2", "web1", "web3"), timing=LAN)
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "larger"),
-    [
-        (view("b", "c"), view("a"), True),
-        (view("a"), view("b", "c"), False),
-        (view("a", "c"), view("b", "c"), True),
-        (view("b", "c"), view("a", "c"), False),
-        (view("a"), view("a"), False),
-    ],
-)
-def test_the_larger_view_has_more_members_or_on_a_tie_lower_names(one, other, larger):
-    assert is_larger(one, other) == larger
 
 
 def test_a_view_with_a_node_that_this_farm_does_not_have_has_no_mask():

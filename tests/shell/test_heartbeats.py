@@ -1,6 +1,7 @@
 """Heartbeats on real sockets of this machine: several nodes in one loop."""
 
 import asyncio
+import contextlib
 import socket
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -47,7 +48,7 @@ def make(farm, name, keyring, story, boots=None):
         keyring=keyring,
         share=FakeShare(),
         powers=(1,),
-        next_boot=lambda: next(boots),
+        next_boot=lambda above: next(boots),
         known={},
         remember=lambda peers: None,
         tell=lambda event: story.append((name, event.message)),
@@ -139,6 +140,57 @@ def test_garbage_and_strangers_are_counted_and_change_nothing(keyring, tmp_path)
             assert agreed(parts)
             assert parts["web1"].refused["too short"] == 2
             assert parts["web1"].node.membership.roster.alive() == [parts["web1"].node.membership.roster.peers["web2"]]
+
+    asyncio.run(story())
+
+
+def test_recorded_heartbeats_of_the_dead_take_nothing_from_the_living(keyring):
+    """The one living server gave the virtual IP to a dead one as long as somebody played its recorded heartbeats."""
+
+    async def story():
+        farm = farm_file(free_port())
+        own = (str(ADDRESSES["web1"]), farm.heartbeat.port)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as somebody:
+            somebody.bind(own)
+            async with running(farm, keyring, "web2", "web3") as (parts, _):
+                await until(lambda: agreed(parts))
+            somebody.settimeout(0)
+            recorded = []
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    recorded.append(somebody.recv(65536))
+        assert len(recorded) > 20
+        async with running(farm, keyring, "web1") as (parts, told):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as somebody:
+                for datagram in recorded[-60:]:
+                    somebody.sendto(datagram, own)
+                    await asyncio.sleep(0.03)
+                    if ("web1", "web2 is heard") in told or ("web1", "web3 is heard") in told:
+                        break
+                assert views(parts) == [["web1"]]
+                assert parts["web1"].node.membership.claimed
+                assert parts["web1"].node.membership.roster.alive() != []
+
+    asyncio.run(story())
+
+
+def test_a_node_whose_boot_number_went_back_finds_its_place_again(keyring):
+    """It was refused in silence, for ever: its state was lost while its clock was behind."""
+
+    async def story():
+        farm = farm_file(free_port())
+        async with running(farm, keyring, "web1") as (parts, told):
+            first = parts["web2"] = make(farm, "web2", keyring, told, boots=count(100))
+            await first.open()
+            first.say_module(role="UP", status="Ready", draining=False, reason="", wants=True)
+            await until(lambda: agreed(parts))
+            parts.pop("web2").close()
+            parts["web2"] = make(farm, "web2", keyring, told, boots=iter([3, 101]))
+            await parts["web2"].open()
+            parts["web2"].say_module(role="UP", status="Ready", draining=False, reason="", wants=True)
+            await until(lambda: agreed(parts))
+            assert parts["web2"].node.membership.boot == 101
+            assert any("web2 went back to boot 3, after its boot 100 was heard" in message for _, message in told)
 
     asyncio.run(story())
 

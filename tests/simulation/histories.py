@@ -228,6 +228,73 @@ def retiming(draft):
     }
 
 
+def replay(draft):
+    """Somebody without the key records, holds back, reorders and repeats what nodes say, until the end of time."""
+    random = draft.random
+    draft.start_all()
+    at = 3.0
+    for _ in range(random.randint(1, 4)):
+        one, other = random.sample(range(draft.size), 2)
+        if random.random() < 0.4:
+            draft.add(at, "hold", one, other)
+            if random.random() < 0.5:
+                draft.add(at, "hold", other, one)
+                draft.add(at + 3.0, "let_go", other, one, random.choice((0.0, 0.3)))
+            draft.add(at + random.choice((0.3, 1.5, 3.0)), "let_go", one, other, random.choice((0.0, 0.05, 0.4)))
+        at += draft.sometime(0.1, 0.5)
+        victim = draft.someone()
+        draft.add(at, *random.choice((("crash", victim, False), ("leave", victim), ("drain", victim))))
+        draft.add(at + draft.sometime(0.1, 0.5), "crash", other, False)  # noqa: FBT003 - an argument of the step
+        draft.add(at + random.uniform(0.5, 2.0), "come_back", other)
+        for _ in range(random.randint(1, 4)):
+            played = random.choice((victim, victim, draft.someone()))
+            hears = random.choice((other, other, draft.someone()))
+            every = random.choice((0.01, 0.1, 0.6))
+            draft.add(at + random.uniform(0.0, 4.0), "play", played, hears, (every, random.choice((5, 40, 200))))
+        at += random.uniform(0.5, 4.0)
+    if random.random() < 0.4:
+        # Dead for good, and its last words arrive one by one until the end.
+        one, other = random.sample(range(draft.size), 2)
+        draft.add(at, "hold", one, other)
+        draft.add(at + 2.0, "crash", one, False)  # noqa: FBT003 - an argument of the step
+        draft.add(at + 2.0 + draft.sometime(0.1, 1.0), "let_go", one, other, 0.6)
+    for _ in range(3):
+        end = draft.last + 0.1
+        draft.add(end, "play", draft.someone(), draft.someone(), (0.6, 40))
+    return {
+        "weather": Weather(delay=0.001, jitter=random.choice((0.002, 0.1)), loss=random.choice((0.0, 0.0, 0.1))),
+        "recorded": True,
+    }
+
+
+def rebirth(draft):
+    """Virtual machines are paused, and resumed from snapshots; disks are lost while clocks are behind."""
+    random = draft.random
+    draft.start_all()
+    at = 3.0
+    for _ in range(random.randint(2, 5)):
+        index = draft.someone()
+        what = random.random()
+        if what < 0.35:
+            draft.add(at, "pause", index, random.choice((0.3, 1.2, 3.0)) * random.uniform(0.8, 1.2))
+        elif what < 0.7:
+            draft.add(at, "snapshot", index)
+            for _ in range(random.choice((1, 1, 2))):
+                at += random.choice((0.2, 1.0, 3.0)) * random.random()
+                random.choice((faults.change_power, faults.drain, faults.stall, faults.cut))(draft, at)
+                draft.add(at + draft.sometime(0.5, 2.0), "rewind", index)
+        else:
+            draft.add(at, "crash", index, random.random() < 0.5)
+            draft.add(at, "lose_state", index)
+            draft.add(at + draft.sometime(0.05, 0.5, 2.0), "start", index)
+        at += random.uniform(0.2, 4.0)
+    draft.add(draft.last + 3.0, "heal_all")
+    return {
+        "weather": Weather(delay=0.001, jitter=random.choice((0.002, 0.1)), loss=random.choice((0.0, 0.0, 0.1))),
+        "drift": DRIFT,
+    }
+
+
 def deluge(draft):
     """So much is lost that living members are buried; when it is over all must find together again."""
     random = draft.random
@@ -324,6 +391,8 @@ KINDS = {
     "echo": echo,
     "rollout": rollout,
     "retiming": retiming,
+    "replay": replay,
+    "rebirth": rebirth,
     "deluge": deluge,
     "doze": doze,
     "bad luck": bad_luck,
@@ -333,7 +402,7 @@ KINDS = {
 }
 
 WEIGHTS = {
-    "storm": 48,
+    "storm": 38,
     "large storm": 4,
     "planned": 10,
     "death": 4,
@@ -343,6 +412,8 @@ WEIGHTS = {
     "echo": 3,
     "rollout": 3,
     "retiming": 5,
+    "replay": 5,
+    "rebirth": 5,
     "deluge": 2,
     "doze": 3,
     "bad luck": 4,
@@ -365,6 +436,8 @@ _SIZES = {
     "echo": _few,
     "rollout": lambda random: random.choice((2, 3, 4, 5)),
     "retiming": lambda random: random.choice((2, 3, 3, 4)),
+    "replay": lambda random: random.choice((2, 3, 3, 4)),
+    "rebirth": lambda random: random.choice((2, 3, 3, 4)),
     "deluge": _few,
     "doze": _few,
     "bad luck": _few,

@@ -1,5 +1,7 @@
 """One simulated server: a clock of its own, a kernel filter that outlives the daemon, and the daemon's real `Node`."""
 
+import copy
+
 from hcsidecar.core.effects import Reincarnate, Remember, Tell
 from hcsidecar.core.messages import decode, encode
 from hcsidecar.core.node import Node, Send
@@ -57,6 +59,7 @@ class Machine:
         "_errands",
         "_inbox",
         "_last",
+        "_snapshot",
         "_timer",
         "_timer_by_clock",
         "_world",
@@ -70,6 +73,7 @@ class Machine:
         "open_mask",
         "open_until",
         "others",
+        "paused",
         "powered",
         "powers",
         "running",
@@ -99,6 +103,9 @@ class Machine:
         "What its daemon wrote down of the other nodes."
         self.node = self.share = None
         self.running = self.powered = False
+        self.paused = False
+        "The whole machine stands still, and its clock with it."
+        self._snapshot = None
         self.leaving = False
         "Says its last words: it gives up its connections."
         self.stuck_until = None
@@ -128,6 +135,7 @@ class Machine:
     def kill(self, *, power_off):
         """End the daemon at once; with the power off, the kernel with its filter and sockets is gone as well."""
         self.running, self._timer, self.up_since = False, float("inf"), float("inf")
+        self.paused = False
         self.said = None
         self._inbox.clear()
         if power_off:
@@ -159,6 +167,68 @@ class Machine:
             # A new boot has discarded what was queued.
             if turn < len(letters) and self.boot == boot:
                 self.arrive(letters[turn])
+
+    def pause(self, seconds):
+        """Stop the whole machine, kernel and clock, for so long."""
+        self.paused = True
+        self.stuck_until = self._world.now + seconds
+        self._world.schedule(self.stuck_until, self._resume, (self.up_since, seconds))
+
+    def _resume(self, paused):
+        started_at, seconds = paused
+        if self.up_since != started_at or not self.paused:
+            return
+        self.paused = False
+        self._clock_offset -= seconds * self._clock_rate
+        self.open_until += seconds
+        self._world.back_again(self)
+        if self._timer < float("inf"):
+            # The timer of the machine stood still as well.
+            self._timer = float("inf")
+            self._set_timer(self._timer_by_clock)
+        self._come_free(started_at)
+
+    def take_snapshot(self):
+        """Keep all that this machine's memory, disk and clock hold."""
+        if self.running and not self.paused and self.stuck_until is None and not self.leaving:
+            whole = {id(self): self, id(self._world): self._world, id(self.share): self.share}
+            self._snapshot = (
+                copy.deepcopy(self.node, whole),
+                copy.deepcopy(dict(vars(self.share)), whole),
+                self.boot,
+                dict(self.known),
+                self.clock(),
+                self.open_mask,
+                self._timer_by_clock,
+                self.up_since,
+            )
+
+    def resume_snapshot(self):
+        """Go on from the snapshot, as if nothing had been since: the peers know more of this machine than it does."""
+        if self._snapshot is None or not self.running or self.paused or self._snapshot[-1] != self.up_since:
+            return False
+        self.node, shares, self.boot, self.known, clock, mask, timer, _ = copy.deepcopy(
+            self._snapshot, {id(self): self, id(self._world): self._world, id(self.share): self.share}
+        )
+        vars(self.share).update(shares)
+        self.stuck_until = None
+        self._inbox.clear()
+        self._errands.clear()
+        self._clock_offset = clock - self._world.now * self._clock_rate
+        self._last = clock
+        self.write_mask(mask)
+        self.write_lease(self.node.membership.lease)
+        self._timer = float("inf")
+        self._set_timer(timer)
+        # What was said meanwhile is lost with the memory: the operator says it again.
+        self._say_wants()
+        self._say_powers()
+        self._say_settings()
+        return True
+
+    def lose_state(self):
+        """Lose the disk while the clock is behind: the next boot number is lower than the last."""
+        self.boot, self.known = 0, {}
 
     # -- what the operator does ---------------------------------------------------------------------------------
 
@@ -218,7 +288,7 @@ class Machine:
 
     def open_now(self):
         """Mask of the buckets that the filter takes at this moment."""
-        return self.open_mask if self._world.now < self.open_until else 0
+        return self.open_mask if self._world.now < self.open_until and not self.paused else 0
 
     # -- the daemon's shell -------------------------------------------------------------------------------------
 
@@ -247,9 +317,9 @@ class Machine:
         self._last = max(self._last, self._timer_by_clock)
         self._carry_out(self.node.tick(now=self.clock()))
 
-    def _be_born(self):
+    def _be_born(self, above=-1):
         world = self._world
-        self.boot += 1
+        self.boot = max(self.boot, above) + 1
         self.node = Node(
             name=self.name,
             boot=self.boot,
@@ -276,6 +346,7 @@ class Machine:
                 # Through the real wire form; decoded once, for what is decoded is frozen.
                 letter = decode(encode(heartbeat)) if world.through_wire else heartbeat
                 others = self.others
+                world.record(self, letter)
                 world.network.carry(self.index, [others[name] for name in output.to], letter, now=world.now)
             elif kind is Tell:
                 world.story.add(world.now, self.name, output.event.message)
@@ -284,7 +355,7 @@ class Machine:
             elif kind is Reincarnate:
                 self._inbox.clear()
                 former = self.node.membership
-                self._be_born()
+                self._be_born(output.above)
                 # What was said of the module is said once, as to the daemon: see `Heartbeats`.
                 self.node.membership.inherit(former)
                 self._arm()
@@ -296,8 +367,10 @@ class Machine:
         self._arm()
 
     def _arm(self):
+        self._set_timer(self.node.next_tick_at())
+
+    def _set_timer(self, by_clock):
         world = self._world
-        by_clock = self.node.next_tick_at()
         due = (by_clock - self._clock_offset) / self._clock_rate
         # Never later than promised before, like the daemon's timer.
         if due < self._timer:

@@ -54,6 +54,42 @@ class LeaseCountsSends(Membership):
         return now + self.timing.lost_after + self.timing.guard
 
 
+class CountsRecordings(Membership):
+    """Whoever is heard counts, whether or not it has heard this node since its start."""
+
+    def _greet(self, peer, now):
+        super()._greet(peer, now)
+        peer.acknowledged = True
+
+
+class BelievesOldLists(Membership):
+    """Who lists something that this node said long ago lives."""
+
+    def _is_fresh(self, peer, seq, now):
+        return seq in self._sent
+
+
+class KeepsItsLowBoot(Membership):
+    """A node whose boot is refused stays with it."""
+
+    def _hear_refusal(self, peer, heartbeat, boot, now, effects):
+        pass
+
+
+class TellsNobodyOfItsRefusal(Membership):
+    """Whose boot went back is refused without a word."""
+
+    def _see_the_past(self, peer, heartbeat, now, effects):
+        pass
+
+
+class GoesOnAfterASnapshot(Membership):
+    """A node that was resumed from a snapshot goes on with sequences that others have processed."""
+
+    def _is_a_copys(self, seq):
+        return False
+
+
 class GoesByItsOwnTiming(Membership):
     """Others are buried, and their lease is guarded, by this node's own timing."""
 

@@ -4,6 +4,10 @@ from dataclasses import dataclass
 
 NEVER = float("inf")
 
+HELD_AT_MOST = 1000
+"Datagrams of one way."
+FULL = (None,) * HELD_AT_MOST
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weather:
@@ -25,6 +29,7 @@ class Network:
         "_delay",
         "_duplicates",
         "_echoes",
+        "_held",
         "_jitter",
         "_loss",
         "_random",
@@ -41,6 +46,8 @@ class Network:
         self.whole = [[0.0] * size for _ in range(size)]
         "Since when the way from the first to the second is whole; NEVER while it is not."
         self._swallows = [[False] * size for _ in range(size)]
+        self._held = {}
+        "By way: what somebody holds back of it, to let it arrive when he likes."
         self.set_weather(weather)
 
     def set_weather(self, weather):
@@ -58,10 +65,26 @@ class Network:
         """Lose all that is sent that way from now on: a burst of bad luck on a way that counts as whole."""
         self._swallows[source][target] = True
 
+    def hold(self, source, target):
+        """Hold back what is sent that way from now on; to those at its ends that is a cut."""
+        self.cut(source, target)
+        self._held.setdefault((source, target), [])
+
+    def let_go(self, source, target, *, now, every):
+        """Let what is held back arrive after all, with so many seconds from one datagram to the next."""
+        for number, (arrive, letter) in enumerate(self._held.pop((source, target), ())):
+            self._schedule(now + number * every, arrive, letter)
+
     def heal(self, source, target, *, now):
         self._swallows[source][target] = False
         if self.whole[source][target] == NEVER:
             self.whole[source][target] = now
+
+    def meet_anew(self, one, other, *, now):
+        """Count the time for which two machines could hear each other from now on, where they can."""
+        for source, target in ((one, other), (other, one)):
+            if self.whole[source][target] != NEVER:
+                self.whole[source][target] = now
 
     def doubt(self):
         """Count no way as whole: so much is lost that nobody can be expected to hear anybody."""
@@ -84,6 +107,8 @@ class Network:
         loss, delay, jitter = self._loss, self._delay, self._jitter
         again = self._duplicates + self._echoes
         for index, arrive in receivers:
+            if self._held and len(held := self._held.get((source, index), FULL)) < HELD_AT_MOST:
+                held.append((arrive, letter))
             if swallows[index] or (loss and random() < loss):
                 continue
             schedule(now + delay + (random() * jitter if jitter else 0.0), arrive, letter)

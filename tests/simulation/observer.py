@@ -43,9 +43,8 @@ class Observer:
         mine = machine.open_now()
         if not mine:
             return
-        now = self._world.now
         for other in self._world.machines:
-            if mine & other.open_mask and now < other.open_until and other is not machine:
+            if other is not machine and mine & other.open_now():
                 self._judge_overlap(machine, other)
 
     def look_again(self, pair):

@@ -68,5 +68,7 @@ class Scenario:
     "How many connections clients keep open."
     strays: float = 0.0
     "Part of the packets that a router sends to some machine that is not the director."
+    recorded: bool = False
+    "Somebody records the datagrams and plays them again."
     peaceful: bool = False
     "Moves are planned and nothing is lost, so that the connections of machines that stay lose no packet."

@@ -19,6 +19,9 @@ from l2mode.core import buckets
 BUCKETS = 64
 "Per share group; the arithmetic is the same as with 4096."
 
+RECORDED_AT_MOST = 2000
+"Datagrams of one machine."
+
 ENDLESS = 500_000
 "Events at one moment: a farm of 64 that starts at once, without delay, has a tenth of that."
 
@@ -82,6 +85,8 @@ class World:
                 strays=scenario.strays,
                 random=random,
             )
+        self.recorded = [[] for _ in self.machines] if scenario.recorded else None
+        "Of each machine: what it has said, for somebody who plays it again."
         self.gaps = []
         "Of measured moves: seconds for which some bucket had no taker."
 
@@ -198,6 +203,54 @@ class World:
 
     def set_powers(self, index, powers):
         self.machines[index].set_powers(powers[: self.groups])
+
+    # What a virtual machine can be put through.
+
+    def pause(self, index, length):
+        machine = self.machines[index]
+        if machine.running and machine.stuck_until is None:
+            machine.pause(length * self.t)
+
+    def snapshot(self, index):
+        self.machines[index].take_snapshot()
+
+    def rewind(self, index):
+        machine = self.machines[index]
+        self.back_again(machine)
+        machine.resume_snapshot()
+
+    def lose_state(self, index):
+        self.machines[index].lose_state()
+
+    def back_again(self, machine):
+        """Take note that a machine's clock stood still: the others may have buried it, and its lease runs on."""
+        for other in self.machines:
+            if other is not machine:
+                self.network.meet_anew(machine.index, other.index, now=self.now)
+                self._look_after_hearing_time(machine, other)
+        if machine.open_now():
+            self.filter_changed(machine, machine.open_mask)
+
+    # What somebody on the network can do who has no key.
+
+    def record(self, machine, letter):
+        if self.recorded is not None and len(self.recorded[machine.index]) < RECORDED_AT_MOST:
+            self.recorded[machine.index].append(letter)
+
+    def play(self, victim, target, pace):
+        """Play a stretch of what one has said to another: T from one datagram to the next, and how many."""
+        every, number = pace
+        recorded = self.recorded[victim]
+        first = self.random.randrange(len(recorded)) if recorded else 0
+        for at, letter in enumerate(recorded[first : first + number]):
+            self.schedule(self.now + at * every * self.t, self.machines[target].arrive, letter)
+
+    def hold(self, source, target):
+        self.network.hold(source, target)
+
+    def let_go(self, source, target, every):
+        self.heal(source, target)
+        self.network.let_go(source, target, now=self.now, every=every * self.t)
 
     def set_preset(self, index, preset):
         """Change the timing in a machine's farm file: its next start reads it."""

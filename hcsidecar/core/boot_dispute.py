@@ -1,0 +1,53 @@
+"""What a node does whose boot number others refuse, because they have heard a higher one under its name.
+
+Boot numbers only grow, but a machine restored from an old snapshot, with its clock behind, starts with a lower one than
+it had before. Then nobody speaks with the higher boot, and this node goes above it. Or a second process runs under the
+same name, as on a copied machine: then the one that is refused stays out, for who goes above would chase the other
+for ever.
+"""
+
+from enum import Enum, auto
+
+
+class Verdict(Enum):
+    """What to do about a refusal."""
+
+    IGNORE = auto()
+    STAY_OUT = auto()
+    "Somebody was heard with the higher boot within lost_after: this node's own past, or another process."
+    GO_ABOVE = auto()
+    TELL = auto()
+    "Another process runs under this name."
+
+
+class BootDispute:
+    """The refusals of one boot of this node; times in seconds of the monotonic clock."""
+
+    def __init__(self, *, name: str, boot: int) -> None:
+        self._name, self._boot = name, boot
+        self._since = self._until = float("-inf")
+        self._why_out = ""
+        self._told = False
+
+    def hear(self, *, peer: str, boot: int, lives: bool, lost_after: float, now: float) -> Verdict:
+        """Judge that a peer refuses a process of this name since it heard `boot`; `lives`: it hears that one still."""
+        if boot < self._boot:
+            return Verdict.IGNORE
+        if not lives:
+            return Verdict.GO_ABOVE
+        if boot == self._boot:
+            return self._tell()
+        if now >= self._until:
+            self._since = now
+        self._until = now + lost_after
+        self._why_out = f"{peer} hears another process as {self._name}, with a higher boot"
+        # What has died is forgotten within lost_after.
+        return self._tell() if now >= self._since + 2 * lost_after else Verdict.STAY_OUT
+
+    def why_out(self, *, now: float) -> str | None:
+        """Say why this node takes no share, or None."""
+        return self._why_out if now < self._until else None
+
+    def _tell(self) -> Verdict:
+        told, self._told = self._told, True
+        return Verdict.STAY_OUT if told else Verdict.TELL
