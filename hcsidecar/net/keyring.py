@@ -34,6 +34,7 @@ _PREAMBLE = """\
 # Secrets of a farm: keep this file to yourself (mode 0600) and the same on every node.
 # `hcsidecar key add`, `use` and `drop` change the keys; the hash seed stays.
 """
+_HOW_TO_CHANGE = "copy the right one from another node, or to change to this one, stop all nodes and start them with it"
 
 
 class KeyFileError(Exception):
@@ -105,9 +106,17 @@ class Keyring:
         return now != before
 
     def reload(self) -> None:
-        """Take what the file holds now; KeyFileError if it cannot be used, and then the keys stay as they are."""
+        """Take what the file holds now; KeyFileError if it cannot be used, and then the keys stay as they are.
+
+        Nor can another farm's: each step of a rotation keeps a key of what was before, and all of them the hash seed.
+        """
         seen = _stamp(self.path)
         now = self.load(self.path)
+        if now.hash_seed != self.hash_seed:
+            raise KeyFileError("has another hash seed than the one in use, so it is another farm's", _HOW_TO_CHANGE)
+        if now.keys.keys().isdisjoint(self.keys):
+            what = "shares no key with the one in use: it is another farm's, or a step of a rotation was left out"
+            raise KeyFileError(what, _HOW_TO_CHANGE)
         self.hash_seed, self.keys, self.active_id, self._seen = now.hash_seed, now.keys, now.active_id, seen
 
     def derive(self, purpose: str, key_id: int, info: bytes) -> bytes:
@@ -197,7 +206,8 @@ def _read_private(path: Path) -> str:
         # Not to wait for a writer where the path is a pipe.
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
     except FileNotFoundError:
-        raise KeyFileError(f"is not there: {path}", "copy it from another node, or make one: hcsidecar init") from None
+        hint = f"copy it from another node; only where no node has one any more: hcsidecar key new {path}"
+        raise KeyFileError(f"is not there: {path}", hint) from None
     except OSError as error:
         raise KeyFileError(f"cannot be read: {path}: {error.strerror}", "run as the user whom it belongs to") from None
     try:

@@ -1,4 +1,5 @@
 import os
+import re
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -139,6 +140,58 @@ def test_a_reload_takes_what_the_file_holds_now(path):
     keyring.reload()
     assert (keyring.active_id, keyring.keys) == (key.id, grown.keys)
     assert not keyring.changed()
+
+
+def other_key(path):
+    """Put a key file there that has nothing to do with the one before."""
+    path.unlink()
+    Keyring.create(path, now=EASTER).write(replace=False)
+
+
+def other_seed(path):
+    """Put a key file there with the same key, and the hash seed of another farm."""
+    text = path.read_text()
+    path.write_text(re.sub('hash_seed = "[0-9a-f]+"', f'hash_seed = "{"5a" * 32}"', text))
+
+
+def rotated_at_once(path):
+    """Do all three steps of a rotation before the file is copied."""
+    keyring, key = Keyring.load(path).with_new_key(now=EASTER)
+    old = keyring.active_id
+    keyring.using(key.id).without(old).write(replace=True)
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (other_key, "has another hash seed than the one in use"),
+        (other_seed, "has another hash seed than the one in use"),
+        (rotated_at_once, "shares no key with the one in use"),
+    ],
+)
+def test_another_farms_key_file_is_refused_and_the_keys_stay(path, harm, words):
+    keyring = Keyring.load(path)
+    seed, keys, active = keyring.hash_seed, dict(keyring.keys), keyring.active_id
+    right = path.read_bytes()
+    harm(path)
+    assert keyring.changed()
+    with pytest.raises(KeyFileError, match=words) as refused:
+        keyring.reload()
+    assert "copy the right one from another node" in refused.value.hint
+    assert (keyring.hash_seed, dict(keyring.keys), keyring.active_id) == (seed, keys, active)
+    assert not keyring.changed(), "the same wrong file is not news"
+    path.write_bytes(right)
+    keyring.reload()
+
+
+def test_each_step_of_a_rotation_shares_a_key_with_the_one_before(path):
+    running = Keyring.load(path)
+    old = running.active_id
+    added, key = Keyring.load(path).with_new_key(now=EASTER)
+    for step in (added, added.using(key.id), added.using(key.id).without(old)):
+        step.write(replace=True)
+        running.reload()
+    assert running.ids == (key.id,)
 
 
 def test_a_reload_of_half_a_file_leaves_the_keys_as_they_are(path):
