@@ -19,7 +19,7 @@ from yarl import URL
 from hcsidecar.core.metric_catalogue import Family
 from hcsidecar.core.settings import FarmFile, NodeTable
 from hcsidecar.dirs import control_socket
-from hcsidecar.farmfile import find_node
+from hcsidecar.farmfile import FarmFileError, NoNodeHereError, find_node
 from hcsidecar.journal import Entry, Page, Wanted
 from hcsidecar.runs import Output, Runs
 from hcsidecar.web.api import PREFIX
@@ -113,6 +113,12 @@ class LocalNode:
             except OSError as error:
                 return self.explain(error)
         return None
+
+    @property
+    def is_running(self) -> bool:
+        """True when a daemon listens there, or somebody may who lets us not in."""
+        why = self.why_not_running() if _exists(self.socket) else ClientError(Failure.NOT_RUNNING, "")
+        return why is None or why.failure is not Failure.NOT_RUNNING
 
     def explain(self, error: OSError) -> ClientError:
         """Say what it means that the socket cannot be connected."""
@@ -272,7 +278,14 @@ def client_for(farm: FarmFile, name: str | None) -> NodeClient:
     FarmFileError when there is no such node, or no name and not exactly one node here; ClientError when nobody can be
     asked.
     """
-    node = find_node(farm, name)
+    try:
+        node = find_node(farm, name)
+    except NoNodeHereError:
+        # A machine that has lost its address may yet have a daemon, and then most needs to be asked.
+        running = [each for each in local_nodes(farm) if each.is_running]
+        if len(running) != 1:
+            raise
+        node = farm.node_named(running[0].name)
     own = _local(farm, node)
     # One whose socket is here has its daemon here, be it dead: another could only say that it is unreachable.
     if name is None or _exists(own.socket):
@@ -282,6 +295,14 @@ def client_for(farm: FarmFile, name: str | None) -> NodeClient:
             return NodeClient(node.name, other)
     message = f"no daemon of farm {farm.farm.name} is running here that could ask {node.name}"
     raise ClientError(Failure.NOT_RUNNING, message, "start one: systemctl start hcsidecar, or hcsidecar run")
+
+
+def is_running_here(farm: FarmFile) -> bool:
+    """Tell whether a daemon of one of the farm's nodes listens on this machine, be it one that we may not ask."""
+    try:
+        return any(node.is_running for node in local_nodes(farm))
+    except FarmFileError:
+        return False
 
 
 def read_status(document: bytes) -> FarmStatus:

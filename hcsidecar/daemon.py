@@ -30,6 +30,7 @@ from hcsidecar.core.states import Role, Status
 from hcsidecar.core.wishes import Situation
 from hcsidecar.dirs import control_socket, state_dir
 from hcsidecar.evidence import Evidence
+from hcsidecar.farm_copy import write_copy
 from hcsidecar.farmfile import LoadedFarm
 from hcsidecar.journal import Journal
 from hcsidecar.net.datagrams import ListenError as HeartbeatListenError
@@ -232,6 +233,7 @@ class Daemon:
                 stack.push_async_callback(server.close)
                 await self._listen(server, protocols)
                 await stack.enter_async_context(serve_unix(local_app(api, relay), socket_path))
+                await self._copy_farm_file(socket_path.parent)
             except (HeartbeatListenError, ListenError, SocketInUseError) as error:
                 raise CannotRunError(str(error)) from error
             except OSError as error:
@@ -240,6 +242,13 @@ class Daemon:
             self._take_signals()
             self._hurry()
             await self._live()
+
+    async def _copy_farm_file(self, directory: Path) -> None:
+        """Let commands find this daemon, whatever becomes of the farm file."""
+        reason = await asyncio.to_thread(write_copy, directory, self._loaded, self._me)
+        if reason is not None:
+            message = f"no copy of the farm file in {directory}: {reason}; commands need the farm file to be in order"
+            self.tell(Event(level=Level.WARNING, origin="daemon", message=message))
 
     async def _live(self) -> None:
         async with asyncio.TaskGroup() as tasks:

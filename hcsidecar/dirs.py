@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from hcsidecar.core.problems import Problem
 from hcsidecar.core.settings import FarmFile, NodeTable
@@ -10,13 +11,14 @@ from hcsidecar.farmfile import FarmFileError
 
 SYSTEM_STATE = Path("/var/lib/hcsidecar")
 SYSTEM_RUN = Path("/run/hcsidecar")
+SOCKET: Final = "control.sock"
 MAX_SOCKET_PATH_BYTES = 107
 "What a unix socket address holds, less the final zero (unix(7))."
 
 
 def state_dir(farm: FarmFile, node: NodeTable, environment: Mapping[str, str] = os.environ) -> Path:
     """Give the directory of what must survive a restart; nobody has made it yet."""
-    return _state_base(farm, environment) / farm.farm.name / node.name
+    return _state_base(farm.farm.state_dir, environment) / farm.farm.name / node.name
 
 
 def run_dir(farm: FarmFile, node: NodeTable, environment: Mapping[str, str] = os.environ) -> Path:
@@ -24,17 +26,22 @@ def run_dir(farm: FarmFile, node: NodeTable, environment: Mapping[str, str] = os
 
     A farm with a state directory of its own has its sockets there too, so that it meets no other farm of its name.
     """
-    base = _state_base(farm, environment)
+    return run_base(farm.farm.state_dir, environment) / farm.farm.name / node.name
+
+
+def run_base(named: str | None, environment: Mapping[str, str] = os.environ) -> Path:
+    """Give the directory in which FARM/NODE is `run_dir`; `named` is the farm file's `state_dir`."""
+    base = _state_base(named, environment)
     if base == SYSTEM_STATE:
-        base = SYSTEM_RUN
-    elif farm.farm.state_dir is None and environment.get("XDG_RUNTIME_DIR"):
-        base = Path(environment["XDG_RUNTIME_DIR"]) / "hcsidecar"
-    return base / farm.farm.name / node.name
+        return SYSTEM_RUN
+    if named is None and environment.get("XDG_RUNTIME_DIR"):
+        return Path(environment["XDG_RUNTIME_DIR"]) / "hcsidecar"
+    return base
 
 
 def control_socket(farm: FarmFile, node: NodeTable, environment: Mapping[str, str] = os.environ) -> Path:
     """Give the path of the socket for the command line; FarmFileError if it is too long for a socket."""
-    path = run_dir(farm, node, environment) / "control.sock"
+    path = run_dir(farm, node, environment) / SOCKET
     length = len(os.fsencode(path))
     if length > MAX_SOCKET_PATH_BYTES:
         raise FarmFileError(
@@ -63,9 +70,9 @@ def make_private(path: Path) -> Path:
     return path
 
 
-def _state_base(farm: FarmFile, environment: Mapping[str, str]) -> Path:
-    if farm.farm.state_dir is not None:
-        return Path(farm.farm.state_dir)
+def _state_base(named: str | None, environment: Mapping[str, str]) -> Path:
+    if named is not None:
+        return Path(named)
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         named = environment.get("XDG_STATE_HOME", "")
         # The specification wants a relative path ignored.

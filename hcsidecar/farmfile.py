@@ -13,7 +13,17 @@ from hcsidecar.core.settings import FarmFile, NodeTable, OtherTarget, TlsTable, 
 from hcsidecar.core.values import is_ipv6
 from hcsidecar.net.keyring import KeyFileError, Keyring
 
-__all__ = ["FarmFileError", "LoadedFarm", "NoNodeHereError", "Problem", "find_config", "find_node", "load"]
+__all__ = [
+    "FarmFileError",
+    "LoadedFarm",
+    "NoNodeHereError",
+    "Problem",
+    "Seen",
+    "find_config",
+    "find_node",
+    "load",
+    "see",
+]
 
 DEFAULT_CONFIG = Path("/etc/hcsidecar/farm.toml")
 CONFIG_VARIABLE = "HCSIDECAR_CONFIG"
@@ -39,6 +49,8 @@ class LoadedFarm:
     farm: FarmFile
     path: Path
     "The farm file, as an absolute path."
+    text: str
+    "What stands in it."
     keyring: Keyring
 
     @property
@@ -51,6 +63,19 @@ class LoadedFarm:
         return self.path.parent / name
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A farm file and what it names, right or wrong."""
+
+    farm: FarmFile | None = None
+    "None where the farm file itself is wrong."
+    keyring: Keyring | None = None
+    text: str = ""
+    "As far as it could be read."
+    problems: tuple[Problem, ...] = ()
+    "All that keeps a daemon from starting."
+
+
 def find_config(option: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
     """Say which farm file is meant: the option, else $HCSIDECAR_CONFIG, else /etc/hcsidecar/farm.toml."""
     if option is not None:
@@ -61,20 +86,36 @@ def find_config(option: Path | None, environment: Mapping[str, str] = os.environ
 
 def load(path: Path) -> LoadedFarm:
     """Read a farm file and the files that it names; FarmFileError lists every problem of all of them."""
-    path = path.absolute()
-    document = _parse(path)
-    found = read(document)
-    if isinstance(found, FarmFile):
-        found = _with_other_kinds(found, document)
+    seen = see(path)
+    if seen.problems or seen.farm is None or seen.keyring is None:
+        raise FarmFileError(*seen.problems)
+    return LoadedFarm(farm=seen.farm, path=path.absolute(), text=seen.text, keyring=seen.keyring)
+
+
+def see(path: Path) -> Seen:
+    """Read as much of a farm file and the files that it names as can be read, with every problem of all of them."""
+    path, text = path.absolute(), ""
+    try:
+        content = _read(path)
+        text = content.decode(errors="replace")
+        document = _parse(path, content)
+    except FarmFileError as error:
+        return Seen(text=text, problems=error.problems)
+    found = read_tables(document)
     problems = list(found) if isinstance(found, tuple) else _problems_of_files(found, path)
     keyring = None
     try:
         keyring = Keyring.load(path.parent / _key_file(document))
     except KeyFileError as error:
         problems.append(Problem(path="farm.key_file", message=error.message, hint=error.hint))
-    if problems or keyring is None or isinstance(found, tuple):
-        raise FarmFileError(*problems)
-    return LoadedFarm(farm=found, path=path, keyring=keyring)
+    farm = None if isinstance(found, tuple) else found
+    return Seen(farm=farm, keyring=keyring, text=text, problems=tuple(problems))
+
+
+def read_tables(document: Mapping[str, object]) -> FarmFile | tuple[Problem, ...]:
+    """Make the farm of a parsed file, with the tables of other packages' kinds of targets, or give its problems."""
+    found = read(document)
+    return _with_other_kinds(found, document) if isinstance(found, FarmFile) else found
 
 
 def find_node(farm: FarmFile, name: str | None) -> NodeTable:
@@ -101,18 +142,29 @@ def find_node(farm: FarmFile, name: str | None) -> NodeTable:
     )
 
 
-def _parse(path: Path) -> dict[str, object]:
+def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             content = file.read(_MAX_BYTES + 1)
     except FileNotFoundError:
-        raise _no_file(path, "is not there", "hcsidecar init makes one; --config names another") from None
+        raise _no_file(path, "is not there", _where_to_get_one(path)) from None
     except IsADirectoryError:
         raise _no_file(path, "is a directory", "name the farm file in it") from None
     except OSError as error:
         raise _no_file(path, f"cannot be read: {error.strerror}") from None
     if len(content) > _MAX_BYTES:
         raise _no_file(path, f"is bigger than {_MAX_BYTES} bytes", "is it a farm file?")
+    return content
+
+
+def _where_to_get_one(path: Path) -> str:
+    """Say what to do without a farm file: `init` refuses where the key file of a farm is."""
+    if path.with_name("farm.key").exists():
+        return "copy it from another node; --config names another one"
+    return "hcsidecar init makes one; --config names another"
+
+
+def _parse(path: Path, content: bytes) -> dict[str, object]:
     try:
         return tomllib.loads(content.decode())
     except UnicodeDecodeError as error:

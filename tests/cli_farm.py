@@ -13,6 +13,7 @@ from api_nodes import running
 from typer.testing import CliRunner
 
 from hcsidecar.cli import control
+from hcsidecar.farm_copy import write_copy
 from hcsidecar.farmfile import load
 from hcsidecar.net.keyring import Keyring
 
@@ -34,7 +35,8 @@ class CliFarm:
         )
         self.config.write_text(f'[farm]\nname = "apache"\nstate_dir = "{directory}/s"\n{extra}\n{nodes}')
         Keyring.create(self.directory / "farm.key", now=datetime.now(UTC)).write(replace=False)
-        self.farm = load(self.config).farm
+        self.loaded = load(self.config)
+        self.farm = self.loaded.farm
 
     def socket(self, name):
         """Give the place of a node's socket, with its directory made."""
@@ -43,7 +45,10 @@ class CliFarm:
         return path
 
     def running(self, names, *, remote=()):
-        """Run nodes; the sockets of `remote` ones are elsewhere."""
+        """Run nodes, each with its copy of the farm file, as daemons do; the sockets of `remote` ones are elsewhere."""
+        for name in names:
+            if name not in remote:
+                assert write_copy(self.socket(name).parent, self.loaded, self.farm.node_named(name)) is None
         return running(
             names,
             self.directory,

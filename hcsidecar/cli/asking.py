@@ -5,14 +5,15 @@ import json
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 import typer
 
-from hcsidecar.cli.farm import REFUSED, give_up, load_or_exit
-from hcsidecar.client import ClientError, NodeClient, client_for
+from hcsidecar.cli.farm import REFUSED, give_up
+from hcsidecar.client import ClientError, NodeClient, client_for, is_running_here
 from hcsidecar.core.settings import FarmFile
-from hcsidecar.farmfile import FarmFileError
+from hcsidecar.farm_copy import FarmCopy, find_copies
+from hcsidecar.farmfile import FarmFileError, Seen, find_config, see
 from hcsidecar.journal import one_line
 from hcsidecar.web.control import Answer
 
@@ -45,7 +46,7 @@ def choose(config: Path | None, node: str | None, *, everyone: bool = False, fai
     """Say whom to ask; exits with 2 when the command or the farm file is wrong, with `failed` when nobody can be."""
     if everyone and node is not None:
         raise typer.BadParameter("--node and --all exclude each other")
-    farm = load_or_exit(config).farm
+    farm = farm_to_ask(config, node)
     names = [each.name for each in farm.node] if everyone else [node]
     try:
         return Chosen(farm=farm, clients=tuple(client_for(farm, name) for name in names))
@@ -54,6 +55,42 @@ def choose(config: Path | None, node: str | None, *, everyone: bool = False, fai
     except ClientError as error:
         complain(str(error))
         raise typer.Exit(failed) from None
+
+
+def farm_to_ask(config: Path | None, node: str | None, *, stopped_too: bool = False) -> FarmFile:
+    """Give the farm whose daemons are to be asked, for which neither farm file nor key file must be in order.
+
+    Where the file is wrong, or no daemon runs here that goes by it as it is, the one that was started by it tells; with
+    `stopped_too` also one that has ended. Says in a line what is wrong. Exits with 2 when nobody knows the farm.
+    """
+    path = find_config(config)
+    seen = see(path)
+    copy = (
+        None
+        if seen.farm is not None and is_running_here(seen.farm)
+        else _copy(path, seen, node, stopped_too=stopped_too)
+    )
+    if seen.farm is None and copy is None:
+        give_up(str(path), seen.problems)
+    if seen.problems:
+        more = f", and {len(seen.problems) - 1} more" if len(seen.problems) > 1 else ""
+        complain(
+            f"warning: {path}: {seen.problems[0]}{more}: no daemon would start with that, and one that runs goes on "
+            "without; hcsidecar check-config says more"
+        )
+    elif copy is not None:
+        complain(
+            f"warning: {path} has changed since the daemon of {copy.node} was started, which goes by the former one"
+        )
+    return copy.farm if copy is not None else cast("FarmFile", seen.farm)
+
+
+def _copy(path: Path, seen: Seen, node: str | None, *, stopped_too: bool) -> FarmCopy | None:
+    copies = find_copies(path, seen.text)
+    copies = [copy for copy in copies if is_running_here(copy.farm)] or (
+        copies if stopped_too and not seen.farm else []
+    )
+    return next((copy for copy in copies if copy.node == node), copies[0] if copies else None)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -12,8 +12,8 @@ import msgspec
 import typer
 
 from hcsidecar.cli.application_log import list_runs, show_run
-from hcsidecar.cli.asking import EveryNode, OneNode, choose, complain, run
-from hcsidecar.cli.farm import REFUSED, AsJson, Config, give_up, load_or_exit
+from hcsidecar.cli.asking import EveryNode, OneNode, choose, complain, farm_to_ask, run
+from hcsidecar.cli.farm import REFUSED, AsJson, Config, give_up
 from hcsidecar.cli.history import History, Wish, ask_stored, ask_through, read_history
 from hcsidecar.cli.moments import parse_moment
 from hcsidecar.cli.stored import NothingStoredError, StoredEvents
@@ -100,7 +100,7 @@ def logs(
     wanted = Wanted(level=level, since=_since(since), text=_plain(grep))
     how_many = lines if lines is not None or since is not None else LINES
     wish = Wish(lines=how_many, wanted=wanted, pattern=pattern)
-    farm = load_or_exit(config).farm
+    farm = farm_to_ask(config, node, stopped_too=True)
     run(_logs(farm, _clients(farm, node, everyone=everyone), wish, follow=follow, as_json=as_json))
 
 

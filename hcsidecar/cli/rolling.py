@@ -9,8 +9,8 @@ from typing import Annotated
 import msgspec
 import typer
 
-from hcsidecar.cli.asking import complain, run
-from hcsidecar.cli.farm import REFUSED, Config, load_or_exit
+from hcsidecar.cli.asking import complain, farm_to_ask, run
+from hcsidecar.cli.farm import REFUSED, Config
 from hcsidecar.cli.waiting import drained, wait
 from hcsidecar.client import ClientError, NodeClient, client_for, local_nodes, read_status
 from hcsidecar.core.rolling import Finish, Rolling, Say, Step, Take
@@ -53,7 +53,7 @@ def restart(config: Config = None, limit: Limit = "5m") -> None:
 
     Example: hcsidecar rolling restart
     """
-    farm, seconds = load_or_exit(config).farm, _seconds(limit)
+    farm, seconds = farm_to_ask(config, None), _seconds(limit)
 
     async def visit(node: NodeTable) -> str | None:
         answer = await client_for(farm, node.name).act(Action.RESTART)
@@ -81,7 +81,7 @@ def run_command(
 
     Example: hcsidecar rolling run -- ssh root@{address} apt-get --yes upgrade
     """
-    farm, seconds = load_or_exit(config).farm, _seconds(limit)
+    farm, seconds = farm_to_ask(config, None), _seconds(limit)
 
     async def visit(node: NodeTable) -> str | None:
         client = client_for(farm, node.name)

@@ -5,9 +5,12 @@ import os
 import signal
 import socket
 import subprocess
+from datetime import UTC, datetime
 
 import pytest
 from daemons import fetch, network_namespace, real_farm, wait_for
+
+from hcsidecar.net.keyring import Keyring
 
 
 def test_three_daemons_agree_answer_probes_and_show_the_farm(tmp_path):
@@ -82,6 +85,28 @@ def test_commands_reach_other_nodes_through_the_local_one(tmp_path):
         farm.socket("web3").unlink()
         assert farm.cli("drain", node="web3").returncode == 0
         assert farm.health("web3") == 404
+
+
+def test_a_running_node_obeys_and_goes_on_when_its_files_are_out_of_order(tmp_path):
+    with real_farm(tmp_path, names=("web1", "web2")) as farm:
+        farm.start().all_ready()
+        right, key_file = farm.config.read_text(), tmp_path / "farm.key"
+        key_file.chmod(0o644)
+        shown = farm.cli("status", node="web1")
+        assert shown.returncode == 0
+        assert "may be read or written by others" in shown.stderr
+        farm.config.write_text(right.replace("[heartbeat]", "[heartbeat"))
+        drained = farm.cli("drain", node="web1")
+        assert (drained.returncode, farm.health("web1")) == (0, 404)
+        assert "is not TOML" in drained.stderr
+        assert "is heard" in farm.cli("logs", node="web1").stdout
+        key_file.unlink()
+        Keyring.create(key_file, now=datetime.now(UTC)).write(replace=False)
+        for name in farm.names:
+            wait_for(lambda name=name: "has another hash seed than the one in use" in farm.log(name))
+        assert farm.cli("resume", node="web1").returncode == 0
+        farm.all_ready()
+        assert "took the keys" not in farm.log("web1") + farm.log("web2")
 
 
 def test_sigterm_drains_while_probes_go_on_and_ends_with_0(tmp_path):
@@ -182,6 +207,7 @@ def test_nothing_is_left_after_the_end(tmp_path):
         assert farm.daemons["web1"].wait(10) == 0
         assert sorted(path.name for path in (tmp_path / "s").rglob("*") if not path.is_dir()) == [
             "events.db",
+            "running.json",
             "state.json",
         ]
 
