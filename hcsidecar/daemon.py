@@ -23,6 +23,7 @@ from hcsidecar.app.module import Published
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.health import HealthAnswer, HealthFace
 from hcsidecar.core.last_stays import NOBODY_HEARD, Neighbour, Outlook, look_around
+from hcsidecar.core.losses import Losses
 from hcsidecar.core.node import NoShare
 from hcsidecar.core.powers import Powers
 from hcsidecar.core.settings import FarmFile, HostPort, NodeTable, TlsTable
@@ -30,7 +31,8 @@ from hcsidecar.core.states import Role, Status
 from hcsidecar.core.wishes import Situation
 from hcsidecar.dirs import control_socket, state_dir
 from hcsidecar.evidence import Evidence
-from hcsidecar.farm_copy import write_copy
+from hcsidecar.farm_copy import NAME as COPY
+from hcsidecar.farm_copy import content_of_copy
 from hcsidecar.farmfile import LoadedFarm
 from hcsidecar.journal import Journal
 from hcsidecar.net.datagrams import ListenError as HeartbeatListenError
@@ -38,7 +40,9 @@ from hcsidecar.net.heartbeats import Heartbeats
 from hcsidecar.net.keyring import KeyFileError, Keyring
 from hcsidecar.node_control import NodeControl, Parts
 from hcsidecar.own_targets import own_targets
+from hcsidecar.private_file import KeptFile
 from hcsidecar.process import CannotRunError, ServiceManager, take_realtime_priority
+from hcsidecar.upkeep import Upkeep
 from hcsidecar.web.api import Api
 from hcsidecar.web.auth import Signer, Verifier
 from hcsidecar.web.control_socket import SocketInUseError, serve_unix, tcp_protocols
@@ -63,7 +67,7 @@ KERNEL_RECORD = "kernel.json"
 class Daemon:
     """One node of a farm."""
 
-    def __init__(self, loaded: LoadedFarm, me: NodeTable, journal: Journal, memory: Memory) -> None:
+    def __init__(self, loaded: LoadedFarm, me: NodeTable, journal: Journal, memory: Memory, losses: Losses) -> None:
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._loaded = loaded
@@ -71,6 +75,7 @@ class Daemon:
         self._me = me
         self._journal = journal
         self._memory = memory
+        self._upkeep = Upkeep(memory=memory, losses=losses, tell=self.tell)
         self._service = ServiceManager(os.environ)
         powers = Powers(
             names=self._farm.share_names, file=self._farm.powers_of(me.name), layer_two=self._farm.l2 is not None
@@ -232,8 +237,7 @@ class Daemon:
                 self._say_layer_two()
                 stack.push_async_callback(server.close)
                 await self._listen(server, protocols)
-                await stack.enter_async_context(serve_unix(local_app(api, relay), socket_path))
-                await self._copy_farm_file(socket_path.parent)
+                self._socket = await stack.enter_async_context(serve_unix(local_app(api, relay), socket_path))
             except (HeartbeatListenError, ListenError, SocketInUseError) as error:
                 raise CannotRunError(str(error)) from error
             except OSError as error:
@@ -243,12 +247,9 @@ class Daemon:
             self._hurry()
             await self._live()
 
-    async def _copy_farm_file(self, directory: Path) -> None:
-        """Let commands find this daemon, whatever becomes of the farm file."""
-        reason = await asyncio.to_thread(write_copy, directory, self._loaded, self._me)
-        if reason is not None:
-            message = f"no copy of the farm file in {directory}: {reason}; commands need the farm file to be in order"
-            self.tell(Event(level=Level.WARNING, origin="daemon", message=message))
+    async def _keep_files(self) -> None:
+        copy = KeptFile(self._socket.path.with_name(COPY))
+        await self._upkeep.run(self._socket, copy, content_of_copy(self._loaded, self._me))
 
     async def _live(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -257,6 +258,7 @@ class Daemon:
                 *self._application.begin(tasks),
                 *self._targets.begin(tasks),
                 tasks.create_task(self._keep_house(), name="housekeeping"),
+                tasks.create_task(self._keep_files(), name="upkeep"),
             ]
             if self._layer_two is not None:
                 layer_two = self._layer_two.run(

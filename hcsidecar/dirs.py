@@ -8,6 +8,7 @@ from typing import Final
 from hcsidecar.core.problems import Problem
 from hcsidecar.core.settings import FarmFile, NodeTable
 from hcsidecar.farmfile import FarmFileError
+from hcsidecar.private_file import make_directory
 
 SYSTEM_STATE = Path("/var/lib/hcsidecar")
 SYSTEM_RUN = Path("/run/hcsidecar")
@@ -57,8 +58,7 @@ def control_socket(farm: FarmFile, node: NodeTable, environment: Mapping[str, st
 def make_private(path: Path) -> Path:
     """Make a directory, and those above it that are missing, for this user only; FarmFileError if that fails."""
     try:
-        for missing in [*reversed([above for above in path.parents if not above.exists()]), path]:
-            missing.mkdir(mode=0o700, exist_ok=True)
+        make_directory(path)
     except OSError as error:
         raise FarmFileError(
             Problem(

@@ -103,6 +103,11 @@ class EventDatabase:
         """Count the entries: some 10 ms for 100,000."""
         return self._number("SELECT count(*) FROM event")
 
+    def check(self) -> None:
+        """Look whether the whole file is in order: some 10 ms for each MB."""
+        if self._rows("PRAGMA quick_check(1)", ())[0][0] != "ok":
+            raise BrokenDatabaseError("database disk image is malformed")
+
     def insert(self, entries: Iterable[Entry]) -> None:
         """Store entries, all or none; they are on the disk when this returns."""
         rows = [(each.number, each.time, SEVERITY[each.level], each.origin, each.message) for each in entries]

@@ -2,7 +2,8 @@
 
 A disk that is full, read-only or gone and a file that another process holds are told once and tried again from time to
 time; a broken file is moved aside and a new one begun. What cannot be stored meanwhile waits here, and what has no
-more room is counted.
+more room is counted. A file that somebody removes, replaces or writes to while it is open is noticed before the next
+event is stored, within LOOK seconds at most.
 """
 
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from hcsidecar.core.events import Level
+from hcsidecar.core.losses import OVERWRITTEN, REMOVED, REPLACED, Loss, Stamp, what_became
 from hcsidecar.core.tables import LogTable
 from hcsidecar.event_database import (
     BrokenDatabaseError,
@@ -20,6 +22,7 @@ from hcsidecar.event_database import (
     UnusableDatabaseError,
 )
 from hcsidecar.journal import SIZE, Entry, Found
+from hcsidecar.private_file import make_directory, stamp
 
 T = TypeVar("T")
 
@@ -29,6 +32,8 @@ RETRY = 15.0
 LOCK_RETRY = 1.0
 PATIENCE = 5.0
 "Seconds for which another process may hold the file before that is told; it is tried again every LOCK_RETRY."
+LOOK = 1.0
+"Seconds from one look at what became of the file to the next."
 PRUNE = 60.0
 "Seconds from one look for entries that are too old to the next."
 SOON = 0.2
@@ -47,15 +52,21 @@ class EventKeeper:
         node: str,
         table: LogTable,
         tell: Callable[[Level, str], None],
+        lost: Callable[[Loss], None] = lambda _loss: None,
         size: int = SIZE,
         retry: float = RETRY,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """Open nothing yet; `size` entries at least may wait, and `tell` takes what the operator should know."""
+        """Open nothing yet; `size` entries at least may wait.
+
+        `tell` takes what the operator should know, `lost` what somebody did to the file.
+        """
         self._path = path
+        self._log_path = Path(f"{path}-wal")
         self._node = node
         self._table = table
         self._tell = tell
+        self._lost = lost
         self._size = size
         self._retry = retry
         self._wall_clock = wall_clock
@@ -66,6 +77,10 @@ class EventKeeper:
         "The operator knows that events are not stored."
         self._dropped = 0
         self._database: EventDatabase | None = None
+        self._left: tuple[Stamp | None, Stamp | None] = (None, None)
+        "How the open file and its log were left, which nobody else may write to."
+        self._what_became: str | None = None
+        "What somebody did to the file, until one is open again."
         self._count = 0
         self._failing_since: float | None = None
         self._again_at = float("-inf")
@@ -97,6 +112,11 @@ class EventKeeper:
         """Look something up; None when that is not possible now, and `why_not` says why."""
         return self._attempt(question)
 
+    def look(self) -> None:
+        """Begin anew where somebody has removed or changed the open file."""
+        if self._database is not None:
+            self._attempt(lambda _database: None)
+
     def prune(self) -> None:
         """Throw away one step of what is too much or too old; the rest comes with the next steps."""
         if self._database is None:
@@ -113,7 +133,7 @@ class EventKeeper:
         if self._count > self._table.most:
             return SOON
         due = self._prune_at if self._failing_since is None else self._again_at
-        return min(max(due - time.monotonic(), SOON), PRUNE)
+        return min(max(due - time.monotonic(), SOON), LOOK)
 
     def close(self) -> None:
         """Store what waits, whenever the next try would have been, and let the file go."""
@@ -135,10 +155,11 @@ class EventKeeper:
 
     def _attempt(self, work: Callable[[EventDatabase], T]) -> T | None:
         """Do something with the database, opened if it must be; None when that is not possible now."""
+        self._notice()
         if self._database is None and time.monotonic() < self._again_at:
             return None
         try:
-            return work(self._opened())
+            return self._do(work)
         except BrokenDatabaseError as error:
             self._close_database()
             reason = f"{error}, and it cannot be moved aside"
@@ -149,16 +170,61 @@ class EventKeeper:
             self._fail(str(error), locked=isinstance(error, LockedDatabaseError))
             return None
         try:
-            return work(self._opened())
+            return self._do(work)
         except (BrokenDatabaseError, LockedDatabaseError, UnusableDatabaseError) as error:
             self._fail(str(error))
             return None
 
+    def _do(self, work: Callable[[EventDatabase], T]) -> T:
+        """Do something with the open database, and take its stamps: until the next time nobody writes to it."""
+        done = work(self._opened())
+        file, log = zip(self._left, self._stamps(), strict=True)
+        # A file that somebody has taken away in this moment is not how we left it.
+        self._left = _latest(*file), _latest(*log)
+        return done
+
     def _opened(self) -> EventDatabase:
         if self._database is None:
+            with suppress(OSError):  # then it cannot be opened either
+                make_directory(self._path.parent)
+            self._left = (None, None)
             self._database = EventDatabase(self._path, node=self._node)
+            if self._what_became is not None:
+                self._database.check()
             self._count = self._database.count()
+            self._say_what_became()
         return self._database
+
+    def _notice(self) -> None:
+        """Let go of a file that somebody has removed, replaced or written to while it was open."""
+        if self._database is None:
+            return
+        for left, found in zip(self._left, self._stamps(), strict=True):
+            what = None if left is None else what_became(left, found)
+            if what is not None:
+                self._what_became = what
+                self._close_database()
+                self._remove_log_of_another()
+                return
+
+    def _remove_log_of_another(self) -> None:
+        """Remove our log when its file is gone: SQLite leaves it, and would take it for the next file's."""
+        file, log = self._left
+        found = self._stamps()
+        another = file is not None and what_became(file, found[0]) in (REMOVED, REPLACED)
+        if another and log is not None and what_became(log, found[1]) is None:
+            with suppress(OSError):
+                self._log_path.unlink()
+
+    def _say_what_became(self) -> None:
+        what, self._what_became = self._what_became, None
+        if what is not None:
+            kept = self._count
+            remedy = f"in order, with {kept} events" if kept else "begun anew, without the events of before"
+            self._lost(Loss(path=str(self._path), what=what, remedy=remedy))
+
+    def _stamps(self) -> tuple[Stamp | None, Stamp | None]:
+        return stamp(self._path), stamp(self._log_path)
 
     def _fail(self, reason: str, *, locked: bool = False) -> None:
         self._close_database()
@@ -194,6 +260,7 @@ class EventKeeper:
                     Path(f"{self._path}{ending}").rename(f"{aside}{ending}")
         except OSError:
             return False
+        self._what_became = None  # this says it
         message = f"the events that were stored cannot be read: {reason}; a new file is begun, the old one is {aside}"
         self._tell(Level.WARNING, message)
         return True
@@ -202,3 +269,8 @@ class EventKeeper:
         database, self._database = self._database, None
         if database is not None:
             database.close()
+
+
+def _latest(left: Stamp | None, found: Stamp | None) -> Stamp | None:
+    """Give the stamp by which a file is known from now on."""
+    return found if left is None or what_became(left, found) in (None, OVERWRITTEN) else left

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from hcsidecar.core.events import Event, Level
+from hcsidecar.core.losses import Loss
 from hcsidecar.core.tables import LogTable
 from hcsidecar.event_keeper import NAME, RETRY, EventKeeper, Question
 from hcsidecar.journal import SIZE, Entry, Found, Journal, Wanted
@@ -45,7 +46,7 @@ class _Asked:
 
 
 class EventStore:
-    """Satisfies `hcsidecar.journal.Store`. Made in a running loop, on which `tell` is called; close it at the end."""
+    """Satisfies `hcsidecar.journal.Store`. Made in a running loop, on which `tell` and `lost` are called; close it."""
 
     def __init__(
         self,
@@ -54,6 +55,7 @@ class EventStore:
         node: str,
         table: LogTable,
         tell: Callable[[Event], object],
+        lost: Callable[[Loss], None] = lambda _loss: None,
         size: int = SIZE,
         retry: float = RETRY,
         wall_clock: Callable[[], float] = time.time,
@@ -75,6 +77,7 @@ class EventStore:
             node=node,
             table=table,
             tell=self._tell_from_thread,
+            lost=lambda loss: self._on_loop(lost, loss),
             size=size,
             retry=retry,
             wall_clock=wall_clock,
@@ -147,6 +150,7 @@ class EventStore:
             self._busy_since = None
             going_on, asked = self._gather()
             self._busy_since = time.monotonic()
+            keeper.look()
             dropped = self._dropped
             if keeper.store(dropped=dropped - told_dropped):
                 told_dropped = dropped
@@ -196,10 +200,16 @@ def _settle(future: "asyncio.Future[T]", value: T) -> None:
 
 @asynccontextmanager
 async def kept_journal(
-    directory: Path, table: LogTable, *, node: str, log: Callable[[Entry], None]
+    directory: Path,
+    table: LogTable,
+    *,
+    node: str,
+    log: Callable[[Entry], None],
+    lost: Callable[[Loss], None] = lambda _loss: None,
 ) -> AsyncIterator[Journal]:
     """Give a journal whose events are kept in a directory, which must be there; at the end what is left is stored.
 
+    `lost` takes what somebody does to the file meanwhile.
     The start waits START_LIMIT at most for the disk, the end END_LIMIT; in between nobody does.
     """
     early: list[Event] = []
@@ -211,7 +221,7 @@ async def kept_journal(
         else:
             journal.write(event)
 
-    store = EventStore(directory / NAME, node=node, table=table, tell=tell)
+    store = EventStore(directory / NAME, node=node, table=table, tell=tell, lost=lost)
     journal = Journal(node=node, log=log, store=store, above=await store.last())
     for event in early:
         journal.write(event)

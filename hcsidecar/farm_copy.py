@@ -19,7 +19,6 @@ import msgspec
 from hcsidecar.core.settings import FarmFile, NodeTable
 from hcsidecar.dirs import SOCKET, control_socket, run_base
 from hcsidecar.farmfile import FarmFileError, LoadedFarm, read_tables
-from hcsidecar.private_file import replace_private
 
 NAME: Final = "running.json"
 _MOST_BYTES: Final = 4_194_304
@@ -44,10 +43,9 @@ class FarmCopy:
     farm: FarmFile
 
 
-def write_copy(directory: Path, loaded: LoadedFarm, me: NodeTable) -> str | None:
-    """Write the copy into the directory of the control socket; gives the reason when that fails."""
-    content = msgspec.json.encode(_File(config=os.fspath(loaded.path), node=me.name, text=loaded.text))
-    return replace_private(directory / NAME, content + b"\n")
+def content_of_copy(loaded: LoadedFarm, me: NodeTable) -> bytes:
+    """Give what stands in the copy of a daemon's farm file."""
+    return msgspec.json.encode(_File(config=os.fspath(loaded.path), node=me.name, text=loaded.text)) + b"\n"
 
 
 def find_copies(config: Path, text: str, *, environment: Mapping[str, str] = os.environ) -> list[FarmCopy]:

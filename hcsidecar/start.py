@@ -11,6 +11,7 @@ import hcsidecar.slim  # noqa: F401
 from hcsidecar import __version__
 from hcsidecar.app.memory import Memory
 from hcsidecar.core.events import Event, Level
+from hcsidecar.core.losses import Losses
 from hcsidecar.core.settings import NodeTable
 from hcsidecar.daemon import KERNEL_RECORD, Daemon
 from hcsidecar.dirs import control_socket, make_private, state_dir
@@ -46,15 +47,17 @@ async def _put_back_layer_two(directory: Path, tell: Callable[[Event], None]) ->
 
 async def _run(loaded: LoadedFarm, me: NodeTable) -> int:
     directory = make_private(state_dir(loaded.farm, me))
-    async with kept_journal(directory, loaded.farm.log, node=me.name, log=log_entry) as journal:
-        return await _run_with(journal, loaded, me)
+    losses = Losses()
+    kept = kept_journal(directory, loaded.farm.log, node=me.name, log=log_entry, lost=losses.note)
+    async with kept as journal:
+        return await _run_with(journal, loaded, me, losses)
 
 
-async def _run_with(journal: Journal, loaded: LoadedFarm, me: NodeTable) -> int:
+async def _run_with(journal: Journal, loaded: LoadedFarm, me: NodeTable, losses: Losses) -> int:
     def complain(event: Event) -> None:
         journal.write(event)
 
-    memory = Memory(state_dir(loaded.farm, me), tell=complain)
+    memory = Memory(state_dir(loaded.farm, me), tell=complain, lost=losses.note)
     complain(
         Event(
             level=Level.INFO, origin="daemon", message=f"hcsidecar {__version__} of farm {loaded.farm.farm.name} starts"
@@ -65,7 +68,7 @@ async def _run_with(journal: Journal, loaded: LoadedFarm, me: NodeTable) -> int:
     if loaded.farm.l2 is None:
         await _put_back_layer_two(state_dir(loaded.farm, me), complain)
     try:
-        await Daemon(loaded, me, journal, memory).run(socket_path)
+        await Daemon(loaded, me, journal, memory, losses).run(socket_path)
     except CannotRunError as error:
         complain(Event(level=Level.ERROR, origin="daemon", message=str(error)))
         return 1

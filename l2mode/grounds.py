@@ -14,7 +14,7 @@ from l2mode.kernel.errors import FilterError
 from l2mode.kernel.host import Host
 from l2mode.kernel.interface import interface_holding, mac_of
 from l2mode.kernel.packet_filter import PacketFilter, choose_filter
-from l2mode.kernel.record import Tell
+from l2mode.kernel.record import Record, Tell
 from l2mode.kernel.restore import open_record
 
 
@@ -83,6 +83,7 @@ class Grounds:
         with self._one_at_a_time:
             if self._down:
                 return
+            self._repaired("what was changed here", self._record)
             troubled = "the filter" in self._trouble
             if self._repaired("the filter", self.filter):
                 self._warn()
@@ -113,7 +114,7 @@ class Grounds:
                 self._tell("warning", warning)
         self._warned = self.filter.warnings
 
-    def _repaired(self, name: str, part: PacketFilter | Host) -> bool:
+    def _repaired(self, name: str, part: PacketFilter | Host | Record) -> bool:
         try:
             news = part.repair()
         except FilterError as error:

@@ -13,9 +13,10 @@ from api_nodes import running
 from typer.testing import CliRunner
 
 from hcsidecar.cli import control
-from hcsidecar.farm_copy import write_copy
+from hcsidecar.farm_copy import NAME, content_of_copy
 from hcsidecar.farmfile import load
 from hcsidecar.net.keyring import Keyring
+from hcsidecar.private_file import replace_private
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 control.register(app)
@@ -48,7 +49,8 @@ class CliFarm:
         """Run nodes, each with its copy of the farm file, as daemons do; the sockets of `remote` ones are elsewhere."""
         for name in names:
             if name not in remote:
-                assert write_copy(self.socket(name).parent, self.loaded, self.farm.node_named(name)) is None
+                copy = content_of_copy(self.loaded, self.farm.node_named(name))
+                assert replace_private(self.socket(name).with_name(NAME), copy) is None
         return running(
             names,
             self.directory,

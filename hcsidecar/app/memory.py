@@ -1,7 +1,7 @@
 """What a node must remember over a restart: its module's past, its powers, boot numbers, and the other nodes.
 
-A file that is lost, broken or cannot be written is told, and then done without. The boot number also follows the wall
-clock, so that it grows all the same.
+A file that is broken or cannot be written is told, and then done without; one that somebody removes or changes is
+written again. The boot number also follows the wall clock, so that it grows all the same.
 """
 
 import asyncio
@@ -17,16 +17,18 @@ import msgspec
 
 from hcsidecar.core.budget import Failure
 from hcsidecar.core.events import Event, Level
+from hcsidecar.core.losses import Loss
 from hcsidecar.core.messages import Boot, Microseconds, Power
 from hcsidecar.core.roster import KnownPeer
 from hcsidecar.core.standing import Past
 from hcsidecar.core.states import Left, Word
 from hcsidecar.core.timing import Timing
-from hcsidecar.private_file import replace_private
+from hcsidecar.private_file import KeptFile
 
 NAME: Final = "state.json"
 _SIZE_LIMIT = 1_048_576
 "Bytes; what is longer was not written by us."
+_REMEDY: Final = "written again, with the operator's last word"
 _PATIENCE = 2.0
 "Seconds that `close` waits for a disk that does not answer."
 
@@ -48,11 +50,12 @@ class _State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Memory:
-    """The file `state.json` in a node's state directory, which must exist.
+    """The file `state.json` in a node's state directory.
 
-    `tell` takes what goes wrong, on the thread of the loop; `wall_clock` gives seconds since 1970, `machine` tells one
-    start of this machine from another, as `start_of_machine` does. Writing is done in a thread of its own, since
-    heartbeats do not wait for disks; of several changes meanwhile the last one is written.
+    `tell` takes what goes wrong and `lost` what somebody did to the file, both on the thread of the loop; `wall_clock`
+    gives seconds since 1970, `machine` tells one start of this machine from another, as `start_of_machine` does.
+    Writing is done in a thread of its own, since heartbeats do not wait for disks; of several changes meanwhile the
+    last one is written.
     """
 
     def __init__(
@@ -60,14 +63,23 @@ class Memory:
         directory: Path,
         *,
         tell: Callable[[Event], None],
+        lost: Callable[[Loss], None] = lambda _loss: None,
         wall_clock: Callable[[], float] = time.time,
         machine: str | None = None,
     ) -> None:
         self._path = directory / NAME
+        self._file = KeptFile(self._path)
+        "For the thread alone."
         self._tell = tell
+        self._lost = lost
         self._wall_clock = wall_clock
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="memory")
         self._writing: asyncio.Future[str | None] | None = None
+        self._looking: asyncio.Future[str | None] | None = None
+        self._why_not = ""
+        "Why the last state could not be written."
+        self._what_became: str | None = None
+        "What somebody did to the file, until it is written again."
         self._closed = False
         self._machine = start_of_machine() if machine is None else machine
         self._state = self._read()
@@ -142,6 +154,16 @@ class Memory:
         }
         self._change(msgspec.structs.replace(self._state, peers=kept))
 
+    def look(self) -> None:
+        """See to it that the file stays as it was written; asks the disk in the thread. Needs a running loop."""
+        if self._closed or self._writing is not None or self._looking is not None:
+            return
+        if self._why_not:
+            self._write()
+            return
+        self._looking = asyncio.get_running_loop().run_in_executor(self._writer, self._file.what_became)
+        self._looking.add_done_callback(self._looked)
+
     async def close(self) -> None:
         """Wait until all is on disk, within reason; nothing is written after that."""
         try:
@@ -160,15 +182,28 @@ class Memory:
 
     def _write(self) -> None:
         state = self._state
-        self._writing = asyncio.get_running_loop().run_in_executor(self._writer, _replace, self._path, state)
+        content = msgspec.json.encode(state) + b"\n"
+        self._writing = asyncio.get_running_loop().run_in_executor(self._writer, self._file.write, content)
         self._writing.add_done_callback(partial(self._written, state))
 
     def _written(self, state: _State, writing: asyncio.Future[str | None]) -> None:
         self._writing = None
         reason = writing.result()
-        if reason is not None:
+        if reason is not None and reason != self._why_not:
             self._complain(f"cannot be written: {reason}; after a restart, the operator's last word may be an old one")
+        elif reason is None and self._why_not:
+            self._tell(Event(level=Level.INFO, origin="daemon", message=f"{self._path} is written again"))
+        self._why_not = reason or ""
+        if reason is None and self._what_became is not None:
+            self._lost(Loss(path=str(self._path), what=self._what_became, remedy=_REMEDY))
+            self._what_became = None
         if self._state != state and not self._closed:
+            self._write()
+
+    def _looked(self, looking: asyncio.Future[str | None]) -> None:
+        self._looking = None
+        self._what_became = looking.result() or self._what_became
+        if self._what_became is not None and self._writing is None and not self._closed:
             self._write()
 
     def _read(self) -> _State:
@@ -199,7 +234,3 @@ def start_of_machine(proc: Path = Path("/proc")) -> str:
     except (OSError, IndexError):
         return ""
     return f"{boot_id}/{started}"
-
-
-def _replace(path: Path, state: _State) -> str | None:
-    return replace_private(path, msgspec.json.encode(state) + b"\n")

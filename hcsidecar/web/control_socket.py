@@ -13,6 +13,8 @@ from typing import cast
 from aiohttp import web
 from aiohttp.log import server_logger
 
+from hcsidecar.core.losses import REMOVED, REPLACED
+
 KEEP_ALIVE = 75.0
 "Seconds that an idle connection is kept."
 LINGER = 2.0
@@ -25,23 +27,60 @@ class SocketInUseError(Exception):
     """Another daemon answers on the control socket."""
 
 
+class ControlSocket:
+    """A unix socket on which an application is served, and the path by which it is found."""
+
+    def __init__(self, runner: web.AppRunner, path: Path) -> None:
+        self.path = path
+        self._runner = runner
+        self._site: web.SockSite | None = None
+        self._identity: tuple[int, int] | None = None
+
+    async def open(self) -> None:
+        """Begin to serve; see serve_unix for errors."""
+        listener = listen(self.path)
+        self._identity = _identity(self.path)
+        self._site = web.SockSite(self._runner, listener)
+        await self._site.start()
+
+    async def look(self) -> str | None:
+        """Make the socket anew if it is not what its path leads to any more, and say what became of it.
+
+        Requests under way go on. The directory must be there; errors as of serve_unix.
+        """
+        found = _identity(self.path)
+        if found == self._identity is not None:
+            return None
+        if self._site is not None:
+            await self._site.stop()
+            self._site = self._identity = None
+        await self.open()
+        return REMOVED if found is None else REPLACED
+
+    def remove(self) -> None:
+        """Remove the path, when nobody is served any more."""
+        _remove(self.path, self._identity)
+
+
 @asynccontextmanager
-async def serve_unix(app: web.Application, path: Path) -> AsyncIterator[None]:
+async def serve_unix(app: web.Application, path: Path) -> AsyncIterator[ControlSocket]:
     """Serve on a unix socket that its owner alone may use; its directory must be there.
 
     SocketInUseError if a daemon of this node runs already; OSError as the system says.
     """
-    listener = listen(path)
-    identity = _identity(path)
     runner = _runner(app, server_logger)
+    await runner.setup()
+    control = ControlSocket(runner, path)
     try:
-        await runner.setup()
-        await web.SockSite(runner, listener).start()
-        yield
+        await control.open()
+    except BaseException:
+        await runner.cleanup()
+        raise
+    try:
+        yield control
     finally:
         await runner.cleanup()
-        listener.close()
-        _remove(path, identity)
+        control.remove()
 
 
 @asynccontextmanager

@@ -117,6 +117,20 @@ class Record:
             # It is put back once more at the next start, which does no harm.
             self._tell("warning", f"{self._path} cannot be written: {error.strerror}")
 
+    def repair(self) -> str | None:
+        """Write the record again if somebody has removed it, and say so. Raises FilterError."""
+        if not self._changes or self._path.exists():
+            return None
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._write()
+        except OSError as error:
+            raise FilterError(
+                f"{self._path} was removed and cannot be written again: {error.strerror}",
+                f"make room in {self._path.parent} and let this user write there",
+            ) from error
+        return f"{self._path} was removed: written again"
+
     def restore(self, *kinds: type[AnyChange]) -> None:
         """Change back all of these kinds, or everything, the last change first; safe to repeat.
 

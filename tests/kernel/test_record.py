@@ -108,6 +108,17 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert machine.undone == [VIP]
 
 
+def test_a_record_that_somebody_removes_is_written_again(machine, tmp_path):
+    record = machine.record()
+    assert record.repair() is None
+    record.note(VIP)
+    assert record.repair() is None
+    (tmp_path / "kernel.json").unlink()
+    assert record.repair() == f"{tmp_path / 'kernel.json'} was removed: written again"
+    machine.record().restore()
+    assert machine.undone == [VIP]
+
+
 def test_what_was_before_the_first_change_is_what_counts(machine):
     record = machine.record()
     record.note(arp_ignore(0))

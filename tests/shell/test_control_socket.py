@@ -9,8 +9,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from api_nodes import FakeControl, ask, running, told
+from api_nodes import FakeControl, RunningNode, ask, running, told
+from waiting import until
 
+from hcsidecar.core.events import Event, Level
 from hcsidecar.web.api import Api
 from hcsidecar.web.control_socket import SocketInUseError, listen, serve_unix
 from hcsidecar.web.local_api import local_app, why_not_trusted
@@ -109,6 +111,41 @@ def test_a_socket_of_another_daemon_is_not_removed(tmp_path):
             other = listen(path)
         assert path.exists()
         other.close()
+
+    asyncio.run(story())
+
+
+def test_a_socket_that_somebody_removes_is_made_anew_and_the_requests_under_way_go_on(tmp_path):
+    async def story():
+        control = FakeControl(node="web1", nodes={"web1": None})
+        node = RunningNode(control=control, socket=tmp_path / "s", relay=None, server=None)
+        async with serve_unix(local_app(Api(control), None), node.socket) as door:
+            assert await door.look() is None
+            waiting = asyncio.create_task(ask(node, "GET", f"/api/v1/events?after={control.journal.last}&wait=20"))
+            await until(lambda: control.journal._news._waiters, what="the question")
+            node.socket.unlink()
+            assert await door.look() == "was removed"
+            assert stat.S_IMODE(node.socket.stat().st_mode) == 0o600
+            assert (await ask(node, "GET", "/api/v1/status"))[0] == 200
+            control.journal.write(Event(level=Level.INFO, origin="module", message="news"))
+            assert (await waiting)[1]["events"][0]["message"] == "news"
+            assert await door.look() is None
+        assert not node.socket.exists()
+
+    asyncio.run(story())
+
+
+def test_a_socket_whose_place_another_daemon_has_taken_is_left_to_it(tmp_path):
+    async def story():
+        control = FakeControl(node="web1", nodes={})
+        async with serve_unix(local_app(Api(control), None), tmp_path / "s") as door:
+            (tmp_path / "s").unlink()
+            other = listen(tmp_path / "s")
+            for _ in range(2):
+                with pytest.raises(SocketInUseError):
+                    await door.look()
+            other.close()
+            assert await door.look() == "was replaced"
 
     asyncio.run(story())
 

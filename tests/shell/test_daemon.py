@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -107,6 +108,25 @@ def test_a_running_node_obeys_and_goes_on_when_its_files_are_out_of_order(tmp_pa
         assert farm.cli("resume", node="web1").returncode == 0
         farm.all_ready()
         assert "took the keys" not in farm.log("web1") + farm.log("web2")
+
+
+def test_a_node_whose_state_is_removed_says_so_in_a_line_and_keeps_the_operators_last_word(tmp_path):
+    with real_farm(tmp_path, names=("web1", "web2")) as farm:
+        farm.start().all_ready()
+        assert farm.act("web1", "drain")["ok"]
+        home = farm.socket("web1").parent
+        wait_for(lambda: '"drain"' in (home / "state.json").read_text(), what="the word on the disk")
+        shutil.rmtree(home)
+        lines = wait_for(lambda: [line for line in farm.log("web1").splitlines() if " warning " in line])
+        [line] = [line for line in lines if "keeps:" in line]
+        told = [each.split(" (")[0] for each in line.partition(f" in {home}, ")[2].split("), ")]
+        assert told == [f"{name} was removed" for name in ("control.sock", "events.db", "running.json", "state.json")]
+        assert farm.act("web1", "drain")["ok"]
+        wait_for(lambda: b"keeps: " in (home / "events.db-wal").read_bytes(), what="the event on the disk")
+        farm.kill("web1")
+        assert "keeps: " in farm.cli("logs", node="web1").stdout
+        farm.start("web1")
+        wait_for(lambda: "drained by the operator" in fetch(farm.url("web1"))[1].get("x-farm-reason", ""))
 
 
 def test_sigterm_drains_while_probes_go_on_and_ends_with_0(tmp_path):

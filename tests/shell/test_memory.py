@@ -4,6 +4,7 @@ import asyncio
 import errno
 import json
 import os
+import shutil
 import stat
 import subprocess
 import threading
@@ -247,28 +248,86 @@ def test_a_file_that_cannot_be_read_is_told_and_done_without(tmp_path):
     ]
 
 
-def test_a_directory_that_has_gone_is_told_and_the_node_goes_on_in_memory(tmp_path):
+def test_a_directory_that_cannot_be_made_is_told_once_and_the_node_goes_on_in_memory(tmp_path):
     home = tmp_path / "home"
-    home.mkdir()
     told = []
 
     async def scene():
         memory = Memory(home, tell=told.append, wall_clock=lambda: MILLENNIUM)
-        home.rmdir()
+        home.write_text("in the way")
         memory.remember_past(Past(last_word=Word.STOP), now=0)
         await until(lambda: told, what="the complaint")
         assert memory.past(now=0).last_word is Word.STOP
         assert memory.next_boot() < memory.next_boot()
-        home.mkdir()
-        memory.remember_past(Past(last_word=Word.DRAIN), now=0)
+        for _ in range(3):
+            await memory.written()
+            memory.look()
+        await memory.written()
+        home.unlink()
+        memory.look()
+        await until(lambda: len(told) == 2, what="the end of it")
         await memory.close()
 
     asyncio.run(scene())
-    assert told[0].message == (
-        f"{home / NAME} cannot be written: No such file or directory; "
-        "after a restart, the operator's last word may be an old one"
-    )
-    assert live(home)[0].past(now=0).last_word is Word.DRAIN
+    assert [event.message for event in told] == [
+        f"{home / NAME} cannot be written: File exists; after a restart, the operator's last word may be an old one",
+        f"{home / NAME} is written again",
+    ]
+    assert live(home)[0].past(now=0).last_word is Word.STOP
+
+
+# What somebody else does to the file
+
+
+def removed(directory):
+    (directory / NAME).unlink()
+
+
+def removed_with_its_directory(directory):
+    shutil.rmtree(directory.parent)
+
+
+def emptied(directory):
+    (directory / NAME).write_text("")
+
+
+def put_back_from_a_backup(directory):
+    (directory / "backup").write_text('{"boot": 5, "last_word": "start"}')
+    (directory / "backup").rename(directory / NAME)
+
+
+@pytest.mark.parametrize(
+    ("harm", "what"),
+    [
+        (removed, "was removed"),
+        (removed_with_its_directory, "was removed"),
+        (emptied, "was overwritten"),
+        (put_back_from_a_backup, "was replaced"),
+    ],
+)
+def test_the_operators_last_word_is_written_again_when_somebody_has_taken_it_away(tmp_path, harm, what):
+    home = tmp_path / "apache" / "web1"
+    home.mkdir(parents=True)
+    told, lost = [], []
+
+    async def scene():
+        memory = Memory(home, tell=told.append, lost=lost.append, wall_clock=lambda: MILLENNIUM, machine="")
+        memory.remember_past(Past(last_word=Word.DRAIN), now=0)
+        await memory.written()
+        memory.look()
+        await until(lambda: memory._looking is None, what="the look")
+        assert lost == []
+        harm(home)
+        memory.look()
+        await until(lambda: lost, what="the loss")
+        memory.look()
+        await until(lambda: memory._looking is None, what="the look")
+        assert json.loads((home / NAME).read_text())["last_word"] == "drain"
+        await memory.close()
+
+    asyncio.run(scene())
+    assert told == []
+    assert [str(loss) for loss in lost] == [f"{NAME} {what} (written again, with the operator's last word)"]
 
 
 @pytest.fixture
