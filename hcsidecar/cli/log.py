@@ -10,7 +10,7 @@ import typer
 from hcsidecar.cli.asking import OneNode, choose, run
 from hcsidecar.cli.farm import Config, refuse
 from hcsidecar.client import ClientError, LocalNode, NodeClient
-from hcsidecar.core.remarks import LONGEST_ORIGIN, LONGEST_TEXT, OPERATOR, fit
+from hcsidecar.core.remarks import LONGEST_TEXT, OPERATOR, fit, why_not_origin
 
 
 class Word(StrEnum):
@@ -33,7 +33,8 @@ def log(
 ) -> None:
     """Write a line into the log of a node, where `hcsidecar logs` and systemd's journal show it.
 
-    It stands there with who said it. Lines of the text are joined, and what is longer than 1000 characters is cut.
+    It stands there with who said it, which is no name that hcsidecar itself speaks under, such as membership. Lines of
+    the text are joined, and what is longer than 1000 characters is cut.
 
     In a script that hcsidecar runs it needs no options: the line goes to the node that runs it.
 
@@ -44,8 +45,8 @@ def log(
     said = fit(" | ".join(line for line in " ".join(text).splitlines() if line.strip()), LONGEST_TEXT)
     if not said:
         raise typer.BadParameter("there is nothing to say")
-    if origin is not None and not (origin.isprintable() and 1 <= len(origin) <= LONGEST_ORIGIN):
-        raise typer.BadParameter(f"--origin is a printable name of at most {LONGEST_ORIGIN} characters")
+    if origin is not None and (why := why_not_origin(origin)):
+        raise typer.BadParameter(f"{origin!a} {why}", param_hint="--origin")
     origin = origin or ("script" if os.environ.get("HCSIDECAR_RUN") else OPERATOR)
     client = _own_node(config, node) or choose(config, node).clients[0]
     try:

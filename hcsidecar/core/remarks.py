@@ -1,5 +1,8 @@
 """What operators and scripts write into the log themselves."""
 
+import re
+from typing import Final
+
 from hcsidecar.core.events import Event, Level
 
 LONGEST_TEXT = 1000
@@ -7,6 +10,29 @@ LONGEST_TEXT = 1000
 LONGEST_ORIGIN = 32
 OPERATOR = "operator"
 "Where a remark comes from unless it says so."
+
+OURS: Final = frozenset(
+    {"api", "application", "check", "daemon", "health", "layer 2", "log", "membership", "module", "target"}
+)
+"The origins of the events of hcsidecar itself."
+_ORIGIN: Final = re.compile(r"[A-Za-z0-9._@/+-]+( [A-Za-z0-9._@/+-]+)*")
+
+
+def why_not_origin(name: str) -> str | None:
+    """Say why nobody may write into the log under this name, or None. It completes a sentence that the name begins."""
+    if len(name) > LONGEST_ORIGIN or _ORIGIN.fullmatch(name) is None:
+        return f"is no name of at most {LONGEST_ORIGIN} characters, of letters a to z, digits, spaces and . _ - @ / +"
+    if _bare(name) in _OURS_BARE:
+        return "is an origin of hcsidecar's own events: take another name"
+    return None
+
+
+def _bare(name: str) -> str:
+    """Give what a hasty reader sees of a name."""
+    return re.sub("[^a-z0-9]", "", name.lower())
+
+
+_OURS_BARE: Final = frozenset(map(_bare, OURS))
 
 
 def remark(level: Level, text: str, *, origin: str, by: str) -> Event:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from hcsidecar.core.events import Level
-from hcsidecar.core.remarks import LONGEST_ORIGIN, LONGEST_TEXT, OPERATOR, remark
+from hcsidecar.core.remarks import LONGEST_ORIGIN, LONGEST_TEXT, OPERATOR, remark, why_not_origin
 from hcsidecar.journal import PAGE, Journal, Page, Wanted, one_line
 from hcsidecar.web.control import Answer
 from hcsidecar.web.requests import MAX_NUMBER, ApiError, Body, no_others, parse_body, whole
@@ -77,8 +77,10 @@ async def events(journal: Journal, query: EventsQuery) -> Page:
 def parse_log_body(body: bytes) -> LogBody:
     """Read an event that somebody writes; ApiError (400) says what is wrong."""
     parsed = parse_body(body, LogBody)
-    if not parsed.origin.isprintable() or not parsed.text.strip():
-        raise ApiError(HTTPStatus.BAD_REQUEST, "the body is not right: `origin` is printable, and `text` not blank")
+    if why := why_not_origin(parsed.origin):
+        raise ApiError(HTTPStatus.BAD_REQUEST, f"the body is not right: `origin` {why}")
+    if not parsed.text.strip():
+        raise ApiError(HTTPStatus.BAD_REQUEST, "the body is not right: `text` is blank")
     return parsed
 
 

@@ -158,6 +158,7 @@ def test_without_a_daemon_status_says_not_running(node):
         ["log", "info", " "],
         ["log", "info"],
         ["log", "info", "text", "--origin", "x" * 33],
+        ["log", "info", "text", "--origin", "membership"],
         ["logs", "--level", "loud"],
         ["rolling", "restart", "--limit", "soon"],
         ["rolling", "run"],
