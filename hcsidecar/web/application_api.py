@@ -17,6 +17,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 
 from hcsidecar.web.control import Control, Request
+from hcsidecar.web.requests import why_not_right
 
 PATHS = ("requests", "reports", "budget")
 "What stands after /api/v1/ in the paths that are answered here."
@@ -98,4 +99,4 @@ def _parsed(body: bytes, kind: type[_B]) -> _B:
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise WrongRequestError(HTTPStatus.BAD_REQUEST, f"the body is not right: {error}") from None
+        raise WrongRequestError(HTTPStatus.BAD_REQUEST, why_not_right(body, error)) from None

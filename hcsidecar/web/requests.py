@@ -1,5 +1,6 @@
 """What every part of the API needs to read a request, and to say what is wrong with it."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -13,6 +14,10 @@ MAX_NUMBER = 2**53
 "The largest whole number that every JSON reader gets right."
 LONGEST_NAME = 64
 "Characters of the name of who asked."
+
+_ESCAPE = re.compile(rb"\\(?:u([0-9A-Fa-f]{4})|.)", re.DOTALL)
+_HALF_OF_A_PAIR = range(0xD800, 0xE000)
+_FIRST_HALF = range(0xD800, 0xDC00)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +83,32 @@ def parse_body(body: bytes, kind: type[B]) -> B:
     try:
         parsed = msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ApiError(HTTPStatus.BAD_REQUEST, f"the body is not right: {error}") from None
+        raise ApiError(HTTPStatus.BAD_REQUEST, why_not_right(body, error)) from None
     if len(parsed.by) > LONGEST_NAME or not parsed.by.isprintable():
         raise ApiError(HTTPStatus.BAD_REQUEST, f"the body's `by` is not a name of at most {LONGEST_NAME} characters")
     return parsed
+
+
+def why_not_right(body: bytes, error: Exception) -> str:
+    """Say why a body could not be read, from what the reader of JSON says of it."""
+    half = _half_of_a_pair(body)
+    # The reader takes it for an end that comes too early.
+    why = f"{half} is half of a surrogate pair, and no character" if half and isinstance(error, ValueError) else error
+    return f"the body is not right: {why}"
+
+
+def _half_of_a_pair(body: bytes) -> str | None:
+    """Give the first escape of JSON that stands for half of a surrogate pair, without the other half beside it."""
+    first: re.Match[bytes] | None = None
+    for escape in _ESCAPE.finditer(body):
+        code = int(escape[1], 16) if escape[1] else 0
+        if first is not None:
+            if escape.start() == first.end() and code in _HALF_OF_A_PAIR and code not in _FIRST_HALF:
+                first = None
+                continue
+            break
+        if code in _FIRST_HALF:
+            first = escape
+        elif code in _HALF_OF_A_PAIR:
+            return escape[0].decode()
+    return None if first is None else first[0].decode()
