@@ -221,7 +221,11 @@ class Daemon:
             relay = Relay(self._control, Signer(keys=self._keys, farm=self._farm.farm.name, node=self._me.name))
             await stack.enter_async_context(relay)
             verifier = Verifier(
-                keys=self._keys, farm=self._farm.farm.name, node=self._me.name, draw=lambda: secrets.token_hex(16)
+                keys=self._keys,
+                farm=self._farm.farm.name,
+                node=self._me.name,
+                nodes=frozenset(node.name for node in self._farm.node),
+                draw=lambda: secrets.token_hex(16),
             )
             app = farm_app(
                 api, verifier, public=[*health_routes(self._face), *MetricsPage(self._control.metrics).routes()]
@@ -237,7 +241,9 @@ class Daemon:
                 self._say_layer_two()
                 stack.push_async_callback(server.close)
                 await self._listen(server, protocols)
-                self._socket = await stack.enter_async_context(serve_unix(local_app(api, relay), socket_path))
+                self._socket = await stack.enter_async_context(
+                    serve_unix(local_app(api, relay), socket_path, logger=logger)
+                )
             except (HeartbeatListenError, ListenError, SocketInUseError) as error:
                 raise CannotRunError(str(error)) from error
             except OSError as error:

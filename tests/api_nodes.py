@@ -168,6 +168,7 @@ async def running(names, directory, *, keys=None, clocks=None, limit=2.0, socket
                 keys=lambda secret=secret: secret,
                 farm="apache",
                 node=name,
+                nodes=names,
                 draw=lambda: secrets.token_hex(16),
             )
             signer = Signer(keys=lambda secret=secret: secret, farm="apache", node=name)

@@ -176,10 +176,14 @@ def parse_power_body(body: bytes) -> PowerBody:
 _BODIES: Mapping[str, Callable[[bytes], Body]] = {POWER_PATH: parse_power_body, LOG_PATH: parse_log_body}
 
 
-def say_who_asked(path: str, body: bytes, by: str) -> bytes:
-    """Give the body of a POST as it goes to another node: with the name of who asked here; ApiError as above."""
-    if path.removeprefix(f"{PREFIX}/").partition("/")[0] in application_api.PATHS:
+def refuse_from_afar(method: str, path: str) -> None:
+    """Insist that another node may ask this; ApiError (400) says why not."""
+    if method != "GET" and path.removeprefix(f"{PREFIX}/").partition("/")[0] in application_api.PATHS:
         raise ApiError(HTTPStatus.BAD_REQUEST, "the application of a node speaks for that node only, and there")
+
+
+def say_who_asked(path: str, body: bytes, by: str) -> bytes:
+    """Give the body of a POST as it goes to another node: with the name of who asked here; ApiError (400) if wrong."""
     parse: Callable[[bytes], Body] = _BODIES.get(path, parse_action_body)
     parsed = parse(body)
     return msgspec.json.encode(msgspec.structs.replace(parsed, by=by))

@@ -141,13 +141,19 @@ class Verifier:
         keys: Callable[[], Keys],
         farm: str,
         node: str,
+        nodes: Collection[str],
         draw: Callable[[], str],
         nonces: int = NONCES,
     ) -> None:
-        """Draw the first challenge: `draw` gives 32 random hexadecimal digits."""
+        """Draw the first challenge: `draw` gives 32 random hexadecimal digits.
+
+        `nodes` are those of the farm file, from which requests may come: the key alone is not enough, since a node that
+        was taken out of the farm may have it still.
+        """
         self._keys = keys
         self._farm = farm
         self._node = node
+        self._nodes = nodes
         self._draw = draw
         self._room = nonces
         self._challenge = draw()
@@ -167,6 +173,8 @@ class Verifier:
         if not hmac.compare_digest(mac, match["mac"]):
             return Refusal(reason="wrong signature: the key files differ, or the request was changed on the way")
         caller = Caller(node=match["sender"], key_id=key_id, nonce=match["nonce"], digest=match["body"], key=key)
+        if caller.node not in self._nodes:
+            return Refusal(reason=f"{caller.node} is no node of this node's farm file", caller=caller)
         if match["to"] != self._node:
             return Refusal(reason=f"meant for {match['to']}, but this is {self._node}", caller=caller)
         return self._why_not_fresh(caller, match["challenge"], int(match["time"]) / 1000, now) or caller

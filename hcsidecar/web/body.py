@@ -22,3 +22,7 @@ async def read_body(request: web.Request, *, limit: float = TIMEOUT) -> bytes:
         raise ApiError(HTTPStatus.REQUEST_TIMEOUT, f"the body did not arrive within {limit:g} s") from None
     except web.RequestPayloadError:
         raise ApiError(HTTPStatus.BAD_REQUEST, "the body is broken off or badly encoded") from None
+
+
+async def expect_nothing(_request: web.Request) -> None:
+    """Say neither 100 nor 417: who expects "100 Continue" sends its body after a while anyway."""

@@ -7,18 +7,19 @@ import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
+from http import HTTPStatus
 from pathlib import Path
-from typing import cast
 
 from aiohttp import web
 from aiohttp.log import server_logger
 
 from hcsidecar.core.losses import REMOVED, REPLACED
+from hcsidecar.web.connection import ApiConnection, Words
+from hcsidecar.web.requests import refused
 
-KEEP_ALIVE = 75.0
-"Seconds that an idle connection is kept."
-LINGER = 2.0
-"Seconds in which the rest of a body that nobody wants may come: closing at once would lose the answer."
+MakeConnection = Callable[[], asyncio.Protocol]
+
 SHUTDOWN = 1.0
 "Seconds that requests under way may take when the daemon ends."
 
@@ -30,18 +31,17 @@ class SocketInUseError(Exception):
 class ControlSocket:
     """A unix socket on which an application is served, and the path by which it is found."""
 
-    def __init__(self, runner: web.AppRunner, path: Path) -> None:
+    def __init__(self, path: Path, make_connection: MakeConnection) -> None:
         self.path = path
-        self._runner = runner
-        self._site: web.SockSite | None = None
+        self._make_connection = make_connection
+        self._server: asyncio.Server | None = None
         self._identity: tuple[int, int] | None = None
 
     async def open(self) -> None:
         """Begin to serve; see serve_unix for errors."""
         listener = listen(self.path)
         self._identity = _identity(self.path)
-        self._site = web.SockSite(self._runner, listener)
-        await self._site.start()
+        self._server = await asyncio.get_running_loop().create_server(self._make_connection, sock=listener)
 
     async def look(self) -> str | None:
         """Make the socket anew if it is not what its path leads to any more, and say what became of it.
@@ -51,49 +51,71 @@ class ControlSocket:
         found = _identity(self.path)
         if found == self._identity is not None:
             return None
-        if self._site is not None:
-            await self._site.stop()
-            self._site = self._identity = None
+        self._stop()
+        self._identity = None
         await self.open()
         return REMOVED if found is None else REPLACED
 
-    def remove(self) -> None:
-        """Remove the path, when nobody is served any more."""
+    def close(self) -> None:
+        """Take no more connections, and remove the path."""
+        self._stop()
         _remove(self.path, self._identity)
+
+    def _stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
 
 
 @asynccontextmanager
-async def serve_unix(app: web.Application, path: Path) -> AsyncIterator[ControlSocket]:
+async def serve_unix(
+    app: web.Application, path: Path, *, logger: logging.Logger = server_logger
+) -> AsyncIterator[ControlSocket]:
     """Serve on a unix socket that its owner alone may use; its directory must be there.
 
     SocketInUseError if a daemon of this node runs already; OSError as the system says.
     """
-    runner = _runner(app, server_logger)
-    await runner.setup()
-    control = ControlSocket(runner, path)
-    try:
+    async with _served(app, logger, unreadable=HTTPStatus.BAD_REQUEST, words=_say_why) as make_connection:
+        control = ControlSocket(path, make_connection)
         await control.open()
-    except BaseException:
-        await runner.cleanup()
-        raise
-    try:
-        yield control
-    finally:
-        await runner.cleanup()
-        control.remove()
+        try:
+            yield control
+        finally:
+            control.close()
 
 
 @asynccontextmanager
 async def tcp_protocols(
     app: web.Application, *, logger: logging.Logger = server_logger
-) -> AsyncIterator[Callable[[], asyncio.Protocol]]:
+) -> AsyncIterator[MakeConnection]:
     """Give the factory of protocols that serve a TCP connection, for whoever listens."""
-    runner = _runner(app, logger)
+    # A stranger learns nothing from what he sends, least of all what the daemon is made of.
+    async with _served(app, logger, unreadable=HTTPStatus.UNAUTHORIZED, words=_say_nothing) as make_connection:
+        yield make_connection
+
+
+@asynccontextmanager
+async def _served(
+    app: web.Application, logger: logging.Logger, *, unreadable: HTTPStatus, words: Words
+) -> AsyncIterator[MakeConnection]:
+    runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=SHUTDOWN)
     try:
         await runner.setup()
-        yield cast("Callable[[], asyncio.Protocol]", runner.server)
+        assert runner.server is not None  # noqa: S101 - it has just been set up
+        yield partial(ApiConnection, runner.server, logger=logger, unreadable=unreadable, words=words)
     finally:
         await runner.cleanup()
+
+
+def _say_nothing(_status: HTTPStatus, _reason: str) -> bytes:
+    return b""
+
+
+def _say_why(status: HTTPStatus, reason: str) -> bytes:
+    why = f"the request cannot be read: {reason.strip()}" if status == HTTPStatus.BAD_REQUEST else _OUR_FAULT
+    return refused(status, why).body
+
+
+_OUR_FAULT = "the daemon has failed over this request; its log says how"
 
 
 def listen(path: Path) -> socket.socket:
@@ -140,16 +162,3 @@ def _remove_stale(path: Path) -> None:
             path.unlink(missing_ok=True)
             return
     raise SocketInUseError(f"another daemon answers on {path}")
-
-
-def _runner(app: web.Application, logger: logging.Logger) -> web.AppRunner:
-    return web.AppRunner(
-        app,
-        handle_signals=False,
-        logger=logger,
-        access_log=None,
-        keepalive_timeout=KEEP_ALIVE,
-        shutdown_timeout=SHUTDOWN,
-        lingering_time=LINGER,
-        auto_decompress=False,
-    )

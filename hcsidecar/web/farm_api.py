@@ -15,9 +15,9 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from hcsidecar.core.events import Event, Level
-from hcsidecar.web.api import Api
+from hcsidecar.web.api import Api, refuse_from_afar
 from hcsidecar.web.auth import ANSWER_HEADER, Caller, Refusal, Verifier
-from hcsidecar.web.body import TIMEOUT, read_body
+from hcsidecar.web.body import TIMEOUT, expect_nothing, read_body
 from hcsidecar.web.requests import MAX_BODY, ApiError, Reply
 
 TELL_EVERY = 60.0
@@ -60,6 +60,7 @@ class FarmDoor:
         if isinstance(outcome, Refusal):
             return self._refuse(request, outcome)
         try:
+            refuse_from_afar(request.method, request.path)
             body = await read_body(request, limit=self._body_timeout)
         except ApiError as error:
             return self._signed(outcome, error.reply)
@@ -117,13 +118,9 @@ def farm_app(
     door = FarmDoor(api, verifier, clock=clock, body_timeout=body_timeout)
     app = web.Application(client_max_size=MAX_BODY, middlewares=[door.catch])
     app.add_routes(public)
-    app.router.add_route("*", "/{path:.*}", door.handle, expect_handler=_expect_nothing)
+    app.router.add_route("*", "/{path:.*}", door.handle, expect_handler=expect_nothing)
     app.on_response_prepare.append(_say_not_who)
     return app
-
-
-async def _expect_nothing(_request: web.Request) -> None:
-    """Say neither 100 nor 417 to a stranger; who expects "100 Continue" sends its body after a while anyway."""
 
 
 async def _say_not_who(_request: web.Request, response: web.StreamResponse) -> None:

@@ -24,7 +24,7 @@ from hcsidecar.web.connections import Connections, close_our_half
 from hcsidecar.web.handshake import shake_hands
 from hcsidecar.web.proxy_protocol import prefix_length
 from hcsidecar.web.refusals import Refusal
-from hcsidecar.web.request_head import Head, read_head
+from hcsidecar.web.request_head import Head, asked_for, read_head
 
 _PLAIN = {"Content-Type": "text/plain; charset=us-ascii", "Cache-Control": "no-store"}
 _ALLOW = {"Allow": ", ".join(METHODS)}
@@ -34,6 +34,8 @@ _STATUS_OF = {
     Refusal.PIPELINED: "429 Too Many Requests",
 }
 "The other refusals are 400."
+_STRANGER = "401 Unauthorized"
+"To whoever asks the API and has signed nothing."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,8 +221,10 @@ class FrontDoor(asyncio.Protocol):
             self._send(head, face.poll(prober, head.version, keep_alive=head.keep_alive, now=self._loop.time()))
         elif shape is Shape.WRONG_METHOD:
             self._say(head, "405 Method Not Allowed", _PLAIN | _ALLOW, "METHOD NOT ALLOWED\n")
-        elif api is None or head.version is Version.HTTP_0_9:
+        elif api is None:
             self._say(head, "404 Not Found", _PLAIN, "UNKNOWN PATH\n")
+        elif head.version is Version.HTTP_0_9:
+            self._say(head, _STRANGER, {}, "")
         elif head.host is None and head.version is Version.HTTP_1_1:
             self._refuse(Refusal.NO_HOST)
         else:
@@ -251,12 +255,20 @@ class FrontDoor(asyncio.Protocol):
         self._api.data_received(data)
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Say what is wrong with a request, and close."""
+        """Say what is wrong with a request, and close; who asks the API without a signature is told nothing."""
         self._connections.refusals[refusal] += 1
-        status = _STATUS_OF.get(refusal, "400 Bad Request")
-        body = f"{refusal.upper()}\n"
-        self._transport.write(response(status, _PLAIN, body, Version.HTTP_1_1, keep_alive=False))
+        status, headers, body = _STATUS_OF.get(refusal, "400 Bad Request"), _PLAIN, f"{refusal.upper()}\n"
+        if refusal is not Refusal.HTTP_2 and self._is_for_api():
+            status, headers, body = _STRANGER, {}, ""
+        self._transport.write(response(status, headers, body, Version.HTTP_1_1, keep_alive=False))
         self._close(unread=True)
+
+    def _is_for_api(self) -> bool:
+        """Tell whether a request that cannot be read would have gone to the API."""
+        asked = asked_for(self._buffer)
+        if self._doorway.api is None or asked is None:
+            return False
+        return self._doorway.face.shape(*asked, Version.HTTP_1_1) is Shape.ELSEWHERE
 
     def _drop(self, refusal: Refusal) -> None:
         """End at once a connection to which nothing can be said."""

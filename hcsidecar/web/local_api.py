@@ -16,15 +16,17 @@ from typing import cast
 from urllib.parse import quote, urlencode
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from hcsidecar.web.api import (
     CHECK_PATH,
     CHECK_TAKES,
     PREFIX,
     Api,
+    refuse_from_afar,
     say_who_asked,
 )
-from hcsidecar.web.body import TIMEOUT, read_body
+from hcsidecar.web.body import TIMEOUT, expect_nothing, read_body
 from hcsidecar.web.events_api import parse_events_query
 from hcsidecar.web.following import Ask, follow
 from hcsidecar.web.relay import Relay, UnreachableError
@@ -75,6 +77,12 @@ class LocalDoor:
         except UnreachableError as error:
             return _response(refused(HTTPStatus.BAD_GATEWAY, str(error)))
 
+    @web.middleware
+    async def catch(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Serve what matches no route either, such as OPTIONS * and CONNECT."""
+        lost = request.match_info.http_exception is not None
+        return await (self.handle(request) if lost else handler(request))
+
     async def end_following(self, _app: web.Application) -> None:
         """End the streams, which would go on for ever, when the server shuts down."""
         for task in self._following:
@@ -112,6 +120,7 @@ class LocalDoor:
     async def _relayed(
         self, node: str, method: str, path: str, *, query: Mapping[str, str], body: bytes, by: str
     ) -> Reply:
+        refuse_from_afar(method, path)
         wait = CHECK_TAKES if path == CHECK_PATH else 0.0
         if path == f"{PREFIX}/events":
             wait = parse_events_query(query).wait
@@ -147,9 +156,9 @@ class LocalDoor:
 
 def local_app(api: Api, relay: Relay, *, body_timeout: float = TIMEOUT) -> web.Application:
     """Make the application for the unix socket."""
-    app = web.Application(client_max_size=MAX_BODY)
     door = LocalDoor(api, relay, body_timeout=body_timeout)
-    app.router.add_route("*", "/{path:.*}", door.handle)
+    app = web.Application(client_max_size=MAX_BODY, middlewares=[door.catch])
+    app.router.add_route("*", "/{path:.*}", door.handle, expect_handler=expect_nothing)
     app.on_shutdown.append(door.end_following)
     return app
 

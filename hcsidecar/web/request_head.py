@@ -50,6 +50,13 @@ def read_head(data: bytes) -> Head | Refusal | None:
     return _remembered(data) if len(data) <= _LONGEST_REMEMBERED else _read(data)
 
 
+def asked_for(data: bytes) -> tuple[str, str] | None:
+    """Give method and path of a request that is refused for something else; None if it begins with no request line."""
+    line, end, _ = data.lstrip(b"\r\n").partition(b"\n")
+    request = _REQUEST_LINE.fullmatch(line.removesuffix(b"\r")) if end else None
+    return (request[1].decode("ascii"), _path(request[2])) if request else None
+
+
 def _read(data: bytes) -> Head | Refusal | None:
     start = 0
     while data.startswith((b"\r\n", b"\n"), start):

@@ -13,6 +13,7 @@ from hcsidecar.web.auth import Caller, Refusal, Signer, Verifier
 KEYS = FixedKeys(key1="secret")
 NOW = 1_700_000_000.0
 NONCE = "0f" * 16
+NODES = ("web1", "web2", "web3")
 
 
 def counted():
@@ -28,7 +29,7 @@ def signer(node="web1", farm="apache", keys=KEYS):
 
 
 def verifier(node="web2", farm="apache", keys=KEYS, nonces=4096):
-    return Verifier(keys=lambda: keys, farm=farm, node=node, draw=counted(), nonces=nonces)
+    return Verifier(keys=lambda: keys, farm=farm, node=node, nodes=NODES, draw=counted(), nonces=nonces)
 
 
 def signed(
@@ -138,7 +139,7 @@ def test_a_replay_is_refused_over_a_restart():
     assert isinstance(verified(header), Caller)
     draw = counted()
     draw()
-    restarted = Verifier(keys=lambda: KEYS, farm="apache", node="web2", draw=draw)
+    restarted = Verifier(keys=lambda: KEYS, farm="apache", node="web2", nodes=NODES, draw=draw)
     refusal = verified(header, by=restarted)
     assert "another challenge" in refusal.reason
     assert refusal.challenge == f"{2:032x}"
@@ -205,7 +206,7 @@ def test_an_answer_of_another_node_is_not_believed():
 
 def test_an_answer_is_signed_even_when_its_key_was_dropped_meanwhile():
     keys = [KEYS]
-    asked = Verifier(keys=lambda: keys[0], farm="apache", node="web2", draw=counted())
+    asked = Verifier(keys=lambda: keys[0], farm="apache", node="web2", nodes=NODES, draw=counted())
     caller = verified(signed().header, by=asked)
     keys[0] = FixedKeys(key2="newer")
     header = asked.sign_answer(caller, status=200, body=ANSWER)
@@ -265,7 +266,7 @@ class Replays(RuleBasedStateMachine):
 
     @rule()
     def restart(self):
-        self.node = Verifier(keys=lambda: KEYS, farm="apache", node="web2", draw=self.draw, nonces=6)
+        self.node = Verifier(keys=lambda: KEYS, farm="apache", node="web2", nodes=NODES, draw=self.draw, nonces=6)
 
     @rule(ahead=st.sampled_from([0, 0, -29, 29, 40, -40, 3600]), lost=st.booleans())
     def ask(self, ahead, lost):

@@ -131,7 +131,9 @@ class Counted:
 async def page(metrics, **settings):
     """Run the TCP door of a node with the page; gives a function that asks, and the address."""
     control = FakeControl(node="web1", nodes={})
-    verifier = Verifier(keys=lambda: KEYS, farm="apache", node="web1", draw=lambda: secrets.token_hex(16))
+    verifier = Verifier(
+        keys=lambda: KEYS, farm="apache", node="web1", nodes=("web1",), draw=lambda: secrets.token_hex(16)
+    )
     app = farm_app(Api(control), verifier, public=MetricsPage(metrics, **settings).routes())
     async with tcp_protocols(app) as protocols:
         server = await asyncio.get_running_loop().create_server(protocols, "127.0.0.1", 0)

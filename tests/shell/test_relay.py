@@ -168,7 +168,7 @@ def test_the_relay_says_that_no_connection_comes_about(tmp_path):
     ],
 )
 def test_a_refusal_that_is_proven_is_told_in_its_own_words(tmp_path, body, reason):
-    verifier = Verifier(keys=lambda: KEYS, farm="apache", node="web2", draw=lambda: "c" * 32)
+    verifier = Verifier(keys=lambda: KEYS, farm="apache", node="web2", nodes=("web1", "web2"), draw=lambda: "c" * 32)
 
     async def refuse(reader, writer):
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
