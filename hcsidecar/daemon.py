@@ -14,13 +14,14 @@ import signal
 import ssl
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hcsidecar.app.application import Application
 from hcsidecar.app.connections import Connections
 from hcsidecar.app.memory import Memory
 from hcsidecar.app.module import Published
 from hcsidecar.core.events import Event, Level
+from hcsidecar.core.exhaustion import explained
 from hcsidecar.core.health import HealthAnswer, HealthFace
 from hcsidecar.core.last_stays import NOBODY_HEARD, Neighbour, Outlook, look_around
 from hcsidecar.core.losses import Losses
@@ -41,10 +42,12 @@ from hcsidecar.net.keyring import KeyFileError, Keyring
 from hcsidecar.node_control import NodeControl, Parts
 from hcsidecar.own_targets import own_targets
 from hcsidecar.private_file import KeptFile
-from hcsidecar.process import CannotRunError, ServiceManager, take_realtime_priority
+from hcsidecar.process import CannotRunError, ServiceManager, take_descriptors, take_realtime_priority
 from hcsidecar.upkeep import Upkeep
+from hcsidecar.web.accepting import ACCEPT_COMPLAINT, Admission
 from hcsidecar.web.api import Api
 from hcsidecar.web.auth import Signer, Verifier
+from hcsidecar.web.connections import Limits
 from hcsidecar.web.control_socket import SocketInUseError, serve_unix, tcp_protocols
 from hcsidecar.web.farm_api import farm_app
 from hcsidecar.web.handed_over import counting_logger, health_routes
@@ -60,6 +63,10 @@ if TYPE_CHECKING:
 KEYS_INTERVAL = 1.0
 "Seconds between two looks at the key file."
 HOUSEKEEPING_INTERVAL = 1.0
+OWN_DESCRIPTORS = 48
+"Open files that a daemon needs for itself, those of layer-2 mode included: 20 to 30 were counted."
+DESCRIPTORS_EACH = 6
+"Beyond those, for each check and each target: a program takes so many while it is started."
 KERNEL_RECORD = "kernel.json"
 "What layer-2 mode writes down in the state directory of what it changes in the kernel."
 
@@ -89,10 +96,12 @@ class Daemon:
             answer=HealthAnswer(ok=False, node=me.name, state="STOP(NotReady)", reason="just started"),
             now=loop.time(),
         )
-        self._server = HealthServer(self._face)
+        self._server = self._make_server()
         self._layer_two = self._make_layer_two()
         self._targets = own_targets(loaded, me, tell=self.tell)
         self._published: Published | None = None
+        self._keys_wanted = False
+        "The key file has changed and could not be read for a reason that passes."
         self._heartbeats = Heartbeats(
             farm=self._farm,
             me=me,
@@ -188,6 +197,16 @@ class Daemon:
         ]
         return look_around(self._me.name, unmet, neighbours)
 
+    def _make_server(self) -> HealthServer:
+        """Make the listeners, within the descriptors that this process may open."""
+        farm = self._farm
+        own = OWN_DESCRIPTORS + DESCRIPTORS_EACH * (len(farm.check) + len(farm.target))
+        server = HealthServer(self._face, limits=Limits.within(take_descriptors(), own=own))
+        server.admission = self._admission = Admission(
+            server.connections.make_room, clock=self._loop.time, tell=self.tell
+        )
+        return server
+
     def _make_layer_two(self) -> "LayerTwoMode | None":
         if self._farm.l2 is None:
             return None
@@ -216,7 +235,10 @@ class Daemon:
     async def run(self, socket_path: Path) -> None:
         """Run until told to end. Raises CannotRunError."""
         server = self._server
+        self._loop.set_exception_handler(_complain)
         async with contextlib.AsyncExitStack() as stack:
+            stack.callback(self._admission.close)
+            stack.callback(self._service.close)
             api = Api(self._control)
             relay = Relay(self._control, Signer(keys=self._keys, farm=self._farm.farm.name, node=self._me.name))
             await stack.enter_async_context(relay)
@@ -241,9 +263,8 @@ class Daemon:
                 self._say_layer_two()
                 stack.push_async_callback(server.close)
                 await self._listen(server, protocols)
-                self._socket = await stack.enter_async_context(
-                    serve_unix(local_app(api, relay), socket_path, logger=logger)
-                )
+                local = serve_unix(local_app(api, relay), socket_path, logger=logger, admission=self._admission)
+                self._socket = await stack.enter_async_context(local)
             except (HeartbeatListenError, ListenError, SocketInUseError) as error:
                 raise CannotRunError(str(error)) from error
             except OSError as error:
@@ -323,23 +344,35 @@ class Daemon:
         while True:
             if beat is not None:
                 self._service.tell(WATCHDOG=1)
-            if self._loaded.keyring.changed():
+            if self._loaded.keyring.changed() or self._keys_wanted:
                 self._reload_keys()
             self._follow_targets()
+            self._admission.refill()
             await asyncio.sleep(min(HOUSEKEEPING_INTERVAL, beat or HOUSEKEEPING_INTERVAL))
 
     def _reload_keys(self) -> None:
         try:
             self._loaded.keyring.reload()
         except KeyFileError as error:
-            message = f"the key file has changed and {error}: the former keys stay in use"
-            self.tell(Event(level=Level.ERROR, origin="daemon", message=message))
+            again = self._keys_wanted
+            # There was no descriptor to read it with: that passes, and the file does not change once more.
+            self._keys_wanted = isinstance(error.__cause__, OSError) and explained(error.__cause__.errno) is not None
+            if not (again and self._keys_wanted):
+                message = f"the key file has changed and {error}: the former keys stay in use"
+                self.tell(Event(level=Level.ERROR, origin="daemon", message=message))
             return
+        self._keys_wanted = False
         self._heartbeats.follow_keys()
         self.tell(Event(level=Level.INFO, origin="daemon", message="took the keys of the changed key file"))
 
     def _keys(self) -> Keyring:
         return self._loaded.keyring
+
+
+def _complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Let the log have what went wrong in a callback, but for what has been told already."""
+    if context.get("message") != ACCEPT_COMPLAINT:
+        loop.default_exception_handler(context)
 
 
 def _pairs(addresses: Iterable[HostPort]) -> tuple[tuple[str, int], ...]:

@@ -6,7 +6,6 @@ are dropped and counted. Whatever happens to the disk, the journal goes on in me
 
 import asyncio
 import queue
-import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -19,6 +18,7 @@ from hcsidecar.core.losses import Loss
 from hcsidecar.core.tables import LogTable
 from hcsidecar.event_keeper import NAME, RETRY, EventKeeper, Question
 from hcsidecar.journal import SIZE, Entry, Found, Journal, Wanted
+from hcsidecar.threads import start_thread
 
 T = TypeVar("T")
 
@@ -60,7 +60,10 @@ class EventStore:
         retry: float = RETRY,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """Start the thread. `size` is that of the journal, whose memory has what is still on its way to the disk."""
+        """Start the thread; raises NoThreadError.
+
+        `size` is that of the journal, whose memory has what is still on its way to the disk.
+        """
         self._path = path
         self._size = size
         self._tell = tell
@@ -83,8 +86,7 @@ class EventStore:
             wall_clock=wall_clock,
         )
         # A daemon thread: a disk that hangs must not keep the process from ending.
-        self._thread = threading.Thread(target=self._run, name="events", daemon=True)
-        self._thread.start()
+        start_thread(self._run, name="events")
 
     async def last(self) -> int:
         """Give the number of the last event that is stored; 0 when there is none or the disk is slow to say."""

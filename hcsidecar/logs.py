@@ -22,6 +22,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from hcsidecar.core.events import Level
 from hcsidecar.journal import Entry, one_line
+from hcsidecar.threads import start_thread
 
 QUEUED = 1000
 "Lines that may wait for a slow reader; the next ones are dropped and counted."
@@ -87,7 +88,7 @@ class LineWriter:
     """A thread that writes lines to a file descriptor, and a queue before it that never makes anybody wait."""
 
     def __init__(self, fd: int, *, lost: Callable[[int], str], size: int = QUEUED) -> None:
-        """Start the thread; `lost` renders the line that tells how many were dropped."""
+        """Start the thread; `lost` renders the line that tells how many were dropped. Raises NoThreadError."""
         self._fd = fd
         self._lost = lost
         self._lines: queue.Queue[str | None] = queue.Queue(size)
@@ -95,8 +96,7 @@ class LineWriter:
         self._counting = threading.Lock()
         # A daemon thread, and os.write instead of sys.stderr: a reader that hangs must not keep the process from
         # ending, and the interpreter ends badly when such a thread holds the lock of a buffered stream.
-        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
-        self._thread.start()
+        self._thread = start_thread(self._run, name="log")
 
     def line(self, text: str) -> None:
         """Queue a line, or count it as lost."""

@@ -1,10 +1,11 @@
 """Reading from a disk that may hang, without hanging with it."""
 
 import asyncio
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
+
+from hcsidecar.threads import start_thread
 
 T = TypeVar("T")
 
@@ -23,10 +24,9 @@ class PatientReader:
         self._under_way = 0
 
     async def read(self, work: Callable[[], T], *, limit: float) -> T:
-        """Give what `work` gives, or raise what it raises; DiskHangsError after `limit` seconds."""
+        """Give what `work` gives, or raise what it raises; DiskHangsError after `limit` seconds, or NoThreadError."""
         if self._under_way >= AT_ONCE:
             raise DiskHangsError
-        self._under_way += 1
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
 
@@ -49,7 +49,8 @@ class PatientReader:
                 loop.call_soon_threadsafe(tell, result, error)
 
         # A thread of its own that nobody joins: one of a pool would keep the process from ending.
-        threading.Thread(target=run, name="reader", daemon=True).start()
+        start_thread(run, name="reader")
+        self._under_way += 1
         try:
             async with asyncio.timeout(limit):
                 return await done

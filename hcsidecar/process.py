@@ -6,6 +6,26 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
+DESCRIPTORS = 1024
+"Open files that are asked for: what every system allows, and no more than select(2) in a script can bear."
+
+
+def take_descriptors() -> int:
+    """Raise the limit of open files to what is usual, if it is lower and may be raised; gives what it is then."""
+    try:
+        import resource  # noqa: PLC0415 - Windows has none
+    except ImportError:
+        return DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return DESCRIPTORS
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            return wanted
+    return soft
+
 
 def take_realtime_priority() -> str | None:
     """Run this thread before all ordinary ones; say why not, or None when it does.
@@ -47,12 +67,22 @@ class ServiceManager:
         wanted = microseconds.isdecimal() and pid in ("", str(os.getpid()))
         self.watchdog_interval = int(microseconds) / 2e6 if wanted else None
         "Seconds between two signs of life, half of what systemd allows; None when it watches nothing."
+        self._notify: socket.socket | None = None
+        if self._address:
+            # Kept open: a daemon without descriptors that gave no sign of life would be killed.
+            self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self._notify.setblocking(False)  # noqa: FBT003 - the socket module takes it so
 
     def tell(self, **state: str | int) -> None:
         """Send a state such as READY=1; silent when nobody listens, for the farm does not depend on it."""
-        if not self._address:
+        if self._notify is None:
             return
         message = "\n".join(f"{name}={value}" for name, value in state.items())
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-            notify.setblocking(False)  # noqa: FBT003 - the socket module takes it so
-            notify.sendto(message.encode(), self._address)
+        with contextlib.suppress(OSError):
+            self._notify.sendto(message.encode(), self._address)
+
+    def close(self) -> None:
+        """Tell nothing any more; safe to repeat."""
+        if self._notify is not None:
+            self._notify.close()
+            self._notify = None

@@ -20,6 +20,10 @@ from hcsidecar.farmfile import FarmFileError, LoadedFarm, NoNodeHereError, find_
 from hcsidecar.journal import Journal
 from hcsidecar.logs import configure, log_entry
 from hcsidecar.process import CannotRunError
+from hcsidecar.threads import NoThreadError, Workers, means_no_thread
+
+WORKERS = 2
+"Threads for what may block, which are there from the start: one may hang with a disk."
 
 
 async def _put_back_layer_two(directory: Path, tell: Callable[[Event], None]) -> None:
@@ -46,6 +50,7 @@ async def _put_back_layer_two(directory: Path, tell: Callable[[Event], None]) ->
 
 
 async def _run(loaded: LoadedFarm, me: NodeTable) -> int:
+    asyncio.get_running_loop().set_default_executor(Workers(kept=WORKERS, name="worker"))
     directory = make_private(state_dir(loaded.farm, me))
     losses = Losses()
     kept = kept_journal(directory, loaded.farm.log, node=me.name, log=log_entry, lost=losses.note)
@@ -92,17 +97,28 @@ def main() -> int:
             print(problem, file=sys.stderr)  # noqa: T201 - there is no log yet, and no farm to have one
         # The unit is not started again after a 2, and a network may still come up.
         return 1 if isinstance(error, NoNodeHereError) else 2
-    writer = configure(node=me.name, as_json=options.log_json)
+    try:
+        writer = configure(node=me.name, as_json=options.log_json)
+    except NoThreadError as error:
+        print(error.strerror, file=sys.stderr)  # noqa: T201 - as above
+        return 1
+    status = 1
     try:
         # The selector loop everywhere: heartbeats are read from sockets of our own.
         with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-            return runner.run(_run(loaded, me))
+            status = runner.run(_run(loaded, me))
     except FarmFileError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)  # noqa: T201
-        return 1
+    except NoThreadError as error:
+        print(error.strerror, file=sys.stderr)  # noqa: T201
+    except RuntimeError as error:
+        # asyncio ends its threads from another one, when everything else has ended.
+        if not means_no_thread(error):
+            raise
     finally:
         writer.close()
+    return status
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 from l2mode.core.filters import Choice
 from l2mode.core.settings import LayerTwoSettings
 from l2mode.core.tables import Tables
-from l2mode.kernel.errors import FilterError
+from l2mode.kernel.errors import FilterError, is_exhaustion
 from l2mode.kernel.host import Host
 from l2mode.kernel.interface import interface_holding, mac_of
 from l2mode.kernel.packet_filter import PacketFilter, choose_filter
@@ -119,7 +119,13 @@ class Grounds:
             news = part.repair()
         except FilterError as error:
             self._complain(name, str(error))
-            return False
+            # What cannot be seen for want of a descriptor is taken to be as it was.
+            return is_exhaustion(error.__cause__)
+        except OSError as error:
+            if not is_exhaustion(error):
+                raise
+            self._complain(name, f"{name} cannot be looked after now: {error.strerror}; it is tried again")
+            return True
         self._complain(name, None)
         if news is not None:
             self._tell("warning", news)

@@ -77,11 +77,23 @@ class RealFarm:
     """A farm file in a directory, and the daemons that run from it."""
 
     def __init__(
-        self, directory: Path, *, names=("web1", "web2", "web3"), extra="", preset="lan", prefix=None, netns=None
+        self,
+        directory: Path,
+        *,
+        names=("web1", "web2", "web3"),
+        extra="",
+        preset="lan",
+        prefix=None,
+        netns=None,
+        user=None,
     ):
+        """`user` is the number of a user whom the daemons belong to, in a directory of his own."""
         self.directory = directory
         self.prefix = prefix or free_network()
         self._inside = ["ip", "netns", "exec", netns] if netns else []
+        chosen = [f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+        self.as_user = [] if user is None else ["setpriv", *chosen]
+        self._inside += self.as_user
         self.names = names
         self.config = directory / "farm.toml"
         self.addresses = {name: f"{self.prefix}{number}" for number, name in enumerate(names, start=1)}
@@ -94,6 +106,9 @@ class RealFarm:
             f'{nodes}[heartbeat]\npreset = "{preset}"\n{extra.replace("@", self.prefix)}\n'
         )
         Keyring.create(directory / "farm.key", now=datetime.now(UTC)).write(replace=False)
+        if user is not None:
+            for path in (directory, *directory.iterdir()):
+                os.chown(path, user, user)
         self.daemons = {}
         self._logs = {}
 

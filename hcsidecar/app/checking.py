@@ -15,6 +15,7 @@ from hcsidecar.app.checkers.custom import WORDS, CustomWatch
 from hcsidecar.app.checkers.interface import InterfaceWatch
 from hcsidecar.app.checkers.lane import Lane
 from hcsidecar.app.checkers.programs import Command
+from hcsidecar.app.checkers.reasons import describe
 from hcsidecar.core.checks import CheckFilter
 from hcsidecar.core.settings import (
     AnyCheck,
@@ -151,9 +152,11 @@ class Checking:
 
 
 async def _attempt(check: AnyCheck, probe: _Probe) -> str | None:
-    """Try once within the time limit."""
+    """Try once within the time limit; that the system has no thread or descriptor for it is a failure like others."""
     try:
         async with asyncio.timeout(check.timeout):
             return await probe()
     except TimeoutError:
         return f"no answer within {format_duration(check.timeout)}"
+    except OSError as error:
+        return describe(error)

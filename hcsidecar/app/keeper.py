@@ -287,8 +287,11 @@ def _adopt_orphans() -> None:
 def main() -> None:
     """Do what the daemon says over standard input; with --detach in the background."""
     if "--detach" in sys.argv[1:]:
-        if os.fork():
-            os._exit(0)
+        try:
+            if os.fork():
+                os._exit(0)
+        except OSError as error:
+            sys.exit(f"no process can be started: {error.strerror}")
         os.setsid()
     _reset_signals()
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ):

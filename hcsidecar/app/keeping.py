@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from hcsidecar.app import keeper
+from hcsidecar.core.exhaustion import explained
 
 COMMAND: Final = (sys.executable, "-I", "-S", keeper.__file__)
 "How a keeper is run: isolated from the environment, and without site-packages, which it does not need."
@@ -82,7 +83,10 @@ def job(fields: Iterable[tuple[str, str | Path]]) -> bytes:
 
 def start_in_background() -> Channel:
     """Start a keeper that belongs to nobody. For a thread of its own; raises KeeperError."""
-    ours, theirs = socket.socketpair()
+    try:
+        ours, theirs = socket.socketpair()
+    except OSError as error:
+        raise KeeperError(_reason(error)) from None
     try:
         with theirs:
             subprocess.run(  # noqa: S603 - our own
@@ -104,7 +108,11 @@ def start_in_background() -> Channel:
 
 def start_in_unit(command: Sequence[str], path: Path) -> Channel:
     """Start a keeper by systemd-run, which connects it to a socket at `path`. As above."""
-    with socket.socket(socket.AF_UNIX) as listener:
+    try:
+        listener = socket.socket(socket.AF_UNIX)
+    except OSError as error:
+        raise KeeperError(_reason(error)) from None
+    with listener:
         try:
             path.unlink(missing_ok=True)
             listener.bind(os.fspath(path))
@@ -140,6 +148,8 @@ def _reason(error: Exception) -> str:
             return " ".join(text.split()) or f"exit status {code}"
         case subprocess.TimeoutExpired():
             return f"no answer within {START_LIMIT:g} s"
+        case OSError(errno=number) if (exhausted := explained(number)) is not None:
+            return exhausted
         case OSError(strerror=str(text), filename=None):
             return text
         case OSError(strerror=str(text), filename=name):

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
@@ -24,6 +23,7 @@ from hcsidecar.core.standing import Past
 from hcsidecar.core.states import Left, Word
 from hcsidecar.core.timing import Timing
 from hcsidecar.private_file import KeptFile
+from hcsidecar.threads import Workers
 
 NAME: Final = "state.json"
 _SIZE_LIMIT = 1_048_576
@@ -73,7 +73,8 @@ class Memory:
         self._tell = tell
         self._lost = lost
         self._wall_clock = wall_clock
-        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="memory")
+        # Its thread is there from the start: what must be remembered is not lost for want of one.
+        self._writer = Workers(kept=1, most=1, name="memory")
         self._writing: asyncio.Future[str | None] | None = None
         self._looking: asyncio.Future[str | None] | None = None
         self._why_not = ""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Final
 
+from hcsidecar.core.exhaustion import explained
 from hcsidecar.core.left_running import Process
 
 PATIENCE: Final = 5.0
@@ -27,7 +28,7 @@ def boot_id() -> str:
 
 
 def read_processes() -> dict[int, Process]:
-    """Give all processes that can be seen, by their ids."""
+    """Give all processes that can be seen, by their ids; OSError when there is no descriptor to look with."""
     return {process.pid: process for pid in _pids() if (process := _read(pid)) is not None}
 
 
@@ -61,12 +62,23 @@ def signal_group(group: int, number: signal.Signals) -> None:
 async def end(find: Callable[[], Collection[Process]], *, patience: float = PATIENCE) -> Collection[Process]:
     """End all processes that `find` finds, also those that come up meanwhile; gives those that nothing could end.
 
-    `find` is called in a thread, again and again: SIGTERM once for each process, SIGKILL after `patience`.
+    `find` is called in a thread, again and again: SIGTERM once for each process, SIGKILL after `patience`. An
+    OSError of its last call is raised.
     """
     loop = asyncio.get_running_loop()
     kill_at = loop.time() + patience
     asked: set[Process] = set()
-    while (found := await asyncio.to_thread(find)) and loop.time() < kill_at + _LAST_PATIENCE:
+    while True:
+        over = loop.time() >= kill_at + _LAST_PATIENCE
+        try:
+            found = await asyncio.to_thread(find)
+        except OSError:
+            if over:
+                raise
+            await asyncio.sleep(_INTERVAL)
+            continue
+        if not found or over:
+            return found
         for process in found:
             if loop.time() >= kill_at:
                 _send(process, signal.SIGKILL)
@@ -76,12 +88,14 @@ async def end(find: Callable[[], Collection[Process]], *, patience: float = PATI
                 _send(process, signal.SIGCONT)
         asked.update(found)
         await asyncio.sleep(_INTERVAL)
-    return found
 
 
 def _send(process: Process, number: signal.Signals) -> None:
-    """Send a signal to this very process, not to another one that has its number now."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
+    """Send a signal to this very process, not to another one that has its number now.
+
+    Without descriptors nothing is sent now; who calls this looks again.
+    """
+    try:
         if not hasattr(os, "pidfd_open"):
             os.kill(process.pid, number)
             return
@@ -92,19 +106,24 @@ def _send(process: Process, number: signal.Signals) -> None:
                 signal.pidfd_send_signal(descriptor, number)
         finally:
             os.close(descriptor)
+    except (ProcessLookupError, PermissionError):
+        pass
+    except OSError as error:
+        if explained(error.errno) is None:
+            raise
 
 
 def _pids() -> list[int]:
     try:
         return [int(name) for name in os.listdir(_PROC) if name.isdecimal()]  # noqa: PTH208 - a quarter of the time
-    except OSError:
+    except FileNotFoundError:
         return []
 
 
 def _read(pid: int) -> Process | None:
     try:
         text = (_PROC / str(pid) / "stat").read_text(errors="replace")
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
     # The name may have blanks and brackets in it.
     before, _, after = text.rpartition(")")

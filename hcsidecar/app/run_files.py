@@ -2,10 +2,11 @@
 
 import contextlib
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
 
+from hcsidecar.core.exhaustion import explained
 from hcsidecar.core.left_running import Record, read_record
 from hcsidecar.core.runs import logs_to_remove
 from hcsidecar.journal import one_line
@@ -44,11 +45,14 @@ class RunFiles:
         return self.records / f"{run}.run"
 
     def read_records(self) -> list[Record]:
-        """Give what keepers have written down; what is not to be read is left out."""
+        """Give what keepers have written down; what is not to be read is left out.
+
+        Raises OSError when there is no descriptor to read with: nothing was written down is another answer.
+        """
         found = []
-        with contextlib.suppress(OSError):
+        with _unless_exhausted():
             for path in sorted(self.records.glob("*.run")):
-                with contextlib.suppress(OSError):
+                with _unless_exhausted():
                     text = path.read_bytes()[:1024].decode(errors="replace")
                     if (record := read_record(path.stem, text)) is not None:
                         found.append(record)
@@ -70,6 +74,16 @@ class RunFiles:
             tail = _tail(log.with_name(f"{log.name}.old")) + tail
         lines = [line for text in tail.decode(errors="replace").splitlines() if (line := text.rstrip())]
         return tuple(_shortened(line) for line in lines[-LAST_LINES:])
+
+
+@contextlib.contextmanager
+def _unless_exhausted() -> Iterator[None]:
+    """Leave out what the system refuses, but for want of descriptors or memory."""
+    try:
+        yield
+    except OSError as error:
+        if explained(error.errno) is not None:
+            raise
 
 
 def write_shim(directory: Path, others: Collection[Path]) -> None:

@@ -21,6 +21,7 @@ from hcsidecar.app.run_files import RunFiles, write_shim
 from hcsidecar.app.units import Units
 from hcsidecar.core.application_table import ApplicationTable
 from hcsidecar.core.events import Event, Level
+from hcsidecar.core.exhaustion import explained
 from hcsidecar.core.left_running import Process, left_running, living_runs
 from hcsidecar.core.runs import Place, is_start, run_name
 from hcsidecar.core.runs import environment as script_environment
@@ -107,6 +108,12 @@ class Scripts:
 
         Runs in progress are left alone.
         """
+        try:
+            return await self._kill_application()
+        except OSError as error:
+            return f"the processes of the application cannot be seen: {explained(error.errno) or error}"
+
+    async def _kill_application(self) -> str | None:
         records = await asyncio.to_thread(self._files.read_records)
         in_units = [record for record in records if record.run not in self._in_progress]
         await asyncio.to_thread(self._units.stop, in_units)

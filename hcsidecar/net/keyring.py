@@ -209,7 +209,7 @@ def _read_private(path: Path) -> str:
         hint = f"copy it from another node; only where no node has one any more: hcsidecar key new {path}"
         raise KeyFileError(f"is not there: {path}", hint) from None
     except OSError as error:
-        raise KeyFileError(f"cannot be read: {path}: {error.strerror}", "run as the user whom it belongs to") from None
+        raise KeyFileError(f"cannot be read: {path}: {error.strerror}", "run as the user whom it belongs to") from error
     try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):

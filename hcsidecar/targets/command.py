@@ -50,14 +50,14 @@ class Program:
             environment=self._environment,
             question=msgspec.json.encode(self._question(call)) + b"\n",
         )
-        async with Running(command) as running:
-            try:
+        try:
+            async with Running(command) as running:
                 failed = why_failed(await running.ended(), running.errors)
-            except CannotStartError as error:
-                raise TargetError(Trouble.CONFIG, str(error)) from None
-            if failed is not None:
-                raise failed
-            return running.output
+                if failed is not None:
+                    raise failed
+                return running.output
+        except CannotStartError as error:
+            raise TargetError(Trouble.RETRY if error.passing else Trouble.CONFIG, str(error)) from None
 
     def _question(self, call: Call) -> Question:
         here = self._here

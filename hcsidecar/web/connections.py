@@ -8,14 +8,18 @@ long waits nor somebody who fills it can crowd out a probe.
 import asyncio
 from collections import Counter, OrderedDict
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 from hcsidecar.web.refusals import Refusal
+
+LEAST_PROBING = 8
+LEAST_HANDED_OVER = 4
+"Both: connections, however few descriptors a process may have."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one client may take. The sum of both queues stays well below 1024 open files, the usual soft limit."""
+    """What clients may take. The sum of both queues stays well below 1024 open files, the usual soft limit."""
 
     probing: int = 512
     "Connections that may probe, or have yet to say what they want."
@@ -31,6 +35,15 @@ class Limits:
     "Seconds that a client may take to read the last answer and close."
     sweep_interval: float = 1.0
     "Seconds between two looks at who has outstayed his time."
+
+    @classmethod
+    def within(cls, descriptors: int, *, own: int) -> Self:
+        """Return the limits for a process that may open so many descriptors and needs `own` of them for itself."""
+        most, free = cls(), max(0, descriptors - own)
+        return cls(
+            probing=min(most.probing, max(LEAST_PROBING, free * 4 // 5)),
+            handed_over=min(most.handed_over, max(LEAST_HANDED_OVER, free // 5)),
+        )
 
 
 class Connection(Protocol):
@@ -82,6 +95,14 @@ class Connections:
         self._probing.pop(connection, None)
         self._handed_over.pop(connection, None)
 
+    def make_room(self) -> bool:
+        """End the connection that has been silent longest, one of the API's if there is no other; False if none is."""
+        for queue in (self._probing, self._handed_over):
+            if queue:
+                self._crowd_out_of(queue)
+                return True
+        return False
+
     def end_all(self) -> None:
         """Throw everybody out."""
         for connection in (*self._probing, *self._handed_over):
@@ -93,10 +114,13 @@ class Connections:
 
     def _enter(self, queue: OrderedDict[Connection, None], connection: Connection, limit: int) -> None:
         if len(queue) >= limit:
-            longest_silent, _ = queue.popitem(last=False)
-            self.refusals[Refusal.CROWDED_OUT] += 1
-            longest_silent.crowd_out()
+            self._crowd_out_of(queue)
         queue[connection] = None
+
+    def _crowd_out_of(self, queue: OrderedDict[Connection, None]) -> None:
+        longest_silent, _ = queue.popitem(last=False)
+        self.refusals[Refusal.CROWDED_OUT] += 1
+        longest_silent.crowd_out()
 
     def _end_overdue(self) -> None:
         loop = asyncio.get_running_loop()

@@ -15,6 +15,7 @@ from aiohttp import web
 from aiohttp.log import server_logger
 
 from hcsidecar.core.losses import REMOVED, REPLACED
+from hcsidecar.web.accepting import Admission, Listener
 from hcsidecar.web.connection import ApiConnection, Words
 from hcsidecar.web.requests import refused
 
@@ -31,8 +32,9 @@ class SocketInUseError(Exception):
 class ControlSocket:
     """A unix socket on which an application is served, and the path by which it is found."""
 
-    def __init__(self, path: Path, make_connection: MakeConnection) -> None:
+    def __init__(self, path: Path, make_connection: MakeConnection, admission: Admission | None) -> None:
         self.path = path
+        self._admission = admission
         self._make_connection = make_connection
         self._server: asyncio.Server | None = None
         self._identity: tuple[int, int] | None = None
@@ -40,6 +42,7 @@ class ControlSocket:
     async def open(self) -> None:
         """Begin to serve; see serve_unix for errors."""
         listener = listen(self.path)
+        listener.admission = self._admission
         self._identity = _identity(self.path)
         self._server = await asyncio.get_running_loop().create_server(self._make_connection, sock=listener)
 
@@ -68,14 +71,19 @@ class ControlSocket:
 
 @asynccontextmanager
 async def serve_unix(
-    app: web.Application, path: Path, *, logger: logging.Logger = server_logger
+    app: web.Application,
+    path: Path,
+    *,
+    logger: logging.Logger = server_logger,
+    admission: Admission | None = None,
 ) -> AsyncIterator[ControlSocket]:
     """Serve on a unix socket that its owner alone may use; its directory must be there.
 
+    `admission` lets requests in when descriptors are scarce.
     SocketInUseError if a daemon of this node runs already; OSError as the system says.
     """
     async with _served(app, logger, unreadable=HTTPStatus.BAD_REQUEST, words=_say_why) as make_connection:
-        control = ControlSocket(path, make_connection)
+        control = ControlSocket(path, make_connection, admission)
         await control.open()
         try:
             yield control
@@ -118,9 +126,9 @@ def _say_why(status: HTTPStatus, reason: str) -> bytes:
 _OUR_FAULT = "the daemon has failed over this request; its log says how"
 
 
-def listen(path: Path) -> socket.socket:
+def listen(path: Path) -> Listener:
     """Listen on a unix socket, in place of one that a killed daemon left; see serve_unix for errors."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener = Listener(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _remove_stale(path)
         listener.bind(os.fspath(path))

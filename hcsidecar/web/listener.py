@@ -1,10 +1,14 @@
 """Listens for probes: the front door on any number of addresses, and HAProxy's agent-check."""
 
 import asyncio
+import os
+import socket
 import ssl
 from collections.abc import Callable
 
 from hcsidecar.core.health import HealthFace
+from hcsidecar.core.values import is_ipv6
+from hcsidecar.web.accepting import Admission, Listener
 from hcsidecar.web.agent_check import AgentCheck
 from hcsidecar.web.connections import Connections, Limits
 from hcsidecar.web.front_door import Doorway, FrontDoor
@@ -24,13 +28,17 @@ class ListenError(Exception):
 
 
 class HealthServer:
-    """The listeners of one daemon. All share one face and one set of limits."""
+    """The listeners of one daemon. All share one face and one set of limits.
+
+    `admission`, if it is set, lets connections in when descriptors are scarce.
+    """
 
     def __init__(self, face: HealthFace, *, limits: Limits | None = None) -> None:
         self._face = face
         self._servers: list[asyncio.Server] = []
         self._handshakes: set[asyncio.Task[None]] = set()
         self.connections = Connections(limits)
+        self.admission: Admission | None = None
 
     @property
     def addresses(self) -> tuple[tuple[str, int], ...]:
@@ -72,13 +80,28 @@ class HealthServer:
     async def _listen(
         self, make_connection: Callable[[], asyncio.Protocol], addresses: tuple[tuple[str, int], ...]
     ) -> None:
-        loop = asyncio.get_running_loop()
         opened: list[asyncio.Server] = []
         for host, port in addresses:
             try:
-                opened.append(await loop.create_server(make_connection, host, port, backlog=_BACKLOG))
+                opened.append(await self._listen_on(make_connection, host, port))
             except OSError as error:
                 for server in opened:
                     server.close()
                 raise ListenError(host, port, error.strerror or str(error)) from error
         self._servers += opened
+
+    async def _listen_on(self, make_connection: Callable[[], asyncio.Protocol], host: str, port: int) -> asyncio.Server:
+        listener = Listener(socket.AF_INET6 if is_ipv6(host) else socket.AF_INET, socket.SOCK_STREAM)
+        listener.admission = self.admission
+        try:
+            if os.name == "posix":
+                # Elsewhere it would let two processes have one port.
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if listener.family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind((host, port))
+            loop = asyncio.get_running_loop()
+            return await loop.create_server(make_connection, sock=listener, backlog=_BACKLOG)
+        except BaseException:
+            listener.close()
+            raise

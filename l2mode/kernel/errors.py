@@ -1,5 +1,15 @@
 """What the kernel refuses, in words that tell the operator what to do."""
 
+import errno
+from typing import Final
+
+_NO_MORE: Final = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+
+
+def is_exhaustion(error: BaseException | None) -> bool:
+    """Tell whether the system has no more descriptors, processes or memory, which says nothing of what was asked."""
+    return isinstance(error, OSError) and error.errno in _NO_MORE
+
 
 class FilterError(Exception):
     """Layer-2 mode cannot work here: `problem` says why, `remedy` what the operator can do.

@@ -53,14 +53,19 @@ def test_the_service_manager_hears_what_is_told(tmp_path):
     path = tmp_path / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(os.fspath(path))
-        ServiceManager({"NOTIFY_SOCKET": os.fspath(path)}).tell(READY=1, STATUS="UP(Ready)")
+        manager = ServiceManager({"NOTIFY_SOCKET": os.fspath(path)})
+        manager.tell(READY=1, STATUS="UP(Ready)")
+        manager.close()
         assert listener.recv(100) == b"READY=1\nSTATUS=UP(Ready)"
 
 
 def test_without_a_service_manager_or_with_a_deaf_one_nothing_happens(tmp_path):
-    ServiceManager({}).tell(READY=1)
-    ServiceManager({"NOTIFY_SOCKET": os.fspath(tmp_path / "nobody")}).tell(READY=1)
-    ServiceManager({"NOTIFY_SOCKET": "@nobody-of-this-name"}).tell(READY=1)
+    for address in ("", os.fspath(tmp_path / "nobody"), "@nobody-of-this-name"):
+        environment = {"NOTIFY_SOCKET": address}
+        manager = ServiceManager(environment)
+        manager.tell(READY=1)
+        manager.close()
+        manager.tell(STOPPING=1)
 
 
 def test_the_watchdog_is_fed_twice_as_often_as_it_must_be():

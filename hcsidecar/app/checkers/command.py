@@ -6,9 +6,9 @@ from hcsidecar.core.checks import why_not_good
 
 async def probe(command: Command) -> str | None:
     """Run it once; gives the reason when it fails. Has no time limit of its own; killed when cancelled."""
-    async with Running(command) as running:
-        try:
+    try:
+        async with Running(command) as running:
             status = await running.ended()
-        except CannotStartError as error:
-            return str(error)
-        return why_not_good(status, running.output)
+            return why_not_good(status, running.output)
+    except CannotStartError as error:
+        return str(error)

@@ -12,6 +12,7 @@ from typing import Any, Final, Self
 
 from hcsidecar.core.link_state import Held, Link, complaint, holder_of
 from hcsidecar.core.settings import InterfaceCheck
+from hcsidecar.threads import start_thread
 
 # <linux/rtnetlink.h>
 _GROUPS: Final = 0x1 | 0x10 | 0x100
@@ -84,7 +85,7 @@ class _Follower:
         self.ended = False
         self._told = False
         self._wanted: asyncio.Event | None = None
-        threading.Thread(target=self._run, name="interface check", daemon=True).start()
+        start_thread(self._run, name="interface check")
 
     async def look(self) -> str | None:
         """Read the state; raises OSError if the kernel refuses."""

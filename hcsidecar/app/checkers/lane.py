@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
-import threading
 from collections.abc import Callable
 from typing import TypeVar
+
+from hcsidecar.threads import start_thread
 
 _Given = TypeVar("_Given")
 
@@ -20,13 +21,13 @@ class Lane:
         self._last: asyncio.Future[None] | None = None
 
     async def run(self, work: Callable[[], _Given]) -> _Given:
-        """Do it when all former work is done; gives what it gives and raises what it raises."""
+        """Do it when all former work is done; gives what it gives and raises what it raises, or NoThreadError."""
         loop = asyncio.get_running_loop()
         while self._last is not None and not self._last.done():
             await asyncio.wait({self._last})
         given: list[_Given] = []
         raised: list[BaseException] = []
-        done = self._last = loop.create_future()
+        done = loop.create_future()
 
         def do() -> None:
             try:
@@ -36,7 +37,8 @@ class Lane:
             with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits any more
                 loop.call_soon_threadsafe(done.set_result, None)
 
-        threading.Thread(target=do, name="check", daemon=True).start()
+        start_thread(do, name="check")
+        self._last = done
         await asyncio.wait({done})
         if raised:
             raise raised[0]

@@ -10,6 +10,8 @@ from typing import Final
 
 from hcsidecar.app.checkers.lane import Lane
 from hcsidecar.app.checkers.pattern import TooSlowError, count_matches
+from hcsidecar.app.checkers.reasons import describe
+from hcsidecar.core.exhaustion import explained
 from hcsidecar.core.processes import command_line, complaint, is_called, is_in_unit, parse_stat, unit_file_state
 from hcsidecar.core.settings import ProcessCheck
 
@@ -41,7 +43,7 @@ def look(check: ProcessCheck, proc: Path = Path("/proc"), systemctl: str | None 
     except TooSlowError as error:
         return str(error)
     except OSError as error:
-        return f"{error.filename or proc}: {error.strerror}"
+        return describe(error) if explained(error.errno) else f"{error.filename or proc}: {error.strerror}"
     return complaint(check, count, unit_state=state)
 
 
@@ -64,7 +66,7 @@ def _read(path: Path) -> bytes:
     try:
         with path.open("rb", buffering=0) as opened:
             return opened.read(_ROOM) or b""
-    except OSError:  # it has ended meanwhile, or is hidden from us
+    except (FileNotFoundError, ProcessLookupError, PermissionError):  # it has ended meanwhile, or is hidden from us
         return b""
 
 

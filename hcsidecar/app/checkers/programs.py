@@ -17,13 +17,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from hcsidecar.core.exhaustion import explained
+from hcsidecar.threads import NoThreadError, start_thread
+
 _ROOM: Final = 65536
 _KEPT: Final = 4096
 "Bytes of the end of the output that are kept."
 
 
 class CannotStartError(Exception):
-    """A program cannot be started; the text says why, and what to do."""
+    """A program cannot be started; the text says why, and what to do.
+
+    `passing` is True when it is not the program's fault: the machine has no more of something now.
+    """
+
+    def __init__(self, text: str, *, passing: bool = False) -> None:
+        super().__init__(text)
+        self.passing = passing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +59,13 @@ class _Tail:
         self._loop = loop
         self._outer, self.inner = os.pipe()
         self.kept = b""
-        os.set_blocking(self._outer, False)
-        loop.add_reader(self._outer, self._read)
+        try:
+            os.set_blocking(self._outer, False)
+            loop.add_reader(self._outer, self._read)
+        except OSError:
+            os.close(self._outer)
+            os.close(self.inner)
+            raise
 
     def read_what_came(self) -> None:
         """Read what was written until now: no more than a pipe holds, for somebody may still write into it."""
@@ -78,10 +93,19 @@ class _Tail:
         return True
 
 
+def _opened_in(stack: contextlib.ExitStack, loop: asyncio.AbstractEventLoop) -> _Tail:
+    """Open a pipe that is closed on both sides with the stack."""
+    tail = _Tail(loop)
+    stack.callback(os.close, tail.inner)
+    stack.callback(tail.close)
+    return tail
+
+
 class Running:
     """One run of a program: `async with`, at whose end nothing of its process group is left.
 
-    The program's end, too, is the end of what it has started in its group.
+    The program's end, too, is the end of what it has started in its group. Entering it raises CannotStartError when
+    this machine has no thread or no descriptor for it.
     """
 
     def __init__(self, command: Command) -> None:
@@ -97,9 +121,10 @@ class Running:
         self._loop = asyncio.get_running_loop()
         self._started: asyncio.Future[None] = self._loop.create_future()
         self._ended: asyncio.Future[int] = self._loop.create_future()
-        self._output = _Tail(self._loop)
-        self._errors = self._output if self._command.question is None else _Tail(self._loop)
-        threading.Thread(target=self._run, name="program of the operator's", daemon=True).start()
+        try:
+            self._open()
+        except OSError as error:
+            raise _cannot_run(self._command.program, error) from None
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -126,6 +151,14 @@ class Running:
     def errors(self) -> bytes:
         """The end of what it has written on its standard error; the same as `output` for one that is asked nothing."""
         return self._errors.kept
+
+    def _open(self) -> None:
+        """Make the pipes, and begin in a thread; raises OSError, and then nothing is left open."""
+        with contextlib.ExitStack() as opened:
+            self._output = _opened_in(opened, self._loop)
+            self._errors = self._output if self._command.question is None else _opened_in(opened, self._loop)
+            start_thread(self._run, name="program of the operator's")
+            opened.pop_all()
 
     def _run(self) -> None:
         """Start it, wait for it, and end its group; in a thread."""
@@ -195,8 +228,16 @@ def _start(command: Command, output: int, errors: int) -> subprocess.Popen[bytes
     except FileNotFoundError:
         raise CannotStartError(_why_not_found(program)) from None
     except OSError as error:
-        hint = ": begin it with a line such as #!/bin/sh" if error.errno == errno.ENOEXEC else ""
-        raise CannotStartError(f"{program} cannot be run: {(error.strerror or '').lower()}{hint}") from None
+        raise _cannot_run(program, error) from None
+
+
+def _cannot_run(program: Path, error: OSError) -> CannotStartError:
+    """Say why the system does not run it."""
+    if (exhausted := explained(error.errno)) is not None:
+        text = str(error.strerror) if isinstance(error, NoThreadError) else exhausted
+        return CannotStartError(f"{program} cannot be run: {text}", passing=True)
+    hint = ": begin it with a line such as #!/bin/sh" if error.errno == errno.ENOEXEC else ""
+    return CannotStartError(f"{program} cannot be run: {(error.strerror or '').lower()}{hint}")
 
 
 @contextlib.contextmanager

@@ -2,8 +2,13 @@
 
 import os
 
+from hcsidecar.core.exhaustion import explained
+from hcsidecar.threads import NoThreadError
+
 
 def describe(error: OSError) -> str:
     """Say what the operating system said, without the address, which the check's own settings tell."""
-    text = os.strerror(error.errno) if error.errno else "connection failed"
+    if isinstance(error, NoThreadError):
+        return str(error.strerror)
+    text = explained(error.errno) or (os.strerror(error.errno) if error.errno else "connection failed")
     return text[:1].lower() + text[1:]
