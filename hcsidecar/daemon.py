@@ -10,7 +10,6 @@ import contextlib
 import gc
 import os
 import secrets
-import signal
 import ssl
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -43,6 +42,8 @@ from hcsidecar.node_control import NodeControl, Parts
 from hcsidecar.own_targets import own_targets
 from hcsidecar.private_file import KeptFile
 from hcsidecar.process import CannotRunError, ServiceManager, take_descriptors, take_realtime_priority
+from hcsidecar.rereading import CertificateError, Certificates, reread_farm_file
+from hcsidecar.signals import Signals
 from hcsidecar.upkeep import Upkeep
 from hcsidecar.web.accepting import ACCEPT_COMPLAINT, Admission
 from hcsidecar.web.api import Api
@@ -74,7 +75,16 @@ KERNEL_RECORD = "kernel.json"
 class Daemon:
     """One node of a farm."""
 
-    def __init__(self, loaded: LoadedFarm, me: NodeTable, journal: Journal, memory: Memory, losses: Losses) -> None:
+    def __init__(
+        self,
+        loaded: LoadedFarm,
+        me: NodeTable,
+        journal: Journal,
+        memory: Memory,
+        losses: Losses,
+        *,
+        signals: Signals,
+    ) -> None:
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._loaded = loaded
@@ -83,6 +93,9 @@ class Daemon:
         self._journal = journal
         self._memory = memory
         self._upkeep = Upkeep(memory=memory, losses=losses, tell=self.tell)
+        self._signals = signals
+        self._certificates = Certificates(loaded)
+        self._hung_up = asyncio.Event()
         self._service = ServiceManager(os.environ)
         powers = Powers(
             names=self._farm.share_names, file=self._farm.powers_of(me.name), layer_two=self._farm.l2 is not None
@@ -270,7 +283,7 @@ class Daemon:
             except OSError as error:
                 raise CannotRunError(f"control socket {socket_path}: {error.strerror}") from error
             stack.callback(self._journal.close)
-            self._take_signals()
+            self._signals.lead_to(end=self._module.shutdown, reread=self._hung_up.set)
             self._hurry()
             await self._live()
 
@@ -286,6 +299,7 @@ class Daemon:
                 *self._targets.begin(tasks),
                 tasks.create_task(self._keep_house(), name="housekeeping"),
                 tasks.create_task(self._keep_files(), name="upkeep"),
+                tasks.create_task(self._keep_rereading(), name="files"),
             ]
             if self._layer_two is not None:
                 layer_two = self._layer_two.run(
@@ -315,19 +329,10 @@ class Daemon:
     def _tls(self, table: TlsTable | None) -> ssl.SSLContext | None:
         if table is None:
             return None
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         try:
-            context.load_cert_chain(self._loaded.resolve(table.cert), self._loaded.resolve(table.key))
-        except (OSError, ssl.SSLError) as error:
-            raise CannotRunError(
-                f"the certificate {table.cert} and its key {table.key} do not load: {error}"
-            ) from error
-        return context
-
-    def _take_signals(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            with contextlib.suppress(NotImplementedError):  # on Windows the loop takes no signals
-                self._loop.add_signal_handler(number, self._module.shutdown, signal.Signals(number).name)
+            return self._certificates.context(table)
+        except CertificateError as error:
+            raise CannotRunError(str(error)) from error
 
     def _hurry(self) -> None:
         """Make the heartbeat path quick and free of pauses."""
@@ -350,6 +355,19 @@ class Daemon:
             self._admission.refill()
             await asyncio.sleep(min(HOUSEKEEPING_INTERVAL, beat or HOUSEKEEPING_INTERVAL))
 
+    async def _keep_rereading(self) -> None:
+        """At each SIGHUP, take the keys and certificates, and say what of the farm file is not taken."""
+        while True:
+            await self._hung_up.wait()
+            self._hung_up.clear()
+            self._reload_keys()
+            try:
+                self._certificates.reread()
+            except CertificateError as error:
+                message = f"{error}: the former certificates stay in use"
+                self.tell(Event(level=Level.ERROR, origin="daemon", message=message))
+            self.tell(await reread_farm_file(self._loaded))
+
     def _reload_keys(self) -> None:
         try:
             self._loaded.keyring.reload()
@@ -363,7 +381,7 @@ class Daemon:
             return
         self._keys_wanted = False
         self._heartbeats.follow_keys()
-        self.tell(Event(level=Level.INFO, origin="daemon", message="took the keys of the changed key file"))
+        self.tell(Event(level=Level.INFO, origin="daemon", message="took the keys of the key file"))
 
     def _keys(self) -> Keyring:
         return self._loaded.keyring

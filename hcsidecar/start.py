@@ -20,6 +20,7 @@ from hcsidecar.farmfile import FarmFileError, LoadedFarm, NoNodeHereError, find_
 from hcsidecar.journal import Journal
 from hcsidecar.logs import configure, log_entry
 from hcsidecar.process import CannotRunError
+from hcsidecar.signals import Signals, hold_still
 from hcsidecar.threads import NoThreadError, Workers, means_no_thread
 
 WORKERS = 2
@@ -62,6 +63,7 @@ async def _run_with(journal: Journal, loaded: LoadedFarm, me: NodeTable, losses:
     def complain(event: Event) -> None:
         journal.write(event)
 
+    signals = Signals(tell=complain)
     memory = Memory(state_dir(loaded.farm, me), tell=complain, lost=losses.note)
     complain(
         Event(
@@ -73,7 +75,7 @@ async def _run_with(journal: Journal, loaded: LoadedFarm, me: NodeTable, losses:
     if loaded.farm.l2 is None:
         await _put_back_layer_two(state_dir(loaded.farm, me), complain)
     try:
-        await Daemon(loaded, me, journal, memory, losses).run(socket_path)
+        await Daemon(loaded, me, journal, memory, losses, signals=signals).run(socket_path)
     except CannotRunError as error:
         complain(Event(level=Level.ERROR, origin="daemon", message=str(error)))
         return 1
@@ -88,6 +90,7 @@ def main() -> int:
     parser.add_argument("--node")
     parser.add_argument("--log-json", action="store_true")
     options = parser.parse_args()
+    hold_still()
     try:
         loaded = load(find_config(options.config))
         me = find_node(loaded.farm, options.node)

@@ -32,7 +32,8 @@ def run(
     """Run this server's node of the farm, in the foreground, until SIGTERM.
 
     The module is started unless the operator's last word was `stop`. SIGTERM or Ctrl-C drains first (the health URL
-    answers 404, the application goes on) for at most [health] lame_duck, then stops; a second one stops at once.
+    answers 404, the application goes on) for at most [health] lame_duck, then stops; a second one stops at once. SIGHUP
+    reads key file and certificates anew, and says what of the farm file takes a restart.
 
     Exit status: 0 stopped as told, 1 the node could not run or no node has an address of this machine (yet), 2 the farm
     file or the command is wrong.

@@ -289,3 +289,90 @@ def test_a_node_that_cannot_hold_the_virtual_ips_says_why_and_ends(tmp_path):
         farm.start("web1")
         assert farm.daemons["web1"].wait(timeout=20) == 1
         assert "layer-2 mode: no interface holds this node's address" in farm.log("web1")
+
+
+def test_signals_that_mean_nothing_end_nothing_and_are_told_once(tmp_path):
+    with real_farm(tmp_path, names=("web1",)) as farm:
+        farm.start().all_ready()
+        daemon = farm.daemons["web1"]
+        for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGXCPU, signal.SIGRTMIN + 3):
+            for _ in range(2):
+                daemon.send_signal(number)
+                wait_for(lambda: f"{name_of(number)} has no meaning here" in farm.log("web1"))  # noqa: B023
+        assert farm.health("web1") == 200
+        assert farm.log("web1").count("has no meaning here") == 5
+
+
+def name_of(number):
+    return "SIGRTMIN+3" if number == signal.SIGRTMIN + 3 else signal.Signals(number).name
+
+
+def test_sigquit_drains_as_sigterm_does(tmp_path):
+    with real_farm(tmp_path, names=("web1",), extra='[health]\nlame_duck = "10m"') as farm:
+        farm.start().all_ready()
+        farm.daemons["web1"].send_signal(signal.SIGQUIT)
+        wait_for(lambda: farm.health("web1") == 404)
+        farm.daemons["web1"].send_signal(signal.SIGQUIT)
+        assert farm.daemons["web1"].wait(10) == 0
+
+
+def test_sighup_says_what_of_the_farm_file_is_not_taken_and_the_node_serves_on(tmp_path):
+    with real_farm(tmp_path, names=("web1",)) as farm:
+        farm.start().all_ready()
+        daemon, right = farm.daemons["web1"], farm.config.read_text()
+        daemon.send_signal(signal.SIGHUP)
+        wait_for(lambda: "SIGHUP: the farm file says what the daemon runs by" in farm.log("web1"))
+        assert "took the keys of the key file" in farm.log("web1")
+        farm.config.write_text(f'{right}[health]\nlame_duck = "50s"\n')
+        daemon.send_signal(signal.SIGHUP)
+        wait_for(lambda: "taken when this daemon is started again: health.lame_duck" in farm.log("web1"))
+        farm.config.write_text(f"{right}[helth]\n")
+        daemon.send_signal(signal.SIGHUP)
+        wait_for(lambda: "goes on by the former one: helth" in farm.log("web1"))
+        assert farm.health("web1") == 200
+
+
+def certificate(directory, name):
+    subprocess.run(
+        [
+            *[
+                "openssl",
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+                "-nodes",
+                "-days",
+                "2",
+                "-subj",
+            ],
+            f"/CN={name}",
+            "-keyout",
+            directory / "farm.pem",
+            "-out",
+            directory / "farm.crt",
+        ],
+        check=True,
+        capture_output=True,
+    )
+
+
+def test_sighup_takes_a_new_certificate_and_keeps_the_former_one_when_it_is_wrong(tmp_path):
+    def subject():
+        asked = ["openssl", "s_client", "-connect", f"{farm.addresses['web1']}:9010"]
+        shown = subprocess.run(asked, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        return shown.stdout
+
+    certificate(tmp_path, "first")
+    with real_farm(tmp_path, names=("web1",), extra='[web]\ntls = { cert = "farm.crt", key = "farm.pem" }') as farm:
+        farm.start()
+        wait_for(lambda: "CN = first" in subject() or "CN=first" in subject())
+        certificate(tmp_path, "second")
+        farm.daemons["web1"].send_signal(signal.SIGHUP)
+        wait_for(lambda: "CN = second" in subject() or "CN=second" in subject())
+        (tmp_path / "farm.pem").write_text("no key")
+        farm.daemons["web1"].send_signal(signal.SIGHUP)
+        wait_for(lambda: "the former certificates stay in use" in farm.log("web1"))
+        assert "second" in subject()

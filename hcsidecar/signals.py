@@ -1,0 +1,86 @@
+"""What a signal means to this process: its end, a look at its files, or nothing. None ends it without a word."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from hcsidecar.core.events import Event, Level
+
+ENDING: Final = ("SIGTERM", "SIGINT", "SIGQUIT")
+REREADING: Final = "SIGHUP"
+_MEANINGLESS: Final = (
+    "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGIO", "SIGPWR", "SIGSTKFLT", "SIGXCPU",
+)  # fmt: skip
+"Those of signal(7) that would end a process, mean nothing here, and are sent by people or by a limit. And SIGRTMIN on."
+
+
+def hold_still() -> None:
+    """Let no signal end this process before it has a loop, but for those that are to end it.
+
+    They are caught rather than ignored: what is ignored, programs of the operator's would inherit.
+    """
+    for number in (*_numbered(REREADING), *_meaningless()):
+        signal.signal(number, lambda *_: None)
+
+
+class Signals:
+    """The signals of one process, on the running loop. Who is to be told is set by `lead_to`; until then `ended` is."""
+
+    def __init__(self, *, tell: Callable[[Event], object]) -> None:
+        self._tell = tell
+        self._told: set[str] = set()
+        self.ended = asyncio.Event()
+        "Set when this process was told to end and nobody had to be told of it."
+        self._end: Callable[[str], object] = lambda _: self.ended.set()
+        self._reread: Callable[[], object] = lambda: None
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(NotImplementedError):  # on Windows the loop takes no signals
+            for name in ENDING:
+                for number in _numbered(name):
+                    loop.add_signal_handler(number, self._told_to_end, name)
+            for number in _numbered(REREADING):
+                loop.add_signal_handler(number, self._told_to_reread)
+            for number in _meaningless():
+                loop.add_signal_handler(number, self._told_nothing, _name(number))
+
+    def lead_to(self, *, end: Callable[[str], object], reread: Callable[[], object]) -> None:
+        """Call these from now on: `end` with the signal's name."""
+        self._end, self._reread = end, reread
+
+    def _told_to_end(self, name: str) -> None:
+        self._end(name)
+
+    def _told_to_reread(self) -> None:
+        self._reread()
+
+    def _told_nothing(self, name: str) -> None:
+        """Say so once for each: who sends one again and again must not fill the log."""
+        if name not in self._told:
+            self._told.add(name)
+            message = (
+                f"{name} has no meaning here: SIGTERM ends this daemon with its drain, SIGHUP reads its files anew"
+            )
+            self._tell(Event(level=Level.WARNING, origin="daemon", message=message))
+
+
+def _numbered(name: str) -> Iterator[int]:
+    """Give the number of a signal, where this system has it."""
+    number = getattr(signal, name, None)
+    if number is not None:
+        yield number
+
+
+def _meaningless() -> Iterator[int]:
+    for name in _MEANINGLESS:
+        yield from _numbered(name)
+    if hasattr(signal, "SIGRTMIN"):
+        yield from range(signal.SIGRTMIN, signal.SIGRTMAX + 1)
+
+
+def _name(number: int) -> str:
+    """Name a signal as kill(1) does."""
+    if hasattr(signal, "SIGRTMIN") and number >= signal.SIGRTMIN:
+        return f"SIGRTMIN+{number - signal.SIGRTMIN}"
+    return signal.Signals(number).name
