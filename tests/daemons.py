@@ -91,7 +91,9 @@ class RealFarm:
         self.directory = directory
         self.prefix = prefix or free_network()
         self._inside = ["ip", "netns", "exec", netns] if netns else []
-        chosen = [f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+        # The interpreter and this tree may be where only root may read.
+        reads = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+        chosen = [f"--reuid={user}", f"--regid={user}", "--clear-groups", *reads]
         self.as_user = [] if user is None else ["setpriv", *chosen]
         self._inside += self.as_user
         self.names = names

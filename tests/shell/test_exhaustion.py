@@ -1,11 +1,18 @@
 """A running daemon whose threads, descriptors, processes or disk come to an end: checks fail, and the node goes on."""
 
+import http.client
 import os
+import random
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
-from contextlib import ExitStack, contextmanager
+import threading
+import time
+from collections import Counter
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -46,9 +53,10 @@ timeout = "5s"
 def limited_farm(**more):
     """Give a farm of one node that belongs to an ordinary user, whose limits bind it."""
     directory = Path(tempfile.mkdtemp(prefix="hcsidecar-"))
-    check = directory / "check"
-    check.write_text("#!/bin/sh\nexit 0\n")
-    check.chmod(0o755)
+    reports = f"{sys.executable} -m hcsidecar report SELF up\nexec sleep 3600"
+    for name, what in {"check": """echo '{"presence": "healthy"}'""", "stop": "exit 0", "reports": reports}.items():
+        (directory / name).write_text(f"#!/bin/sh\n{what}\n")
+        (directory / name).chmod(0o755)
     more.setdefault("user", USER if os.geteuid() == 0 else None)
     try:
         with real_farm(directory, names=("web1",), **more) as farm:
@@ -126,3 +134,128 @@ def test_a_probe_is_answered_while_more_silent_connections_than_descriptors_come
         wait_for(lambda: farm.health("web1") == 200, what="Ready again")
         assert len(lines(farm, "descriptors")) <= 2
         assert "Traceback" not in farm.log("web1")
+
+
+EVERYTHING = (
+    PROGRAM
+    + PROCESS
+    + PAGE
+    + """
+[[check]]
+type = "http"
+name = "HEALTH"
+address = "@1"
+port = 9010
+path = "/metrics"
+interval = "400ms"
+timeout = "5s"
+
+[[check]]
+type = "interface"
+name = "LOOP"
+interface = "lo"
+interval = "300ms"
+timeout = "5s"
+
+[[check]]
+type = "custom"
+name = "SELF"
+command = ["./reports"]
+interval = "500ms"
+timeout = "5s"
+when = "pre"
+action = "none"
+
+[[target]]
+type = "command"
+name = "BALANCER"
+command = ["./check"]
+poll = "1s"
+
+[application]
+start = "./check"
+stop = "./stop"
+start_timeout = "5s"
+stop_timeout = "5s"
+"""
+)
+ROUNDS = 40
+
+
+@pytest.mark.soak
+def test_a_daemon_outlives_every_limit_that_is_put_on_it_while_it_runs():
+    seed = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(1, 10_000)
+    print(f"SEED={seed}")  # noqa: T201 - pytest shows it
+    chance = random.Random(seed)
+    with limited_farm(extra=EVERYTHING) as farm:
+        ready(farm)
+        for _ in range(ROUNDS):
+            squeeze(farm, chance)
+            assert farm.daemons["web1"].poll() is None, "the daemon has ended"
+        farm.act("web1", "start")
+        wait_for(lambda: farm.health("web1") == 200, limit=60, what="Ready after all")
+        assert "Traceback" not in farm.log("web1")
+        # A line for each transition, and not for each attempt: in a round there were some hundred of these.
+        said = Counter(line.partition(" web1 ")[2] for line in farm.log("web1").splitlines())
+        assert [line for line, times in said.items() if times > 4 * ROUNDS] == []
+
+
+def squeeze(farm, chance):
+    """Put some limits on it for a while, and use it meanwhile."""
+    choices = {
+        "threads": lambda: limit(farm, "nproc", 1),
+        "descriptors": lambda: limit(farm, "nofile", descriptors_in_use(farm) + chance.randrange(8)),
+        "disk": lambda: limit(farm, "fsize", chance.choice([0, 4096])),
+        "memory": lambda: limit(farm, "as", address_space(farm) + (chance.randrange(4, 32) << 20)),
+        "processor": lambda: throttled(farm, chance.uniform(0.1, 0.9)),
+    }
+    with ExitStack() as stack:
+        for name in chance.sample(list(choices), chance.randrange(1, 3)):
+            stack.enter_context(choices[name]())
+        for _ in range(chance.randrange(60)):
+            with suppress(OSError):
+                silent = stack.enter_context(socket.socket())
+                silent.settimeout(1)
+                silent.connect((farm.addresses["web1"], 9010))
+        end = time.monotonic() + chance.uniform(0.3, 2)
+        while time.monotonic() < end:
+            with suppress(OSError, ValueError, http.client.HTTPException):
+                use(farm, chance)
+
+
+def use(farm, chance):
+    """Do what balancers and operators do."""
+    match chance.randrange(40):
+        case 0:
+            farm.act("web1", chance.choice(["restart", "drain", "resume", "stop", "start"]))
+        case 1 | 2 | 3:
+            farm.status("web1")
+        case _:
+            fetch(farm.url("web1"), timeout=1)
+
+
+def address_space(farm):
+    """Give the bytes of virtual memory that the daemon has."""
+    pages = Path(f"/proc/{farm.daemons['web1'].pid}/statm").read_text().split()[0]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+@contextmanager
+def throttled(farm, part):
+    """Let the daemon run for a part of the time only, in turns of 100 ms, as a quota of the processor does."""
+    daemon, over = farm.daemons["web1"], threading.Event()
+
+    def keep_stopping():
+        while not over.is_set():
+            daemon.send_signal(signal.SIGSTOP)
+            over.wait(0.1 * (1 - part))
+            daemon.send_signal(signal.SIGCONT)
+            over.wait(0.1 * part)
+
+    stopping = threading.Thread(target=keep_stopping)
+    stopping.start()
+    try:
+        yield
+    finally:
+        over.set()
+        stopping.join()
