@@ -12,6 +12,7 @@ import os
 import secrets
 import ssl
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,12 +45,13 @@ from hcsidecar.private_file import KeptFile
 from hcsidecar.process import CannotRunError, ServiceManager, take_descriptors, take_realtime_priority
 from hcsidecar.rereading import CertificateError, Certificates, reread_farm_file
 from hcsidecar.signals import Signals
+from hcsidecar.start_conditions import StartConditions
 from hcsidecar.upkeep import Upkeep
 from hcsidecar.web.accepting import ACCEPT_COMPLAINT, Admission
 from hcsidecar.web.api import Api
 from hcsidecar.web.auth import Signer, Verifier
 from hcsidecar.web.connections import Limits
-from hcsidecar.web.control_socket import SocketInUseError, serve_unix, tcp_protocols
+from hcsidecar.web.control_socket import SocketInUseError, ensure_alone, serve_unix, tcp_protocols
 from hcsidecar.web.farm_api import farm_app
 from hcsidecar.web.handed_over import counting_logger, health_routes
 from hcsidecar.web.listener import HealthServer, ListenError
@@ -84,6 +86,8 @@ class Daemon:
         losses: Losses,
         *,
         signals: Signals,
+        service: ServiceManager,
+        conditions: StartConditions,
     ) -> None:
         loop = asyncio.get_running_loop()
         self._loop = loop
@@ -96,7 +100,8 @@ class Daemon:
         self._signals = signals
         self._certificates = Certificates(loaded)
         self._hung_up = asyncio.Event()
-        self._service = ServiceManager(os.environ)
+        self._service = service
+        self._conditions = conditions
         powers = Powers(
             names=self._farm.share_names, file=self._farm.powers_of(me.name), layer_two=self._farm.l2 is not None
         )
@@ -246,12 +251,11 @@ class Daemon:
     # -- life ---------------------------------------------------------------------------------------------------
 
     async def run(self, socket_path: Path) -> None:
-        """Run until told to end. Raises CannotRunError."""
+        """Run until told to end. What passes by itself is waited for; raises CannotRunError, and StoppedError."""
         server = self._server
         self._loop.set_exception_handler(_complain)
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._admission.close)
-            stack.callback(self._service.close)
             api = Api(self._control)
             relay = Relay(self._control, Signer(keys=self._keys, farm=self._farm.farm.name, node=self._me.name))
             await stack.enter_async_context(relay)
@@ -268,10 +272,11 @@ class Daemon:
             logger = counting_logger(server.connections.refusals)
             protocols = await stack.enter_async_context(tcp_protocols(app, logger=logger))
             try:
+                ensure_alone(socket_path)
                 if self._layer_two is not None:
                     stack.push_async_callback(self._layer_two.close)
-                    await self._layer_two.open()
-                await self._heartbeats.open()
+                    await self._conditions.until(self._layer_two.open)
+                await self._conditions.until(self._heartbeats.open)
                 stack.callback(self._heartbeats.close)
                 self._say_layer_two()
                 stack.push_async_callback(server.close)
@@ -321,10 +326,12 @@ class Daemon:
 
     async def _listen(self, server: HealthServer, protocols: Callable[[], asyncio.Protocol]) -> None:
         web, health = self._farm.web, self._farm.health
-        await server.start(_pairs(self._farm.web_listen(self._me)), tls=self._tls(web.tls), api=protocols)
-        await server.start(_pairs(health.listen), tls=self._tls(health.tls))
+        until = self._conditions.until
+        listen, tls = _pairs(self._farm.web_listen(self._me)), self._tls(web.tls)
+        await until(partial(server.start, listen, tls=tls, api=protocols))
+        await until(partial(server.start, _pairs(health.listen), tls=self._tls(health.tls)))
         if health.agent_check is not None:
-            await server.start_agent((health.agent_check.host, health.agent_check.port))
+            await until(partial(server.start_agent, (health.agent_check.host, health.agent_check.port)))
 
     def _tls(self, table: TlsTable | None) -> ssl.SSLContext | None:
         if table is None:

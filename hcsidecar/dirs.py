@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from hcsidecar.core.passing import directory_may_come
 from hcsidecar.core.problems import Problem
 from hcsidecar.core.settings import FarmFile, NodeTable
 from hcsidecar.farmfile import FarmFileError
@@ -60,13 +61,15 @@ def make_private(path: Path) -> Path:
     try:
         make_directory(path)
     except OSError as error:
-        raise FarmFileError(
+        refusal = FarmFileError(
             Problem(
                 path="farm.state_dir",
                 message=f"cannot be used: {path}: {error.strerror}",
                 hint="run as root, or name a directory that you may write to",
             )
-        ) from None
+        )
+        refusal.passing = directory_may_come(error)
+        raise refusal from None
     return path
 
 

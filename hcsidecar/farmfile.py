@@ -31,7 +31,9 @@ _MAX_BYTES = 1_048_576
 
 
 class FarmFileError(Exception):
-    """The farm cannot be started: every problem of its file, at once."""
+    """The farm cannot be started: every problem of its file, at once. `passing`: this one may pass by itself."""
+
+    passing = False
 
     def __init__(self, *problems: Problem) -> None:
         super().__init__("\n".join(map(str, problems)))
@@ -40,6 +42,8 @@ class FarmFileError(Exception):
 
 class NoNodeHereError(FarmFileError):
     """No node of the farm has an address of this machine: perhaps not yet, since its network is slow to come up."""
+
+    passing = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

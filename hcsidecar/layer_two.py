@@ -98,11 +98,11 @@ class LayerTwoMode:
         self._oddities = Oddities(self.share.settings.delivery)
 
     async def open(self) -> None:
-        """Make the machine ready; raises CannotRunError."""
+        """Make the machine ready; raises CannotRunError, and may be called again when that is `passing`."""
         try:
             await self.share.open()
         except FilterError as error:
-            raise CannotRunError(f"layer-2 mode: {error}") from error
+            raise CannotRunError(f"layer-2 mode: {error}", passing=error.passing) from error
         except OSError as error:
             raise CannotRunError(f"layer-2 mode: {error}") from error
         settings = self.share.settings

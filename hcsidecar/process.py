@@ -52,7 +52,11 @@ def resident_bytes() -> int | None:
 
 
 class CannotRunError(Exception):
-    """This node cannot run now; the text says why in plain words."""
+    """This node cannot run now; the text says why in plain words. `passing`: that may pass by itself."""
+
+    def __init__(self, text: str, *, passing: bool = False) -> None:
+        super().__init__(text)
+        self.passing = passing
 
 
 class ServiceManager:

@@ -2,7 +2,10 @@
 
 import argparse
 import asyncio
+import os
+import socket
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,10 +20,11 @@ from hcsidecar.daemon import KERNEL_RECORD, Daemon
 from hcsidecar.dirs import control_socket, make_private, state_dir
 from hcsidecar.event_store import kept_journal
 from hcsidecar.farmfile import FarmFileError, LoadedFarm, NoNodeHereError, find_config, find_node, load
-from hcsidecar.journal import Journal
+from hcsidecar.journal import Entry, Journal
 from hcsidecar.logs import configure, log_entry
-from hcsidecar.process import CannotRunError
+from hcsidecar.process import CannotRunError, ServiceManager
 from hcsidecar.signals import Signals, hold_still
+from hcsidecar.start_conditions import StartConditions, StoppedError
 from hcsidecar.threads import NoThreadError, Workers, means_no_thread
 
 WORKERS = 2
@@ -50,78 +54,118 @@ async def _put_back_layer_two(directory: Path, tell: Callable[[Event], None]) ->
         tell(Event(level=Level.WARNING, origin="layer 2", message=f"what is left of layer-2 mode stays: {error}"))
 
 
-async def _run(loaded: LoadedFarm, me: NodeTable) -> int:
-    asyncio.get_running_loop().set_default_executor(Workers(kept=WORKERS, name="worker"))
-    directory = make_private(state_dir(loaded.farm, me))
-    losses = Losses()
-    kept = kept_journal(directory, loaded.farm.log, node=me.name, log=log_entry, lost=losses.note)
-    async with kept as journal:
-        return await _run_with(journal, loaded, me, losses)
+class _Teller:
+    """Writes events into the log; into the journal too, once there is one."""
 
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.journal: Journal | None = None
 
-async def _run_with(journal: Journal, loaded: LoadedFarm, me: NodeTable, losses: Losses) -> int:
-    def complain(event: Event) -> None:
-        journal.write(event)
-
-    signals = Signals(tell=complain)
-    memory = Memory(state_dir(loaded.farm, me), tell=complain, lost=losses.note)
-    complain(
-        Event(
-            level=Level.INFO, origin="daemon", message=f"hcsidecar {__version__} of farm {loaded.farm.farm.name} starts"
+    def tell(self, event: Event) -> None:
+        """Write it down."""
+        if self.journal is not None:
+            self.journal.write(event)
+            return
+        entry = Entry(
+            number=0, time=time.time(), node=self._name, level=event.level, origin=event.origin, message=event.message
         )
-    )
-    socket_path = control_socket(loaded.farm, me)
-    make_private(socket_path.parent)
-    if loaded.farm.l2 is None:
-        await _put_back_layer_two(state_dir(loaded.farm, me), complain)
+        log_entry(entry)
+
+
+async def _run(loaded: LoadedFarm, name: str | None, teller: _Teller) -> int:
+    asyncio.get_running_loop().set_default_executor(Workers(kept=WORKERS, name="worker"))
+    signals, service = Signals(tell=teller.tell), ServiceManager(os.environ)
+    conditions = StartConditions(signals=signals, service=service, tell=teller.tell)
+
+    async def find() -> tuple[NodeTable, Path, Path]:
+        """Find out who this is, and make the directories."""
+        me = find_node(loaded.farm, name)
+        socket_path = control_socket(loaded.farm, me)
+        make_private(socket_path.parent)
+        return me, make_private(state_dir(loaded.farm, me)), socket_path
+
     try:
-        await Daemon(loaded, me, journal, memory, losses, signals=signals).run(socket_path)
+        me, directory, socket_path = await conditions.until(find)
+        losses = Losses()
+        kept = kept_journal(directory, loaded.farm.log, node=me.name, log=log_entry, lost=losses.note)
+        async with kept as teller.journal:
+            begins = f"hcsidecar {__version__} of farm {loaded.farm.farm.name} starts"
+            teller.tell(Event(level=Level.INFO, origin="daemon", message=begins))
+            if loaded.farm.l2 is None:
+                await _put_back_layer_two(directory, teller.tell)
+            memory = Memory(directory, tell=teller.tell, lost=losses.note)
+            daemon = Daemon(
+                loaded, me, teller.journal, memory, losses, signals=signals, service=service, conditions=conditions
+            )
+            return await _run_daemon(daemon, socket_path, teller)
+    except StoppedError:
+        teller.tell(Event(level=Level.INFO, origin="daemon", message="ended while it waited"))
+        return 0
+    finally:
+        service.close()
+
+
+async def _run_daemon(daemon: Daemon, socket_path: Path, teller: _Teller) -> int:
+    try:
+        await daemon.run(socket_path)
     except CannotRunError as error:
-        complain(Event(level=Level.ERROR, origin="daemon", message=str(error)))
+        teller.tell(Event(level=Level.ERROR, origin="daemon", message=str(error)))
         return 1
-    complain(Event(level=Level.INFO, origin="daemon", message="ended"))
+    teller.tell(Event(level=Level.INFO, origin="daemon", message="ended"))
     return 0
+
+
+def _read(config: Path | None, name: str | None) -> tuple[LoadedFarm, str]:
+    """Read the farm file; gives the name of the node, or of the machine when the node is not known yet.
+
+    Raises FarmFileError for what is wrong with the file or the name.
+    """
+    loaded = load(find_config(config))
+    try:
+        me = find_node(loaded.farm, name)
+    except NoNodeHereError:
+        return loaded, socket.gethostname()
+    control_socket(loaded.farm, me)
+    return loaded, me.name
 
 
 def main() -> int:
     """Run the daemon; `hcsidecar run` comes here with its options as they are."""
     parser = argparse.ArgumentParser(prog="hcsidecar run", add_help=False)
-    parser.add_argument("--config", type=Path)
+    parser.add_argument("--config", "-c", type=Path)
     parser.add_argument("--node")
     parser.add_argument("--log-json", action="store_true")
     options = parser.parse_args()
     hold_still()
     try:
-        loaded = load(find_config(options.config))
-        me = find_node(loaded.farm, options.node)
-        control_socket(loaded.farm, me)
+        loaded, called = _read(options.config, options.node)
     except FarmFileError as error:
-        for problem in error.problems:
-            print(problem, file=sys.stderr)  # noqa: T201 - there is no log yet, and no farm to have one
-        # The unit is not started again after a 2, and a network may still come up.
-        return 1 if isinstance(error, NoNodeHereError) else 2
+        _print(error)
+        # The unit is not started again after a 2: a wrong file does not get right by itself.
+        return 2
+    status, writer = 1, None
     try:
-        writer = configure(node=me.name, as_json=options.log_json)
-    except NoThreadError as error:
-        print(error.strerror, file=sys.stderr)  # noqa: T201 - as above
-        return 1
-    status = 1
-    try:
+        writer = configure(node=called, as_json=options.log_json)
         # The selector loop everywhere: heartbeats are read from sockets of our own.
         with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-            status = runner.run(_run(loaded, me))
-    except FarmFileError as error:
-        for problem in error.problems:
-            print(problem, file=sys.stderr)  # noqa: T201
-    except NoThreadError as error:
-        print(error.strerror, file=sys.stderr)  # noqa: T201
+            status = runner.run(_run(loaded, options.node, _Teller(called)))
+    except (FarmFileError, NoThreadError) as error:
+        _print(error)
     except RuntimeError as error:
         # asyncio ends its threads from another one, when everything else has ended.
         if not means_no_thread(error):
             raise
     finally:
-        writer.close()
+        if writer is not None:
+            writer.close()
     return status
+
+
+def _print(error: FarmFileError | NoThreadError) -> None:
+    """Say what is wrong where there is no log yet, and no farm to have one."""
+    problems = error.problems if isinstance(error, FarmFileError) else (error.strerror,)
+    for problem in problems:
+        print(problem, file=sys.stderr)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -114,13 +114,18 @@ class RealFarm:
         self.daemons = {}
         self._logs = {}
 
-    def start(self, *names):
+    def start(self, *names, named=True):
+        """Start daemons; without `named` each finds out by its addresses who it is."""
         for name in names or self.names:
             log = (self.directory / f"{name}.log").open("a")
             self._logs[name] = Path(log.name)
             self.daemons[name] = subprocess.Popen(
                 # What `hcsidecar run` becomes, without half a second of the processor for the command line.
-                [*self._inside, sys.executable, "-P", "-m", "hcsidecar.start", "--config", self.config, "--node", name],
+                [
+                    *self._inside,
+                    *[sys.executable, "-P", "-m", "hcsidecar.start", "--config", self.config],
+                    *(["--node", name] if named else []),
+                ],
                 stderr=log,
                 stdin=subprocess.DEVNULL,
             )

@@ -35,8 +35,9 @@ def run(
     answers 404, the application goes on) for at most [health] lame_duck, then stops; a second one stops at once. SIGHUP
     reads key file and certificates anew, and says what of the farm file takes a restart.
 
-    Exit status: 0 stopped as told, 1 the node could not run or no node has an address of this machine (yet), 2 the farm
-    file or the command is wrong.
+    What passes by itself is waited for, and the log says for what: an address that comes late, a port still in use.
+
+    Exit status: 0 stopped as told, 1 the node could not run, 2 the farm file or the command is wrong.
 
     Example: hcsidecar run --config farm.toml --node web1
     """

@@ -97,6 +97,7 @@ def unit_text(shipped: str, wishes: UnitWishes, *, systemd: int | None) -> str:
         command += ["--node", wishes.node]
     text = _set(shipped, "ExecStart", " ".join(map(quoted, command)))
     text = _set(text, "ConditionPathExists", wishes.config.replace("%", "%%"))
+    text = _set(text, "RequiresMountsFor", " ".join(map(quoted, (wishes.config, wishes.state or SHIPPED_STATE))))
     limit = max(LEAST_STOP_LIMIT, wishes.drain + STOP_MARGIN)
     text = _set(text, "TimeoutStopSec", str(math.ceil(limit)))
     if wishes.state is not None and not _is_granted(wishes.state):

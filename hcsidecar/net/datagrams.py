@@ -6,18 +6,22 @@ import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from tenacity import AsyncRetrying, RetryError, retry_if_exception, stop_after_delay, wait_fixed
+from hcsidecar.core.passing import why_not_bound
 
 _LARGEST = 65_535
 _BATCH = 64
 "Datagrams read in a row before other work gets its turn."
 
-_PATIENCE = 15.0
-"Seconds that an address may need to appear: daemons start before networks do."
-
 
 class ListenError(Exception):
-    """A heartbeat socket cannot be opened; the text names address and port."""
+    """A heartbeat socket cannot be opened; the text names address and port.
+
+    `passing` is True when that may pass by itself: daemons start before networks do.
+    """
+
+    def __init__(self, address: str, port: int, error: OSError) -> None:
+        reason, self.passing = why_not_bound(error)
+        super().__init__(f"heartbeats cannot use UDP {address} port {port}: {reason}")
 
 
 class Datagrams:
@@ -49,27 +53,18 @@ class Datagrams:
         "Datagrams that the kernel would not send, by its reason."
 
     async def open(self) -> None:
-        """Bind all sockets; an address that is not there yet is waited for. Raises ListenError."""
+        """Bind all sockets; raises ListenError, and then none is open."""
         loop = asyncio.get_running_loop()
         for network, address in self._own.items():
-            self._sockets[network] = await self._bind(address)
+            try:
+                self._sockets[network] = self._bind(address)
+            except OSError as error:
+                self.close()
+                raise ListenError(address, self._port, error) from error
         for bound in self._sockets.values():
             loop.add_reader(bound, self._read, bound)
 
-    async def _bind(self, address: str) -> socket.socket:
-        retrying = AsyncRetrying(
-            retry=retry_if_exception(lambda error: isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL),
-            wait=wait_fixed(0.5),
-            stop=stop_after_delay(_PATIENCE),
-        )
-        try:
-            return await retrying(self._bind_once, address)
-        except (OSError, RetryError) as error:
-            cause = error.last_attempt.exception() if isinstance(error, RetryError) else error
-            reason = cause.strerror if isinstance(cause, OSError) else cause
-            raise ListenError(f"heartbeats cannot use UDP {address} port {self._port}: {reason}") from error
-
-    async def _bind_once(self, address: str) -> socket.socket:
+    def _bind(self, address: str) -> socket.socket:
         destination = (address, self._port)
         bound = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
         try:

@@ -130,7 +130,7 @@ def listen(path: Path) -> Listener:
     """Listen on a unix socket, in place of one that a killed daemon left; see serve_unix for errors."""
     listener = Listener(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        _remove_stale(path)
+        ensure_alone(path)
         listener.bind(os.fspath(path))
         # Before it listens nobody can connect, so there is no moment with too wide a mode.
         path.chmod(0o600)
@@ -156,8 +156,8 @@ def _remove(path: Path, identity: tuple[int, int] | None) -> None:
         path.unlink()
 
 
-def _remove_stale(path: Path) -> None:
-    """Remove a socket on which nobody listens."""
+def ensure_alone(path: Path) -> None:
+    """Remove a socket on which nobody listens; SocketInUseError when a daemon does, OSError as the system says."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(1.0)
         try:

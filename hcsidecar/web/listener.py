@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Callable
 
 from hcsidecar.core.health import HealthFace
+from hcsidecar.core.passing import why_not_bound
 from hcsidecar.core.values import is_ipv6
 from hcsidecar.web.accepting import Admission, Listener
 from hcsidecar.web.agent_check import AgentCheck
@@ -18,10 +19,11 @@ _BACKLOG = 128
 
 
 class ListenError(Exception):
-    """An address on which nobody can listen now; it may be free later."""
+    """An address on which nobody can listen now; `passing` is True when that may pass by itself."""
 
-    def __init__(self, host: str, port: int, reason: str) -> None:
+    def __init__(self, host: str, port: int, error: OSError) -> None:
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        reason, self.passing = why_not_bound(error)
         super().__init__(f"cannot listen on {where}: {reason}")
         self.host = host
         self.port = port
@@ -87,7 +89,7 @@ class HealthServer:
             except OSError as error:
                 for server in opened:
                     server.close()
-                raise ListenError(host, port, error.strerror or str(error)) from error
+                raise ListenError(host, port, error) from error
         self._servers += opened
 
     async def _listen_on(self, make_connection: Callable[[], asyncio.Protocol], host: str, port: int) -> asyncio.Server:

@@ -68,6 +68,8 @@ class Obstacle:
 
     problem: str
     remedy: str
+    passing: bool = False
+    "It is over without anybody's doing where the network is only slow to come up."
 
 
 def obstacles(
@@ -80,12 +82,13 @@ def obstacles(
         yield Obstacle(f"{name} is {what}: nobody can ask it for a MAC", "name another interface in [l2] interface")
         return
     if not interface.up:
-        yield Obstacle(f"{name} is down", f"ip link set {name} up")
+        yield Obstacle(f"{name} is down", f"ip link set {name} up", passing=True)
     for version in sorted({vip.version for vip in vips}):
         if not any(_is_own(address, name, version, vips) for address in addresses):
             yield Obstacle(
                 f"{name} has no IPv{version} address of its own, so this machine would speak as the virtual IP",
                 f"ip address add ADDRESS/LENGTH dev {name}",
+                passing=True,
             )
     for vip in vips:
         for place in addresses:

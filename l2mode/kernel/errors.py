@@ -15,10 +15,12 @@ class FilterError(Exception):
     """Layer-2 mode cannot work here: `problem` says why, `remedy` what the operator can do.
 
     `last_words` are lines that only the authors of the filter understand: they go into the log at level debug.
+    `passing` is True when nobody need do anything where the network is only slow to come up.
     """
 
-    def __init__(self, problem: str, remedy: str, *, last_words: tuple[str, ...] = ()) -> None:
+    def __init__(self, problem: str, remedy: str, *, last_words: tuple[str, ...] = (), passing: bool = False) -> None:
         super().__init__(f"{problem}; {remedy}")
         self.problem = problem
         self.remedy = remedy
         self.last_words = last_words
+        self.passing = passing

@@ -47,9 +47,9 @@ class Host:
         self._quiet = in_the_same_network(interface)
         self.warnings = tuple(judgement for judgement in judgements if judgement.fit is Fit.DOUBTFUL)
         for obstacle in obstacles(self._vips, interface, addresses):
-            raise FilterError(obstacle.problem, obstacle.remedy)
+            raise FilterError(obstacle.problem, obstacle.remedy, passing=obstacle.passing)
         if not read_interface(LOOPBACK).up:
-            raise FilterError(f"{LOOPBACK} is down", f"ip link set {LOOPBACK} up")
+            raise FilterError(f"{LOOPBACK} is down", f"ip link set {LOOPBACK} up", passing=True)
         return interface
 
     def set_up(self) -> None:

@@ -45,6 +45,11 @@ def test_a_usual_machine_gets_the_shipped_unit(shipped):
     assert unit_text(shipped, wishes(state="/var/lib/hcsidecar", drain=60.0), systemd=257) == shipped
 
 
+def test_it_starts_when_the_mounts_of_farm_file_and_state_are_there(shipped):
+    text = unit_text(shipped, wishes(config="/srv/hc/farm.toml", state="/srv/a state"), systemd=257)
+    assert ("RequiresMountsFor", '/srv/hc/farm.toml "/srv/a state"') in settings(text)
+
+
 def test_the_unit_in_config_is_the_shipped_one(shipped):
     copy = SHIPPED.parents[1] / "config" / "hcsidecar.service"
     assert copy.read_text() == shipped, f"write it anew: cp {SHIPPED} {copy}"

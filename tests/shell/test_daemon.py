@@ -206,7 +206,7 @@ def test_a_second_daemon_of_the_same_node_says_what_is_in_its_way(tmp_path):
         first = farm.daemons.pop("web1")
         farm.start("web1")
         assert farm.daemons["web1"].wait(15) == 1
-        assert "Address already in use" in farm.log("web1")
+        assert "another daemon answers on" in farm.log("web1")
         farm.daemons["web1"] = first
         assert farm.health("web1") == 200
 
@@ -376,3 +376,82 @@ def test_sighup_takes_a_new_certificate_and_keeps_the_former_one_when_it_is_wron
         farm.daemons["web1"].send_signal(signal.SIGHUP)
         wait_for(lambda: "the former certificates stay in use" in farm.log("web1"))
         assert "second" in subject()
+
+
+WAITS = "the start waits for what passes by itself: "
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a network namespace needs root")
+@pytest.mark.parametrize("named", [True, False], ids=["named", "by its address"])
+def test_an_address_that_comes_late_is_waited_for_and_the_line_says_for_what(tmp_path, named):
+    with (
+        network_namespace() as netns,
+        real_farm(tmp_path, names=("web1",), prefix="192.0.2.", netns=netns) as farm,
+    ):
+        farm.start("web1", named=named)
+        why = "heartbeats cannot use UDP 192.0.2.1 port 4803" if named else "node: has no address of this machine"
+        wait_for(lambda: f"{WAITS}{why}" in farm.log("web1"))
+        assert farm.daemons["web1"].poll() is None
+        subprocess.run(["ip", "-n", netns, "addr", "add", "192.0.2.1/32", "dev", "lo"], check=True)
+        wait_for(lambda: farm.view("web1") == ["web1"])
+        assert farm.log("web1").count(WAITS) == 1
+        assert "the start goes on, " in farm.log("web1")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a network namespace needs root")
+def test_an_ipv6_address_whose_duplicates_are_looked_for_is_waited_for(tmp_path):
+    with (
+        network_namespace() as netns,
+        real_farm(tmp_path, names=("web1",), prefix="2001:db8::", netns=netns) as farm,
+    ):
+        for command in (
+            "link add eth0 type veth peer name eth1",
+            "link set eth1 up",
+            "link set eth0 up",
+            "addr add 2001:db8::1/64 dev eth0",
+        ):
+            subprocess.run(["ip", "-n", netns, *command.split()], check=True)
+        farm.start("web1")
+        wait_for(lambda: farm.view("web1") == ["web1"])
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM], ids=["heartbeats", "web listener"])
+def test_a_port_that_is_still_in_use_is_waited_for(tmp_path, kind):
+    with real_farm(tmp_path, names=("web1",)) as farm:
+        with socket.socket(socket.AF_INET, kind) as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            other.bind((farm.addresses["web1"], 4803 if kind == socket.SOCK_DGRAM else 9010))
+            if kind == socket.SOCK_STREAM:
+                other.listen()
+            farm.start("web1")
+            wait_for(lambda: "another process has the port" in farm.log("web1"))
+        wait_for(lambda: farm.health("web1") == 200)
+        assert farm.log("web1").count(WAITS) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a network namespace needs root")
+def test_the_interface_of_the_virtual_ips_is_waited_for_with_its_address(tmp_path):
+    extra = '[l2]\ninterface = "eth0"\n[[l2.vip]]\naddress = "192.0.2.50"\n'
+    extra += '[[l2.share]]\nname = "APACHE"\nports = [80]\n'
+    with (
+        network_namespace() as netns,
+        real_farm(tmp_path, names=("web1",), prefix="192.0.2.", netns=netns, extra=extra) as farm,
+    ):
+        farm.start("web1")
+        for command, what in (
+            ("link add eth0 type veth peer name eth1", "there is no interface eth0"),
+            ("link set eth0 up", "eth0 is down"),
+            ("addr add 192.0.2.1/24 dev eth0", "eth0 has no IPv4 address of its own"),
+        ):
+            wait_for(lambda: f"{WAITS}layer-2 mode: {what}" in farm.log("web1"))  # noqa: B023
+            subprocess.run(["ip", "-n", netns, *command.split()], check=True)
+        wait_for(lambda: farm.view("web1") == ["web1"], limit=30)
+
+
+def test_a_daemon_that_waits_ends_with_0_when_it_is_told_to(tmp_path):
+    with real_farm(tmp_path, names=("web1",), prefix="192.0.2.") as farm:
+        farm.start("web1")
+        wait_for(lambda: WAITS in farm.log("web1"))
+        farm.daemons["web1"].send_signal(signal.SIGTERM)
+        assert farm.daemons["web1"].wait(10) == 0
+        assert "ended while it waited" in farm.log("web1")

@@ -253,7 +253,7 @@ def test_a_taken_port_is_a_clear_error(keyring):
     async def story():
         farm = farm_file(free_port())
         async with running(farm, keyring, "web1"):
-            with pytest.raises(ListenError, match=rf"UDP 127\.77\.1\.1 port {farm.heartbeat.port}: Address already"):
+            with pytest.raises(ListenError, match=rf"UDP 127\.77\.1\.1 port {farm.heartbeat.port}: another process"):
                 await make(farm, "web1", keyring, []).open()
 
     asyncio.run(story())

@@ -1,0 +1,76 @@
+"""Waiting at the start of a daemon for what passes by itself: a late address, a port still in use, a mount."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_fixed
+
+from hcsidecar.core.events import Event, Level
+from hcsidecar.process import ServiceManager
+from hcsidecar.signals import Signals
+
+_Given = TypeVar("_Given")
+
+INTERVAL: Final = 0.5
+"Seconds between two attempts."
+QUIET: Final = 15.0
+"""Seconds of waiting after which the service manager is told that the start is over.
+
+Nobody should sit before a `systemctl start`, and no boot wait, for an address that comes after an hour.
+"""
+
+
+class StoppedError(Exception):
+    """This process was told to end while it waited."""
+
+
+class StartConditions:
+    """Tries a step of the start until it works, as long as what is in its way passes by itself."""
+
+    def __init__(self, *, signals: Signals, service: ServiceManager, tell: Callable[[Event], object]) -> None:
+        self._signals = signals
+        self._service = service
+        self._tell = tell
+
+    async def until(self, step: Callable[[], Awaitable[_Given]]) -> _Given:
+        """Give what the step gives.
+
+        A step that raises an error whose `passing` is true is tried again, and what is waited for is told once. Other
+        errors are raised, and StoppedError when this process is told to end meanwhile.
+        """
+        loop = asyncio.get_running_loop()
+        began, waits_for = loop.time(), ""
+
+        def tell_once(state: RetryCallState) -> None:
+            nonlocal waits_for
+            error = None if state.outcome is None else state.outcome.exception()
+            if str(error) != waits_for:
+                waits_for = str(error)
+                message = f"the start waits for what passes by itself: {waits_for}"
+                self._tell(Event(level=Level.WARNING, origin="daemon", message=message))
+            self._service.tell(STATUS=f"waits: {waits_for}", WATCHDOG=1)
+            if loop.time() >= began + QUIET:
+                self._service.tell(READY=1)
+
+        retrying = AsyncRetrying(
+            retry=retry_if_exception(passes), wait=wait_fixed(INTERVAL), before_sleep=tell_once, sleep=self._sleep
+        )
+        given: _Given = await retrying(step)
+        if waits_for:
+            over = f"the start goes on, {loop.time() - began:.3g} s later"
+            self._tell(Event(level=Level.INFO, origin="daemon", message=over))
+        return given
+
+    async def _sleep(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._signals.ended.wait()
+        if self._signals.ended.is_set():
+            raise StoppedError
+
+
+def passes(error: BaseException) -> bool:
+    """Tell whether an error says of itself that it may pass."""
+    return bool(getattr(error, "passing", False))
