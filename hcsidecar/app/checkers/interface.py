@@ -21,6 +21,8 @@ _NO_SUCH_LINK: Final = (errno.ENODEV, errno.ERANGE, errno.EINVAL)
 "What the kernel says of a name that no interface has, and of one that is too long to be one."
 _LONGEST_PAUSE: Final = 1.0
 "Seconds until the state is read again, at most."
+_DESCRIPTORS: Final = 12
+"Open files of a watch, and a few more: others open some in the same moment."
 _ENDED: Final = "the watch of the kernel's news has ended; it begins anew"
 
 
@@ -108,7 +110,10 @@ class _Follower:
     def _run(self) -> None:
         error: OSError | None = None
         try:
-            asyncio.run(self._follow())
+            _ensure_descriptors()
+            with asyncio.Runner() as runner:
+                runner.get_loop()
+                runner.run(self._follow())
         except asyncio.CancelledError:
             pass
         except OSError as refused:
@@ -183,6 +188,20 @@ class _Follower:
     def _tell(self, what: Callable[[], None]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed
             self._asker.call_soon_threadsafe(what)
+
+
+def _ensure_descriptors() -> None:
+    """Raise OSError when there are too few for a loop and two sockets.
+
+    A loop that comes half into being, and pyroute2's sockets, complain on the standard error when they are thrown away.
+    """
+    opened: list[int] = []
+    try:
+        while len(opened) < _DESCRIPTORS:
+            opened.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    finally:
+        for number in opened:
+            os.close(number)
 
 
 async def _listen(news: Any, wanted: asyncio.Event) -> None:
