@@ -2,12 +2,12 @@
 
 import os
 import socket
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from hcsidecar.app.permissions import why_not
+from hcsidecar.core.farm_text import MAX_BYTES, NotTomlError, document_in
 from hcsidecar.core.problems import Problem
 from hcsidecar.core.settings import FarmFile, NodeTable, OtherTarget, TlsTable, read
 from hcsidecar.core.values import is_ipv6
@@ -27,7 +27,6 @@ __all__ = [
 
 DEFAULT_CONFIG = Path("/etc/hcsidecar/farm.toml")
 CONFIG_VARIABLE = "HCSIDECAR_CONFIG"
-_MAX_BYTES = 1_048_576
 
 
 class FarmFileError(Exception):
@@ -149,15 +148,13 @@ def find_node(farm: FarmFile, name: str | None) -> NodeTable:
 def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
+            content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise _no_file(path, "is not there", _where_to_get_one(path)) from None
     except IsADirectoryError:
         raise _no_file(path, "is a directory", "name the farm file in it") from None
     except OSError as error:
         raise _no_file(path, f"cannot be read: {error.strerror}") from None
-    if len(content) > _MAX_BYTES:
-        raise _no_file(path, f"is bigger than {_MAX_BYTES} bytes", "is it a farm file?")
     return content
 
 
@@ -170,14 +167,9 @@ def _where_to_get_one(path: Path) -> str:
 
 def _parse(path: Path, content: bytes) -> dict[str, object]:
     try:
-        return tomllib.loads(content.decode())
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise _no_file(path, f"is not UTF-8 text in line {line}", "save it in this encoding") from None
-    except ValueError as error:  # the syntax, or a number of thousands of digits
-        raise _no_file(path, f"is not TOML: {error}", "see https://toml.io") from None
-    except RecursionError:
-        raise _no_file(path, "is nested too deeply", "is it a farm file?") from None
+        return document_in(content)
+    except NotTomlError as error:
+        raise _no_file(path, error.message, error.hint) from None
 
 
 def _no_file(path: Path, message: str, hint: str = "") -> FarmFileError:

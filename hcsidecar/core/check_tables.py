@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from hcsidecar.core.patterns import why_too_costly
 from hcsidecar.core.tables import Table
 from hcsidecar.core.values import (
     Count,
@@ -29,6 +30,8 @@ Action = Literal["restart", "stopstart", "wait", "stop", "none"]
 def _pattern(value: str) -> str:
     import regex  # noqa: PLC0415 - a megabyte that a farm without patterns does not need
 
+    if why := why_too_costly(value):
+        raise wrong(f"{why}: {as_toml(value)}", "a simpler expression")
     try:
         regex.compile(value)
     except regex.error as error:

@@ -1,7 +1,6 @@
 """What the virtual IPs and shares of a farm file must be to each other, and to its nodes."""
 
 from collections.abc import Iterator
-from itertools import combinations
 
 from hcsidecar.core.parts import Parts, twice
 from hcsidecar.core.problems import Problem, path_of
@@ -77,15 +76,17 @@ def _shares_have_takers(parts: Parts) -> Iterator[Problem]:
 
 
 def _shares_do_not_overlap(parts: Parts) -> Iterator[Problem]:
-    for (_, first), (index, share) in combinations(parts.shares, 2):
-        ports = sorted(set(share.ports) & set(first.ports))
-        same_vip = share.vip is None or first.vip is None or share.vip == first.vip
-        if ports and same_vip and share.protocol == first.protocol:
-            yield Problem(
-                path=path_of(("l2", "share", index, "ports")),
-                message=f"shares {share.protocol} {', '.join(map(str, ports))} with {first.name} on the same VIP",
-                hint="one share per VIP, protocol and port",
-            )
+    for place, (index, share) in enumerate(parts.shares):
+        for _, first in parts.shares[:place]:
+            ports = sorted(set(share.ports) & set(first.ports))
+            same_vip = share.vip is None or first.vip is None or share.vip == first.vip
+            if ports and same_vip and share.protocol == first.protocol:
+                yield Problem(
+                    path=path_of(("l2", "share", index, "ports")),
+                    message=f"shares {share.protocol} {', '.join(map(str, ports))} with {first.name} on the same VIP",
+                    hint="one share per VIP, protocol and port",
+                )
+                break
 
 
 def _shares_fit_the_filter(parts: Parts) -> Iterator[Problem]:

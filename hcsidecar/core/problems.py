@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+LONGEST_KEY = 100
+"Characters of a key that are told."
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -30,6 +32,8 @@ def path_of(location: Iterable[str | int]) -> str:
         if isinstance(part, int):
             path += f"[{part + 1}]"
         else:
-            key = part if _BARE_KEY.fullmatch(part) else json.dumps(part)
+            short = part[:LONGEST_KEY]
+            key = short if _BARE_KEY.fullmatch(short) else json.dumps(short)
+            key += "…" if len(part) > LONGEST_KEY else ""
             path += f".{key}" if path else key
     return path

@@ -23,12 +23,13 @@ from hcsidecar.core.check_tables import (
     ProcessCheck,
     TcpCheck,
 )
-from hcsidecar.core.messages import MAX_NODES, PROTOCOL_VERSION
+from hcsidecar.core.messages import MAX_NODES, MAX_SHARES, PROTOCOL_VERSION
 from hcsidecar.core.parts import Parts
 from hcsidecar.core.problems import Problem
 from hcsidecar.core.refusals import problem_of
 from hcsidecar.core.relations import api_endpoint, relation_problems
 from hcsidecar.core.tables import (
+    MAX_VIPS,
     PRESETS,
     FarmTable,
     HealthTable,
@@ -207,14 +208,14 @@ def _right_parts(document: Mapping[str, object]) -> Parts:
     l2_tables = l2 if isinstance(l2, dict) else {}
     return Parts(
         farm=_or_none(FarmTable, document.get("farm")),
-        node=_each_or_none(NodeTable, document.get("node")),
+        node=_each_or_none(NodeTable, document.get("node"), MAX_NODES),
         web=_or_none(WebTable, document.get("web", {})),
         health=_or_none(HealthTable, document.get("health", {})),
         has_application="application" in document,
         check=tuple(_kind_or_none(CHECKS, table) for table in checks) if isinstance(checks, list) else (),
         target=tuple(_kind_or_none(TARGETS, table) for table in targets) if isinstance(targets, list) else (),
-        vip=_each_or_none(VipTable, l2_tables.get("vip")),
-        share=_each_or_none(ShareTable, l2_tables.get("share")),
+        vip=_each_or_none(VipTable, l2_tables.get("vip"), MAX_VIPS),
+        share=_each_or_none(ShareTable, l2_tables.get("share"), MAX_SHARES),
     )
 
 
@@ -225,8 +226,12 @@ def _or_none(kind: type[_Model], table: object) -> _Model | None:
         return None
 
 
-def _each_or_none(kind: type[_Model], tables: object) -> tuple[_Model | None, ...]:
-    return tuple(_or_none(kind, table) for table in tables) if isinstance(tables, list) else ()
+def _each_or_none(kind: type[_Model], tables: object, most: int) -> tuple[_Model | None, ...]:
+    """Read the first tables of a list; None at the end stands for those that are too many, which nobody looks at."""
+    if not isinstance(tables, list):
+        return ()
+    rest = (None,) if len(tables) > most else ()
+    return (*(_or_none(kind, table) for table in tables[:most]), *rest)
 
 
 def _kind_or_none(kinds: Mapping[str, type[_Model]], table: object) -> _Model | None:

@@ -32,8 +32,9 @@ PULSES_TO_DEATH = 10
 SERVED_PATHS = ("/api", "/metrics", "/console")
 "What the web listener serves beside the health URL, with all that lies below."
 DEFAULT_NETWORK = "default"
+MAX_VIPS = 64
 
-Endpoints = Annotated[tuple[Endpoint, ...], AfterValidator(each_once)]
+Endpoints = Annotated[tuple[Endpoint, ...], Field(max_length=64), AfterValidator(each_once)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +115,7 @@ class NodeTable(Table):
     name: Name = Field(examples=["web1"])
     "Name of the node."
     addresses: Mapping[Name, IpAddress] = Field(
-        min_length=1, examples=[{DEFAULT_NETWORK: "192.0.2.11", "backup": "198.51.100.11"}]
+        min_length=1, max_length=16, examples=[{DEFAULT_NETWORK: "192.0.2.11", "backup": "198.51.100.11"}]
     )
     "Instead of `address`: one on each of several networks, the main one first; a node heard on any of them is alive."
     power: Power = 1
@@ -275,7 +276,7 @@ class L2Table(Table):
     "Where packets are filtered; auto takes tc if it works, else xdp, else nfqueue. xdp withstands floods best."
     unmatched: Literal["drop", "director"] = "drop"
     "Traffic to a VIP that no share names: dropped, or taken by the node that answers for the VIP."
-    vip: tuple[VipTable, ...] = Field(min_length=1, max_length=64)
+    vip: tuple[VipTable, ...] = Field(min_length=1, max_length=MAX_VIPS)
     "The virtual IP addresses."
     share: tuple[ShareTable, ...] = Field(min_length=1, max_length=MAX_SHARES)
     "What is shared out."

@@ -3,6 +3,7 @@
 import ipaddress
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Annotated, Any, NamedTuple
@@ -107,7 +108,8 @@ def parse_address(text: str) -> str:
             raise wrong(f"is an IPv4 address in IPv6 form: {text}", f"write {address.ipv4_mapped}")
         if address.scope_id is not None:
             raise wrong(
-                f"names an interface of one machine: {text}", "an address that is the same seen from everywhere"
+                f"names an interface of one machine: {as_toml(text)}",
+                "an address that is the same seen from everywhere",
             )
     if address.is_multicast:
         raise wrong(f"is a multicast address: {text}", "the address of one server")
@@ -282,7 +284,7 @@ HttpStatus = Annotated[
 
 def each_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """Refuse a list that has an entry twice."""
-    doubles = sorted({str(value) for value in values if values.count(value) > 1})
+    doubles = sorted(str(value) for value, count in Counter(values).items() if count > 1)
     if doubles:
         raise wrong(f"has an entry twice: {', '.join(doubles)}")
     return values

@@ -264,6 +264,11 @@ MISTAKES = [
     ('[[check]]\ntype = "process"\nname = "x"', "check[1].process", "is missing"),
     ('[[check]]\ntype = "process"\nname = "x"\ncommand_line = "("', "check[1].command_line", "regular expression"),
     ('[[check]]\ntype = "process"\nname = "x"\nprocess = "y"\nat_most = 0', "check[1].at_most", "less than at_least"),
+    (
+        f'[[check]]\ntype = "process"\nname = "x"\ncommand_line = "{"(?:" * 20}a{"){1,9}" * 20}"',
+        "check[1].command_line",
+        "has more than 10000 parts",
+    ),
     ('[[check]]\ntype = "command"\nname = "x"\ncommand = []', "check[1].command", "is empty"),
     ('[[check]]\ntype = "ping"\nname = "x"\naddress = "192.0.2.1"\naction = "restart"', "check[1].action", "mends"),
     ('[[check]]\ntype = "htpp"', "check[1].type", "must be one of tcp, http"),
@@ -409,6 +414,56 @@ def test_shares_of_one_port_are_told_apart_by_protocol_and_by_vip():
         by = "datagram"
     """)
     assert farm.share_names == ("A", "B", "C")
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "said"),
+    [
+        pytest.param(
+            f"[web]\nlisten = {[f'127.0.0.1:{port}' for port in range(1, 3001)]}",
+            "web.listen",
+            "at most 64",
+            id="listen",
+        ),
+        pytest.param(
+            f"[health]\nlisten = {[f'127.0.0.1:{port}' for port in range(1, 3001)]}",
+            "health.listen",
+            "at most 64",
+            id="health",
+        ),
+        pytest.param(
+            '[[node]]\nname = "n"\naddresses = {'
+            + ", ".join(f'n{number} = "198.51.100.{number}"' for number in range(17))
+            + "}",
+            "node[3].addresses",
+            "at most 16",
+            id="networks",
+        ),
+    ],
+)
+def test_a_list_that_no_farm_needs_is_refused_by_its_length(text, path, said):
+    problems = problems_of(f"{TWO_NODES}\n{text}")
+    assert list(problems) == [path]
+    assert said in str(problems[path])
+
+
+def test_of_too_many_shares_only_the_first_are_compared_with_each_other():
+    shares = "".join('[[l2.share]]\nname = "S"\nports = [80]\npower = { web9 = 1 }\n' for _ in range(1000))
+    problems = problems_of(f"{WITH_VIP}\n{shares}")
+    assert problems["l2.share"].message == "has 1000 entries"
+    assert "at most 64" in problems["l2.share"].hint
+    assert {path.partition("]")[0] for path in problems} - {"l2.share"} == {f"l2.share[{at}" for at in range(1, 65)}
+
+
+def test_of_too_many_nodes_nothing_is_said_to_be_no_node():
+    nodes = "".join(f'[[node]]\nname = "n{number}"\naddress = "198.51.100.{number}"\n' for number in range(1, 201))
+    share = '[[l2.share]]\nname = "S"\nports = [80]\npower = { n199 = 2 }\n'
+    assert list(problems_of(f"{WITH_VIP}\n{nodes}\n{share}")) == ["node"]
+
+
+def test_a_key_of_many_characters_is_told_by_its_beginning():
+    (path,) = problems_of(f"{TWO_NODES}\n[web]\n{'k' * 10_000} = 1")
+    assert path == f"web.{'k' * 100}…"
 
 
 def shares_of_kinds(kinds: int) -> str:
