@@ -12,6 +12,7 @@ from hcsidecar.core.values import (
     Count,
     HostPort,
     HttpStatus,
+    InterfaceAddress,
     IpAddress,
     Name,
     Port,
@@ -183,7 +184,7 @@ class InterfaceCheck(Check):
     "Pre: of something that the application needs, before the start too. Both: once it is started."
     interface: Text | None = Field(default=None, examples=["eth0"])
     "Name of the interface; the one that has the address unless set."
-    address: IpAddress | None = Field(default=None, examples=["192.0.2.11"])
+    address: InterfaceAddress | None = Field(default=None, examples=["192.0.2.11"])
     "An address that it must have; with neither of the two keys, the node's own."
 
     @property

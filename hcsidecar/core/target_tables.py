@@ -1,22 +1,23 @@
 """The targets of the farm file, one model for each kind; a key's docstring is its sentence in the reference."""
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
 
 from hcsidecar.core.tables import Table
 from hcsidecar.core.values import (
     AbsolutePath,
-    Endpoint,
     Name,
     Port,
     Seconds,
+    ServerEndpoint,
     Text,
     as_toml,
     between,
+    server_address,
     wrong,
 )
 
@@ -190,9 +191,9 @@ class AwsTarget(Target):
         if self.target == "instance":
             return None if INSTANCE_ID.fullmatch(given) else f"is not the id of an instance: {as_toml(given)}"
         try:
-            ipaddress.ip_address(given)
-        except ValueError:
-            return f"is not an IP address: {as_toml(given)}"
+            server_address(given)
+        except PydanticCustomError as refused:
+            return refused.message()
         return None
 
 
@@ -201,7 +202,7 @@ class HaproxyTarget(Target):
 
     type: Literal["haproxy"] = Field(examples=["haproxy"])
     "Adds this node to a backend, or sets the state of a server that the backend has; version 2.6 or newer."
-    address: Endpoint | None = Field(default=None, examples=["192.0.2.9:9999"])
+    address: ServerEndpoint | None = Field(default=None, examples=["192.0.2.9:9999"])
     "Address and TCP port of the runtime API: that of a `stats socket` with level admin."
     socket: AbsolutePath | None = Field(default=None, examples=["/run/haproxy/admin.sock"])
     "Instead of `address`: the path of its unix socket."

@@ -29,6 +29,9 @@ _DURATION = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)(us|ms|s|m|h|d)")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _ABSOLUTE = re.compile(r"/|[A-Za-z]:[\\/]")
 LAST_PORT = 65535
+_BROADCAST = ipaddress.IPv4Address("255.255.255.255")
+_THIS_NETWORK = ipaddress.IPv4Network("0.0.0.0/8")
+"RFC 1122, section 3.2.1.3."
 _LONGEST = 100
 
 
@@ -113,18 +116,31 @@ def parse_address(text: str) -> str:
             )
     if address.is_multicast:
         raise wrong(f"is a multicast address: {text}", "the address of one server")
+    if address == _BROADCAST:
+        raise wrong(f"is the broadcast address: {text}", "the address of one server")
+    if address in _THIS_NETWORK and not address.is_unspecified:
+        raise wrong(f"is one of {_THIS_NETWORK}, which no machine has: {text}", "the address of one server")
     return str(address)
 
 
-def _server_address(value: str) -> str:
+def _address_of_a_machine(value: str) -> str:
     address = parse_address(value)
     if ipaddress.ip_address(address).is_unspecified:
         raise wrong(f"stands for every address: {value}", "the address by which the other nodes reach it")
     return address
 
 
+def server_address(value: str) -> str:
+    """Give the address of a server, by which others reach it, in its usual form; ValueError says why it is none."""
+    address = _address_of_a_machine(value)
+    parsed = ipaddress.ip_address(address)
+    if parsed.version == 6 and parsed.is_link_local:  # noqa: PLR2004 - IPv6
+        raise wrong(f"means nothing without the interface of one machine: {value}", "another than that of a link")
+    return address
+
+
 def _shared_address(value: str) -> str:
-    address = _server_address(value)
+    address = server_address(value)
     if ipaddress.ip_address(address).is_loopback:
         raise wrong(f"is a loopback address: {value}", "an address that clients can reach")
     return address
@@ -135,8 +151,10 @@ def is_ipv6(address: str) -> bool:
     return ":" in address
 
 
-IpAddress = Annotated[str, Field(strict=True), AfterValidator(_server_address)]
+IpAddress = Annotated[str, Field(strict=True), AfterValidator(server_address)]
 "The address of a server, in its usual form."
+InterfaceAddress = Annotated[str, Field(strict=True), AfterValidator(_address_of_a_machine)]
+"An address that an interface may have, in its usual form: that of a link as well."
 SharedAddress = Annotated[str, Field(strict=True), AfterValidator(_shared_address)]
 "A virtual IP address, in its usual form."
 
@@ -187,7 +205,15 @@ Endpoint = Annotated[
     PlainSerializer(str, return_type=str),
     WithJsonSchema({"type": "string", "examples": ["0.0.0.0:9010", "[::]:9010"]}),
 ]
-"A HostPort: text in the file."
+"A HostPort to listen on: text in the file."
+
+
+def _with_server_address(value: HostPort) -> HostPort:
+    return HostPort(server_address(value.host), value.port)
+
+
+ServerEndpoint = Annotated[Endpoint, AfterValidator(_with_server_address)]
+"A HostPort to connect to."
 
 
 def _name(value: str) -> str:

@@ -315,6 +315,22 @@ MISTAKES = [
     ('[[node]]\nname = "web3"\naddress = "::ffff:192.0.2.13"', "node[3].address", "write 192.0.2.13"),
     ('[[node]]\nname = "web3"\naddress = "224.0.0.1"', "node[3].address", "multicast"),
     ('[[node]]\nname = "web3"\naddress = "0.0.0.0"', "node[3].address", "stands for every address"),
+    ('[[node]]\nname = "web3"\naddress = "255.255.255.255"', "node[3].address", "is the broadcast address"),
+    ('[[node]]\nname = "web3"\naddress = "0.0.0.1"', "node[3].address", "0.0.0.0/8, which no machine has"),
+    ('[[node]]\nname = "web3"\naddress = "fe80::1"', "node[3].address", "without the interface of one machine"),
+    ('[[node]]\nname = "web3"\naddress = "::"', "node[3].address", "stands for every address"),
+    ('[[node]]\nname = "web3"\naddress = "ff02::1"', "node[3].address", "multicast"),
+    ('[l2]\nvip = [{ address = "255.255.255.255" }]', "l2.vip[1].address", "is the broadcast address"),
+    ('[health]\nlisten = ["255.255.255.255:9080"]', "health.listen[1]", "is the broadcast address"),
+    ('[health]\nagent_check = "224.0.0.1:9011"', "health.agent_check", "multicast"),
+    ('[[check]]\ntype="ping"\nname="x"\naddress="255.255.255.255"', "check[1].address", "is the broadcast address"),
+    ('[[check]]\ntype="interface"\nname="x"\naddress="ff02::1"', "check[1].address", "multicast"),
+    (f'{AWS}\nnodes = {{ web1 = {{ id = "0.0.0.0" }} }}', "target[1].nodes.web1.id", "stands for every address"),
+    (
+        '[[target]]\ntype = "haproxy"\nbackend = "b"\naddress = "0.0.0.0:9999"\nport = 80',
+        "target[1].address",
+        "stands for every address",
+    ),
     ('[[node]]\nname = "web3"\naddress = 3', "node[3].address", "must be text"),
     ('[[node]]\nname = "web3"\naddress = "192.0.2.13"\naddresses = {}', "node[3].addresses", "stands beside"),
     ('[[node]]\nname = "web3"\naddresses = {}', "node[3].addresses", "is empty"),
@@ -364,6 +380,11 @@ def test_an_instance_is_asked_for_its_id_unless_the_file_has_it():
     assert isinstance(target, AwsTarget)
     assert target.id_of("web1", "192.0.2.11") == "metadata"
     assert [target.label, target.deregisters_first] == ["shop", True]
+
+
+def test_an_interface_may_have_to_have_the_address_of_a_link():
+    (check,) = farm_of(f'{TWO_NODES}[[check]]\ntype = "interface"\nname = "x"\naddress = "FE80::1"').check
+    assert check.subject == "fe80::1"
 
 
 def test_a_target_of_a_kind_that_is_not_ours_keeps_what_its_package_will_read():
