@@ -17,6 +17,8 @@ from hcsidecar.core.values import as_toml
 Location = tuple[str | int, ...]
 _KINDS: Mapping[str, Collection[str]] = {"check": CHECKS, "target": TARGETS}
 "The tables that are of one of several types, with the types."
+_TAG_AT = 2
+"Where their type stands in a place: after the name of the list and the number in it."
 
 
 def problem_of(error: ErrorDetails, document: Mapping[str, object], model: type[BaseModel]) -> Problem:
@@ -37,11 +39,12 @@ def _as_written(location: Location, document: Mapping[str, object]) -> Location:
     place: list[str | int] = []
     here: Any = document
     parts = list(location)
+    if _is_tagged(location, document):
+        del parts[_TAG_AT]
     while parts:
         part = parts.pop(0)
         inside = isinstance(here, dict)
-        in_list = bool(place) and isinstance(place[-1], int)
-        if part == "[key]" or (inside and in_list and parts and part in (here.get("type"), OTHER)):
+        if part == "[key]":
             continue
         if part == "addresses" and inside and "addresses" not in here:
             part = "address"
@@ -49,6 +52,15 @@ def _as_written(location: Location, document: Mapping[str, object]) -> Location:
         place.append(part)
         here = here.get(part) if inside else here[part]
     return tuple(place)
+
+
+def _is_tagged(location: Location, document: Mapping[str, Any]) -> bool:
+    """Tell whether a place has a table's type in it, which is not to be taken for a key: `command` is both."""
+    if len(location) <= _TAG_AT or location[0] not in _KINDS:
+        return False
+    kind, index, tag, *_ = location
+    table = document[str(kind)][index]
+    return isinstance(table, dict) and tag in (table.get("type"), OTHER)
 
 
 def _fields_at(location: Location, model: type[BaseModel]) -> dict[str, FieldInfo]:
