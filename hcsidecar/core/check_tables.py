@@ -13,6 +13,7 @@ from hcsidecar.core.values import (
     HostPort,
     HttpStatus,
     InterfaceAddress,
+    InterfaceName,
     IpAddress,
     Name,
     Port,
@@ -182,7 +183,7 @@ class InterfaceCheck(Check):
     "Hears from the kernel of every change, at once."
     when: Literal["both", "pre"] = "pre"
     "Pre: of something that the application needs, before the start too. Both: once it is started."
-    interface: Text | None = Field(default=None, examples=["eth0"])
+    interface: InterfaceName | None = Field(default=None, examples=["eth0"])
     "Name of the interface; the one that has the address unless set."
     address: InterfaceAddress | None = Field(default=None, examples=["192.0.2.11"])
     "An address that it must have; with neither of the two keys, the node's own."
@@ -213,6 +214,8 @@ class ProcessCheck(Check):
     def _look_for_something(self) -> Self:
         if self.process is None and self.command_line is None and self.unit is None:
             raise wrong("is missing", 'for example process = "apache2", or command_line, or unit', at="process")
+        if self.at_least == 0 and self.at_most is None and self.unit is None:
+            raise wrong("is 0, and there is no at_most: this check never fails", "1 or more, or at_most", at="at_least")
         if self.at_most is not None and self.at_most < self.at_least:
             raise wrong(f"is less than at_least: {self.at_most}", f"{self.at_least} or more", at="at_most")
         return self

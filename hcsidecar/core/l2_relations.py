@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from hcsidecar.core.parts import Parts, twice
 from hcsidecar.core.problems import Problem, path_of
-from hcsidecar.core.values import is_ipv6
+from hcsidecar.core.values import HostPort, is_ipv6
 from l2mode.core.port_classes import MAX_CLASSES, count_classes
 
 
@@ -89,6 +89,34 @@ def _shares_do_not_overlap(parts: Parts) -> Iterator[Problem]:
                 break
 
 
+def _shares_leave_the_daemon_its_ports(parts: Parts) -> Iterator[Problem]:
+    """Look for shared traffic that would reach the daemon instead of the application, at the node that takes it."""
+    listeners = [*parts.general_listeners, *(each for _, own in parts.own_listeners for each in own)]
+    if not parts.nodes or any(node.listen is None for _, node in parts.nodes):
+        listeners += parts.web_listeners
+    vips = {vip.address for _, vip in parts.vips}
+    for index, share in parts.shares:
+        of_share = vips if share.vip is None else {share.vip}
+        taken = {}
+        if share.protocol == "tcp":
+            taken = {
+                listener.port: path_of(place)
+                for place, listener in listeners
+                if any(listener.overlaps(HostPort(vip, listener.port)) for vip in of_share)
+            }
+        elif parts.heartbeat is not None:
+            taken = {parts.heartbeat.port: "heartbeat.port"}
+        found = [f"{port} ({taken[port]})" for port in share.ports if port in taken]
+        if found:
+            yield Problem(
+                path=path_of(("l2", "share", index, "ports")),
+                message=f"has what the daemon itself listens on: {', '.join(found)}",
+                hint="another port, or listeners on the nodes' own addresses: `listen` of each [[node]]"
+                if share.protocol == "tcp"
+                else "another port",
+            )
+
+
 def _shares_fit_the_filter(parts: Parts) -> Iterator[Problem]:
     ports = [share.ports for _, share in parts.shares]
     if (found := count_classes(ports)) <= MAX_CLASSES:
@@ -111,6 +139,7 @@ L2_RULES = (
     _shares_name_what_there_is,
     _shares_have_takers,
     _shares_do_not_overlap,
+    _shares_leave_the_daemon_its_ports,
     _shares_fit_the_filter,
 )
 "Each gives the problems of one rule, in the order in which they are told."

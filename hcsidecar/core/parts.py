@@ -6,10 +6,13 @@ from typing import TypeVar
 
 from hcsidecar.core.check_tables import Check
 from hcsidecar.core.problems import Problem, path_of
-from hcsidecar.core.tables import FarmTable, HealthTable, NodeTable, ShareTable, VipTable, WebTable
+from hcsidecar.core.tables import FarmTable, HealthTable, HeartbeatTable, NodeTable, ShareTable, VipTable, WebTable
 from hcsidecar.core.target_tables import Target
+from hcsidecar.core.values import HostPort
 
 Place = tuple[str | int, ...]
+Listener = tuple[Place, HostPort]
+"Where the daemon listens over TCP, and where the file says so."
 _Item = TypeVar("_Item")
 
 
@@ -21,6 +24,7 @@ class Parts:
     node: Sequence[NodeTable | None]
     web: WebTable | None
     health: HealthTable | None
+    heartbeat: HeartbeatTable | None = None
     has_application: bool = False
     "There is a table [application], right or wrong."
     check: Sequence[Check | None] = ()
@@ -42,6 +46,29 @@ class Parts:
     def vips(self) -> list[tuple[int, VipTable]]:
         """The VIPs that are right by themselves, with their places."""
         return present(self.vip)
+
+    @property
+    def general_listeners(self) -> list[Listener]:
+        """What listens on every node."""
+        health = [] if self.health is None else placed(("health", "listen"), self.health.listen)
+        if self.health and self.health.agent_check:
+            health.append((("health", "agent_check"), self.health.agent_check))
+        return health
+
+    @property
+    def web_listeners(self) -> list[Listener]:
+        """What listens besides on each node without listeners of its own."""
+        return [] if self.web is None else placed(("web", "listen"), self.web.listen)
+
+    @property
+    def own_listeners(self) -> list[tuple[int, list[Listener]]]:
+        """What listens in place of that on single nodes, by the index of the node."""
+        return [(index, placed(("node", index, "listen"), node.listen or ())) for index, node in self.nodes]
+
+
+def placed(place: Place, listeners: Sequence[HostPort]) -> list[Listener]:
+    """Give each listener of a list its place."""
+    return [((*place, index), listener) for index, listener in enumerate(listeners)]
 
 
 def present(items: Sequence[_Item | None]) -> list[tuple[int, _Item]]:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from ipaddress import ip_address
 from itertools import combinations, product
 
 from hcsidecar.core.l2_relations import L2_RULES
@@ -10,8 +11,6 @@ from hcsidecar.core.problems import Problem, path_of
 from hcsidecar.core.tables import DEFAULT_NETWORK, NodeTable
 from hcsidecar.core.target_relations import TARGET_RULES
 from hcsidecar.core.values import HostPort, is_ipv6
-
-Listener = tuple[Place, HostPort]
 
 
 def relation_problems(parts: Parts) -> list[Problem]:
@@ -114,15 +113,10 @@ def api_endpoint(node: NodeTable, listeners: Sequence[HostPort]) -> HostPort | N
 
 
 def _listeners_do_not_meet(parts: Parts) -> Iterator[Problem]:
-    web: list[Listener] = _placed(("web", "listen"), parts.web.listen) if parts.web else []
-    health: list[Listener] = _placed(("health", "listen"), parts.health.listen) if parts.health else []
-    if parts.health and parts.health.agent_check:
-        health.append((("health", "agent_check"), parts.health.agent_check))
     # The web listener of a node is the general one or its own, never both.
-    pairs = list(combinations([*web, *health], 2))
-    for index, node in parts.nodes:
-        own = _placed(("node", index, "listen"), node.listen or ())
-        pairs += [*combinations(own, 2), *product(health, own)]
+    pairs = list(combinations([*parts.web_listeners, *parts.general_listeners], 2))
+    for _, own in parts.own_listeners:
+        pairs += [*combinations(own, 2), *product(parts.general_listeners, own)]
     for (first_place, first), (place, listener) in pairs:
         if listener.overlaps(first):
             yield Problem(
@@ -132,8 +126,34 @@ def _listeners_do_not_meet(parts: Parts) -> Iterator[Problem]:
             )
 
 
-def _placed(place: Place, listeners: Sequence[HostPort]) -> list[Listener]:
-    return [((*place, index), listener) for index, listener in enumerate(listeners)]
+def _listeners_are_on_every_node(parts: Parts) -> Iterator[Problem]:
+    owners = {address: node for _, node in parts.nodes for address in node.addresses.values()}
+    for users, listeners in (
+        ([node for _, node in parts.nodes if node.listen is None], parts.web_listeners),
+        ([node for _, node in parts.nodes], parts.general_listeners),
+    ):
+        for place, listener in listeners:
+            owner = owners.get(listener.host)
+            others = [node.name for node in users if node is not owner]
+            # Nodes on the loopback addresses are on one machine, which has them all.
+            if owner is None or not others or ip_address(listener.host).is_loopback:
+                continue
+            wildcard = HostPort("::" if is_ipv6(listener.host) else "0.0.0.0", listener.port)
+            yield Problem(
+                path=path_of(place),
+                message=f"is {owner.name}'s own address, where {', '.join(others)} cannot listen: {listener}",
+                hint=f'"{wildcard}"' + (", or `listen` of each [[node]]" if place[0] == "web" else ""),
+            )
+
+
+def _nodes_have_a_power(parts: Parts) -> Iterator[Problem]:
+    # With [l2] each share has powers of its own.
+    if parts.nodes and not parts.share and None not in parts.node and not any(node.power for _, node in parts.nodes):
+        yield Problem(
+            path="node",
+            message="leaves nobody to be a member of the view: every node has power 0",
+            hint="at least one node with a power of 1 or more",
+        )
 
 
 def _checks_have_names_of_their_own(parts: Parts) -> Iterator[Problem]:
@@ -158,6 +178,8 @@ _RULES: tuple[Callable[[Parts], Iterator[Problem]], ...] = (
     _nodes_are_on_the_same_networks,
     _nodes_can_be_asked,
     _listeners_do_not_meet,
+    _listeners_are_on_every_node,
+    _nodes_have_a_power,
     _checks_have_names_of_their_own,
     _checks_restart_what_has_scripts,
     *TARGET_RULES,

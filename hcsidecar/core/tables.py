@@ -12,6 +12,7 @@ from hcsidecar.core.values import (
     Count,
     Endpoint,
     HostPort,
+    InterfaceName,
     IpAddress,
     Name,
     Port,
@@ -268,7 +269,7 @@ class ShareTable(Table):
 class L2Table(Table):
     """Layer-2 mode: a virtual IP address on one network, without a load balancer."""
 
-    interface: Text | None = Field(default=None, examples=["eth0"])
+    interface: InterfaceName | None = Field(default=None, examples=["eth0"])
     "Network interface of the VIPs; the one that holds the node's main address unless set."
     delivery: Literal["directed", "flooded"] = "directed"
     "One node answers for a VIP and sends on what belongs to others, or the switch floods and every node sees all."

@@ -29,6 +29,8 @@ _DURATION = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)(us|ms|s|m|h|d)")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _ABSOLUTE = re.compile(r"/|[A-Za-z]:[\\/]")
 LAST_PORT = 65535
+LONGEST_INTERFACE = 15
+"Bytes: IFNAMSIZ, less the final zero. Longer ones are names beside this one, by which the kernel is not asked."
 _BROADCAST = ipaddress.IPv4Address("255.255.255.255")
 _THIS_NETWORK = ipaddress.IPv4Network("0.0.0.0/8")
 "RFC 1122, section 3.2.1.3."
@@ -253,6 +255,19 @@ def _absolute(value: str) -> str:
 
 AbsolutePath = Annotated[Text, AfterValidator(_absolute)]
 "The absolute path of a directory."
+
+
+def _interface(value: str) -> str:
+    if len(value.encode()) > LONGEST_INTERFACE or value in (".", "..") or re.search(r"[\s/:]", value):
+        raise wrong(
+            f"is not the name of a network interface: {as_toml(value)}",
+            f"at most {LONGEST_INTERFACE} characters, as `ip link` shows it, without blank, slash and colon",
+        )
+    return value
+
+
+InterfaceName = Annotated[Text, AfterValidator(_interface)]
+"The name of a network interface, as the kernel has it."
 
 
 def _url_path(value: str) -> str:

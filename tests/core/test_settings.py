@@ -200,14 +200,16 @@ MISTAKES = [
     ('[health]\npath = "/api/v1/status"', "health.path", "belongs to something else"),
     ('[health]\npath = "/metrics"', "health.path", "belongs to something else"),
     ('[health]\ntls = { cert = "a", key = "b" }', "health.tls", "no listener"),
-    ('[health]\nlisten = ["192.0.2.11:9010"]', "health.listen[1]", "meets web.listen[1]"),
+    ('[health]\nlisten = ["127.0.0.1:9010"]', "health.listen[1]", "meets web.listen[1]"),
     ('[health]\nagent_check = "0.0.0.0:9010"', "health.agent_check", "meets web.listen[1]"),
-    ('[web]\nlisten = ["192.0.2.11:80", "0.0.0.0:80"]', "web.listen[2]", "meets web.listen[1]"),
+    ('[web]\nlisten = ["127.0.0.1:80", "0.0.0.0:80"]', "web.listen[2]", "meets web.listen[1]"),
     (
         '[[node]]\nname = "web3"\naddress = "192.0.2.13"\nlisten = ["0.0.0.0:80"]\n[health]\nlisten = ["0.0.0.0:80"]',
         "node[3].listen[1]",
         "meets health.listen[1]",
     ),
+    ('[web]\nlisten = ["192.0.2.11:80"]', "web.listen[1]", "is web1's own address, where web2 cannot listen"),
+    ('[health]\nlisten = ["192.0.2.12:80"]', "health.listen[1]", "is web2's own address, where web1 cannot listen"),
     ('[health]\nlame_duck = "2h"', "health.lame_duck", "must be between 0s and 1h"),
     ("[health]\nprober_fall = 0", "health.prober_fall", "at least 1"),
     ('[web]\n"a b" = 1', 'web."a b"', "there are listen, tls"),
@@ -328,6 +330,14 @@ MISTAKES = [
     ('[[check]]\ntype = "command"\nname = "x"\ncommand = "y"', "check[1].command", "must be a list"),
     ('[[check]]\ntype = "custom"\nname = "x"\ncommand = ["\\u0000"]', "check[1].command[1]", "printable text"),
     ('[[target]]\ntype = "command"\ncommand = ["y", 3]', "target[1].command[2]", "must be text"),
+    (
+        '[[check]]\ntype = "interface"\nname = "x"\ninterface = "averyveryverylongname1"',
+        "check[1].interface",
+        "at most 15",
+    ),
+    ('[[check]]\ntype = "interface"\nname = "x"\ninterface = "eth0:1"', "check[1].interface", "network interface"),
+    ('[l2]\ninterface = "averyveryverylongname1"\nvip = [{ address = "192.0.2.50" }]', "l2.interface", "at most 15"),
+    ('[[check]]\ntype = "process"\nname = "x"\nprocess = "y"\nat_least = 0', "check[1].at_least", "never fails"),
     ('[[check]]\ntype="ping"\nname="x"\naddress="255.255.255.255"', "check[1].address", "is the broadcast address"),
     ('[[check]]\ntype="interface"\nname="x"\naddress="ff02::1"', "check[1].address", "multicast"),
     (f'{AWS}\nnodes = {{ web1 = {{ id = "0.0.0.0" }} }}', "target[1].nodes.web1.id", "stands for every address"),
@@ -406,6 +416,13 @@ SHARE_MISTAKES = [
     ("power = { web3 = 1 }", "l2.share[1].power.web3", "the nodes are web1, web2"),
     ("power = { web1 = 0, web2 = 0 }", "l2.share[1].power", "leaves nobody"),
     ('by = "datagram"', "l2.share[1].by", "udp only"),
+    ("ports = [443, 9010]", "l2.share[1].ports", "daemon itself listens on: 9010 (web.listen[1])"),
+    ('ports = [4803]\nprotocol = "udp"', "l2.share[1].ports", "daemon itself listens on: 4803 (heartbeat.port)"),
+    (
+        'ports = [81, 80]\n[health]\nlisten = ["0.0.0.0:80"]\nagent_check = "192.0.2.50:81"',
+        "l2.share[1].ports",
+        "daemon itself listens on: 81 (health.agent_check), 80 (health.listen[1])",
+    ),
     ('[[l2.share]]\nname = "B"\nports = [443]', "l2.share[2].ports", "shares tcp 443 with APACHE"),
     ('[[l2.share]]\nname = "B"\nports = [443]\nvip = "192.0.2.50"', "l2.share[2].ports", "shares tcp 443 with APACHE"),
     ('[[l2.share]]\nname = "APACHE"\nports = [81]', "l2.share[2].name", "name of another share"),
@@ -418,6 +435,40 @@ def test_a_mistake_in_a_share_is_told_with_its_path(text, path, said):
     problems = problems_of(f'{WITH_VIP}\n[[l2.share]]\nname = "APACHE"\n{ports}\n{text}')
     assert list(problems) == [path]
     assert said in str(problems[path])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param('protocol = "udp"\nports = [9010]', id="udp"),
+        pytest.param('ports = [9080]\n[health]\nlisten = ["127.0.0.1:9080"]', id="another address"),
+        pytest.param('ports = [9080]\n[health]\nlisten = ["[::]:9080"]', id="other family"),
+        pytest.param("ports = [4803]", id="tcp on the port of the heartbeats"),
+    ],
+)
+def test_a_share_may_have_a_port_on_which_the_daemon_does_not_get_in_its_way(text):
+    assert farm_of(f'{WITH_VIP}\n[[l2.share]]\nname = "APACHE"\n{text}').share_names == ("APACHE",)
+
+
+def test_the_general_listener_takes_no_port_from_shares_where_every_node_has_its_own():
+    nodes = "".join(
+        f'[[node]]\nname = "web{number}"\naddress = "192.0.2.{number}"\nlisten = ["192.0.2.{number}:9010"]\n'
+        for number in (1, 2)
+    )
+    share = '[[l2.vip]]\naddress = "192.0.2.50"\n[[l2.share]]\nname = "APACHE"\nports = [9010]'
+    assert farm_of(f'[farm]\nname = "apache"\n{nodes}\n{share}').l2
+
+
+def test_a_farm_whose_nodes_all_have_power_0_has_no_members():
+    problems = problems_of(TWO_NODES.replace("address", "power = 0\naddress"))
+    assert "every node has power 0" in problems["node"].message
+    one = TWO_NODES.replace("address", "power = 0\naddress", 1)
+    assert [node.power for node in farm_of(one).node] == [0, 1]
+
+
+def test_powers_of_shares_stand_for_those_of_the_nodes():
+    nodes = WITH_SHARE.replace("[[node]]", "[[node]]\npower = 0")
+    assert farm_of(f"{nodes}\npower = {{ web1 = 1 }}").l2
 
 
 def test_shares_of_one_port_are_told_apart_by_protocol_and_by_vip():
