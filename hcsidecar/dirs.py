@@ -7,7 +7,7 @@ from typing import Final
 
 from hcsidecar.core.passing import directory_may_come
 from hcsidecar.core.problems import Problem
-from hcsidecar.core.settings import FarmFile, NodeTable
+from hcsidecar.core.settings import FarmFile, FarmTable, NodeTable
 from hcsidecar.farmfile import FarmFileError
 from hcsidecar.private_file import make_directory
 
@@ -43,17 +43,23 @@ def run_base(named: str | None, environment: Mapping[str, str] = os.environ) -> 
 
 def control_socket(farm: FarmFile, node: NodeTable, environment: Mapping[str, str] = os.environ) -> Path:
     """Give the path of the socket for the command line; FarmFileError if it is too long for a socket."""
-    path = run_dir(farm, node, environment) / SOCKET
+    problem = why_no_socket(farm.farm, node, environment)
+    if problem is not None:
+        raise FarmFileError(problem)
+    return run_dir(farm, node, environment) / SOCKET
+
+
+def why_no_socket(farm: FarmTable, node: NodeTable, environment: Mapping[str, str] = os.environ) -> Problem | None:
+    """Say why the path of a node's socket is too long, or None if it is not."""
+    path = run_base(farm.state_dir, environment) / farm.name / node.name / SOCKET
     length = len(os.fsencode(path))
-    if length > MAX_SOCKET_PATH_BYTES:
-        raise FarmFileError(
-            Problem(
-                path="farm.state_dir",
-                message=f"gives a socket a path of {length} bytes, and it can have {MAX_SOCKET_PATH_BYTES}: {path}",
-                hint="a shorter directory, or shorter names of farm and node",
-            )
-        )
-    return path
+    if length <= MAX_SOCKET_PATH_BYTES:
+        return None
+    return Problem(
+        path="farm.state_dir",
+        message=f"gives a socket a path of {length} bytes, and it can have {MAX_SOCKET_PATH_BYTES}: {path}",
+        hint="a shorter directory, or shorter names of farm and node",
+    )
 
 
 def make_private(path: Path) -> Path:

@@ -2,14 +2,15 @@
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from hcsidecar.app.permissions import why_not
 from hcsidecar.core.farm_text import MAX_BYTES, NotTomlError, document_in
+from hcsidecar.core.parts import Parts
 from hcsidecar.core.problems import Problem
-from hcsidecar.core.settings import FarmFile, NodeTable, OtherTarget, TlsTable, read
+from hcsidecar.core.settings import FarmFile, NodeTable, OtherTarget, TlsTable, read, right_parts
 from hcsidecar.core.values import is_ipv6
 from hcsidecar.net.keyring import KeyFileError, Keyring
 
@@ -27,6 +28,8 @@ __all__ = [
 
 DEFAULT_CONFIG = Path("/etc/hcsidecar/farm.toml")
 CONFIG_VARIABLE = "HCSIDECAR_CONFIG"
+_ANY_PORT = 9
+"Nothing is sent to it."
 
 
 class FarmFileError(Exception):
@@ -79,6 +82,14 @@ class Seen:
     "All that keeps a daemon from starting."
 
 
+Look = Callable[[Parts, Path], list[Problem]]
+"What gives further problems, of the tables that are right and the path of the farm file."
+
+
+def _look_no_further(_parts: Parts, _path: Path) -> list[Problem]:
+    return []
+
+
 def find_config(option: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
     """Say which farm file is meant: the option, else $HCSIDECAR_CONFIG, else /etc/hcsidecar/farm.toml."""
     if option is not None:
@@ -87,15 +98,18 @@ def find_config(option: Path | None, environment: Mapping[str, str] = os.environ
     return Path(named) if named else DEFAULT_CONFIG
 
 
-def load(path: Path) -> LoadedFarm:
-    """Read a farm file and the files that it names; FarmFileError lists every problem of all of them."""
-    seen = see(path)
+def load(path: Path, *, look: Look = _look_no_further) -> LoadedFarm:
+    """Read a farm file and the files that it names; FarmFileError lists every problem of all of them.
+
+    `look` gives what else is to be refused, of the tables that are right and the path of the farm file.
+    """
+    seen = see(path, look=look)
     if seen.problems or seen.farm is None or seen.keyring is None:
         raise FarmFileError(*seen.problems)
     return LoadedFarm(farm=seen.farm, path=path.absolute(), text=seen.text, keyring=seen.keyring)
 
 
-def see(path: Path) -> Seen:
+def see(path: Path, *, look: Look = _look_no_further) -> Seen:
     """Read as much of a farm file and the files that it names as can be read, with every problem of all of them."""
     path, text = path.absolute(), ""
     try:
@@ -105,7 +119,8 @@ def see(path: Path) -> Seen:
     except FarmFileError as error:
         return Seen(text=text, problems=error.problems)
     found = read_tables(document)
-    problems = list(found) if isinstance(found, tuple) else _problems_of_files(found, path)
+    parts = right_parts(document) if isinstance(found, tuple) else found.parts
+    problems = [*(found if isinstance(found, tuple) else ()), *_problems_of_files(parts, path), *look(parts, path)]
     keyring = None
     try:
         keyring = Keyring.load(path.parent / _key_file(document))
@@ -195,14 +210,17 @@ def _with_other_kinds(farm: FarmFile, document: Mapping[str, object]) -> FarmFil
     return problems or farm.model_copy(update={"target": found})
 
 
-def _problems_of_files(farm: FarmFile, path: Path) -> list[Problem]:
+def _problems_of_files(parts: Parts, path: Path) -> list[Problem]:
     """Give what is wrong with the files that a farm file names, but for the key file."""
-    scripts = [] if farm.application is None else why_not(farm.application, path)
-    return _certificate_problems(farm, path.parent) + scripts
+    scripts = [] if parts.application is None else why_not(parts.application, path)
+    return _certificate_problems(parts, path.parent) + scripts
 
 
-def _certificate_problems(farm: FarmFile, directory: Path) -> list[Problem]:
-    tables: tuple[tuple[str, TlsTable | None], ...] = (("web.tls", farm.web.tls), ("health.tls", farm.health.tls))
+def _certificate_problems(parts: Parts, directory: Path) -> list[Problem]:
+    tables: tuple[tuple[str, TlsTable | None], ...] = (
+        ("web.tls", parts.web.tls if parts.web else None),
+        ("health.tls", parts.health.tls if parts.health else None),
+    )
     named = [(f"{path}.{key}", getattr(tls, key)) for path, tls in tables if tls for key in ("cert", "key")]
     problems = []
     for path, name in named:
@@ -221,6 +239,8 @@ def _is_local(address: str) -> bool:
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.bind((address, 0))
+            # A broadcast address can be bound, and is no node's; it is refused here.
+            probe.connect((address, _ANY_PORT))
     except OSError:
         return False
     return True

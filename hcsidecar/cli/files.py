@@ -22,6 +22,7 @@ from hcsidecar.core.reference import farm_file, file_schema
 from hcsidecar.core.settings import HostPort, Problem, format_duration, read
 from hcsidecar.core.values import is_ipv6
 from hcsidecar.farmfile import FarmFileError, LoadedFarm, find_config, load
+from hcsidecar.named_here import problems_here
 from hcsidecar.net.keyring import Keyring
 
 
@@ -87,8 +88,8 @@ def check_config(
 ) -> None:
     """Read a farm file and tell every problem in it, or what farm it describes.
 
-    The key file and certificates that it names are looked at too. Neither a node of the farm nor its network interface
-    need be on this machine.
+    What it names is looked at too: key file, certificates, scripts, programs and directories. Neither a node of the
+    farm nor its network interface need be on this machine.
 
     With --online it looks beyond the file, and changes nothing. The balancers of the [[target]] tables are asked for
     their own settings: is the health URL what they probe, and does a stop end gently? It needs the rights of a node.
@@ -105,7 +106,7 @@ def check_config(
         return
     path = find_config(file or config)
     try:
-        loaded = load(path)
+        loaded = load(path, look=problems_here)
     except FarmFileError as error:
         if as_json:
             typer.echo(json.dumps(_as_json(path, error.problems), indent=2))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from hcsidecar.core.application_table import ApplicationTable
 from hcsidecar.core.check_tables import Check
 from hcsidecar.core.problems import Problem, path_of
 from hcsidecar.core.tables import FarmTable, HealthTable, HeartbeatTable, NodeTable, ShareTable, VipTable, WebTable
@@ -27,6 +28,7 @@ class Parts:
     heartbeat: HeartbeatTable | None = None
     has_application: bool = False
     "There is a table [application], right or wrong."
+    application: ApplicationTable | None = None
     check: Sequence[Check | None] = ()
     target: Sequence[Target | None] = ()
     vip: Sequence[VipTable | None] = ()

@@ -33,7 +33,7 @@ def _nodes_have_names_of_their_own(parts: Parts) -> Iterator[Problem]:
     yield from twice(names, "is the name of another node: {}", key=str.lower)
 
 
-def _address_of(index: int, node: NodeTable, network: str) -> Place:
+def address_place(index: int, node: NodeTable, network: str) -> Place:
     """Give the place of an address, in the short form where the node has only the one."""
     if tuple(node.addresses) == (DEFAULT_NETWORK,):
         return ("node", index, "address")
@@ -42,7 +42,7 @@ def _address_of(index: int, node: NodeTable, network: str) -> Place:
 
 def _nodes_have_addresses_of_their_own(parts: Parts) -> Iterator[Problem]:
     addresses = (
-        (_address_of(index, node, network), address)
+        (address_place(index, node, network), address)
         for index, node in parts.nodes
         for network, address in node.addresses.items()
     )
@@ -72,7 +72,7 @@ def _nodes_are_on_the_same_networks(parts: Parts) -> Iterator[Problem]:
         for network in set(node.addresses) & set(usual):
             if is_ipv6(node.addresses[network]) != is_ipv6(model.addresses[network]):
                 yield Problem(
-                    path=path_of(_address_of(index, node, network)),
+                    path=path_of(address_place(index, node, network)),
                     message=f"is of another family than {model.name}'s on this network: {node.addresses[network]}",
                     hint="IPv4 or IPv6 on one network; both make two networks",
                 )

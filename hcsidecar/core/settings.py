@@ -93,6 +93,7 @@ __all__ = [
     "format_duration",
     "parse_duration",
     "read",
+    "right_parts",
 ]
 
 _Model = TypeVar("_Model", bound=Table)
@@ -114,22 +115,27 @@ class FarmFile(Table):
 
     @model_validator(mode="after")
     def _hold_the_relations(self) -> Self:
-        parts = Parts(
+        problems = relation_problems(self.parts)
+        if problems:
+            raise PydanticCustomError("relations", "{problems}", {"problems": "; ".join(map(str, problems))})
+        return self
+
+    @property
+    def parts(self) -> Parts:
+        """The tables, each by itself."""
+        return Parts(
             farm=self.farm,
             node=self.node,
             web=self.web,
             health=self.health,
             heartbeat=self.heartbeat,
             has_application=self.application is not None,
+            application=self.application,
             check=self.check,
             target=self.target,
             vip=self.l2.vip if self.l2 else (),
             share=self.l2.share if self.l2 else (),
         )
-        problems = relation_problems(parts)
-        if problems:
-            raise PydanticCustomError("relations", "{problems}", {"problems": "; ".join(map(str, problems))})
-        return self
 
     @property
     def share_names(self) -> tuple[str, ...]:
@@ -196,7 +202,7 @@ def read(document: Mapping[str, object]) -> FarmFile | tuple[Problem, ...]:
     except ValidationError as refused:
         errors = [error for error in refused.errors() if error["type"] != "relations" and not _is_an_echo(error)]
     alone = tuple(dict.fromkeys(problem_of(error, document, FarmFile) for error in errors))
-    return alone + tuple(relation_problems(_right_parts(document)))
+    return alone + tuple(relation_problems(right_parts(document)))
 
 
 def _is_an_echo(error: ErrorDetails) -> bool:
@@ -204,7 +210,8 @@ def _is_an_echo(error: ErrorDetails) -> bool:
     return error["type"] == "too_short" and len(error["input"]) >= error["ctx"]["min_length"]
 
 
-def _right_parts(document: Mapping[str, object]) -> Parts:
+def right_parts(document: Mapping[str, object]) -> Parts:
+    """Give the tables of a document that are right by themselves."""
     l2, checks, targets = document.get("l2"), document.get("check"), document.get("target")
     l2_tables = l2 if isinstance(l2, dict) else {}
     return Parts(
@@ -214,6 +221,7 @@ def _right_parts(document: Mapping[str, object]) -> Parts:
         health=_or_none(HealthTable, document.get("health", {})),
         heartbeat=_or_none(HeartbeatTable, document.get("heartbeat", {})),
         has_application="application" in document,
+        application=_or_none(ApplicationTable, document.get("application")),
         check=tuple(_kind_or_none(CHECKS, table) for table in checks) if isinstance(checks, list) else (),
         target=tuple(_kind_or_none(TARGETS, table) for table in targets) if isinstance(targets, list) else (),
         vip=_each_or_none(VipTable, l2_tables.get("vip"), MAX_VIPS),

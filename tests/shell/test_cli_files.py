@@ -113,6 +113,14 @@ def test_check_config_tells_every_problem_with_path_and_hint(config):
         assert told in result.stderr
 
 
+def test_check_config_looks_for_what_the_file_names_on_this_machine(config):
+    with config.open("a") as file:
+        file.write('[[check]]\ntype = "command"\nname = "QUEUE"\ncommand = ["bin/check_queue"]\n')
+    result = run("check-config", config)
+    assert result.exit_code == 2
+    assert f"check[1].command[1]: there is no {config.parent}/bin/check_queue" in result.stderr
+
+
 def test_check_config_gives_problems_and_farm_as_json(config):
     right = json.loads(run("check-config", config, "--json").stdout)
     assert (right["ok"], right["problems"]) == (True, [])

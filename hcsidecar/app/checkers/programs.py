@@ -21,6 +21,8 @@ from hcsidecar.core.exhaustion import explained
 from hcsidecar.threads import NoThreadError, start_thread
 
 _ROOM: Final = 65536
+_LONGEST_FIRST_LINE: Final = 256
+"Bytes of a program's first line that the kernel reads for the interpreter (execve(2))."
 _KEPT: Final = 4096
 "Bytes of the end of the output that are kept."
 
@@ -258,6 +260,27 @@ def _asked(question: bytes | None) -> Iterator[int]:
         yield reader
     finally:
         os.close(reader)
+
+
+def why_cannot_start(program: Path) -> str | None:
+    """Say why a program cannot be started, as far as a look at it tells; None if it seems that it can."""
+    try:
+        return why_not_run(program) or why_no_interpreter(program)
+    except FileNotFoundError:
+        return _why_not_found(program)
+    except OSError as error:
+        return f"{program} cannot be run: {(error.strerror or '').lower()}"
+
+
+def why_no_interpreter(program: Path) -> str | None:
+    """Say that the interpreter is not there which a program's first line names; None as well if nobody can tell."""
+    try:
+        with program.open("rb") as file:
+            first = file.readline(_LONGEST_FIRST_LINE)
+    except OSError:
+        return None
+    words = first.removeprefix(b"#!").split() if first.startswith(b"#!") else []
+    return _why_not_found(program) if words and not Path(os.fsdecode(words[0])).exists() else None
 
 
 def why_not_run(program: Path) -> str | None:
