@@ -26,6 +26,7 @@ from hcsidecar.core.health import HealthAnswer, HealthFace
 from hcsidecar.core.last_stays import NOBODY_HEARD, Neighbour, Outlook, look_around
 from hcsidecar.core.losses import Losses
 from hcsidecar.core.node import NoShare
+from hcsidecar.core.own_addresses import OwnAddresses
 from hcsidecar.core.powers import Powers
 from hcsidecar.core.settings import FarmFile, HostPort, NodeTable, TlsTable
 from hcsidecar.core.states import Role, Status
@@ -36,6 +37,7 @@ from hcsidecar.farm_copy import NAME as COPY
 from hcsidecar.farm_copy import content_of_copy
 from hcsidecar.farmfile import LoadedFarm
 from hcsidecar.journal import Journal
+from hcsidecar.machine_addresses import is_lost
 from hcsidecar.net.datagrams import ListenError as HeartbeatListenError
 from hcsidecar.net.heartbeats import Heartbeats
 from hcsidecar.net.keyring import KeyFileError, Keyring
@@ -120,6 +122,7 @@ class Daemon:
         self._published: Published | None = None
         self._keys_wanted = False
         "The key file has changed and could not be read for a reason that passes."
+        self._own_addresses = OwnAddresses(me.addresses)
         self._heartbeats = Heartbeats(
             farm=self._farm,
             me=me,
@@ -157,6 +160,7 @@ class Daemon:
                 targets=self._targets,
                 heartbeats=self._heartbeats,
                 application=self._application,
+                own_addresses=self._own_addresses,
                 clock=loop.time,
             )
         )
@@ -241,12 +245,17 @@ class Daemon:
             directory=state_dir(self._farm, self._me),
             tell=self.tell,
             changed=self._say_layer_two,
+            obstructed=self._see_machine,
         )
 
     def _say_layer_two(self) -> None:
         """Let the others know this node's MAC, and whether it holds connections in buckets not its own."""
         if self._layer_two is not None:
             self._heartbeats.say_layer_two(self._layer_two.share.mac)
+
+    def _see_machine(self, obstacle: str | None, remedy: str) -> None:
+        """Let the module know what keeps this machine from serving the virtual IPs."""
+        self._module.see_machine(obstacle, remedy)
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -360,7 +369,12 @@ class Daemon:
                 self._reload_keys()
             self._follow_targets()
             self._admission.refill()
+            self._look_for_addresses()
             await asyncio.sleep(min(HOUSEKEEPING_INTERVAL, beat or HOUSEKEEPING_INTERVAL))
+
+    def _look_for_addresses(self) -> None:
+        for event in self._own_addresses.see({each for each in self._me.addresses.values() if not is_lost(each)}):
+            self.tell(event)
 
     async def _keep_rereading(self) -> None:
         """At each SIGHUP, take the keys and certificates, and say what of the farm file is not taken."""

@@ -19,6 +19,7 @@ from hcsidecar.core.settings import FarmFile, L2Table, NodeTable
 from hcsidecar.process import CannotRunError
 from l2mode.core.explain import Client
 from l2mode.core.hashing import SEED_BYTES
+from l2mode.core.interface import Obstacle
 from l2mode.core.oddities import Oddities
 from l2mode.core.report import packets_seen
 from l2mode.core.settings import By, LayerTwoSettings, Protocol, ShareGroup, Unmatched
@@ -71,7 +72,11 @@ def settings_of(farm: FarmFile, table: L2Table, *, me: str, hash_seed: bytes) ->
 
 
 class LayerTwoMode:
-    """One node's layer-2 mode; `share` is for the membership core. `changed` is called with its MAC and its dirt."""
+    """One node's layer-2 mode; `share` is for the membership core.
+
+    `changed` is called with its MAC and its dirt, `obstructed` with what keeps this machine from serving the virtual
+    IPs and what to do about it; with None when nothing does any more.
+    """
 
     def __init__(
         self,
@@ -83,16 +88,20 @@ class LayerTwoMode:
         directory: Path,
         tell: Callable[[Event], None],
         changed: Callable[[], None],
+        obstructed: Callable[[str | None, str], None],
     ) -> None:
         self._tell = tell
+        self._obstructed = obstructed
         self.share = LayerTwo(
             settings_of(farm, table, me=me.name, hash_seed=hash_seed),
             interface=table.interface,
             address=me.address,
+            own_addresses=me.addresses.values(),
             wanted_filter=table.filter,
             directory=directory,
             tell=self._tell_plainly,
             changed=changed,
+            obstructed=self._tell_obstacle,
         )
         self._visibility = Visibility() if self.share.settings.delivery is Delivery.FLOODED else None
         self._oddities = Oddities(self.share.settings.delivery)
@@ -151,6 +160,12 @@ class LayerTwoMode:
                 for sight in self._visibility.look(counts, now=loop.time()):
                     self._tell_plainly("error" if sight.change is Change.CUT_OFF else "info", str(sight))
             await asyncio.sleep(LOOK_INTERVAL)
+
+    def _tell_obstacle(self, obstacle: Obstacle | None) -> None:
+        if obstacle is None:
+            self._obstructed(None, "")
+        else:
+            self._obstructed(f"layer 2: {obstacle.problem}", obstacle.remedy)
 
     def _tell_plainly(self, level: str, message: str) -> None:
         self._tell(Event(level=Level(level), origin="layer 2", message=message))

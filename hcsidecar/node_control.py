@@ -18,6 +18,7 @@ from hcsidecar.core.lifecycle import Lifecycle, Outcome
 from hcsidecar.core.messages import View
 from hcsidecar.core.metric_catalogue import Family
 from hcsidecar.core.metrics import Facts, ProcessFigures, metric_families
+from hcsidecar.core.own_addresses import OwnAddresses
 from hcsidecar.core.powers import Powers, why_nobody_takes
 from hcsidecar.core.rolling import why_not_drain
 from hcsidecar.core.settings import FarmFile, NodeTable
@@ -51,6 +52,7 @@ class Parts:
     targets: OwnTargets
     heartbeats: Heartbeats
     application: Application
+    own_addresses: OwnAddresses
     clock: Callable[[], float]
     "Seconds of the monotonic clock."
 
@@ -70,6 +72,7 @@ class NodeControl:
         self._targets = parts.targets
         self._heartbeats = parts.heartbeats
         self._module = parts.application.module
+        self._own_addresses = parts.own_addresses
         self._clock = parts.clock
         self._voice = ApplicationVoice(parts.application)
         self._started_at = time.time()
@@ -210,6 +213,7 @@ class NodeControl:
     def _own_state(self) -> ModuleState:
         """Say how this node's module is, and what of its leaving is still to be done at balancers."""
         state = self._module.look().state
+        state = replace(state, reason=state.reason or self._own_addresses.complaint)
         return state if state.parting else replace(state, waits_for=(*state.waits_for, *self._targets.unfinished))
 
     def _fractions(self, view: View, name: str) -> tuple[float, ...]:

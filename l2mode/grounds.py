@@ -3,18 +3,21 @@
 Nothing here runs on the thread of the event loop.
 """
 
+import contextlib
 import threading
+from collections.abc import Iterable
 from ipaddress import ip_address
 from pathlib import Path
 
 from l2mode.core.filters import Choice
+from l2mode.core.interface import Obstacle
 from l2mode.core.settings import LayerTwoSettings
 from l2mode.core.tables import Tables
 from l2mode.kernel.errors import FilterError, is_exhaustion
 from l2mode.kernel.host import Host
 from l2mode.kernel.interface import interface_holding, mac_of
 from l2mode.kernel.packet_filter import PacketFilter, choose_filter
-from l2mode.kernel.record import Record, Tell
+from l2mode.kernel.record import Tell
 from l2mode.kernel.restore import open_record
 
 
@@ -32,6 +35,7 @@ class Grounds:
         *,
         interface: str | None,
         address: str,
+        own_addresses: Iterable[str],
         wanted_filter: str,
         directory: Path,
         tell: Tell,
@@ -39,10 +43,14 @@ class Grounds:
         self._settings = settings
         self._wanted_interface = interface
         self._address = ip_address(address)
+        self._own = frozenset(map(ip_address, own_addresses))
         self._wanted_filter = wanted_filter
         self._record = open_record(directory, tell=tell)
         self._tell = tell
+        self._seen: tuple[Obstacle, ...] = ()
         self._trouble: dict[str, str] = {}
+        self._without_filter = False
+        "The filter could not be put back at the latest repair."
         self._warned: tuple[str, ...] = ()
         # A repair that the loop has given up waiting for still runs when everything is taken down.
         self._one_at_a_time = threading.Lock()
@@ -66,31 +74,34 @@ class Grounds:
             self.take_down()
             raise
         self._record.restore_left_over()
-        for doubt in self._host.warnings:
-            self._tell("warning", f"{doubt.text}; {doubt.remedy}")
         if self.choice.fall_back is not None:
             level = "warning" if self.choice.degraded else "info"
             self._tell(level, f"{self.choice.fall_back}; {self.choice.remedy}")
         self._warn()
         return Tables(self.filter.memory)
 
-    def repair(self) -> None:
-        """Put back what somebody removed, and read the MAC again; what cannot be put back is told, once.
+    def repair(self) -> tuple[Obstacle, ...]:
+        """Put back what somebody removed, and read the MAC again; give what keeps this machine from taking packets.
 
         When there is no filter twice in a row the virtual IPs go until there is one again: without it this node would
         take every packet that it gets.
         """
         with self._one_at_a_time:
             if self._down:
-                return
-            self._repaired("what was changed here", self._record)
-            troubled = "the filter" in self._trouble
-            if self._repaired("the filter", self.filter):
-                self._warn()
-                self._repaired("the virtual IPs", self._host)
-            elif troubled:
+                return ()
+            self._keep_record()
+            found = self._look()
+            was_open = self._without_filter
+            self._without_filter = not self._repaired("the filter", self.filter, found)
+            if not self._without_filter:
+                self._repaired("the virtual IPs", self._host, found)
+            elif was_open:
                 self._host.take_down()
-            self._read_mac()
+            self._warn()
+            # One that is gone is in `found`.
+            with contextlib.suppress(OSError):
+                self.mac = mac_of(self.interface)
+            return tuple(found)
 
     def take_down(self) -> None:
         """Put everything back as it was found; safe to repeat.
@@ -107,44 +118,60 @@ class Grounds:
                 self.filter.detach()
             self._record.restore()
 
-    def _warn(self) -> None:
-        """Tell what has newly come into the filter's way."""
-        for warning in self.filter.warnings:
-            if warning not in self._warned:
-                self._tell("warning", warning)
-        self._warned = self.filter.warnings
+    def _keep_record(self) -> None:
+        """Write down again what was changed here, if somebody has removed the record of it."""
+        try:
+            news = self._record.repair()
+        except FilterError as error:
+            self._complain("what was changed here", str(error))
+            return
+        self._complain("what was changed here", None)
+        if news is not None:
+            self._tell("warning", news)
 
-    def _repaired(self, name: str, part: PacketFilter | Host | Record) -> bool:
+    def _look(self) -> list[Obstacle]:
+        """Give what is in the way and nobody can put back here; what cannot be seen is taken to be as it was."""
+        try:
+            self._seen = self._host.look(self._own)
+        except FilterError as error:
+            self._complain("the machine", str(error))
+        else:
+            self._complain("the machine", None)
+        return list(self._seen)
+
+    def _repaired(self, name: str, part: PacketFilter | Host, found: list[Obstacle]) -> bool:
         try:
             news = part.repair()
-        except FilterError as error:
-            self._complain(name, str(error))
-            # What cannot be seen for want of a descriptor is taken to be as it was.
-            return is_exhaustion(error.__cause__)
-        except OSError as error:
-            if not is_exhaustion(error):
+        except (FilterError, OSError) as error:
+            if is_exhaustion(error if isinstance(error, OSError) else error.__cause__):
+                # What cannot be seen for want of a descriptor is taken to be as it was.
+                self._complain(name, f"{name} cannot be looked after now: {error}")
+                return True
+            if isinstance(error, OSError):
                 raise
-            self._complain(name, f"{name} cannot be looked after now: {error.strerror}; it is tried again")
-            return True
+            found.append(Obstacle(error.problem, error.remedy))
+            return False
         self._complain(name, None)
         if news is not None:
             self._tell("warning", news)
         return True
 
-    def _read_mac(self) -> None:
-        try:
-            self.mac = mac_of(self.interface)
-        except OSError as error:
-            self._complain("MAC", f"{self.interface} has no MAC any more: {error.strerror}")
-        else:
-            self._complain("MAC", None)
+    def _warn(self) -> None:
+        """Tell what has newly come into the way, or may be in it."""
+        doubts = [f"{doubt.text}; {doubt.remedy}" for doubt in self._host.warnings]
+        warnings = (*self.filter.warnings, *doubts)
+        for warning in warnings:
+            if warning not in self._warned:
+                self._tell("warning", warning)
+        self._warned = warnings
 
     def _complain(self, part: str, trouble: str | None) -> None:
+        """Tell once of what cannot be seen now, and once that it can again."""
         before = self._trouble.pop(part, None)
         if trouble is None:
             if before is not None:
                 self._tell("info", f"over: {before}")
             return
         self._trouble[part] = trouble
-        if trouble != before:
+        if before is None:
             self._tell("error", trouble)

@@ -5,14 +5,17 @@ returns: these are plain stores. Everything that asks the kernel is done by a th
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 from l2mode.core.cells import NOBODY
+from l2mode.core.conditions import Hold
 from l2mode.core.explain import Client, explain
 from l2mode.core.frames import virtual_mac
 from l2mode.core.handover import Handover, View, director_of
+from l2mode.core.interface import Obstacle
 from l2mode.core.reasons import Reason
 from l2mode.core.report import FilterReport, layer_two_document
 from l2mode.core.settings import LayerTwoSettings
@@ -23,6 +26,7 @@ from l2mode.kernel.errors import FilterError
 from l2mode.kernel.raw_frames import RawFrames
 from l2mode.kernel.record import Tell
 from l2mode.kernel.sockets import held_buckets
+from l2mode.kernel.watch import NetworkWatch
 from l2mode.voice import Voice
 
 SETTLING: Final = 0.02
@@ -34,6 +38,9 @@ IDLE_LOOK_INTERVAL: Final = 10.0
 LOOK_SHARE: Final = 0.05
 "Part of the time that looks may take: a server with 100,000 connections looks less often."
 REPAIR_INTERVAL: Final = 2.0
+"Seconds between two looks at the machine when the kernel tells of no change. Of sysctls and nft rules it never does."
+REPAIR_SHARE: Final = 0.1
+"Part of the time that these looks may take."
 
 _NANOSECONDS: Final = 1e9
 
@@ -41,8 +48,9 @@ _NANOSECONDS: Final = 1e9
 class LayerTwo:
     """The share of a node; satisfies `Share` of the daemon's membership core.
 
-    `interface` None means the one that holds `address`. `directory` is the node's state directory. `changed` is called
-    when this node has become dirty or clean, or its MAC is another one.
+    `interface` None means the one that holds `address`; `own_addresses` are all that the node has by the farm file.
+    `directory` is the node's state directory. `changed` is called when this node has become dirty or clean, or its MAC
+    is another one; `obstructed` when something has come into the way of its share, or (None) nothing is any more.
     """
 
     def __init__(
@@ -51,10 +59,12 @@ class LayerTwo:
         *,
         interface: str | None,
         address: str,
+        own_addresses: Iterable[str],
         wanted_filter: str,
         directory: Path,
         tell: Tell,
         changed: Callable[[], None],
+        obstructed: Callable[[Obstacle | None], None],
     ) -> None:
         self.settings = settings
         self.handover = Handover(name=settings.me, groups=len(settings.groups))
@@ -66,11 +76,15 @@ class LayerTwo:
             settings,
             interface=interface,
             address=address,
+            own_addresses=own_addresses,
             wanted_filter=wanted_filter,
             directory=directory,
             tell=self._tell_from_thread,
         )
+        self._obstructed = obstructed
+        self._hold = Hold()
         self._look_soon = asyncio.Event()
+        self._repair_soon = asyncio.Event()
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -259,15 +273,31 @@ class LayerTwo:
         self._look_soon.clear()
 
     async def _keep_repairing(self) -> None:
-        while True:
-            await asyncio.sleep(REPAIR_INTERVAL)
-            before = self.mac
-            await asyncio.to_thread(self._grounds.repair)
-            self._voice.repair()
-            if self.mac != before:
-                self._tell("warning", f"{self.interface} has another MAC now: {self.mac.hex(':')}")
-                self._write_neighbours()
-                self._changed()
+        watch = NetworkWatch(self._loop, self._repair_soon.set)
+        try:
+            while True:
+                self._repair_soon.clear()
+                began = self._loop.time()
+                await self._repair()
+                took = self._loop.time() - began
+                # In a storm of news, of a host whose containers come and go, say.
+                await asyncio.sleep(min(took / REPAIR_SHARE, REPAIR_INTERVAL))
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(min(began + REPAIR_INTERVAL, self._hold.next_at())):
+                        await self._repair_soon.wait()
+        finally:
+            watch.close()
+
+    async def _repair(self) -> None:
+        before = self.mac
+        found = await asyncio.to_thread(self._grounds.repair)
+        if self._hold.see(found, now=self._loop.time()):
+            self._obstructed(self._hold.obstacle)
+        self._voice.repair()
+        if self.mac != before:
+            self._tell("warning", f"{self.interface} has another MAC now: {self.mac.hex(':')}")
+            self._write_neighbours()
+            self._changed()
 
     def _tell_from_thread(self, level: str, message: str) -> None:
         self._loop.call_soon_threadsafe(self._tell, level, message)

@@ -162,6 +162,11 @@ class Module:
         now = asyncio.get_running_loop().time()
         self._take(self._lifecycle.check_result(name=name, complaint=complaint, now=now))
 
+    def see_machine(self, obstacle: str | None, remedy: str = "") -> None:
+        """Take what of the machine keeps this node from serving; None: nothing any more."""
+        now = asyncio.get_running_loop().time()
+        self._take(self._lifecycle.see_machine(obstacle, remedy, now=now))
+
     def shutdown(self, by: str) -> None:
         """Drain and stop for the end of the daemon; a second time: stop at once."""
         self._take(shutdown(self._lifecycle, now=asyncio.get_running_loop().time(), by=by))

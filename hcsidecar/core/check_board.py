@@ -22,6 +22,8 @@ class CheckBoard:
     def __init__(self, rules: Iterable[CheckRule]) -> None:
         self._rules = {rule.name: rule for rule in rules}
         self._complaints: dict[str, str | None] = dict.fromkeys(self._rules, UNCHECKED)
+        self.obstacle: str | None = None
+        "What of the machine keeps this node from serving, whatever its checks say."
 
     def __contains__(self, name: str) -> bool:
         return name in self._rules
@@ -81,7 +83,7 @@ class CheckBoard:
         A need that turns out unmet is no reason: it ends the traffic in an orderly way, by its action.
         """
         open_needs = {name: text for name, text in self.of_needs().items() if text == UNCHECKED}
-        return first_complaint({**self.of_application(), **open_needs})
+        return self.obstacle or first_complaint({**self.of_application(), **open_needs})
 
     def why_not_start(self) -> str | None:
         """Say which need keeps the application from starting."""

@@ -169,6 +169,16 @@ class Lifecycle(Course):
             return events + self._look_at_needs(now=now, state=state, name=name)
         return events + self._act(now=now)
 
+    def see_machine(self, obstacle: str | None, remedy: str = "", *, now: float) -> list[Event]:
+        """Take what of the machine keeps this node from serving, and what to do about it; None: nothing any more."""
+        before, self.board.obstacle = self.board.obstacle, obstacle
+        if obstacle == before:
+            return []
+        if obstacle is None:
+            return [self._tell(f"{before}: that is over{self._but()}")]
+        told = self._tell(f"{obstacle}; {remedy}" if remedy else obstacle, level=Level.ERROR)
+        return [told, *self._act(now=now)]
+
     def _look_at_needs(self, *, now: float, state: str, name: str) -> list[Event]:
         """A module that waits has heard of a need."""
         complaint = self.board.complaint(name)

@@ -47,6 +47,8 @@ class Interface:
     without_arp: bool = False
     mac_of_active_port: bool = False
     "A bond that takes over the MAC of each port that becomes the active one."
+    carrier: bool = True
+    "Something is at the other end, as far as the driver can tell."
     lower: "Interface | None" = None
     "The one that it stands on, as a VLAN does; None too when that is in another network namespace."
 

@@ -284,7 +284,7 @@ def _objections(interface: Interface, delivery: Delivery) -> Iterator[Judgement]
     if interface.mac_of_active_port:
         yield Judgement(
             fit=Fit.DOUBTFUL,
-            text=f"{name} has fail_over_mac = active: a failover gives it another MAC, announced after some 2 s",
+            text=f"{name} has fail_over_mac = active: a failover gives it another MAC, which is announced then",
             remedy="set fail_over_mac to none, or to follow, where the cards can bear that",
         )
     if interface.kind in STANDS_ON:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ipaddress import ip_interface
 from typing import Final
 
+from l2mode.core.conditions import why_no_carrier
 from l2mode.core.interface import (
     ARP_SETTINGS,
     LOOPBACK,
@@ -61,7 +62,7 @@ def findings(found: Surroundings, vips: Sequence[VirtualIp]) -> Iterator[Finding
     """Say what is in the way of these virtual IPs, and what is as it must be."""
     name = found.interface.name
     yield from of_kind(found.interface, found.delivery)
-    for obstacle in obstacles(vips, found.interface, found.addresses):
+    for obstacle in (*why_no_carrier(found.interface), *obstacles(vips, found.interface, found.addresses)):
         yield Finding(level="error", message=obstacle.problem, remedy=obstacle.remedy)
     if not found.loopback_up:
         yield Finding(level="error", message=f"{LOOPBACK} is down", remedy=f"ip link set {LOOPBACK} up")

@@ -3,16 +3,17 @@
 Read, compare, change, read again: the same at the first start, after a kill, and whenever somebody undoes it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from l2mode.core.interface import LOOPBACK, Interface, obstacles
+from l2mode.core.conditions import Machine, in_the_way
+from l2mode.core.interface import LOOPBACK, Interface, Obstacle, obstacles
 from l2mode.core.interface_kinds import Fit, Judgement, in_the_same_network, judge
 from l2mode.core.settings import VirtualIp
 from l2mode.core.verdict import Delivery
 from l2mode.kernel.addresses import add_missing
 from l2mode.kernel.changes import AddressAdded, SettingChanged
 from l2mode.kernel.errors import FilterError
-from l2mode.kernel.interface import read_addresses, read_interface
+from l2mode.kernel.interface import find_interface, read_addresses, read_interface
 from l2mode.kernel.netlink import refused_as
 from l2mode.kernel.record import Record
 from l2mode.kernel.sysctls import settle
@@ -32,20 +33,17 @@ class Host:
         self._quiet: tuple[str, ...] = (interface,)
         "The interfaces on which the kernel must not speak for the virtual IPs."
         self.warnings: tuple[Judgement, ...] = ()
-        "What `check` found that may be in the way, and cannot be seen from here."
+        "What the latest look found that may be in the way, and cannot be seen from here."
 
     def check(self) -> Interface:
         """Read the interface; raises FilterError with the first thing that keeps it from carrying the virtual IPs."""
         interface = read_interface(self._interface)
         with refused_as("the addresses of this machine cannot be read"):
             addresses = read_addresses()
-        judgements = judge(interface, self._delivery)
-        for judgement in judgements:
+        for judgement in self._judge(interface):
             # Before its addresses: a port of a bridge has none, and the bridge is to be named.
             if judgement.fit is Fit.REFUSED:
                 raise FilterError(judgement.text, judgement.remedy)
-        self._quiet = in_the_same_network(interface)
-        self.warnings = tuple(judgement for judgement in judgements if judgement.fit is Fit.DOUBTFUL)
         for obstacle in obstacles(self._vips, interface, addresses):
             raise FilterError(obstacle.problem, obstacle.remedy, passing=obstacle.passing)
         if not read_interface(LOOPBACK).up:
@@ -60,11 +58,39 @@ class Host:
         self.check()
         self._make_it_so()
 
+    def look(self, own: Collection[VirtualIp]) -> tuple[Obstacle, ...]:
+        """Say what keeps this machine from serving the virtual IPs and cannot be put back here.
+
+        `own` are the node's addresses by the farm file. Raises FilterError where the kernel does not tell.
+        """
+        interface = find_interface(self._interface)
+        if interface is not None:
+            self._judge(interface)
+        loopback = find_interface(LOOPBACK)
+        with refused_as("the addresses of this machine cannot be read"):
+            addresses = read_addresses()
+        machine = Machine(
+            name=self._interface,
+            interface=interface,
+            loopback_up=loopback is not None and loopback.up,
+            addresses=addresses,
+            vips=self._vips,
+            delivery=self._delivery,
+            own=own,
+        )
+        return tuple(in_the_way(machine))
+
     def repair(self) -> str | None:
         """Put back what somebody removed and say what; None if nothing was missing. Raises FilterError."""
         raised, added = self._make_it_so()
         news = [*raised, *(f"{vip} was removed from {LOOPBACK}: put back" for vip in added)]
         return "; ".join(news) or None
+
+    def _judge(self, interface: Interface) -> tuple[Judgement, ...]:
+        judgements = judge(interface, self._delivery)
+        self._quiet = in_the_same_network(interface)
+        self.warnings = tuple(judgement for judgement in judgements if judgement.fit is Fit.DOUBTFUL)
+        return judgements
 
     def _make_it_so(self) -> tuple[list[str], tuple[VirtualIp, ...]]:
         raised = []

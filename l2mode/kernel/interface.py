@@ -21,6 +21,7 @@ _DEEPEST: Final = 8
 "Interfaces that stand on each other, at most, as the kernel has it (MAX_NEST_DEV)."
 
 _IFF_UP: Final = 1
+_IFF_LOWER_UP: Final = 1 << 16
 _IFF_LOOPBACK: Final = 8
 _IFF_NOARP: Final = 0x80
 _ARPHRD_ETHER: Final = 1
@@ -52,6 +53,18 @@ _NAME_SIZE: Final = 16
 
 def read_interface(name: str) -> Interface:
     """Give the facts about an interface and what it stands on; raises FilterError if there is none of this name."""
+    interface = find_interface(name)
+    if interface is None:
+        raise FilterError(
+            f"there is no interface {name}",
+            "name one that `ip link` shows in [l2] interface of the farm file",
+            passing=True,
+        )
+    return interface
+
+
+def find_interface(name: str) -> Interface | None:
+    """Give the facts about an interface and what it stands on, None if there is none; FilterError if it is refused."""
     with refused_as(f"{name} cannot be read"):
         try:
             with route() as ip:
@@ -60,11 +73,7 @@ def read_interface(name: str) -> Interface:
         except OSError as error:
             if error.errno != errno.ENODEV:
                 raise
-            raise FilterError(
-                f"there is no interface {name}",
-                "name one that `ip link` shows in [l2] interface of the farm file",
-                passing=True,
-            ) from error
+            return None
 
 
 def _interface(ip: Any, link: Any, *, depth: int) -> Interface:
@@ -82,6 +91,7 @@ def _interface(ip: Any, link: Any, *, depth: int) -> Interface:
         mac=bytes.fromhex(mac.replace(":", "")) if mac else b"",
         mtu=link.get("mtu"),
         up=bool(flags & _IFF_UP),
+        carrier=bool(flags & _IFF_LOWER_UP),
         loopback=bool(flags & _IFF_LOOPBACK),
         ethernet=link["ifi_type"] == _ARPHRD_ETHER,
         kind=kind,

@@ -116,6 +116,53 @@ def test_a_failing_check_ends_the_traffic_and_passing_brings_it_back():
     assert made.serving
 
 
+def test_a_machine_that_cannot_serve_ends_the_traffic_and_brings_it_back_whatever_the_checks_say():
+    made = ready("HTTP")
+    (event,) = made.see_machine("layer 2: eth0 is down", "ip link set eth0 up", now=1)
+    assert (event.level, event.message) == (
+        Level.ERROR,
+        "UP(Transient): layer 2: eth0 is down; ip link set eth0 up",
+    )
+    assert (made.serving, made.wants_share, made.why_not_ready()) == (False, False, "layer 2: eth0 is down")
+    assert made.see_machine("layer 2: eth0 is down", "ip link set eth0 up", now=2) == []
+    assert told(made.see_machine("layer 2: eth0 has no IPv6 address", now=3)) == [
+        "UP(Transient): layer 2: eth0 has no IPv6 address"
+    ]
+    assert told(made.check_result(name="HTTP", complaint=None, now=4)) == []
+    (event,) = made.see_machine(None, now=5)
+    assert (event.level, event.message) == (Level.INFO, "UP(Ready): layer 2: eth0 has no IPv6 address: that is over")
+    assert made.serving
+
+
+def test_a_machine_that_can_serve_again_says_which_check_is_still_in_the_way():
+    made = ready("HTTP")
+    made.see_machine("layer 2: eth0 is down", now=1)
+    made.check_result(name="HTTP", complaint="no answer", now=2)
+    assert told(made.see_machine(None, now=3)) == [
+        "UP(Transient): layer 2: eth0 is down: that is over; check HTTP: no answer"
+    ]
+
+
+def test_what_the_machine_lacks_is_known_before_the_application_starts_and_over_a_restart():
+    made = module("HTTP")
+    assert told(made.see_machine("layer 2: eth0 is down", now=0)) == ["STOP(NotReady): layer 2: eth0 is down"]
+    made.begin(now=1)
+    made.check_result(name="HTTP", complaint=None, now=1)
+    assert (made.serving, made.why_not_ready()) == (False, "layer 2: eth0 is down")
+    restart(made, now=2, by="test")
+    made.evidence(**NOBODY, now=3)
+    made.check_result(name="HTTP", complaint=None, now=4)
+    assert made.why_not_ready() == "layer 2: eth0 is down"
+
+
+def test_a_module_that_parts_from_a_machine_that_cannot_serve_takes_no_more_traffic():
+    made = ready()
+    leave(made, now=1, by="test", tells_first=True)
+    assert made.parting
+    made.see_machine("layer 2: eth0 is down", now=2)
+    assert (made.parting, made.draining) == (False, True)
+
+
 def test_a_failing_check_that_goes_on_failing_is_told_once_but_keeps_its_latest_reason():
     made = ready("HTTP")
     made.check_result(name="HTTP", complaint="connection refused", now=0)

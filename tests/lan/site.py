@@ -103,6 +103,15 @@ class Site:
         """Let the switch not learn which addresses are behind a server's port: it floods what is for them."""
         run(self._switch, "bridge", "link", "set", "dev", self.servers[name].port, "learning", "off")
 
+    def replace_cable(self, name):
+        """Take a server's interface away and lay a new cable in its place: eth0 again, up and without addresses."""
+        server = self.servers[name]
+        bridge = "far" if name in self._far else "near"
+        run(self._switch, "ip", "link", "delete", server.port)
+        lines = [f"link add {server.port} type veth peer name eth0 netns {server.namespace}"]
+        configure(self._switch, [*lines, f"link set {server.port} master {bridge}", f"link set {server.port} up"])
+        configure(server.namespace, ["link set eth0 up"])
+
     def lay_second_cable(self, name):
         """Join a server to the switch by one more, named eth1, without addresses and down."""
         server = self.servers[name]

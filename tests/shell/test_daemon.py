@@ -248,6 +248,26 @@ def test_a_farm_of_ipv6_agrees_and_reaches_its_other_nodes(tmp_path):
         assert subprocess.run(curl, capture_output=True, text=True, check=True).stdout == "NOT FOUND\n404"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="a network namespace needs root")
+def test_a_node_whose_address_is_gone_says_so_once_and_that_it_is_back(tmp_path):
+    addresses = [f"2001:db8::{number}/128" for number in (1, 2)]
+    with (
+        network_namespace(*addresses) as netns,
+        real_farm(tmp_path, names=("web1", "web2"), prefix="2001:db8::", netns=netns) as farm,
+    ):
+        farm.start()
+        wait_for(lambda: all(farm.view(name) == ["web1", "web2"] for name in farm.names))
+        subprocess.run(["ip", "-n", netns, "addr", "del", addresses[0], "dev", "lo"], check=True)
+        wait_for(lambda: "has lost its addresses" in farm.status("web1")["nodes"][0]["reason"])
+        subprocess.run(["ip", "-n", netns, "addr", "add", addresses[0], "dev", "lo", "nodad"], check=True)
+        wait_for(lambda: farm.status("web1")["nodes"][0]["reason"] == "")
+        wait_for(lambda: all(farm.view(name) == ["web1", "web2"] for name in farm.names))
+        log = farm.log("web1")
+        assert log.count("error   daemon: 2001:db8::1 is no address of this machine any more") == 1
+        assert log.count("2001:db8::1 is an address of this machine again") == 1
+        assert "no address of this machine" not in farm.log("web2")
+
+
 def test_tls_a_health_listener_of_its_own_and_the_agent_check_say_the_same(tmp_path):
     extra = (
         '[web]\ntls = { cert = "farm.crt", key = "farm.pem" }\n'

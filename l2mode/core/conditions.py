@@ -1,0 +1,201 @@
+"""What must hold of a machine while its node takes a share of the virtual IPs, and for how long it must hold again.
+
+What somebody undoes and the daemon can put back is put back. For the rest the node takes no share until it is so
+again, since clients that reached it would get no answer: it leaves all virtual IPs, also where only one cannot be
+served, because a view is one for all of them. `CONDITIONS` is the whole list; the manual has it as a table.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from math import inf
+from typing import Final
+
+from l2mode.core.interface import LOOPBACK, ConfiguredAddress, Interface, Obstacle, obstacles
+from l2mode.core.interface_kinds import Fit, judge
+from l2mode.core.settings import VirtualIp
+from l2mode.core.verdict import Delivery
+
+HOLD: Final = 1.0
+"Seconds for which all must be right again. Who gives an address back sets routes just after it."
+LONGEST_HOLD: Final = 30.0
+CALM: Final = 60.0
+"What is lost again sooner than this after it came back, in seconds, must hold twice as long the next time."
+
+
+class Response(Enum):
+    """What follows when a condition no longer holds."""
+
+    PUT_BACK = "put back; while that is refused, no share"
+    NO_SHARE = "no share until it is so again"
+    FOLLOWED = "taken over as it is now"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What the kernel says, all of it read at one time."""
+
+    name: str
+    "Of the interface of the virtual IPs."
+    interface: Interface | None
+    "None: there is none of this name."
+    loopback_up: bool
+    addresses: Sequence[ConfiguredAddress]
+    vips: Sequence[VirtualIp]
+    delivery: Delivery
+    own: Collection[VirtualIp]
+    "The node's addresses by the farm file, from which its heartbeats go out."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One thing that must hold."""
+
+    what: str
+    lost: str
+    "How it may be lost."
+    response: Response
+    why_not: Callable[[Machine], Iterator[Obstacle]] = lambda _: iter(())
+    "Says what is in the way, where that is a matter of looking; what is put back says so when that is refused."
+
+
+def in_the_way(machine: Machine) -> Iterator[Obstacle]:
+    """Say all that keeps a node from taking a share, in the order of `CONDITIONS`."""
+    for condition in CONDITIONS:
+        yield from condition.why_not(machine)
+
+
+def why_no_carrier(interface: Interface) -> Iterator[Obstacle]:
+    """Say that nothing is at the other end of the cable."""
+    if interface.up and not interface.carrier:
+        yield Obstacle(f"{interface.name} has no carrier", "look at the cable, and at the other end's port")
+
+
+def _is_there(machine: Machine) -> Iterator[Obstacle]:
+    if machine.interface is None:
+        yield Obstacle(f"there is no interface {machine.name}", "bring it back, or name another one in [l2] interface")
+
+
+def _is_of_a_good_kind(machine: Machine) -> Iterator[Obstacle]:
+    for judgement in () if machine.interface is None else judge(machine.interface, machine.delivery):
+        if judgement.fit is Fit.REFUSED:
+            yield Obstacle(judgement.text, judgement.remedy)
+
+
+def _carries_the_virtual_ips(machine: Machine) -> Iterator[Obstacle]:
+    if machine.interface is not None:
+        yield from obstacles(machine.vips, machine.interface, machine.addresses)
+
+
+def _has_a_carrier(machine: Machine) -> Iterator[Obstacle]:
+    if machine.interface is not None:
+        yield from why_no_carrier(machine.interface)
+
+
+def _has_the_nodes_address(machine: Machine) -> Iterator[Obstacle]:
+    there = {place.address for place in machine.addresses}
+    if machine.own and not there & set(machine.own):
+        first = min(machine.own, key=str)
+        yield Obstacle(
+            f"this machine has no address of the node any more ({', '.join(sorted(map(str, machine.own)))}), so no "
+            "other node is heard",
+            f"ip address add {first}/LENGTH dev INTERFACE",
+        )
+
+
+def _has_loopback(machine: Machine) -> Iterator[Obstacle]:
+    if not machine.loopback_up:
+        yield Obstacle(f"{LOOPBACK} is down", f"ip link set {LOOPBACK} up")
+
+
+CONDITIONS: Final = (
+    Condition(
+        what="there is an interface of this name",
+        lost="removed, renamed, moved to another network namespace",
+        response=Response.NO_SHARE,
+        why_not=_is_there,
+    ),
+    Condition(
+        what="it is of a kind that carries virtual IPs",
+        lost="made a port of a bridge, bond, team or VRF; ARP switched off; another kind in its place",
+        response=Response.NO_SHARE,
+        why_not=_is_of_a_good_kind,
+    ),
+    Condition(
+        what="it has a carrier",
+        lost="a cable that is pulled, a switch that is off",
+        response=Response.NO_SHARE,
+        why_not=_has_a_carrier,
+    ),
+    Condition(
+        what="it is up and has an address of its own of each family of the VIPs, and nothing but `lo` has a VIP",
+        lost="`ip link set … down`; a DHCP lease that has run out; IPv6 addresses, which go when a link goes down and "
+        "with an MTU below 1,280; a VIP that somebody gave to an interface",
+        response=Response.NO_SHARE,
+        why_not=_carries_the_virtual_ips,
+    ),
+    Condition(
+        what="the machine has one of the node's addresses, for the heartbeats",
+        lost="removed; of several networks, in all of them",
+        response=Response.NO_SHARE,
+        why_not=_has_the_nodes_address,
+    ),
+    Condition(what="`lo` is up", lost="`ip link set lo down`", response=Response.NO_SHARE, why_not=_has_loopback),
+    Condition(
+        what="the filter is where it belongs",
+        lost="`tc qdisc del`; an XDP program taken off or replaced; nft or iptables rules flushed; another interface "
+        "with the same name",
+        response=Response.PUT_BACK,
+    ),
+    Condition(
+        what="`arp_ignore` and `arp_announce` keep the kernel silent", lost="a sysctl file", response=Response.PUT_BACK
+    ),
+    Condition(
+        what="the VIPs are on `lo`",
+        lost="a network manager; IPv6 switched off on `lo`, which cannot be put back",
+        response=Response.PUT_BACK,
+    ),
+    Condition(
+        what="the MAC of the interface, and which one has its name",
+        lost="a failover of a bond, a network card that is replaced",
+        response=Response.FOLLOWED,
+    ),
+)
+"""What is looked at first stands first: of an interface that is down it is not told that it has no address.
+
+Routes, firewalls and sysctls like rp_filter are not in it: what clients need of them cannot be told from here.
+`hcsidecar l2-check` warns of some.
+"""
+
+
+class Hold:
+    """Keeps what was in the way until all has been right for `HOLD` seconds; longer for what comes and goes."""
+
+    def __init__(self) -> None:
+        self._present: Obstacle | None = None
+        self._right_since: float | None = None
+        self._hold = HOLD
+        self._came_back_at = -inf
+
+    @property
+    def obstacle(self) -> Obstacle | None:
+        """Why this node takes no share; None: it may."""
+        return self._present
+
+    def see(self, found: Sequence[Obstacle], *, now: float) -> bool:
+        """Take what is in the way now; True when `obstacle` has changed."""
+        before = self._present
+        if found:
+            if before is None:
+                again_soon = now < self._came_back_at + CALM
+                self._hold = min(2 * self._hold, LONGEST_HOLD) if again_soon else HOLD
+            self._present, self._right_since = found[0], None
+        elif before is not None:
+            self._right_since = now if self._right_since is None else self._right_since
+            if now >= self._right_since + self._hold:
+                self._present, self._right_since, self._came_back_at = None, None, now
+        return self._present != before
+
+    def next_at(self) -> float:
+        """When to look again although nothing seems to change; infinity: not for this."""
+        return inf if self._right_since is None else self._right_since + self._hold
