@@ -230,6 +230,7 @@ class LayerTwo:
             virtual_mac=self.virtual_mac,
             cut_off=cut_off,
             lasting=lasting,
+            conflicts=self._voice.conflicts,
             now=self._loop.time(),
         )
 

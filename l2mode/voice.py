@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from math import inf
 
-from l2mode.core.speaker import Conflict, Speaker
+from l2mode.core.conflicts import REMEDY, Conflict, ConflictOver
+from l2mode.core.speaker import Speaker
 from l2mode.kernel.raw_frames import RawFrames, Tell
 
 
@@ -20,6 +21,11 @@ class Voice:
         self._until = -inf
         self._closed = False
         wire.listen(loop, self._hear)
+
+    @property
+    def conflicts(self) -> tuple[Conflict, ...]:
+        """The virtual IPs that a machine outside the farm uses."""
+        return self._speaker.conflicts
 
     def update(self, *, view: Collection[str], directors: Sequence[str | None], macs: Mapping[str, bytes]) -> None:
         """Tell the speaker what has changed; what it says thereupon is said in the loop's next turn."""
@@ -52,10 +58,13 @@ class Voice:
     def _say(self) -> None:
         self._timer = None
         said = self._speaker.due(now=self._loop.time())
-        self._wire.send(frame for frame in said if not isinstance(frame, Conflict))
-        for conflict in said:
-            if isinstance(conflict, Conflict):
-                self._tell("error", str(conflict))
+        self._wire.send(frame for frame in said if isinstance(frame, bytes))
+        for known in said:
+            match known:
+                case Conflict():
+                    self._tell("error", f"{known}; {REMEDY}")
+                case ConflictOver():
+                    self._tell("info", str(known))
         self._arm()
 
     def _arm(self) -> None:

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hcsidecar.client import ClientError, NodeClient, read
-from hcsidecar.core.l2_documents import FilterState
+from hcsidecar.core.l2_documents import FilterState, VipConflict
 from hcsidecar.journal import one_line
 
 
@@ -28,6 +28,7 @@ class PacketFilter(msgspec.Struct, frozen=True, kw_only=True):
 
     filter: FilterState
     packets: tuple[Count, ...]
+    conflicts: tuple[VipConflict, ...] = ()
 
 
 async def ask_for_filters(clients: Sequence[NodeClient]) -> dict[str, PacketFilter | ClientError]:

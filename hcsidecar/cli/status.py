@@ -91,6 +91,8 @@ def status(
         for name, each in filters.items():
             if each.filter.degraded:
                 complain(f"{name}: {each.filter.fall_back} (hcsidecar l2-check says more)")
+            for conflict in each.conflicts:
+                complain(f"{name}: {conflict.text} (hcsidecar l2-check says more)")
         if chosen.farm.target:
             _say_troubles(chosen)
     raise typer.Exit(max(exit_status(farm.row(client.node)) for client in chosen.clients))

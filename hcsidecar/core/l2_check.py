@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from hcsidecar.core.l2_documents import Heard, Level, NodeCheck, Vip
 from l2mode.core.buckets import BUCKETS
+from l2mode.core.conflicts import REMEDY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,8 @@ def _machine(name: str, node: NodeCheck) -> Iterator[Line]:
     elif not node.lease_open:
         text = f"{name}: the lease is over, so its filter takes nothing"
         yield Line(level=Level.PROBLEM, text=text, remedy="look in its log: are its heartbeats heard?")
+    for conflict in node.conflicts:
+        yield Line(level=Level.PROBLEM, text=f"{name}: {conflict.text}", remedy=REMEDY)
     for packets in node.packets:
         if packets.persists:
             text = f"{name} drops packets again and again, {packets.count} by now: {packets.text}"

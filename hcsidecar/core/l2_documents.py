@@ -73,6 +73,13 @@ class FilterState(msgspec.Struct, frozen=True, kw_only=True):
     "What makes the others work."
 
 
+class VipConflict(msgspec.Struct, frozen=True, kw_only=True):
+    """A machine outside the farm uses a VIP, as one node has heard."""
+
+    vip: str
+    text: str
+
+
 class NodeCheck(msgspec.Struct, frozen=True, kw_only=True):
     """What one node tells: the document of layer-2 mode, and what it has just looked at."""
 
@@ -87,6 +94,7 @@ class NodeCheck(msgspec.Struct, frozen=True, kw_only=True):
     shares: tuple[ShareState, ...]
     packets: tuple[Packets, ...] = ()
     cut_off: tuple[str, ...] = ()
+    conflicts: tuple[VipConflict, ...] = ()
     findings: tuple[Finding, ...] = ()
     answers: dict[str, tuple[Heard, ...]] = {}
     "By VIP; one that could not be asked for is missing."

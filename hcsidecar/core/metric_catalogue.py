@@ -141,4 +141,5 @@ DIRECTOR = _gauge("director", "1 when this node answers for a virtual IP (direct
 FILTER = _gauge("filter", "1 for the packet filter in use.", "filter")
 FILTER_DEGRADED = _gauge("filter_degraded", "1 when only the packet filter in user space works on this machine.")
 CUT_OFF = _gauge("cut_off_nodes", "Nodes that the switch sends no packets to a virtual IP (flooded delivery).")
+CONFLICTS = _gauge("vip_conflicts", "Virtual IPs that another machine or another farm uses too.")
 PACKETS = _counter("packets_total", "Packets to the virtual IPs, by what became of them and why.", "action", "reason")

@@ -186,6 +186,7 @@ class _LayerTwo(msgspec.Struct, frozen=True, kw_only=True):
     shares: tuple[_Share, ...]
     packets: tuple[_Packets, ...]
     cut_off: tuple[str, ...]
+    conflicts: tuple[object, ...]
 
 
 def _layer_two(document: Mapping[str, object]) -> Section:
@@ -200,6 +201,7 @@ def _layer_two(document: Mapping[str, object]) -> Section:
     yield catalogue.FILTER, {(kind.value,): float(kind.value == told.filter.name) for kind in FilterKind}
     yield catalogue.FILTER_DEGRADED, _one(told.filter.degraded)
     yield catalogue.CUT_OFF, _one(None if directed else len(told.cut_off))
+    yield catalogue.CONFLICTS, _one(len(told.conflicts))
     yield catalogue.PACKETS, {(packets.action, packets.name): packets.count for packets in told.packets}
 
 

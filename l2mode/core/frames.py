@@ -63,6 +63,8 @@ class Claim:
     mac: bytes
     source_mac: bytes
     "The frame came from it: another than `mac` when one node speaks for another."
+    to_all: bool = False
+    "Everybody on the network was to hear it."
 
 
 def virtual_mac(settings: LayerTwoSettings) -> bytes:
@@ -146,7 +148,8 @@ def _parse_arp(body: bytes, destination: bytes, source: bytes) -> Question | Cla
     if tuple(kind) != _ARP_ETHERNET_IPV4 or not _is_a_host(sender_mac):
         return None
     if operation == _ARP_REPLY or (operation == _ARP_REQUEST and sender == target):
-        return Claim(address=IPv4Address(sender), mac=sender_mac, source_mac=source)
+        to_all = bool(destination[0] & 1)
+        return Claim(address=IPv4Address(sender), mac=sender_mac, source_mac=source, to_all=to_all)
     if operation != _ARP_REQUEST:
         return None
     asker = IPv4Address(sender)
@@ -183,9 +186,11 @@ def _parse_icmpv6(body: bytes, destination: bytes, source: bytes) -> Question | 
             destination_mac=destination,
         )
     # A solicited advertisement goes to who asked (RFC 4861 section 7.1.2).
-    if kind != ADVERTISEMENT or (to.is_multicast and flags & _SOLICITED):
+    # Without the override flag somebody speaks for another, as a proxy does (section 7.2.8).
+    if kind != ADVERTISEMENT or (to.is_multicast and flags & _SOLICITED) or not flags & _OVERRIDE:
         return None
-    return Claim(address=target, mac=options.get(_TARGET_LINK_ADDRESS, source), source_mac=source)
+    mac = options.get(_TARGET_LINK_ADDRESS, source)
+    return Claim(address=target, mac=mac, source_mac=source, to_all=to.is_multicast)
 
 
 def _link_addresses(options: bytes) -> dict[int, bytes] | None:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from l2mode.core.conflicts import Conflict
 from l2mode.core.filters import Choice
 from l2mode.core.handover import Handover
 from l2mode.core.oddities import odd_reasons
@@ -31,11 +32,12 @@ def layer_two_document(
     virtual_mac: bytes | None,
     cut_off: Collection[str],
     lasting: Collection[Reason],
+    conflicts: Collection[Conflict],
     now: float,
 ) -> dict[str, object]:
     """Build the document; in flooded delivery with the virtual MAC and the nodes that the switch has cut off.
 
-    `lasting` are the reasons that should not occur, and go on.
+    `lasting` are the reasons that should not occur, and go on; `conflicts` says which VIPs other machines use.
     """
     macs = {neighbour.name: neighbour.mac for neighbour in handover.neighbours} | {settings.me: used.mac}
     fractions = handover.fractions(now=now)
@@ -77,6 +79,7 @@ def layer_two_document(
         ],
         "seen": packets_seen(used.packets),
         "cut_off": sorted(cut_off),
+        "conflicts": [{"vip": str(each.vip), "mac": each.mac.hex(":"), "text": str(each)} for each in conflicts],
     }
 
 

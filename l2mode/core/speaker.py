@@ -12,16 +12,17 @@ that the switch never learns where the virtual MAC is.
 A node whose lease is over is silent: others may have taken its place, and its table may be old.
 
 A virtual IP is announced when its director changes, for the clients that have the former one cached, and when the view
-changes, for those of a part of the network that is back: at once, after 0.1 s and 1 s in case a frame was lost, then
-once a minute. In flooded delivery the lowest name of the view does it.
+changes, for those of a part of the network that is back: at once, after 0.1 s and 1 s in case a frame was lost,
+then once a minute. In flooded delivery the lowest name of the view does it. It also asks whether another machine has
+the address, as every member does once in a new view; and all listen for claims of others (`Conflicts`).
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from math import inf
 from typing import Final
 
-from l2mode.core.frames import Claim, Question, announcement, answer, correction, parse, virtual_mac
+from l2mode.core.conflicts import Conflict, ConflictOver, Conflicts
+from l2mode.core.frames import Claim, Question, announcement, answer, correction, parse, question, virtual_mac
 from l2mode.core.settings import LayerTwoSettings, VirtualIp
 from l2mode.core.verdict import Delivery
 
@@ -33,23 +34,10 @@ ANSWERS_PER_SECOND: Final = 1000
 "An answer takes some 30 us: a flood of questions must leave time for the heartbeats."
 ANSWERS_AT_ONCE: Final = 200
 
-PATIENCE: Final = 2.0
-"Seconds until a claim by an unknown MAC is called a conflict: its heartbeat may be the later one."
-CONFLICT_INTERVAL: Final = 60.0
-"Seconds between two reports about one virtual IP."
-MAX_SUSPECTS: Final = 32
-"Claims that wait to be judged; further ones are forgotten, so that a flood of them does not fill the memory."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conflict:
-    """A machine outside the farm uses a virtual IP."""
-
-    vip: VirtualIp
-    mac: bytes
-
-    def __str__(self) -> str:
-        return f"{self.vip} is also claimed by {self.mac.hex(':')}: another machine uses this address"
+ASK_SOON: Final = 1.5
+"Seconds from a change of the view until a member asks who else has its virtual IPs."
+ASK_AGAIN: Final = 4.0
+"Seconds between two questions who has an address, while another machine has it: well below `GONE_AFTER`."
 
 
 class Speaker:
@@ -71,7 +59,9 @@ class Speaker:
         self._waits = False
         "An announcement is due as soon as the lease is open again."
         self._answers = _Allowance()
-        self._conflicts = _Conflicts()
+        self._ask_at: dict[VirtualIp, float] = {}
+        "When the network is asked next who else has a virtual IP."
+        self._conflicts = Conflicts()
 
     # -- what the node is told ------------------------------------------------------------------------------------
 
@@ -91,6 +81,9 @@ class Speaker:
         before, moved = self._speakers, self._macs.get(self._me) != macs.get(self._me)
         changed = members != self._view
         self._view = members
+        if changed or moved:
+            may_ask = self._me in members and self._me in macs
+            self._ask_at = dict.fromkeys(self._vips, now + ASK_SOON) if may_ask else {}
         self._macs = dict(macs)
         self._farm_macs.update(macs.values())
         lowest = min(members, default=None)
@@ -117,12 +110,20 @@ class Speaker:
                     self._take_claim(asked.asker, asked.asker_mac, now)
                 return self._answer(asked, now)
             case Claim() as claim:
-                self._take_claim(claim.address, claim.mac, now)
+                # Another farm of the same name has the same virtual MAC. Only an announcement tells: what answers
+                # for others, as switches do, has a source of its own too.
+                told_by_virtual_mac = claim.mac == self._virtual_mac and claim.to_all
+                self._take_claim(claim.address, claim.source_mac if told_by_virtual_mac else claim.mac, now)
         return []
 
-    def due(self, *, now: float) -> list[bytes | Conflict]:
-        """Give the announcements that are due, and the conflicts that have proved to be such."""
-        said: list[bytes | Conflict] = []
+    @property
+    def conflicts(self) -> tuple[Conflict, ...]:
+        """The virtual IPs that a machine outside the farm uses."""
+        return self._conflicts.standing
+
+    def due(self, *, now: float) -> list[bytes | Conflict | ConflictOver]:
+        """Give the announcements and questions that are due, and what has become known of conflicts."""
+        said: list[bytes | Conflict | ConflictOver] = []
         over = now >= self._lease
         for vip, (at, step) in list(self._plan.items()):
             if at > now:
@@ -132,14 +133,22 @@ class Speaker:
                 continue
             mine = self._macs[self._me]
             said.append(announcement(vip, mac=self._virtual_mac or mine, source_mac=mine))
+            if step > len(RHYTHM):
+                said.append(_who_has(vip, mine))
             self._plan[vip] = (now + (RHYTHM[step] if step < len(RHYTHM) else SLOW_RHYTHM), step + 1)
-        said.extend(self._conflicts.due(self._farm_macs, now=now))
-        return said
+        for known in self._conflicts.due(self._farm_macs, now=now):
+            said.append(known)
+            if isinstance(known, Conflict):
+                self._ask_at[known.vip] = now
+            else:
+                self._ask_at.pop(known.conflict.vip, None)
+        return said + self._questions(now)
 
     def next_at(self) -> float:
         """When `due` is to be called; infinity: not before `update`, `heard` or `renew` has told something new."""
         announcing = min((at for at, _ in self._plan.values()), default=inf)
-        return min(inf if self._waits else announcing, self._conflicts.next_at())
+        asking = min(self._ask_at.values(), default=inf)
+        return min(inf if self._waits else announcing, asking, self._conflicts.next_at())
 
     # -- how it decides -------------------------------------------------------------------------------------------
 
@@ -171,7 +180,25 @@ class Speaker:
 
     def _take_claim(self, address: VirtualIp, mac: bytes, now: float) -> None:
         if address in self._speakers and mac not in self._farm_macs:
-            self._conflicts.suspect(address, mac, now=now)
+            self._conflicts.claimed(address, mac, now=now)
+
+    def _questions(self, now: float) -> list[bytes]:
+        """Ask who else has an address: once in a new view, and again while somebody has, to learn of the end of it."""
+        mine = self._macs.get(self._me)
+        due = [vip for vip, at in self._ask_at.items() if at <= now]
+        for vip in due:
+            del self._ask_at[vip]
+        again = {conflict.vip for conflict in self._conflicts.standing}.intersection(due)
+        self._ask_at |= dict.fromkeys(again, now + ASK_AGAIN)
+        return [] if mine is None else [_who_has(vip, mine) for vip in due]
+
+
+def _who_has(vip: VirtualIp, mine: bytes) -> bytes:
+    """Ask as one who would like to have the address: only who has it answers that, and nobody for another.
+
+    A router that answers for others (proxy ARP) keeps silent; see RFC 5227 and RFC 4862.
+    """
+    return question(source_mac=mine, asker=None, target=vip)
 
 
 class _Allowance:
@@ -189,31 +216,3 @@ class _Allowance:
             return False
         self._tokens -= 1
         return True
-
-
-class _Conflicts:
-    """Claims by MACs that are unknown so far."""
-
-    def __init__(self) -> None:
-        self._suspects: dict[tuple[VirtualIp, bytes], float] = {}
-        "When a claim is ripe to be judged."
-        self._quiet_until: dict[VirtualIp, float] = {}
-
-    def suspect(self, vip: VirtualIp, mac: bytes, *, now: float) -> None:
-        """Remember a claim, unless a conflict about this address was reported lately."""
-        if now >= self._quiet_until.get(vip, -inf) and len(self._suspects) < MAX_SUSPECTS:
-            self._suspects.setdefault((vip, mac), now + PATIENCE)
-
-    def due(self, farm_macs: Collection[bytes], *, now: float) -> list[Conflict]:
-        """Give the conflicts whose MACs are nobody's of the farm, even now."""
-        found: list[Conflict] = []
-        for vip, mac in [suspect for suspect, ripe_at in self._suspects.items() if ripe_at <= now]:
-            del self._suspects[vip, mac]
-            if mac not in farm_macs and now >= self._quiet_until.get(vip, -inf):
-                self._quiet_until[vip] = now + CONFLICT_INTERVAL
-                found.append(Conflict(vip=vip, mac=mac))
-        return found
-
-    def next_at(self) -> float:
-        """When the next claim is ripe."""
-        return min(self._suspects.values(), default=inf)

@@ -1,5 +1,6 @@
 """ARP and neighbour discovery: literal frames as other machines send them, and whatever a hostile one might."""
 
+import dataclasses
 import struct
 from ipaddress import IPv4Address, IPv6Address
 
@@ -79,7 +80,7 @@ def test_an_announcement_has_the_form_of_a_request_for_the_address_itself():
     assert frame[:14] == b"\xff" * 6 + WEB2 + b"\x08\x06"
     assert frame[20:22] == b"\0\1"
     assert frame[22:] == WEB1 + VIP.packed + bytes(6) + VIP.packed
-    assert parse(frame) == Claim(address=VIP, mac=WEB1, source_mac=WEB2)
+    assert parse(frame) == Claim(address=VIP, mac=WEB1, source_mac=WEB2, to_all=True)
 
 
 def test_an_unsolicited_advertisement_overrides_and_goes_to_all_nodes():
@@ -87,7 +88,7 @@ def test_an_unsolicited_advertisement_overrides_and_goes_to_all_nodes():
     assert frame[:6] == bytes.fromhex("333300000001")
     assert frame[38:54] == IPv6Address("ff02::1").packed
     assert frame[58:62] == bytes.fromhex("20000000")
-    assert parse(frame) == Claim(address=VIP6, mac=WEB1, source_mac=WEB2)
+    assert parse(frame) == Claim(address=VIP6, mac=WEB1, source_mac=WEB2, to_all=True)
 
 
 def test_one_node_may_answer_for_another():
@@ -103,7 +104,19 @@ def test_one_who_has_no_address_yet_is_answered_where_it_listens(vip, to):
     assert probe.asker is None
     frame = answer(probe, mac=WEB1, source_mac=WEB1)
     assert frame[:6] == to
-    assert parse(frame) == Claim(address=vip, mac=WEB1, source_mac=WEB1)
+    assert parse(frame) == Claim(address=vip, mac=WEB1, source_mac=WEB1, to_all=bool(to[0] & 1))
+
+
+def test_an_advertisement_of_one_who_speaks_for_another_is_no_claim():
+    frame = bytearray(announcement(VIP6, mac=WEB1, source_mac=WEB1))
+    # Without the override flag, and the checksum that goes with that (RFC 1624: one bit less in the sum).
+    frame[58] &= ~0x20
+    checksum = int.from_bytes(frame[56:58]) + 0x2000
+    frame[56:58] = (checksum + (checksum >> 16) & 0xFFFF).to_bytes(2)
+    assert parse(bytes(frame)) is None
+    frame[58] |= 0x20
+    frame[56:58] = announcement(VIP6, mac=WEB1, source_mac=WEB1)[56:58]
+    assert parse(bytes(frame)) is not None
 
 
 def test_who_has_another_mac_cached_gets_an_announcement_of_its_own_before_the_arp_reply():
@@ -143,7 +156,8 @@ def test_what_is_built_is_read_back(ends, asker_mac, mac, source_mac):
     assert (asked.target, asked.asker, asked.asker_mac) == (target, asker, asker_mac)
     claim = Claim(address=target, mac=mac, source_mac=source_mac)
     assert parse(answer(asked, mac=mac, source_mac=source_mac)) == claim
-    assert parse(announcement(target, mac=mac, source_mac=source_mac)) == claim
+    announced = parse(announcement(target, mac=mac, source_mac=source_mac))
+    assert announced == dataclasses.replace(claim, to_all=True)
 
 
 # -- what a conforming host ignores -------------------------------------------------------------------------------

@@ -119,6 +119,13 @@ def test_one_thing_that_is_wrong_is_one_line_with_a_remedy(changed, level, text)
     assert line.remedy
 
 
+def test_a_virtual_ip_that_another_machine_uses_is_a_problem_with_a_remedy():
+    text = f"{VIP} is also claimed by 06:00:00:00:ba:d0: another machine or another farm uses this address"
+    (line,) = lines_of(directed, web2={"conflicts": [{"vip": VIP, "mac": "06:00:00:00:ba:d0", "text": text}]})
+    assert (line.level, line.text) == (Level.PROBLEM, f"web2: {text}")
+    assert line.remedy.startswith("find it by its MAC at the switch")
+
+
 def test_a_packet_that_went_astray_once_is_no_news():
     packets = [{"name": "not_mine", "text": "the bucket is not mine", "count": 3, "odd": True, "persists": False}]
     assert lines_of(directed, web2={"packets": packets}) == []

@@ -13,6 +13,7 @@ from hcsidecar.core.metric_catalogue import CATALOGUE, Family, Kind
 from hcsidecar.core.metrics import Facts, HeartbeatFigures, ProcessFigures, metric_families
 from hcsidecar.core.status import ModuleState
 from hcsidecar.core.timing import Timing
+from l2mode.core.conflicts import Conflict
 from l2mode.core.filters import Choice, FilterKind, PassedOver
 from l2mode.core.handover import Handover
 from l2mode.core.reasons import Reason
@@ -44,7 +45,7 @@ def membership():
 TC = Choice(kind=FilterKind.TC, why="eth0 is a veth")
 
 
-def layer_two(delivery=Delivery.DIRECTED, *, cut_off=(), choice=TC):
+def layer_two(delivery=Delivery.DIRECTED, *, cut_off=(), conflicts=(), choice=TC):
     """Give the document of web1, which is alone and has claimed all of WEB."""
     web = ShareGroup(name="WEB", protocol=Protocol.TCP, ports=(80,), by=By.ADDRESS)
     settings = LayerTwoSettings(
@@ -68,7 +69,8 @@ def layer_two(delivery=Delivery.DIRECTED, *, cut_off=(), choice=TC):
         packets={Reason.NEW: 2, Reason.NOT_MINE: 5},
     )
     virtual = bytes.fromhex("020000000050") if delivery is Delivery.FLOODED else None
-    return layer_two_document(machine, settings, used, virtual_mac=virtual, cut_off=cut_off, lasting=(), now=1)
+    odd = {"cut_off": cut_off, "lasting": (), "conflicts": conflicts}
+    return layer_two_document(machine, settings, used, virtual_mac=virtual, **odd, now=1)
 
 
 def target(**changes):
@@ -230,6 +232,12 @@ def test_in_flooded_delivery_nobody_is_director_and_whom_the_switch_forgets_coun
     assert not any(name == "director" for name, *_ in samples)
 
 
+def test_virtual_ips_that_others_use_are_counted():
+    assert told()["vip_conflicts",] == 0
+    conflict = Conflict(vip=ip_address("192.0.2.50"), mac=bytes.fromhex("060000000001"))
+    assert told(layer_two=layer_two(conflicts=(conflict,)))["vip_conflicts",] == 1
+
+
 def test_a_node_that_drains_is_not_ready_and_says_why_not():
     module = ModuleState(role="UP", status="Ready", draining=True, reason="drained", waits_for=())
     samples = told(module=module, ready=False)
@@ -252,6 +260,7 @@ def test_what_there_is_not_is_absent():
         "director",
         "packets_total",
         "cut_off_nodes",
+        "vip_conflicts",
     }
     assert not names & absent
     assert {"ready", "module_role", "farm_nodes", "power"} <= names

@@ -4,6 +4,7 @@ import dataclasses
 from ipaddress import ip_address
 
 from l2mode.core.buckets import masks
+from l2mode.core.conflicts import Conflict
 from l2mode.core.filters import Choice, FilterKind, PassedOver
 from l2mode.core.handover import Handover
 from l2mode.core.reasons import Reason
@@ -20,6 +21,9 @@ USED = FilterReport(
     mac=bytes.fromhex("020000000001"),
     packets={Reason.NEIGHBOUR_DISCOVERY: 9, Reason.NEW: 2, Reason.NOT_MINE: 5, Reason.TTL_OVER: 0},
 )
+
+NOTHING = {"cut_off": (), "lasting": (), "conflicts": ()}
+"What is wrong with nothing."
 
 
 def settings(delivery=Delivery.DIRECTED):
@@ -46,9 +50,9 @@ def handover():
 def test_buckets_are_pending_until_they_are_claimed_and_then_mine():
     owned = masks({"web1": 1, "web2": 1})["web1"].bit_count()
     machine = handover()
-    before = layer_two_document(machine, settings(), USED, virtual_mac=None, cut_off=(), lasting=(), now=1)
+    before = layer_two_document(machine, settings(), USED, virtual_mac=None, **NOTHING, now=1)
     machine.claim()
-    after = layer_two_document(machine, settings(), USED, virtual_mac=None, cut_off=(), lasting=(), now=1)
+    after = layer_two_document(machine, settings(), USED, virtual_mac=None, **NOTHING, now=1)
     assert [share["name"] for share in before["shares"]] == ["WEB", "DNS"]
     assert [(share["mine"], share["pending"]) for share in before["shares"]] == [(0, owned), (0, 0)]
     assert [(share["mine"], share["pending"]) for share in after["shares"]] == [(owned, 0), (0, 0)]
@@ -58,13 +62,13 @@ def test_buckets_are_pending_until_they_are_claimed_and_then_mine():
 def test_a_lease_that_is_over_shows_and_leaves_no_fraction():
     machine = handover()
     machine.claim()
-    document = layer_two_document(machine, settings(), USED, virtual_mac=None, cut_off=(), lasting=(), now=10)
+    document = layer_two_document(machine, settings(), USED, virtual_mac=None, **NOTHING, now=10)
     assert not document["lease_open"]
     assert document["shares"][0]["fraction"] == 0.0
 
 
 def test_each_vip_has_a_director_and_its_mac_in_directed_delivery():
-    document = layer_two_document(handover(), settings(), USED, virtual_mac=None, cut_off=(), lasting=(), now=1)
+    document = layer_two_document(handover(), settings(), USED, virtual_mac=None, **NOTHING, now=1)
     macs = {"web1": "02:00:00:00:00:01", "web2": "02:00:00:00:00:02"}
     assert {vip["director"] for vip in document["vips"]} == {"web1", "web2"}
     assert all(vip["mac"] == macs[vip["director"]] for vip in document["vips"])
@@ -73,14 +77,16 @@ def test_each_vip_has_a_director_and_its_mac_in_directed_delivery():
 def test_out_of_the_view_this_node_knows_no_director():
     machine = handover()
     machine.adopt(())
-    document = layer_two_document(machine, settings(), USED, virtual_mac=None, cut_off=(), lasting=(), now=1)
+    document = layer_two_document(machine, settings(), USED, virtual_mac=None, **NOTHING, now=1)
     assert document["vips"][0] == {"address": "192.0.2.50", "director": None, "mac": None}
 
 
 def test_in_flooded_delivery_every_vip_is_at_the_virtual_mac_and_nobody_directs():
     virtual = bytes.fromhex("0a1122334455")
     flooded = settings(Delivery.FLOODED)
-    document = layer_two_document(handover(), flooded, USED, virtual_mac=virtual, cut_off={"web2"}, lasting=(), now=1)
+    document = layer_two_document(
+        handover(), flooded, USED, virtual_mac=virtual, **NOTHING | {"cut_off": {"web2"}}, now=1
+    )
     assert document["vips"][0] == {"address": "192.0.2.50", "director": None, "mac": "0a:11:22:33:44:55"}
     assert document["cut_off"] == ["web2"]
 
@@ -89,7 +95,7 @@ def test_a_filter_that_took_the_place_of_others_says_of_which_and_why():
     refused = PassedOver(kind=FilterKind.TC, problem="it is refused", remedy="grant BPF")
     choice = Choice(kind=FilterKind.NFQUEUE, why="it needs no BPF", passed_over=(refused,))
     used = dataclasses.replace(USED, choice=choice)
-    document = layer_two_document(handover(), settings(), used, virtual_mac=None, cut_off=(), lasting=(), now=1)
+    document = layer_two_document(handover(), settings(), used, virtual_mac=None, **NOTHING, now=1)
     told = document["filter"]
     assert (told["name"], told["degraded"], told["remedy"]) == ("nfqueue", True, choice.remedy)
     assert told["fall_back"] == choice.fall_back
@@ -98,7 +104,7 @@ def test_a_filter_that_took_the_place_of_others_says_of_which_and_why():
 
 def test_the_filter_who_is_dirty_and_what_was_counted_are_told():
     document = layer_two_document(
-        handover(), settings(), USED, virtual_mac=None, cut_off=(), lasting={Reason.NOT_MINE}, now=1
+        handover(), settings(), USED, virtual_mac=None, **NOTHING | {"lasting": {Reason.NOT_MINE}}, now=1
     )
     assert document["filter"] == {
         "name": "tc",
@@ -128,3 +134,11 @@ def test_the_filter_who_is_dirty_and_what_was_counted_are_told():
         ("ttl_over", 0, True, False),
     ]
     assert document["seen"] == 7
+
+
+def test_the_virtual_ips_that_other_machines_use_are_told():
+    conflict = Conflict(vip=ip_address("192.0.2.50"), mac=bytes.fromhex("0600000000ba"))
+    document = layer_two_document(
+        handover(), settings(), USED, virtual_mac=None, **NOTHING | {"conflicts": (conflict,)}, now=1
+    )
+    assert document["conflicts"] == [{"vip": "192.0.2.50", "mac": "06:00:00:00:00:ba", "text": str(conflict)}]

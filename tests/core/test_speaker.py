@@ -6,9 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l2mode.core.frames import Claim, announcement, answer, correction, parse, question, solicited_node, virtual_mac
+from l2mode.core.conflicts import GONE_AFTER, Conflict, ConflictOver
+from l2mode.core.frames import (
+    Claim,
+    Question,
+    announcement,
+    answer,
+    correction,
+    parse,
+    question,
+    solicited_node,
+    virtual_mac,
+)
 from l2mode.core.settings import LayerTwoSettings
-from l2mode.core.speaker import ANSWERS_AT_ONCE, Conflict, Speaker
+from l2mode.core.speaker import ANSWERS_AT_ONCE, ASK_AGAIN, ASK_SOON, Speaker
 from l2mode.core.verdict import Delivery
 
 VIP, VIP6 = IPv4Address("192.0.2.50"), IPv6Address("2001:db8::50")
@@ -46,7 +57,20 @@ def a_question(vip, to=ALL, *, asker=PEER, mac=CLIENT):
 def announced(said):
     """The addresses and MACs that frames announce to everybody."""
     assert all(frame[0] & 1 for frame in said)
-    return [(claim.address, claim.mac) for claim in map(parse, said)]
+    read = list(map(parse, said))
+    assert all(isinstance(each, Claim) or each.asker is None for each in read)
+    return [(claim.address, claim.mac) for claim in read if isinstance(claim, Claim)]
+
+
+def known(said):
+    """What is said of conflicts."""
+    return [each for each in said if isinstance(each, Conflict | ConflictOver)]
+
+
+def asked(said):
+    """The addresses that are asked for."""
+    read = [parse(each) for each in said if isinstance(each, bytes)]
+    return [each.target for each in read if isinstance(each, Question)]
 
 
 # what it is, who answers, delivery, view, director, addressed to, lease, the MAC it tells (None: silence)
@@ -135,7 +159,7 @@ def the_times(speaker, until):
     """When the speaker announces something, as its own clock has it."""
     times = []
     while (at := speaker.next_at()) <= until:
-        if speaker.due(now=at):
+        if announced(speaker.due(now=at)):
             times.append(round(at, 3))
     return times
 
@@ -152,8 +176,8 @@ def test_an_announcement_names_the_mac_of_the_delivery_in_a_frame_of_its_own(del
 
 
 def quiet(speaker, now=2.0):
-    """The speaker after its first announcements."""
-    for at in (0.0, 0.1, 1.0):
+    """The speaker after its first announcements and its question."""
+    for at in (0.0, 0.1, 1.0, ASK_SOON):
         speaker.due(now=at)
     assert speaker.due(now=now) == []
     return speaker
@@ -211,7 +235,7 @@ def test_flooded_only_the_lowest_name_announces():
 def test_nothing_is_announced_without_lease_and_everything_at_once_with_it():
     speaker = a_speaker(lease=0.0)
     assert speaker.next_at() == 0.0
-    assert speaker.due(now=3.0) == []
+    assert announced(speaker.due(now=3.0)) == []
     assert speaker.next_at() == NEVER
     speaker.renew(4.0)
     assert speaker.next_at() <= 3.5
@@ -241,27 +265,108 @@ def test_a_claim_by_another_machine_is_told_in_plain_words(frame):
     speaker = quiet(a_speaker())
     vip = VIP6 if frame[12:14] == b"\x86\xdd" else VIP
     speaker.heard(frame, now=3.0)
-    assert speaker.due(now=4.9) == []
+    assert known(speaker.due(now=4.9)) == []
     assert speaker.next_at() == 5.0
-    assert speaker.due(now=5.0) == [Conflict(vip=vip, mac=STRANGER)]
+    assert known(speaker.due(now=5.0)) == [Conflict(vip=vip, mac=STRANGER)]
+    assert speaker.conflicts == (Conflict(vip=vip, mac=STRANGER),)
     assert str(Conflict(vip=vip, mac=STRANGER)) == (
-        f"{vip} is also claimed by 06:00:00:00:ba:d0: another machine uses this address"
+        f"{vip} is also claimed by 06:00:00:00:ba:d0: another machine or another farm uses this address"
     )
 
 
-def test_a_conflict_is_told_again_only_after_a_minute():
+def test_a_conflict_is_told_once_and_its_end_when_nobody_has_claimed_the_address_for_a_while():
     speaker = quiet(a_speaker("web2", director="web1"))
     told = []
-    for second in range(100):
-        speaker.heard(claims_of(STRANGER)[0], now=3.0 + second)
-        told += [second] * len(speaker.due(now=3.0 + second))
-    assert told == [2, 64]
+    for second in range(3, 150):
+        if second < 100:
+            speaker.heard(claims_of(STRANGER)[0], now=second)
+        told += [(second, each) for each in known(speaker.due(now=second))]
+    conflict = Conflict(vip=VIP, mac=STRANGER)
+    assert told == [(5, conflict), (99 + GONE_AFTER, ConflictOver(conflict=conflict))]
+    assert str(told[1][1]) == f"over: {conflict}"
+    assert speaker.conflicts == ()
+
+
+def test_a_machine_that_comes_and_goes_is_told_once_a_minute():
+    speaker = quiet(a_speaker("web2", director="web1"))
+    told = []
+    for second in range(3, 140):
+        if second % 35 < 5:
+            speaker.heard(claims_of(STRANGER)[0], now=second)
+        told += [(second, type(each)) for each in known(speaker.due(now=second))]
+    assert [kind for _, kind in told] == [Conflict, ConflictOver] * 2
+    assert told[2][0] - told[0][0] >= 60
+
+
+def test_of_another_farm_each_node_may_claim_in_turn():
+    speaker = quiet(a_speaker("web2", director="web1"))
+    told = []
+    for second in range(3, 60):
+        speaker.heard(claims_of(bytes([6, 0, 0, 0, 0, second % 3]))[0], now=second)
+        told += known(speaker.due(now=second))
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("me", ["web1", "web2"])
+def test_every_member_asks_in_a_new_view_who_else_has_the_address_and_who_announces_goes_on_asking(me):
+    speaker = a_speaker(me, director="web1", lease=NEVER)
+    times = {}
+    while (at := speaker.next_at()) < 200:
+        if targets := asked(speaker.due(now=at)):
+            times[at] = targets
+    later = [61.0, 121.0, 181.0] if me == "web1" else []
+    assert times == {at: [VIP, VIP6] for at in (ASK_SOON, *later)}
+
+
+def test_the_question_is_in_the_form_that_routers_which_answer_for_others_do_not_answer():
+    speaker = a_speaker("web2", director="web1")
+    assert speaker.due(now=ASK_SOON) == [question(source_mac=WEB2, asker=None, target=vip) for vip in (VIP, VIP6)]
+
+
+def test_who_is_out_of_the_view_asks_nothing():
+    assert a_speaker("web3").next_at() == NEVER
+
+
+def test_who_knows_of_a_conflict_asks_until_it_is_over():
+    speaker = quiet(a_speaker("web2", director="web1"))
+    speaker.heard(claims_of(STRANGER)[0], now=3.0)
+    times = []
+    while (at := speaker.next_at()) < NEVER:
+        times += [at] * len(asked(speaker.due(now=at)))
+    assert times == [5.0 + ASK_AGAIN * number for number in range(4)]
+    assert times[-1] < 5.0 + GONE_AFTER
+
+
+def test_another_farm_of_the_same_name_has_the_same_virtual_mac_and_is_known_by_who_sends():
+    speaker = quiet(a_speaker(delivery="flooded"))
+    for vip in (VIP, VIP6):
+        speaker.heard(announcement(vip, mac=VIRTUAL, source_mac=STRANGER), now=3.0)
+        speaker.heard(announcement(vip, mac=VIRTUAL, source_mac=WEB2), now=3.0)
+    told = known(speaker.due(now=5.0))
+    assert told == [Conflict(vip=VIP, mac=STRANGER), Conflict(vip=VIP6, mac=STRANGER)]
+
+
+def test_a_switch_that_answers_with_what_a_member_has_said_is_no_conflict():
+    speaker = quiet(a_speaker(delivery="flooded"))
+    for mac in (WEB2, VIRTUAL):
+        asked_for = parse(a_question(VIP, mac=WEB1))
+        speaker.heard(answer(asked_for, mac=mac, source_mac=STRANGER), now=3.0)
+    assert known(speaker.due(now=10.0)) == []
+
+
+def test_a_conflict_that_a_heartbeat_explains_after_all_is_over():
+    speaker = quiet(a_speaker("web2", director="web1"))
+    speaker.heard(claims_of(STRANGER)[0], now=3.0)
+    conflict = Conflict(vip=VIP, mac=STRANGER)
+    assert known(speaker.due(now=5.0)) == [conflict]
+    speaker.update(view=("web1", "web2"), directors=("web1", "web1"), macs=MACS | {"web1": STRANGER}, now=6.0)
+    assert known(speaker.due(now=9.0)) == [ConflictOver(conflict=conflict)]
 
 
 def test_a_conflict_is_told_without_a_lease_too():
     speaker = quiet(a_speaker("web2", lease=0.0))
     speaker.heard(claims_of(STRANGER)[0], now=3.0)
-    assert speaker.due(now=speaker.next_at()) == [Conflict(vip=VIP, mac=STRANGER)]
+    assert known(speaker.due(now=speaker.next_at())) == [Conflict(vip=VIP, mac=STRANGER)]
 
 
 @pytest.mark.parametrize("mac", [WEB1, WEB2, WEB3])
@@ -269,22 +374,22 @@ def test_a_claim_of_the_farm_is_no_conflict(mac):
     speaker = quiet(a_speaker())
     for frame in claims_of(mac):
         speaker.heard(frame, now=3.0)
-    assert speaker.due(now=10.0) == []
+    assert known(speaker.due(now=10.0)) == []
 
 
 def test_the_virtual_mac_is_of_the_farm_only_in_flooded_delivery():
     flooded, directed = (quiet(a_speaker(delivery=delivery)) for delivery in ("flooded", "directed"))
     for speaker in (flooded, directed):
         speaker.heard(claims_of(VIRTUAL)[0], now=3.0)
-    assert flooded.due(now=10.0) == []
-    assert directed.due(now=10.0) == [Conflict(vip=VIP, mac=VIRTUAL)]
+    assert known(flooded.due(now=10.0)) == []
+    assert known(directed.due(now=10.0)) == [Conflict(vip=VIP, mac=VIRTUAL)]
 
 
 def test_a_claim_heard_before_the_heartbeat_that_explains_it_is_no_conflict():
     speaker = quiet(a_speaker(director="web2"))
     speaker.heard(claims_of(STRANGER)[0], now=3.0)
     speaker.update(view=("web1", "web2"), directors=("web2", "web2"), macs=MACS | {"web2": STRANGER}, now=3.5)
-    assert speaker.due(now=10.0) == []
+    assert known(speaker.due(now=10.0)) == []
 
 
 def test_a_claim_that_is_explained_later_does_not_hide_another_machine():
@@ -292,28 +397,29 @@ def test_a_claim_that_is_explained_later_does_not_hide_another_machine():
     for mac in (WEB1, STRANGER):
         speaker.heard(claims_of(mac)[0], now=3.0)
     speaker.update(view=("web1", "web2"), directors=("web1", "web1"), macs=MACS, now=3.5)
-    assert speaker.due(now=10.0) == [Conflict(vip=VIP, mac=STRANGER)]
+    assert known(speaker.due(now=10.0)) == [Conflict(vip=VIP, mac=STRANGER)]
 
 
 def test_a_flood_of_claims_is_told_once_and_then_forgotten():
     speaker = quiet(a_speaker())
     for number in range(1000):
         speaker.heard(claims_of(b"\x06\0\0\0" + number.to_bytes(2, "big"))[0], now=3.0)
-    assert len(speaker.due(now=10.0)) == 1
-    assert speaker.due(now=30.0) == []
+    assert len(known(speaker.due(now=10.0))) == 1
+    assert [type(each) for each in known(speaker.due(now=30.0))] == [ConflictOver]
+    assert known(speaker.due(now=90.0)) == []
 
 
 def test_a_claim_by_the_mac_that_a_member_had_before_is_no_conflict():
     speaker = quiet(a_speaker())
     update(speaker, macs=MACS | {"web2": STRANGER})
     speaker.heard(claims_of(WEB2)[0], now=3.0)
-    assert speaker.due(now=50.0) == []
+    assert known(speaker.due(now=50.0)) == []
 
 
 def test_a_question_for_another_address_is_no_claim():
     speaker = quiet(a_speaker())
     speaker.heard(a_question(VIP, mac=STRANGER), now=3.0)
-    assert speaker.due(now=10.0) == []
+    assert known(speaker.due(now=10.0)) == []
 
 
 # -- always and never -----------------------------------------------------------------------------------------------
@@ -359,7 +465,9 @@ def test_whatever_happens_the_rules_hold(delivery, waits, story):
                 said = speaker.due(now=now)
                 assert speaker.next_at() > now
         for claim in map(parse, [frame for frame in said if isinstance(frame, bytes)]):
-            assert isinstance(claim, Claim)
+            if isinstance(claim, Question):
+                assert (claim.asker, claim.asker_mac) == (None, WEB1)
+                continue
             assert claim.source_mac == WEB1
             director = dict(zip((VIP, VIP6), directors, strict=True))[claim.address]
             assert claim.mac == (VIRTUAL if delivery == "flooded" else MACS[director])

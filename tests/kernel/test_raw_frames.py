@@ -12,6 +12,7 @@ from lan.site import VIP, site
 from lan.speaking import hold_the_vips, speaking
 from waiting import until
 
+from l2mode.core.conflicts import REMEDY, Conflict
 from l2mode.core.frames import announcement, parse, question
 from l2mode.core.verdict import Delivery
 from l2mode.kernel.errors import FilterError
@@ -156,7 +157,7 @@ def test_another_machine_with_the_address_is_told(directed, vip):
         wire = RawFrames("eth0", [vip], tell=lambda *_: None)
         wire.send([announcement(vip, mac=mac, source_mac=mac)])
         wire.close()
-    text = f"{vip} is also claimed by {mac.hex(':')}: another machine uses this address"
+    text = f"{Conflict(vip=vip, mac=mac)}; {REMEDY}"
     wait_for(lambda: ("error", text) in directed.nodes["web2"].told, what="the conflict is told")
 
 

@@ -19,7 +19,8 @@ from l2mode.core.buckets import owner_of
 
 _FILE = """
 [farm]
-name = "apache"
+name = "{farm}"
+key_file = "{key_file}"
 state_dir = "{directory}/s"
 {nodes}
 [heartbeat]
@@ -50,16 +51,23 @@ interval = "100ms"
 class SharedFarm(RealFarm):
     """The farm file, the daemons and the web servers of a site. `RealFarm` says what else can be asked.
 
-    `machine` is a command that runs the daemons, as on a machine that lacks something.
+    `machine` is a command that runs the daemons, as on a machine that lacks something. `nodes` names the servers that
+    are its nodes, all of them unless given.
     """
 
-    def __init__(self, site, web, *, delivery, packet_filter, powers=None, lame_duck="10s", machine=()):
+    def __init__(
+        self, site, web, *, delivery, packet_filter, powers=None, lame_duck="10s", machine=(), name="apache", nodes=None
+    ):
         self.site = site
         self.web = web
+        self.name = name
         self.directory = site.directory
-        self.names = tuple(site.servers)
-        self.addresses = {name: host.addresses[4] for name, host in site.servers.items()}
-        self.config = self.directory / "farm.toml"
+        self.names = tuple(nodes or site.servers)
+        servers = {name: site.servers[name] for name in self.names}
+        self.addresses = {name: host.addresses[4] for name, host in servers.items()}
+        # Beside another farm's: the path of the sockets has a limit, so that each cannot have a directory.
+        key_file = "farm.key" if nodes is None else f"{name}.key"
+        self.config = self.directory / ("farm.toml" if nodes is None else f"{name}.toml")
         self.daemons = {}
         self._logs = {}
         self._machine = machine
@@ -67,10 +75,12 @@ class SharedFarm(RealFarm):
         nodes = "\n".join(
             f'[[node]]\nname = "{name}"\npower = {powers.get(name, 1)}\n'
             f'addresses = {{ default = "{host.addresses[4]}", six = "{host.addresses[6]}" }}'
-            for name, host in site.servers.items()
+            for name, host in servers.items()
         )
         self.config.write_text(
             _FILE.format(
+                farm=name,
+                key_file=key_file,
                 directory=self.directory,
                 nodes=nodes,
                 delivery=delivery,
@@ -82,7 +92,7 @@ class SharedFarm(RealFarm):
                 lame_duck=lame_duck,
             )
         )
-        Keyring.create(self.directory / "farm.key", now=datetime.now(UTC)).write(replace=False)
+        Keyring.create(self.directory / key_file, now=datetime.now(UTC)).write(replace=False)
 
     def start(self, *names):
         """Start daemons, all of them unless named."""
@@ -100,6 +110,11 @@ class SharedFarm(RealFarm):
         """Run a command of `hcsidecar`, on the node that it asks."""
         node = node or self.names[0]
         command = [*self._inside_of(node), *self._hcsidecar(*arguments), "--node", node]
+        return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+
+    def of_all(self, *arguments, timeout=60):
+        """Run a command of `hcsidecar` that asks all nodes, on the first one."""
+        command = [*self._inside_of(self.names[0]), *self._hcsidecar(*arguments)]
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
 
     def serving(self, *names):
@@ -185,6 +200,15 @@ class SharedFarm(RealFarm):
         found = {pid: describe(pid) for pid in processes_in(self.site.servers[name].namespace)}
         return [what for pid, what in found.items() if pid not in known and "nginx" not in what]
 
+    def socket(self, name):
+        """Give the control socket of a node's daemon."""
+        return self.directory / "s" / self.name / name / "control.sock"
+
+    def show_logs(self):
+        """Print what all daemons have said."""
+        for name, path in self._logs.items():
+            print(f"--- log of {name}\n{path.read_text()}")  # noqa: T201 - pytest shows it
+
     def _agrees(self, name, names):
         daemon = self.daemons[name]
         assert daemon.poll() is None, f"{name} has ended:\n{self.log(name)}"
@@ -213,6 +237,21 @@ class SharedFarm(RealFarm):
 
 
 @contextlib.contextmanager
+def several_farms(site, farms, **settings):
+    """Run web servers on a site and several farms, each of the nodes that `farms` gives by its name."""
+    with web_servers(site) as web, contextlib.ExitStack() as stack:
+        made = [SharedFarm(site, web, name=name, nodes=nodes, **settings) for name, nodes in farms.items()]
+        for farm in made:
+            stack.callback(farm.end)
+        try:
+            yield made
+        except BaseException:
+            for farm in made:
+                farm.show_logs()
+            raise
+
+
+@contextlib.contextmanager
 def shared_farm(site, **settings):
     """Run web servers on a site, and a farm whose daemons the test starts; end them, and see that nothing is left.
 
@@ -226,8 +265,7 @@ def shared_farm(site, **settings):
             left = {name: farm.left_running(name) for name in farm.names}
             assert not any(left.values()), f"left running: {left}"
         except BaseException:
-            for name, path in farm._logs.items():
-                print(f"--- log of {name}\n{path.read_text()}")  # noqa: T201 - pytest shows it
+            farm.show_logs()
             raise
         finally:
             farm.end()
