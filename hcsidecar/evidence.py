@@ -22,7 +22,7 @@ class Evidence:
 
     def probers(self, *, now: float) -> Iterable[str]:
         """Describe the probers that have not had their fill."""
-        return self._face.probers.waiting(self._fall, now=now)
+        return self._face.probers.waiting(self._fall, now=now, let_go=self._targets.have_let_go)
 
     def balancers(self) -> Iterable[str]:
         """Say why a module that is parting must still take traffic."""

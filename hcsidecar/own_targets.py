@@ -26,6 +26,10 @@ class OwnTargets(Protocol):
         """What of a `leave` is still to be done at balancers, in plain words."""
 
     @property
+    def have_let_go(self) -> bool:
+        """True when the operator has said `leave`, and every balancer that this node leaves has deregistered it."""
+
+    @property
     def keeps_serving_for(self) -> tuple[str, ...]:
         """Why a node that leaves must still answer OK, in plain words; empty when it need not."""
 
@@ -42,7 +46,7 @@ class OwnTargets(Protocol):
 class NoTargets:
     """What a node has without a [[target]]."""
 
-    tells_first = False
+    tells_first = have_let_go = False
     unfinished = keeps_serving_for = ()
 
     def begin(self, tasks: "asyncio.TaskGroup") -> "Sequence[asyncio.Task[None]]":  # noqa: ARG002 - for none

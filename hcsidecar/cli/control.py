@@ -129,14 +129,14 @@ def resume(config: Config = None, node: OneNode = None, everyone: EveryNode = Fa
 
 
 def leave(config: Config = None, node: OneNode = None, everyone: EveryNode = False, as_json: AsJson = False) -> None:
-    """Take a node out of the farm: drain it, stop its module, deregister it. Returns when it has left, or after 20 s.
+    """Take a node out of the farm: drain it, stop its module, deregister it. Returns when that is done, or given up.
 
-    With each [[target]] the node is deregistered at its load balancer; should that not work within the 20 s, it goes
-    on trying. Behind an NLB it is deregistered first and takes traffic until it is drained there, two minutes at least;
-    these are not counted, and a second `leave` ends them. It stays out until `start`, over a reboot too. It warns, but
-    does not refuse, when fewer than [farm] keep_ready nodes stay Ready.
+    It is given up 20 s after the drain. With each [[target]] the node is deregistered at its load balancer; should
+    that not work in time, it goes on trying. Behind an NLB it is deregistered first and takes traffic until it is
+    drained there, two minutes at least; these are not counted, and a second `leave` ends them. It stays out until
+    `start`, over a reboot too. It warns, but does not refuse, when fewer than [farm] keep_ready nodes stay Ready.
 
-    Exit status: 0 it has left, 1 it has not within 20 s or the node could not be asked, 2 wrong command or farm file.
+    Exit status: 0 it has left, 1 it has not in time or the node could not be asked, 2 wrong command or farm file.
 
     Example: hcsidecar leave && poweroff
     """

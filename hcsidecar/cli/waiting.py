@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hcsidecar.client import ClientError, Failure, NodeClient, Row, read_status
-from hcsidecar.core.states import Role
+from hcsidecar.core.states import Role, Status
 
 INTERVAL = 0.2
 "Seconds between two looks."
@@ -18,7 +18,7 @@ PATIENCE = 10.0
 SETTLE = 1.0
 "Seconds for which a node may still look as before the command."
 LEAVE_BUDGET = 20.0
-"Seconds that `leave` waits at most, but for a node that balancers drain before it stops."
+"Seconds that `leave` waits at most for what has no limit of its own, as balancers and the drain have."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,21 +46,24 @@ def stopped(row: Row, _in_view: bool, waited: float) -> Verdict | None:
 def gone() -> Judge:
     """Make the judge of a leave: stopped, in the view no more, and deregistered at every balancer.
 
-    It has its budget for that, not counted while balancers drain the node before it may stop.
+    It has its budget for that, not counted while balancers drain the node before it may stop, or while it drains: both
+    have limits of their own.
     """
-    parted_at = 0.0
+    drained_at = 0.0
 
     def judge(row: Row, in_view: bool, waited: float) -> Verdict | None:
-        nonlocal parted_at
-        if row.parting:
-            parted_at = waited
+        nonlocal drained_at
+        # One that somebody has told to drain only is Ready, and drains for ever.
+        if row.parting or (row.draining and row.status != Status.READY):
+            drained_at = waited
         if row.role == Role.STOP and not in_view and not row.waits_for:
             return Verdict(ok=True, text=f"has left after {waited:.1f} s")
         if row.role == Role.UP and not row.parting and not row.draining and not row.waits_for and waited >= SETTLE:
             return Verdict(ok=False, text="does not leave: somebody has called that off")
-        if waited >= parted_at + LEAVE_BUDGET:
+        if waited >= drained_at + LEAVE_BUDGET:
             waits_for = ", ".join(row.waits_for) or "its module to stop"
-            return Verdict(ok=False, text=f"has not left within {LEAVE_BUDGET:g} s, it waits for {waits_for}")
+            within = f"{LEAVE_BUDGET:g} s" + (" after its drain" if drained_at else "")
+            return Verdict(ok=False, text=f"has not left within {within}, it waits for {waits_for}")
         return None
 
     return judge

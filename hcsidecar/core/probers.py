@@ -5,9 +5,13 @@ its unhealthy threshold. So a drain has been noticed when each prober has had th
 
 A prober is an address and what it says of itself in its request, since one address may hold several: a balancer and
 a person with curl, say. Two that send the same request from the same address cannot be told apart and count as one.
+
+A balancer that has deregistered this node asks no more, and so is never told. Nobody says which prober is whose, but
+each has a rhythm: a node that its balancers have let go need not wait for one that has missed its turn.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 ABOUT = 60.0
@@ -16,6 +20,10 @@ REMEMBERED = 1024
 "Probers that are remembered; the one that has been silent longest is forgotten first."
 LONGEST_FIELD = 64
 "Bytes of each header that tell probers apart, so that memory is bounded whatever they send."
+GAPS = 8
+"Last pauses between two polls that make up a rhythm. Probers that count as one have short and long ones."
+LATE = 1.0
+"Seconds that a poll may be late, on top of half its prober's rhythm."
 
 
 class Prober(NamedTuple):
@@ -32,32 +40,56 @@ class Prober(NamedTuple):
         return f"prober {self.address} ({self.method} {self.path})"
 
 
+@dataclass(slots=True, kw_only=True)
+class _Polls:
+    """What is remembered of one prober."""
+
+    last: float
+    "Time of the last poll."
+    not_found: int = 0
+    "NOT FOUND in a row."
+    gaps: deque[float] = field(default_factory=lambda: deque(maxlen=GAPS))
+    "Seconds between the latest polls."
+
+    def has_missed_its_turn(self, now: float) -> bool:
+        """Tell whether one more poll would have come by now; never of who has polled only once."""
+        return bool(self.gaps) and now - self.last > 1.5 * max(self.gaps) + LATE
+
+
 class Probers:
     """A bounded memory of polls."""
 
     def __init__(self, *, remembered: int = REMEMBERED) -> None:
         self._remembered = remembered
-        self._polls: OrderedDict[Prober, tuple[float, int]] = OrderedDict()
-        "Time of the last poll and number of NOT FOUND in a row, the longest silent first."
+        self._polls: OrderedDict[Prober, _Polls] = OrderedDict()
+        "The longest silent first."
         self._forgotten_until: float | None = None
         "Until then somebody forgotten may be about."
 
     def polled(self, prober: Prober, *, ok: bool, now: float) -> None:
         """Record one answer: OK, or one more NOT FOUND in a row."""
-        known = self._polls.get(prober)
-        self._polls[prober] = (now, 0 if ok else (known[1] if known else 0) + 1)
-        self._polls.move_to_end(prober)
+        polls = self._polls.get(prober)
+        if polls is None:
+            polls = self._polls[prober] = _Polls(last=now)
+        else:
+            polls.gaps.append(now - polls.last)
+            polls.last = now
+            self._polls.move_to_end(prober)
+        polls.not_found = 0 if ok else polls.not_found + 1
         if len(self._polls) > self._remembered:
-            _, (last, _) = self._polls.popitem(last=False)
-            self._forgotten_until = last + ABOUT
+            _, longest_silent = self._polls.popitem(last=False)
+            self._forgotten_until = longest_silent.last + ABOUT
 
-    def waiting(self, fall: int, *, now: float) -> tuple[str, ...]:
+    def waiting(self, fall: int, *, now: float, let_go: bool = False) -> tuple[str, ...]:
         """Describe those that have polled in the last minute and have not had `fall` NOT FOUND in a row, sorted.
 
+        `let_go` says that this node's balancers have deregistered it: then who has missed a turn has gone with them.
         Somebody forgotten for want of room may be one of them; one line more says so then.
         """
         unsure = {
-            str(prober) for prober, (last, not_found) in self._polls.items() if not_found < fall and now - last <= ABOUT
+            str(prober)
+            for prober, polls in self._polls.items()
+            if polls.not_found < fall and now - polls.last <= ABOUT and not (let_go and polls.has_missed_its_turn(now))
         }
         forgotten = self._forgotten_until is not None and now <= self._forgotten_until
         return (*sorted(unsure), *([f"more than {self._remembered} probers"] if forgotten else []))

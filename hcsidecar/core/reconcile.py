@@ -117,7 +117,7 @@ class Reconciler:
     def tick(self, *, now: float) -> list[Event]:
         """Do what time has brought."""
         events = self._make_a_wish(now)
-        is_late = self._wanted.firm and not self._has_left and now >= self._wished_at + self._pace.leave_budget
+        is_late = self._wanted.firm and not self.has_left and now >= self._wished_at + self._pace.leave_budget
         if not is_late or self._told_late:
             return events
         self._told_late = True
@@ -319,7 +319,12 @@ class Reconciler:
         return self._wanted.firm and now < self._wished_at + self._pace.leave_budget
 
     @property
-    def _has_left(self) -> bool:
+    def is_leaving(self) -> bool:
+        """True when the operator has said that this node is to be deregistered, whether it is or not."""
+        return self._wanted.firm
+
+    @property
+    def has_left(self) -> bool:
         """True when this node is deregistered, as the operator has said."""
         if not self._wanted.firm or self._seen is None:
             return False
@@ -331,7 +336,7 @@ class Reconciler:
     @property
     def unfinished(self) -> str | None:
         """What of a `leave` is still to be done here, in plain words; None when nothing is."""
-        if not self._wanted.firm or self._has_left:
+        if not self._wanted.firm or self.has_left:
             return None
         failure = f", {self._failure.text}" if self._failure else ""
         return f"target {self.name} to be deregistered{failure}"
@@ -341,13 +346,13 @@ class Reconciler:
         if not self._tells_first or not self._wanted.firm:
             return None
         pace = self._pace
-        if not self._has_left and self._gone_at is None:
+        if not self.has_left and self._gone_at is None:
             return self.unfinished if self._waits_for_person(now) else None
         if self._gone_at is None:
             return None  # it was not registered
         passed = now - self._gone_at
         out_of_sight = self._seen is None or self._seen.presence is Presence.UNSEEN or now - self._seen_at > pace.blind
-        drained = out_of_sight or (self._has_left and self._seen is not None and self._seen.presence is Presence.ABSENT)
+        drained = out_of_sight or (self.has_left and self._seen is not None and self._seen.presence is Presence.ABSENT)
         if (passed >= pace.last_connections and drained) or passed >= pace.longest_draining:
             return None
         return f"target {self.name} to be drained by its balancer"
@@ -379,7 +384,7 @@ class Reconciler:
             "calls": {str(call): self.calls[call] for call in Call},
             "failures": {str(trouble): self.failures[trouble] for trouble in Trouble},
             "contested": self.is_contested(now=now),
-            "leaving": self._wanted.firm and not self._has_left,
+            "leaving": self._wanted.firm and not self.has_left,
         }
 
     def _tell_seen(self, seen: Observation) -> Event:

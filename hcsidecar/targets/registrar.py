@@ -54,6 +54,16 @@ class Registrar:
         self._changed.set()
 
     @property
+    def is_leaving(self) -> bool:
+        """True when the operator has said that this node is to be deregistered here."""
+        return self._reconciler.is_leaving
+
+    @property
+    def has_left(self) -> bool:
+        """True when that is done."""
+        return self._reconciler.has_left
+
+    @property
     def unfinished(self) -> str | None:
         """What of a `leave` is still to be done here, in plain words; None when nothing is."""
         return self._reconciler.unfinished

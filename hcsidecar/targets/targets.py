@@ -76,6 +76,12 @@ class Targets:
         return tuple(text for registrar in self._registrars if (text := registrar.unfinished))
 
     @property
+    def have_let_go(self) -> bool:
+        """True when the operator has said `leave`, and every balancer that this node leaves has deregistered it."""
+        left = [registrar for registrar in self._registrars if registrar.is_leaving]
+        return bool(left) and all(registrar.has_left for registrar in left)
+
+    @property
     def keeps_serving_for(self) -> tuple[str, ...]:
         """Why a node that leaves must still answer OK, in plain words; empty when it need not."""
         return tuple(text for registrar in self._registrars if (text := registrar.keeps_serving_for()))

@@ -63,6 +63,46 @@ def test_who_has_not_polled_for_a_minute_is_not_waited_for():
     assert probers.waiting(3, now=101 + ABOUT) == ()
 
 
+def rhythm(probers, *moments, prober=HAPROXY, ok=True):
+    for now in moments:
+        probers.polled(prober, ok=ok, now=now)
+
+
+def test_a_prober_that_has_let_this_node_go_and_misses_its_turn_is_not_waited_for():
+    probers = Probers()
+    rhythm(probers, 0, 2, 4)
+    assert probers.waiting(3, now=8, let_go=True) != ()
+    assert probers.waiting(3, now=8.1, let_go=True) == ()
+    # As long as nobody has let this node go, silence is no reason.
+    assert probers.waiting(3, now=8.1) != ()
+
+
+def test_a_prober_that_asks_on_has_this_node_still_and_is_waited_for_whoever_has_let_it_go():
+    probers = Probers()
+    rhythm(probers, 0, 10, 20, 30)
+    rhythm(probers, 40, ok=False)
+    assert probers.waiting(3, now=55, let_go=True) == ("prober 192.0.2.5 (GET /health)",)
+
+
+def test_two_probers_that_count_as_one_are_as_slow_as_their_longest_pause():
+    probers = Probers()
+    rhythm(probers, 0, 0.1, 10, 10.1, 20, 20.1)
+    assert probers.waiting(3, now=34, let_go=True) != ()
+    assert probers.waiting(3, now=36.1, let_go=True) == ()
+
+
+def test_a_long_pause_of_long_ago_is_forgotten():
+    probers = Probers()
+    rhythm(probers, 0, *range(50, 60))
+    assert probers.waiting(3, now=62, let_go=True) == ()
+
+
+def test_who_has_asked_only_once_has_no_rhythm_and_is_waited_for():
+    probers = Probers()
+    rhythm(probers, 0)
+    assert probers.waiting(3, now=59, let_go=True) != ()
+
+
 def test_probers_of_one_description_are_told_once():
     probers = Probers()
     probers.polled(NLB._replace(host=b"a"), ok=True, now=0)

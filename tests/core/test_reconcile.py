@@ -402,6 +402,20 @@ def test_leave_ends_within_its_budget_whatever_the_balancer_does_and_goes_on_try
     assert loop.reconciler.unfinished is None
 
 
+def test_a_node_has_left_once_a_look_after_the_leave_has_shown_it_and_not_before():
+    loop = registered()
+    assert (loop.reconciler.is_leaving, loop.reconciler.has_left) == (False, False)
+    loop.balancer.fault = always(Trouble.RETRY, of=Call.DEREGISTER)
+    loop.follow(LEFT)
+    loop.run(3)
+    assert (loop.reconciler.is_leaving, loop.reconciler.has_left) == (True, False)
+    loop.balancer.fault = always(Trouble.RETRY, until=0)
+    loop.run(30)
+    assert (loop.reconciler.is_leaving, loop.reconciler.has_left) == (True, True)
+    loop.follow(READY)
+    assert (loop.reconciler.is_leaving, loop.reconciler.has_left) == (False, False)
+
+
 def test_leave_does_not_wait_for_a_pause():
     loop = registered()
     loop.balancer.fault = always(Trouble.AUTH)

@@ -5,6 +5,7 @@ import threading
 from random import Random
 
 import pytest
+from waiting import until
 
 from hcsidecar.core.pace import Pace
 from hcsidecar.core.reconcile import Reconciler
@@ -212,3 +213,36 @@ def test_a_side_that_cannot_be_made_is_a_failure_of_its_own_target_alone():
     assert (broken["error"]["trouble"], broken["calls"]["register"]) == ("config", 0)
     assert broken["error"]["text"] == "a target of type x cannot be made: ValueError: no such cloud"
     assert (fine["observed"], fine["error"]) == ("healthy", None)
+
+
+def test_balancers_have_let_go_when_all_have_that_are_to_and_those_that_are_only_watched_do_not_count():
+    sides = {"quick": Fake(), "slow": Fake(deregister=raising(TargetError(Trouble.RETRY, "no"))), "watched": Fake()}
+    tables = [
+        Target(type="x", name=name, policy="observe" if name == "watched" else "member", poll=1.0) for name in sides
+    ]
+
+    async def story():
+        targets = Targets(
+            tables,
+            None,
+            open_balancer=lambda table, _: sides[table.name],
+            chance=Random(1),
+            tell=lambda _: None,
+            pace=lambda _: QUICK,
+        )
+        async with asyncio.TaskGroup() as group:
+            tasks = targets.begin(group)
+            targets.follow(READY)
+            await until(lambda: [row["observed"] for row in targets.documents()][:2] == ["healthy"] * 2)
+            assert not targets.have_let_go
+            targets.follow(LEFT)
+            await until(lambda: targets.unfinished == ("target slow to be deregistered, no",))
+            assert not targets.have_let_go
+            sides["slow"].behaviour.clear()
+            await until(lambda: targets.have_let_go)
+            targets.follow(READY)
+            assert not targets.have_let_go
+            for task in tasks:
+                task.cancel()
+
+    asyncio.run(story())

@@ -41,8 +41,9 @@ def test_stop_waits_for_the_module_as_long_as_it_drains(row, waited, verdict):
 @pytest.mark.parametrize(
     ("row", "in_view", "waited", "verdict"),
     [
-        (DRAINING, True, 19.9, None),
-        (DRAINING, True, 20, (False, "has not left within 20 s, it waits for 2 connections")),
+        (DRAINING, True, 3600, None),
+        (ALONE, True, 19.9, None),
+        (ALONE, True, 20, (False, "has not left within 20 s, it waits for its module to stop")),
         (UP, True, 0.9, None),
         (UP, True, 1, (False, "does not leave: somebody has called that off")),
         (PARTING, True, 3000, None),
@@ -57,11 +58,13 @@ def test_leave_waits_until_the_node_is_out_but_not_over_its_budget(row, in_view,
     assert said(gone()(row, in_view, waited)) == verdict
 
 
-def test_the_budget_of_leave_begins_when_balancers_have_drained_the_node():
+def test_the_budget_of_leave_begins_when_the_drains_are_over():
     judge = gone()
     assert judge(PARTING, IN_VIEW, 130) is None
-    assert judge(DRAINING, IN_VIEW, 149) is None
-    assert said(judge(DRAINING, IN_VIEW, 150)) == (False, "has not left within 20 s, it waits for 2 connections")
+    assert judge(DRAINING, IN_VIEW, 200) is None
+    assert judge(TO_DEREGISTER, IN_VIEW, 219.9) is None
+    late = "has not left within 20 s after its drain, it waits for target web to be deregistered"
+    assert said(judge(TO_DEREGISTER, IN_VIEW, 220)) == (False, late)
 
 
 @pytest.mark.parametrize(
