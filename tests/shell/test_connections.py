@@ -4,34 +4,45 @@ import asyncio
 import contextlib
 import shutil
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from waiting import until
 
-from hcsidecar.app.connections import Connections
+from hcsidecar.app.connections import Connections, own_sockets
 from hcsidecar.core.settings import HttpCheck, L2Table, TcpCheck
 from hcsidecar.core.tables import ShareTable, VipTable
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc/net/tcp")
 PROC = Path("/proc/net")
+CLIENT = """
+import socket, sys
+with socket.create_connection(("127.0.0.1", int(sys.argv[1]))):
+    sys.stdin.read()
+"""
 
 
 def check(port, address="127.0.0.1"):
     return TcpCheck(type="tcp", name="TCP", address=address, port=port)
 
 
-def count(*checks, proc=PROC):
-    return asyncio.run(Connections(checks, proc=proc).count())
+def of_others():
+    """Say that the sockets of this process are not the daemon's: here they play the clients."""
+    return ()
 
 
-def become(wanted, *checks):
+def count(*checks, proc=PROC, own=of_others):
+    return asyncio.run(Connections(checks, proc=proc, own=own).count())
+
+
+def become(wanted, *checks, own=of_others):
     """Wait until the count is as wanted: a connection takes a moment to get from one state to the next."""
     counted = []
 
     async def scene():
-        connections = Connections(checks)
+        connections = Connections(checks, own=own)
 
         async def look():
             while counted[-1:] != [wanted]:
@@ -123,6 +134,53 @@ def test_an_answer_that_is_still_on_its_way_counts_although_the_application_has_
     while client.recv(1 << 20):
         pass
     assert become({server.port: 0}, check(server.port))
+
+
+# Who is no client
+
+
+@linux
+@pytest.mark.parametrize("address", ["127.0.0.1", "::ffff:127.0.0.5", "::1"])
+def test_a_connection_of_the_daemon_itself_is_no_client(stack, address):
+    if ":" in address and not (PROC / "tcp6").exists():
+        pytest.skip("needs IPv6")
+    server = Server(stack, address)
+    server.connect(address.removeprefix("::ffff:"))
+    at = check(server.port, address.removeprefix("::ffff:"))
+    assert count(at) == {server.port: 1}
+    assert count(at, own=own_sockets) == {server.port: 0}
+
+
+@linux
+def test_a_connection_of_another_process_of_this_machine_is_a_client(stack):
+    server = Server(stack)
+    client = subprocess.Popen([sys.executable, "-c", CLIENT, str(server.port)], stdin=subprocess.PIPE)
+    try:
+        stack.enter_context(server.listener.accept()[0])
+        server.connect()
+        assert count(check(server.port), own=own_sockets) == {server.port: 1}
+    finally:
+        client.communicate(timeout=10)
+
+
+@linux
+def test_a_client_that_has_given_up_is_none_though_the_application_has_not_noticed(stack):
+    """As a check that found the application hanging."""
+    server = Server(stack)
+    client, _ = server.connect()
+    client.close()
+    assert become({server.port: 0}, check(server.port))
+
+
+@linux
+def test_a_client_of_this_machine_that_the_kernel_has_forgotten_is_none(tmp_path):
+    clients = {"0100007F:C350 0100007F:0050 06": 0, "0100007F:C351 0100007F:0050 01": 77}
+    servers = ["0100007F:0050 0100007F:C34F", "0100007F:0050 0100007F:C351", "0100007F:0050 050200C0:C34F"]
+    lines = [f"{line} {'0:0 0:0 0 0 0'} {inode} 1" for line, inode in clients.items()]
+    lines += [f"{line} 08 0:0 0:0 0 0 0 5 1" for line in servers]
+    (tmp_path / "tcp").write_text("".join(f"   {number}: {line}\n" for number, line in enumerate(lines)))
+    # Left are the one with a living near end, and the one from another machine.
+    assert count(check(80), proc=tmp_path) == {80: 2}
 
 
 # Which addresses count
@@ -219,6 +277,8 @@ def test_connections_to_a_shared_port_count_at_its_virtual_ip_without_any_check(
         vips = tuple(VipTable.model_construct(address=address) for address in ("127.0.0.9", "127.0.0.8"))
         share = ShareTable.model_construct(name="WEB", protocol="tcp", ports=(server.port,), vip=vip)
         l2 = L2Table.model_construct(vip=vips, share=(share,))
-        assert asyncio.run(Connections((), l2).count()) == {server.port: 1}
+        assert asyncio.run(Connections((), l2, own=of_others).count()) == {server.port: 1}
         dns = ShareTable.model_construct(name="DNS", protocol="udp", ports=(server.port,), vip=vip)
-        assert asyncio.run(Connections((), L2Table.model_construct(vip=vips, share=(dns,))).count()) == {}
+        assert (
+            asyncio.run(Connections((), L2Table.model_construct(vip=vips, share=(dns,)), own=of_others).count()) == {}
+        )
