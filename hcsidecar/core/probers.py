@@ -1,7 +1,8 @@
-"""Who polls the health URL, and who of them has been told NOT FOUND often enough to send no more traffic.
+"""Who polls this node's health, and who of them has been told NOT FOUND often enough to send no more traffic.
 
 A balancer counts failures on its own side: HAProxy takes a server out after `fall` of them, an AWS target group after
-its unhealthy threshold. So a drain has been noticed when each prober has had that many NOT FOUND in a row.
+its unhealthy threshold. So a drain has been noticed when each prober has had that many NOT FOUND in a row. HAProxy's
+agent-check counts nothing: it acts at the first word.
 
 A prober is an address and what it says of itself in its request, since one address may hold several: a balancer and
 a person with curl, say. Two that send the same request from the same address cannot be told apart and count as one.
@@ -12,7 +13,7 @@ each has a rhythm: a node that its balancers have let go need not wait for one t
 
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 ABOUT = 60.0
 "Seconds since its last poll for which a prober counts as being there."
@@ -26,6 +27,10 @@ LATE = 1.0
 "Seconds that a poll may be late, on top of half its prober's rhythm."
 
 
+AGENT_CHECK = "agent-check"
+"Stands in place of a method of HTTP."
+
+
 class Prober(NamedTuple):
     """What tells one prober from another: where it polls from, and its request."""
 
@@ -36,8 +41,18 @@ class Prober(NamedTuple):
     host: bytes = b""
     agent: bytes = b""
 
+    @classmethod
+    def asking_agent(cls, address: str, sent: bytes) -> Self:
+        """Make the prober of an agent-check, which may send something (`agent-send`)."""
+        return cls(address=address, method=AGENT_CHECK, path="", agent=sent[:LONGEST_FIELD])
+
     def __str__(self) -> str:
-        return f"prober {self.address} ({self.method} {self.path})"
+        request = " ".join(part for part in (self.method, self.path) if part)
+        return f"prober {self.address} ({request})"
+
+    def has_had_enough(self, not_found: int, *, fall: int) -> bool:
+        """Tell whether so many NOT FOUND in a row make it send no more traffic."""
+        return not_found >= (1 if self.method == AGENT_CHECK else fall)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,7 +96,7 @@ class Probers:
             self._forgotten_until = longest_silent.last + ABOUT
 
     def waiting(self, fall: int, *, now: float, let_go: bool = False) -> tuple[str, ...]:
-        """Describe those that have polled in the last minute and have not had `fall` NOT FOUND in a row, sorted.
+        """Describe those that have polled in the last minute and have not had enough: `fall` NOT FOUND in a row.
 
         `let_go` says that this node's balancers have deregistered it: then who has missed a turn has gone with them.
         Somebody forgotten for want of room may be one of them; one line more says so then.
@@ -89,7 +104,9 @@ class Probers:
         unsure = {
             str(prober)
             for prober, polls in self._polls.items()
-            if polls.not_found < fall and now - polls.last <= ABOUT and not (let_go and polls.has_missed_its_turn(now))
+            if not prober.has_had_enough(polls.not_found, fall=fall)
+            and now - polls.last <= ABOUT
+            and not (let_go and polls.has_missed_its_turn(now))
         }
         forgotten = self._forgotten_until is not None and now <= self._forgotten_until
         return (*sorted(unsure), *([f"more than {self._remembered} probers"] if forgotten else []))

@@ -210,7 +210,7 @@ class HealthTable(Table):
     lame_duck: Annotated[Seconds, AfterValidator(between("0s", "1h"))] = 10.0
     "Limit of a drain: how long the node serves on while it answers 404, before it stops."
     prober_fall: Count = 3
-    "A prober has understood after so many answers of 404 in a row."
+    "A prober has understood after so many answers of 404 in a row; HAProxy's agent-check after one."
 
     @model_validator(mode="after")
     def _certify_a_listener(self) -> Self:

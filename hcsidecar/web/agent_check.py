@@ -1,38 +1,59 @@
-"""Answers HAProxy's agent-check (its manual, 5.2): whoever connects gets one line, whatever it sends."""
+"""Answers HAProxy's agent-check (its manual, 5.2): whoever connects gets one line, whatever it sends.
+
+It has been told once it hangs up: HAProxy reads to the end of the line first.
+"""
 
 import asyncio
 from typing import cast
 
 from hcsidecar.core.health import HealthFace
-from hcsidecar.web.connections import Connections, close_our_half
+from hcsidecar.core.probers import LONGEST_FIELD, Prober
+from hcsidecar.web.connections import Connections, close_our_half, peer_address
 
 
 class AgentCheck(asyncio.Protocol):
     """One connection."""
 
-    __slots__ = ("_connections", "_face", "_transport", "deadline")
+    __slots__ = ("_address", "_connections", "_face", "_loop", "_ok", "_sent", "_transport", "deadline")
 
     def __init__(self, face: HealthFace, connections: Connections) -> None:
         self._face = face
         self._connections = connections
         self._transport: asyncio.Transport
-        self.deadline = asyncio.get_running_loop().time() + connections.limits.close_timeout
+        self._address = ""
+        self._sent = b""
+        "The beginning of what has come."
+        self._ok: bool | None = None
+        "Whether the line said that this node may get traffic; None when nobody knows whether it was read."
+        self._loop = asyncio.get_running_loop()
+        self.deadline = self._loop.time() + connections.limits.close_timeout
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say the line and close our half, since of an `agent-send` something may be unread."""
         self._transport = cast("asyncio.Transport", transport)
+        self._address = peer_address(transport)
         self._connections.admit(self)
+        self._ok = self._face.answer.ok
         self._transport.write(self._face.agent_line)
         close_our_half(self._transport)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        """Give up the connection's place."""
+    def data_received(self, data: bytes) -> None:
+        """Keep the beginning of an `agent-send`, which tells one prober from another."""
+        self._sent = (self._sent + data)[:LONGEST_FIELD]
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - HAProxy hangs up by a reset as well
+        """Give up the connection's place; who has hung up has been told."""
         self._connections.forget(self)
+        if self._ok is not None:
+            prober = Prober.asking_agent(self._address, self._sent)
+            self._face.probers.polled(prober, ok=self._ok, now=self._loop.time())
 
     def expire(self) -> None:
         """End a connection that was not closed."""
+        self._ok = None
         self._transport.abort()
 
     def crowd_out(self) -> None:
         """End at once."""
+        self._ok = None
         self._transport.abort()

@@ -144,3 +144,9 @@ def close_our_half(transport: asyncio.Transport) -> None:
         transport.write_eof()
     except OSError:  # the other side has reset the connection in this moment
         transport.abort()
+
+
+def peer_address(transport: asyncio.BaseTransport) -> str:
+    """Give the address of the other end; empty when it has gone already."""
+    peer = transport.get_extra_info("peername")
+    return str(peer[0]) if peer else ""

@@ -20,7 +20,7 @@ from typing import cast
 
 from hcsidecar.core.health import METHODS, HealthFace, Shape, Version, response
 from hcsidecar.core.probers import LONGEST_FIELD, Prober
-from hcsidecar.web.connections import Connections, close_our_half
+from hcsidecar.web.connections import Connections, close_our_half, peer_address
 from hcsidecar.web.handshake import shake_hands
 from hcsidecar.web.proxy_protocol import prefix_length
 from hcsidecar.web.refusals import Refusal
@@ -295,9 +295,3 @@ class FrontDoor(asyncio.Protocol):
         self._idle = False
         self._buffer = b""
         self._connections.forget(self)
-
-
-def peer_address(transport: asyncio.BaseTransport) -> str:
-    """Give the address of the other end; empty when it has gone already."""
-    peer = transport.get_extra_info("peername")
-    return str(peer[0]) if peer else ""

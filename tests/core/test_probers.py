@@ -63,6 +63,22 @@ def test_who_has_not_polled_for_a_minute_is_not_waited_for():
     assert probers.waiting(3, now=101 + ABOUT) == ()
 
 
+def test_an_agent_check_has_had_enough_when_it_was_told_once():
+    probers = Probers()
+    agent = Prober.asking_agent("192.0.2.5", b"")
+    rhythm(probers, 0, 5, prober=agent)
+    assert probers.waiting(3, now=6) == ("prober 192.0.2.5 (agent-check)",)
+    rhythm(probers, 10, prober=agent, ok=False)
+    assert probers.waiting(3, now=11) == ()
+
+
+def test_agent_checks_are_told_apart_by_what_they_send():
+    probers = Probers()
+    rhythm(probers, 0, prober=Prober.asking_agent("192.0.2.5", b"web1\n"))
+    rhythm(probers, 1, prober=Prober.asking_agent("192.0.2.5", b"api1\n"), ok=False)
+    assert len(probers.waiting(3, now=2)) == 1
+
+
 def rhythm(probers, *moments, prober=HAPROXY, ok=True):
     for now in moments:
         probers.polled(prober, ok=ok, now=now)

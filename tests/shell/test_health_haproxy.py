@@ -2,8 +2,10 @@
 
 import asyncio
 import itertools
+from contextlib import asynccontextmanager
 
 import pytest
+from daemons import real_farm, wait_for
 from haproxy import haproxy, needs_haproxy
 from health_node import DOWN, DRAINING, OK, echo_app, health_node, tls_contexts
 
@@ -137,3 +139,63 @@ def test_haproxy_shows_the_agents_reason(tmp_path):
                 assert "HTTP_APACHE: connection refused" in (await balancer.server())["last_agt"]
 
     asyncio.run(story())
+
+
+@asynccontextmanager
+async def application(address):
+    """What answers every request; gives its server, to be closed at the latest at the end."""
+
+    async def answer(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.0 200 OK\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, address, 0)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+async def ask(directory):
+    """Give the status that a client gets."""
+    reader, writer = await asyncio.open_unix_connection(directory / "clients.sock")
+    writer.write(b"GET / HTTP/1.0\r\n\r\n")
+    line = await asyncio.wait_for(reader.readline(), 10)
+    writer.close()
+    return line.split()[1]
+
+
+def test_a_stop_lasts_until_haproxy_has_asked_the_agent_and_no_client_fails(tmp_path):
+    config = """
+frontend clients
+    bind {directory}/clients.sock
+    default_backend farm
+backend farm
+    balance roundrobin
+    retries 0
+    server web1 127.0.0.1:{one} agent-check agent-addr {agent} agent-port 9011 agent-inter 3s
+    server web2 127.0.0.1:{two}
+"""
+
+    async def story(farm):
+        async with application("127.0.0.1") as one, application("127.0.0.1") as two:
+            ports = [each.sockets[0].getsockname()[1] for each in (one, two)]
+            lines = config.format(directory=tmp_path, one=ports[0], two=ports[1], agent=farm.addresses["web1"])
+            async with haproxy(tmp_path, lines) as balancer:
+                seen = None
+                async with asyncio.timeout(10):
+                    while seen != "L7OK":
+                        await asyncio.sleep(0.02)
+                        seen = (await balancer.server())["agent_status"]
+                stopped = await asyncio.to_thread(farm.cli, "stop", node="web1")
+                assert stopped.returncode == 0
+                assert "nobody is left" in farm.log("web1")
+                one.close()
+                assert {await ask(tmp_path) for _ in range(20)} == {b"200"}
+
+    extra = '[health]\nlame_duck = "30s"\nagent_check = "@1:9011"\n'
+    with real_farm(tmp_path, names=("web1",), extra=extra) as farm:
+        farm.start()
+        wait_for(lambda: farm.view("web1") == ["web1"], what="a view")
+        asyncio.run(story(farm))

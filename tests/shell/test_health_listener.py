@@ -7,6 +7,7 @@ from probes import CLOSING, PROBES, STAYING, V1_TCP4, V2_LOCAL, V2_TCP4_WITH_AWS
 from waiting import until
 
 from hcsidecar.core.health import HealthAnswer, HealthFace
+from hcsidecar.web.connections import Limits
 from hcsidecar.web.listener import HealthServer, ListenError
 from hcsidecar.web.refusals import Refusal
 
@@ -407,6 +408,45 @@ def test_the_agent_says_one_line_and_closes_whatever_it_is_sent(answer, line, se
             await node.server.start_agent(("127.0.0.1", 0))
             node.address = node.server.addresses[1]
             assert await node.ask(sent) == line
+
+    asyncio.run(story())
+
+
+def test_who_asks_the_agent_is_a_prober_that_has_been_told_once_it_hangs_up():
+    async def story():
+        async with health_node() as node:
+            await node.server.start_agent(("127.0.0.1", 0))
+            node.address = node.server.addresses[1]
+
+            def waiting():
+                return node.face.probers.waiting(3, now=asyncio.get_running_loop().time())
+
+            await node.ask(b"web1\n")
+            await until(lambda: waiting() == ("prober 127.0.0.1 (agent-check)",))
+            node.say(DRAINING)
+            reader, writer = await node.connect()
+            writer.write(b"web1\n")
+            assert await asyncio.wait_for(reader.read(), LIMIT) == b"drain up\n"
+            assert waiting() != ()
+            writer.close()
+            await until(lambda: waiting() == ())
+
+    asyncio.run(story())
+
+
+def test_who_never_hangs_up_on_the_agent_has_not_been_told():
+    async def story():
+        async with health_node(limits=Limits(close_timeout=0.01, sweep_interval=0.01)) as node:
+            await node.server.start_agent(("127.0.0.1", 0))
+            node.address = node.server.addresses[1]
+            await node.ask(b"")
+            await until(lambda: node.face.probers.waiting(3, now=asyncio.get_running_loop().time()))
+            node.say(DRAINING)
+            _, writer = await node.connect()
+            await until(lambda: len(node.server.connections) == 1)
+            await until(lambda: len(node.server.connections) == 0)
+            assert node.face.probers.waiting(3, now=asyncio.get_running_loop().time())
+            writer.close()
 
     asyncio.run(story())
 
