@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +58,8 @@ class LoadedFarm:
     text: str
     "What stands in it."
     keyring: Keyring
+    target_tables: Sequence[Mapping[str, object]] = ()
+    "The [[target]] tables as they are written: what the process is told that makes their calls."
 
     @property
     def key_file(self) -> Path:
@@ -78,6 +80,7 @@ class Seen:
     keyring: Keyring | None = None
     text: str = ""
     "As far as it could be read."
+    target_tables: Sequence[Mapping[str, object]] = ()
     problems: tuple[Problem, ...] = ()
     "All that keeps a daemon from starting."
 
@@ -98,18 +101,25 @@ def find_config(option: Path | None, environment: Mapping[str, str] = os.environ
     return Path(named) if named else DEFAULT_CONFIG
 
 
-def load(path: Path, *, look: Look = _look_no_further) -> LoadedFarm:
+def load(path: Path, *, look: Look = _look_no_further, kinds_apart: bool = False) -> LoadedFarm:
     """Read a farm file and the files that it names; FarmFileError lists every problem of all of them.
 
-    `look` gives what else is to be refused, of the tables that are right and the path of the farm file.
+    `look` gives what else is to be refused, of the tables that are right and the path of the farm file. With
+    `kinds_apart` the packages that add kinds of targets are loaded by another process than this one.
     """
-    seen = see(path, look=look)
+    seen = see(path, look=look, kinds_apart=kinds_apart)
     if seen.problems or seen.farm is None or seen.keyring is None:
         raise FarmFileError(*seen.problems)
-    return LoadedFarm(farm=seen.farm, path=path.absolute(), text=seen.text, keyring=seen.keyring)
+    return LoadedFarm(
+        farm=seen.farm,
+        path=path.absolute(),
+        text=seen.text,
+        keyring=seen.keyring,
+        target_tables=seen.target_tables,
+    )
 
 
-def see(path: Path, *, look: Look = _look_no_further) -> Seen:
+def see(path: Path, *, look: Look = _look_no_further, kinds_apart: bool = False) -> Seen:
     """Read as much of a farm file and the files that it names as can be read, with every problem of all of them."""
     path, text = path.absolute(), ""
     try:
@@ -118,7 +128,7 @@ def see(path: Path, *, look: Look = _look_no_further) -> Seen:
         document = _parse(path, content)
     except FarmFileError as error:
         return Seen(text=text, problems=error.problems)
-    found = read_tables(document)
+    found = read_tables(document, kinds_apart=kinds_apart)
     parts = right_parts(document) if isinstance(found, tuple) else found.parts
     problems = [*(found if isinstance(found, tuple) else ()), *_problems_of_files(parts, path), *look(parts, path)]
     keyring = None
@@ -127,13 +137,14 @@ def see(path: Path, *, look: Look = _look_no_further) -> Seen:
     except KeyFileError as error:
         problems.append(Problem(path="farm.key_file", message=error.message, hint=error.hint))
     farm = None if isinstance(found, tuple) else found
-    return Seen(farm=farm, keyring=keyring, text=text, problems=tuple(problems))
+    tables = _target_tables(document)
+    return Seen(farm=farm, keyring=keyring, text=text, target_tables=tables, problems=tuple(problems))
 
 
-def read_tables(document: Mapping[str, object]) -> FarmFile | tuple[Problem, ...]:
+def read_tables(document: Mapping[str, object], *, kinds_apart: bool = False) -> FarmFile | tuple[Problem, ...]:
     """Make the farm of a parsed file, with the tables of other packages' kinds of targets, or give its problems."""
     found = read(document)
-    return _with_other_kinds(found, document) if isinstance(found, FarmFile) else found
+    return _with_other_kinds(found, document, apart=kinds_apart) if isinstance(found, FarmFile) else found
 
 
 def find_node(farm: FarmFile, name: str | None) -> NodeTable:
@@ -198,14 +209,24 @@ def _key_file(document: Mapping[str, object]) -> str:
     return named if isinstance(named, str) and "\0" not in named else "farm.key"
 
 
-def _with_other_kinds(farm: FarmFile, document: Mapping[str, object]) -> FarmFile | tuple[Problem, ...]:
+def _target_tables(document: Mapping[str, object]) -> Sequence[Mapping[str, object]]:
+    tables = document.get("target")
+    return tuple(table for table in tables if isinstance(table, Mapping)) if isinstance(tables, list) else ()
+
+
+def _with_other_kinds(farm: FarmFile, document: Mapping[str, object], *, apart: bool) -> FarmFile | tuple[Problem, ...]:
     """Let the packages that add kinds of targets read theirs; nothing is imported for a farm without such."""
     tables = document.get("target")
     if not isinstance(tables, list) or not any(isinstance(target, OtherTarget) for target in farm.target):
         return farm
-    from hcsidecar.targets.other_kinds import read_other_kinds  # noqa: PLC0415 - see above
+    if apart:
+        from hcsidecar.targets.reading import read_apart  # noqa: PLC0415 - see above
 
-    found = read_other_kinds(farm.target, tables)
+        found = read_apart(farm.target, tables)
+    else:
+        from hcsidecar.targets.other_kinds import read_other_kinds  # noqa: PLC0415
+
+        found = read_other_kinds(farm.target, tables)
     problems = tuple(each for each in found if isinstance(each, Problem))
     return problems or farm.model_copy(update={"target": found})
 

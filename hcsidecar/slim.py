@@ -1,9 +1,9 @@
 """Loads aiohttp without what the daemon never uses of it. Imported before anything that imports aiohttp.
 
 By itself aiohttp reads at its import the certificates of all authorities, for a client that names no trust of its own.
-Every one of ours does; for kinds of targets from other packages `targets.kinds` makes up for it. It reads the system's
-table of media types too, for files that nobody serves here, and loads a list in C++ with its library. All that is
-3 to 4 MiB in a process that runs for years, and 40 ms of its start.
+Every one of ours does; kinds of targets from other packages live in the helper process, which does without this module.
+It reads the system's table of media types too, for files that nobody serves here, and loads a list in C++ with its
+library. All that is 3 to 4 MiB in a process that runs for years, and 40 ms of its start.
 """
 
 import mimetypes

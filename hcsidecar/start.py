@@ -120,7 +120,7 @@ def _read(config: Path | None, name: str | None) -> tuple[LoadedFarm, str]:
 
     Raises FarmFileError for what is wrong with the file or the name.
     """
-    loaded = load(find_config(config))
+    loaded = load(find_config(config), kinds_apart=True)
     try:
         me = find_node(loaded.farm, name)
     except NoNodeHereError:

@@ -1,5 +1,6 @@
 """A kind of balancer for tests, as another package would add it: a directory in which registered nodes are files."""
 
+import os
 import time
 from pathlib import Path
 from typing import Literal
@@ -50,6 +51,7 @@ class Folder:
         """There is nothing to close."""
 
     def _observe(self):
+        (self._folder / f"{self._node}.caller").write_text(str(os.getpid()))
         self._stumble()
         if (self._folder / self._node).exists():
             return Observation(presence=Presence.HEALTHY)

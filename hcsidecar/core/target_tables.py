@@ -267,6 +267,30 @@ class OtherTarget(Target):
     "Name of the kind, as the package says; its own keys stand beside these."
 
 
+class ReadTarget(Target):
+    """A target of another package's kind, as its model has read it elsewhere: the model is not loaded here."""
+
+    type: str
+    first: bool
+    limit: float
+    pause: float
+
+    @property
+    def deregisters_first(self) -> bool:
+        """As its model says."""
+        return self.first
+
+    @property
+    def call_limit(self) -> float:
+        """As its model says."""
+        return self.limit
+
+    @property
+    def longest_pause(self) -> float:
+        """As its model says."""
+        return self.pause
+
+
 TARGETS: Mapping[str, type[Target]] = {
     "aws": AwsTarget,
     "haproxy": HaproxyTarget,

@@ -10,32 +10,42 @@ Where that is denied no call names a port, and AWS takes the group's own in all 
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from hcsidecar.core.aws_failures import AwsError, not_ours
-from hcsidecar.core.aws_review import review
 from hcsidecar.core.aws_targets import TargetKey, formers, observation, whose, with_port
 from hcsidecar.core.findings import Finding
-from hcsidecar.core.settings import FarmFile
 from hcsidecar.core.target_tables import FROM_METADATA, AwsTarget
 from hcsidecar.core.targets import Observation, Presence, TargetError, Trouble
 from hcsidecar.targets.aws_api import Api
-from hcsidecar.targets.aws_identity import Metadata
 from hcsidecar.targets.aws_memory import Memory
 from hcsidecar.targets.calls import Calls
 from hcsidecar.targets.kind import Balancer, Here, Target
+
+if TYPE_CHECKING:
+    from hcsidecar.core.settings import FarmFile
+    from hcsidecar.targets.aws_identity import Metadata
+
+
+class _Notes(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    port: int | None
+    port_denied: bool
+    is_blind: bool
 
 
 class AwsBalancer:
     """One node's place at one target group. What blocks is done in a thread, with names that begin with `_do`."""
 
-    def __init__(self, table: AwsTarget, here: Here, *, metadata: Metadata | None = None) -> None:
+    def __init__(self, table: AwsTarget, here: Here, *, metadata: "Metadata | None" = None) -> None:
         self._table = table
         self._here = here
         self._calls = Calls()
         self._api = Api(table)
         self._memory = Memory(Path(here.state_dir) / f"target-{table.label}.json", table.group)
-        self._metadata = metadata or Metadata()
+        self._known_metadata = metadata
         self._told = table.id_of(here.node, here.address)
         self._id = "" if self._told == FROM_METADATA else self._told
         self._is_blind = False
@@ -69,6 +79,24 @@ class AwsBalancer:
         """Close the connections."""
         self._api.close()
 
+    @property
+    def notes(self) -> bytes:
+        """What AWS and the machine have said, so that neither is asked again."""
+        return msgspec.json.encode(
+            _Notes(
+                id=self._id,
+                port=self._api.group_port,
+                port_denied=self._api.port_denied,
+                is_blind=self._is_blind,
+            )
+        )
+
+    def recall(self, notes: bytes) -> None:
+        """Know it again."""
+        known = msgspec.json.decode(notes, type=_Notes)
+        self._id, self._is_blind = known.id, known.is_blind
+        self._api.group_port, self._api.port_denied = known.port, known.port_denied
+
     async def _learn_id(self, *, anew: bool) -> None:
         """Ask the machine what it is; what it was last is good enough while the metadata service is away."""
         if self._told != FROM_METADATA or (self._id and not anew):
@@ -80,6 +108,15 @@ class AwsBalancer:
             self._id = await self._metadata.read_id(self._table.target)
         except TargetError:
             return
+
+    @property
+    def _metadata(self) -> "Metadata":
+        if self._known_metadata is None:
+            # Here, since it brings aiohttp along, of no use to who is told its id.
+            from hcsidecar.targets.aws_identity import Metadata  # noqa: PLC0415
+
+            self._known_metadata = Metadata()
+        return self._known_metadata
 
     def _key(self) -> TargetKey:
         """Say what this node is at the group; TargetError when that is another's."""
@@ -155,12 +192,14 @@ class AwsKind:
         """Make the balancer's side for one table."""
         return AwsBalancer(table, here)
 
-    async def review(self, table: Any, farm: FarmFile) -> Sequence[Finding]:
+    async def review(self, table: Any, farm: "FarmFile") -> Sequence[Finding]:
         """Judge the group's settings."""
         return await Calls().run(lambda: _do_review(table, farm))
 
 
-def _do_review(table: AwsTarget, farm: FarmFile) -> list[Finding]:
+def _do_review(table: AwsTarget, farm: "FarmFile") -> list[Finding]:
+    from hcsidecar.core.aws_review import review  # noqa: PLC0415 - of no use to who makes calls
+
     api = Api(table)
 
     def ask(call: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any] | TargetError:

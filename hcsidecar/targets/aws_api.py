@@ -29,8 +29,10 @@ class Api:
         self._table = table
         self._client: Any = None
         self._made_at = 0.0
-        self._port: int | None = None
-        self._port_denied = False
+        self.group_port: int | None = None
+        "The group's own port, once it is known."
+        self.port_denied = False
+        "There is no right to know it."
 
     def describe(self, key: TargetKey) -> Mapping[str, Any]:
         """Give the answer of `DescribeTargetHealth` for one target."""
@@ -70,17 +72,17 @@ class Api:
         """Give the port under which this node is registered; None where nobody may say what the group's own is."""
         if self._table.port is not None:
             return self._table.port
-        if self._port is None and not self._port_denied:
+        if self.group_port is None and not self.port_denied:
             try:
                 found = self.group().get("Port")
             except AwsError as error:
                 if not error.is_denied:
                     raise
                 # A group's port never changes, and no port means that one: nothing is wrong without knowing it.
-                self._port_denied = True
+                self.port_denied = True
             else:
-                self._port = found if isinstance(found, int) else None
-        return self._port
+                self.group_port = found if isinstance(found, int) else None
+        return self.group_port
 
     def close(self) -> None:
         """Close the connections; safe to repeat."""
@@ -106,6 +108,9 @@ class Api:
                 self._client, self._made_at = self._make_client(), time.monotonic()
             method = getattr(self._client, _METHODS[action])
             answer: Mapping[str, Any] = method(**arguments)
+        except MemoryError:
+            # Who has made this process says how much it may have.
+            raise
         except Exception as error:  # noqa: BLE001 - botocore raises KeyError and worse when an answer is not AWS's
             told = error if isinstance(error, TargetError) else self._told(asked, error)
             if told.trouble is Trouble.AUTH:
@@ -159,7 +164,7 @@ class Api:
         """Let the next call look for credentials anew: those of a client are found once, when it is made."""
         if isinstance(error, AwsError) and error.is_denied and time.monotonic() - self._made_at < _OLD:
             return
-        self._port_denied = False
+        self.port_denied = False
         self.close()
 
 

@@ -7,14 +7,28 @@ file, its object a `Kind`.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from hcsidecar.core.findings import Finding
-from hcsidecar.core.settings import FarmFile
 from hcsidecar.core.target_tables import Target
 from hcsidecar.core.targets import Observation, Presence, TargetError, Trouble
 
-__all__ = ["Balancer", "Here", "Kind", "Observation", "Presence", "Reviewer", "Target", "TargetError", "Trouble"]
+if TYPE_CHECKING:
+    # All of the farm file's models take longer to load than the rest of the helper process.
+    from hcsidecar.core.settings import FarmFile
+
+__all__ = [
+    "Balancer",
+    "Here",
+    "Kind",
+    "Observation",
+    "Presence",
+    "Rememberer",
+    "Reviewer",
+    "Target",
+    "TargetError",
+    "Trouble",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +59,9 @@ class Balancer(Protocol):
     Each call is one attempt, with no retry of its own, and touches no target but this node's. It raises TargetError
     with words for the operator; anything else that it raises counts as one that may be retried. It is given its limit
     by who calls, and cancelled then; calls are never made beside each other.
+
+    All but those of `haproxy` and `command` live in the helper process, which ends when there is nothing to do: a side
+    may be made anew before any call.
     """
 
     async def observe(self) -> Observation:
@@ -63,6 +80,18 @@ class Balancer(Protocol):
         """Let go of connections; called once, within a second."""
 
 
+@runtime_checkable
+class Rememberer(Protocol):
+    """A balancer's side that knows something from one call to the next which the state directory need not have."""
+
+    @property
+    def notes(self) -> bytes:
+        """What it must be told when it is made anew; read after each call that succeeds, 4,096 bytes at most."""
+
+    def recall(self, notes: bytes) -> None:
+        """Know again what it knew; called before any call."""
+
+
 class Kind(Protocol):
     """A kind of balancer."""
 
@@ -78,7 +107,7 @@ class Kind(Protocol):
 class Reviewer(Protocol):
     """A kind that can also look at a balancer's own settings, for `check-config --online`."""
 
-    async def review(self, table: Any, farm: FarmFile) -> Sequence[Finding]:
+    async def review(self, table: Any, farm: "FarmFile") -> Sequence[Finding]:
         """Say what is right and what is wrong there; it must change nothing, and is given a limit by who calls.
 
         It raises TargetError when nothing can be said at all.

@@ -31,8 +31,6 @@ def kind_of(type_: str) -> Kind:
     if point is None:
         raise KindError(f"there is no kind {type_}; there are {', '.join(sorted(known_kinds()))}")
     try:
-        if type_ not in _OURS:
-            _trust_authorities()
         kind: Kind = point.load()
     except Exception as error:  # a package of somebody else's may raise whatever it likes when it is imported
         text = f"the package that adds {type_} ({point.value}) does not load: {type(error).__name__}: {error}"
@@ -41,18 +39,6 @@ def kind_of(type_: str) -> Kind:
     if not isinstance(table, type) or not issubclass(table, Target) or not callable(getattr(kind, "open", None)):
         raise KindError(f"the package that adds {type_} ({point.value}) gives no kind: see hcsidecar.targets.kind")
     return kind
-
-
-def _trust_authorities() -> None:
-    """Let aiohttp trust the system's authorities where nobody says whom, as it does by itself without `hcsidecar.slim`.
-
-    Ours always say whom; who wrote another package may rightly expect that https works.
-    """
-    from aiohttp import connector  # noqa: PLC0415 - of no use to who has kinds of ours alone
-
-    context = connector._SSL_CONTEXT_VERIFIED  # noqa: SLF001 - there is no other way to it
-    if not context.cert_store_stats()["x509"]:
-        context.load_default_certs()
 
 
 def open_balancer(table: Target, here: Here) -> Balancer:

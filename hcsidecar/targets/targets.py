@@ -12,6 +12,7 @@ from hcsidecar.core.settings import FarmFile, NodeTable, Target
 from hcsidecar.core.targets import Observation, TargetError, Trouble
 from hcsidecar.core.wishes import Situation
 from hcsidecar.farmfile import LoadedFarm
+from hcsidecar.targets.apart import Apart
 from hcsidecar.targets.kind import Balancer, Here
 from hcsidecar.targets.registrar import Registrar
 
@@ -36,22 +37,19 @@ class Targets:
         self._types = [table.type for table in tables]
         self._situation = Situation()
         self._tells_first = any(table.deregisters_first and table.policy != "observe" for table in tables)
-        self._registrars = [
-            Registrar(
-                Reconciler(
-                    name=table.label,
-                    policy=table.policy,
-                    pace=(pace or pace_of)(table),
-                    chance=chance,
-                    now=now,
-                    tells_first=table.deregisters_first,
-                ),
-                _open(table, here, open_balancer),
-                limit=table.call_limit,
-                tell=tell,
+        self._registrars = []
+        for table in tables:
+            reconciler = Reconciler(
+                name=table.label,
+                policy=table.policy,
+                pace=(pace or pace_of)(table),
+                chance=chance,
+                now=now,
+                tells_first=table.deregisters_first,
             )
-            for table in tables
-        ]
+            balancer = _open(table, here, open_balancer)
+            limit = balancer.patience if isinstance(balancer, Apart) else table.call_limit
+            self._registrars.append(Registrar(reconciler, balancer, limit=limit, tell=tell))
 
     def begin(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         """Begin to reconcile; gives the tasks, to be cancelled at the end."""

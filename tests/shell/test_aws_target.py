@@ -92,6 +92,27 @@ def test_without_the_right_to_read_the_group_no_call_names_a_port(tmp_path):
     run(story)
 
 
+def test_a_side_that_is_made_anew_knows_what_aws_has_said_before(tmp_path):
+    async def story(aws, group):
+        aws.denied.update({"DescribeTargetGroups", "DescribeTargetHealth"})
+        node = AwsBalancer(table(aws.url), here(tmp_path))
+        assert (await node.observe()).presence is Presence.UNSEEN
+        again = AwsBalancer(table(aws.url), here(tmp_path))
+        again.recall(node.notes)
+        assert again.notes == node.notes
+        await again.register()
+        assert aws.count("DescribeTargetGroups") == 1
+        aws.denied.clear()
+        knowing = AwsBalancer(table(aws.url), here(tmp_path))
+        assert (await knowing.observe()).presence is not Presence.UNSEEN
+        again = AwsBalancer(table(aws.url), here(tmp_path))
+        again.recall(knowing.notes)
+        await again.observe()
+        assert aws.count("DescribeTargetGroups") == 2
+
+    run(story)
+
+
 def test_without_the_right_to_look_a_node_is_registered_blindly(tmp_path):
     async def story(aws, group):
         aws.denied.add("DescribeTargetHealth")

@@ -18,6 +18,7 @@ from hcsidecar.farmfile import FarmFileError, load
 from hcsidecar.net.keyring import Keyring
 from hcsidecar.targets.kind import Here, Presence, TargetError, Trouble
 from hcsidecar.targets.kinds import kind_of
+from hcsidecar.targets.reading import read_apart
 
 MANUAL = Path(__file__).parents[2] / "docs" / "manual" / "targets.md"
 FARM = '[farm]\nname = "shop"\n[[node]]\nname = "web1"\naddress = "127.0.0.1"\n'
@@ -75,9 +76,9 @@ def farm_file(tmp_path, *targets):
     return path
 
 
-def problems(path):
+def problems(path, *, kinds_apart=False):
     with pytest.raises(FarmFileError) as refused:
-        load(path)
+        load(path, kinds_apart=kinds_apart)
     return [str(problem) for problem in refused.value.problems]
 
 
@@ -88,7 +89,51 @@ def test_a_kind_reads_its_table_by_its_own_model(tmp_path, install):
     assert (ours.type, tiny.pool, tiny.size, tiny.poll, tiny.label) == ("command", "a", 1, 7.0, "a")
 
 
-def test_a_kind_of_another_package_trusts_the_authorities_of_the_system_also_in_the_daemon(tmp_path, install):
+def test_the_daemon_knows_of_such_a_target_what_its_model_says_without_loading_the_package(
+    tmp_path, install, monkeypatch
+):
+    code = TINY.replace("KIND = ", "Tiny.call_limit, Tiny.deregisters_first = 9.5, True\nKIND = ")
+    monkeypatch.setenv("PYTHONPATH", str(install("tiny", "print('hello')\n" + code, {"tiny": "tiny:KIND"})))
+    path = farm_file(tmp_path, 'type = "command"\ncommand = ["x"]', 'type = "tiny"\npool = "a"\npoll = "7s"')
+    loaded = load(path, kinds_apart=True)
+    [ours, tiny] = loaded.farm.target
+    assert (ours.type, tiny.type, tiny.label, tiny.policy, tiny.poll) == ("command", "tiny", "a", "member", 7.0)
+    assert (tiny.hold_down, tiny.call_limit, tiny.longest_pause, tiny.deregisters_first) == (600.0, 9.5, 60.0, True)
+    assert loaded.target_tables[1] == {"type": "tiny", "pool": "a", "poll": "7s"}
+    assert "tiny" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    "tables", [('type = "tiny"\nsize = 1',), ('type = "tinny"',), ('type = "tiny"\npool = "a"',) * 2]
+)
+def test_it_tells_the_same_problems_as_if_it_had_loaded_it(tmp_path, install, monkeypatch, tables):
+    monkeypatch.setenv("PYTHONPATH", str(install("tiny", TINY, {"tiny": "tiny:KIND"})))
+    path = farm_file(tmp_path, *tables)
+    assert problems(path, kinds_apart=True) == problems(path)
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("import os; os._exit(7)", "the process that does so ends with status 7"),
+        ("import os, sys; print('no', file=sys.stderr, flush=True); os.abort()", "no"),
+    ],
+)
+def test_a_package_that_ends_the_process_that_loads_it_is_a_problem_that_says_so(
+    tmp_path, install, monkeypatch, code, told
+):
+    monkeypatch.setenv("PYTHONPATH", str(install("broken", code, {"broken": "broken:KIND"})))
+    [problem] = problems(farm_file(tmp_path, 'type = "broken"'), kinds_apart=True)
+    assert problem == f"target: is of kinds that other packages add, which cannot be read: {told}"
+
+
+def test_a_package_that_never_comes_to_an_end_of_its_loading_is_a_problem_that_says_so():
+    command = [sys.executable, "-c", "import time; time.sleep(60)"]
+    [problem] = read_apart([], [], command=command, limit=0.5)
+    assert problem.message.endswith("cannot be read: they are not loaded after 0.5 s")
+
+
+def test_a_kind_of_another_package_trusts_the_authorities_of_the_system_in_the_process_that_calls_it(tmp_path, install):
     site = install("tiny", TINY, {"tiny": "tiny:KIND"})
     authority = tmp_path / "authority.pem"
     made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
@@ -96,19 +141,18 @@ def test_a_kind_of_another_package_trusts_the_authorities_of_the_system_also_in_
     subprocess.run([*made, *names], check=True, capture_output=True, timeout=30)
     script = textwrap.dedent(
         """
-        import hcsidecar.start
-        from aiohttp import connector
+        import hcsidecar.targets.helper
         from hcsidecar.targets.kinds import kind_of
-        for kind in ("command", "tiny"):
-            kind_of(kind)
-            print(kind, connector._SSL_CONTEXT_VERIFIED.cert_store_stats()["x509"])
+        kind_of("tiny")
+        from aiohttp import connector
+        print(connector._SSL_CONTEXT_VERIFIED.cert_store_stats()["x509"])
         """
     )
     environment = os.environ | {"SSL_CERT_FILE": os.fspath(authority), "PYTHONPATH": os.fspath(site)}
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60, env=environment
     )
-    assert (done.stdout.splitlines(), done.stderr) == (["command 0", "tiny 1"], "")
+    assert (done.stdout, done.stderr) == ("1\n", "")
 
 
 @pytest.mark.parametrize(

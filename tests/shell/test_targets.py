@@ -1,6 +1,8 @@
 """Targets of real daemons: what is registered when, and how little a balancer that does not work can do to a node."""
 
+import os
 import signal
+from pathlib import Path
 
 import folder_balancer
 import pytest
@@ -128,3 +130,27 @@ def test_a_leave_that_failed_is_done_by_the_next_daemon(tmp_path, folder):
         (folder / "fault").unlink()
         farm.start("web1")
         wait_for((folder / "web1.draining").exists, what="deregistered by the next daemon")
+
+
+def test_the_calls_are_made_by_one_helper_process_whose_death_the_daemon_outlives_and_not_the_reverse(tmp_path, folder):
+    with real_farm(tmp_path, **ONE, extra=target(folder)) as farm:
+        farm.start()
+        wait_for(lambda: registered(folder), limit=30, what="registered")
+        daemon = farm.daemons["web1"]
+
+        def caller():
+            return int((folder / "web1.caller").read_text() or 0)
+
+        first = caller()
+        assert children(daemon.pid) == [first]
+        os.kill(first, signal.SIGKILL)
+        second = wait_for(lambda: caller() not in (0, first) and caller(), limit=30, what="another process")
+        wait_for(lambda: children(daemon.pid) == [second], what="one process")
+        assert (daemon.poll(), farm.health("web1")) == (None, 200)
+        farm.kill("web1")
+        wait_for(lambda: not Path(f"/proc/{second}").exists(), what="the end of the helper process")
+
+
+def children(pid):
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for thread in threads for child in (thread / "children").read_text().split()]

@@ -1,0 +1,391 @@
+"""The helper process as the daemon sees it: started when a call needs it, ended when there was none for a while.
+
+Whatever happens to that process is a failure of the calls that it had: a crash, a hang, a kill, a lack of memory or of
+processes, nonsense in place of an answer. The next call starts another one.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from itertools import count
+from typing import Final
+
+from msgspec import structs
+
+from hcsidecar.core.targets import TargetError, Trouble
+from hcsidecar.targets.questions import (
+    MOST,
+    Answer,
+    Ask,
+    Begun,
+    End,
+    GarbledError,
+    GiveUp,
+    decode_from_helper,
+    encode,
+)
+
+START_LIMIT: Final = 30.0
+"Seconds until it must listen: an interpreter's start on a machine that has other things to do."
+IDLE: Final = 10.0
+"Seconds without a call after which it ends; after a change there are looks after 2 s, 4 s and 8 s."
+UNANSWERED: Final = 10.0
+"Seconds after which it is killed when it does not even say that it has given up a call."
+END_LIMIT: Final = 0.8
+"Seconds that it may take to end: a balancer's side has one to close."
+COMMAND: Final = (sys.executable, "-P", "-X", "no_debug_ranges", "-m", "hcsidecar.targets.helper")
+_LOOK: Final = 0.02
+"Seconds from one look whether it has ended to the next."
+_LOOKS: Final = 25
+"How many looks there are before it is killed."
+_DAEMONS_OWN: Final = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
+"Variables in which systemd speaks to the daemon alone."
+_PIECE: Final = 65_536
+"Bytes, what a pipe of Linux holds."
+
+
+class HelperProcess:
+    """One process at most, whoever asks; on the running loop. `name` is shown in lists of processes."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        command: Sequence[str] = COMMAND,
+        environment: Mapping[str, str] = os.environ,
+        idle: float = IDLE,
+        unanswered: float = UNANSWERED,
+    ) -> None:
+        self._name, self._command, self._idle, self._unanswered = name, command, idle, unanswered
+        self._environment = {key: value for key, value in environment.items() if key not in _DAEMONS_OWN}
+        self._loop = asyncio.get_running_loop()
+        self._numbers = count(1)
+        self._running: Running | None = None
+        self._asking = 0
+        self._idle_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The id of the process; None while there is none."""
+        return None if self._running is None else self._running.pid
+
+    async def ask(self, question: Ask, *, limit: float) -> Answer:
+        """Let a call be made, within `limit` seconds from when the process listens; its number is given here.
+
+        Raises TargetError when there is no answer.
+        """
+        self._asking += 1
+        self._stay()
+        try:
+            running = await self._started()
+            try:
+                async with asyncio.timeout(limit):
+                    return await running.ask(question, number=next(self._numbers))
+            except TimeoutError:
+                raise TargetError(Trouble.RETRY, f"no answer within {limit:g} s") from None
+        finally:
+            self._asking -= 1
+            if not self._asking:
+                self._stay()
+                self._idle_timer = self._loop.call_later(self._idle, self._let_go)
+
+    async def close(self) -> None:
+        """End the process, within END_LIMIT; safe to repeat."""
+        self._stay()
+        if self._running is not None:
+            self._running.dismiss()
+            await self._running.gone()
+
+    async def _started(self) -> "Running":
+        """Give a process that listens. Raises TargetError."""
+        while self._running is not None and self._running.is_dismissed:
+            await self._running.gone()
+            if self._running.over:
+                self._running = None
+        running = self._running
+        if running is None or running.over:
+            running = self._running = Running(
+                [*self._command, self._name], self._environment, unanswered=self._unanswered
+            )
+            running.start()
+        try:
+            async with asyncio.timeout(START_LIMIT):
+                await asyncio.shield(running.begun)
+        except TimeoutError:
+            running.end(f"has not begun within {START_LIMIT:g} s: look whether this machine is overloaded")
+            raise running.failure() from None
+        return running
+
+    def _stay(self) -> None:
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+
+    def _let_go(self) -> None:
+        if self._running is not None:
+            self._running.dismiss()
+
+
+class _Ends:
+    """What connects two processes: packets both ways, a pipe that breaks when the daemon ends, and the errors' pipe."""
+
+    def __init__(self) -> None:
+        """Make them. Raises OSError."""
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+            self.packets, self.their_packets = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            ours.enter_context(self.packets)
+            theirs.enter_context(self.their_packets)
+            self.life, alive = os.pipe()
+            theirs.callback(os.close, self.life)
+            ours.callback(os.close, alive)
+            self.errors, self.their_errors = os.pipe()
+            ours.callback(os.close, self.errors)
+            theirs.callback(os.close, self.their_errors)
+            self.packets.setblocking(False)  # noqa: FBT003 - the socket module takes it so
+            os.set_blocking(self.errors, False)
+            self._ours, self._theirs = ours.pop_all(), theirs.pop_all()
+
+    def close_ours(self) -> None:
+        """Close the daemon's ends, with which the helper process is killed; safe to repeat."""
+        self._ours.close()
+
+    def close_theirs(self) -> None:
+        """Close the helper's ends."""
+        self._theirs.close()
+
+
+class Running:
+    """One process, from its start to its end. Made on a running loop."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], *, unanswered: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._command, self._environment, self._unanswered = command, environment, unanswered
+        self._ends: _Ends | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._last_words = b""
+        self._waiting: dict[int, asyncio.Future[Answer]] = {}
+        self._given_up: dict[int, asyncio.TimerHandle] = {}
+        self.begun: asyncio.Future[None] = self._loop.create_future()
+        "Done when it listens; TargetError when it never will."
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self.is_dismissed = False
+        self.over = ""
+        "Why it takes no more calls; completes the sentence `the helper process …`."
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id; None while there is none."""
+        return None if self._process is None or self.over else self._process.pid
+
+    def failure(self) -> TargetError:
+        """Say why it takes no more calls."""
+        return TargetError(Trouble.RETRY, f"the helper process {self.over}")
+
+    def start(self) -> None:
+        """Start it, in a thread: until the new process has begun, the thread that starts it stands still."""
+        try:
+            self._ends = _Ends()
+        except OSError as error:
+            self.end(_why_not_started(error))
+            return
+        work = threading.Thread(target=self._start, args=(self._ends,), name="start of the helper", daemon=True)
+        try:
+            work.start()
+        except RuntimeError as error:
+            self._ends.close_theirs()
+            self.end(_why_not_started(error))
+
+    async def ask(self, question: Ask, *, number: int) -> Answer:
+        """Let a call be made. Raises TargetError; when cancelled, the call is given up."""
+        if self._ends is None or self.over:
+            raise self.failure()
+        try:
+            packet = encode(structs.replace(question, number=number))
+        except ValueError as error:
+            raise TargetError(Trouble.CONFIG, f"the table of the target cannot be told: {error}") from None
+        self._send(packet)
+        if self.over:
+            raise self.failure()
+        answer: asyncio.Future[Answer] = self._loop.create_future()
+        self._waiting[number] = answer
+        try:
+            return await answer
+        finally:
+            if self._waiting.pop(number, None) is not None and not self.over:
+                self._give_up(number)
+
+    def dismiss(self) -> None:
+        """Have it end by itself; after END_LIMIT it is killed. Safe to repeat."""
+        if self.is_dismissed or self.over:
+            return
+        self.is_dismissed = True
+        self._loop.call_later(END_LIMIT, self.end, "did not end when it was told to")
+        if self._ends is not None:
+            with contextlib.suppress(TargetError):
+                self._send(encode(End()))
+
+    async def gone(self) -> None:
+        """Wait until nothing is left of it; killed when nobody waits any more."""
+        try:
+            await asyncio.shield(self._ended)
+        finally:
+            self.end("is not wanted any more")
+
+    def end(self, why: str) -> None:
+        """Kill it with all that it has started, and let all calls fail; safe to repeat."""
+        if self.over:
+            return
+        self.over = why
+        for timer in self._given_up.values():
+            timer.cancel()
+        waiting: list[asyncio.Future[None] | asyncio.Future[Answer]] = [self.begun, *self._waiting.values()]
+        for one in waiting:
+            if not one.done():
+                one.set_exception(self.failure())
+        # It is no news if nobody waits for it any more.
+        self.begun.exception()
+        self._waiting.clear()
+        if self._ends is not None:
+            self._loop.remove_reader(self._ends.packets)
+            self._ends.close_ours()
+        self._bury()
+
+    # -- its start, in the thread -----------------------------------------------------------------------------------
+
+    def _start(self, ends: _Ends) -> None:
+        handed = (ends.their_packets.fileno(), ends.life)
+        *command, name = self._command
+        process: subprocess.Popen[bytes] | Exception
+        try:
+            process = subprocess.Popen(  # noqa: S603 - our own
+                [*command, *map(str, handed), name],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=ends.their_errors,
+                pass_fds=handed,
+                env=self._environment,
+                start_new_session=True,
+            )
+        except (OSError, ValueError, MemoryError, subprocess.SubprocessError) as error:
+            process = error
+        finally:
+            ends.close_theirs()
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and the process ends with its pipe
+            self._loop.call_soon_threadsafe(self._started, process)
+
+    # -- on the loop ------------------------------------------------------------------------------------------------
+
+    def _started(self, process: "subprocess.Popen[bytes] | Exception") -> None:
+        if isinstance(process, Exception):
+            self.end(_why_not_started(process))
+            return
+        self._process = process
+        if self.over:
+            self._bury()
+        elif self._ends is not None:
+            self._loop.add_reader(self._ends.packets, self._receive, self._ends)
+
+    def _send(self, packet: bytes) -> None:
+        assert self._ends is not None  # noqa: S101 - it has been started
+        try:
+            self._ends.packets.send(packet)
+        except BlockingIOError:
+            self.end("takes no more calls: it hangs, and is killed")
+            raise self.failure() from None
+        except OSError:
+            # Why, it says itself with its end.
+            self._look_for_end(_LOOKS)
+
+    def _receive(self, ends: _Ends) -> None:
+        try:
+            packet = ends.packets.recv(MOST)
+        except BlockingIOError:
+            return
+        except OSError:
+            packet = b""
+        self._read_errors(ends)
+        if not packet:
+            self._loop.remove_reader(ends.packets)
+            self._look_for_end(_LOOKS)
+            return
+        try:
+            message = decode_from_helper(packet)
+        except GarbledError as error:
+            self.end(f"says what makes no sense, and is killed: {error}")
+            return
+        match message:
+            case Begun():
+                if not self.begun.done():
+                    self.begun.set_result(None)
+            case Answer(number=number) if number in self._given_up:
+                self._given_up.pop(number).cancel()
+            case Answer(number=number) if number in self._waiting:
+                waiting = self._waiting.pop(number)
+                if not waiting.done():
+                    waiting.set_result(message)
+            case Answer():
+                self.end("answers what was not asked, and is killed")
+
+    def _give_up(self, number: int) -> None:
+        self._given_up[number] = self._loop.call_later(
+            self._unanswered, self.end, "hangs, and is killed: a kind of balancer may hold up its loop"
+        )
+        with contextlib.suppress(TargetError):
+            self._send(encode(GiveUp(number=number)))
+
+    def _read_errors(self, ends: _Ends) -> None:
+        """Keep the end of what it has written on its standard error; no more is read than a pipe holds."""
+        with contextlib.suppress(BlockingIOError):
+            self._last_words = (self._last_words + os.read(ends.errors, _PIECE))[-_PIECE // 16 :]
+
+    def _look_for_end(self, looks: int) -> None:
+        """Say why it has ended, as soon as the system knows."""
+        if self.over:
+            return
+        status = None if self._process is None else self._process.poll()
+        if status is None and looks:
+            self._loop.call_later(_LOOK, self._look_for_end, looks - 1)
+            return
+        if self._ends is not None:
+            self._read_errors(self._ends)
+        self.end(_why_ended(status, self._last_words))
+
+    def _bury(self) -> None:
+        """Kill its group until it has ended: its number is its own as long as nobody has asked for its status."""
+        process = self._process
+        if process is not None:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGKILL)
+            if process.poll() is None:
+                self._loop.call_later(_LOOK, self._bury)
+                return
+        if not self._ended.done():
+            self._ended.set_result(None)
+
+
+def _why_not_started(error: Exception) -> str:
+    match error:
+        case BlockingIOError() | RuntimeError():
+            return "cannot be started: no more processes or threads are allowed here (`pids` or `TasksMax` of the unit)"
+        case OSError(strerror=str(text)):
+            return f"cannot be started: {text[:1].lower()}{text[1:]}"
+        case _:
+            return f"cannot be started: {type(error).__name__}: {error}"
+
+
+def _why_ended(status: int | None, said: bytes) -> str:
+    lines = said.decode(errors="replace").split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    if status is None:
+        return "has closed its connection, and is killed"
+    if status == -signal.SIGKILL:
+        return "was killed by SIGKILL: by somebody, or by the kernel because memory ran out"
+    how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"has ended with status {status}"
+    return f"{how}: {last}" if last else how
