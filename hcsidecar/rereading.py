@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from hcsidecar.core.changed_settings import changed_settings
@@ -50,7 +51,10 @@ class Certificates:
         return context
 
 
-async def reread_farm_file(loaded: LoadedFarm, *, read: Callable[[Path], LoadedFarm] = load) -> Event:
+_read_apart = partial(load, kinds_apart=True)
+
+
+async def reread_farm_file(loaded: LoadedFarm, *, read: Callable[[Path], LoadedFarm] = _read_apart) -> Event:
     """Compare the farm file with what the daemon runs by, and say what differs; waits for the disk in a thread."""
     try:
         present = await asyncio.to_thread(read, loaded.path)
