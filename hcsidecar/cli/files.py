@@ -18,8 +18,9 @@ from hcsidecar.cli.machine import review_machine
 from hcsidecar.cli.online import as_json as told_as_json
 from hcsidecar.cli.online import as_text as told
 from hcsidecar.cli.online import review_targets
+from hcsidecar.core.heartbeat_size import ETHERNET_MTU, largest_packet
 from hcsidecar.core.reference import farm_file, file_schema
-from hcsidecar.core.settings import HostPort, Problem, format_duration, read
+from hcsidecar.core.settings import FarmFile, HostPort, Problem, format_duration, read
 from hcsidecar.core.values import is_ipv6
 from hcsidecar.farmfile import FarmFileError, LoadedFarm, find_config, load
 from hcsidecar.named_here import problems_here
@@ -146,6 +147,10 @@ def _as_json(path: Path, problems: Iterable[Problem]) -> dict[str, object]:
     return {"file": str(path), "ok": not told, "problems": told}
 
 
+def _any_ipv6(farm: FarmFile) -> bool:
+    return any(is_ipv6(address) for node in farm.node for address in node.addresses.values())
+
+
 def _summary(loaded: LoadedFarm) -> Iterator[str]:
     farm, keyring = loaded.farm, loaded.keyring
     heartbeat, health = farm.heartbeat, farm.health
@@ -158,6 +163,13 @@ def _summary(loaded: LoadedFarm) -> Iterator[str]:
         f"  heartbeat  UDP {heartbeat.port}, every {format_duration(heartbeat.pulse)},"
         f" dead after {format_duration(heartbeat.lost_after)}"
     )
+    size = largest_packet(farm)
+    yield f"             {size} bytes at the most in a packet of IPv{6 if _any_ipv6(farm) else 4}"
+    if size > ETHERNET_MTU:
+        yield (
+            f"             more than the MTU of {ETHERNET_MTU} bytes, so it goes in fragments: they must pass all"
+            " firewalls, and who loses one loses the heartbeat; shorter names of nodes make it smaller"
+        )
     where = ", ".join(map(str, (*farm.web.listen, *health.listen)))
     yield f"  health     {health.path} on {where}, lame duck {format_duration(health.lame_duck)}"
     for check in farm.check:

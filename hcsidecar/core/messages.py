@@ -1,8 +1,10 @@
 """The heartbeat: what a node tells the others, and its wire form before sealing.
 
-Bytes from the network are data: `decode` answers None for whatever is not a heartbeat within the limits.
+The wire form is MessagePack, and zlib (RFC 1950) around it where a heartbeat is large: those of a large farm name all
+nodes twice. Bytes from the network are data: `decode` answers None for whatever is not a heartbeat within the limits.
 """
 
+import zlib
 from typing import Annotated, Final
 
 import msgspec
@@ -84,18 +86,36 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Heartbeat)
 
 
+_COMPRESSED_FROM: Final = 1000
+"Bytes: what is shorter fits into a packet as it is."
+_ZLIB: Final = b"\x78"
+"The first byte of what zlib has compressed; in MessagePack it is a number, and never a heartbeat."
+_LONGEST: Final = 65_536
+"Bytes of a heartbeat at the most, however far it is blown up."
+
+
 def encode(heartbeat: Heartbeat) -> bytes:
     """Give the plaintext of a datagram."""
-    return _encoder.encode(heartbeat)
+    plaintext = _encoder.encode(heartbeat)
+    return plaintext if len(plaintext) < _COMPRESSED_FROM else zlib.compress(plaintext)
 
 
 def decode(plaintext: bytes) -> Heartbeat | None:
     """Read a plaintext; None for anything that is not a heartbeat within its limits."""
     try:
-        heartbeat = _decoder.decode(plaintext)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        heartbeat = _decoder.decode(_inflated(plaintext) if plaintext.startswith(_ZLIB) else plaintext)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, zlib.error):
         return None
     return heartbeat if len(heartbeat.heard_boots) == len(heartbeat.heard_seqs) else None
+
+
+def _inflated(plaintext: bytes) -> bytes:
+    """Undo the compression; raises zlib.error for what is none, or too long."""
+    stream = zlib.decompressobj()
+    inflated = stream.decompress(plaintext, _LONGEST)
+    if not stream.eof or stream.unused_data:
+        raise zlib.error("cut, too long, or something follows")
+    return inflated
 
 
 def is_within(some: bytes, others: bytes) -> bool:

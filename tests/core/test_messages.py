@@ -1,5 +1,7 @@
 """The heartbeat's wire form: what is sent is what arrives, and no bytes from the network raise or pass for more."""
 
+import zlib
+
 import msgspec
 import pytest
 from farm import heartbeat
@@ -90,6 +92,22 @@ def test_a_damaged_heartbeat_is_refused_or_still_within_the_limits(sent, place, 
 def test_what_is_out_of_limits_is_no_heartbeat(changes):
     assert decode(encode(heartbeat())) is not None
     assert decode(encode(msgspec.structs.replace(heartbeat(), **changes))) is None
+
+
+def test_a_large_heartbeat_is_compressed():
+    names = [f"webserver-{number:02}" for number in range(MAX_NODES)]
+    sent = heartbeat(view=tuple((name, (1, 1)) for name in names), heard=[(name, 2**40, 5) for name in names])
+    assert len(encode(sent)) < len(msgspec.msgpack.encode(sent)) / 2
+    assert decode(encode(sent)) == sent
+
+
+def test_what_is_blown_up_beyond_measure_is_no_heartbeat():
+    sent = msgspec.msgpack.encode(heartbeat())
+    assert decode(zlib.compress(sent)) is not None
+    assert decode(zlib.compress(sent + bytes(10**7))) is None
+    assert decode(zlib.compress(sent)[:-1]) is None
+    assert decode(zlib.compress(sent) + b"x") is None
+    assert decode(zlib.compress(zlib.compress(sent))) is None
 
 
 def test_deep_nesting_is_no_heartbeat():

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import stat
 import tomllib
@@ -34,6 +35,20 @@ def test_init_writes_a_farm_that_check_config_finds_right(config):
     for told in ("web1: 192.0.2.11", "web2: 192.0.2.12", "UDP 4803, every 50ms, dead after 500ms", "/health"):
         assert told in result.stdout
     assert not result.stderr
+
+
+def test_check_config_says_how_large_heartbeats_get_and_when_that_is_too_much(tmp_path):
+    assert "bytes at the most in a packet of IPv4" in run("check-config", farm_of(tmp_path / "small", 3)).stdout
+    assert "MTU" not in run("check-config", tmp_path / "small" / "farm.toml").stdout
+    assert "more than the MTU of 1500 bytes" in run("check-config", farm_of(tmp_path / "large", 64)).stdout
+
+
+def farm_of(directory, count):
+    """Write a farm of so many nodes, whose long names have little in common."""
+    names = [hashlib.sha256(bytes([number])).hexdigest()[:60] for number in range(count)]
+    nodes = [argument for number, name in enumerate(names, 1) for argument in ("--node", f"{name}=192.0.2.{number}")]
+    assert run("init", directory, "--name", "apache", *nodes).exit_code == 0
+    return directory / "farm.toml"
 
 
 def test_init_writes_three_tables_with_one_key_a_line_and_the_rest_as_comments(config):
