@@ -161,6 +161,19 @@ class RealFarm:
             check=False,
         )
 
+    def cli_beside(self, local, *arguments, node):
+        """Give a command as on a machine where only the daemon of `local` runs."""
+        beside = self.directory / "b"
+        (beside / "apache").mkdir(parents=True)
+        (beside / "apache" / local).symlink_to(self.socket(local).parent)
+        config, ours = self.directory / "beside.toml", self.config
+        config.write_text(ours.read_text().replace(f'"{self.directory}/s"', f'"{beside}"'))
+        self.config = config
+        try:
+            return self.cli(*arguments, node=node)
+        finally:
+            self.config = ours
+
     def socket(self, name):
         return self.directory / "s" / "apache" / name / "control.sock"
 
