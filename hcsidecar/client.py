@@ -174,13 +174,13 @@ class NodeClient:
 
     async def set_power(self, power: int | None, *, share: str | None) -> Answer:
         """Ask for another power, or (None) for the farm file's; the answer may be a refusal."""
-        body = msgspec.json.encode({"power": power, "share": share})
+        body = msgspec.json.encode({"power": power, "share": share and as_text(share)})
         return read(await self._ask("POST", "/power", body), Answer)
 
     async def report(self, check: str, value: str) -> Answer:
         """Say what a custom check says from now on, up or down; the answer may be a refusal."""
         body = msgspec.json.encode({"value": value})
-        return read(await self._ask("POST", f"/reports/{quote(check, safe='')}", body), Answer)
+        return read(await self._ask("POST", f"/reports/{quote(as_text(check), safe='')}", body), Answer)
 
     async def explain(self, address: str, *, port: int | None, vip: str | None) -> bytes:
         """Give who takes a client as JSON."""
@@ -202,7 +202,7 @@ class NodeClient:
 
     async def log(self, level: str, text: str, *, origin: str) -> Answer:
         """Write an event into the node's log."""
-        body = msgspec.json.encode({"level": level, "text": text, "origin": origin})
+        body = msgspec.json.encode({"level": level, "text": as_text(text), "origin": as_text(origin)})
         return read(await self._ask("POST", "/log", body), Answer)
 
     async def runs(self, *, last: int | None = None) -> Runs:
@@ -212,7 +212,7 @@ class NodeClient:
     async def output(self, name: str, *, after: str | None = None, last: int = 0) -> Output:
         """Give what a run has said from a place on, or its last lines."""
         query = {"after": after} if after is not None else {"last": str(last)}
-        return read(await self._ask("GET", f"/runs/{quote(name, safe='')}?{urlencode(query)}"), Output)
+        return read(await self._ask("GET", f"/runs/{quote(as_text(name), safe='')}?{urlencode(query)}"), Output)
 
     async def follow(self, *, after: int, level: str) -> AsyncGenerator[Entry | Notice, None]:
         """Give events as they come, from a number on; ends when the daemon on this machine does."""
@@ -265,6 +265,11 @@ class NodeClient:
                 return ClientError(Failure.NOT_ALLOWED, reason, "try it with sudo")
             case _:
                 return ClientError(Failure.NOT_SERVED, f"the daemon of {self.via.name} answers {status}: {reason}")
+
+
+def as_text(argument: str) -> str:
+    """Give an argument of a command as a daemon may be told it: UTF-8, and what is none as escapes."""
+    return argument.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def local_nodes(farm: FarmFile) -> tuple[LocalNode, ...]:

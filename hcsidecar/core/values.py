@@ -40,6 +40,8 @@ _LONGEST = 100
 def wrong(message: str, hint: str = "", *, at: str | tuple[str, ...] = ()) -> PydanticCustomError:
     """Refuse a value: `message` completes the sentence "<path> …", `at` is the key below the place of the check."""
     place = (at,) if isinstance(at, str) else at
+    # An argument of a command may have bytes in it that are no text; pydantic takes none of these.
+    message, hint = (text.encode(errors="backslashreplace").decode() for text in (message, hint))
     return PydanticCustomError("wrong", "{message}", {"message": message, "hint": hint, "at": place})
 
 
