@@ -83,6 +83,8 @@ class LayerTwo:
         )
         self._obstructed = obstructed
         self._hold = Hold()
+        self._others: View = ()
+        "By which what still comes to this node is passed on, while it is in no view."
         self._look_soon = asyncio.Event()
         self._repair_soon = asyncio.Event()
 
@@ -164,17 +166,32 @@ class LayerTwo:
     def _write(self) -> None:
         handover = self.handover
         directors = [handover.director(vip.packed) for vip in self.settings.vips]
+        self._others = self._view_to_pass_on_by()
         self.tables.set_dirty(handover.dirty, self._dirty_members())
         self.tables.swap(
-            [handover.cells(group, self._numbers) for group in range(len(self.settings.groups))],
+            [self._cells(group) for group in range(len(self.settings.groups))],
             [NOBODY if name is None else self._numbers[name] for name in directors],
         )
         self._look_soon.set()
         self._speak_by_the_view()
 
+    def _cells(self, group: int) -> bytes:
+        if self._others:
+            return self.handover.cells_of_others(self._others, group, self._numbers)
+        return self.handover.cells(group, self._numbers)
+
+    def _view_to_pass_on_by(self) -> View:
+        """Give the others' view while this node is in none; in flooded delivery each has its own copy."""
+        if self.handover.view or self.settings.delivery is Delivery.FLOODED:
+            return ()
+        return self.handover.view_of_others()
+
     def _write_neighbours(self) -> None:
         known = {self._numbers[node.name]: node.mac for node in self.handover.neighbours if node.mac}
         self.tables.set_macs(self.mac, known)
+        if self._view_to_pass_on_by() != self._others:
+            self._write()
+            return
         self.tables.set_dirty(self.handover.dirty, self._dirty_members())
         self._speak_by_the_view()
 

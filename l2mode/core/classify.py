@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from l2mode.core.cells import NOBODY, PENDING
+from l2mode.core.cells import NOBODY, PASS_ON, PENDING
 from l2mode.core.handover import Phase
 from l2mode.core.hashing import bucket_of_address, bucket_of_datagram, bucket_of_port
 from l2mode.core.packets import Content, Head, Kind, read_content, read_head
@@ -121,6 +121,7 @@ def _judge(frame: bytes, head: Head, vip: int, tables: Tables, known: Callable[[
     bucket = client_bucket(content, tables.by(group), tables.seed)
     cell = tables.cell(group, bucket)
     phase = {tables.me: Phase.MINE, PENDING: Phase.PENDING}.get(cell, Phase.OTHER)
+    outside = PASS_ON <= cell < NOBODY
     sender, chained = (None, False) if delivery is Delivery.FLOODED else sender_of(head.from_mac, tables)
     return judge(
         Packet(opens=content.opens, known=known_here, sender=sender, chained=chained),
@@ -129,7 +130,8 @@ def _judge(frame: bytes, head: Head, vip: int, tables: Tables, known: Callable[[
             phase=phase,
             dirty=tables.dirty,
             dirty_members=tables.dirty_members(bucket),
-            owner={NOBODY: None, PENDING: tables.me}.get(cell, cell),
+            owner={NOBODY: None, PENDING: tables.me}.get(cell, cell - PASS_ON if outside else cell),
+            outside=outside,
         ),
         delivery,
     )

@@ -23,9 +23,10 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from itertools import zip_longest
+from typing import Final
 
 from l2mode.core.buckets import BUCKETS, mask_of, owner_numbers, owner_of, owners, takers
-from l2mode.core.cells import PENDING
+from l2mode.core.cells import NOBODY, PASS_ON, PENDING
 
 View = tuple[tuple[str, tuple[int, ...]], ...]
 "The members that take shares, each with one power per share group; () = this node takes none."
@@ -186,6 +187,15 @@ class Handover:
         change = digits.translate(_one_becomes(me ^ PENDING))
         return (int.from_bytes(table) ^ int.from_bytes(change)).to_bytes(self.count)
 
+    def cells_of_others(self, view: View, group: int, numbers: Mapping[str, int]) -> bytes:
+        """Give the filter's table of a group on a node that is out of the view: who owns what by the others' view.
+
+        What clients still send to this node goes there. `view` is without this node, as of `view_of_others`; its
+        members may be another farm file's.
+        """
+        powers = {name: each[group] for name, each in view if group < len(each) and name in numbers}
+        return owner_numbers(powers, numbers, self.count).translate(_PASSED_ON)
+
     def director(self, vip: bytes) -> str | None:
         """Name the member that answers for a virtual IP in directed delivery, by this node's view."""
         return director_of(self.view, vip)
@@ -220,6 +230,9 @@ class Handover:
             self._mine = kept
             self.drops += 1
             self.foreign = self._anywhere
+
+
+_PASSED_ON: Final = bytes([PASS_ON + owner if owner < PASS_ON else NOBODY for owner in range(256)])
 
 
 @lru_cache(maxsize=1)

@@ -12,7 +12,7 @@ that the switch never learns where the virtual MAC is.
 A node whose lease is over is silent: others may have taken its place, and its table may be old.
 
 A virtual IP is announced when its director changes, for the clients that have the former one cached, and when the view
-changes, for those of a part of the network that is back: at once, after 0.1 s and 1 s in case a frame was lost,
+changes, for those of a part of the network that is back: at once, after 0.1 s, 1 s and 5 s in case a frame was lost,
 then once a minute. In flooded delivery the lowest name of the view does it. It also asks whether another machine has
 the address, as every member does once in a new view; and all listen for claims of others (`Conflicts`).
 """
@@ -26,8 +26,8 @@ from l2mode.core.frames import Claim, Question, announcement, answer, correction
 from l2mode.core.settings import LayerTwoSettings, VirtualIp
 from l2mode.core.verdict import Delivery
 
-RHYTHM: Final = (0.1, 0.9)
-"Seconds between the first announcements."
+RHYTHM: Final = (0.1, 0.9, 4.0)
+"Seconds between the first announcements. A port that has just come up may pass nothing for some seconds."
 SLOW_RHYTHM: Final = 60.0
 
 ANSWERS_PER_SECOND: Final = 1000

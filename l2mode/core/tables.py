@@ -146,9 +146,9 @@ class Tables:
         """Turn the filter to a new owner for every bucket, and a director for every virtual IP.
 
         `cells` has 4096 bytes per group, each the owner's number, `PENDING` or `NOBODY`; this node's own number says
-        that the bucket is open here. Who gives buckets up calls `set_dirty` first, or the filter would not look for
-        sockets of theirs for a moment. It may be reading the half that it was turned from for some microseconds more:
-        let a few milliseconds pass between two calls.
+        that the bucket is open here. A node out of the view adds `PASS_ON` to the numbers. Who gives buckets up calls
+        `set_dirty` first, or the filter would not look for sockets of theirs for a moment. It may be reading the half
+        that it was turned from for some microseconds more: let a few milliseconds pass between two calls.
         """
         idle = 1 - self.half
         turns = (self.turns + 1) % self.MAX_TURNS

@@ -10,7 +10,8 @@ along them in ascending order of their numbers, so that it cannot loop, and mark
 round.
 
 In directed delivery clients reach the director, or, until they have heard of a new one, a former director: so any
-member sends a client's packet to the owner of its bucket. What comes from a member is not sent to an owner again.
+member sends a client's packet to the owner of its bucket. What comes from a member is not sent to an owner again. So
+does a node that has left the view and lives: clients may have its MAC for a minute more.
 
 The lease is judged last. A packet that is dropped anyway needs no look at the clock, and keeps its own reason.
 
@@ -75,6 +76,8 @@ class Standing:
     dirty_members: int
     "The living members beside this node that are dirty: bit n for node n."
     owner: int | None
+    outside: bool = False
+    "This node is out of the view; `owner` is by the view that the others announce."
 
 
 def judge(packet: Packet, standing: Standing, delivery: Delivery) -> Verdict:
@@ -99,7 +102,7 @@ def judge(packet: Packet, standing: Standing, delivery: Delivery) -> Verdict:
         return _along(standing, after=-1)
     if delivery is Delivery.DIRECTED and packet.sender is None:
         if standing.owner not in (None, standing.me):
-            return Verdict(Reason.TO_OWNER, standing.owner)
+            return Verdict(Reason.PASSED_ON if standing.outside else Reason.TO_OWNER, standing.owner)
         return Verdict(Reason.UNCLAIMED)
     return Verdict(Reason.NOT_MINE)
 
@@ -117,6 +120,7 @@ def _was_handed_to_me(packet: Packet, standing: Standing, delivery: Delivery) ->
     return (
         delivery is Delivery.DIRECTED
         and not packet.chained
+        and not standing.outside
         and standing.phase is Phase.OTHER
         and packet.sender is not None
         and packet.sender == standing.owner

@@ -32,6 +32,7 @@
 #define COLUMNS 32
 
 #define PENDING 64
+#define PASS_ON 128 /* beside the owner's number, on a node that is out of the view */
 #define NOBODY 255
 
 /* Columns of `fallback_rules`; the last one names nobody. */
@@ -93,6 +94,7 @@ enum reason {
 	MALFORMED,
 	TTL_OVER,
 	NO_MAC,
+	PASSED_ON,
 };
 
 /* As Action of reasons.py. */
@@ -555,7 +557,7 @@ static __always_inline struct verdict judge(void *ctx, const void *data, const v
 	}
 	if (!flooded && sender == NOBODY) {
 		if (other && cell != NOBODY)
-			return (struct verdict){.reason = TO_OWNER, .to = cell};
+			return (struct verdict){.reason = cell & PASS_ON ? PASSED_ON : TO_OWNER, .to = cell & (NODES - 1)};
 		return (struct verdict){.reason = UNCLAIMED};
 	}
 	return (struct verdict){.reason = NOT_MINE};
@@ -653,6 +655,7 @@ static __always_inline enum action action_of(enum reason reason)
 	case ORPHAN:
 		return RESET;
 	case TO_OWNER:
+	case PASSED_ON:
 		return FORWARD;
 	case ALONG_DIRTY:
 		return CHAIN;

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from l2mode.core.buckets import BUCKETS
-from l2mode.core.cells import ANYWHERE, NOBODY, PENDING
+from l2mode.core.cells import ANYWHERE, NOBODY, PASS_ON, PENDING
 from l2mode.core.classify import Flow, classify, sender_of
 from l2mode.core.hashing import bucket_of_address, bucket_of_datagram, bucket_of_port
 from l2mode.core.reasons import Action, Reason
@@ -245,6 +245,17 @@ def test_what_the_owner_by_my_table_sends_me_is_mine():
     assert reason(frame(tcp(flags=SYN), sender=MACS[WEB3]), own) is Reason.HANDED_NEW
     assert reason(frame(tcp(flags=SYN), sender=MACS[WEB1]), own) is Reason.NOT_MINE
     assert reason(frame(tcp(flags=SYN), sender=ROUTER), own) is Reason.TO_OWNER
+
+
+def test_out_of_the_view_a_clients_packet_goes_to_its_owner_and_a_members_to_nobody():
+    own = tables(owner=PASS_ON + WEB3)
+    passed = decide(frame(tcp(flags=SYN), sender=ROUTER), own)
+    assert (passed.reason, passed.node) == (Reason.PASSED_ON, WEB3)
+    assert passed.frame[:12] == MACS[WEB3] + OWN
+    assert reason(frame(tcp(flags=SYN), sender=MACS[WEB3]), own) is Reason.NOT_MINE
+    assert reason(frame(tcp(flags=SYN), sender=ROUTER), own, now_ns=NOW + 1) is Reason.LEASE_OVER
+    known = decide(frame(tcp(), sender=ROUTER), own, known=lambda flow: True)
+    assert known.reason is Reason.PASSED_ON, "a clean node does not look"
 
 
 # -- how it goes on ---------------------------------------------------------------------------------------------------

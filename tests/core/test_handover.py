@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from l2mode.core.buckets import masks
-from l2mode.core.cells import NOBODY, PENDING
+from l2mode.core.buckets import masks, owners
+from l2mode.core.cells import NOBODY, PASS_ON, PENDING
 from l2mode.core.handover import Handover, Neighbour, Phase, director_of
 
 COUNT = 64
@@ -209,6 +209,18 @@ def test_the_cells_tell_what_is_open_from_what_is_new_and_pending():
     cells = share.cells(0, numbers)
     assert set(cells) == {1, PENDING}
     assert all((cell == 1) == bool(open_before >> bucket & 1) for bucket, cell in enumerate(cells))
+
+
+def test_the_cells_of_a_node_out_of_the_view_name_the_owners_of_the_others_to_whom_it_passes_on():
+    numbers = {"web1": 0, "web2": 1, "web3": 2}
+    share = Handover(name="web3", count=COUNT)
+    view = (("web1", (1,)), ("web2", (1,)))
+    cells = share.cells_of_others(view, 0, numbers)
+    names = {PASS_ON: "web1", PASS_ON + 1: "web2"}
+    assert tuple(names[cell] for cell in cells) == owners({"web1": 1, "web2": 1}, COUNT)
+    # Members of another farm file, with fewer shares, or with names that are not known here.
+    assert share.cells_of_others(view, 1, numbers) == bytes([NOBODY]) * COUNT
+    assert set(share.cells_of_others((*view, ("web9", (1,))), 0, numbers)) == set(names)
 
 
 def test_neighbours_are_kept_in_the_order_of_their_names():

@@ -166,7 +166,7 @@ def the_times(speaker, until):
 
 @pytest.mark.parametrize("delivery", ["directed", "flooded"])
 def test_announcements_are_repeated_quickly_and_then_slowly(delivery):
-    assert the_times(a_speaker(delivery=delivery, vips=(VIP,), lease=NEVER), until=130) == [0, 0.1, 1, 61, 121]
+    assert the_times(a_speaker(delivery=delivery, vips=(VIP,), lease=NEVER), until=130) == [0, 0.1, 1, 5, 65, 125]
 
 
 @pytest.mark.parametrize(("delivery", "mac"), [("directed", WEB1), ("flooded", VIRTUAL)])
@@ -243,11 +243,11 @@ def test_nothing_is_announced_without_lease_and_everything_at_once_with_it():
 
 
 def test_an_announcement_is_due_at_its_time_though_the_present_lease_is_shorter():
-    speaker = quiet(a_speaker(lease=5.0))
-    assert speaker.next_at() == 61.0
+    speaker = quiet(a_speaker(lease=4.0))
+    assert speaker.next_at() == 5.0
     speaker.renew(100.0)
-    assert speaker.next_at() == 61.0
-    assert announced(speaker.due(now=61.0)) == BOTH
+    assert speaker.next_at() == 5.0
+    assert announced(speaker.due(now=5.0)) == BOTH
 
 
 # -- others who claim the address -----------------------------------------------------------------------------------
@@ -314,7 +314,7 @@ def test_every_member_asks_in_a_new_view_who_else_has_the_address_and_who_announ
     while (at := speaker.next_at()) < 200:
         if targets := asked(speaker.due(now=at)):
             times[at] = targets
-    later = [61.0, 121.0, 181.0] if me == "web1" else []
+    later = [65.0, 125.0, 185.0] if me == "web1" else []
     assert times == {at: [VIP, VIP6] for at in (ASK_SOON, *later)}
 
 

@@ -18,13 +18,14 @@ def mask(*nodes):
     return sum(1 << node for node in nodes)
 
 
-def standing(phase=OTHER, *, me=B, dirty=False, beside=(), owner=A):
+def standing(phase=OTHER, *, me=B, dirty=False, beside=(), owner=A, outside=False):
     return Standing(
         me=me,
         phase=phase,
         dirty=dirty,
         dirty_members=mask(*beside),
         owner=owner,
+        outside=outside,
     )
 
 
@@ -56,6 +57,12 @@ ROWS = [
     ("a client's, not mine", DATA, standing(), "NOT_MINE", "TO_OWNER", A),
     ("a client's, new, not mine", SYN, standing(), "NOT_MINE", "TO_OWNER", A),
     ("a client's, not mine, others dirty", DATA, standing(beside=(C,)), "NOT_MINE", "TO_OWNER", A),
+    ("a client's, out of the view", SYN, standing(outside=True), "NOT_MINE", "PASSED_ON", A),
+    ("known out of the view", KNOWN, standing(dirty=True, outside=True), "KNOWN", "KNOWN", None),
+    ("a member's, out of the view", packet(opens=True, sender=A), standing(outside=True), "NOT_MINE", "NOT_MINE", None),
+    ("not new either", FROM_A, standing(outside=True), "NOT_MINE", "NOT_MINE", None),
+    ("along the dirty, out of the view", MARKED, standing(outside=True, beside=(C,)), "NOT_MINE", "ALONG_DIRTY", C),
+    ("out of the view, and nobody serves", SYN, standing(owner=None), "NOT_MINE", "UNCLAIMED", None),
     ("nobody owns it", SYN, standing(owner=None), "NOT_MINE", "UNCLAIMED", None),
     ("a client's mark counts for nothing", packet(chained=True), standing(MINE), "ORPHAN", "ORPHAN", None),
     ("two members do not play ball", FROM_C, standing(), "NOT_MINE", "NOT_MINE", None),
@@ -144,6 +151,7 @@ tables = st.builds(
     dirty=st.booleans(),
     beside=st.sets(st.sampled_from([A, C, D])),
     owner=st.none() | nodes,
+    outside=st.booleans(),
 )
 deliveries = st.sampled_from(Delivery)
 
@@ -162,6 +170,13 @@ def test_nothing_is_sent_to_oneself_and_nothing_in_flooded_delivery(frame, own, 
     assert verdict.to != own.me
     if delivery is Delivery.FLOODED:
         assert verdict.to is None
+
+
+@given(packets, tables.filter(lambda own: own.outside and own.phase is OTHER), deliveries)
+def test_a_node_out_of_the_view_takes_what_it_knows_and_nothing_else(frame, own, delivery):
+    verdict = judge(frame, own, delivery)
+    assert verdict.action is not Action.RESET
+    assert verdict.action is not Action.TAKE or verdict.reason is Reason.KNOWN
 
 
 @given(packets, tables)

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from kernel.odd_frames import OddFrames, Places
 
 from l2mode.core.buckets import BUCKETS
-from l2mode.core.cells import ANYWHERE, NOBODY, PENDING
+from l2mode.core.cells import ANYWHERE, NOBODY, PASS_ON, PENDING
 from l2mode.core.classify import CHAIN_MARK, Flow, classify
 from l2mode.core.reasons import REASONS, Action
 from l2mode.core.settings import By, LayerTwoSettings, Protocol, ShareGroup, Unmatched
@@ -100,7 +100,9 @@ class Twins:
                 node: random.choice(some) for node in range(len(NODES)) if random.random() < 0.3
             }
             self.tables.set_dirty(me=random.random() < 0.5, members=beside)
-        owners = [me, me, PENDING, NOBODY, *range(len(NODES))]
+        others = [PASS_ON + node for node in range(len(NODES)) if node != me]
+        # A node is in the view or out of it, with all of its buckets.
+        owners = random.choice(([me, me, PENDING, NOBODY, *range(len(NODES))],) * 4 + ([*others, NOBODY],))
         for _ in range(random.choice((1, 2))):
             cells = [bytes(random.choices(owners, k=BUCKETS)) for _ in GROUPS]
             self.tables.swap(cells, [random.choice([*range(len(NODES)), me, NOBODY]) for _ in VIPS])
