@@ -173,7 +173,7 @@ class _Lines(logging.Handler):
 def configure(*, node: str, as_json: bool = False, level: Level = Level.INFO, fd: int | None = None) -> LineWriter:
     """Set up this process's logging; close the writer at its end.
 
-    Call it before the process takes real-time priority, which the writing thread would inherit.
+    Call it before the process takes real-time priority, which is given to the threads that there are.
     """
     target = sys.stderr.fileno() if fd is None else fd
     style = choose_style(as_json=as_json, fd=target, environment=dict(os.environ))

@@ -3,6 +3,9 @@
 import contextlib
 import os
 import socket
+import subprocess
+import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,18 +30,59 @@ def take_descriptors() -> int:
     return soft
 
 
-def take_realtime_priority() -> str | None:
-    """Run this thread before all ordinary ones; say why not, or None when it does.
+_HEARTBEATS, _OTHERS = 2, 1
+"Real-time priorities of the thread that sends heartbeats and of all others; where only 1 is allowed, they are alike."
+_TURN = 0.001
+"Seconds after which a thread that computes in Python lets another one do so that waits."
 
-    Threads and processes that it starts are ordinary again: only the heartbeat path is in a hurry.
+
+def take_realtime_priority() -> str | None:
+    """Run this process's threads before all ordinary ones, and this one, the main thread, first of all.
+
+    Says why not, or None when it does. Processes that they start are ordinary, and so are threads that begin later
+    until they `keep_pace`.
     """
     if not hasattr(os, "sched_setscheduler"):
         return "this platform has no real-time scheduling"
     try:
-        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+        try:
+            _hurry(0, _HEARTBEATS)
+        except PermissionError:
+            _hurry(0, _OTHERS)
     except OSError as error:
         return f"sched_setscheduler: {error.strerror}"
+    for thread in threading.enumerate():
+        if thread.native_id is not None and thread.native_id != threading.get_native_id():
+            with contextlib.suppress(OSError):
+                _hurry(thread.native_id, _OTHERS)
+    sys.setswitchinterval(_TURN)
     return None
+
+
+def keep_pace() -> None:
+    """Run this thread before all ordinary ones if the main thread does; each thread of the daemon says so first.
+
+    Only one thread at a time has the interpreter's lock. An ordinary one that has it may get no processor for hundreds
+    of milliseconds on a busy machine, and the heartbeats wait for it all the while.
+    """
+    if hasattr(os, "sched_setscheduler"):
+        with contextlib.suppress(OSError):
+            if os.sched_getscheduler(os.getpid()) & ~os.SCHED_RESET_ON_FORK == os.SCHED_RR:
+                _hurry(0, _OTHERS)
+
+
+def _hurry(thread: int, priority: int) -> None:
+    os.sched_setscheduler(thread, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
+
+
+def start_programs_without_waiting() -> None:
+    """Let whoever starts a program go on before the program has begun.
+
+    vfork(2), which Python takes otherwise, makes the thread that starts a program stand still with the interpreter's
+    lock until the new process has had the processor, which on a busy machine takes hundreds of milliseconds.
+    """
+    # Documented with the module: it is there for who must not use vfork.
+    subprocess._USE_VFORK = False  # type: ignore[misc]  # noqa: SLF001
 
 
 def resident_bytes() -> int | None:

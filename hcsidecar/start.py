@@ -22,7 +22,7 @@ from hcsidecar.event_store import kept_journal
 from hcsidecar.farmfile import FarmFileError, LoadedFarm, NoNodeHereError, find_config, find_node, load
 from hcsidecar.journal import Entry, Journal
 from hcsidecar.logs import configure, log_entry
-from hcsidecar.process import CannotRunError, ServiceManager
+from hcsidecar.process import CannotRunError, ServiceManager, start_programs_without_waiting
 from hcsidecar.signals import Signals, hold_still
 from hcsidecar.start_conditions import StartConditions, StoppedError
 from hcsidecar.threads import NoThreadError, Workers, means_no_thread
@@ -73,6 +73,8 @@ class _Teller:
 
 
 async def _run(loaded: LoadedFarm, name: str | None, teller: _Teller) -> int:
+    start_programs_without_waiting()
+    # For whatever the loop does in threads, name look-ups too.
     asyncio.get_running_loop().set_default_executor(Workers(kept=WORKERS, name="worker"))
     signals, service = Signals(tell=teller.tell), ServiceManager(os.environ)
     conditions = StartConditions(signals=signals, service=service, tell=teller.tell)

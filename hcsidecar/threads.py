@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from hcsidecar.core.exhaustion import explained
+from hcsidecar.process import keep_pace
 
 
 class NoThreadError(OSError):
@@ -17,8 +18,13 @@ class NoThreadError(OSError):
 
 
 def start_thread(work: Callable[[], object], *, name: str) -> threading.Thread:
-    """Start a thread that holds up the end of nothing; raises NoThreadError."""
-    thread = threading.Thread(target=work, name=name, daemon=True)
+    """Start a thread that holds up the end of nothing, nor the heartbeats (`keep_pace`); raises NoThreadError."""
+
+    def run() -> None:
+        keep_pace()
+        work()
+
+    thread = threading.Thread(target=run, name=name, daemon=True)
     try:
         thread.start()
     except RuntimeError as error:
@@ -41,7 +47,7 @@ class Workers(ThreadPoolExecutor):
 
     def __init__(self, *, kept: int, most: int | None = None, name: str) -> None:
         """Start `kept` threads, and allow `most`; None leaves that to Python."""
-        super().__init__(max_workers=most, thread_name_prefix=name)
+        super().__init__(max_workers=most, thread_name_prefix=name, initializer=keep_pace)
         # Each holds its thread until all are there, so that each needs one of its own.
         together = threading.Barrier(kept + 1)
         try:

@@ -7,13 +7,13 @@ noticed by the next daemon, when the operator's last word is gone. The events lo
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from hcsidecar.app.memory import Memory
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.losses import Loss, Losses
 from hcsidecar.private_file import KeptFile
+from hcsidecar.threads import Workers
 from hcsidecar.web.control_socket import ControlSocket, SocketInUseError
 
 LOOK: Final = 1.0
@@ -28,7 +28,7 @@ class Upkeep:
         self._losses = losses
         self._tell = tell
         # Of its own, so that it is there where the system has no more to give.
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="upkeep")
+        self._thread = Workers(kept=1, most=1, name="upkeep")
         self._complaint = ""
 
     async def run(self, socket: ControlSocket, copy: KeptFile, content: bytes) -> None:

@@ -11,8 +11,8 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import count
 from typing import Final
 
@@ -30,6 +30,7 @@ from hcsidecar.targets.questions import (
     decode_from_helper,
     encode,
 )
+from hcsidecar.threads import NoThreadError, start_thread
 
 START_LIMIT: Final = 30.0
 "Seconds until it must listen: an interpreter's start on a machine that has other things to do."
@@ -194,10 +195,9 @@ class Running:
         except OSError as error:
             self.end(_why_not_started(error))
             return
-        work = threading.Thread(target=self._start, args=(self._ends,), name="start of the helper", daemon=True)
         try:
-            work.start()
-        except RuntimeError as error:
+            start_thread(partial(self._start, self._ends), name="start of the helper")
+        except NoThreadError as error:
             self._ends.close_theirs()
             self.end(_why_not_started(error))
 
@@ -372,7 +372,7 @@ class Running:
 
 def _why_not_started(error: Exception) -> str:
     match error:
-        case BlockingIOError() | RuntimeError():
+        case BlockingIOError() | NoThreadError():
             return "cannot be started: no more processes or threads are allowed here (`pids` or `TasksMax` of the unit)"
         case OSError(strerror=str(text)):
             return f"cannot be started: {text[:1].lower()}{text[1:]}"

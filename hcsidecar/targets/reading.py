@@ -16,7 +16,6 @@ from hcsidecar.core.problems import Problem
 from hcsidecar.core.target_tables import TARGETS, OtherTarget, ReadTarget, Target
 from hcsidecar.core.values import FROM_FILE
 from hcsidecar.core.wishes import Policy
-from hcsidecar.powerless import give_up_powers
 
 LIMIT: Final = 60.0
 "Seconds for an interpreter's start and the import of the packages."
@@ -113,6 +112,8 @@ def _facts(target: Target) -> _Facts:
 
 def main() -> None:
     """Read what the daemon has."""
+    from hcsidecar.powerless import give_up_powers  # noqa: PLC0415 - of no use to the daemon
+
     give_up_powers(memory=_MEMORY)
     # Whatever the packages print is not the answer.
     answer = os.dup(1)

@@ -1,5 +1,6 @@
 """The daemon as a whole: real processes, sockets and signals."""
 
+import contextlib
 import http.client
 import os
 import shutil
@@ -7,6 +8,7 @@ import signal
 import socket
 import subprocess
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from daemons import fetch, network_namespace, real_farm, wait_for
@@ -473,3 +475,30 @@ def test_a_daemon_that_waits_ends_with_0_when_it_is_told_to(tmp_path):
         farm.daemons["web1"].send_signal(signal.SIGTERM)
         assert farm.daemons["web1"].wait(10) == 0
         assert "ended while it waited" in farm.log("web1")
+
+
+def test_no_thread_of_a_daemon_can_hold_up_its_heartbeats_for_want_of_a_processor(tmp_path):
+    kinds = (
+        'type = "command"\ncommand = ["/bin/sleep", "60"]\ntimeout = "70s"',
+        'type = "interface"\ninterface = "lo"',
+        'type = "process"\nprocess = "sleep"',
+        'type = "http"\naddress = "127.0.0.1"\nport = 1\npattern = "x"',
+    )
+    checks = "".join(f'[[check]]\n{kind}\nname = "C{index}"\naction = "none"\n' for index, kind in enumerate(kinds))
+    with real_farm(tmp_path, names=("web1",), extra=checks) as farm:
+        farm.start()
+        wait_for(lambda: farm.status("web1"), what="an answer")
+        if "no real-time priority" in farm.log("web1"):
+            pytest.skip("no real-time priority here")
+
+        def policies():
+            found = []
+            for thread in Path(f"/proc/{farm.daemons['web1'].pid}/task").iterdir():
+                with contextlib.suppress(ProcessLookupError):
+                    found.append(os.sched_getscheduler(int(thread.name)) & ~os.SCHED_RESET_ON_FORK)
+            return found
+
+        # Log, events, state, interface and the program that sleeps, beside the main thread.
+        wait_for(lambda: len(policies()) >= 6, what="all threads")
+        # One that has just begun is about to say it.
+        wait_for(lambda: set(policies()) == {os.SCHED_RR}, what="all of them at real-time priority")

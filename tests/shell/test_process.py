@@ -4,6 +4,8 @@ import subprocess
 import sys
 import textwrap
 
+import pytest
+
 from hcsidecar.process import ServiceManager
 
 LINUX_ONLY = ("pyroute2", "netfilterqueue", "fcntl", "termios", "grp", "pwd", "resource", "syslog")
@@ -73,3 +75,46 @@ def test_the_watchdog_is_fed_twice_as_often_as_it_must_be():
     assert ServiceManager({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "1"}).watchdog_interval is None
     assert ServiceManager({"WATCHDOG_USEC": "soon"}).watchdog_interval is None
     assert ServiceManager({}).watchdog_interval is None
+
+
+_PRIORITIES = """
+import os, subprocess, sys, threading
+from hcsidecar.process import keep_pace, take_realtime_priority
+
+def mine():
+    return os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK, os.sched_getparam(0).sched_priority
+
+def in_thread(work):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(work()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+def keeping_pace():
+    keep_pace()
+    program = "import os; print(os.sched_getscheduler(0))"
+    started = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout
+    return mine(), int(started)
+
+assert in_thread(keeping_pace) == ((os.SCHED_OTHER, 0), os.SCHED_OTHER)
+go, gone = threading.Event(), threading.Event()
+old = []
+thread = threading.Thread(target=lambda: (go.wait(), old.append(mine())))
+thread.start()
+why_not = take_realtime_priority()
+if why_not is not None:
+    sys.exit(why_not)
+go.set()
+thread.join()
+print(mine()[1] >= old[0][1], [mine()[0], old[0]], in_thread(mine), in_thread(keeping_pace))
+"""
+
+
+def test_all_threads_of_a_daemon_run_before_ordinary_ones_and_what_they_start_does_not():
+    done = subprocess.run([sys.executable, "-c", _PRIORITIES], capture_output=True, text=True, check=False, timeout=60)
+    if "sched_setscheduler" in done.stderr:
+        pytest.skip(f"no real-time priority here: {done.stderr}")
+    ordinary, before_others = (os.SCHED_OTHER, 0), (os.SCHED_RR, 1)
+    expected = f"True {[os.SCHED_RR, before_others]} {ordinary} {(before_others, os.SCHED_OTHER)}\n"
+    assert (done.stdout, done.stderr) == (expected, "")

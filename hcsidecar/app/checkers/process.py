@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,10 @@ from hcsidecar.core.settings import ProcessCheck
 
 _ROOM: Final = 65536
 "Bytes of a command line that are read."
+_AT_ONCE: Final = 100
+"Processes that are looked at without a breath."
+_BREATH: Final = 0.005
+"Seconds of one: about as long as it takes to look at so many."
 _BOOTED: Final = Path("/run/systemd/system")
 "Is there when systemd runs this machine (sd_booted(3))."
 _SYSTEMCTL_TIMEOUT: Final = 60.0
@@ -51,7 +56,10 @@ def _found(check: ProcessCheck, proc: Path) -> Iterator[Path]:
     """Give the directories in /proc of the processes with the name, and in the unit, that are looked for."""
     with os.scandir(proc) as entries:
         numbers = [entry.name for entry in entries if entry.name.isdecimal()]
-    for number in numbers:
+    for index, number in enumerate(numbers, start=1):
+        if index % _AT_ONCE == 0:
+            # For the daemon's threads run before all ordinary ones, which must have their part of a small machine.
+            time.sleep(_BREATH)
         process = proc / number
         stat = parse_stat(_read(process / "stat"))
         if stat is None or not stat.runs:

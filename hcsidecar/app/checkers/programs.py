@@ -25,6 +25,9 @@ _LONGEST_FIRST_LINE: Final = 256
 "Bytes of a program's first line that the kernel reads for the interpreter (execve(2))."
 _KEPT: Final = 4096
 "Bytes of the end of the output that are kept."
+_STARTING: Final = threading.Lock()
+_LONGEST_TURN: Final = 0.05
+"Seconds."
 
 
 class CannotStartError(Exception):
@@ -217,7 +220,7 @@ def _start(command: Command, output: int, errors: int) -> subprocess.Popen[bytes
         refusal = why_not_run(program)
         if refusal is not None:
             raise CannotStartError(refusal)
-        with _asked(command.question) as question:
+        with _asked(command.question) as question, _turn():
             return subprocess.Popen(  # noqa: S603 - no shell; the operator's program, which nobody else can write
                 [os.fspath(program), *command.words[1:]],
                 cwd=command.directory,
@@ -240,6 +243,18 @@ def _cannot_run(program: Path, error: OSError) -> CannotStartError:
         return CannotStartError(f"{program} cannot be run: {text}", passing=True)
     hint = ": begin it with a line such as #!/bin/sh" if error.errno == errno.ENOEXEC else ""
     return CannotStartError(f"{program} cannot be run: {(error.strerror or '').lower()}{hint}")
+
+
+@contextlib.contextmanager
+def _turn() -> Iterator[None]:
+    """Let one program be started at a time: each start takes the interpreter's lock for a millisecond or two."""
+    # Until a program has begun, which may take for ever where its disk hangs: nobody waits long for another's.
+    is_mine = _STARTING.acquire(timeout=_LONGEST_TURN)
+    try:
+        yield
+    finally:
+        if is_mine:
+            _STARTING.release()
 
 
 @contextlib.contextmanager
