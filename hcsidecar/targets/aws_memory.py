@@ -44,9 +44,9 @@ class Memory:
         return self._targets
 
     def keep(self, targets: Iterable[TargetKey]) -> None:
-        """Remember these and no others; written at once, unless nothing has changed."""
+        """Remember these and no others; written at once, unless nothing has changed and the file is there."""
         kept = tuple(targets)[-_MOST:]
-        if kept != self.targets() or self.complaint:
+        if kept != self.targets() or self.complaint or (kept and not self._path.exists()):
             self._targets = kept
             self.complaint = self._write(kept)
 

@@ -300,6 +300,18 @@ def test_policy_observe_remembers_nothing(tmp_path):
     run(story)
 
 
+def test_a_memory_that_somebody_removes_is_written_again_with_the_next_look(tmp_path):
+    async def story(aws, group):
+        node = AwsBalancer(table(aws.url), here(tmp_path))
+        await node.register()
+        (tmp_path / "target-web.json").unlink()
+        await node.observe()
+        moved = here(tmp_path, address="127.0.1.9", addresses={"web1": "127.0.1.9"})
+        assert (await AwsBalancer(table(aws.url), moved).observe()).former == ("127.0.1.1:80",)
+
+    run(story)
+
+
 @pytest.mark.parametrize("garbage", [b"", b"\xff\x00", b"[]", b'{"group": 3}', b'{"group": "g", "targets": [{}]}'])
 def test_a_garbled_memory_is_an_empty_one(tmp_path, garbage):
     async def story(aws, group):
