@@ -16,7 +16,7 @@ from aiohttp.log import server_logger
 
 from hcsidecar.core.losses import REMOVED, REPLACED
 from hcsidecar.web.accepting import Admission, Listener
-from hcsidecar.web.connection import ApiConnection, Words
+from hcsidecar.web.api_connection import ApiConnection, Words
 from hcsidecar.web.requests import refused
 
 MakeConnection = Callable[[], asyncio.Protocol]
