@@ -117,7 +117,9 @@ class LocalNode:
     @property
     def is_running(self) -> bool:
         """True when a daemon listens there, or somebody may who lets us not in."""
-        why = self.why_not_running() if _exists(self.socket) else ClientError(Failure.NOT_RUNNING, "")
+        if not _exists(self.socket):
+            return False
+        why = self.why_not_running()
         return why is None or why.failure is not Failure.NOT_RUNNING
 
     def explain(self, error: OSError) -> ClientError:

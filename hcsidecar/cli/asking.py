@@ -60,36 +60,33 @@ def choose(config: Path | None, node: str | None, *, everyone: bool = False, fai
 def farm_to_ask(config: Path | None, node: str | None, *, stopped_too: bool = False) -> FarmFile:
     """Give the farm whose daemons are to be asked, for which neither farm file nor key file must be in order.
 
-    Where the file is wrong, or no daemon runs here that goes by it as it is, the one that was started by it tells; with
-    `stopped_too` also one that has ended. Says in a line what is wrong. Exits with 2 when nobody knows the farm.
+    Where the file is wrong, or no daemon runs here that goes by it as it is, the copy of one that was started by it
+    tells, best that of `node`; with `stopped_too` also of one that has ended. Says in a line what is wrong, and exits
+    with 2 when nobody knows the farm.
     """
     path = find_config(config)
     seen = see(path)
-    copy = (
-        None
-        if seen.farm is not None and is_running_here(seen.farm)
-        else _copy(path, seen, node, stopped_too=stopped_too)
-    )
+    copy = None
+    if seen.farm is None or not is_running_here(seen.farm):
+        copy = _copy(path, seen, node, stopped_too=stopped_too)
     if seen.farm is None and copy is None:
         give_up(str(path), seen.problems)
     if seen.problems:
         more = f", and {len(seen.problems) - 1} more" if len(seen.problems) > 1 else ""
-        complain(
-            f"warning: {path}: {seen.problems[0]}{more}: no daemon would start with that, and one that runs goes on "
-            "without; hcsidecar check-config says more"
-        )
+        what = f"{seen.problems[0]}{more}: no daemon would start with this, but one that runs obeys"
+        complain(f"warning: {path}: {what}; hcsidecar check-config says more")
     elif copy is not None:
-        complain(
-            f"warning: {path} has changed since the daemon of {copy.node} was started, which goes by the former one"
-        )
+        what = f"has changed since the daemon of {copy.node} was started, which goes by the former one"
+        complain(f"warning: {path} {what}")
     return copy.farm if copy is not None else cast("FarmFile", seen.farm)
 
 
 def _copy(path: Path, seen: Seen, node: str | None, *, stopped_too: bool) -> FarmCopy | None:
     copies = find_copies(path, seen.text)
-    copies = [copy for copy in copies if is_running_here(copy.farm)] or (
-        copies if stopped_too and not seen.farm else []
-    )
+    running = [copy for copy in copies if is_running_here(copy.farm)]
+    if not running and not (stopped_too and seen.farm is None):
+        return None
+    copies = running or copies
     return next((copy for copy in copies if copy.node == node), copies[0] if copies else None)
 
 

@@ -159,11 +159,13 @@ def _remove(path: Path, identity: tuple[int, int] | None) -> None:
 def ensure_alone(path: Path) -> None:
     """Remove a socket on which nobody listens; SocketInUseError when a daemon does, OSError as the system says."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
+        probe.settimeout(0)
         try:
             probe.connect(os.fspath(path))
         except FileNotFoundError:
             return
+        except BlockingIOError:
+            pass  # so many wait there that somebody must listen, or did a moment ago
         except OSError as error:
             if error.errno != errno.ECONNREFUSED or not path.is_socket():
                 raise

@@ -1,6 +1,7 @@
 """The unix socket: whose it is, and that no daemon takes another's."""
 
 import asyncio
+import contextlib
 import os
 import socket
 import stat
@@ -82,6 +83,20 @@ def test_a_second_daemon_of_the_same_node_does_not_take_the_socket(tmp_path):
             assert (await ask(nodes["web1"], "GET", "/api/v1/status"))[0] == 200
 
     asyncio.run(story())
+
+
+def test_a_daemon_that_takes_no_more_connections_is_not_waited_for(tmp_path):
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as busy, contextlib.ExitStack() as stack:
+        busy.bind(str(path))
+        busy.listen(0)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+                waiting.settimeout(0)
+                waiting.connect(str(path))
+        with pytest.raises(SocketInUseError):
+            listen(path)
 
 
 @pytest.mark.parametrize("rest", [b"", b"zz\r\n"])
