@@ -280,6 +280,7 @@ class Membership:
             unmet=self.unmet,
             timing=self.timing.microseconds,
             slowest=self.roster.slowest().microseconds,
+            guarding=self._guard_until is not None and now < self._guard_until,
             refuses=self._refuses(now),
         )
 
@@ -561,7 +562,12 @@ class Membership:
         """
         if peer.listed_me < 0:
             return now >= peer.unlisted_since + 2 * peer.timing.lost_after
-        return peer.acked >= self._epoch and (not peer.view or peer.view == self.view)
+        has_let_go = peer.acked >= self._epoch and (not peer.view or peer.view == self.view)
+        return has_let_go and not self._guards(peer)
+
+    def _guards(self, peer: Peer) -> bool:
+        """True when a peer waits for the lease of a dead node to run out, which this node may never have heard."""
+        return peer.heartbeat is not None and peer.heartbeat.guarding
 
     def _lease(self, now: float, alive: Iterable[Peer]) -> float:
         """Until when the filter may take packets: before anybody else could have taken over.

@@ -78,6 +78,8 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=F
     "Pulse and lost_after of the sender's farm file."
     slowest: tuple[Microseconds, Microseconds] = (0, 0)
     "The slowest timing of the sender and of those whom it hears."
+    guarding: bool = False
+    "A node that it has heard has died, and may still hold buckets: who has not heard that one must wait as well."
     refuses: Annotated[tuple[tuple[Name, Boot], ...], msgspec.Meta(max_length=MAX_NODES)] = ()
     "Nodes that speak with an older boot than the one given here, which the sender goes by, and are not heard for it."
 

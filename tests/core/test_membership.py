@@ -70,6 +70,21 @@ def test_after_the_death_of_a_slow_node_others_wait_for_its_guard():
     assert node.claimed
 
 
+def test_a_node_that_guards_against_one_that_this_node_never_heard_is_waited_for():
+    node = membership()
+    node.set_wants(True, now=0.0)
+    view = views_of("web1", "web2")
+    said_by_web2 = {"wants": True, "view": view, "guarding": True}
+    node.receive(heartbeat("web2", heard=ME, **said_by_web2), now=0.01)
+    for number in range(2, 20):
+        now = number * P
+        live(node, until=now)
+        said_by_web2["guarding"] = number < 15
+        node.receive(heartbeat("web2", seq=number, heard=[("web1", 7, node._seq)], **said_by_web2), now=now)
+        assert node.claimed == (number >= 15), number
+    assert node.view == view
+
+
 def test_a_new_node_listens_as_long_as_the_slowest_of_those_whom_the_others_hear_may_hold():
     node = membership()
     node.set_wants(True, now=0.0)

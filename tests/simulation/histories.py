@@ -338,6 +338,54 @@ def bad_luck(draft):
     return {"weather": Weather(delay=0.001, jitter=random.choice((0.002, 0.1, 0.29))), "drift": DRIFT}
 
 
+def awakening(draft):
+    """Some start while all that they say, or all that is said to them, is lost for up to two T; the links are there."""
+    random = draft.random
+    late = random.sample(range(draft.size), random.randint(1, draft.size))
+    for index in range(draft.size):
+        if index not in late:
+            draft.add(random.uniform(0, 0.02), "start", index)
+    at = 3.5
+    for index in late:
+        heard = at + random.uniform(1.1, 1.85)
+        ways = [(index, other) for other in range(draft.size) if other != index]
+        if len(late) == draft.size or random.random() < 0.5:
+            ways += [way[::-1] for way in ways]
+        for way in ways:
+            draft.add(at - 0.01, "swallow", *way)
+            draft.add(heard, "heal", *way)
+        draft.add(at + random.uniform(0, 0.05), "start", index)
+    return {"weather": Weather(delay=0.001, jitter=random.choice((0.002, 0.02))), "drift": DRIFT}
+
+
+def misfortune(draft):
+    """One stands still or dies just after its last beats were lost, while another has just started."""
+    random = draft.random
+    victim, joiner = random.sample(range(draft.size), 2)
+    for index in range(draft.size):
+        if index != joiner:
+            draft.add(random.uniform(0, 0.02), "start", index)
+    joins = 3.5
+    draft.add(joins, "start", joiner)
+    at = joins + random.choice((random.uniform(0.02, 0.3), random.uniform(0.7, 1.3), 4.0))
+    # With the beat before it, less than three pulses: for so long the lease counts who was heard.
+    silent = at - random.uniform(0.1, 0.18)
+    both = random.random() < 0.7
+    for other in range(draft.size):
+        if other != victim:
+            draft.add(silent, "swallow", victim, other)
+            draft.add(at + 0.01, "heal", victim, other)
+            if both:
+                draft.add(silent, "swallow", other, victim)
+                draft.add(at + 0.01, "heal", other, victim)
+    if random.random() < 0.5:
+        draft.add(at, "crash", victim, False)  # noqa: FBT003 - an argument of the step
+        draft.add(at + 4.0, "start", victim)
+    else:
+        draft.add(at, "stick", victim, random.uniform(1.5, 3.0))
+    return {"weather": Weather(delay=0.0005, jitter=0.001), "drift": random.choice((0.0, DRIFT, 0.01))}
+
+
 def farewell(draft):
     """Members leave, one at a time, while every seventh datagram is lost."""
     draft.start_all()
@@ -396,13 +444,15 @@ KINDS = {
     "deluge": deluge,
     "doze": doze,
     "bad luck": bad_luck,
+    "awakening": awakening,
+    "misfortune": misfortune,
     "farewell": farewell,
     "struggle": struggle,
     "crowd": crowd,
 }
 
 WEIGHTS = {
-    "storm": 38,
+    "storm": 31,
     "large storm": 4,
     "planned": 10,
     "death": 4,
@@ -417,6 +467,8 @@ WEIGHTS = {
     "deluge": 2,
     "doze": 3,
     "bad luck": 4,
+    "awakening": 3,
+    "misfortune": 4,
 }
 "What a seed chooses of, per hundred."
 
@@ -441,6 +493,8 @@ _SIZES = {
     "deluge": _few,
     "doze": _few,
     "bad luck": _few,
+    "awakening": _few,
+    "misfortune": _few,
     "farewell": lambda random: 3,
     "struggle": lambda random: 3,
     "crowd": lambda random: 64,

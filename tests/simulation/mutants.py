@@ -112,6 +112,69 @@ class ListensByItsOwnTiming(Membership):
     listening = _Impatient
 
 
+class LeaseOfMembersOnly(Membership):
+    """The lease does not count who is out of the view: one that has just started may take over."""
+
+    def _lease(self, now, alive):
+        members = {name for name, _ in self.view}
+        return super()._lease(now, [peer for peer in alive if peer.name in members])
+
+
+class LeaseOfWhoWasJustHeard(Membership):
+    """The lease counts only who was heard within a pulse: two lost beats, and it is too long."""
+
+    def _lease(self, now, alive):
+        return super()._lease(now, [peer for peer in alive if peer.heard_at >= now - self.timing.pulse])
+
+
+class ForgetsTheGuardOfOthers(Membership):
+    """A node claims while another one still guards against a node that this one has never heard."""
+
+    def _guards(self, peer):
+        return False
+
+
+class IgnoresWhoDoesNotListIt(Membership):
+    """One that is heard and does not list this node is not waited for at all."""
+
+    def _proven(self, peer, now):
+        return peer.listed_me < 0 or super()._proven(peer, now)
+
+
+class _Hasty(Listening):
+    def _length(self, slowest_known):
+        return self._slowest_told.slower(slowest_known).lost_after
+
+
+class ListensOnlyOnceAlone(Membership):
+    """A node that hears nobody listens no longer than one that hears others."""
+
+    listening = _Hasty
+
+
+class _Deaf(Listening):
+    def is_over(self, slowest_known, *, now):
+        self.over = True
+        return True
+
+
+class DoesNotListen(Membership):
+    """A node that starts wants a share at once."""
+
+    listening = _Deaf
+
+
+class _Small(Chooser):
+    def why_too_few(self):
+        return None
+
+
+class MinoritiesServe(Membership):
+    """A node that reaches no majority serves where only a majority may."""
+
+    chooser = _Small
+
+
 class NoLease(Membership):
     """The filter takes packets until told otherwise."""
 
