@@ -41,6 +41,8 @@ class Log:
     def write(self, data: bytes) -> None:
         """Append, and begin the file anew when half of the limit is reached."""
         data = data[-2 * self._half :]
+        if self._file >= 0:
+            self._follow()
         while data:
             if self._size >= self._half:
                 self._rotate()
@@ -52,6 +54,23 @@ class Log:
                 return
             self._size += written
             data = data[written:]
+
+    def _follow(self) -> None:
+        """Begin anew where somebody has removed the log, or the directory that it is in."""
+        try:
+            if os.path.samestat(os.stat(self._path), os.fstat(self._file)):
+                return
+        except OSError:
+            pass
+        os.close(self._file)
+        self._file, self._size = -1, 0
+        directory = os.path.dirname(self._path)
+        try:
+            os.mkdir(directory, 0o700)
+            os.chown(directory, self._owner, -1)
+        except OSError:
+            pass
+        self._open()
 
     def _open(self) -> None:
         try:

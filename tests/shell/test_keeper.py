@@ -1,6 +1,7 @@
 """The keeper's log, and what it does when it is told nothing."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -55,6 +56,27 @@ def test_a_log_that_cannot_be_made_is_tried_again(tmp_path):
     made.write(b"lost too, but opens it")
     made.write(b"kept")
     assert (tmp_path / "later" / "log").read_bytes() == b"kept"
+
+
+@pytest.mark.parametrize("harm", [lambda path: path.unlink(), lambda path: shutil.rmtree(path.parent)])
+def test_a_log_that_somebody_removes_is_begun_anew(tmp_path, harm):
+    path = tmp_path / "application" / "log"
+    path.parent.mkdir()
+    made = log(path)
+    made.write(b"before")
+    harm(path)
+    made.write(b"after")
+    assert path.read_bytes() == b"after"
+
+
+def test_a_log_whose_directory_is_gone_for_good_hinders_nobody(tmp_path):
+    path = tmp_path / "state" / "application" / "log"
+    path.parent.mkdir(parents=True)
+    made = log(path)
+    shutil.rmtree(tmp_path / "state")
+    for _ in range(100):
+        made.write(b"x" * 500)
+    assert not path.exists()
 
 
 def test_a_log_that_cannot_be_put_aside_stays_within_its_limit(tmp_path):
