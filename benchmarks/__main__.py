@@ -24,6 +24,7 @@ from benchmarks import (
     quiet,
     saturated,
     simulation,
+    starting,
     targets,
 )
 from benchmarks.figures import CannotMeasureError, Figure
@@ -36,6 +37,7 @@ FIGURES: dict[str, Measure] = {
     "simulation": simulation.measure,
     "deaths": deaths.measure,
     "quiet": quiet.measure,
+    "starting": starting.measure,
     "saturated": saturated.measure,
     "gentle_stop": gentle_stop.measure,
     "health": health.measure,

@@ -1,11 +1,17 @@
 """The `hcsidecar` command."""
 
-from hcsidecar.cli import app
-from hcsidecar.cli.streams import standard_streams
+import sys
+
+from hcsidecar.handing_over import become_the_daemon, daemon_arguments
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line, or without it what needs none: `hcsidecar run`."""
+    if sys.argv[1:2] == ["run"] and (arguments := daemon_arguments(sys.argv[2:])) is not None:
+        become_the_daemon(arguments)
+    from hcsidecar.cli import app  # noqa: PLC0415 - half a second of a slow processor
+    from hcsidecar.cli.streams import standard_streams  # noqa: PLC0415 - as above
+
     with standard_streams():
         app(prog_name="hcsidecar")
 

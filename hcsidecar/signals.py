@@ -43,7 +43,8 @@ class Signals:
             for number in _numbered(REREADING):
                 loop.add_signal_handler(number, self._told_to_reread)
             for number in _meaningless():
-                loop.add_signal_handler(number, self._told_nothing, _name(number))
+                # The loop looks each up among all signals of the system, which takes it longer than all else here.
+                signal.signal(number, lambda number, _: loop.call_soon_threadsafe(self._told_nothing, _name(number)))
 
     def lead_to(self, *, end: Callable[[str], object], reread: Callable[[], object]) -> None:
         """Call these from now on: `end` with the signal's name."""

@@ -1,7 +1,10 @@
 """Where the process of a node begins: `python -m hcsidecar.start`, which `hcsidecar run` becomes."""
 
+import hcsidecar.resting_collector  # isort: skip
+
 import argparse
 import asyncio
+import gc
 import os
 import socket
 import sys
@@ -145,6 +148,9 @@ def main() -> int:
         _print(error)
         # The unit is not started again after a 2: a wrong file does not get right by itself.
         return 2
+    # What is loaded now is looked at once more, when the node is put together; a start may wait for long before that.
+    gc.freeze()
+    gc.enable()
     status, writer = 1, None
     try:
         writer = configure(node=called, as_json=options.log_json)

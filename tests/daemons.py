@@ -120,7 +120,7 @@ class RealFarm:
             log = (self.directory / f"{name}.log").open("a")
             self._logs[name] = Path(log.name)
             self.daemons[name] = subprocess.Popen(
-                # What `hcsidecar run` becomes, without half a second of the processor for the command line.
+                # What `hcsidecar run` becomes, at once.
                 [
                     *self._inside,
                     *[sys.executable, "-P", "-m", "hcsidecar.start", "--config", self.config],

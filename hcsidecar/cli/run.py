@@ -1,11 +1,11 @@
 """`hcsidecar run`: hands over to the daemon, in the same process but without the command line's libraries."""
 
-import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from hcsidecar.handing_over import become_the_daemon
 
 
 def register(app: typer.Typer) -> None:
@@ -41,15 +41,11 @@ def run(
 
     Example: hcsidecar run --config farm.toml --node web1
     """
-    # -P: a file named like a module of ours or of Python's in the working directory must not become part of the daemon.
-    # no_debug_ranges: tracebacks name the line and not the column, which costs memory for every line of every library.
-    arguments = [sys.executable, "-P", "-X", "no_debug_ranges", "-m", "hcsidecar.start"]
+    arguments: list[str] = []
     if config is not None:
         arguments += ["--config", str(config)]
     if node is not None:
         arguments += ["--node", node]
     if log_json:
         arguments.append("--log-json")
-    sys.stdout.flush()
-    # The daemon runs for years on little memory: typer and rich do not come along.
-    os.execv(sys.executable, arguments)  # noqa: S606 - our own interpreter and module
+    become_the_daemon(arguments)

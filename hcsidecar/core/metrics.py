@@ -17,7 +17,7 @@ from hcsidecar.core.states import Role, Status
 from hcsidecar.core.status import ModuleState
 from hcsidecar.core.target_documents import TargetSight
 from hcsidecar.core.targets import Presence
-from l2mode.core.filters import FilterKind
+from l2mode.core.filter_kinds import FilterKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

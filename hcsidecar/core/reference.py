@@ -1,10 +1,17 @@
 """The farm file written from its models: its JSON schema, and files that show every key, its default and a sentence."""
 
+import ast
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from inspect import cleandoc, getsource
+from itertools import pairwise
 from textwrap import wrap
+from types import ModuleType
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import ModelSchema
 
 from hcsidecar.core.settings import FarmFile
 from hcsidecar.core.values import HostPort, StatusRange, as_toml, format_duration
@@ -61,6 +68,14 @@ class _FileSchema(GenerateJsonSchema):
     def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:  # noqa: ARG002 - pydantic's
         return value
 
+    def model_schema(self, schema: ModelSchema) -> JsonSchemaValue:
+        written = super().model_schema(schema)
+        texts = _texts_below_keys(schema["cls"])
+        for key, rule in written.get("properties", {}).items():
+            if key in texts:
+                rule.setdefault("description", texts[key])
+        return written
+
     def encode_default(self, dft: Any) -> Any:
         match dft:
             case HostPort() | StatusRange():
@@ -71,6 +86,33 @@ class _FileSchema(GenerateJsonSchema):
                 return [self.encode_default(value) for value in dft]
             case _:
                 return super().encode_default(dft)
+
+
+def _texts_below_keys(model: type) -> dict[str, str]:
+    """Give the text that stands below each key in the source of a model, those that it inherits included."""
+    found: dict[str, str] = {}
+    for cls in reversed(model.__mro__):
+        if cls.__module__.startswith("hcsidecar."):
+            found |= _texts_in(sys.modules[cls.__module__]).get(cls.__qualname__, {})
+    return found
+
+
+@cache
+def _texts_in(module: ModuleType) -> dict[str, dict[str, str]]:
+    """Give these texts of all classes of a module."""
+    return {
+        cls.name: {
+            key.target.id: cleandoc(text.value.value)
+            for key, text in pairwise(cls.body)
+            if isinstance(key, ast.AnnAssign)
+            and isinstance(key.target, ast.Name)
+            and isinstance(text, ast.Expr)
+            and isinstance(text.value, ast.Constant)
+            and isinstance(text.value.value, str)
+        }
+        for cls in ast.parse(getsource(module)).body
+        if isinstance(cls, ast.ClassDef)
+    }
 
 
 def _section(

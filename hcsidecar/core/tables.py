@@ -73,9 +73,12 @@ PRESETS: Mapping[str, Preset] = {
 
 
 class Table(BaseModel):
-    """A table of the file: frozen, and without keys that nobody knows."""
+    """A table of the file: frozen, and without keys that nobody knows.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    The text below a key describes it; `core.reference` finds it in the source, since pydantic would at every start.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class FarmTable(Table):

@@ -2,28 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
+from l2mode.core.filter_kinds import FilterKind
 from l2mode.core.interface import Interface
 
 FILTER_NAME: Final = "hcsidecar"
 "What the names of all our filters begin with: they let pass what is not their own, so their order does not matter."
 _NAME_BYTES: Final = 255
 "What the kernel keeps of a filter's name (CLS_BPF_NAME_LEN, less the final zero)."
-
-
-class FilterKind(Enum):
-    """Where packets are filtered."""
-
-    XDP = "xdp"
-    "In the driver, before the kernel makes anything of a packet."
-    XDP_GENERIC = "xdp generic"
-    "The same program, run by the kernel for any interface; no faster than tc."
-    TC = "tc"
-    "Where the interface hands packets to the stack."
-    NFQUEUE = "nfqueue"
-    "In this process: slow, and needs nothing of BPF."
 
 
 _USE_NFQUEUE: Final = 'set filter = "nfqueue" in [l2]'

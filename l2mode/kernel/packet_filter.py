@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Protocol, assert_never
 
-from l2mode.core.filters import Choice, FilterKind, PassedOver, candidates, problems_of, remedies_of
+from l2mode.core.filter_kinds import FilterKind
+from l2mode.core.filters import Choice, PassedOver, candidates, problems_of, remedies_of
 from l2mode.core.frames import virtual_mac
 from l2mode.core.settings import LayerTwoSettings
 from l2mode.core.tables import Tables

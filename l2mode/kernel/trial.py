@@ -10,7 +10,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
-from l2mode.core.filters import Choice, FilterKind, PassedOver, candidates, problems_of, remedies_of
+from l2mode.core.filter_kinds import FilterKind
+from l2mode.core.filters import Choice, PassedOver, candidates, problems_of, remedies_of
 from l2mode.core.interface import Interface, obstacles
 from l2mode.core.loading import missing_capabilities
 from l2mode.core.settings import VirtualIp

@@ -8,7 +8,7 @@ import socket
 from mmap import mmap
 from typing import Any, Final
 
-from l2mode.core.filters import FilterKind
+from l2mode.core.filter_kinds import FilterKind
 from l2mode.kernel.changes import XdpAttached
 from l2mode.kernel.errors import FilterError
 from l2mode.kernel.libbpf import Program

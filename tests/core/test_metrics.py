@@ -14,7 +14,8 @@ from hcsidecar.core.metrics import Facts, HeartbeatFigures, ProcessFigures, metr
 from hcsidecar.core.status import ModuleState
 from hcsidecar.core.timing import Timing
 from l2mode.core.conflicts import Conflict
-from l2mode.core.filters import Choice, FilterKind, PassedOver
+from l2mode.core.filter_kinds import FilterKind
+from l2mode.core.filters import Choice, PassedOver
 from l2mode.core.handover import Handover
 from l2mode.core.reasons import Reason
 from l2mode.core.report import FilterReport, layer_two_document

@@ -5,7 +5,8 @@ from ipaddress import ip_address
 
 from l2mode.core.buckets import masks
 from l2mode.core.conflicts import Conflict
-from l2mode.core.filters import Choice, FilterKind, PassedOver
+from l2mode.core.filter_kinds import FilterKind
+from l2mode.core.filters import Choice, PassedOver
 from l2mode.core.handover import Handover
 from l2mode.core.reasons import Reason
 from l2mode.core.report import FilterReport, layer_two_document

@@ -6,6 +6,7 @@ import textwrap
 
 import pytest
 
+from hcsidecar.handing_over import daemon_arguments
 from hcsidecar.process import ServiceManager
 
 LINUX_ONLY = ("pyroute2", "netfilterqueue", "fcntl", "termios", "grp", "pwd", "resource", "syslog")
@@ -118,3 +119,32 @@ def test_all_threads_of_a_daemon_run_before_ordinary_ones_and_what_they_start_do
     ordinary, before_others = (os.SCHED_OTHER, 0), (os.SCHED_RR, 1)
     expected = f"True {[os.SCHED_RR, before_others]} {ordinary} {(before_others, os.SCHED_OTHER)}\n"
     assert (done.stdout, done.stderr) == (expected, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "arguments"),
+    [
+        ([], []),
+        (["--config", "farm.toml", "--node=web1"], ["--config", "farm.toml", "--node=web1"]),
+        (["-c", "farm.toml", "--log-json"], ["-c", "farm.toml", "--log-json"]),
+        (["--help"], None),
+        (["--config"], None),
+        (["--config", "--node"], None),
+        (["--nod", "web1"], None),
+        (["farm.toml"], None),
+        (["--log-json=yes"], None),
+    ],
+)
+def test_only_what_is_in_order_goes_past_the_command_line(words, arguments):
+    assert daemon_arguments(words) == arguments
+
+
+def test_the_way_to_the_daemon_imports_neither_the_command_line_nor_anything_big():
+    script = textwrap.dedent("""
+        import os, sys
+        os.execv = lambda *_: sys.exit(0 if not {"typer", "rich", "pydantic", "asyncio"} & sys.modules.keys() else 3)
+        sys.argv = ["hcsidecar", "run", "--config", "farm.toml"]
+        from hcsidecar.__main__ import main
+        main()
+    """)
+    assert subprocess.run([sys.executable, "-c", script], check=False, timeout=60).returncode == 0
