@@ -357,7 +357,6 @@ class Daemon:
             text = "heartbeats run at real-time priority" if reason is None else f"no real-time priority: {reason}"
             self.tell(Event(level=Level.INFO, origin="daemon", message=text))
         # What start-up has made stays for good: the collector need not look at it ever again.
-        gc.unfreeze()
         gc.collect()
         gc.freeze()
 

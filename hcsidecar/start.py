@@ -148,7 +148,8 @@ def main() -> int:
         _print(error)
         # The unit is not started again after a 2: a wrong file does not get right by itself.
         return 2
-    # What is loaded now is looked at once more, when the node is put together; a start may wait for long before that.
+    # What is loaded stays for good. To look at it even once would take longer than what that finds is worth: 2,000 of
+    # 97,000 objects.
     gc.freeze()
     gc.enable()
     status, writer = 1, None
