@@ -13,6 +13,7 @@ from typing import Final
 from l2mode.core.cells import NOBODY
 from l2mode.core.conditions import Hold
 from l2mode.core.explain import Client, explain
+from l2mode.core.filters import FilterKind
 from l2mode.core.frames import virtual_mac
 from l2mode.core.handover import Handover, View, director_of
 from l2mode.core.interface import Obstacle
@@ -38,7 +39,7 @@ IDLE_LOOK_INTERVAL: Final = 10.0
 LOOK_SHARE: Final = 0.05
 "Part of the time that looks may take: a server with 100,000 connections looks less often."
 REPAIR_INTERVAL: Final = 2.0
-"Seconds between two looks at the machine when the kernel tells of no change. Of sysctls and nft rules it never does."
+"Seconds between two looks at the machine when the kernel tells of no change; of sysctls it never does."
 REPAIR_SHARE: Final = 0.1
 "Part of the time that these looks may take."
 
@@ -291,9 +292,10 @@ class LayerTwo:
         self._look_soon.clear()
 
     async def _keep_repairing(self) -> None:
-        watch = NetworkWatch(self._loop, self._repair_soon.set)
+        watch = None
         try:
             while True:
+                watch = watch or self._begin_to_watch()
                 self._repair_soon.clear()
                 began = self._loop.time()
                 await self._repair()
@@ -304,7 +306,16 @@ class LayerTwo:
                     async with asyncio.timeout_at(min(began + REPAIR_INTERVAL, self._hold.next_at())):
                         await self._repair_soon.wait()
         finally:
-            watch.close()
+            if watch is not None:
+                watch.close()
+
+    def _begin_to_watch(self) -> NetworkWatch | None:
+        """Let the kernel tell of changes; without a descriptor for that they are found at the next look."""
+        has_rules = self._grounds.choice.kind is FilterKind.NFQUEUE
+        try:
+            return NetworkWatch(self._loop, self._repair_soon.set, rules=has_rules)
+        except OSError:
+            return None
 
     async def _repair(self) -> None:
         before = self.mac

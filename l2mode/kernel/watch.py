@@ -6,9 +6,12 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-# <linux/rtnetlink.h>
-_GROUPS: Final = 0x1 | 0x8 | 0x10 | 0x100
+# <linux/netlink.h>, <linux/rtnetlink.h> and <linux/netfilter/nfnetlink.h>
+_NETLINK_NETFILTER: Final = 12
+_ROUTE_GROUPS: Final = 0x1 | 0x8 | 0x10 | 0x100
 "RTMGRP_LINK, RTMGRP_TC, RTMGRP_IPV4_IFADDR and RTMGRP_IPV6_IFADDR."
+_RULES_GROUP: Final = 1 << 6
+"NFNLGRP_NFTABLES: rules of nft, and of the iptables that is made of it."
 _READS_AT_ONCE: Final = 64
 _ROOM: Final = 1 << 16
 
@@ -16,30 +19,43 @@ _ROOM: Final = 1 << 16
 class NetworkWatch:
     """Calls `changed` from the event loop after each change in this network namespace, or after several at once.
 
-    Raises OSError if the kernel gives no socket.
+    `rules` is for who has rules of nft as well: the kernel loads a module to tell of them. Raises OSError if it gives
+    no socket.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, changed: Callable[[], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, changed: Callable[[], None], *, rules: bool = False) -> None:
         self._loop = loop
         self._changed = changed
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
+        self._sockets: list[socket.socket] = []
         try:
-            self._socket.bind((0, _GROUPS))
+            self._open(socket.NETLINK_ROUTE, _ROUTE_GROUPS)
+            if rules:
+                self._open(_NETLINK_NETFILTER, _RULES_GROUP)
         except OSError:
-            self._socket.close()
+            self.close()
             raise
-        loop.add_reader(self._socket, self._read)
 
     def close(self) -> None:
         """Hear nothing more; safe to repeat."""
-        if self._socket.fileno() >= 0:
-            self._loop.remove_reader(self._socket)
-            self._socket.close()
+        for opened in self._sockets:
+            self._loop.remove_reader(opened)
+            opened.close()
+        self._sockets.clear()
 
-    def _read(self) -> None:
+    def _open(self, protocol: int, groups: int) -> None:
+        opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol)
+        try:
+            opened.bind((0, groups))
+        except OSError:
+            opened.close()
+            raise
+        self._sockets.append(opened)
+        self._loop.add_reader(opened, self._read, opened)
+
+    def _read(self, opened: socket.socket) -> None:
         for _ in range(_READS_AT_ONCE):
             try:
-                self._socket.recv(_ROOM)
+                opened.recv(_ROOM)
             except BlockingIOError:
                 break
             except OSError as error:

@@ -1,6 +1,7 @@
 """Whether the loss of each condition is seen on a real machine, and mended where it can be."""
 
 import asyncio
+import shutil
 
 import pytest
 from daemons import wait_for
@@ -126,6 +127,21 @@ def test_the_kernel_tells_of_a_change_at_once(server, grounds, change):
                 await heard.wait()
         finally:
             watch.close()
+            watch.close()
+
+    asyncio.run(hear())
+
+
+@pytest.mark.skipif(shutil.which("nft") is None, reason="needs nft")
+def test_the_kernel_tells_of_rules_too_where_the_filter_is_made_of_them(server):
+    async def hear():
+        heard = asyncio.Event()
+        watch = NetworkWatch(asyncio.get_running_loop(), heard.set, rules=True)
+        try:
+            server.sh("nft add table ip filter; nft flush ruleset")
+            async with asyncio.timeout(10):
+                await heard.wait()
+        finally:
             watch.close()
 
     asyncio.run(hear())
