@@ -7,7 +7,7 @@ only to say why.
 
 import csv
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntFlag
 from typing import Final
@@ -135,7 +135,9 @@ class Process:
 
 def process_in(answer: str) -> Process | None:
     """Read which HAProxy has answered; None if it does not say."""
-    found = {name: re.search(rf"^{name}: ([0-9]+)$", answer, re.MULTILINE) for name in ("Pid", "Uptime_sec")}
+    # It comes last, and what is before may be megabytes.
+    info = answer[max(0, answer.rfind(_INFO)) :]
+    found = {name: re.search(rf"^{name}: ([0-9]+)$", info, re.MULTILINE) for name in ("Pid", "Uptime_sec")}
     number, uptime = found["Pid"], found["Uptime_sec"]
     return None if number is None or uptime is None else Process(number=int(number[1]), uptime=int(uptime[1]))
 
@@ -151,15 +153,27 @@ def server_in(answer: str, place: Place) -> Server | None:
     states, _, statistics = after.partition(_STATISTICS)
     statistics = statistics.partition(_INFO)[0]
     try:
-        return _server_in(states.splitlines(), statistics.splitlines(), place)
+        return _server_in(states, statistics, place)
     except (KeyError, ValueError, IndexError):
         text = f"HAProxy's answer makes no sense: {quote(before + states)}"
         raise TargetError(Trouble.RETRY, text) from None
 
 
-def _server_in(states: list[str], statistics: list[str], place: Place) -> Server | None:
-    names = ("be_id", *states[0].split())
-    rows = [dict(zip(names, line.split(), strict=False)) for line in states[1:] if line and line[0] != "#"]
+def _lines_with(words: str, text: str) -> Iterator[str]:
+    """Give the lines that have something in them: a backend may have thousands of others, which nobody need read."""
+    at = text.find(words)
+    while at >= 0:
+        end = text.find("\n", at + len(words))
+        end = len(text) if end < 0 else end
+        yield text[text.rfind("\n", 0, at + 1) + 1 : end]
+        at = text.find(words, end)
+
+
+def _server_in(states: str, statistics: str, place: Place) -> Server | None:
+    names = ("be_id", *states.partition("\n")[0].split())
+    # So that the last word of a line has a blank behind it, too.
+    spaced = states.replace("\n", " \n")
+    rows = [dict(zip(names, line.split(), strict=False)) for line in _lines_with(f" {place.server} ", spaced)]
     own = [row for row in rows if (row["be_name"], row["srv_name"]) == (place.backend, place.server)]
     if not own:
         return None
@@ -180,10 +194,11 @@ def _server_in(states: list[str], statistics: list[str], place: Place) -> Server
     )
 
 
-def _statistics(lines: list[str], place: Place) -> Mapping[str, str]:
-    names = ["pxname", *lines[0].split(",")]
-    rows = (dict(zip(names, values, strict=False)) for values in csv.reader(lines[1:]) if values)
-    return {row["svname"]: row for row in rows if row["pxname"] == place.backend}[place.server]
+def _statistics(text: str, place: Place) -> Mapping[str, str]:
+    names = ["pxname", *text.partition("\n")[0].split(",")]
+    for values in csv.reader(_lines_with(f"\n{place.backend},{place.server},", text)):
+        return dict(zip(names, values, strict=False))
+    raise KeyError(place.server)
 
 
 def _check_words(numbers: Mapping[str, str]) -> str:

@@ -85,7 +85,7 @@ class Haproxy:
             raise _not_connected(where, error) from None
         try:
             writer.write(line.encode() + b"\n")
-            answer = b""
+            answer = bytearray()
             while data := await reader.read(_ROOM):
                 answer += data
                 if len(answer) > _MOST:

@@ -59,6 +59,15 @@ def test_a_sight_is_read_by_the_names_of_its_columns_whatever_words_stand_before
     assert server_in(SIGHT, replace(HERE, server="web")) is None
 
 
+def test_of_a_backend_with_thousands_of_servers_only_the_line_of_this_node_is_read():
+    states, statistics = SIGHT.split("\n\n# pxname")
+    others = "no line of HAProxy's\n" * 4000
+    assert server_in(f"{states}\n{others}\n# pxname{statistics}{others}", HERE) == server_in(SIGHT, HERE)
+    without = statistics.replace("web,web1,", "web,web2,")
+    with pytest.raises(TargetError, match="makes no sense"):
+        server_in(f"{states}\n\n# pxname{without}", HERE)
+
+
 @pytest.mark.parametrize(
     ("server", "presence", "reason"),
     [
