@@ -32,7 +32,7 @@ def take_descriptors() -> int:
 
 _HEARTBEATS, _OTHERS = 2, 1
 "Real-time priorities of the thread that sends heartbeats and of all others; where only 1 is allowed, they are alike."
-_TURN = 0.001
+_TURN = 0.0002
 "Seconds after which a thread that computes in Python lets another one do so that waits."
 
 
