@@ -78,7 +78,8 @@ class CheckedNode:
         config.write_text(farm_file(directory, name=name, address=address, tables=tables))
         Keyring.create(directory / "farm.key", now=datetime.now(UTC)).write(replace=False)
         self._log = directory / "log"
-        command = namespace.command(sys.executable, "-m", "hcsidecar.start", "--config", str(config))
+        arguments = ("--config", str(config), "--node", "web1")
+        command = namespace.command(sys.executable, "-m", "hcsidecar.start", *arguments)
         with self._log.open("ab") as log:
             self.daemon: subprocess.Popen[bytes] = start(*command, output=log)
 

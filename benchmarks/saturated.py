@@ -42,7 +42,7 @@ def measure(*, quick: bool) -> Figure:
         say(f"{loops} busy loops for {seconds:g} s beside two farms of {SIZE}")
         before = pair.takeovers(MASTER) + pair.takeovers(BACKUP) if pair else 0
         began = time.time()
-        with _busy_loops(loops):
+        with busy_loops(loops):
             gaps = _listen(list(farms.values()), seconds)
         tables = [_table(realtime, farm, gaps[index], began) for index, (realtime, farm) in enumerate(farms.items())]
         if pair:
@@ -102,7 +102,8 @@ def _table(realtime: bool, farm: RealFarm, silences: dict[str, float], began: fl
 
 
 @contextmanager
-def _busy_loops(count: int) -> Iterator[None]:
+def busy_loops(count: int) -> Iterator[None]:
+    """Have so many processes want all of a core."""
     loops = [start_python("-c", "while True: pass") for _ in range(count)]
     try:
         yield

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import apache, application, checks, keepalived
+from benchmarks import apache, application, checks, delays, keepalived
 from benchmarks.checked_node import (
     Tempo,
     application_table,
@@ -159,3 +159,28 @@ def test_the_time_of_children_that_have_ended_counts():
         parent.stdout.readline()
         assert cpu_seconds_with_children(parent.pid) - cpu_seconds(parent.pid) >= 0.01
         parent.stdin.write(b"\n")
+
+
+def test_the_daemons_whose_delays_are_measured_have_as_many_targets_and_checks_as_is_said(tmp_path):
+    farm = farm_of(tmp_path, delays.targets(16, "http://127.0.0.1:1/hang"))
+    assert len({target.label for target in farm.target}) == 16
+    assert {(target.type, target.policy, target.poll) for target in farm.target} == {("aws", "observe", 1.0)}
+    farm = farm_of(tmp_path, delays.checks(50, 1))
+    assert {
+        kind: [check.type for check in farm.check].count(kind) for kind in ("tcp", "http", "process", "command")
+    } == {
+        "tcp": 13,
+        "http": 13,
+        "process": 12,
+        "command": 12,
+    }
+    assert {(check.interval, farm.action_of(check)) for check in farm.check} == {(1.0, "none")}
+
+
+def test_a_delay_is_compared_with_that_of_the_daemon_with_nothing_beside_in_the_same_window():
+    found = {delays.NONE: [(2.0, 4.0), (4.0, 1.0)], delays.BIG: [(3.0, 4.0), (4.0, 2.0)]}
+    counted = {what: dict.fromkeys(delays.COUNTED, 0) for what in found}
+    rows = {row.what: row for row in delays.table(found, counted).rows}
+    assert rows["heartbeat, 16 targets with big answers to nothing beside"].runs == (1.5, 1.0)
+    assert rows["health, 16 targets with big answers to nothing beside"].runs == (1.0, 2.0)
+    assert rows["health, 16 targets with big answers to nothing beside"].kept
