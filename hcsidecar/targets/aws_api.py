@@ -8,6 +8,7 @@ client may be used by several threads, but a boto3 session may not: here each gr
 import time
 import urllib.request
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from hcsidecar.core.aws_failures import Asked, AwsError, failed, no_boto3, refused
@@ -122,10 +123,13 @@ class Api:
         try:
             from boto3.session import Session  # noqa: PLC0415 - see above
             from botocore.config import Config  # noqa: PLC0415
+            from botocore.session import get_session  # noqa: PLC0415
         except ImportError as error:
             raise no_boto3(str(error)) from None
         table = self._table
-        return Session().client(
+        core = get_session()
+        core.register_component("data_loader", _descriptions())
+        return Session(botocore_session=core).client(
             "elbv2",
             region_name=table.api_region,
             endpoint_url=table.endpoint_url,
@@ -175,3 +179,11 @@ _METHODS: Mapping[str, str] = {
     "RegisterTargets": "register_targets",
     "DeregisterTargets": "deregister_targets",
 }
+
+
+@cache
+def _descriptions() -> Any:
+    """Give what botocore reads its descriptions of AWS with: they are the same for all targets, and 8 MB in memory."""
+    from botocore.loaders import create_loader  # noqa: PLC0415 - see above
+
+    return create_loader()

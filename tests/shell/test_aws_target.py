@@ -2,6 +2,10 @@
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from aws_here import HealthUrl, Imds, aws_environment, here, table
@@ -586,3 +590,30 @@ def test_a_metadata_service_behind_the_environments_proxy_is_told(tmp_path, aws_
             assert (await Metadata(patience=0.1).read_id("ip")) == "127.0.1.1", "ours is asked directly"
 
     run(story)
+
+
+def test_the_descriptions_of_aws_are_read_once_for_all_targets():
+    script = """
+import sys
+from aws_here import table
+from hcsidecar.targets.aws_api import Api
+read = []
+
+def note(event, arguments):
+    if event == "open" and "service-2" in str(arguments[0]):
+        read.append(arguments[0])
+
+sys.addaudithook(note)
+for group in ("a", "b", "c"):
+    Api(table("http://127.0.0.1:1", group=group))._make_client()
+print(len(read))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    assert (done.stdout, done.stderr) == ("1\n", "")
