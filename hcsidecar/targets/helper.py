@@ -103,6 +103,8 @@ class Helper:
             return Answer(number=asked.number, seen=None if seen is None else short(seen), notes=_notes(side.balancer))
         except TargetError as error:
             trouble, text = error.trouble, error.text
+        except TimeoutError:
+            text = "no answer in time"
         except MemoryError:
             self._sides.pop(asked.target, None)
             text = (

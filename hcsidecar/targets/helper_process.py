@@ -320,16 +320,16 @@ class Running:
             self.end(f"says what makes no sense, and is killed: {error}")
             return
         match message:
-            case Begun():
-                if not self.begun.done():
-                    self.begun.set_result(None)
+            case Begun() if not self.begun.done():
+                self.begun.set_result(None)
             case Answer(number=number) if number in self._given_up:
                 self._given_up.pop(number).cancel()
             case Answer(number=number) if number in self._waiting:
                 waiting = self._waiting.pop(number)
                 if not waiting.done():
                     waiting.set_result(message)
-            case Answer():
+            case _:
+                # Each message has its time, so that nobody can keep the daemon busy with them.
                 self.end("answers what was not asked, and is killed")
 
     def _give_up(self, number: int) -> None:

@@ -144,6 +144,8 @@ async def test_what_a_call_raises_is_its_failure_with_its_words(tmp_path, enviro
         with pytest.raises(TargetError) as caught:
             await odd.observe()
         assert (caught.value.trouble, caught.value.text) == (Trouble.AUTH, "no key")
+        late = side(process, tmp_path, "raise TimeoutError", name="late")
+        assert await failure(late.observe()) == "no answer in time"
         assert await failure(odd.register()) == "KeyError: 'RegisterTargetsResult'"
         assert len(await failure(side(process, tmp_path, "raise ValueError('x' * 10**6)", name="b").observe())) == 500
         no_kind = Apart(process, name="x", kind="nothing", table={}, here=here(tmp_path), limit=LIMIT)
@@ -165,6 +167,7 @@ _SAY = "import os, sys, time; from hcsidecar.targets.questions import *; packets
         ("os.write(packets, b'HTTP/1.1 200 OK'); time.sleep(60)", "says what makes no sense, and is killed: "),
         ("os.write(packets, bytes(100_000)); time.sleep(60)", "says what makes no sense, and is killed: "),
         ("os.write(packets, encode(Answer(number=99)))", "answers what was not asked, and is killed"),
+        ("os.write(packets, encode(Begun()))", "answers what was not asked, and is killed"),
         ("os.close(packets); time.sleep(60)", "has closed its connection, and is killed"),
     ],
 )
