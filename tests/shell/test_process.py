@@ -3,6 +3,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -148,3 +149,17 @@ def test_the_way_to_the_daemon_imports_neither_the_command_line_nor_anything_big
         main()
     """)
     assert subprocess.run([sys.executable, "-c", script], check=False, timeout=60).returncode == 0
+
+
+IN_OTHER_PROCESSES = {"cli", "demo", "calls.py"}
+BEFORE_IT_HURRIES = {"logs.py", "event_store.py"}
+"Their threads are there when the daemon takes its priority, and get theirs with it."
+
+
+def test_every_thread_that_begins_while_the_daemon_runs_keeps_pace():
+    package = Path(__file__).parents[2] / "hcsidecar"
+    modules = [path for path in package.rglob("*.py") if IN_OTHER_PROCESSES.isdisjoint(path.relative_to(package).parts)]
+    beginning = {path.name for path in modules if "threading.Thread(" in path.read_text()}
+    beginning |= {path.name for path in modules if "ThreadPoolExecutor(" in path.read_text()}
+    # `threads.py` lets all keep pace.
+    assert beginning <= BEFORE_IT_HURRIES | {"threads.py"}
