@@ -13,7 +13,7 @@ from typing import Final
 from l2mode.core.cells import NOBODY
 from l2mode.core.conditions import Hold
 from l2mode.core.explain import Client, explain
-from l2mode.core.filters import FilterKind
+from l2mode.core.filter_kinds import FilterKind
 from l2mode.core.frames import virtual_mac
 from l2mode.core.handover import Handover, View, director_of
 from l2mode.core.interface import Obstacle
