@@ -21,6 +21,7 @@ import msgspec
 from aiohttp.http_exceptions import HttpProcessingError
 
 from hcsidecar.core.events import Level
+from hcsidecar.core.terminals import takes_colours
 from hcsidecar.journal import Entry, one_line
 from hcsidecar.threads import start_thread
 
@@ -46,6 +47,7 @@ class Style(Enum):
     """What a line looks like."""
 
     TERMINAL = "time of day, colours"
+    PLAIN_TERMINAL = "time of day"
     FILE = "date and time in UTC"
     JOURNAL = "syslog priority, and no time: journald knows it"
     JSON = "one object a line"
@@ -56,7 +58,7 @@ def choose_style(*, as_json: bool, fd: int, environment: dict[str, str]) -> Styl
     if as_json:
         return Style.JSON
     if os.isatty(fd):
-        return Style.TERMINAL
+        return Style.TERMINAL if takes_colours(environment) else Style.PLAIN_TERMINAL
     status = os.fstat(fd)
     if environment.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}":
         return Style.JOURNAL
@@ -67,10 +69,10 @@ def render(style: Style, *, level: Level, node: str, origin: str, message: str, 
     """Make a line, without its end; `at` is the wall clock in seconds."""
     moment = datetime.fromtimestamp(at, UTC)
     match style:
-        case Style.TERMINAL:
+        case Style.TERMINAL | Style.PLAIN_TERMINAL:
             local = moment.astimezone()
-            coloured = f"\x1b[{COLOURS[level]}m{level:<7}\x1b[0m"
-            return f"{local:%H:%M:%S}.{local.microsecond // 1000:03} {node} {coloured} {origin}: {message}"
+            shown = f"\x1b[{COLOURS[level]}m{level:<7}\x1b[0m" if style is Style.TERMINAL else f"{level:<7}"
+            return f"{local:%H:%M:%S}.{local.microsecond // 1000:03} {node} {shown} {origin}: {message}"
         case Style.FILE:
             return f"{_iso(moment)} {node} {level:<7} {origin}: {message}"
         case Style.JOURNAL:

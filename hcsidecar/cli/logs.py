@@ -1,6 +1,7 @@
 """`hcsidecar logs`: the events of one node or of all, and the next ones as they come; or what its scripts have said."""
 
 import asyncio
+import os
 import re
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -20,6 +21,7 @@ from hcsidecar.cli.stored import NothingStoredError, StoredEvents
 from hcsidecar.client import ClientError, Failure, NodeClient, client_for, local_nodes
 from hcsidecar.core.events import Level
 from hcsidecar.core.settings import FarmFile
+from hcsidecar.core.terminals import takes_colours
 from hcsidecar.dirs import state_dir
 from hcsidecar.event_keeper import NAME
 from hcsidecar.farmfile import FarmFileError
@@ -192,7 +194,9 @@ def _show(line: Entry | Notice, *, as_json: bool) -> None:
         typer.echo(msgspec.json.encode(line).decode())
     elif isinstance(line, Entry):
         at = datetime.fromtimestamp(line.time, UTC).astimezone()
-        level = typer.style(f"{line.level:<7}", fg=COLOURS[line.level])
+        level = f"{line.level:<7}"
+        if takes_colours(os.environ):
+            level = typer.style(level, fg=COLOURS[line.level])
         text = f"{one_line(line.node)} {level} {one_line(line.origin)}: {one_line(line.message)}"
         typer.echo(f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03} {text}")
     else:

@@ -14,7 +14,7 @@ from hcsidecar.cli.asking import Chosen, EveryNode, OneNode, choose, complain, r
 from hcsidecar.cli.farm import WRONG_FILE, AsJson, Config
 from hcsidecar.cli.packets import PacketFilter, ask_for_filters, packets_table
 from hcsidecar.cli.targets import ask_for_targets, troubles
-from hcsidecar.cli.wide import console
+from hcsidecar.cli.wide import console, fitting, show_table
 from hcsidecar.client import ClientError, Failure, FarmStatus, NodeClient, Row, local_nodes, read_status
 from hcsidecar.core.powers import beside_file
 from hcsidecar.core.states import Role, Status
@@ -45,12 +45,37 @@ def status(
     many failures count of how many that may be. The last two only the node itself knows.
     With --node the farm is shown as that node sees it, or, if it does not answer, as another whose daemon runs here.
 
-    `--json` prints {"farm", "node", "view", "nodes": [{"name", "address", "alive", "role", "status", "draining",
-    "power", "powers", "file_powers", "share": {GROUP: fraction}, "reason", "waits_for", "restarts"}]}; keys are only
-    ever added.
-    With [l2] it adds "filters": {NODE: {"name", "why", "warnings", "degraded", "fall_back", "remedy"}}, and with
-    `--packets` "packets": {NODE: [{"name", "action", "text", "odd", "persists", "count"}]}, of the node that is meant
-    or with --all of each that answers; POWER is followed by that of the farm file where they differ.
+    With --json it prints an object with these keys; others are only ever added:
+
+    \b
+    farm           name of the farm
+    node           the node that tells this
+    view           names of those that take a share
+    nodes          a list with an object for each node:
+      name, address
+      alive        true: its heartbeats are heard
+      role         STOP, WAIT, UP, or null if not known
+      status       NotReady, Transient, Ready, or null
+      draining     true: it asks for no new traffic
+      parting      true: it leaves when balancers drained it
+      power        its weight, the first of `powers`
+      powers       weight by share
+      file_powers  the same as the farm file has it
+      share        fraction of the clients, by share
+      reason       why it is not Ready or not in the view
+      waits_for    list: who still uses it while it drains
+      restarts     {"used", "most"}: failures that count
+    filters        with [l2], by node, an object:
+      name, why    the packet filter, and why this one
+      warnings     list of what may be in its way
+      degraded     true: a better one does not work here
+      fall_back    in place of which one, and what it costs
+      remedy       what would help
+    packets        with --packets, by node, a list:
+      name, action, text, odd, persists, count
+
+    `packets` is of the node that is meant, with --all of each that answers. In the table POWER is followed by that of
+    the farm file where they differ.
 
     Exit status, of the node that is meant (with --all, the worst of the farm): 0 UP(Ready), 1 WAIT or Transient,
     3 STOP or not running, 4 unknown, 2 wrong command or farm file.
@@ -59,7 +84,7 @@ def status(
     """
     if watch and (as_json or everyone or packets):
         raise typer.BadParameter("--watch goes with none of --json, --all and --packets")
-    if watch and not sys.stdout.isatty():
+    if watch and (not sys.stdout.isatty() or console().is_dumb_terminal):
         raise typer.BadParameter("--watch needs a terminal to draw on; a program asks again, or follows the logs")
     # Every node is in the document of any: --all asks one that runs here, and judges them all.
     chosen = choose(config, node, everyone=everyone, failed=NOT_RUNNING)
@@ -83,11 +108,11 @@ def status(
         whole = msgspec.json.encode(msgspec.json.decode(document) | more)
         typer.echo(msgspec.json.format(whole, indent=2))
     else:
-        console().print(table(farm))
+        show_table(table(farm))
         if counts:
             # No title of the table: one that is narrow would break it.
-            typer.echo("packets to the virtual IPs since each node's filter was attached")
-            console().print(packets_table(counts))
+            console().print("packets to the virtual IPs since each node's filter was attached")
+            show_table(packets_table(counts))
         for name, each in filters.items():
             if each.filter.degraded:
                 complain(f"{name}: {each.filter.fall_back} (hcsidecar l2-check says more)")
@@ -182,10 +207,11 @@ async def _look(chosen: Chosen) -> bytes:
 
 
 async def _watch(chosen: Chosen) -> None:
-    with Live(console=console(), auto_refresh=False, transient=False) as live:
+    terminal = console()
+    with Live(console=terminal, auto_refresh=False, transient=False) as live:
         while True:
             try:
-                shown: Table | Text = table(read_status(await chosen.clients[0].status()))
+                shown = fitting(table(read_status(await chosen.clients[0].status())), terminal)
             except ClientError as error:
                 shown = Text(str(error))
             live.update(shown, refresh=True)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from hcsidecar.cli.asking import EveryNode, OneNode, choose, complain, run
 from hcsidecar.cli.farm import REFUSED, WRONG_FILE, AsJson, Config
-from hcsidecar.cli.wide import console
+from hcsidecar.cli.wide import show_table
 from hcsidecar.client import ClientError, NodeClient, read
 from hcsidecar.core.target_documents import TargetsDocument, TargetSight
 from hcsidecar.core.targets import Presence
@@ -29,9 +29,24 @@ def targets(config: Config = None, node: OneNode = None, everyone: EveryNode = F
     LOOKED; NEXT when it calls again. REASON is the balancer's word, or why the node wants what it wants. Below it
     stands what keeps the balancer from being as it is wanted, if anything does.
 
-    `--json` prints {"nodes": {NODE: {"node", "targets": [{"name", "type", "policy", "desired", "why", "observed",
-    "reason", "former", "observed_age", "last_success_age", "error": {"trouble", "text", "age"} or null, "next_try",
-    "calls", "failures", "contested", "leaving"}]} or {"error": TEXT}}}; keys are only ever added.
+    With --json it prints an object with these keys; others are only ever added:
+
+    \b
+    nodes               by node, an object; {"error"} if it cannot be asked
+      node              its name
+      targets           a list with an object for each [[target]]:
+        name, type, policy
+        desired, why    what it is to be there, and why
+        observed        what it was at the last look, or null
+        reason          the balancer's word for that
+        former          list: what else it has registered, and takes away
+        observed_age    seconds since that look, or null
+        last_success_age   seconds since the last call that went well, or null
+        error           {"trouble", "text", "age"}, or null
+        next_try        seconds until the next call, or null
+        calls, failures  how many of each kind
+        contested       true: somebody else changes it back
+        leaving         true: deregistered first, and served until then
 
     Exit status: 0 all as wanted, 1 not, or a node could not be asked, 2 wrong command or farm file, or no [[target]].
 
@@ -52,7 +67,7 @@ def targets(config: Config = None, node: OneNode = None, everyone: EveryNode = F
     if as_json:
         typer.echo(json.dumps({"nodes": {name: _as_json(answer) for name, answer in answers.items()}}, indent=2))
     else:
-        console().print(_table({name: _seen(answer) for name, answer in answers.items()}))
+        show_table(_table({name: _seen(answer) for name, answer in answers.items()}))
     if not fine:
         raise typer.Exit(REFUSED)
 

@@ -35,16 +35,17 @@ async def watch_live(console: Console) -> int:
     """Put up the farm and show it until `q`, or until cancelled; DemoError if it cannot be put up, see `put_up`."""
     loop = asyncio.get_running_loop()
     since = loop.time()
+    draws = console.is_terminal and not console.is_dumb_terminal
 
     def show(happening: Happening) -> None:
-        if not console.is_terminal:
+        if not draws:
             console.print(happening_text(happening, since=since), soft_wrap=True)
 
     console.print("Putting up three servers, and HAProxy in front of them …")
     async with put_up(Chronicle(clock=loop.time, show=show)) as stage:
-        view = View(stage, since=since, with_keys=console.is_terminal and sys.stdin.isatty())
+        view = View(stage, since=since, with_keys=draws and sys.stdin.isatty())
         try:
-            await (view.draw_on(console) if console.is_terminal else view.tell_on(console))
+            await (view.draw_on(console) if draws else view.tell_on(console))
         finally:
             console.print(f"{seen_text(view.picture())}.", soft_wrap=True)
     return 0

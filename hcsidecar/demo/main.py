@@ -2,13 +2,15 @@
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.text import Text
 
+from hcsidecar.core.terminals import takes_colours
 from hcsidecar.demo.chronicle import Chronicle, Happening
 from hcsidecar.demo.interruption import Interrupted, run
 from hcsidecar.demo.live import watch_live
@@ -28,19 +30,24 @@ NOT_UP = 2
 def show_live() -> int:
     """Show the farm until its user has seen enough."""
     try:
-        return _run(watch_live(Console(highlight=False)))
+        return _run(watch_live(_console()))
     except Interrupted:
         return WELL
 
 
 def play_story(*, as_json: bool) -> int:
     """Play the story and report: as it goes, for a person, or as one document at the end, for a program."""
-    out = Console(highlight=False, soft_wrap=True)
+    out = _console(soft_wrap=True)
     try:
         return _run(_story(out, as_json=as_json))
     except Interrupted as interrupted:
         sys.stderr.write(f"Interrupted by {interrupted}; nothing is left behind.\n")
         return interrupted.exit_status
+
+
+def _console(*, soft_wrap: bool = False) -> Console:
+    colours: Literal["auto"] | None = "auto" if takes_colours(os.environ) else None
+    return Console(highlight=False, soft_wrap=soft_wrap, color_system=colours)
 
 
 def _run(main: Coroutine[Any, Any, int]) -> int:

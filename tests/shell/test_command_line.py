@@ -1,7 +1,9 @@
 """Every command where its output cannot go, with arguments that are no text, and on odd terminals."""
 
 import asyncio
+import json
 import os
+import re
 import signal
 import threading
 from pathlib import Path
@@ -70,7 +72,14 @@ TARGET = {
     "contested": False,
     "leaving": False,
 }
-FILTER = {"name": "tc", "why": "eth0 is a veth", "warnings": []}
+FILTER = {
+    "name": "tc",
+    "why": "eth0 is a veth",
+    "warnings": [],
+    "degraded": False,
+    "fall_back": None,
+    "remedy": "",
+}
 MACS = {"web1": "02:00:00:00:00:01", "web2": "02:00:00:00:00:02"}
 L2_CHECK = {
     "farm": "apache",
@@ -85,6 +94,15 @@ L2_CHECK = {
     "packets": [],
     "findings": [],
 }
+PACKETS = {
+    "name": "no_mac",
+    "action": "drop",
+    "text": "the MAC of its owner is not known",
+    "odd": True,
+    "persists": False,
+    "count": 12345,
+}
+UNUSUAL = {"parting": True, "powers": {"WEB": 1}, "file_powers": {"WEB": 1}, "restarts": {"used": 1, "most": 3}}
 READY = Family(name="hcsidecar_ready", kind="gauge", help="Ready.", samples=(Sample(labels={}, value=1.0),))
 
 COMMANDS = {
@@ -150,7 +168,7 @@ def prepare(control):
     control.explanation = {"node": control.node, "view": ["web1", "web2"], "shares": [SHARE]}
     heard = [] if control.node == "web1" else [{"mac": MACS["web1"], "source_mac": MACS["web1"]}]
     control.check_document = L2_CHECK | {"node": control.node, "answers": {"192.0.2.50": heard}}
-    control.layer_two_document = {"node": control.node, "filter": FILTER, "packets": []}
+    control.layer_two_document = {"node": control.node, "filter": FILTER, "packets": [PACKETS]}
     control.target_documents = [TARGET]
     control.checks = {"QUEUE": "down"}
     control.families = (READY,)
@@ -297,3 +315,60 @@ def test_a_remark_is_stored_as_text_whatever_the_locale(farm, locale):
         shown = shell.give("logs", "-n", "1", "--config", farm.config)
     assert shown.status == 0
     assert r"operator: für x\xff\xe9".encode() in shown.stdout
+
+
+def keys_in(document):
+    """Give the keys of a document, but for those that are names of nodes and shares."""
+    match document:
+        case list():
+            return {key for each in document for key in keys_in(each)}
+        case dict():
+            return {key for key in document if not re.match("web|WEB|apache", key)} | keys_in(list(document.values()))
+    return set()
+
+
+@pytest.mark.parametrize("command", ["status", "targets"])
+def test_the_help_has_a_line_for_each_key_of_the_document(shell, farm, words, command):
+    farm.controls[0].row("web1", **UNUSUAL)
+    more = ["--packets"] if command == "status" else []
+    document = json.loads(shell.give(*words(command), *more, "--json").stdout)
+    table = shell.give(command, "--help").stdout.decode().partition("With --json")[2].partition("Exit status")[0]
+    listed = {key for line in table.splitlines() for key in re.split(" {2,}", line.strip())[0].split(", ")}
+    nested = set(re.findall('"([a-z_]+)"', table))
+    of_calls = {"observe", "register", "deregister", "retire", "retry", "throttle", "auth", "config"}
+    assert keys_in(document) - of_calls <= listed | nested
+
+
+@pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+@pytest.mark.parametrize("command", ["status", "logs", "targets", "--help", "status --help"])
+def test_a_terminal_that_wants_no_escapes_gets_none(shell, words, command, environment):
+    given = words(command) if command in COMMANDS else command.split()
+    assert b"\x1b" not in shell.give(*given, columns=80, **environment).stdout
+
+
+@pytest.mark.parametrize("command", ["status", "logs", "targets"])
+def test_other_terminals_get_colours(shell, words, command):
+    assert b"\x1b[3" in shell.give(*words(command), columns=80).stdout
+
+
+def test_a_terminal_that_cannot_be_drawn_on_is_not_watched(shell, words):
+    ended = shell.give(*words("status"), "--watch", columns=80, TERM="dumb")
+    assert ended.status == 2
+    assert b"--watch needs a terminal to draw on" in ended.stderr
+
+
+@pytest.mark.parametrize("command", ["status", "status --packets", "targets"])
+@pytest.mark.parametrize("columns", [20, 30, 40, 60])
+def test_on_a_narrow_terminal_no_word_is_broken(farm, words, command, columns):
+    farm.controls[0].row(
+        "web2", status="NotReady", role="WAIT", reason="the check DATABASE has not passed", waits_for=[]
+    )
+    with command_line(TERM="xterm", NO_COLOR="1") as shell:
+        wide = shell.give(*command.split(), "--config", farm.config)
+        narrow = shell.give(*command.split(), "--config", farm.config, columns=columns)
+    lines = narrow.stdout.decode().splitlines()
+    assert max(map(len, lines)) <= columns
+    # What is in capitals is a heading, perhaps of nothing.
+    told = {word for word in wide.stdout.decode().split() if len(word) <= columns - 2 and not word.isupper()}
+    assert told
+    assert told <= {word for line in lines for word in line.split()}

@@ -1,4 +1,4 @@
-"""Log lines: their four styles, and that nobody ever waits for the one who reads them."""
+"""Log lines: their styles, and that nobody ever waits for the one who reads them."""
 
 import json
 import logging
@@ -56,6 +56,26 @@ def test_a_file_gets_date_and_time():
 
 def test_a_terminal_gets_time_of_day_and_colour():
     assert line(Style.TERMINAL).endswith(".250 web1 \x1b[33mwarning\x1b[0m check: port 80 closed")
+
+
+def test_a_terminal_that_wants_no_escapes_gets_none():
+    assert line(Style.PLAIN_TERMINAL).endswith(".250 web1 warning check: port 80 closed")
+
+
+@pytest.mark.parametrize(
+    ("environment", "style"),
+    [
+        ({}, Style.TERMINAL),
+        ({"NO_COLOR": "", "TERM": "xterm"}, Style.TERMINAL),
+        ({"NO_COLOR": "1"}, Style.PLAIN_TERMINAL),
+        ({"TERM": "dumb"}, Style.PLAIN_TERMINAL),
+    ],
+)
+def test_who_wants_no_colours_says_so_in_the_environment(environment, style):
+    ours, theirs = pty.openpty()
+    assert choose_style(as_json=False, fd=theirs, environment=environment) is style
+    os.close(ours)
+    os.close(theirs)
 
 
 @pytest.mark.parametrize(
