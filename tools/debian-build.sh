@@ -76,6 +76,9 @@ print(for_systemd(open("hcsidecar/hcsidecar.service").read(), systemd_version(sy
 } | gzip -9n >"$doc/changelog.gz"
 gzip -9n <CHANGELOG.md >"$doc/CHANGELOG.md.gz"
 cp config/farm.toml "$doc/farm.toml"
+install -D -m 644 tools/completion/hcsidecar.bash "$root/usr/share/bash-completion/completions/hcsidecar"
+install -D -m 644 tools/completion/_hcsidecar "$root/usr/share/zsh/vendor-completions/_hcsidecar"
+install -D -m 644 tools/completion/hcsidecar.fish "$root/usr/share/fish/vendor_completions.d/hcsidecar.fish"
 cp tools/debian/lintian-overrides "$root/usr/share/lintian/overrides/hcsidecar"
 for script in postinst prerm postrm; do
   install -m 755 "tools/debian/$script" "$root/DEBIAN/$script"

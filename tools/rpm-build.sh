@@ -69,6 +69,9 @@ print(for_systemd(open("hcsidecar/hcsidecar.service").read(), 252), end="")
 ' >"$root/usr/lib/systemd/system/hcsidecar.service"
 install -m 644 LICENSE "$root/usr/share/licenses/hcsidecar/LICENSE"
 install -m 644 CHANGELOG.md config/farm.toml "$doc"
+install -D -m 644 tools/completion/hcsidecar.bash "$root/usr/share/bash-completion/completions/hcsidecar"
+install -D -m 644 tools/completion/_hcsidecar "$root/usr/share/zsh/site-functions/_hcsidecar"
+install -D -m 644 tools/completion/hcsidecar.fish "$root/usr/share/fish/vendor_completions.d/hcsidecar.fish"
 
 rpmbuild -bb --quiet --target "$architecture-linux" \
   --define "_topdir $work/rpm" --define "_rpmdir $work/made" --define "_dbpath $work/db" \

@@ -14,7 +14,6 @@ One process per server (`hcsidecar run`) and one farm file, the same on every se
 `hcsidecar check-config` reads it with you, `hcsidecar status` shows the farm.
 """,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )

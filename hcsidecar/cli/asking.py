@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar, cast
 
 import typer
 
+from hcsidecar.cli import completion
 from hcsidecar.cli.farm import REFUSED, give_up
 from hcsidecar.client import ClientError, NodeClient, client_for, is_running_here
 from hcsidecar.core.settings import FarmFile
@@ -27,6 +28,7 @@ OneNode = Annotated[
     typer.Option(
         "--node",
         metavar="NAME",
+        autocompletion=completion.nodes,
         help="The node that is meant; else the one that this machine is. "
         "One that runs elsewhere is asked through a daemon that runs here.",
     ),

@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from hcsidecar.cli import completion
 from hcsidecar.cli.asking import OneNode, choose, complain, run
 from hcsidecar.cli.farm import REFUSED, WRONG_FILE, AsJson, Config
 from hcsidecar.client import ClientError, read
@@ -48,7 +49,13 @@ def explain(
     config: Config = None,
     node: OneNode = None,
     vip: Annotated[
-        str | None, typer.Option("--vip", metavar="ADDRESS", help="Only for this virtual IP, else for all of them.")
+        str | None,
+        typer.Option(
+            "--vip",
+            metavar="ADDRESS",
+            autocompletion=completion.vips,
+            help="Only for this virtual IP, else for all of them.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

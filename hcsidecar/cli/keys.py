@@ -10,11 +10,17 @@ from typing import Annotated
 
 import typer
 
+from hcsidecar.cli import completion
 from hcsidecar.cli.farm import AsJson, Config, load_or_exit, refuse
 from hcsidecar.farmfile import LoadedFarm
 from hcsidecar.net.keyring import KeyFileError, Keyring
 
-KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key: 8 hexadecimal digits, as `key list` shows them.")]
+KeyId = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID", autocompletion=completion.keys, help="The key: 8 hexadecimal digits, as `key list` shows them."
+    ),
+]
 
 key = typer.Typer(
     help="""Change the keys that seal what the nodes say to each other, without stopping the farm.

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from hcsidecar.cli import completion
 from hcsidecar.cli.asking import EveryNode, OneNode, choose, conclude, run, tell
 from hcsidecar.cli.farm import AsJson, Config
 from hcsidecar.client import ClientError, NodeClient
@@ -21,7 +22,10 @@ def power(
     node: OneNode = None,
     everyone: EveryNode = False,
     share: Annotated[
-        str | None, typer.Option("--share", metavar="NAME", help="Only in this share, else in all of them.")
+        str | None,
+        typer.Option(
+            "--share", metavar="NAME", autocompletion=completion.shares, help="Only in this share, else in all of them."
+        ),
     ] = None,
     reset: Annotated[bool, typer.Option("--reset", help="Go back to the power of the farm file.")] = False,
     as_json: AsJson = False,

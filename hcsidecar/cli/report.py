@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from hcsidecar.cli import completion
 from hcsidecar.cli.asking import OneNode, choose, complain, conclude, run, tell
 from hcsidecar.cli.farm import REFUSED, AsJson, Config
 from hcsidecar.client import ClientError, LocalNode, NodeClient
@@ -16,8 +17,15 @@ VALUES = ("up", "down")
 
 
 def report(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The check, of type custom in the farm file.")],
-    value: Annotated[str, typer.Argument(metavar="up|down", help="What it says from now on.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", autocompletion=completion.custom_checks, help="The check, of type custom in the farm file."
+        ),
+    ],
+    value: Annotated[
+        str, typer.Argument(metavar="up|down", autocompletion=lambda: VALUES, help="What it says from now on.")
+    ],
     *,
     config: Config = None,
     node: OneNode = None,

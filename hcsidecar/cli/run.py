@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from hcsidecar.cli import completion
 from hcsidecar.handing_over import become_the_daemon
 
 
@@ -25,7 +26,11 @@ def run(
     ] = None,
     node: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="The node to be; else the one that has this machine's address."),
+        typer.Option(
+            metavar="NAME",
+            autocompletion=completion.nodes,
+            help="The node to be; else the one that has this machine's address.",
+        ),
     ] = None,
     log_json: Annotated[bool, typer.Option("--log-json", help="Write the log as one JSON object a line.")] = False,
 ) -> None:

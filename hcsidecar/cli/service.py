@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from hcsidecar.cli import completion
 from hcsidecar.cli.farm import Config, give_up, refuse
 from hcsidecar.core.service_unit import DEFAULT_NAME, UnitWishes, why_not_a_unit_name, why_not_for_a_service
 from hcsidecar.farmfile import FarmFileError, LoadedFarm, find_config, find_node, load
@@ -42,7 +43,11 @@ def install(
     *,
     node: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="The node to be; else the one that has this machine's address."),
+        typer.Option(
+            metavar="NAME",
+            autocompletion=completion.nodes,
+            help="The node to be; else the one that has this machine's address.",
+        ),
     ] = None,
     unit: Unit = DEFAULT_NAME,
     no_start: Annotated[bool, typer.Option("--no-start", help="From the next boot on; do not start it now.")] = False,

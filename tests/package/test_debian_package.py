@@ -72,6 +72,9 @@ def test_on_a_clean_machine_it_installs_serves_and_leaves_nothing_behind(machine
     before = machine.files()
     assert "not started, since there is no farm file yet" in install(machine, package)
     assert machine.sh("hcsidecar --version").startswith("hcsidecar ")
+    tab = "COMP_WORDS=(hcsidecar sta); COMP_CWORD=1; _hcsidecar_completion hcsidecar; echo ${COMPREPLY[@]}"
+    offered = machine.sh(f"bash -c 'source /usr/share/bash-completion/completions/hcsidecar; {tab}'")
+    assert offered.split() == ["status", "start"]
     machine.sh(INIT)
     assert "farm apache, 1 node: /etc/hcsidecar/farm.toml is right" in machine.sh("hcsidecar check-config")
 

@@ -114,6 +114,7 @@ def test_its_files_are_roots_and_only_the_command_is_executable(for_rhel):
         "/usr/bin/hcsidecar",
         "/usr/lib/systemd/system/hcsidecar.service",
     }
+    assert "/usr/share/bash-completion/completions/hcsidecar" in paths
     assert not {path for path in paths if "__pycache__" in path or path.endswith("RECORD")}
 
 

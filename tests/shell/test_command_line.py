@@ -5,6 +5,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from hcsidecar.core.events import Event, Level
 from hcsidecar.core.metric_catalogue import Family, Sample
 from hcsidecar.web.control import Action
 
+COMPLETION = Path(__file__).parents[2] / "tools" / "completion"
 MODULE = Path(__file__).parents[1] / "safekit" / "web_farm"
 NO_TEXT = b"x\xff\xe9"
 "No UTF-8."
@@ -372,3 +375,63 @@ def test_on_a_narrow_terminal_no_word_is_broken(farm, words, command, columns):
     told = {word for word in wide.stdout.decode().split() if len(word) <= columns - 2 and not word.isupper()}
     assert told
     assert told <= {word for line in lines for word in line.split()}
+
+
+COMPLETIONS = {
+    "sta": ["status", "start"],
+    "rolling re": ["restart"],
+    "status --config @ --node ": ["web1", "web2"],
+    "status --node web2 --config @ --node web": ["web1", "web2"],
+    "run --config @ --node ": ["web1", "web2"],
+    "power 1 --config @ --share ": ["WEB"],
+    "explain 203.0.113.7 --config @ --vip ": ["192.0.2.50"],
+    "report --config @ ": ["QUEUE"],
+    "report QUEUE ": ["up", "down"],
+    "status --config /nowhere --node ": [],
+    "power 1 --config @broken --share ": [],
+    "key use --config @broken ": [],
+}
+
+
+@pytest.mark.parametrize("line", COMPLETIONS)
+def test_the_tab_key_offers_what_may_follow(shell, farm, tmp_path, line):
+    broken = tmp_path / "farm.toml"
+    broken.write_text('farm = 3\nnode = [1, { name = 2 }]\nl2 = { share = "x" }\n')
+    typed = "hcsidecar " + line.replace("@broken", str(broken)).replace("@", str(farm.config))
+    words = len(typed.split()) - (not typed.endswith(" "))
+    environment = {"COMP_WORDS": typed, "COMP_CWORD": str(words), "_HCSIDECAR_COMPLETE": "complete_bash"}
+    ended = shell.give(**environment)
+    assert (ended.status, ended.stderr) == (0, b"")
+    assert ended.stdout.decode().split() == COMPLETIONS[line]
+
+
+def test_the_tab_key_offers_keys_by_their_ids(shell, farm):
+    typed = f"hcsidecar key drop --config {farm.config} "
+    ended = shell.give(COMP_WORDS=typed, COMP_CWORD="5", _HCSIDECAR_COMPLETE="complete_bash")
+    assert re.fullmatch(r"([0-9a-f]{8}\n)+", ended.stdout.decode())
+
+
+@pytest.mark.parametrize(
+    ("file", "environment"),
+    [
+        ("hcsidecar.bash", {"COMP_WORDS": "hcsidecar sta", "COMP_CWORD": "1"}),
+        ("_hcsidecar", {"_TYPER_COMPLETE_ARGS": "hcsidecar sta"}),
+        ("hcsidecar.fish", {"_TYPER_COMPLETE_FISH_ACTION": "get-args", "_TYPER_COMPLETE_ARGS": "hcsidecar sta"}),
+    ],
+)
+def test_the_packages_files_for_shells_ask_in_a_way_that_is_answered(shell, file, environment):
+    script = (COMPLETION / file).read_text()
+    (kind,) = set(re.findall("_HCSIDECAR_COMPLETE=([a-z_]+)", script))
+    assert all(f"{name}=" in script for name in environment)
+    assert b"status" in shell.give(**environment, _HCSIDECAR_COMPLETE=kind).stdout
+
+
+def test_bash_completes_by_the_file_of_the_packages():
+    script = f"""
+        source {COMPLETION / "hcsidecar.bash"}
+        COMP_WORDS=(hcsidecar rolling re) COMP_CWORD=2
+        _hcsidecar_completion {Path(sys.executable).parent / "hcsidecar"}
+        echo "${{COMPREPLY[@]}}"
+    """
+    answer = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert answer.stdout == "restart\n"

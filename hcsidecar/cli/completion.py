@@ -1,0 +1,69 @@
+"""What the tab key offers in a shell: names of nodes, shares, checks and keys, of the farm file that is meant."""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from hcsidecar.core.farm_text import MAX_BYTES, NotTomlError, document_in
+from hcsidecar.farmfile import find_config
+from hcsidecar.net.keyring import KeyFileError, Keyring
+
+
+def nodes(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Offer the names of the nodes."""
+    return _beginning(_names(_document(ctx).get("node")), incomplete)
+
+
+def shares(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Offer the names of the shares."""
+    l2 = _document(ctx).get("l2")
+    return _beginning(_names(l2.get("share") if isinstance(l2, dict) else None), incomplete)
+
+
+def custom_checks(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Offer the names of the checks for which somebody reports."""
+    checks = _document(ctx).get("check")
+    custom = [each for each in _tables(checks) if each.get("type") == "custom"]
+    return _beginning(_names(custom), incomplete)
+
+
+def vips(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Offer the virtual IPs."""
+    l2 = _document(ctx).get("l2")
+    return _beginning(_names(l2.get("vip") if isinstance(l2, dict) else None, "address"), incomplete)
+
+
+def keys(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Offer the ids of the keys, to who may read them."""
+    farm = _document(ctx).get("farm")
+    named = farm.get("key_file", "farm.key") if isinstance(farm, dict) else ""
+    with suppress(KeyFileError, OSError, ValueError, TypeError):
+        return _beginning([f"{each:08x}" for each in Keyring.load(_config(ctx).parent / named).ids], incomplete)
+    return []
+
+
+def _beginning(names: Iterable[str], incomplete: str) -> list[str]:
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _config(ctx: typer.Context) -> Path:
+    given = ctx.params.get("config")
+    return find_config(Path(given) if given else None)
+
+
+def _document(ctx: typer.Context) -> dict[str, Any]:
+    """Read the farm file, right or wrong; nothing is offered when it cannot be read, and nothing is said."""
+    with suppress(OSError, NotTomlError), _config(ctx).open("rb") as file:
+        return document_in(file.read(MAX_BYTES + 1))
+    return {}
+
+
+def _tables(value: object) -> list[dict[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def _names(value: object, key: str = "name") -> list[str]:
+    return [each[key] for each in _tables(value) if isinstance(each.get(key), str)]

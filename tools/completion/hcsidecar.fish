@@ -1,0 +1,1 @@
+complete --command hcsidecar --no-files --arguments "(env _HCSIDECAR_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) hcsidecar)" --condition "env _HCSIDECAR_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) hcsidecar"
