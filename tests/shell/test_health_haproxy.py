@@ -30,10 +30,12 @@ CHECKS = {
     "send-proxy": ("option httpchk GET /health", "send-proxy"),
     "send-proxy-v2": ("option httpchk GET /health", "send-proxy-v2"),
     "check-send-proxy": ("option httpchk GET /health", "check-send-proxy"),
+    "an application of HTTP/2": ("option httpchk GET /health", "proto h2 check-proto h1"),
     "send-proxy-v2 with options": ("option httpchk", "send-proxy-v2 proxy-v2-options unique-id,crc32c"),
 }
 TLS_CHECKS = {
     "check-ssl": ("option httpchk GET /health", "check-ssl verify none"),
+    "an application of HTTP/2": ("option httpchk", "check-ssl verify none proto h2 check-proto h1"),
     "check-ssl, send-proxy": ("option httpchk GET /health", "check-ssl verify none send-proxy check-send-proxy"),
     "check-ssl, send-proxy-v2": ("option httpchk", "check-ssl verify none send-proxy-v2 check-send-proxy"),
 }
@@ -102,6 +104,16 @@ def test_a_check_of_a_path_that_is_none_fails(tmp_path):
     async def story():
         async with health_node() as node, haproxy(tmp_path, backend(node, "option httpchk GET /helth")) as balancer:
             await balancer.comes_to("DOWN")
+
+    asyncio.run(story())
+
+
+def test_haproxy_checks_by_http_2_where_the_application_speaks_it_unless_told_otherwise(tmp_path):
+    async def story():
+        lines = "option httpchk GET /health"
+        async with health_node() as node, haproxy(tmp_path, backend(node, lines, "proto h2")) as balancer:
+            await balancer.comes_to("DOWN")
+            assert not node.face.told_ok
 
     asyncio.run(story())
 
