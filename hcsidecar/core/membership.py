@@ -40,15 +40,13 @@ from hcsidecar.core.effects import (
 from hcsidecar.core.listening import Listening
 from hcsidecar.core.messages import Heartbeat, View, is_within
 from hcsidecar.core.roster import KnownPeer, Peer, Roster, would_share
+from hcsidecar.core.send_times import SendTimes
 from hcsidecar.core.timing import Timing
 
 ANSWER_DISTANCE = 0.008
 "Seconds between two answers to the same asker."
 ANSWERS_AT_ONCE = 16
 "Askers who are answered each by itself within that time: a claim waits for the slowest answer. More get a broadcast."
-
-_SENT_LIMIT = 4096
-"Send times kept; a burst sends 80 heartbeats a second with the lan preset, and 4 T of them matter at most."
 
 
 class Membership:
@@ -114,8 +112,7 @@ class Membership:
         "The latest sequence sent, and the first sequence of this epoch."
         self._heard_changed_at = 1
         "The first sequence that carries the present list of members heard."
-        self._sent: dict[int, float] = {}
-        "When each of the latest sequences was sent."
+        self._sent = SendTimes(distance=timing.pulse / 8)
         self._guard_until: float | None = None
         self._waits_for: Peer | None = None
         self._broadcast_at = self._view_changed_at = now - timing.pulse
@@ -247,9 +244,7 @@ class Membership:
     def compose(self, *, now: float, to_all: bool = True) -> Heartbeat:
         """Give the next heartbeat, with a sequence of its own; one that goes to all renews the lease."""
         self._seq += 1
-        self._sent[self._seq] = now
-        if len(self._sent) > _SENT_LIMIT:
-            self._sent = {seq: sent_at for seq, sent_at in self._sent.items() if seq > self._seq - _SENT_LIMIT // 2}
+        self._sent.add(self._seq, now=now, to_all=to_all)
         alive = self.roster.alive()
         if to_all:
             self._broadcast_at = now
@@ -426,7 +421,7 @@ class Membership:
 
     def _is_fresh(self, peer: Peer, seq: int, now: float) -> bool:
         """True when a sequence of this boot was sent lately, so that who lists it cannot be an old recording."""
-        return now <= self._sent.get(seq, float("-inf")) + 2 * peer.timing.lost_after
+        return now <= self._sent.sent_at(seq) + 2 * peer.timing.lost_after
 
     def _see_the_past(self, peer: Peer, heartbeat: Heartbeat, now: float, effects: list[Effect]) -> None:
         """Tell apart a heartbeat of the past from one of a node whose boot or sequence went back; let that one know.
@@ -434,7 +429,7 @@ class Membership:
         It is of the present if it lists what this node said after it had heard the higher boot or sequence.
         """
         place = self.roster.place_in(heartbeat)
-        sent_at = self._sent.get(heartbeat.heard_seqs[place], float("-inf")) if place >= 0 else float("-inf")
+        sent_at = self._sent.sent_at(heartbeat.heard_seqs[place]) if place >= 0 else float("-inf")
         since = peer.heard_at if heartbeat.boot == peer.boot else peer.boot_since
         if heartbeat.leave or sent_at <= since or now > sent_at + 2 * peer.timing.lost_after:
             return
@@ -580,7 +575,7 @@ class Membership:
         for peer in alive:
             timing = peer.timing
             if peer.listed_me >= 0 and peer.heard_at >= now - 3 * timing.pulse:
-                sent_at = self._sent.get(peer.acked, now - timing.lost_after - timing.guard)
+                sent_at = self._sent.sent_at(peer.acked)
                 until = min(until, sent_at + timing.lost_after + timing.guard - 0.6 * timing.pulse)
         return until
 

@@ -37,11 +37,3 @@ def test_a_peer_that_views_a_stranger_makes_nobody_adopt_or_yield():
     node.receive(strange, now=0.3)
     live(node, until=0.7)
     assert [name for name, _ in node.view] == ["web1", "web2"]
-
-
-def test_send_times_are_kept_for_the_latest_heartbeats_only():
-    node = membership()
-    for step in range(10_000):
-        node.compose(now=step / 100)
-    assert len(node._sent) <= 4096
-    assert node._sent[node._seq] == 99.99

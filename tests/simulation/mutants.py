@@ -66,7 +66,7 @@ class BelievesOldLists(Membership):
     """Who lists something that this node said long ago lives."""
 
     def _is_fresh(self, peer, seq, now):
-        return seq in self._sent
+        return 0 < seq <= self._seq
 
 
 class KeepsItsLowBoot(Membership):
