@@ -44,6 +44,7 @@ _FAIL_OVER_MAC_ACTIVE: Final = 1
 # ioctl numbers of <linux/sockios.h>, <linux/wireless.h> and <linux/ethtool.h>
 _SIOCGIWNAME: Final = 0x8B01
 _SIOCGIFHWADDR: Final = 0x8927
+_SIOCGIFINDEX: Final = 0x8933
 _SIOCETHTOOL: Final = 0x8946
 _ETHTOOL_GDRVINFO: Final = 3
 _DRVINFO_SIZE: Final = 196
@@ -169,6 +170,24 @@ def interface_holding(address: VirtualIp) -> str:
         problem = f"no interface holds this node's address {address}"
         raise FilterError(problem, "name one in [l2] interface", passing=passing)
     return name
+
+
+def index_if_there(name: str) -> int | None:
+    """Give the present index of an interface, None if there is none of this name; OSError if that cannot be asked.
+
+    socket.if_nametoindex says the same of a name that is not there and of a process without descriptors.
+    """
+    encoded = name.encode()
+    if len(encoded) >= _NAME_SIZE:
+        return None
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        try:
+            answer = fcntl.ioctl(any_socket, _SIOCGIFINDEX, struct.pack(f"{_NAME_SIZE}s24x", encoded))
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
+            return None
+    return int(struct.unpack_from("=i", answer, _NAME_SIZE)[0])
 
 
 def mac_of(name: str) -> bytes:

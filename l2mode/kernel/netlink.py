@@ -22,6 +22,8 @@ _NLMSG_DONE: Final = 3
 _HEADER: Final = struct.Struct("=IHHII")
 _ATTRIBUTE: Final = struct.Struct("=HH")
 _ROOM: Final = 1 << 16
+_DESCRIPTORS: Final = 8
+"Open files of a question by pyroute2, and a few more: other threads open some in the same moment."
 _TYPE_BITS: Final = 0x3FFF
 "An attribute's type without the flags for nested and in network byte order."
 
@@ -32,6 +34,7 @@ def route() -> Iterator[Any]:
 
     Not for the thread of a running event loop: pyroute2 refuses that.
     """
+    _ensure_descriptors()
     try:
         with IPRoute(ext_ack=True) as opened:
             yield opened
@@ -39,6 +42,17 @@ def route() -> Iterator[Any]:
         # With the kernel's own words, where it has any beside the number.
         words = [os.strerror(error.code), *(text for text in error.args[1:] if text != os.strerror(error.code))]
         raise OSError(error.code, ": ".join(words)) from error
+
+
+def _ensure_descriptors() -> None:
+    """Raise OSError when there are too few: pyroute2's loop, half made, complains on the standard error."""
+    opened: list[int] = []
+    try:
+        while len(opened) < _DESCRIPTORS:
+            opened.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    finally:
+        for number in opened:
+            os.close(number)
 
 
 @contextmanager

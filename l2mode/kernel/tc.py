@@ -5,13 +5,13 @@ It stays when the process is killed, and then drops what is the farm's once the 
 """
 
 import errno
-import socket
 from mmap import mmap
 from typing import Any, Final
 
 from l2mode.core.filters import FilterRow, Place, ahead_of, filter_name, own_row, place_for
 from l2mode.kernel.changes import ClassifierAdded, FilterAttached
 from l2mode.kernel.errors import FilterError
+from l2mode.kernel.interface import index_if_there
 from l2mode.kernel.libbpf import Program
 from l2mode.kernel.netlink import NetlinkError, refused_as, route
 from l2mode.kernel.programs import at_tcx_ingress, describe
@@ -107,9 +107,8 @@ class TcFilter:
 
 def detach_filter(change: FilterAttached) -> str | None:
     """Remove a filter by its name; OSError if that is refused."""
-    try:
-        index = socket.if_nametoindex(change.interface)
-    except OSError:  # gone, and the filter with it
+    index = index_if_there(change.interface)
+    if index is None:  # gone, and the filter with it
         return None
     with route() as ip:
         own = own_row(_rows(ip, index), change.name)
@@ -121,9 +120,8 @@ def detach_filter(change: FilterAttached) -> str | None:
 
 def remove_if_empty(change: ClassifierAdded) -> str | None:
     """Remove the qdisc that was added, unless others' filters hang on it; OSError if that is refused."""
-    try:
-        index = socket.if_nametoindex(change.interface)
-    except OSError:
+    index = index_if_there(change.interface)
+    if index is None:
         return None
     with route() as ip:
         if _holder(ip, index) != "clsact":
@@ -142,10 +140,11 @@ def filters_on(index: int) -> list[FilterRow]:
 
 def index_of(interface: str) -> int:
     """Give the present index of an interface; raises FilterError if there is none of this name."""
-    try:
-        return socket.if_nametoindex(interface)
-    except OSError as error:
-        raise FilterError(f"there is no interface {interface}", "bring it back, or name another one") from error
+    with refused_as(f"{interface} cannot be found"):
+        index = index_if_there(interface)
+    if index is None:
+        raise FilterError(f"there is no interface {interface}", "bring it back, or name another one")
+    return index
 
 
 def _rows(ip: Any, index: int, parent: int = _INGRESS) -> list[FilterRow]:

@@ -4,13 +4,13 @@ Flags and attributes as in <linux/if_link.h>; what they mean is told in the kern
 """
 
 import errno
-import socket
 from mmap import mmap
 from typing import Any, Final
 
 from l2mode.core.filter_kinds import FilterKind
 from l2mode.kernel.changes import XdpAttached
 from l2mode.kernel.errors import FilterError
+from l2mode.kernel.interface import index_if_there
 from l2mode.kernel.libbpf import Program
 from l2mode.kernel.netlink import refused_as, route
 from l2mode.kernel.programs import describe, opened
@@ -111,9 +111,8 @@ def program_at(index: int) -> int | None:
 
 def detach_program(change: XdpAttached) -> str | None:
     """Detach a program, unless another has taken its place; OSError if that is refused."""
-    try:
-        index = socket.if_nametoindex(change.interface)
-    except OSError:  # gone, and the program with it
+    index = index_if_there(change.interface)
+    if index is None:  # gone, and the program with it
         return None
     if program_at(index) != change.program_id:
         return None

@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from daemons import fetch, real_farm, wait_for
+from daemons import fetch, network_namespace, real_farm, wait_for
 
 USER = 61_234
 "Nobody else's, so that a limit of its processes counts ours alone."
@@ -259,3 +259,43 @@ def throttled(farm, part):
     finally:
         over.set()
         stopping.join()
+
+
+LAYER_TWO = """
+[l2]
+interface = "eth0"
+filter = "{}"
+[[l2.vip]]
+address = "192.0.2.50"
+[[l2.share]]
+name = "APACHE"
+ports = [80]
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a network namespace needs root")
+@pytest.mark.parametrize("kind", ["tc", "nfqueue"])
+def test_a_node_with_a_virtual_ip_keeps_it_while_there_are_no_descriptors(kind):
+    def addresses():
+        return subprocess.check_output(["ip", "-n", netns, "address", "show", "lo"], text=True)
+
+    with (
+        network_namespace() as netns,
+        limited_farm(user=None, netns=netns, prefix="192.0.2.", extra=LAYER_TWO.format(kind)) as farm,
+    ):
+        for command in ("link add eth0 type veth peer eth1", "link set eth1 arp off up", "link set eth0 up"):
+            subprocess.run(["ip", "-n", netns, *command.split()], check=True)
+        subprocess.run(["ip", "-n", netns, "address", "add", "192.0.2.1/24", "dev", "eth0"], check=True)
+        farm.start()
+        wait_for(lambda: farm.view("web1") == ["web1"], what="a view")
+        with limit(farm, "nofile", descriptors_in_use(farm)):
+            wait_for(lambda: lines(farm, "too many open files") or lines(farm, "Too many open files"))
+            end = time.monotonic() + 6
+            # Three looks at the machine, of which two without a filter would take the address away.
+            wait_for(lambda: time.monotonic() > end or "192.0.2.50" not in addresses())
+            assert "192.0.2.50" in addresses()
+        wait_for(lambda: farm.status("web1"))
+        assert farm.view("web1") == ["web1"]
+        assert farm.daemons["web1"].poll() is None
+        assert "Traceback" not in farm.log("web1")
+        assert len(lines(farm, "open files")) < 8
