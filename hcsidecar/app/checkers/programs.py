@@ -232,6 +232,8 @@ def _start(command: Command, output: int, errors: int) -> subprocess.Popen[bytes
             )
     except FileNotFoundError:
         raise CannotStartError(_why_not_found(program)) from None
+    except MemoryError:
+        raise _cannot_run(program, OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))) from None
     except OSError as error:
         raise _cannot_run(program, error) from None
 
