@@ -30,10 +30,20 @@ class StoppedError(Exception):
 class StartConditions:
     """Tries a step of the start until it works, as long as what is in its way passes by itself."""
 
-    def __init__(self, *, signals: Signals, service: ServiceManager, tell: Callable[[Event], object]) -> None:
+    def __init__(
+        self,
+        *,
+        signals: Signals,
+        service: ServiceManager,
+        tell: Callable[[Event], object],
+        interval: float = INTERVAL,
+        quiet: float = QUIET,
+    ) -> None:
         self._signals = signals
         self._service = service
         self._tell = tell
+        self._interval = interval
+        self._quiet = quiet
 
     async def until(self, step: Callable[[], Awaitable[_Given]]) -> _Given:
         """Give what the step gives.
@@ -59,11 +69,11 @@ class StartConditions:
                 message = f"the start waits for what passes by itself: {waits_for}"
                 self._tell(Event(level=Level.WARNING, origin="daemon", message=message))
             self._service.tell(STATUS=f"waits: {waits_for}", WATCHDOG=1)
-            if loop.time() >= began + QUIET:
+            if loop.time() >= began + self._quiet:
                 self._service.tell(READY=1)
 
         retrying = AsyncRetrying(
-            retry=retry_if_exception(passes), wait=wait_fixed(INTERVAL), before_sleep=tell_once, sleep=self._sleep
+            retry=retry_if_exception(passes), wait=wait_fixed(self._interval), before_sleep=tell_once, sleep=self._sleep
         )
         given: _Given = await retrying(step)
         if waits_for:
