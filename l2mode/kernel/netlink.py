@@ -11,6 +11,7 @@ from typing import Any, Final
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from l2mode.kernel.descriptors import ensure_descriptors
 from l2mode.kernel.errors import FilterError
 
 __all__ = ["NetlinkError", "attributes", "dump", "refused_as", "route"]
@@ -34,7 +35,7 @@ def route() -> Iterator[Any]:
 
     Not for the thread of a running event loop: pyroute2 refuses that.
     """
-    _ensure_descriptors()
+    ensure_descriptors(_DESCRIPTORS)
     try:
         with IPRoute(ext_ack=True) as opened:
             yield opened
@@ -42,17 +43,6 @@ def route() -> Iterator[Any]:
         # With the kernel's own words, where it has any beside the number.
         words = [os.strerror(error.code), *(text for text in error.args[1:] if text != os.strerror(error.code))]
         raise OSError(error.code, ": ".join(words)) from error
-
-
-def _ensure_descriptors() -> None:
-    """Raise OSError when there are too few: pyroute2's loop, half made, complains on the standard error."""
-    opened: list[int] = []
-    try:
-        while len(opened) < _DESCRIPTORS:
-            opened.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
-    finally:
-        for number in opened:
-            os.close(number)
 
 
 @contextmanager

@@ -110,7 +110,10 @@ class _Follower:
     def _run(self) -> None:
         error: OSError | None = None
         try:
-            _ensure_descriptors()
+            # Imported here, as pyroute2 is.
+            from l2mode.kernel.descriptors import ensure_descriptors  # noqa: PLC0415
+
+            ensure_descriptors(_DESCRIPTORS)
             with asyncio.Runner() as runner:
                 runner.get_loop()
                 runner.run(self._follow())
@@ -188,20 +191,6 @@ class _Follower:
     def _tell(self, what: Callable[[], None]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed
             self._asker.call_soon_threadsafe(what)
-
-
-def _ensure_descriptors() -> None:
-    """Raise OSError when there are too few for a loop and two sockets.
-
-    A loop that comes half into being, and pyroute2's sockets, complain on the standard error when they are thrown away.
-    """
-    opened: list[int] = []
-    try:
-        while len(opened) < _DESCRIPTORS:
-            opened.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
-    finally:
-        for number in opened:
-            os.close(number)
 
 
 async def _listen(news: Any, wanted: asyncio.Event) -> None:
