@@ -10,7 +10,7 @@ def main() -> None:
     if sys.argv[1:2] == ["run"] and (arguments := daemon_arguments(sys.argv[2:])) is not None:
         become_the_daemon(arguments)
     from hcsidecar.cli import app  # noqa: PLC0415 - half a second of a slow processor
-    from hcsidecar.cli.streams import standard_streams  # noqa: PLC0415 - as above
+    from hcsidecar.streams import standard_streams  # noqa: PLC0415 - as above
 
     with standard_streams():
         app(prog_name="hcsidecar")

@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from hcsidecar.safekit_asking import OK, CommandError, NobodyError, ask, post, quoted, reason, state
+from hcsidecar.streams import standard_streams
 
 INTERVAL = 0.2
 "Seconds between two looks of waitstart and waitstop."
@@ -49,7 +50,7 @@ def main(arguments: list[str], environment: Mapping[str, str]) -> int:
 
 def _do(arguments: list[str], environment: Mapping[str, str]) -> int:
     # What is not text in the script's encoding must not cost the line.
-    plain = [word.encode("utf-8", "replace").decode() for word in arguments]
+    plain = [word.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for word in arguments]
     verb, rest = _own_module(plain, environment)
     if verb in _LEVELS:
         return _print(verb, rest, environment)
@@ -250,4 +251,5 @@ _COMMANDS: Mapping[str, Callable[[_Options, Mapping[str, str]], int]] = {
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], os.environ))
+    with standard_streams():
+        sys.exit(main(sys.argv[1:], os.environ))

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -92,7 +93,7 @@ def given(*words, prepare=lambda control: None):
         (["printe", "Äpache — ✓"], "error", "Äpache — ✓"),
         (["printi", "-m", MODULE, "in", "-m", "order"], "info", "in -m order"),
         (["-m", MODULE, "printi", "-i", "two\nlines"], "info", "-i two\nlines"),
-        (["printi", b"not \xff text".decode("utf-8", "surrogateescape")], "info", "not ? text"),
+        (["printi", b"not \xff text".decode("utf-8", "surrogateescape")], "info", r"not \xff text"),
         (["printi", "x" * 5000], "info", "x" * 1000),
     ],
 )
@@ -287,6 +288,31 @@ def test_what_is_no_daemon_is_not_believed(tmp_path, answer):
     assert process.returncode == 1
     assert told.startswith("safekit: ")
     assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("place", "status", "told"),
+    [
+        ("/dev/full", 1, "standard output cannot be written: No space left on device\n"),
+        ("nobody", -signal.SIGPIPE, ""),
+    ],
+)
+def test_output_that_cannot_be_written_is_told_in_one_line(place, status, told):
+    if place == "nobody":
+        reader, out = os.pipe()
+        os.close(reader)
+    else:
+        out = os.open(place, os.O_WRONLY)
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "hcsidecar.safekit_command", "level"],
+        stdout=out,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    os.close(out)
+    assert (done.returncode, done.stderr) == (status, told)
 
 
 def test_the_command_imports_little_so_that_it_is_fast():

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from hcsidecar.cli.farm import REFUSED
+_FAILED = 1
+"Exit status."
 
 
 class OutputError(Exception):
@@ -74,7 +75,7 @@ def _give_up(failure: Exception) -> None:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGPIPE)
     sys.stderr.write(f"{failure}\n")
-    raise SystemExit(REFUSED)
+    raise SystemExit(_FAILED)
 
 
 def _stream(descriptor: int, found: TextIO | None, *, quiet: bool) -> TextIO:
