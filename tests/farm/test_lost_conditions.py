@@ -73,6 +73,9 @@ def test_the_clients_of_a_node_without_its_address_are_served_by_the_others_unti
         wait_for(lambda: on.farm.view(victim) == [], what="the victim out of the view")
         why = NO_ADDRESS if 4 in lost else NO_ADDRESS_6
         assert why in reason_of(on, victim)
+        health = run(own.namespace, "curl", "-si", "http://127.0.0.1:9010/health")
+        assert health.startswith("HTTP/1.1 404 ")
+        assert f"X-Farm-Reason: layer 2: {why}" in health
         for other in others:
             wait_for(lambda other=other: on.farm.view(other) == others, what=f"{other} in the view of the others")
         settled = time.monotonic()
