@@ -563,13 +563,15 @@ async def main():
     print(told[0].level, told[0].message)
     written = journal.last
     await write_until(journal, lambda: journal.last > written + 4 * size)
-    assert len(told) == 1, told
+    # Not with each attempt. A small one may succeed where SQLite writes over what it has written before.
+    assert [event.level for event in told] == (["error", "warning"] * len(told))[: len(told)], told
+    assert len(told) < 6, told
     assert len((await journal.page_before(count=size)).events) == size
     free()
-    await write_until(journal, lambda: len(told) > 1)
-    print(told[1].level, told[1].message)
+    await write_until(journal, lambda: told[-1].level == "warning")
+    print(told[-1].level, told[-1].message)
     assert await store.close() is None
-    assert len(told) == 2, told
+    assert told[-1].level == "warning", told
 
 asyncio.run(main())
 """
