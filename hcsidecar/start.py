@@ -157,8 +157,11 @@ def main() -> int:
         writer = configure(node=called, as_json=options.log_json)
         # The selector loop everywhere: heartbeats are read from sockets of our own.
         with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-            status = runner.run(_run(loaded, options.node, _Teller(called)))
-    except (FarmFileError, NoThreadError) as error:
+            try:
+                status = runner.run(_run(loaded, options.node, _Teller(called)))
+            except (FarmFileError, NoThreadError) as error:
+                _print(error)
+    except NoThreadError as error:
         _print(error)
     except RuntimeError as error:
         # asyncio ends its threads from another one, when everything else has ended.

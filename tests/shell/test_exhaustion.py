@@ -112,6 +112,17 @@ def test_a_check_for_which_no_thread_can_be_started_fails_and_the_node_lives_on(
         fails_and_comes_back(ready(farm), "nproc", 1, says="no thread can be started")
 
 
+def test_a_daemon_that_gets_no_threads_at_its_start_says_so_and_ends_with_1():
+    with limited_farm() as farm:
+        for most in range(1, 6):
+            # Its log, its workers and what it remembers have a thread each: without any one of them it does not start.
+            farm._inside = [*farm.as_user, "prlimit", f"--nproc={most}:{most}"]
+            farm.start()
+            assert farm.daemons["web1"].wait(30) == 1
+            assert farm.log("web1").splitlines()[-1].startswith("no thread can be started: ")
+        assert "Traceback" not in farm.log("web1")
+
+
 @pytest.mark.parametrize("check", [PROGRAM, PROCESS, PAGE], ids=["command", "process", "tcp"])
 def test_a_check_without_a_descriptor_fails_and_the_node_lives_on(check):
     with limited_farm(extra=check) as farm:
