@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from hcsidecar.core.safekit_actions import Reaction, mirror_only, react
 from hcsidecar.core.safekit_draft import Draft, Row, Values, usable_name
-from hcsidecar.core.safekit_notes import Notes, Reader, Verdict
+from hcsidecar.core.safekit_notes import LOOKS_FOR_FILES, Notes, Reader, Verdict
 from hcsidecar.core.safekit_scripts import Scripts
 from hcsidecar.core.safekit_source import Element
 from hcsidecar.core.values import LAST_PORT, format_duration, parse_address
@@ -15,6 +15,7 @@ TAKEN, DIFFERENT, NOT = Verdict.TAKEN, Verdict.DIFFERENT, Verdict.NOT
 _INTERVAL = (0.01, 3600.0)
 _TIMEOUT = (0.01, 600.0)
 _LOCAL = {"localhost": "127.0.0.1", "localhost6": "::1"}
+_OTHERS = {"checkfile": LOOKS_FOR_FILES}
 _SPLIT_BRAIN = (
     "is for mirror modules: in a farm every side of a split network goes on serving whom it reaches, "
     'unless [farm] partition = "majority"'
@@ -37,7 +38,7 @@ def read_checks(element: Element, draft: Draft, scripts: Scripts, notes: Notes) 
             with Reader(child, notes) as reader:
                 _KINDS[child.tag](reader, draft)
         else:
-            notes.drop(child, f"hcsidecar knows no checker <{child.tag}>")
+            notes.drop(child, _OTHERS.get(child.tag, f"hcsidecar knows no checker <{child.tag}>"))
 
 
 def _targets(reader: Reader, *, at_least: int = 1) -> Iterator[Reader]:
@@ -101,9 +102,21 @@ def _port(target: Reader, default: int | None = None) -> int | None:
     return port
 
 
+def _say_way(target: Reader) -> None:
+    """Speak of the way that a check takes: by which address, and whether it is encrypted."""
+    target.say("local_addr", NOT, "a check leaves by the address that the system chooses for it")
+    if target.flag("secure", default=False):
+        target.say(
+            "secure", DIFFERENT, 'connects and hangs up, without TLS; a check of type http with tls = "on" asks more'
+        )
+    else:
+        target.say("secure", TAKEN, "without TLS")
+
+
 def _read_tcp(reader: Reader, draft: Draft) -> None:
     for target in _targets(reader):
         address, port, timing = _address(target), _port(target), _timing(target)
+        _say_way(target)
         if address is None or port is None:
             continue
         if address in draft.vip_addresses:
@@ -117,6 +130,7 @@ def _read_tcp(reader: Reader, draft: Draft) -> None:
 def _read_ping(reader: Reader, draft: Draft) -> None:
     for target in _targets(reader):
         address, timing = _address(target), _timing(target)
+        target.say("local_addr", NOT, "a check leaves by the address that the system chooses for it")
         if address is None:
             continue
         target.say("addr", TAKEN, f"address = {address}") if not target.was_said("addr") else None

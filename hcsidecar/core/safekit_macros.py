@@ -31,6 +31,10 @@ class _Macros:
         self._filling: set[str] = set()
         self.used: set[str] = set()
 
+    def is_empty(self, name: str) -> bool:
+        """Tell whether a macro that has been filled in is empty."""
+        return self._given.get(name, self._filled.get(name)) == ""
+
     def fill(self, text: str, line: int, *, depth: int = 0) -> str | None:
         """Give a text with its macros filled in, or None when one has no value, which has been told then."""
         missing = False
@@ -93,6 +97,7 @@ def fill_macros(root: Element, given: Mapping[str, str], notes: Notes) -> Elemen
 def _fill(element: Element, macros: _Macros, notes: Notes) -> Element:
     attributes: dict[str, str] = {}
     unfilled = set()
+    emptied: dict[str, str] = {}
     for name, value in element.attributes.items():
         filled = macros.fill(value, element.line)
         if filled is not None and _PLACEHOLDER.search(filled) and element.tag != "var":
@@ -104,8 +109,10 @@ def _fill(element: Element, macros: _Macros, notes: Notes) -> Element:
             unfilled.add(name)
         else:
             attributes[name] = filled
+            for macro in filter(macros.is_empty, _USE.findall(value)):
+                emptied[name] = macro
     children = tuple(_fill(child, macros, notes) for child in element.children if child.tag != "macro")
-    return replace(element, attributes=attributes, children=children, unfilled=frozenset(unfilled))
+    return replace(element, attributes=attributes, children=children, unfilled=frozenset(unfilled), emptied=emptied)
 
 
 def _note_definition(element: Element, given: Mapping[str, str], used: set[str], notes: Notes) -> None:

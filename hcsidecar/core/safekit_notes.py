@@ -12,6 +12,9 @@ from hcsidecar.core.safekit_source import Element
 from hcsidecar.core.values import format_duration
 
 _LONGEST = 200
+LOOKS_FOR_FILES = 'a check of type command can look for a file: command = ["/usr/bin/test", "-e", FILE]'
+_ATTRIBUTES = {"checkfile": LOOKS_FOR_FILES}
+"What SafeKit knows wherever it stands, and there is nothing like here."
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{0,6})?)\s*(d|h|m|s|ms|us)?")
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -74,7 +77,7 @@ class Reader:
     def __exit__(self, *failure: object) -> None:
         for name in self.element.attributes:
             if name not in self._spoken:
-                self.say(name, Verdict.NOT, "hcsidecar does not know this attribute")
+                self.say(name, Verdict.NOT, _ATTRIBUTES.get(name, "hcsidecar does not know this attribute"))
 
     def say(self, name: str, verdict: Verdict, text: str, *, unset: str | None = None) -> None:
         """Note what became of an attribute; of one that is not there only if `unset` says what it counts as."""
@@ -92,6 +95,10 @@ class Reader:
     def refuse(self, name: str, message: str, hint: str = "") -> None:
         """Note what is wrong with an attribute, or (no name) with the element."""
         self._spoken.add(name)
+        if name in self.element.emptied:
+            # SafeKit's own modules come with empty macros, to be filled in.
+            message = message if self.get(name) else "is empty"
+            hint = f"--macro {self.element.emptied[name]}=VALUE"
         self.notes.refuse(self.element.line, f"{self.element.tag} {name}".strip(), message, hint)
 
     def get(self, name: str, default: str | None = None) -> str | None:

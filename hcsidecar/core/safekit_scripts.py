@@ -97,7 +97,10 @@ def note_scripts(scripts: Scripts, called: Values, notes: Notes) -> None:
     for path, content in sorted((scripts.files or {}).items()):
         subject = f"bin/{path}"
         if scripts.is_for_windows(path):
-            notes.say(0, subject, DIFFERENT, "copied, to be ported: it is for Windows")
+            if why := _NEVER.get(_stem(path)):
+                notes.say(0, subject, NOT, f"copied, and never called: {why}")
+            else:
+                notes.say(0, subject, DIFFERENT, "copied, to be ported: it is for Windows")
             continue
         if f"bin/{path}" in called.values():
             key = next(key for key, value in called.items() if value == f"bin/{path}")

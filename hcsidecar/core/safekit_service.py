@@ -152,8 +152,12 @@ def _read_lans(lans: Sequence[Element], nodes: dict[str, list[str]], notes: Note
                 why = f"no address of the nodes on it: name each node once more, --node NAME=ADDRESS {number + 1}"
                 reader.whole(NOT, why)
                 reader.say("name", NOT, "goes with <lan>")
+                reader.say("command", NOT, "goes with <lan>")
                 continue
             networks.append(name)
             reader.whole(TAKEN, "network of the heartbeats")
             reader.say("name", TAKEN, "the network of the nodes' addresses")
+            is_first = number == 0
+            verdict = TAKEN if reader.flag("command", default=is_first) is is_first else DIFFERENT
+            reader.say("command", verdict, "what nodes ask of each other goes by the first network")
     return networks

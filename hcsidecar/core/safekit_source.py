@@ -17,6 +17,8 @@ class Element:
     "What stands in it beside its children."
     unfilled: frozenset[str] = frozenset()
     "Attributes that a macro leaves without a value; they are not among the attributes."
+    emptied: Mapping[str, str] = field(default_factory=dict)
+    "By attribute, a macro in it whose value is empty; it is among the attributes, with what is left of it."
 
     def walk(self) -> Iterator["Element"]:
         """Give this element and all below it, in the order of the file."""

@@ -84,6 +84,8 @@ def _read_interface(element: Element, draft: Draft, notes: Notes) -> None:
         for child in element.children:
             if child.tag == "virtual_interface":
                 _read_virtual_interface(child, draft, notes)
+            elif child.tag == "real_interface":
+                notes.drop(child, "is for mirror modules: one node has its addresses; here all nodes have the VIPs")
             else:
                 notes.drop(child, f"hcsidecar knows no <{child.tag}> in <interface>")
 

@@ -262,3 +262,84 @@ def test_whatever_a_configuration_says_it_is_imported_in_full_or_refused(root):
     noted = {(note.line, note.subject.partition(" ")[0].strip("<>")) for note in result.notes}
     assert {(each.line, each.tag) for each in root.walk()} <= noted
     report_text(result, module="web_farm")
+
+
+REAL = """<macro name='SERVICES' value=''/><macro name='VIRTUAL_IP' value=''/><macro name='APACHE_PORT'/>"""
+"As the modules of SafeKit 8.2 come, to be filled in by its console."
+APACHE = VIP.replace("192.0.2.50", "%VIRTUAL_IP%").replace("'80'", "'%APACHE_PORT%'") + (
+    "<check><tcp ident='HTTP_APACHE' when='both'><to addr='%VIRTUAL_IP%' port='%APACHE_PORT%'/></tcp></check>"
+)
+SERVICES = "<user><var name='SERVICES' value='%SERVICES%'/></user>"
+
+
+def test_an_empty_macro_is_an_empty_text():
+    document, _ = good(xml(user=SERVICES, before="<macro name='SERVICES' value=''/>"))
+    assert document["application"]["environment"] == {"SERVICES": ""}
+
+
+def test_a_value_that_an_empty_macro_leaves_out_is_refused_with_the_option_that_gives_it():
+    problems = refused(xml(APACHE, user=SERVICES, before=REAL))
+    assert {problem.rpartition(" (")[2] for problem in problems} == {
+        "--macro VIRTUAL_IP=VALUE)",
+        "--macro APACHE_PORT=VALUE)",
+    }
+    assert "line 1: virtual_addr addr: is empty (--macro VIRTUAL_IP=VALUE)" in problems
+    assert "line 1: rule port: is empty (--macro APACHE_PORT=VALUE)" in problems
+
+
+def test_empty_macros_are_filled_by_what_is_given():
+    given = {"VIRTUAL_IP": "192.0.2.50", "APACHE_PORT": "80"}
+    document, _ = good(xml(APACHE, user=SERVICES, before=REAL), macros=given)
+    assert document["l2"]["vip"] == [{"address": "192.0.2.50"}]
+    assert document["check"][0]["port"] == 80
+
+
+def test_a_macro_that_is_empty_by_another_one_is_named_as_it_stands():
+    (problem, *_) = refused(
+        xml(APACHE, before="<macro name='VIRTUAL_IP' value='%IP%'/><macro name='IP' value=''/>"),
+        macros={"APACHE_PORT": "80"},
+    )
+    assert problem.endswith("(--macro VIRTUAL_IP=VALUE)")
+
+
+@pytest.mark.parametrize("name", ["postconfig.ps1", "postconfig.cmd", "confcheck.ps1"])
+def test_a_script_of_windows_that_is_never_called_need_not_be_ported(name):
+    _, notes = good(xml(), scripts={**SCRIPTS, name: b"exit 0"})
+    assert notes[f"bin/{name}"].verdict is Verdict.NOT
+    assert notes[f"bin/{name}"].text.startswith("copied, and never called: there is no configuration step")
+
+
+def test_what_safekit_knows_and_a_farm_here_does_not_is_known_by_name():
+    mirror = "<virtual_addr addr='192.0.2.9' where='one_side_alias'/>"
+    mirror = f"<interface><real_interface>{mirror}</real_interface></interface>"
+    text = xml(
+        VIP.replace("<interface_list>", f"<interface_list>{mirror}")
+        + "<check><tcp ident='WEB'><to addr='192.0.2.50' port='80' local_addr='192.0.2.11' secure='on'/></tcp>"
+        "<ping ident='GW'><to addr='192.0.2.1' local_addr='192.0.2.11'/></ping>"
+        "<checkfile ident='F' checkfile='/tmp/x'/></check>",
+        farm="<farm><lan name='default' command='on'/></farm>",
+    )
+    _, notes = good(text)
+    told = {subject: (note.verdict, note.text) for subject, note in notes.items()}
+    assert not [text for _, text in told.values() if "knows no" in text or "does not know" in text]
+    assert told["<real_interface>"] == (
+        Verdict.NOT,
+        "is for mirror modules: one node has its addresses; here all nodes have the VIPs",
+    )
+    assert told['to local_addr="192.0.2.11"'][0] is Verdict.NOT
+    assert told['to secure="on"'][0] is Verdict.DIFFERENT
+    assert told['lan command="on"'][0] is Verdict.TAKEN
+    assert "/usr/bin/test" in told["<checkfile>"][1]
+
+
+@pytest.mark.parametrize(("second", "verdict"), [("on", Verdict.DIFFERENT), ("off", Verdict.TAKEN)])
+def test_commands_go_by_the_first_lan(second, verdict):
+    nodes = (*NODES, ("web1", "198.51.100.11"), ("web2", "198.51.100.12"))
+    lans = f"<farm><lan name='front'/><lan name='back' command='{second}'/></farm>"
+    _, notes = good(xml(farm=lans), nodes=nodes)
+    assert notes[f'lan command="{second}"'].verdict is verdict
+
+
+def test_a_tcp_check_without_tls_is_taken_over_as_it_is():
+    _, notes = good(xml("<check><tcp ident='W'><to addr='127.0.0.1' port='80' secure='off'/></tcp></check>"))
+    assert notes['to secure="off"'].verdict is Verdict.TAKEN
