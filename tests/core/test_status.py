@@ -1,5 +1,7 @@
-from farm import Farm, membership
+from farm import Farm, heartbeat, membership
 
+from hcsidecar.core.rolling import why_not_drain
+from hcsidecar.core.roster import KnownPeer
 from hcsidecar.core.status import ModuleState, status_document
 
 ADDRESSES = {"web1": "192.0.2.11", "web2": "192.0.2.12", "web3": "192.0.2.13"}
@@ -64,6 +66,23 @@ def document_of_two(farm, now=1.1):
         groups=("APACHE",),
         fractions=lambda view, name: (1 / len(view) if name in dict(view) else 0.0,),
         now=now,
+    )
+
+
+def test_a_recording_of_a_ready_node_counts_for_nothing():
+    node = membership()
+    node.receive(heartbeat("web2", role="UP", status="Ready", wants=True), now=0.01)
+    about = document(node, now=0.02)["nodes"][1]
+    assert (about["alive"], about["role"], about["status"]) == (False, None, None)
+    assert about["reason"] == "heard, but it does not hear this node, or what is heard is a recording"
+    assert "no node would be Ready" in why_not_drain(document(node, now=0.02), "web1", keep_ready=1)
+
+
+def test_a_node_whose_boot_number_went_back_is_shown_as_refused():
+    node = membership(known={"web2": KnownPeer(9)})
+    node.receive(heartbeat("web2", boot=3, heard=[("web1", 7, 1)]), now=0.01)
+    assert (
+        document(node, now=0.02)["nodes"][1]["reason"] == "refused: its boot number went back (boot 9 was heard before)"
     )
 
 
