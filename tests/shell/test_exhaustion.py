@@ -76,7 +76,8 @@ def limit(farm, name, value):
     try:
         yield
     finally:
-        subprocess.run([*prlimit, f"--{name}={before}:"], check=True)
+        if farm.daemons["web1"].poll() is None:
+            subprocess.run([*prlimit, f"--{name}={before}:"], check=True)
 
 
 def descriptors_in_use(farm):
@@ -110,6 +111,17 @@ def fails_and_comes_back(farm, what, value, *, says):
 def test_a_check_for_which_no_thread_can_be_started_fails_and_the_node_lives_on(check):
     with limited_farm(extra=check) as farm:
         fails_and_comes_back(ready(farm), "nproc", 1, says="no thread can be started")
+
+
+def test_a_stop_without_any_more_threads_drains_and_ends_with_0():
+    with limited_farm(extra=PAGE) as farm:
+        ready(farm)
+        with limit(farm, "nproc", 1):
+            for _ in range(2):
+                farm.daemons["web1"].send_signal(signal.SIGTERM)
+                wait_for(lambda: farm.health("web1") in (404, 0))
+            assert farm.daemons["web1"].wait(20) == 0
+        assert "Traceback" not in farm.log("web1")
 
 
 def test_a_daemon_that_gets_no_threads_at_its_start_says_so_and_ends_with_1():
