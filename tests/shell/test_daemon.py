@@ -465,6 +465,8 @@ def test_the_interface_of_the_virtual_ips_is_waited_for_with_its_address(tmp_pat
         ):
             wait_for(lambda: f"{WAITS}layer-2 mode: {what}" in farm.log("web1"))  # noqa: B023
             subprocess.run(["ip", "-n", netns, *command.split()], check=True)
+        # The other end of the cable.
+        subprocess.run(["ip", "-n", netns, "link", "set", "eth1", "arp", "off", "up"], check=True)
         wait_for(lambda: farm.view("web1") == ["web1"], limit=30)
 
 
