@@ -6,6 +6,7 @@ sees is the real thing: descriptors, arguments as bytes, a terminal of a width.
 
 import contextlib
 import fcntl
+import gc
 import json
 import os
 import pty
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import termios
+import traceback
 from pathlib import Path
 
 FULL = "full"
@@ -136,8 +138,24 @@ def _become(question, terminal):
     os.environ.update(question["environment"])
 
 
+def _end(main):
+    """Do the command and end as the interpreter would, but without taking apart what was loaded, which takes longer."""
+    status = 1
+    try:
+        main()
+        status = 0
+    except SystemExit as ended:
+        status = ended.code or 0
+    except BaseException:  # noqa: BLE001 - as the interpreter does
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
     from hcsidecar.__main__ import main
 
+    gc.freeze()  # what is loaded is shared with every command, and is not looked through for garbage
     if _serve():
-        main()
+        _end(main)
