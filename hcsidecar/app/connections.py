@@ -91,12 +91,13 @@ class Connections:
             return None if self._endpoints else {}
         try:
             served, calling = self._read({port for _, port in local})
-        except OSError:
+            own = self._own()
+        except OSError:  # not for want of a descriptor either is the answer "nobody"
             return None
         wide = {int(each.port, 16) for each in served if each.state == _LISTEN and _is_wildcard(_address(each.address))}
         wide |= {port for address, port in local if address in _LOOPBACK}
         in_use = [each for each in served if each.state in _IN_USE]
-        no_clients = _no_clients(in_use, calling, self._own())
+        no_clients = _no_clients(in_use, calling, own)
         counted = Counter(each.port for each in in_use if each not in no_clients and self._is_ours(each, wide))
         return {port: counted[b"%04X" % port] for _, port in local}
 
@@ -153,7 +154,7 @@ def _no_clients(in_use: Iterable[_Served], calling: Iterable[_Calling], own: Con
 
 
 def own_sockets() -> set[int]:
-    """Give the inodes of this process's sockets."""
+    """Give the inodes of this process's sockets; raises OSError."""
     found = set()
     for path in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):  # closed since

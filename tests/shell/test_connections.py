@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import shutil
 import socket
 import subprocess
@@ -282,3 +283,11 @@ def test_connections_to_a_shared_port_count_at_its_virtual_ip_without_any_check(
         assert (
             asyncio.run(Connections((), L2Table.model_construct(vip=vips, share=(dns,)), own=of_others).count()) == {}
         )
+
+
+def test_without_a_descriptor_to_look_at_its_own_sockets_a_daemon_counts_nothing():
+    def refused():
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        assert count(check(listener.getsockname()[1]), own=refused) is None
