@@ -1,6 +1,8 @@
 """What `check-config` finds on the machine beyond the file itself."""
 
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,13 +17,16 @@ NODE = '[[node]]\nname = "web1"\naddress = "192.0.2.11"\n'
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    Keyring.create(tmp_path / "farm.key", now=datetime(2026, 1, 1, tzinfo=UTC)).write(replace=False)
-    for name, text in (("program", "#!/bin/sh\n"), ("ancient", "#!/opt/perl4 -w\n")):
-        (tmp_path / name).write_text(text)
-        (tmp_path / name).chmod(0o755)
-    (tmp_path / "text").write_text("no program")
-    return tmp_path
+def directory() -> Iterator[Path]:
+    # Of a short name: the path of a socket below it can have 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="hct") as name:
+        made = Path(name).resolve()
+        Keyring.create(made / "farm.key", now=datetime(2026, 1, 1, tzinfo=UTC)).write(replace=False)
+        for program, text in (("program", "#!/bin/sh\n"), ("ancient", "#!/opt/perl4 -w\n")):
+            (made / program).write_text(text)
+            (made / program).chmod(0o755)
+        (made / "text").write_text("no program")
+        yield made
 
 
 def problems_of(directory: Path, text: str, *, farm: str = FARM) -> dict[str, str]:
