@@ -6,11 +6,11 @@ end of its loop as well. These are daemons, and hold up nobody.
 
 import asyncio
 import contextlib
-import threading
 from collections.abc import Callable
 from typing import TypeVar
 
 from hcsidecar.core.targets import TargetError, Trouble
+from hcsidecar.threads import NoThreadError, start_thread
 
 _Given = TypeVar("_Given")
 
@@ -29,7 +29,6 @@ class Calls:
         given: list[_Given] = []
         raised: list[BaseException] = []
         done = asyncio.Event()
-        self._busy = True
 
         def over() -> None:
             self._busy = False
@@ -43,7 +42,11 @@ class Calls:
             with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits any more
                 loop.call_soon_threadsafe(over)
 
-        threading.Thread(target=do, name="call to a balancer", daemon=True).start()
+        try:
+            start_thread(do, name="call to a balancer")
+        except NoThreadError as error:
+            raise TargetError(Trouble.RETRY, str(error.strerror)) from None
+        self._busy = True
         await done.wait()
         if raised:
             raise raised[0]

@@ -151,7 +151,7 @@ def test_the_way_to_the_daemon_imports_neither_the_command_line_nor_anything_big
     assert subprocess.run([sys.executable, "-c", script], check=False, timeout=60).returncode == 0
 
 
-IN_OTHER_PROCESSES = {"cli", "demo", "calls.py"}
+IN_OTHER_PROCESSES = {"cli", "demo"}
 BEFORE_IT_HURRIES = {"logs.py", "event_store.py"}
 "Their threads are there when the daemon takes its priority, and get theirs with it."
 
