@@ -39,16 +39,18 @@ _TURN = 0.0002
 def take_realtime_priority() -> str | None:
     """Run this process's threads before all ordinary ones, and this one, the main thread, first of all.
 
-    Says why not, or None when it does. Processes that they start are ordinary, and so are threads that begin later
-    until they `keep_pace`.
+    Says why not, or None when it does. A thread that begins later has this one's priority, and must `keep_pace` first:
+    what it starts is ordinary only then. This thread itself must start no process any more.
     """
     if not hasattr(os, "sched_setscheduler"):
         return "this platform has no real-time scheduling"
     try:
+        # Without SCHED_RESET_ON_FORK: a thread that began as an ordinary one would have the interpreter's lock before
+        # it could say that it keeps pace.
         try:
-            _hurry(0, _HEARTBEATS)
+            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(_HEARTBEATS))
         except PermissionError:
-            _hurry(0, _OTHERS)
+            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(_OTHERS))
     except OSError as error:
         return f"sched_setscheduler: {error.strerror}"
     for thread in threading.enumerate():
@@ -60,10 +62,10 @@ def take_realtime_priority() -> str | None:
 
 
 def keep_pace() -> None:
-    """Run this thread before all ordinary ones if the main thread does; each thread of the daemon says so first.
+    """Run this thread before all ordinary ones, below the main thread, if that hurries; what it starts is ordinary.
 
-    Only one thread at a time has the interpreter's lock. An ordinary one that has it may get no processor for hundreds
-    of milliseconds on a busy machine, and the heartbeats wait for it all the while.
+    Each thread of the daemon says so first. Only one thread at a time has the interpreter's lock. An ordinary one that
+    has it may get no processor for hundreds of milliseconds on a busy machine, and the heartbeats wait for it.
     """
     if hasattr(os, "sched_setscheduler"):
         with contextlib.suppress(OSError):

@@ -504,3 +504,9 @@ def test_no_thread_of_a_daemon_can_hold_up_its_heartbeats_for_want_of_a_processo
         wait_for(lambda: len(policies()) >= 6, what="all threads")
         # One that has just begun is about to say it.
         wait_for(lambda: set(policies()) == {os.SCHED_RR}, what="all of them at real-time priority")
+        started = [
+            int(child)
+            for children in Path(f"/proc/{farm.daemons['web1'].pid}/task").glob("*/children")
+            for child in children.read_text().split()
+        ]
+        assert [os.sched_getscheduler(child) for child in started] == [os.SCHED_OTHER], "the program that sleeps"
