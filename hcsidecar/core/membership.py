@@ -376,9 +376,10 @@ class Membership:
         if other_list or listed != listed_before:
             self.roster.note_hearing(peer, fresh=listed)
             self._undecided = True
-        if peer.acknowledged and not acknowledged_before:
+        if peer.acknowledged != acknowledged_before:
             self.neighbours_changed = True
-            effects.append(inform(f"{peer.name} is heard"))
+            if peer.acknowledged:
+                effects.append(inform(f"{peer.name} is heard"))
         if listed_before and not listed:
             peer.acked, peer.unlisted_since = -1, now
             if not self.leaving:

@@ -186,7 +186,8 @@ class Roster:
     def note_hearing(self, peer: Peer, *, fresh: bool) -> None:
         """Note whom a peer hears by its latest heartbeat; `fresh` says that it has just heard this node."""
         peer.listed_me = peer.place if fresh else -1
-        peer.acknowledged |= fresh
+        # One that lists what was said long ago was held back on the way; one that lists nothing may be deaf.
+        peer.acknowledged = fresh or (peer.acknowledged and peer.place < 0)
         self._note_whom_it_hears(peer)
 
     def _note_whom_it_hears(self, peer: Peer) -> None:

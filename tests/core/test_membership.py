@@ -457,6 +457,18 @@ def test_what_was_held_back_on_the_way_proves_no_life():
         if said(effects, "web2 does not hear this node any more"):
             break
     assert number == 6  # more than 2 T after that word
+    assert node.roster.acknowledged() == []
+
+
+def test_one_that_goes_deaf_still_counts():
+    node = membership()
+    node.set_wants(True, now=0.0)
+    node.receive(heartbeat("web2", wants=True, heard=ME), now=0.01)
+    for number in range(2, 12):
+        live(node, until=0.2 * number)
+        node.receive(heartbeat("web2", seq=number, wants=True, view=views_of("web2")), now=0.2 * number)
+    assert [peer.name for peer in node.roster.acknowledged()] == ["web2"]
+    assert node.out_reason == "web2 serve, and this node has no mutual link with all of them"
 
 
 def test_a_heartbeat_of_an_older_boot_than_an_earlier_daemon_heard_is_refused():

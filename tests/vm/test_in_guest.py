@@ -19,7 +19,18 @@ PARTS = {
     "tests of xdp and tc": ("libbpf", "filter_program", "packet_filter", "trial", "tc", "xdp"),
     "tests of nfqueue": ("packet_queue",),
     "tests of all else in the kernel": (
-        *("checks", "grounds", "host", "interface_kinds", "netlink", "raw_frames", "record", "sockets", "survey"),
+        *(
+            "checks",
+            "conditions",
+            "grounds",
+            "host",
+            "interface_kinds",
+            "netlink",
+            "raw_frames",
+            "record",
+            "sockets",
+            "survey",
+        ),
     ),
 }
 "Files of tests/kernel, by the row of the table."
