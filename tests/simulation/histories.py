@@ -223,7 +223,12 @@ def retiming(draft):
     return {
         "preset": slow,
         "presets": tuple(presets),
-        "weather": Weather(delay=0.001, jitter=random.choice((0.001, 0.01)), loss=random.choice((0.0, 0.0, 0.05))),
+        # In units of the slowest T: a network that is good enough for the quickest preset.
+        "weather": Weather(
+            delay=0.0005,
+            jitter=random.choice((0.0002, 0.001) if slow == "wan" else (0.001, 0.01)),
+            loss=random.choice((0.0, 0.0, 0.05)),
+        ),
         "drift": DRIFT,
     }
 

@@ -27,7 +27,7 @@ CAUGHT = [
     (mutants.KeepsItsLowBoot, "rebirth", 0, {"one taker", "views agree"}),
     (mutants.TellsNobodyOfItsRefusal, "rebirth", 0, {"one taker", "views agree"}),
     (mutants.GoesOnAfterASnapshot, "rebirth", 0, {"one taker", "views agree"}),
-    (mutants.GoesByItsOwnTiming, "retiming", 0, {"one taker"}),
+    (mutants.GoesByItsOwnTiming, "retiming", 0, {"one taker", "views agree"}),
     (mutants.ListensByItsOwnTiming, "retiming", 0, {"one taker", "one taker after quiet"}),
     (mutants.LeaseOfMembersOnly, "misfortune", 40, {"one taker"}),
     (mutants.LeaseOfWhoWasJustHeard, "misfortune", 0, {"one taker"}),
