@@ -64,7 +64,7 @@ def measure(*, quick: bool) -> Figure:
         method="A farm of one real daemon and one Apache in a network namespace, started by the scripts of its "
         "[application]; one http check with the action restart. All processes of Apache get SIGKILL, or SIGSTOP, at a "
         "random moment between two attempts. Noticed: /health, asked every "
-        f"{POLL * 1000:g} ms, turns NOT FOUND; in layer-2 mode the share is released in the same instant. "
+        f"{POLL * 1000:g} ms, turns NOT FOUND; in layer-2 mode the share is given up in the same instant. "
         "Answered: Apache, asked as often, gives the first good answer. Ready: /health is OK again, which takes the "
         "stop script (SIGKILL to all processes), the start script and a check that passes. After a hang it takes the "
         "2 s before that connections to what is broken may last: the kernel holds some for Apache, the checks' own "

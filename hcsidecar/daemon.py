@@ -140,7 +140,11 @@ class Daemon:
             memory=memory,
             socket=control_socket(loaded.farm, me),
             evidence=Evidence(
-                Connections(self._farm.check, self._farm.l2), self._face, self._farm.health.prober_fall, self._targets
+                Connections(self._farm.check, self._farm.l2),
+                self._face,
+                self._farm.health.prober_fall,
+                self._targets,
+                is_sent_clients=self._is_sent_clients,
             ),
             publish=self._publish,
             tell=self.tell,
@@ -228,6 +232,10 @@ class Daemon:
             server.connections.make_room, clock=self._loop.time, tell=self.tell
         )
         return server
+
+    def _is_sent_clients(self) -> bool:
+        """Tell whether new clients of the virtual IPs may still come to this node."""
+        return self._layer_two is not None and self._layer_two.share.holding
 
     def _make_layer_two(self) -> "LayerTwoMode | None":
         if self._farm.l2 is None:

@@ -15,12 +15,13 @@ from l2mode.core.conditions import Hold
 from l2mode.core.explain import Client, explain
 from l2mode.core.filter_kinds import FilterKind
 from l2mode.core.frames import virtual_mac
-from l2mode.core.handover import Handover, View, director_of
+from l2mode.core.handover import Handover, Said, director_of
 from l2mode.core.interface import Obstacle
 from l2mode.core.reasons import Reason
 from l2mode.core.report import FilterReport, layer_two_document
 from l2mode.core.settings import LayerTwoSettings
 from l2mode.core.speaker import Speaker
+from l2mode.core.transit import View
 from l2mode.core.verdict import Delivery
 from l2mode.grounds import Grounds
 from l2mode.kernel.errors import FilterError
@@ -68,8 +69,11 @@ class LayerTwo:
         obstructed: Callable[[Obstacle | None], None],
     ) -> None:
         self.settings = settings
-        self.handover = Handover(name=settings.me, groups=len(settings.groups))
+        directed = settings.delivery is Delivery.DIRECTED
+        self.handover = Handover(name=settings.me, groups=len(settings.groups), directed=directed)
         self._numbers = {name: number for number, name in enumerate(settings.nodes)}
+        self._dirty: dict[int, int] = {}
+        "Who is dirty by the filter's tables."
         self._tell = tell
         self._changed = changed
         self._loop = asyncio.get_running_loop()
@@ -157,27 +161,46 @@ class LayerTwo:
         self.tables.set_lease(max(0, int(until * _NANOSECONDS)))
         self._voice.renew(until)
 
-    def meet(self, neighbours: Iterable[tuple[str, bytes, bool, bytes, View]]) -> None:
+    def meet(self, neighbours: Iterable[Said]) -> None:
         """Take in what the nodes that are heard say of themselves."""
-        self.handover.meet(neighbours)
-        self._write_neighbours()
+        drops = self.handover.drops
+        moves = self.handover.meet(neighbours)
+        self._write_macs()
+        if moves or self._view_to_pass_on_by() != self._others:
+            self._turn()
+        else:
+            self._write_dirty()
+        self._speak_by_the_view()
+        if self.handover.drops != drops:
+            self._look_soon.set()
 
     # -- the filter's tables ------------------------------------------------------------------------------------
 
     def _write(self) -> None:
+        self._turn()
+        self._look_soon.set()
+        self._speak_by_the_view()
+
+    def _turn(self) -> None:
+        """Have the filter obey the handover."""
         handover = self.handover
         directors = [handover.director(vip.packed) for vip in self.settings.vips]
         self._others = self._view_to_pass_on_by()
-        self.tables.set_dirty(handover.dirty, self._dirty_members())
+        former, dirty = self._dirty, self._dirty_members()
+        # While the tables are swapped, who is dirty by one or the other is: else the filter would answer with resets.
+        self.tables.set_dirty(
+            me=True, members={node: former.get(node, 0) | dirty.get(node, 0) for node in {*former, *dirty}}
+        )
         self.tables.swap(
             [self._cells(group) for group in range(len(self.settings.groups))],
             [NOBODY if name is None else self._numbers[name] for name in directors],
         )
-        self._look_soon.set()
-        self._speak_by_the_view()
+        self.tables.set_dirty(handover.dirty, dirty)
+        self._dirty = dirty
 
     def _cells(self, group: int) -> bytes:
-        if self._others:
+        # Who has just left the view still takes what moves.
+        if self._others and not self.handover.moving:
             return self.handover.cells_of_others(self._others, group, self._numbers)
         return self.handover.cells(group, self._numbers)
 
@@ -187,17 +210,16 @@ class LayerTwo:
             return ()
         return self.handover.view_of_others()
 
-    def _write_neighbours(self) -> None:
+    def _write_macs(self) -> None:
         known = {self._numbers[node.name]: node.mac for node in self.handover.neighbours if node.mac}
         self.tables.set_macs(self.mac, known)
-        if self._view_to_pass_on_by() != self._others:
-            self._write()
-            return
-        self.tables.set_dirty(self.handover.dirty, self._dirty_members())
-        self._speak_by_the_view()
+
+    def _write_dirty(self) -> None:
+        self._dirty = self._dirty_members()
+        self.tables.set_dirty(self.handover.dirty, self._dirty)
 
     def _dirty_members(self) -> dict[int, int]:
-        return {self._numbers[node.name]: node.dirty_buckets for node in self.handover.neighbours if node.dirty}
+        return {self._numbers[name]: buckets for name, buckets in self.handover.dirty_members().items()}
 
     def _speak_by_the_view(self) -> None:
         """Let the voice know; it speaks after the heartbeat that is being composed."""
@@ -279,7 +301,7 @@ class LayerTwo:
         before = self.handover.dirty, self.handover.dirty_buckets
         self.handover.scanned(held, drops=began)
         if (self.handover.dirty, self.handover.dirty_buckets) != before:
-            self.tables.set_dirty(self.handover.dirty, self._dirty_members())
+            self._write_dirty()
             self._changed()
 
     async def _wait_for_change(self, longest: float) -> None:
@@ -325,7 +347,8 @@ class LayerTwo:
         self._voice.repair()
         if self.mac != before:
             self._tell("warning", f"{self.interface} has another MAC now: {self.mac.hex(':')}")
-            self._write_neighbours()
+            self._write_macs()
+            self._speak_by_the_view()
             self._changed()
 
     def _tell_from_thread(self, level: str, message: str) -> None:

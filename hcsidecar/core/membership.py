@@ -12,6 +12,9 @@ from then on. It claims what the view gives it once every member that it hears h
 sequence of this epoch *and* announces the same view (or is out). Two conflicting proofs would each have to have
 been sent before the other.
 
+A node that is drained, or takes power from itself, lets go last: when all others announce the view that follows from
+its wish, or after P / 2.
+
 A node that is frozen, killed or unheard cannot let go, so its kernel filter runs on a *lease*: it ends before the
 others, who must first miss it for T and then wait for the *guard* (G = 2 P), take over.
 
@@ -47,6 +50,10 @@ ANSWER_DISTANCE = 0.008
 "Seconds between two answers to the same asker."
 ANSWERS_AT_ONCE = 16
 "Askers who are answered each by itself within that time: a claim waits for the slowest answer. More get a broadcast."
+
+Said = tuple[str, bytes, bool, bytes, View, bool]
+"""What a node that is heard says of itself: name, MAC in the virtual IPs' network, whether it is dirty and in which
+buckets, view, and whether it has claimed what that view gives it."""
 
 
 class Membership:
@@ -105,15 +112,16 @@ class Membership:
 
         self._pending_since = now
         self._listening = self.listening(timing, started_at=now)
-        self._told_waiting = self._yields = False
-        self._known_changed = False
-        "What must be known of the others over a restart has changed."
+        self._told_waiting = self._yields = self._known_changed = False
+        "Of the last: what must be known of the others over a restart has changed."
         self._seq, self._epoch = 0, 1
         "The latest sequence sent, and the first sequence of this epoch."
         self._heard_changed_at = 1
         "The first sequence that carries the present list of members heard."
         self._sent = SendTimes(distance=timing.pulse / 8)
         self._guard_until: float | None = None
+        self._stays_until: float | None = None
+        "When this node, which wants less, lets go at the latest: the others adopt the view before it does."
         self._waits_for: Peer | None = None
         self._broadcast_at = self._view_changed_at = now - timing.pulse
         self._next_send = self._burst_until = self._answering_since = now
@@ -180,6 +188,8 @@ class Membership:
             due = min(due, self.lease)
         if self._guard_until is not None:
             due = min(due, self._guard_until)
+        if self._stays_until is not None:
+            due = min(due, self._stays_until)
         return due
 
     def set_wants(self, wants: bool, *, now: float) -> list[Effect]:
@@ -300,10 +310,14 @@ class Membership:
         waits = sorted(peer.name for peer in self.roster.alive() if not self._proven(peer, now))
         return f"no proof yet from {', '.join(waits)}" if waits else None
 
-    def neighbours(self) -> list[tuple[str, bytes, bool, bytes, View]]:
-        """List the nodes that count, each with its MAC, whether it is dirty and in which buckets, and its view."""
+    def neighbours(self) -> list[Said]:
+        """List the nodes that count, each with what it says of itself."""
         heard = ((peer.name, peer.heartbeat) for peer in self.roster.acknowledged())
-        return [(name, said.mac, said.dirty, said.dirty_buckets, said.view) for name, said in heard if said is not None]
+        return [
+            (name, said.mac, said.dirty, said.dirty_buckets, said.view, not said.ask)
+            for name, said in heard
+            if said is not None
+        ]
 
     # -- hearing ------------------------------------------------------------------------------------------------
 
@@ -486,7 +500,11 @@ class Membership:
             self._undecided = False
             choice = self._chooser.choose(self._own(now), now=now)
             self.out_reason, self._yields, self._time_decides = choice.out_reason, choice.yields, choice.time_decides
-            if choice.view != self.view:
+            if choice.view == self.view:
+                self._stays_until = None
+            elif self._lets_others_go_first(choice.view, now, effects):
+                self._time_decides = True
+            else:
                 self._change_view(choice.view, now, effects)
         if self.view and not self.claimed:
             self._try_to_claim(now, effects)
@@ -515,8 +533,34 @@ class Membership:
             self.roster.forget_unheard()
         return self._listening.over
 
+    def _lets_others_go_first(self, view: View, now: float, effects: list[Effect]) -> bool:
+        """Tell whether a node whose own wish takes buckets from it keeps them a little, to be the last to let go.
+
+        The others have proved to each other by then all that they can, and claim with this node's word. Else its
+        buckets would be without a taker from now on until that is done.
+        """
+        if not self.claimed or self.leaving or not self._only_gives(view):
+            self._stays_until = None
+            return False
+        if self._stays_until is None:
+            self._stays_until = now + self.timing.pulse / 2
+            effects.append(Broadcast())
+            self._hurry(now, just_sent=True)
+        views = [peer.view for peer in self.roster.acknowledged() if peer.view]
+        are_up = all(other == view if view else all(name != self.name for name, _ in other) for other in views)
+        return not are_up and now < self._stays_until
+
+    def _only_gives(self, view: View) -> bool:
+        """True when a view differs from the present one by what this node wishes for itself, and gives it nothing."""
+        if not view:
+            return not self.wants or not any(self.powers)
+        before, after = dict(self.view), dict(view)
+        own_before, own_after = before.pop(self.name, ()), after.pop(self.name, ())
+        return before == after and all(now <= once for now, once in zip(own_after, own_before, strict=True))
+
     def _change_view(self, view: View, now: float, effects: list[Effect]) -> None:
         before, self.view = self.view, view
+        self._stays_until = None
         self._view_changed_at = now
         self._begin_epoch(now)
         effects += [Adopt(view), inform(_describe_change(before, view, self.out_reason)), Broadcast()]
@@ -674,6 +718,7 @@ def _looks_different(before: Heartbeat, after: Heartbeat) -> bool:
         or before.dirty_buckets != after.dirty_buckets
         or before.mac != after.mac
         or before.view != after.view
+        or before.ask != after.ask
     )
 
 

@@ -19,7 +19,7 @@ from hcsidecar.core.effects import (
     Remember,
     Tell,
 )
-from hcsidecar.core.membership import Membership
+from hcsidecar.core.membership import Membership, Said
 from hcsidecar.core.messages import Heartbeat, View
 from hcsidecar.core.roster import KnownPeer
 from hcsidecar.core.timing import Timing
@@ -54,8 +54,8 @@ class Share(Protocol):
     def renew(self, until: float) -> None:
         """Let the filter take packets until then, in seconds of the monotonic clock."""
 
-    def meet(self, neighbours: Iterable[tuple[str, bytes, bool, bytes, View]]) -> None:
-        """Take in what the nodes that are heard say: name, MAC of the interface, dirty and in which buckets, view."""
+    def meet(self, neighbours: Iterable[Said]) -> None:
+        """Take in what the nodes that are heard say; it may end what an `adopt` has begun."""
 
 
 class NoShare:
@@ -77,7 +77,7 @@ class NoShare:
     def renew(self, until: float) -> None:
         """Hold nothing."""
 
-    def meet(self, neighbours: Iterable[tuple[str, bytes, bool, bytes, View]]) -> None:
+    def meet(self, neighbours: Iterable[Said]) -> None:
         """Hold nothing."""
 
 
@@ -179,6 +179,7 @@ class Node:
         if membership.neighbours_changed:
             membership.neighbours_changed = False
             share.meet(membership.neighbours())
+            membership.holding = share.holding
         if not effects:
             return []
         outputs: list[Output] = []

@@ -130,15 +130,15 @@ class Tables:
     def set_dirty(self, me: bool, members: Mapping[int, int]) -> None:
         """Say whether this node is dirty, and in which buckets living members beside it are: masks by number.
 
+        This node's own number among them says that in these buckets nobody gets a reset: nothing is sent to oneself.
         Only what changes is written: a member that may be dirty anywhere is one bit, and one that knows where often
         tells of a connection less. In this order, so that a member that is dirty in a bucket is so at every moment.
         """
-        others = {node: mask for node, mask in members.items() if node != self.me}
-        anywhere = sum(1 << node for node, mask in others.items() if mask == ANYWHERE)
+        anywhere = sum(1 << node for node, mask in members.items() if mask == ANYWHERE)
         self._set("dirty_anywhere", self._get("dirty_anywhere") | anywhere)
-        for node in {*others, *self._dirty}:
+        for node in {*members, *self._dirty}:
             if not anywhere >> node & 1:
-                self._mark_dirty(node, others.get(node, 0))
+                self._mark_dirty(node, members.get(node, 0))
         self._set("dirty_anywhere", anywhere)
         self._set("dirty", me)
 

@@ -86,7 +86,7 @@ def test_own_clients_are_open_pending_or_stopped_by_the_lease():
 
 def test_dirty_members_may_hold_older_connections_of_a_tcp_group_only():
     handover = claimed(WEB, held=ANYWHERE)
-    handover.meet([("web2", b"", True, b"", ()), ("web3", b"", True, b"", ())])
+    handover.meet([("web2", b"", True, b"", (), True), ("web3", b"", True, b"", (), True)])
     share = told(WEB, client=Client(address=clients_of("web2")), handover=handover)
     assert share["may_hold"] == ("web1", "web3")
     assert share["reason"].endswith("; older connections may live on web1 or web3, which are dirty")

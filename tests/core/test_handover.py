@@ -1,5 +1,8 @@
 """Phases of buckets: nothing opens but by a claim, everything narrows at once, and dirt is admitted."""
 
+from functools import reduce
+from operator import or_
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -225,10 +228,10 @@ def test_the_cells_of_a_node_out_of_the_view_name_the_owners_of_the_others_to_wh
 
 def test_neighbours_are_kept_in_the_order_of_their_names():
     share = handover()
-    share.meet([("web3", b"3", True, b"\x06", ALONE), ("web2", b"", False, b"", ())])
+    share.meet([("web3", b"3", True, b"\x06", ALONE, False), ("web2", b"", False, b"", (), True)])
     assert share.neighbours == (
         Neighbour(name="web2", mac=b"", dirty_buckets=0),
-        Neighbour(name="web3", mac=b"3", dirty_buckets=6, view=ALONE),
+        Neighbour(name="web3", mac=b"3", dirty_buckets=6, view=ALONE, claimed=False),
     )
 
 
@@ -236,13 +239,13 @@ def test_the_view_of_others_is_the_largest_that_a_neighbour_announces():
     share = handover()
     assert share.view_of_others() == ()
     views = {"web2": WITHOUT, "web3": OTHERS, "web4": ALONE}
-    share.meet([(name, b"", False, b"", view) for name, view in views.items()])
+    share.meet([(name, b"", False, b"", view, True) for name, view in views.items()])
     assert share.view_of_others() == OTHERS
 
 
 def test_the_view_of_others_is_without_this_node_though_they_may_not_know_yet_that_it_has_left():
     share = handover()
-    share.meet([("web2", b"", False, b"", PAIR)])
+    share.meet([("web2", b"", False, b"", PAIR, True)])
     assert share.view_of_others() == WITHOUT
 
 
@@ -255,9 +258,11 @@ views = st.dictionaries(st.sampled_from(nodes), st.tuples(st.integers(0, 3), st.
 class HandoverMachine(RuleBasedStateMachine):
     """Whatever is said in whatever order: only `claim` opens, and only what the view gives."""
 
+    directed = False
+
     def __init__(self):
         super().__init__()
-        self.share = Handover(name="web1", groups=2, count=COUNT)
+        self.share = Handover(name="web1", groups=2, count=COUNT, directed=self.directed)
         self.view = ()
 
     def given(self, group):
@@ -288,7 +293,29 @@ class HandoverMachine(RuleBasedStateMachine):
     def claim_and_scan(self):
         self.share.claim()
         self.share.scanned([self.share.mine(0), self.share.mine(1)], drops=self.share.drops)
-        assert not self.share.dirty
+        assert self.share.dirty == self.share.moving
+
+    @rule(said=st.dictionaries(st.sampled_from(nodes[1:]), st.tuples(views, st.booleans())))
+    def meet(self, said):
+        self.share.meet([(name, b"", False, b"", view, claimed) for name, (view, claimed) in said.items()])
+
+    @invariant()
+    def what_is_taken_beside_what_is_mine_moves(self):
+        for group in (0, 1):
+            mine, taken = self.share.mine(group), self.share.taken(group)
+            assert mine & taken == mine
+            assert self.directed or taken == mine
+            assert not taken & ~self.given(group) or (self.share.moving and self.share.dirty)
+            # Nobody gets a reset for what is not claimed.
+            suspects = self.share.dirty_members().values()
+            assert not taken & ~mine & ~reduce(or_, suspects, 0)
+
+    @invariant()
+    def cells_say_what_is_taken(self):
+        numbers = {name: number for number, name in enumerate(nodes)}
+        for group in (0, 1):
+            cells = self.share.cells(group, numbers)
+            assert sum(1 << bucket for bucket, cell in enumerate(cells) if cell == 0) == self.share.taken(group)
 
     @invariant()
     def phases_are_disjoint_and_make_up_what_the_view_gives(self):
@@ -298,7 +325,14 @@ class HandoverMachine(RuleBasedStateMachine):
             assert mine | pending == self.given(group)
 
 
+class DirectedMachine(HandoverMachine):
+    """In directed delivery buckets that move are taken too."""
+
+    directed = True
+
+
 TestHandoverMachine = HandoverMachine.TestCase
+TestDirectedMachine = DirectedMachine.TestCase
 
 
 @given(views, st.integers(0, 1), st.integers(0, COUNT - 1))
@@ -329,6 +363,12 @@ def test_who_has_just_dropped_buckets_may_hold_connections_in_any():
 
 def test_a_neighbour_that_does_not_say_where_it_is_dirty_may_be_so_anywhere():
     share = handover()
-    share.meet([("web2", b"", True, b"", ()), ("web3", b"", True, bytes(8), ()), ("web4", b"", False, b"\x01", ())])
+    share.meet(
+        [
+            ("web2", b"", True, b"", (), True),
+            ("web3", b"", True, bytes(8), (), True),
+            ("web4", b"", False, b"\x01", (), True),
+        ]
+    )
     assert [neighbour.dirty_buckets for neighbour in share.neighbours] == [ALL, ALL, 0]
     assert [neighbour.dirty for neighbour in share.neighbours] == [True, True, False]

@@ -87,7 +87,7 @@ def test_the_share_meets_a_dirty_neighbour_before_it_claims_what_that_one_gave_u
     farm.nodes["web1"].share.dirty = True
     farm.deliver("web1", farm.nodes["web1"].set_dirty(now=farm.now))
     farm.run(until=1.1)
-    assert farm.nodes["web2"].share.neighbours == (("web1", b"", True, b"", (("web1", (1,)), ("web2", (1,)))),)
+    assert farm.nodes["web2"].share.neighbours == (("web1", b"", True, b"", (("web1", (1,)), ("web2", (1,))), True),)
 
 
 def test_a_neighbour_that_is_not_heard_any_more_is_met_no_more():

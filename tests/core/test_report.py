@@ -42,7 +42,7 @@ def settings(delivery=Delivery.DIRECTED):
 
 def handover():
     machine = Handover(name="web1", groups=2)
-    machine.meet([("web2", bytes.fromhex("020000000002"), True, b"", ())])
+    machine.meet([("web2", bytes.fromhex("020000000002"), True, b"", (), True)])
     machine.adopt((("web1", (1, 0)), ("web2", (1, 1))))
     machine.renew(10)
     return machine

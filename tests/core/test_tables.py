@@ -185,9 +185,9 @@ def test_macs_are_those_of_the_others_and_one_that_goes_is_forgotten():
     assert list(own.macs()) == [(0, OTHER)]
 
 
-def test_this_node_is_not_among_the_dirty_beside_it():
+def test_members_may_be_dirty_anywhere_and_so_may_this_node():
     own = tables()
-    own.set_dirty(me=True, members={0: ANYWHERE, 1: ANYWHERE, 2: ANYWHERE})
+    own.set_dirty(me=True, members={0: ANYWHERE, 2: ANYWHERE})
     assert (own.dirty, dirty_anywhere(own)) == (True, {0b101})
 
 

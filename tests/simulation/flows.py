@@ -2,9 +2,12 @@
 
 from simulation.network import NEVER
 
+from l2mode.core.cells import NOBODY, PENDING
+from l2mode.core.handover import Phase
 from l2mode.core.verdict import Action, Delivery, Packet, Reason, Standing, Verdict, judge
 
 DEAD = Verdict(Reason.LEASE_OVER)
+NOWHERE = Verdict(Reason.NO_MAC)
 
 
 class Flow:
@@ -113,7 +116,34 @@ class Flows:
         # A router may have missed the latest announcement.
         if not entries or self._random.random() < self._strays:
             entries = world.machines
-        machine, sender, chained = self._random.choice(entries), None, False
+        return self._follow(flow, self._random.choice(entries), opens=opens)
+
+    def untaken(self):
+        """Give the buckets, all groups together, in which a new connection would find nobody to take it.
+
+        In directed delivery: none that a client begins by way of the machine that announced itself last.
+        """
+        world, found = self._world, 0
+        if world.aim is None:
+            return world.all_buckets
+        shares = [machine.share for machine in world.machines if machine.share is not None]
+        dirty = [mask for machine in world.machines if machine.share for mask in machine.dirty_members().values()]
+        taken = {}
+        "By what all tables say of a bucket: a few cases, and many buckets."
+        for group in range(world.groups):
+            cells = [share.cells_now[group] for share in shares]
+            for bucket in range(world.buckets):
+                case = (*[table[bucket] for table in cells], *[mask >> bucket & 1 for mask in dirty])
+                if case not in taken:
+                    probe = Flow(number=0, group=group, bucket=bucket, home=None)
+                    taken[case] = bool(self._follow(probe, world.aim, opens=True))
+                if not taken[case]:
+                    found |= 1 << (group * world.buckets + bucket)
+        return found
+
+    def _follow(self, flow, machine, *, opens):
+        """Give who takes or resets a packet in directed delivery that a client sends to this machine."""
+        world, sender, chained = self._world, None, False
         seen = set()
         while True:
             if (machine.index, chained) in seen:
@@ -141,13 +171,14 @@ class Flows:
         if dead:
             return DEAD
         packet = Packet(opens=opens, known=lambda: flow.home is machine, sender=sender, chained=chained)
-        by_name = self._world.by_name
-        owner = share.owners_now[flow.group][flow.bucket]
+        # As `classify` reads the tables.
+        cell = share.cells_now[flow.group][flow.bucket]
         standing = Standing(
             me=machine.index,
-            phase=share.phase(flow.group, flow.bucket),
+            phase={machine.index: Phase.MINE, PENDING: Phase.PENDING}.get(cell, Phase.OTHER),
             dirty=share.dirty,
-            dirty_members=sum(1 << by_name[name].index for name in machine.dirty_members(flow.bucket)),
-            owner=None if owner is None else by_name[owner].index,
+            dirty_members=sum((mask >> flow.bucket & 1) << node for node, mask in machine.dirty_members().items()),
+            owner={NOBODY: None, PENDING: machine.index}.get(cell, cell),
         )
-        return judge(packet, standing, self._delivery)
+        verdict = judge(packet, standing, self._delivery)
+        return NOWHERE if verdict.to == machine.index else verdict

@@ -12,6 +12,7 @@ from simulation.network import Weather
 from simulation.scenario import (
     DEATH,
     DEATH_SEEN_BY_A_SLEEPER,
+    LAST_TO_LET_GO,
     LOSSY_FAREWELL,
     PLANNED,
     PRESETS,
@@ -82,16 +83,19 @@ def planned(draft):
     for _ in range(random.randint(2, 5)):
         index = draft.someone()
         draft.add(at, "measure")
+        limit = PLANNED
         if index in out:
             draft.add(at, "come_back", index)
             out.discard(index)
         elif random.random() < 0.5 or len(out) == draft.size - 1:
             draft.add(at, "set_powers", index, (random.randint(1, 5), random.randint(1, 3)))
         else:
-            draft.add(at, random.choice(("drain", "leave")), index)
+            going = random.choice(("drain", "leave"))
+            draft.add(at, going, index)
             out.add(index)
+            limit = LAST_TO_LET_GO if going == "drain" else PLANNED
         at += 4.0
-        draft.add(at - 0.01, "measured", PLANNED, index)
+        draft.add(at - 0.01, "measured", limit, index)
     delay = random.choice((0.002, 0.02))
     return {
         "until": at + 4.0,

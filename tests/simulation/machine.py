@@ -5,6 +5,7 @@ import copy
 from hcsidecar.core.effects import Reincarnate, Remember, Tell
 from hcsidecar.core.messages import decode, encode
 from hcsidecar.core.node import Node, Send
+from l2mode.core.cells import NOBODY
 from l2mode.core.handover import Handover
 
 INBOX = 20_000
@@ -20,13 +21,15 @@ class KernelShare(Handover):
         super().__init__(name=machine.name, **more)
         self._machine = machine
         self.director_now = None
-        self.owners_now = [(None,) * self.count] * len(self._given)
+        self.cells_now = [bytes([NOBODY]) * self.count] * len(self._given)
+        "What the filter goes by, as its tables have it: an owner's number for each bucket of each group."
 
     def adopt(self, view):
         super().adopt(view)
-        self._write()
         self.director_now = self.director(VIP)
-        self.owners_now = [self.owners(group) for group in range(len(self._given))]
+        self._write()
+        if self.director_now == self.name:
+            self._machine.announce()
 
     def claim(self):
         super().claim()
@@ -36,15 +39,22 @@ class KernelShare(Handover):
         super().release()
         self._write()
 
+    def meet(self, neighbours):
+        if moved := super().meet(neighbours):
+            self._write()
+        return moved
+
     def renew(self, until):
         super().renew(until)
         self._machine.write_lease(until)
 
     def _write(self):
+        self.cells_now = [self.cells(group, self._machine.numbers) for group in range(len(self._given))]
         mask = 0
         for group in range(len(self._mine)):
             mask |= self._mine[group] << (group * self.count)
         self._machine.write_mask(mask)
+        self._machine.tables_turned()
 
 
 class Machine:
@@ -70,6 +80,7 @@ class Machine:
         "leaving",
         "name",
         "node",
+        "numbers",
         "open_mask",
         "open_until",
         "others",
@@ -98,6 +109,8 @@ class Machine:
         "By name: index and arrive method of every other machine."
         self.timing = timing
         "By its farm file, which the next start reads."
+        self.numbers = {}
+        "By name: index of every machine."
         self.boot = 0
         self.known = {}
         "What its daemon wrote down of the other nodes."
@@ -128,7 +141,7 @@ class Machine:
         self.stuck_until, self.up_since, self.leaving = None, world.now, False
         self._inbox.clear()
         self._errands.clear()
-        self.share = world.share(self, groups=len(self.powers), count=world.buckets)
+        self.share = world.share(self, groups=len(self.powers), count=world.buckets, directed=world.directed)
         self._be_born()
         self._say_wants()
 
@@ -286,6 +299,14 @@ class Machine:
         if before <= self._world.now < self.open_until and self.open_mask:
             self._world.filter_changed(self, self.open_mask)
 
+    def tables_turned(self):
+        """Let clients find out what the filter goes by from now on."""
+        self._world.tables_turned(self)
+
+    def announce(self):
+        """Have clients send to this machine from now on, as the director does with each new view."""
+        self._world.aim = self
+
     def open_now(self):
         """Mask of the buckets that the filter takes at this moment."""
         return self.open_mask if self._world.now < self.open_until and not self.paused else 0
@@ -381,6 +402,6 @@ class Machine:
                 self._timer, self._timer_by_clock = due, by_clock
                 world.schedule(due, self._fire, due)
 
-    def dirty_members(self, bucket):
-        """Name the living members beside this one that are dirty there, as this one's kernel tables have it."""
-        return tuple(neighbour.name for neighbour in self.share.neighbours if neighbour.dirty_buckets >> bucket & 1)
+    def dirty_members(self):
+        """Give who is dirty and in which buckets, as this machine's kernel tables have it: masks by number."""
+        return {self.numbers[name]: buckets for name, buckets in self.share.dirty_members().items()}

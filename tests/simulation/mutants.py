@@ -273,6 +273,13 @@ class NoAnswers(Membership):
         pass
 
 
+class LetsGoFirst(Membership):
+    """Who is drained lets go before the others have adopted a view without it."""
+
+    def _only_gives(self, view):
+        return False
+
+
 class BelievesThePast(Membership):
     """Heartbeats of an old boot or sequence count like new ones."""
 
@@ -311,6 +318,51 @@ class HidesItsDirt(KernelShare):
     @property
     def dirty(self):
         return False
+
+
+class LetsGoAtOnce(KernelShare):
+    """In directed delivery the former owner of a bucket takes nothing more from the moment the view takes it."""
+
+    def adopt(self, view):
+        super().adopt(view)
+        self._transit.outgoing = [0] * len(self._given)
+        self._write()
+
+
+class TakesWithTheClaim(KernelShare):
+    """In directed delivery the new owner of a bucket takes nothing before its claim."""
+
+    def adopt(self, view):
+        super().adopt(view)
+        self._transit.incoming = [0] * len(self._given)
+        self._write()
+
+
+class SendsAtOnce(KernelShare):
+    """A member sends to the new owner of a bucket before that one has adopted the view."""
+
+    def cells(self, group, numbers):
+        views, self._transit._views = self._transit._views, ()
+        try:
+            return super().cells(group, numbers)
+        finally:
+            self._transit._views = views
+
+
+class OwnClaimIsEnough(KernelShare):
+    """The former owner of a bucket lets go when it has claimed the view, though others send by the former one."""
+
+    def claim(self):
+        super().claim()
+        self._transit.end()
+        self._write()
+
+
+class ResetsWhileBucketsMove(KernelShare):
+    """Who takes a bucket that moves answers with a reset what belongs to no connection here."""
+
+    def dirty_members(self):
+        return {node.name: node.dirty_buckets for node in self.neighbours if node.dirty}
 
 
 def _fields(heartbeat):

@@ -1,5 +1,10 @@
 """What a client would see of the farm, and the promises that it must find kept.
 
+Who *takes* a bucket depends on the delivery. In flooded delivery it is whose filter has claimed it, and two of these
+must not be open at once. Nor must they in directed delivery; but there both the former and the next owner also take
+what reaches them while a bucket moves, for a frame reaches one machine only. So a bucket has a taker when a new
+connection finds one by whatever way the tables send it, from the machine that clients aim at.
+
 The observer knows filters (mask and end of lease, as the kernel has them), links, and who is running: never what a
 node believes. It is told of every change of a filter and of a link, and judges at that moment; overlaps that begin
 while two machines cannot have heard each other are looked at again when they can.
@@ -85,10 +90,13 @@ class Observer:
         if not self.gaps:
             return
         world = self._world
-        taken = 0
-        for machine in world.machines:
-            taken |= machine.open_now()
-        covered = taken == world.all_buckets
+        if world.directed:
+            covered = not world.flows.untaken()
+        else:
+            taken = 0
+            for machine in world.machines:
+                taken |= machine.open_now()
+            covered = taken == world.all_buckets
         if covered and self._uncovered_since is not None:
             self.worst_gap = max(self.worst_gap, world.now - self._uncovered_since)
             self._uncovered_since = None
@@ -136,6 +144,8 @@ class Observer:
             return
         shares = world.shares_of(view)
         for machine in part:
+            if machine.share.moving:
+                self.breach("moves end", f"{machine.name} takes what is not its own, as if buckets still moved")
             if machine.open_now() != shares.get(machine.name, 0):
                 self.breach(
                     "one taker after quiet",

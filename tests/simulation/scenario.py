@@ -23,6 +23,9 @@ class Limit:
 PLANNED = Limit(of_delay=3.5)
 "Nothing is lost: a question and its answer, and what is under way."
 
+LAST_TO_LET_GO = Limit(of_delay=2.05)
+"Of who is drained: the others know the view already, and some may still wait for each other's answers."
+
 DEATH = Limit(of_t=1.4, of_delay=2.0)
 "T to notice it, the guard, and two pulses more."
 

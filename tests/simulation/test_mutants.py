@@ -47,10 +47,16 @@ CAUGHT = [
     (mutants.OwnFarmFileCounts, "rollout", 0, {"views agree"}),
     (mutants.TellsWithTheNextBeat, "planned", 0, {"short moves"}),
     (mutants.NoAnswers, "planned", 0, {"short moves", "no silence"}),
+    (mutants.LetsGoFirst, "planned", 0, {"short moves"}),
     (mutants.BelievesThePast, "replay", 0, {"one taker after quiet", "views agree"}),
     (mutants.OldFilterStaysOpen, "echo", 0, {"one taker"}),
     (mutants.DropsWithTheClaim, "flicker", 0, {"one taker"}),
     (mutants.HidesItsDirt, "planned", 0, {"no reset"}),
+    (mutants.LetsGoAtOnce, "planned", 0, {"no gap"}),
+    (mutants.TakesWithTheClaim, "planned", 0, {"no gap"}),
+    (mutants.SendsAtOnce, "planned", 0, {"no gap"}),
+    (mutants.OwnClaimIsEnough, "planned", 45, {"no gap"}),
+    (mutants.ResetsWhileBucketsMove, "planned", 0, {"no reset"}),
 ]
 
 

@@ -9,7 +9,7 @@ from simulation.flows import Flows
 from simulation.machine import KernelShare, Machine
 from simulation.network import NEVER, Network
 from simulation.observer import Observer
-from simulation.scenario import PRESETS
+from simulation.scenario import LAST_TO_LET_GO, PLANNED, PRESETS
 from simulation.story import Story
 
 from hcsidecar.core.membership import Membership
@@ -44,6 +44,9 @@ class World:
         self.hearing_time = 2 * self.t
         "For the preset lan: 1 s."
         self.partition = scenario.partition
+        self.directed = scenario.delivery == "directed"
+        self.aim = None
+        "The machine that clients send to in directed delivery: the last that announced itself as the director."
         self.buckets = BUCKETS
         self.now = 0.0
         self.deliveries = 0
@@ -73,6 +76,7 @@ class World:
         ]
         self.by_name = {machine.name: machine for machine in self.machines}
         for machine in self.machines:
+            machine.numbers = {other.name: other.index for other in self.machines}
             machine.others = {
                 other.name: (other.index, other.arrive) for other in self.machines if other is not machine
             }
@@ -264,11 +268,11 @@ class World:
 
     def measured(self, limit, index):
         """Judge a move of one machine in peace: nobody waited longer than the limit, and only its buckets moved."""
-        weather = self.scenario.weather
-        longest_delay = (weather.delay + weather.jitter) * self.t
-        most = limit.of_t * self.t + limit.of_delay * longest_delay
+        most = limit.of_t * self.t + limit.of_delay * self._longest_delay
         gap, mover = self.observer.stop_measuring(), self.machines[index]
         self.gaps.append(gap)
+        if self.directed and limit in (PLANNED, LAST_TO_LET_GO) and mover.running and gap:
+            self.observer.breach("no gap", f"new connections had no taker for {gap:.6f} s, though no frame needs two")
         if self.scenario.peaceful and self.flows.worst_silence > most:
             self.observer.breach("no silence", f"a connection was unheard for {self.flows.worst_silence:.4f} s")
         if gap > most:
@@ -300,12 +304,26 @@ class World:
 
     # -- what the observer asks ---------------------------------------------------------------------------------
 
+    def tables_turned(self, machine):
+        if self.directed:
+            self.observer.look_at_gaps()
+        if self.flows is not None:
+            # A change of the tables is followed by a look at the sockets.
+            self.schedule(self.now + self.random.random() * 2 * self._longest_delay, self._scan, machine)
+
+    def _scan(self, machine):
+        if machine.running:
+            self.flows.scan(machine)
+
+    @property
+    def _longest_delay(self):
+        return (self.scenario.weather.delay + self.scenario.weather.jitter) * self.t
+
     def filter_changed(self, machine, before):
         self.observer.filter_changed(machine, before)
         if self.flows is not None:
             # Just then the packets are wanted that could go astray.
-            longest_delay = (self.scenario.weather.delay + self.scenario.weather.jitter) * self.t
-            self.schedule(self.now + self.random.random() * 2 * longest_delay, self._speak_once, None)
+            self.schedule(self.now + self.random.random() * 2 * self._longest_delay, self._speak_once, None)
 
     def shares_of(self, view):
         """Give each member's combined mask in a view: what its filter must take."""
