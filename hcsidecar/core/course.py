@@ -17,7 +17,10 @@ class Course(Standing):
     # Starting
 
     def start_anew(self, now: float, why: str) -> list[Event]:
-        """Begin a start; what it waits for is said in the event."""
+        """Begin a start; what it waits for is said in the event. What may still run is stopped first."""
+        if self.left is not Left.STOPPED:
+            self.aim, self._is_thorough = Aim.STOPSTART, True
+            return self._close(now, f"{why}; some of the application may still run")
         self._enter(Phase.PREPARING)
         self._began = now
         if self.plan.has(Script.PRESTART):

@@ -194,6 +194,24 @@ def test_what_cannot_be_killed_is_not_started_a_second_time():
     assert made.why_not_ready() == "stopped by itself: its processes could not be ended: 2 processes do not end"
 
 
+def test_a_start_over_what_could_not_be_killed_tries_to_end_it_first():
+    made = serving()
+    restart(made, now=0, by="root")
+    made.evidence(**NOBODY, now=1)
+    for now in (2, 3, 4):
+        ends(made, now=now, failure="exit status 1")
+    assert made.phase is Phase.STOPPED
+    said = start(made, now=5, by="root")
+    assert told(said.events) == [
+        "UP(Transient): start by root; some of the application may still run; the stop script runs"
+    ]
+    ends(made, now=6)
+    ends(made, now=7)
+    assert runs(made)[0] == "kill"
+    ends(made, now=8)
+    assert runs(made)[0] == "start"
+
+
 def test_a_second_stop_ends_the_drain_a_third_the_stop_script_and_a_fourth_kills():
     made = serving()
     stop(made, now=0, by="root")
