@@ -23,6 +23,7 @@ from hcsidecar.app.module import Published
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.exhaustion import explained
 from hcsidecar.core.health import HealthAnswer, HealthFace
+from hcsidecar.core.key_change import KeyChange
 from hcsidecar.core.last_stays import NOBODY_HEARD, Neighbour, Outlook, look_around
 from hcsidecar.core.losses import Losses
 from hcsidecar.core.node import NoShare
@@ -122,6 +123,14 @@ class Daemon:
         self._published: Published | None = None
         self._keys_wanted = False
         "The key file has changed and could not be read for a reason that passes."
+        self._key_change = KeyChange(
+            loaded.keyring.print,
+            former=memory.known_keys,
+            alone=len(self._farm.node) == 1,
+            file=str(loaded.keyring.path),
+        )
+        for event in self._key_change.begin():
+            self.tell(event)
         self._own_addresses = OwnAddresses(me.addresses)
         self._heartbeats = Heartbeats(
             farm=self._farm,
@@ -165,6 +174,7 @@ class Daemon:
                 heartbeats=self._heartbeats,
                 application=self._application,
                 own_addresses=self._own_addresses,
+                key_change=self._key_change,
                 clock=loop.time,
             )
         )
@@ -378,11 +388,20 @@ class Daemon:
             self._follow_targets()
             self._admission.refill()
             self._look_for_addresses()
+            self._look_at_keys()
             await asyncio.sleep(min(HOUSEKEEPING_INTERVAL, beat or HOUSEKEEPING_INTERVAL))
 
     def _look_for_addresses(self) -> None:
         for event in self._own_addresses.see({each for each in self._me.addresses.values() if not is_lost(each)}):
             self.tell(event)
+
+    def _look_at_keys(self) -> None:
+        """See whether other nodes have the keys of this one, and let the next daemon know those that they have."""
+        met = [peer.name for peer in self._heartbeats.node.membership.roster.acknowledged()]
+        for event in self._key_change.look(met=met, strangers=self._heartbeats.strangers):
+            self.tell(event)
+        if self._key_change.confirmed is not None:
+            self._memory.remember_keys(self._key_change.confirmed)
 
     async def _keep_rereading(self) -> None:
         """At each SIGHUP, take the keys and certificates, and say what of the farm file is not taken."""
@@ -410,6 +429,7 @@ class Daemon:
             return
         self._keys_wanted = False
         self._heartbeats.follow_keys()
+        self._key_change.reload(self._loaded.keyring.print)
         self.tell(Event(level=Level.INFO, origin="daemon", message="took the keys of the key file"))
 
     def _keys(self) -> Keyring:

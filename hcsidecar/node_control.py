@@ -14,6 +14,7 @@ from hcsidecar.application_voice import ApplicationVoice
 from hcsidecar.core import orders
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.health import HealthFace
+from hcsidecar.core.key_change import KeyChange
 from hcsidecar.core.lifecycle import Lifecycle, Outcome
 from hcsidecar.core.messages import View
 from hcsidecar.core.metric_catalogue import Family
@@ -53,6 +54,7 @@ class Parts:
     heartbeats: Heartbeats
     application: Application
     own_addresses: OwnAddresses
+    key_change: KeyChange
     clock: Callable[[], float]
     "Seconds of the monotonic clock."
 
@@ -73,6 +75,7 @@ class NodeControl:
         self._heartbeats = parts.heartbeats
         self._module = parts.application.module
         self._own_addresses = parts.own_addresses
+        self._key_change = parts.key_change
         self._clock = parts.clock
         self._voice = ApplicationVoice(parts.application)
         self._started_at = time.time()
@@ -213,7 +216,7 @@ class NodeControl:
     def _own_state(self) -> ModuleState:
         """Say how this node's module is, and what of its leaving is still to be done at balancers."""
         state = self._module.look().state
-        state = replace(state, reason=state.reason or self._own_addresses.complaint)
+        state = replace(state, reason=state.reason or self._own_addresses.complaint or self._key_change.complaint)
         return state if state.parting else replace(state, waits_for=(*state.waits_for, *self._targets.unfinished))
 
     def _fractions(self, view: View, name: str) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""What a node must remember over a restart: its module's past, its powers, boot numbers, and the other nodes.
+"""What a node must remember over a restart: its module's past, its powers, boot numbers, keys, and the other nodes.
 
 A file that is broken or cannot be written is told, and then done without; one that somebody removes or changes is
 written again. The boot number also follows the wall clock, so that it grows all the same.
@@ -16,6 +16,7 @@ import msgspec
 
 from hcsidecar.core.budget import Failure
 from hcsidecar.core.events import Event, Level
+from hcsidecar.core.key_change import KeyPrint
 from hcsidecar.core.losses import Loss
 from hcsidecar.core.messages import Boot, Microseconds, Power
 from hcsidecar.core.roster import KnownPeer
@@ -47,6 +48,9 @@ class _State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     "Seconds since 1970, and why."
     peers: dict[str, tuple[Boot, Microseconds, Microseconds]] = {}
     "Of each other node the highest boot heard, and its pulse and lost_after if it was heard at the end, else 0."
+    keys: tuple[int, ...] = ()
+    "Fingerprints of the key file's keys and of its hash seed; no keys where nothing is known."
+    hash_seed: int = 0
 
 
 class Memory:
@@ -154,6 +158,17 @@ class Memory:
             for name, peer in peers.items()
         }
         self._change(msgspec.structs.replace(self._state, peers=kept))
+
+    @property
+    def known_keys(self) -> KeyPrint | None:
+        """What an earlier daemon knew the farm's key file by."""
+        state = self._state
+        return KeyPrint(keys=frozenset(state.keys), hash_seed=state.hash_seed) if state.keys else None
+
+    def remember_keys(self, keys: KeyPrint) -> None:
+        """Keep by what the farm's key file is known again. Needs a running loop."""
+        if keys != self.known_keys:
+            self._change(msgspec.structs.replace(self._state, keys=tuple(sorted(keys.keys)), hash_seed=keys.hash_seed))
 
     def look(self) -> None:
         """See to it that the file stays as it was written; asks the disk in the thread. Needs a running loop."""

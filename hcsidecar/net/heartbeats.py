@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import assert_never
 
 from hcsidecar.core.effects import Reincarnate, Remember, Tell
@@ -84,6 +84,11 @@ class Heartbeats:
             unsent=self._datagrams.failures,
             dropped={**self.refused, **self.node.membership.refused},
         )
+
+    @property
+    def strangers(self) -> Collection[str]:
+        """In whose names datagrams have come with keys that are not in the key file."""
+        return self._opener.strangers
 
     async def run(self) -> None:
         """Wait until cancelled; raises what went wrong in a callback, where asyncio would only log it."""

@@ -23,6 +23,8 @@ from typing import Self
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from hcsidecar.core.key_change import KeyPrint
+
 SECRET_BYTES = 32
 MAX_KEYS = 8
 "More than a rotation ever needs; bounds what a receiver tries and keeps."
@@ -98,6 +100,12 @@ class Keyring:
     def ids(self) -> tuple[int, ...]:
         """Every key that opens, in the order of the file."""
         return tuple(self.keys)
+
+    @property
+    def print(self) -> KeyPrint:
+        """What may be kept of these secrets to know them again."""
+        seed = int.from_bytes(blake2b(self.hash_seed, digest_size=4, person=b"hcsidecar seed").digest(), "big")
+        return KeyPrint(keys=frozenset(self.keys), hash_seed=seed)
 
     def changed(self) -> bool:
         """Tell, once for each change, that the file is not the one that was read."""

@@ -107,6 +107,8 @@ class Opener:
 
     def follow_keys(self) -> None:
         """Open with the keys that the keyring now has, and with no other."""
+        self.strangers: set[str] = set()
+        "Nodes in whose names datagrams have come with keys that are not there; anybody may have sent them."
         self._senders = {_sender_id(self._farm, node): _Sender(node) for node in self._nodes}
 
     def open(self, datagram: bytes) -> Opened | Refusal:
@@ -123,6 +125,7 @@ class Opener:
             return Refusal.UNKNOWN_NODE
         key = self._key(sender, key_id, boot)
         if key is None:
+            self.strangers.add(sender.node)
             return Refusal.UNKNOWN_KEY
         try:
             plaintext = key.cipher.decrypt(_NONCE.pack(0, seq), datagram[_HEADER.size :], datagram[: _HEADER.size])

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import json
 import os
 import shutil
 import signal
@@ -109,6 +110,49 @@ def test_a_running_node_obeys_and_goes_on_when_its_files_are_out_of_order(tmp_pa
         assert farm.cli("resume", node="web1").returncode == 0
         farm.all_ready()
         assert "took the keys" not in farm.log("web1") + farm.log("web2")
+
+
+def test_a_start_with_another_farms_key_file_is_told_and_an_alarm_while_the_farm_has_the_former_one(tmp_path):
+    with real_farm(tmp_path, names=("web1", "web2")) as farm:
+        farm.start().all_ready()
+        wait_for(lambda: '"keys"' in (farm.socket("web2").parent / "state.json").read_text(), what="the fingerprints")
+        farm.kill("web2")
+        key_file = tmp_path / "farm.key"
+        ours = key_file.read_bytes()
+        key_file.unlink()
+        Keyring.create(key_file, now=datetime.now(UTC)).write(replace=False)
+        farm.start("web2")
+        wait_for(lambda: "web1: heard with keys that are not in" in farm.log("web2"), what="the alarm")
+        [told] = [line for line in farm.log("web2").splitlines() if "is not the one that this node had before" in line]
+        assert " warning " in told
+        assert f"{key_file} is not" in told
+        wait_for(lambda: farm.health("web2") == 200)
+        assert f"web1: heard with keys that are not in {key_file}" in json.dumps(farm.status("web2"))
+        farm.kill("web2")
+        farm.start("web2")
+        wait_for(lambda: farm.log("web2").count(" heard with keys") == 2, what="the alarm of the next start")
+        farm.kill("web2")
+        key_file.write_bytes(ours)
+        farm.start("web2").all_ready()
+        assert farm.log("web2").count("is not the one that this node had before") == 2
+
+
+def test_a_farm_whose_keys_were_all_replaced_comes_up_and_knows_the_new_ones_from_then_on(tmp_path):
+    with real_farm(tmp_path, names=("web1", "web2")) as farm:
+        farm.start().all_ready()
+        homes = [farm.socket(name).parent for name in farm.names]
+        wait_for(lambda: all('"keys"' in (home / "state.json").read_text() for home in homes), what="the fingerprints")
+        farm.end()
+        (tmp_path / "farm.key").unlink()
+        Keyring.create(tmp_path / "farm.key", now=datetime.now(UTC)).write(replace=False)
+        farm.start().all_ready()
+        wait_for(lambda: all("are the farm's: heard from" in farm.log(name) for name in farm.names), what="the news")
+        new = Keyring.load(tmp_path / "farm.key").active_id
+        wait_for(lambda: all(f"{new}" in (home / "state.json").read_text() for home in homes), what="the new ones kept")
+        farm.end()
+        farm.start().all_ready()
+        assert [farm.log(name).count("is not the one that this node had before") for name in farm.names] == [1, 1]
+        assert all(" heard with keys" not in farm.log(name) for name in farm.names)
 
 
 def test_a_node_whose_state_is_removed_says_so_in_a_line_and_keeps_the_operators_last_word(tmp_path):

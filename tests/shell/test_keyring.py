@@ -38,6 +38,17 @@ def test_what_is_written_is_read_back(path):
     assert read.keys == grown.keys
 
 
+def test_a_file_is_known_again_by_its_key_ids_and_a_digest_of_its_hash_seed(path):
+    keyring = Keyring.load(path)
+    grown, key = keyring.with_new_key(now=EASTER)
+    other = Keyring.create(path, now=NEW_YEAR)
+    assert keyring.print.keys == {keyring.active_id}
+    assert grown.print.keys == {keyring.active_id, key.id}
+    assert grown.print.hash_seed == keyring.print.hash_seed
+    assert other.print.hash_seed != keyring.print.hash_seed
+    assert keyring.print.hash_seed < 2**32
+
+
 def test_the_file_is_for_its_owner_only_and_names_what_is_in_it(path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     keyring = Keyring.load(path)

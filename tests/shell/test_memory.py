@@ -16,6 +16,7 @@ from waiting import until
 from hcsidecar.app.memory import NAME, Memory, start_of_machine
 from hcsidecar.core.budget import Failure
 from hcsidecar.core.events import Level
+from hcsidecar.core.key_change import KeyPrint
 from hcsidecar.core.roster import KnownPeer
 from hcsidecar.core.standing import Past
 from hcsidecar.core.states import Left, Word
@@ -53,6 +54,18 @@ def test_what_is_known_of_the_other_nodes_survives_a_restart(tmp_path):
     live(tmp_path, lambda memory: memory.remember_peers(peers))
     memory, events = live(tmp_path)
     assert (memory.known_peers, events) == (peers, [])
+
+
+# The key file
+
+
+def test_the_fingerprints_of_the_key_file_survive_a_restart_and_none_are_known_before(tmp_path):
+    memory, _ = live(tmp_path)
+    assert memory.known_keys is None
+    keys = KeyPrint(keys=frozenset({7, 2**32 - 1}), hash_seed=0)
+    live(tmp_path, lambda memory: memory.remember_keys(keys))
+    memory, events = live(tmp_path)
+    assert (memory.known_keys, events) == (keys, [])
 
 
 # The operator's last word
