@@ -18,7 +18,7 @@ from yarl import URL
 
 from hcsidecar.core.metric_catalogue import Family
 from hcsidecar.core.settings import FarmFile, NodeTable
-from hcsidecar.dirs import control_socket
+from hcsidecar.dirs import control_socket, starting_socket
 from hcsidecar.farmfile import FarmFileError, NoNodeHereError, find_node
 from hcsidecar.journal import Entry, Page, Wanted
 from hcsidecar.runs import Output, Runs
@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 TIMEOUT = 15.0
 "Seconds for an answer; more than the daemon itself waits for another node, so that it can say what is wrong there."
+_LONGEST_SAYING = 65_536
+"Bytes that are read of what a starting daemon waits for."
 
 
 class Failure(Enum):
@@ -37,6 +39,8 @@ class Failure(Enum):
 
     NOT_RUNNING = auto()
     "No daemon on this machine to ask."
+    STARTING = auto()
+    "The daemon here runs, and waits for what it cannot start without."
     NOT_ALLOWED = auto()
     UNREACHABLE = auto()
     "The daemon here could not reach the node that was meant."
@@ -95,6 +99,7 @@ class FarmStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Reason(msgspec.Struct, frozen=True):
     reason: str
+    starting: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,9 +262,12 @@ class NodeClient:
 
     def _not_served(self, status: int, answer: bytes) -> ClientError:
         try:
-            reason = msgspec.json.decode(answer, type=_Reason).reason
+            told = msgspec.json.decode(answer, type=_Reason)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            reason = "without a reason; its log may say more"
+            told = _Reason("without a reason; its log may say more")
+        reason = told.reason
+        if told.starting:
+            return ClientError(Failure.STARTING, reason)
         match status:
             case HTTPStatus.BAD_GATEWAY:
                 return ClientError(Failure.UNREACHABLE, reason)
@@ -291,6 +299,7 @@ def client_for(farm: FarmFile, name: str | None) -> NodeClient:
         # A machine that has lost its address may yet have a daemon, and then most needs to be asked.
         running = [each for each in local_nodes(farm) if each.is_running]
         if len(running) != 1:
+            _ask_the_nameless(farm)
             raise
         node = farm.node_named(running[0].name)
     own = _local(farm, node)
@@ -300,8 +309,23 @@ def client_for(farm: FarmFile, name: str | None) -> NodeClient:
     for other in local_nodes(farm):
         if _exists(other.socket) and other.why_not_running() is None:
             return NodeClient(node.name, other)
+    _ask_the_nameless(farm)
     message = f"no daemon of farm {farm.farm.name} is running here that could ask {node.name}"
     raise ClientError(Failure.NOT_RUNNING, message, "start one: systemctl start hcsidecar, or hcsidecar run")
+
+
+def _ask_the_nameless(farm: FarmFile) -> None:
+    """Raise ClientError with what a daemon waits for that does not know yet which node it is, if one runs here."""
+    said = b""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(TIMEOUT)
+            connection.connect(os.fspath(starting_socket(farm)))
+            while len(said) < _LONGEST_SAYING and (piece := connection.recv(4096)):
+                said += piece
+    except OSError:
+        return
+    raise ClientError(Failure.STARTING, said.decode(errors="replace"))
 
 
 def is_running_here(farm: FarmFile) -> bool:

@@ -48,13 +48,13 @@ from hcsidecar.private_file import KeptFile
 from hcsidecar.process import CannotRunError, ServiceManager, take_descriptors, take_realtime_priority
 from hcsidecar.rereading import CertificateError, Certificates, reread_farm_file
 from hcsidecar.signals import Signals
-from hcsidecar.start_conditions import StartConditions
+from hcsidecar.start_conditions import STILL, StartConditions
 from hcsidecar.upkeep import Upkeep
 from hcsidecar.web.accepting import ACCEPT_COMPLAINT, Admission
 from hcsidecar.web.api import Api
 from hcsidecar.web.auth import Signer, Verifier
 from hcsidecar.web.connections import Limits
-from hcsidecar.web.control_socket import SocketInUseError, ensure_alone, serve_unix, tcp_protocols
+from hcsidecar.web.control_socket import SocketInUseError, serve_unix, tcp_protocols
 from hcsidecar.web.farm_api import farm_app
 from hcsidecar.web.handed_over import counting_logger, health_routes
 from hcsidecar.web.listener import HealthServer, ListenError
@@ -103,6 +103,7 @@ class Daemon:
         self._signals = signals
         self._certificates = Certificates(loaded)
         self._hung_up = asyncio.Event()
+        self._started = False
         self._service = service
         self._conditions = conditions
         powers = Powers(
@@ -299,7 +300,11 @@ class Daemon:
             logger = counting_logger(server.connections.refusals)
             protocols = await stack.enter_async_context(tcp_protocols(app, logger=logger))
             try:
-                ensure_alone(socket_path)
+                # Opened first, so that commands learn what the start waits for, and closed first.
+                door = await stack.enter_async_context(contextlib.AsyncExitStack())
+                local = local_app(api, relay, starting=self._why_not_yet)
+                served = serve_unix(local, socket_path, logger=logger, admission=self._admission)
+                self._socket = await door.enter_async_context(served)
                 if self._layer_two is not None:
                     stack.push_async_callback(self._layer_two.close)
                     await self._conditions.until(self._layer_two.open)
@@ -308,16 +313,24 @@ class Daemon:
                 self._say_layer_two()
                 stack.push_async_callback(server.close)
                 await self._listen(server, protocols)
-                local = serve_unix(local_app(api, relay), socket_path, logger=logger, admission=self._admission)
-                self._socket = await stack.enter_async_context(local)
             except (HeartbeatListenError, ListenError, SocketInUseError) as error:
                 raise CannotRunError(str(error)) from error
             except OSError as error:
                 raise CannotRunError(f"control socket {socket_path}: {error.strerror}") from error
+            stack.push_async_callback(door.aclose)
             stack.callback(self._journal.close)
+            self._started = True
             self._signals.lead_to(end=self._module.shutdown, reread=self._hung_up.set)
             self._hurry()
             await self._live()
+
+    def _why_not_yet(self) -> str | None:
+        """Say that this node is starting, and what its start waits for; None once it is over."""
+        if self._started:
+            return None
+        waits_for = self._conditions.waits_for
+        runs = f"the daemon of {self._me.name} runs"
+        return f"{runs}, and {STILL}: {waits_for}" if waits_for else f"{runs}, and is starting"
 
     async def _keep_files(self) -> None:
         copy = KeptFile(self._socket.path.with_name(COPY))

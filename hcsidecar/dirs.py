@@ -14,6 +14,7 @@ from hcsidecar.private_file import make_directory
 SYSTEM_STATE = Path("/var/lib/hcsidecar")
 SYSTEM_RUN = Path("/run/hcsidecar")
 SOCKET: Final = "control.sock"
+STARTING_SOCKET: Final = "starting.sock"
 MAX_SOCKET_PATH_BYTES = 107
 "What a unix socket address holds, less the final zero (unix(7))."
 
@@ -47,6 +48,11 @@ def control_socket(farm: FarmFile, node: NodeTable, environment: Mapping[str, st
     if problem is not None:
         raise FarmFileError(problem)
     return run_dir(farm, node, environment) / SOCKET
+
+
+def starting_socket(farm: FarmFile, environment: Mapping[str, str] = os.environ) -> Path:
+    """Give the path of the socket of a daemon that does not know yet which node it is."""
+    return run_base(farm.farm.state_dir, environment) / farm.farm.name / STARTING_SOCKET
 
 
 def why_no_socket(farm: FarmTable, node: NodeTable, environment: Mapping[str, str] = os.environ) -> Problem | None:

@@ -20,15 +20,16 @@ from hcsidecar.core.events import Event, Level
 from hcsidecar.core.losses import Losses
 from hcsidecar.core.settings import NodeTable
 from hcsidecar.daemon import KERNEL_RECORD, Daemon
-from hcsidecar.dirs import control_socket, make_private, state_dir
+from hcsidecar.dirs import control_socket, make_private, starting_socket, state_dir
 from hcsidecar.event_store import kept_journal
 from hcsidecar.farmfile import FarmFileError, LoadedFarm, NoNodeHereError, find_config, find_node, load
 from hcsidecar.journal import Entry, Journal
 from hcsidecar.logs import configure, log_entry
 from hcsidecar.process import CannotRunError, ServiceManager, start_programs_without_waiting
 from hcsidecar.signals import Signals, hold_still
-from hcsidecar.start_conditions import StartConditions, StoppedError
+from hcsidecar.start_conditions import STILL, StartConditions, StoppedError
 from hcsidecar.threads import NoThreadError, Workers, means_no_thread
+from hcsidecar.web.control_socket import saying
 
 WORKERS = 2
 "Threads for what may block, which are there from the start: one may hang with a disk."
@@ -82,15 +83,21 @@ async def _run(loaded: LoadedFarm, name: str | None, teller: _Teller) -> int:
     signals, service = Signals(tell=teller.tell), ServiceManager(os.environ)
     conditions = StartConditions(signals=signals, service=service, tell=teller.tell)
 
+    starting = starting_socket(loaded.farm)
+
+    def say() -> str:
+        return f"a daemon of farm {loaded.farm.farm.name} runs here, and {STILL}: {conditions.waits_for}"
+
     async def find() -> tuple[NodeTable, Path, Path]:
         """Find out who this is, and make the directories."""
+        make_private(starting.parent)
         me = find_node(loaded.farm, name)
         socket_path = control_socket(loaded.farm, me)
         make_private(socket_path.parent)
         return me, make_private(state_dir(loaded.farm, me)), socket_path
 
     try:
-        me, directory, socket_path = await conditions.until(find)
+        me, directory, socket_path = await conditions.until(find, meanwhile=saying(starting, say))
         losses = Losses()
         kept = kept_journal(directory, loaded.farm.log, node=me.name, log=log_entry, lost=losses.note)
         async with kept as teller.journal:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from hcsidecar.core.events import Event, Level
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from tenacity import RetryCallState
 
 _Given = TypeVar("_Given")
+
+STILL: Final = "its start waits for what passes by itself"
 
 INTERVAL: Final = 0.5
 "Seconds between two attempts."
@@ -44,31 +47,45 @@ class StartConditions:
         self._tell = tell
         self._interval = interval
         self._quiet = quiet
+        self.waits_for = ""
+        "What is not there yet; empty while nothing is waited for."
 
-    async def until(self, step: Callable[[], Awaitable[_Given]]) -> _Given:
+    async def until(
+        self, step: Callable[[], Awaitable[_Given]], *, meanwhile: AbstractAsyncContextManager[object] | None = None
+    ) -> _Given:
         """Give what the step gives.
 
-        A step that raises an error whose `passing` is true is tried again, and what is waited for is told once. Other
-        errors are raised, and StoppedError when this process is told to end meanwhile.
+        A step that raises an error whose `passing` is true is tried again, and what is waited for is told once;
+        `meanwhile` is entered for as long as that takes. Other errors are raised, and StoppedError when this process
+        is told to end meanwhile.
         """
-        loop = asyncio.get_running_loop()
-        began, waits_for = loop.time(), ""
         try:
             return await step()
         except Exception as error:
             if not passes(error):
                 raise
+            self.waits_for = str(error)
+        async with meanwhile or contextlib.nullcontext():
+            try:
+                return await self._wait(step)
+            finally:
+                self.waits_for = ""
+
+    async def _wait(self, step: Callable[[], Awaitable[_Given]]) -> _Given:
+        loop = asyncio.get_running_loop()
+        began, told = loop.time(), ""
         # Here and not above: most starts wait for nothing.
         from tenacity import AsyncRetrying, retry_if_exception, wait_fixed  # noqa: PLC0415
 
         def tell_once(state: "RetryCallState") -> None:
-            nonlocal waits_for
+            nonlocal told
             error = None if state.outcome is None else state.outcome.exception()
-            if str(error) != waits_for:
-                waits_for = str(error)
-                message = f"the start waits for what passes by itself: {waits_for}"
+            self.waits_for = str(error)
+            if self.waits_for != told:
+                told = self.waits_for
+                message = f"the start waits for what passes by itself: {told}"
                 self._tell(Event(level=Level.WARNING, origin="daemon", message=message))
-            self._service.tell(STATUS=f"waits: {waits_for}", WATCHDOG=1)
+            self._service.tell(STATUS=f"waits: {told}", WATCHDOG=1)
             if loop.time() >= began + self._quiet:
                 self._service.tell(READY=1)
 
@@ -76,7 +93,7 @@ class StartConditions:
             retry=retry_if_exception(passes), wait=wait_fixed(self._interval), before_sleep=tell_once, sleep=self._sleep
         )
         given: _Given = await retrying(step)
-        if waits_for:
+        if told:
             over = f"the start goes on, {loop.time() - began:.3g} s later"
             self._tell(Event(level=Level.INFO, origin="daemon", message=over))
         return given

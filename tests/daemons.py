@@ -181,7 +181,8 @@ class RealFarm:
         connection = UnixConnection(self.socket(name))
         try:
             connection.request("GET", "/api/v1/status")
-            return json.loads(connection.getresponse().read())
+            response = connection.getresponse()
+            return json.loads(response.read()) if response.status == 200 else None
         except OSError:
             return None
         finally:

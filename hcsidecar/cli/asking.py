@@ -11,7 +11,7 @@ import typer
 
 from hcsidecar.cli import completion
 from hcsidecar.cli.farm import REFUSED, give_up
-from hcsidecar.client import ClientError, NodeClient, client_for, is_running_here
+from hcsidecar.client import ClientError, Failure, NodeClient, client_for, is_running_here
 from hcsidecar.core.settings import FarmFile
 from hcsidecar.farm_copy import FarmCopy, find_copies
 from hcsidecar.farmfile import FarmFileError, Seen, find_config, see
@@ -56,7 +56,7 @@ def choose(config: Path | None, node: str | None, *, everyone: bool = False, fai
         give_up(f"farm {farm.farm.name}", error.problems)
     except ClientError as error:
         complain(str(error))
-        raise typer.Exit(failed) from None
+        raise typer.Exit(failed if error.failure is Failure.NOT_RUNNING else REFUSED) from None
 
 
 def farm_to_ask(config: Path | None, node: str | None, *, stopped_too: bool = False) -> FarmFile:

@@ -23,6 +23,8 @@ from hcsidecar.web.api import NO_LAYER_TWO
 
 READY, ON_THE_WAY, NOT_RUNNING, UNKNOWN = 0, 1, 3, 4
 "Exit status; those of LSB init scripts where they fit."
+_EXIT = {Failure.NOT_RUNNING: NOT_RUNNING, Failure.STARTING: ON_THE_WAY}
+"That of a node which has no status."
 WATCH_INTERVAL = 1.0
 "Seconds between two looks of --watch."
 
@@ -77,8 +79,8 @@ def status(
     `packets` is of the node that is meant, with --all of each that answers. In the table POWER is followed by that of
     the farm file where they differ.
 
-    Exit status, of the node that is meant (with --all, the worst of the farm): 0 UP(Ready), 1 WAIT or Transient,
-    3 STOP or not running, 4 unknown, 2 wrong command or farm file.
+    Exit status, of the node that is meant (with --all, the worst of the farm): 0 UP(Ready), 1 WAIT, Transient, or a
+    daemon whose start waits, 3 STOP or not running, 4 unknown, 2 wrong command or farm file.
 
     Example: hcsidecar status --node web2 --json
     """
@@ -99,7 +101,7 @@ def status(
         farm = read_status(document)
     except ClientError as error:
         complain(str(error))
-        raise typer.Exit(NOT_RUNNING if error.failure is Failure.NOT_RUNNING else UNKNOWN) from None
+        raise typer.Exit(_EXIT.get(error.failure, UNKNOWN)) from None
     filters = _filters(chosen, complaining=packets) if chosen.farm.l2 else {}
     counts = {name: each.packets for name, each in filters.items()} if packets else {}
     if as_json:

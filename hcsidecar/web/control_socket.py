@@ -92,6 +92,28 @@ async def serve_unix(
 
 
 @asynccontextmanager
+async def saying(path: Path, text: Callable[[], str]) -> AsyncIterator[None]:
+    """Say a text to whoever connects to a unix socket that its owner alone may use, and nothing where that fails."""
+
+    def say(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(text().encode())
+        writer.close()
+
+    try:
+        listener = listen(path)
+    except (SocketInUseError, OSError):
+        yield
+        return
+    identity = _identity(path)
+    server = await asyncio.start_unix_server(say, sock=listener)
+    try:
+        yield
+    finally:
+        server.close()
+        _remove(path, identity)
+
+
+@asynccontextmanager
 async def tcp_protocols(
     app: web.Application, *, logger: logging.Logger = server_logger
 ) -> AsyncIterator[MakeConnection]:

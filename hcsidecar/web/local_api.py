@@ -9,7 +9,7 @@ import asyncio
 import os
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from http import HTTPStatus
 from typing import cast
@@ -30,7 +30,7 @@ from hcsidecar.web.body import TIMEOUT, expect_nothing, read_body
 from hcsidecar.web.events_api import parse_events_query
 from hcsidecar.web.following import Ask, follow
 from hcsidecar.web.relay import Relay, UnreachableError
-from hcsidecar.web.requests import MAX_BODY, ApiError, Reply, refused
+from hcsidecar.web.requests import MAX_BODY, ApiError, Reply, not_yet, refused
 
 _PEER_CREDENTIALS = struct.Struct("3i")
 "struct ucred of unix(7): process, user, group."
@@ -55,8 +55,9 @@ def peer_uid(connection: socket.socket) -> int | None:
 class LocalDoor:
     """Serves whoever may use the socket."""
 
-    def __init__(self, api: Api, relay: Relay, *, body_timeout: float) -> None:
+    def __init__(self, api: Api, relay: Relay, *, starting: Callable[[], str | None], body_timeout: float) -> None:
         self._api = api
+        self._starting = starting
         self._relay = relay
         self._body_timeout = body_timeout
         self._following: set[asyncio.Task[object]] = set()
@@ -101,6 +102,8 @@ class LocalDoor:
             raise ApiError(
                 HTTPStatus.NOT_FOUND, f"no node {node!r} in farm {self._api.control.farm}; there are {known}"
             )
+        if (node, path) != (self._api.control.node, f"{PREFIX}/events") and (why := self._starting()):
+            return _response(not_yet(why))
         body = await read_body(request, limit=self._body_timeout)
 
         async def ask(query: Mapping[str, str]) -> Reply:
@@ -154,9 +157,11 @@ class LocalDoor:
         return response
 
 
-def local_app(api: Api, relay: Relay, *, body_timeout: float = TIMEOUT) -> web.Application:
-    """Make the application for the unix socket."""
-    door = LocalDoor(api, relay, body_timeout=body_timeout)
+def local_app(
+    api: Api, relay: Relay, *, starting: Callable[[], str | None] = lambda: None, body_timeout: float = TIMEOUT
+) -> web.Application:
+    """Make the application for the unix socket; while `starting` says why, only the node's events can be asked."""
+    door = LocalDoor(api, relay, starting=starting, body_timeout=body_timeout)
     app = web.Application(client_max_size=MAX_BODY, middlewares=[door.catch])
     app.router.add_route("*", "/{path:.*}", door.handle, expect_handler=expect_nothing)
     app.on_shutdown.append(door.end_following)

@@ -51,6 +51,12 @@ def refused(status: HTTPStatus, reason: str) -> Reply:
     return Reply(status=status, body=msgspec.json.encode({"reason": reason}))
 
 
+def not_yet(reason: str) -> Reply:
+    """Make the answer of a node that is still starting."""
+    body = msgspec.json.encode({"reason": reason, "starting": True})
+    return Reply(status=HTTPStatus.SERVICE_UNAVAILABLE, body=body)
+
+
 def document(what: object) -> Reply:
     """Make the answer that is a document."""
     return Reply(status=HTTPStatus.OK, body=msgspec.json.encode(what))

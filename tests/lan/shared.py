@@ -149,7 +149,8 @@ class SharedFarm(RealFarm):
         try:
             posted = {} if body is None else {"body": json.dumps(body), "headers": {"Content-Type": "application/json"}}
             connection.request("POST" if posted else "GET", path, **posted)
-            return json.loads(connection.getresponse().read())
+            response = connection.getresponse()
+            return None if response.status == 503 else json.loads(response.read())
         except OSError:
             return None
         finally:

@@ -117,6 +117,25 @@ def test_a_body_that_does_not_come_is_not_waited_for(tmp_path, rest):
     asyncio.run(story())
 
 
+def test_a_node_that_is_starting_says_what_it_waits_for_and_gives_its_events(tmp_path):
+    async def story():
+        control = FakeControl(node="web1", nodes={"web1": None, "web2": None})
+        node = RunningNode(control=control, socket=tmp_path / "s", relay=None, server=None)
+        waits = ["it waits for its address"]
+        app = local_app(Api(control), None, starting=lambda: waits[0])
+        async with serve_unix(app, node.socket):
+            for method, path in (("GET", "/status"), ("POST", "/actions/stop"), ("GET", "/nodes/web2/events")):
+                answer = await ask(node, method, f"/api/v1{path}")
+                assert answer == (503, {"reason": "it waits for its address", "starting": True})
+            assert not control.acts
+            for path in ("/events", "/nodes/web1/events"):
+                assert (await ask(node, "GET", f"/api/v1{path}"))[0] == 200
+            waits[0] = None
+            assert (await ask(node, "GET", "/api/v1/status"))[0] == 200
+
+    asyncio.run(story())
+
+
 def test_a_socket_of_another_daemon_is_not_removed(tmp_path):
     async def story():
         path = tmp_path / "web1.sock"

@@ -456,10 +456,20 @@ def test_an_address_that_comes_late_is_waited_for_and_the_line_says_for_what(tmp
         why = "heartbeats cannot use UDP 192.0.2.1 port 4803" if named else "node: has no address of this machine"
         wait_for(lambda: f"{WAITS}{why}" in farm.log("web1"))
         assert farm.daemons["web1"].poll() is None
+        for command in ("status", "drain", "stop", "metrics"):
+            told = farm.cli(command)
+            assert (told.returncode, told.stdout) == (1, "")
+            assert (
+                f"runs{'' if named else ' here'}, and its start waits for what passes by itself: {why}" in told.stderr
+            )
+        if named:
+            assert f"{WAITS}{why}" in farm.cli("logs", node="web1").stdout
         subprocess.run(["ip", "-n", netns, "addr", "add", "192.0.2.1/32", "dev", "lo"], check=True)
         wait_for(lambda: farm.view("web1") == ["web1"])
         assert farm.log("web1").count(WAITS) == 1
         assert "the start goes on, " in farm.log("web1")
+        assert farm.cli("status").returncode == 0
+        assert [path.name for path in (tmp_path / "s" / "apache").iterdir()] == ["web1"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a network namespace needs root")
