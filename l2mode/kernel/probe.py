@@ -28,8 +28,7 @@ def who_answers(interface: str, vip: VirtualIp, timeout: float) -> list[Answer]:
     This machine's own answer is missing: a question that it sends does not come back to it. A caller that answers for
     the virtual IP itself adds its own. Blocks; call it in a thread. Raises FilterError.
     """
-    told: list[str] = []
-    frames = RawFrames(interface, (vip,), tell=lambda _, message: told.append(message))
+    frames = RawFrames(interface, (vip,), tell=lambda *_: None)
     try:
         source_mac = mac_of(interface)
         # Without an own address it asks as one who would like to have this one: a conforming owner answers that too.
@@ -37,7 +36,7 @@ def who_answers(interface: str, vip: VirtualIp, timeout: float) -> list[Answer]:
         asked_at = time.monotonic()
         frames.send([question(source_mac=source_mac, asker=asker, target=vip)])
         found: dict[tuple[bytes, bytes], Answer] = {}
-        while not told and (left := asked_at + timeout - time.monotonic()) > 0:
+        while not frames.trouble and (left := asked_at + timeout - time.monotonic()) > 0:
             frames.wait(left)
             milliseconds = (time.monotonic() - asked_at) * 1000
             for claim in map(parse, frames.read()):
@@ -46,8 +45,8 @@ def who_answers(interface: str, vip: VirtualIp, timeout: float) -> list[Answer]:
                     found.setdefault((claim.mac, claim.source_mac), answer)
     finally:
         frames.close()
-    if told:
-        raise FilterError(told[0], f"ip link set {interface} up")
+    if frames.trouble:
+        raise FilterError(frames.trouble, f"ip link set {interface} up")
     return list(found.values())
 
 

@@ -49,7 +49,9 @@ class RawFrames:
         self._vips = tuple(vips)
         self._virtual_mac = virtual_mac
         self._tell = tell
-        self._troubled = False
+        self.trouble = ""
+        "Why no frame can be sent or read now; empty while that works."
+        self._refusal_told = False
         self._sockets = PacketSockets(interface, self._vips, virtual_mac)
         self._listener: tuple[asyncio.AbstractEventLoop, Take] | None = None
         self._rests: dict[socket.socket, asyncio.TimerHandle] = {}
@@ -71,7 +73,10 @@ class RawFrames:
         select.select(list(self._sockets.by_ethertype.values()), (), (), timeout)
 
     def send(self, frames: Iterable[bytes]) -> None:
-        """Send frames as they are. What the kernel refuses is counted, and told once."""
+        """Send frames as they are. What the kernel refuses is counted, and told once.
+
+        That the interface is down or gone is not told: it is a condition of taking a share (`core.conditions`).
+        """
         for frame in frames:
             try:
                 self._sockets.by_ethertype[int.from_bytes(frame[12:14], "big")].send(frame)
@@ -89,7 +94,7 @@ class RawFrames:
             if socket.if_nametoindex(self.interface) == self._sockets.index:
                 return
             moved = PacketSockets(self.interface, self._vips, self._virtual_mac)
-        except (OSError, FilterError):  # there is none yet, or it is not ready: sending has told so
+        except (OSError, FilterError):  # there is none yet, or it is not ready: see `core.conditions`
             return
         listener = self._listener
         self.close()
@@ -140,12 +145,16 @@ class RawFrames:
 
     def _failed(self, error: OSError) -> None:
         self.failures += 1
-        if not self._troubled:
-            self._troubled = True
-            state = "is down or gone" if error.errno in _GONE else f"refuses frames ({error.strerror})"
-            self._tell("warning", f"{self.interface} {state}: the virtual IPs are neither answered for nor announced")
+        if error.errno in _GONE:
+            self.trouble = f"{self.interface} is down or gone"
+            return
+        self.trouble = f"{self.interface} refuses frames ({error.strerror})"
+        if not self._refusal_told:
+            self._refusal_told = True
+            self._tell("warning", f"{self.trouble}: the virtual IPs are neither answered for nor announced")
 
     def _worked(self) -> None:
-        if self._troubled:
-            self._troubled = False
+        self.trouble = ""
+        if self._refusal_told:
+            self._refusal_told = False
             self._tell("info", f"{self.interface} carries the frames that answer for the virtual IPs again")

@@ -161,7 +161,7 @@ def test_another_machine_with_the_address_is_told(directed, vip):
     wait_for(lambda: ("error", text) in directed.nodes["web2"].told, what="the conflict is told")
 
 
-def test_a_cable_that_is_cut_is_told_once_and_its_return_too(directed):
+def test_that_the_interface_is_down_is_seen_here_and_told_by_the_conditions_alone(directed):
     directed.agree("web1")
     node = directed.nodes["web1"]
     namespace = node.host.namespace
@@ -170,14 +170,28 @@ def test_a_cable_that_is_cut_is_told_once_and_its_return_too(directed):
         for view in (("web1", "web3"), ("web1",), ("web1", "web2")):
             directed.agree("web1", view=view, only=("web1",))
         wait_for(lambda: node.wire.failures > 1, what="sending has failed")
+        assert node.wire.trouble == "eth0 is down or gone"
     finally:
         run(namespace, "ip", "link", "set", "eth0", "up")
         run(namespace, "ip", "route", "replace", "default", "via", "192.0.2.1")
     directed.agree("web1")
-    wait_for(lambda: len(node.told) > 1, what="the return is told")
-    assert [level for level, _ in node.told] == ["warning", "info"]
-    assert node.told[0][1].startswith("eth0 is down or gone")
+    wait_for(lambda: not node.wire.trouble, what="sending works again")
+    assert node.told == []
     assert directed.resolve(VIPS[0]) == node.mac
+
+
+def test_frames_that_the_kernel_refuses_are_told_once_and_that_it_sends_them_again_too(directed):
+    told = []
+    with inside(directed.client):
+        mac = mac_of("eth0")
+        wire = RawFrames("eth0", VIPS, tell=lambda level, message: told.append((level, message)))
+        frame = announcement(VIPS[0], mac=mac, source_mac=mac)
+        wire.send([frame.ljust(70_000, b"0")] * 2)
+        assert [level for level, _ in told] == ["warning"]
+        assert told[0][1].startswith("eth0 refuses frames (Message too long): ")
+        wire.send([frame])
+        wire.close()
+    assert told[1:] == [("info", "eth0 carries the frames that answer for the virtual IPs again")]
 
 
 def test_an_interface_that_was_removed_and_made_anew_is_heard_again(tmp_path):
@@ -187,7 +201,7 @@ def test_an_interface_that_was_removed_and_made_anew_is_heard_again(tmp_path):
         run(node.host.namespace, "ip", "link", "delete", "eth0")
         node.repair()
         lan.agree("web1", view=("web1", "web2"))
-        wait_for(lambda: node.told, what="the removal is told")
+        wait_for(lambda: node.wire.trouble, what="sending has failed")
         other._plug_in(node.host, "near")
         hold_the_vips(node.host, VIPS)
         node.repair()
@@ -195,7 +209,7 @@ def test_an_interface_that_was_removed_and_made_anew_is_heard_again(tmp_path):
         lan.agree("web1")
         for vip in VIPS:
             assert lan.resolve(vip) == node.mac
-        assert [level for level, _ in node.told] == ["warning", "info"]
+        assert (node.wire.trouble, node.told) == ("", [])
 
 
 # -- the sockets alone ----------------------------------------------------------------------------------------------
