@@ -14,7 +14,7 @@ from benchmarks import apache
 from benchmarks.figures import CannotMeasureError
 from benchmarks.processes import end, start
 from benchmarks.wire import Namespace
-from hcsidecar.core.settings import HttpCheck, format_duration
+from hcsidecar.core.farmfile.settings import HttpCheck, format_duration
 from hcsidecar.net.keyring import Keyring
 
 OK: Final = 200
@@ -79,7 +79,7 @@ class CheckedNode:
         Keyring.create(directory / "farm.key", now=datetime.now(UTC)).write(replace=False)
         self._log = directory / "log"
         arguments = ("--config", str(config), "--node", "web1")
-        command = namespace.command(sys.executable, "-m", "hcsidecar.start", *arguments)
+        command = namespace.command(sys.executable, "-m", "hcsidecar.daemon.start", *arguments)
         with self._log.open("ab") as log:
             self.daemon: subprocess.Popen[bytes] = start(*command, output=log)
 

@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 from random import Random
 
-from hcsidecar.core.messages import Heartbeat, View, decode, encode
-from hcsidecar.core.settings import FarmFile
-from hcsidecar.farmfile import load
+from hcsidecar.core.farmfile.settings import FarmFile
+from hcsidecar.core.membership.heartbeat import Heartbeat, View, decode, encode
+from hcsidecar.farmfile.loading import load
 from hcsidecar.net.keyring import Keyring
 from hcsidecar.net.sealing import Opened, Opener, Sealer
 

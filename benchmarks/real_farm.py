@@ -22,7 +22,7 @@ from typing import NamedTuple
 from benchmarks.figures import CannotMeasureError
 from benchmarks.processes import end, start
 from benchmarks.wire import BRIDGE, INTERFACE, Namespace, Switch, namespaces
-from hcsidecar.core.messages import Heartbeat, decode
+from hcsidecar.core.membership.heartbeat import Heartbeat, decode
 from hcsidecar.net.keyring import Keyring
 from hcsidecar.net.sealing import Opened, Opener
 
@@ -153,7 +153,7 @@ class RealFarm:
         for name in names or self.names:
             arguments = ("--config", str(self.config), "--node", name, "--log-json")
             with self._log(name).open("ab") as log:
-                daemon = (sys.executable, "-m", "hcsidecar.start", *arguments)
+                daemon = (sys.executable, "-m", "hcsidecar.daemon.start", *arguments)
                 self.daemons[name] = start(*self.homes[name].command(*daemon), output=log)
         return began
 

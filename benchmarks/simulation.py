@@ -13,8 +13,8 @@ from random import Random
 from benchmarks.figures import Aim, Figure, Row, Table
 from benchmarks.progress import say
 from benchmarks.virtual_farm import DELAY, Machine, VirtualFarm
-from hcsidecar.core.node import Timing
-from hcsidecar.core.settings import PRESETS
+from hcsidecar.core.farmfile.settings import PRESETS
+from hcsidecar.core.membership.node import Timing
 
 A_FEW_MS = 5.0
 "What the design allows a planned move without loss."

@@ -16,11 +16,11 @@ from benchmarks.processes import children, end, memory, start
 from benchmarks.progress import say
 from benchmarks.target_group import ARN, TargetGroup
 from benchmarks.wire import Namespace, namespaces
-from hcsidecar.core.pace import Pace
-from hcsidecar.core.reconcile import Reconciler
-from hcsidecar.core.states import Word
-from hcsidecar.core.targets import Call, Observation, Presence
-from hcsidecar.core.wishes import Situation
+from hcsidecar.core.application.states import Word
+from hcsidecar.core.targets.backoff import Pace
+from hcsidecar.core.targets.desired_state import Situation
+from hcsidecar.core.targets.reconcile import Reconciler
+from hcsidecar.core.targets.registration import Call, Observation, Presence
 
 CALLS_AIM: Final = 75.0
 "Calls in an hour at rest."

@@ -40,7 +40,7 @@ class VipFarm:
         """Start daemons and web servers, all by default."""
         for name in names or self.nodes:
             self._site.start_web(name)
-            daemon = ("-m", "hcsidecar.start", "--config", str(self._config), "--node", name)
+            daemon = ("-m", "hcsidecar.daemon.start", "--config", str(self._config), "--node", name)
             self._site.start(name, sys.executable, *daemon)
 
     def await_served(self) -> dict[str, tuple[str, ...]]:

@@ -9,8 +9,8 @@ from functools import partial
 from itertools import count
 from random import Random
 
-from hcsidecar.core.messages import Heartbeat
-from hcsidecar.core.node import Node, Output, Send, Timing
+from hcsidecar.core.membership.heartbeat import Heartbeat
+from hcsidecar.core.membership.node import Node, Output, Send, Timing
 from l2mode.core.buckets import BUCKETS
 from l2mode.core.handover import Handover, View
 

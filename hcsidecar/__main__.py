@@ -2,7 +2,7 @@
 
 import sys
 
-from hcsidecar.handing_over import become_the_daemon, daemon_arguments
+from hcsidecar.daemon.launch import become_the_daemon, daemon_arguments
 
 
 def main() -> None:
@@ -10,7 +10,7 @@ def main() -> None:
     if sys.argv[1:2] == ["run"] and (arguments := daemon_arguments(sys.argv[2:])) is not None:
         become_the_daemon(arguments)
     from hcsidecar.cli import app  # noqa: PLC0415 - half a second of a slow processor
-    from hcsidecar.streams import standard_streams  # noqa: PLC0415 - as above
+    from hcsidecar.system.streams import standard_streams  # noqa: PLC0415 - as above
 
     with standard_streams():
         app(prog_name="hcsidecar")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
+from l2mode.announcer import Voice
 from l2mode.core.cells import NOBODY
 from l2mode.core.conditions import Hold
 from l2mode.core.explain import Client, explain
@@ -23,13 +24,12 @@ from l2mode.core.settings import LayerTwoSettings
 from l2mode.core.speaker import Speaker
 from l2mode.core.transit import View
 from l2mode.core.verdict import Delivery
-from l2mode.grounds import Grounds
+from l2mode.host_setup import Grounds
 from l2mode.kernel.errors import FilterError
 from l2mode.kernel.raw_frames import RawFrames
 from l2mode.kernel.record import Tell
 from l2mode.kernel.sockets import held_buckets
 from l2mode.kernel.watch import NetworkWatch
-from l2mode.voice import Voice
 
 SETTLING: Final = 0.02
 "Seconds from a change of the filter to the look at the sockets: what it let in before has a socket by then."

@@ -13,23 +13,23 @@ from pathlib import Path
 import aiohttp
 from keys import FixedKeys
 
+from hcsidecar.api.auth import Signer, Verifier
+from hcsidecar.api.control import Action, Answer, ApiAddress, Budget
+from hcsidecar.api.farm import farm_app
+from hcsidecar.api.local import local_app
+from hcsidecar.api.relay import Relay
+from hcsidecar.api.routes import Api
+from hcsidecar.api.servers import serve_unix, tcp_protocols
+from hcsidecar.core.farmfile.values import HostPort
 from hcsidecar.core.metric_catalogue import Family
-from hcsidecar.core.values import HostPort
-from hcsidecar.journal import Journal
-from hcsidecar.web.api import Api
-from hcsidecar.web.auth import Signer, Verifier
-from hcsidecar.web.control import Action, Answer, ApiAddress, Budget
-from hcsidecar.web.control_socket import serve_unix, tcp_protocols
-from hcsidecar.web.farm_api import farm_app
-from hcsidecar.web.local_api import local_app
-from hcsidecar.web.relay import Relay
+from hcsidecar.events.journal import Journal
 
 KEYS = FixedKeys(key1="secret")
 
 
 @dataclass
 class FakeControl:
-    """A node whose module does what the test says; satisfies hcsidecar.web.control.Control."""
+    """A node whose module does what the test says; satisfies hcsidecar.api.control.Control."""
 
     node: str
     nodes: dict[str, ApiAddress]

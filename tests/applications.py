@@ -5,9 +5,9 @@ import textwrap
 import time
 from pathlib import Path
 
-from hcsidecar.app.scripts import Scripts
-from hcsidecar.core.application_table import ApplicationTable
-from hcsidecar.core.runs import Place
+from hcsidecar.application.scripts import Scripts
+from hcsidecar.core.application.runs import Place
+from hcsidecar.core.farmfile.application_table import ApplicationTable
 
 
 class Application:

@@ -4,7 +4,7 @@ import pytest
 from aiohttp import web
 from strict_aws import ARN
 
-from hcsidecar.core.target_tables import AwsTarget
+from hcsidecar.core.farmfile.target_tables import AwsTarget
 from hcsidecar.targets.kind import Here
 
 ENVIRONMENT = {

@@ -13,10 +13,10 @@ from api_nodes import running
 from typer.testing import CliRunner
 
 from hcsidecar.cli import control
-from hcsidecar.farm_copy import NAME, content_of_copy
-from hcsidecar.farmfile import load
+from hcsidecar.farmfile.copy import NAME, content_of_copy
+from hcsidecar.farmfile.loading import load
 from hcsidecar.net.keyring import Keyring
-from hcsidecar.private_file import replace_private
+from hcsidecar.system.private_file import replace_private
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 control.register(app)

@@ -123,7 +123,7 @@ class RealFarm:
                 # What `hcsidecar run` becomes, at once.
                 [
                     *self._inside,
-                    *[sys.executable, "-P", "-m", "hcsidecar.start", "--config", self.config],
+                    *[sys.executable, "-P", "-m", "hcsidecar.daemon.start", "--config", self.config],
                     *(["--node", name] if named else []),
                 ],
                 stderr=log,

@@ -5,8 +5,8 @@ import time
 from pathlib import Path
 from typing import Literal
 
-from hcsidecar.core.target_tables import Target
-from hcsidecar.core.targets import Observation, Presence
+from hcsidecar.core.farmfile.target_tables import Target
+from hcsidecar.core.targets.registration import Observation, Presence
 from hcsidecar.targets.calls import Calls
 
 

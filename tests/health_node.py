@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from hcsidecar.core.health import HealthAnswer, HealthFace
-from hcsidecar.web.handed_over import counting_logger, health_routes
+from hcsidecar.web.aiohttp_bridge import counting_logger, health_routes
 from hcsidecar.web.listener import HealthServer
 
 OK = HealthAnswer(ok=True, node="web1", state="UP(Ready)")

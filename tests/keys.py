@@ -4,7 +4,7 @@ import hashlib
 
 
 class FixedKeys:
-    """Secrets by id, the highest in use; satisfies hcsidecar.web.auth.Keys."""
+    """Secrets by id, the highest in use; satisfies hcsidecar.api.auth.Keys."""
 
     def __init__(self, **secrets):
         self._secrets = {int(name.removeprefix("key")): secret for name, secret in secrets.items()}

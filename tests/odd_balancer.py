@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from hcsidecar.core.target_tables import Target
-from hcsidecar.core.targets import Observation, Presence
+from hcsidecar.core.farmfile.target_tables import Target
+from hcsidecar.core.targets.registration import Observation, Presence
 
 
 class OddTable(Target):

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from math import inf
 from random import Random
 
+from hcsidecar.core.application.states import Word
 from hcsidecar.core.events import Event
-from hcsidecar.core.pace import Pace
-from hcsidecar.core.reconcile import Reconciler
-from hcsidecar.core.states import Word
-from hcsidecar.core.targets import Call, Observation, Presence, TargetError, Trouble
-from hcsidecar.core.wishes import Policy, Situation
+from hcsidecar.core.targets.backoff import Pace
+from hcsidecar.core.targets.desired_state import Policy, Situation
+from hcsidecar.core.targets.reconcile import Reconciler
+from hcsidecar.core.targets.registration import Call, Observation, Presence, TargetError, Trouble
 
 READY = Situation(word=Word.START, ready=True, in_view=True)
 UNREADY = Situation(word=Word.START, ready=False, in_view=True)

@@ -2,9 +2,9 @@
 
 import tomllib
 
-from hcsidecar.app.safekit_xml import read_xml
-from hcsidecar.core.safekit_import import Imported, import_module
-from hcsidecar.core.safekit_source import Module, Wishes
+from hcsidecar.core.safekit.conversion import Imported, import_module
+from hcsidecar.core.safekit.source import Module, Wishes
+from hcsidecar.safekit.xml import read_xml
 
 SCRIPTS = {"start_both": b"#!/bin/sh\n", "stop_both": b"#!/bin/sh\n"}
 NODES = (("web1", "192.0.2.11"), ("web2", "192.0.2.12"))

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 import msgspec
 import typer
 
+from hcsidecar.api.client import ClientError, NodeClient
+from hcsidecar.application.run_logs import Output, Run
 from hcsidecar.cli.asking import complain
 from hcsidecar.cli.farm import REFUSED
-from hcsidecar.client import ClientError, NodeClient
-from hcsidecar.journal import printable
-from hcsidecar.runs import Output, Run
+from hcsidecar.events.journal import printable
 
 POLL = 1.0
 "Seconds between two looks for more."

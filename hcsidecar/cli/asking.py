@@ -9,14 +9,14 @@ from typing import Annotated, Any, TypeVar, cast
 
 import typer
 
+from hcsidecar.api.client import ClientError, Failure, NodeClient, client_for, is_running_here
+from hcsidecar.api.control import Answer
 from hcsidecar.cli import completion
 from hcsidecar.cli.farm import REFUSED, give_up
-from hcsidecar.client import ClientError, Failure, NodeClient, client_for, is_running_here
-from hcsidecar.core.settings import FarmFile
-from hcsidecar.farm_copy import FarmCopy, find_copies
-from hcsidecar.farmfile import FarmFileError, Seen, find_config, see
-from hcsidecar.journal import one_line
-from hcsidecar.web.control import Answer
+from hcsidecar.core.farmfile.settings import FarmFile
+from hcsidecar.events.journal import one_line
+from hcsidecar.farmfile.copy import FarmCopy, find_copies
+from hcsidecar.farmfile.loading import FarmFileError, Seen, find_config, see
 
 T = TypeVar("T")
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import typer
 
-from hcsidecar.core.farm_text import MAX_BYTES, NotTomlError, document_in
-from hcsidecar.farmfile import find_config
+from hcsidecar.core.farmfile.text import MAX_BYTES, NotTomlError, document_in
+from hcsidecar.farmfile.loading import find_config
 from hcsidecar.net.keyring import KeyFileError, Keyring
 
 

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from hcsidecar.api.client import ClientError, NodeClient, read_status
+from hcsidecar.api.control import Action, Answer
 from hcsidecar.cli.asking import Chosen, EveryNode, OneNode, choose, conclude, run, tell
 from hcsidecar.cli.explain import explain
 from hcsidecar.cli.farm import AsJson, Config
@@ -19,9 +21,7 @@ from hcsidecar.cli.rolling import rolling
 from hcsidecar.cli.status import status
 from hcsidecar.cli.targets import targets
 from hcsidecar.cli.waiting import INTERVAL, Judge, gone, stopped, wait
-from hcsidecar.client import ClientError, NodeClient, read_status
-from hcsidecar.core.states import Role
-from hcsidecar.web.control import Action, Answer
+from hcsidecar.core.application.states import Role
 
 Say = Callable[[str, Answer], None]
 "Takes a node and what is to be said of it, at once."

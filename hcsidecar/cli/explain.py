@@ -7,14 +7,14 @@ from typing import Annotated
 import msgspec
 import typer
 
+from hcsidecar.api.client import ClientError, read
+from hcsidecar.api.routes import NO_LAYER_TWO
 from hcsidecar.cli import completion
 from hcsidecar.cli.asking import OneNode, choose, complain, run
 from hcsidecar.cli.farm import REFUSED, WRONG_FILE, AsJson, Config
-from hcsidecar.client import ClientError, read
-from hcsidecar.core.settings import FarmFile
-from hcsidecar.core.values import LAST_PORT, is_ipv6, parse_address
-from hcsidecar.journal import one_line
-from hcsidecar.web.api import NO_LAYER_TWO
+from hcsidecar.core.farmfile.settings import FarmFile
+from hcsidecar.core.farmfile.values import LAST_PORT, is_ipv6, parse_address
+from hcsidecar.events.journal import one_line
 
 _BRACKETED = re.compile(r"\[([^\]]*)\](?::([0-9]{1,5}))?")
 _WITH_PORT = re.compile(r"([^:]*):([0-9]{1,5})")

@@ -6,8 +6,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from hcsidecar.core.problems import Problem
-from hcsidecar.farmfile import FarmFileError, LoadedFarm, find_config, load
+from hcsidecar.core.farmfile.problems import Problem
+from hcsidecar.farmfile.loading import FarmFileError, LoadedFarm, find_config, load
 
 REFUSED = 1
 WRONG_FILE = 2

@@ -18,12 +18,12 @@ from hcsidecar.cli.machine import review_machine
 from hcsidecar.cli.online import as_json as told_as_json
 from hcsidecar.cli.online import as_text as told
 from hcsidecar.cli.online import review_targets
-from hcsidecar.core.heartbeat_size import ETHERNET_MTU, largest_packet
-from hcsidecar.core.reference import farm_file, file_schema
-from hcsidecar.core.settings import FarmFile, HostPort, Problem, format_duration, read
-from hcsidecar.core.values import is_ipv6
-from hcsidecar.farmfile import FarmFileError, LoadedFarm, find_config, load
-from hcsidecar.named_here import problems_here
+from hcsidecar.core.farmfile.heartbeat_size import ETHERNET_MTU, largest_packet
+from hcsidecar.core.farmfile.reference import farm_file, file_schema
+from hcsidecar.core.farmfile.settings import FarmFile, HostPort, Problem, format_duration, read
+from hcsidecar.core.farmfile.values import is_ipv6
+from hcsidecar.farmfile.loading import FarmFileError, LoadedFarm, find_config, load
+from hcsidecar.farmfile.machine_checks import problems_here
 from hcsidecar.net.keyring import Keyring
 
 

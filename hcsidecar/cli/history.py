@@ -4,9 +4,9 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from hcsidecar.api.client import NodeClient
 from hcsidecar.cli.stored import StoredEvents
-from hcsidecar.client import NodeClient
-from hcsidecar.journal import PAGE, Entry, Page, Wanted
+from hcsidecar.events.journal import PAGE, Entry, Page, Wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

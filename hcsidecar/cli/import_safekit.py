@@ -9,13 +9,13 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from hcsidecar.app.safekit_module import ModuleError, read_module
 from hcsidecar.cli.farm import REFUSED, WRONG_FILE, AsJson, give_up
-from hcsidecar.core.problems import Problem
-from hcsidecar.core.safekit_import import Imported, import_module
-from hcsidecar.core.safekit_report import report_document, report_text
-from hcsidecar.core.safekit_source import Wishes
+from hcsidecar.core.farmfile.problems import Problem
+from hcsidecar.core.safekit.conversion import Imported, import_module
+from hcsidecar.core.safekit.report import report_document, report_text
+from hcsidecar.core.safekit.source import Wishes
 from hcsidecar.net.keyring import Keyring
+from hcsidecar.safekit.module import ModuleError, read_module
 
 REPORT = "REPORT.txt"
 

@@ -12,7 +12,7 @@ import typer
 
 from hcsidecar.cli import completion
 from hcsidecar.cli.farm import AsJson, Config, load_or_exit, refuse
-from hcsidecar.farmfile import LoadedFarm
+from hcsidecar.farmfile.loading import LoadedFarm
 from hcsidecar.net.keyring import KeyFileError, Keyring
 
 KeyId = Annotated[

@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 import msgspec
 import typer
 
+from hcsidecar.api.client import ClientError, NodeClient, read
+from hcsidecar.api.routes import NO_LAYER_TWO
 from hcsidecar.cli.asking import choose, complain, run
 from hcsidecar.cli.farm import REFUSED, WRONG_FILE, AsJson, Config
-from hcsidecar.client import ClientError, NodeClient, read
 from hcsidecar.core.l2_check import Line, judge
 from hcsidecar.core.l2_documents import Level, NodeCheck
-from hcsidecar.journal import one_line
-from hcsidecar.web.api import NO_LAYER_TWO
+from hcsidecar.events.journal import one_line
 
 _WIDTH = max(map(len, Level))
 

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from hcsidecar.api.client import ClientError, LocalNode, NodeClient
 from hcsidecar.cli.asking import OneNode, choose, run
 from hcsidecar.cli.farm import Config, refuse
-from hcsidecar.client import ClientError, LocalNode, NodeClient
 from hcsidecar.core.remarks import LONGEST_TEXT, OPERATOR, fit, why_not_origin
 
 

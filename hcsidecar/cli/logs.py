@@ -12,21 +12,21 @@ from typing import Annotated
 import msgspec
 import typer
 
+from hcsidecar.api.client import ClientError, Failure, NodeClient, client_for, local_nodes
+from hcsidecar.api.following import Notice
 from hcsidecar.cli.application_log import list_runs, show_run
 from hcsidecar.cli.asking import EveryNode, OneNode, choose, complain, farm_to_ask, run
 from hcsidecar.cli.farm import REFUSED, AsJson, Config, give_up
 from hcsidecar.cli.history import History, Wish, ask_stored, ask_through, read_history
 from hcsidecar.cli.moments import parse_moment
 from hcsidecar.cli.stored import NothingStoredError, StoredEvents
-from hcsidecar.client import ClientError, Failure, NodeClient, client_for, local_nodes
 from hcsidecar.core.events import Level
-from hcsidecar.core.settings import FarmFile
+from hcsidecar.core.farmfile.settings import FarmFile
 from hcsidecar.core.terminals import takes_colours
-from hcsidecar.dirs import state_dir
-from hcsidecar.event_keeper import NAME
-from hcsidecar.farmfile import FarmFileError
-from hcsidecar.journal import Entry, Wanted, one_line
-from hcsidecar.web.following import Notice
+from hcsidecar.events.journal import Entry, Wanted, one_line
+from hcsidecar.events.keeper import NAME
+from hcsidecar.farmfile.dirs import state_dir
+from hcsidecar.farmfile.loading import FarmFileError
 
 RETRY = 2.0
 "Seconds until a daemon that has ended is asked again."

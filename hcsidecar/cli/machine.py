@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from ipaddress import ip_address
 
-from hcsidecar.core.findings import Finding, Grade
-from hcsidecar.core.settings import L2Table
-from hcsidecar.farmfile import FarmFileError, LoadedFarm, find_node
-from hcsidecar.journal import one_line
+from hcsidecar.core.farmfile.settings import L2Table
+from hcsidecar.core.targets.findings import Finding, Grade
+from hcsidecar.events.journal import one_line
+from hcsidecar.farmfile.loading import FarmFileError, LoadedFarm, find_node
 
 _GRADES = {"info": Grade.OK, "warning": Grade.WARNING, "error": Grade.PROBLEM, "unseen": Grade.UNSEEN}
 "Of the words of layer-2 mode."

@@ -2,9 +2,9 @@
 
 import typer
 
+from hcsidecar.api.client import ClientError
 from hcsidecar.cli.asking import OneNode, choose, run
 from hcsidecar.cli.farm import Config, refuse
-from hcsidecar.client import ClientError
 
 
 def metrics(config: Config = None, node: OneNode = None) -> None:

@@ -2,7 +2,7 @@
 
 from datetime import datetime, time, timedelta
 
-from hcsidecar.core.values import parse_duration
+from hcsidecar.core.farmfile.values import parse_duration
 
 FORMS = '"2h" for two hours ago, "03:40", "2026-11-28" or "2026-11-28 03:40"'
 

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
-from hcsidecar.core.findings import Finding, Grade
-from hcsidecar.core.settings import FarmFile, Target
-from hcsidecar.core.targets import TargetError
-from hcsidecar.farmfile import LoadedFarm
-from hcsidecar.journal import one_line
+from hcsidecar.core.farmfile.settings import FarmFile, Target
+from hcsidecar.core.targets.findings import Finding, Grade
+from hcsidecar.core.targets.registration import TargetError
+from hcsidecar.events.journal import one_line
+from hcsidecar.farmfile.loading import LoadedFarm
 from hcsidecar.targets.kind import Reviewer
 from hcsidecar.targets.kinds import KindError, kind_of
 

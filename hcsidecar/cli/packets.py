@@ -7,9 +7,9 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from hcsidecar.client import ClientError, NodeClient, read
+from hcsidecar.api.client import ClientError, NodeClient, read
 from hcsidecar.core.l2_documents import FilterState, VipConflict
-from hcsidecar.journal import one_line
+from hcsidecar.events.journal import one_line
 
 
 class Count(msgspec.Struct, frozen=True, kw_only=True):

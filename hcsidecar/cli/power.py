@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
+from hcsidecar.api.client import ClientError, NodeClient
+from hcsidecar.api.control import Answer
 from hcsidecar.cli import completion
 from hcsidecar.cli.asking import EveryNode, OneNode, choose, conclude, run, tell
 from hcsidecar.cli.farm import AsJson, Config
-from hcsidecar.client import ClientError, NodeClient
-from hcsidecar.core.messages import MAX_POWER
-from hcsidecar.web.control import Answer
+from hcsidecar.core.membership.heartbeat import MAX_POWER
 
 
 def power(

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
+from hcsidecar.api.client import ClientError, LocalNode, NodeClient
+from hcsidecar.api.control import Answer
 from hcsidecar.cli import completion
 from hcsidecar.cli.asking import OneNode, choose, complain, conclude, run, tell
 from hcsidecar.cli.farm import REFUSED, AsJson, Config
-from hcsidecar.client import ClientError, LocalNode, NodeClient
-from hcsidecar.web.control import Answer
 
 VALUES = ("up", "down")
 
@@ -35,7 +35,7 @@ def report(
 
     The check says so until the next report; before the first one the module does not get Ready. In a script or program
     that the daemon runs, the node that runs it is meant. Such a program may report more quickly, without the command
-    line: $HCSIDECAR_PYTHON -m hcsidecar.safekit_command set -r NAME -v up.
+    line: $HCSIDECAR_PYTHON -m hcsidecar.safekit.command set -r NAME -v up.
 
     Exit status: 0 taken, 1 refused or the node could not be asked, 2 wrong command or farm file.
 

@@ -9,14 +9,14 @@ from typing import Annotated
 import msgspec
 import typer
 
+from hcsidecar.api.client import ClientError, NodeClient, client_for, local_nodes, read_status
+from hcsidecar.api.control import Action
 from hcsidecar.cli.asking import complain, farm_to_ask, run
 from hcsidecar.cli.farm import REFUSED, Config
 from hcsidecar.cli.waiting import drained, wait
-from hcsidecar.client import ClientError, NodeClient, client_for, local_nodes, read_status
+from hcsidecar.core.farmfile.settings import FarmFile, NodeTable, parse_duration
 from hcsidecar.core.rolling import Finish, Rolling, Say, Step, Take
-from hcsidecar.core.settings import FarmFile, NodeTable, parse_duration
-from hcsidecar.journal import one_line
-from hcsidecar.web.control import Action
+from hcsidecar.events.journal import one_line
 
 INTERVAL = 0.5
 "Seconds between two looks at the farm."

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from hcsidecar.cli import completion
-from hcsidecar.handing_over import become_the_daemon
+from hcsidecar.daemon.launch import become_the_daemon
 
 
 def register(app: typer.Typer) -> None:

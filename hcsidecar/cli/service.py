@@ -8,8 +8,8 @@ import typer
 from hcsidecar.cli import completion
 from hcsidecar.cli.farm import Config, give_up, refuse
 from hcsidecar.core.service_unit import DEFAULT_NAME, UnitWishes, why_not_a_unit_name, why_not_for_a_service
-from hcsidecar.farmfile import FarmFileError, LoadedFarm, find_config, find_node, load
-from hcsidecar.service import Service, ServiceError, this_program, why_not_here
+from hcsidecar.daemon.service import Service, ServiceError, this_program, why_not_here
+from hcsidecar.farmfile.loading import FarmFileError, LoadedFarm, find_config, find_node, load
 
 
 def register(app: typer.Typer) -> None:

@@ -10,16 +10,16 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from hcsidecar.api.client import ClientError, Failure, FarmStatus, NodeClient, Row, local_nodes, read_status
+from hcsidecar.api.routes import NO_LAYER_TWO
 from hcsidecar.cli.asking import Chosen, EveryNode, OneNode, choose, complain, run
 from hcsidecar.cli.farm import WRONG_FILE, AsJson, Config
 from hcsidecar.cli.packets import PacketFilter, ask_for_filters, packets_table
 from hcsidecar.cli.targets import ask_for_targets, troubles
 from hcsidecar.cli.wide import console, fitting, show_table
-from hcsidecar.client import ClientError, Failure, FarmStatus, NodeClient, Row, local_nodes, read_status
+from hcsidecar.core.application.states import Role, Status
 from hcsidecar.core.powers import beside_file
-from hcsidecar.core.states import Role, Status
-from hcsidecar.journal import one_line
-from hcsidecar.web.api import NO_LAYER_TWO
+from hcsidecar.events.journal import one_line
 
 READY, ON_THE_WAY, NOT_RUNNING, UNKNOWN = 0, 1, 3, 4
 "Exit status; those of LSB init scripts where they fit."

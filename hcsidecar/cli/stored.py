@@ -4,13 +4,13 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from hcsidecar.event_database import (
+from hcsidecar.events.database import (
     BrokenDatabaseError,
     EventDatabase,
     LockedDatabaseError,
     UnusableDatabaseError,
 )
-from hcsidecar.journal import Found, Wanted
+from hcsidecar.events.journal import Found, Wanted
 
 
 class NothingStoredError(Exception):

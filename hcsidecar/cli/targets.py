@@ -9,13 +9,13 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from hcsidecar.api.client import ClientError, NodeClient, read
 from hcsidecar.cli.asking import EveryNode, OneNode, choose, complain, run
 from hcsidecar.cli.farm import REFUSED, WRONG_FILE, AsJson, Config
 from hcsidecar.cli.wide import show_table
-from hcsidecar.client import ClientError, NodeClient, read
-from hcsidecar.core.target_documents import TargetsDocument, TargetSight
-from hcsidecar.core.targets import Presence
-from hcsidecar.journal import one_line
+from hcsidecar.core.targets.documents import TargetsDocument, TargetSight
+from hcsidecar.core.targets.registration import Presence
+from hcsidecar.events.journal import one_line
 
 NO_TARGETS = "this farm file has no [[target]]: no load balancer that a node could be registered with"
 _HEADINGS = ("NODE", "TARGET", "TYPE", "POLICY", "WANTED", "SEEN", "LOOKED", "NEXT", "REASON")

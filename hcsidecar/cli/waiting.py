@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hcsidecar.client import ClientError, Failure, NodeClient, Row, read_status
-from hcsidecar.core.states import Role, Status
+from hcsidecar.api.client import ClientError, Failure, NodeClient, Row, read_status
+from hcsidecar.core.application.states import Role, Status
 
 INTERVAL = 0.2
 "Seconds between two looks."

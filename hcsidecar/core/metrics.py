@@ -11,12 +11,12 @@ from enum import StrEnum
 import msgspec
 
 from hcsidecar.core import metric_catalogue as catalogue
-from hcsidecar.core.membership import Membership
+from hcsidecar.core.application.states import Role, Status
+from hcsidecar.core.membership.membership import Membership
 from hcsidecar.core.metric_catalogue import Family, Metric, Values
-from hcsidecar.core.states import Role, Status
 from hcsidecar.core.status import ModuleState
-from hcsidecar.core.target_documents import TargetSight
-from hcsidecar.core.targets import Presence
+from hcsidecar.core.targets.documents import TargetSight
+from hcsidecar.core.targets.registration import Presence
 from l2mode.core.filter_kinds import FilterKind
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from hcsidecar.core.messages import View
+from hcsidecar.core.membership.heartbeat import View
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import Final, assert_never
 
 import msgspec
 
-from hcsidecar.core.states import Role, Status
+from hcsidecar.core.application.states import Role, Status
 
 SETTLE: Final = 3.0
 "Seconds for which a node that was never seen to leave Ready may still show its state from before the command."

@@ -13,9 +13,9 @@ way out; and `restarts`, the restart budget.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from hcsidecar.core.membership import Membership
-from hcsidecar.core.messages import Heartbeat, View
-from hcsidecar.core.roster import Peer
+from hcsidecar.core.membership.heartbeat import Heartbeat, View
+from hcsidecar.core.membership.membership import Membership
+from hcsidecar.core.membership.peers import Peer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

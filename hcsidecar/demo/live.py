@@ -8,7 +8,7 @@ from contextlib import ExitStack, suppress
 from rich.console import Console
 from rich.live import Live
 
-from hcsidecar.client import Row
+from hcsidecar.api.client import Row
 from hcsidecar.demo.chronicle import DEMO, Chronicle, Happening
 from hcsidecar.demo.judge import Record, Request, summarise
 from hcsidecar.demo.plan import SHARE, Server

@@ -8,7 +8,7 @@ virtual IP; only the balancer's two listeners stay on loopback, for a browser.
 from dataclasses import dataclass
 from pathlib import Path
 
-from hcsidecar.core.settings import PRESETS
+from hcsidecar.core.farmfile.settings import PRESETS
 
 FARM = "demo"
 START, STOP, HANG = "bin/start_web", "bin/stop_web", "bin/hang_web"

@@ -11,7 +11,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hcsidecar.app.permissions import why_not_run
 from hcsidecar.demo.chronicle import DEMO, Chronicle
 from hcsidecar.demo.directory import own_directory
 from hcsidecar.demo.network import TOOLS as NETWORK_TOOLS
@@ -22,7 +21,8 @@ from hcsidecar.demo.stage import HAPROXY, Stage
 from hcsidecar.demo.texts import farm_file
 from hcsidecar.demo.watch import Watch, balancer_log
 from hcsidecar.demo.web import APACHE, NGINX, WebServer
-from hcsidecar.dirs import MAX_SOCKET_PATH_BYTES
+from hcsidecar.farmfile.dirs import MAX_SOCKET_PATH_BYTES
+from hcsidecar.farmfile.permissions import why_not_run
 from hcsidecar.net.keyring import Keyring
 
 APACHE_USER = "www-data"

@@ -7,7 +7,7 @@ from io import StringIO
 
 import msgspec
 
-from hcsidecar.client import FarmStatus, Row
+from hcsidecar.api.client import FarmStatus, Row
 
 DEAD = "dead"
 READY = "UP(Ready)"

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import msgspec
 
-from hcsidecar.client import FarmStatus, Row
+from hcsidecar.api.client import FarmStatus, Row
 from hcsidecar.demo.chronicle import DEMO, Chronicle
 from hcsidecar.demo.judge import Record, Request
 from hcsidecar.demo.network import Network

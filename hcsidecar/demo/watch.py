@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from hcsidecar.client import ClientError, FarmStatus, LocalNode, NodeClient, read_status
+from hcsidecar.api.client import ClientError, FarmStatus, LocalNode, NodeClient, read_status
 from hcsidecar.demo.chronicle import BALANCER, Chronicle
 from hcsidecar.demo.plan import Plan, Server
 from hcsidecar.demo.sight import Target, parse_director, parse_targets

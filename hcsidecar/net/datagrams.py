@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from hcsidecar.core.passing import why_not_bound
+from hcsidecar.core.passing_errors import why_not_bound
 
 _LARGEST = 65_535
 _BATCH = 64

@@ -5,13 +5,13 @@ import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import assert_never
 
-from hcsidecar.core.effects import Reincarnate, Remember, Tell
 from hcsidecar.core.events import Event, Level
-from hcsidecar.core.messages import decode, encode
+from hcsidecar.core.farmfile.settings import FarmFile, NodeTable
+from hcsidecar.core.membership.effects import Reincarnate, Remember, Tell
+from hcsidecar.core.membership.heartbeat import decode, encode
+from hcsidecar.core.membership.node import Node, Output, Send, Share, Timing
+from hcsidecar.core.membership.peers import KnownPeer
 from hcsidecar.core.metrics import HeartbeatFigures
-from hcsidecar.core.node import Node, Output, Send, Share, Timing
-from hcsidecar.core.roster import KnownPeer
-from hcsidecar.core.settings import FarmFile, NodeTable
 from hcsidecar.net.datagrams import Datagrams
 from hcsidecar.net.keyring import Keyring
 from hcsidecar.net.sealing import Opener, Refusal, Sealer

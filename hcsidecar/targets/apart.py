@@ -7,8 +7,8 @@ from typing import Any
 
 from msgspec import structs
 
-from hcsidecar.core.target_tables import Target
-from hcsidecar.core.targets import Call, Observation, TargetError
+from hcsidecar.core.farmfile.target_tables import Target
+from hcsidecar.core.targets.registration import Call, Observation, TargetError
 from hcsidecar.targets.helper_process import START_LIMIT, HelperProcess
 from hcsidecar.targets.kind import Balancer, Here
 from hcsidecar.targets.questions import Ask

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from hcsidecar.core.aws_failures import AwsError, not_ours
-from hcsidecar.core.aws_targets import TargetKey, formers, observation, whose, with_port
-from hcsidecar.core.findings import Finding
-from hcsidecar.core.target_tables import FROM_METADATA, AwsTarget
-from hcsidecar.core.targets import Observation, Presence, TargetError, Trouble
+from hcsidecar.core.farmfile.target_tables import FROM_METADATA, AwsTarget
+from hcsidecar.core.targets.aws_failures import AwsError, not_ours
+from hcsidecar.core.targets.aws_targets import TargetKey, formers, observation, whose, with_port
+from hcsidecar.core.targets.findings import Finding
+from hcsidecar.core.targets.registration import Observation, Presence, TargetError, Trouble
 from hcsidecar.targets.aws_api import Api
 from hcsidecar.targets.aws_memory import Memory
 from hcsidecar.targets.calls import Calls
 from hcsidecar.targets.kind import Balancer, Here, Target
 
 if TYPE_CHECKING:
-    from hcsidecar.core.settings import FarmFile
+    from hcsidecar.core.farmfile.settings import FarmFile
     from hcsidecar.targets.aws_identity import Metadata
 
 
@@ -198,7 +198,7 @@ class AwsKind:
 
 
 def _do_review(table: AwsTarget, farm: "FarmFile") -> list[Finding]:
-    from hcsidecar.core.aws_review import review  # noqa: PLC0415 - of no use to who makes calls
+    from hcsidecar.core.targets.aws_review import review  # noqa: PLC0415 - of no use to who makes calls
 
     api = Api(table)
 

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from hcsidecar.core.aws_failures import Asked, AwsError, failed, no_boto3, refused
-from hcsidecar.core.aws_targets import TargetKey
-from hcsidecar.core.target_tables import AwsTarget
-from hcsidecar.core.targets import TargetError, Trouble
+from hcsidecar.core.farmfile.target_tables import AwsTarget
+from hcsidecar.core.targets.aws_failures import Asked, AwsError, failed, no_boto3, refused
+from hcsidecar.core.targets.aws_targets import TargetKey
+from hcsidecar.core.targets.registration import TargetError, Trouble
 
 _CONNECT, _READ = 2.0, 4.0
 "Seconds to connect, and from one byte to the next: within the limit of a call, so that the reason can be told."

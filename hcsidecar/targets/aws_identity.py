@@ -13,8 +13,8 @@ from typing import Literal
 import aiohttp
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from hcsidecar.core.target_tables import INSTANCE_ID
-from hcsidecar.core.targets import TargetError, Trouble
+from hcsidecar.core.farmfile.target_tables import INSTANCE_ID
+from hcsidecar.core.targets.registration import TargetError, Trouble
 
 PATIENCE = 3.0
 "Seconds for which a service that does not answer is asked again: a machine that starts may have no network yet."

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import msgspec
 
-from hcsidecar.core.aws_targets import TargetKey
-from hcsidecar.private_file import replace_private
+from hcsidecar.core.targets.aws_targets import TargetKey
+from hcsidecar.system.private_file import replace_private
 
 _MOST = 16
 "Targets that are remembered, the latest."

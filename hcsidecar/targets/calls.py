@@ -9,8 +9,8 @@ import contextlib
 from collections.abc import Callable
 from typing import TypeVar
 
-from hcsidecar.core.targets import TargetError, Trouble
-from hcsidecar.threads import NoThreadError, start_thread
+from hcsidecar.core.targets.registration import TargetError, Trouble
+from hcsidecar.system.threads import NoThreadError, start_thread
 
 _Given = TypeVar("_Given")
 

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 
 import msgspec
 
-from hcsidecar.app.checkers.programs import CannotStartError, Command, Running
-from hcsidecar.core.runs import bare_environment
-from hcsidecar.core.target_program import Question, observation_in, why_failed
-from hcsidecar.core.target_tables import CommandTarget
-from hcsidecar.core.targets import Call, Observation, TargetError, Trouble
-from hcsidecar.core.values import HostPort
+from hcsidecar.core.application.runs import bare_environment
+from hcsidecar.core.farmfile.target_tables import CommandTarget
+from hcsidecar.core.farmfile.values import HostPort
+from hcsidecar.core.targets.program import Question, observation_in, why_failed
+from hcsidecar.core.targets.registration import Call, Observation, TargetError, Trouble
+from hcsidecar.system.programs import CannotStartError, Command, Running
 from hcsidecar.targets.kind import Here
 
 

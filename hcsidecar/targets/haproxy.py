@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from hcsidecar.core.haproxy import (
+from hcsidecar.core.farmfile.target_tables import HaproxyTarget
+from hcsidecar.core.targets.haproxy import (
     observation_of,
     to_deregister,
     to_register,
     why_not_deregistered,
     why_not_registered,
 )
-from hcsidecar.core.haproxy_sight import Place, Process, Server, process_in, server_in
-from hcsidecar.core.target_tables import HaproxyTarget
-from hcsidecar.core.targets import Observation, Presence, TargetError, Trouble
+from hcsidecar.core.targets.haproxy_answers import Place, Process, Server, process_in, server_in
+from hcsidecar.core.targets.registration import Observation, Presence, TargetError, Trouble
 from hcsidecar.targets.kind import Here
 
 _ROOM: Final = 65536

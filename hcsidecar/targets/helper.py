@@ -17,9 +17,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from hcsidecar.core.targets import Call, Observation, TargetError, Trouble
-from hcsidecar.core.values import FROM_FILE
-from hcsidecar.powerless import end_with, give_up_powers
+from hcsidecar.core.farmfile.values import FROM_FILE
+from hcsidecar.core.targets.registration import Call, Observation, TargetError, Trouble
+from hcsidecar.system.privileges import end_with, give_up_powers
 from hcsidecar.targets.kind import Balancer, Here, Rememberer
 from hcsidecar.targets.kinds import KindError, kind_of
 from hcsidecar.targets.questions import (

@@ -18,7 +18,8 @@ from typing import Final
 
 from msgspec import structs
 
-from hcsidecar.core.targets import TargetError, Trouble
+from hcsidecar.core.targets.registration import TargetError, Trouble
+from hcsidecar.system.threads import NoThreadError, start_thread
 from hcsidecar.targets.questions import (
     MOST,
     Answer,
@@ -30,7 +31,6 @@ from hcsidecar.targets.questions import (
     decode_from_helper,
     encode,
 )
-from hcsidecar.threads import NoThreadError, start_thread
 
 START_LIMIT: Final = 30.0
 "Seconds until it must listen: an interpreter's start on a machine that has other things to do."

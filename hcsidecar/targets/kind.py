@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from hcsidecar.core.findings import Finding
-from hcsidecar.core.target_tables import Target
-from hcsidecar.core.targets import Observation, Presence, TargetError, Trouble
+from hcsidecar.core.farmfile.target_tables import Target
+from hcsidecar.core.targets.findings import Finding
+from hcsidecar.core.targets.registration import Observation, Presence, TargetError, Trouble
 
 if TYPE_CHECKING:
     # All of the farm file's models take longer to load than the rest of the helper process.
-    from hcsidecar.core.settings import FarmFile
+    from hcsidecar.core.farmfile.settings import FarmFile
 
 __all__ = [
     "Balancer",

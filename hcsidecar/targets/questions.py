@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from hcsidecar.core.targets import Call, Observation, Trouble
+from hcsidecar.core.targets.registration import Call, Observation, Trouble
 
 MOST: Final = 65_536
 "Bytes of a message."

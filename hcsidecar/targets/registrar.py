@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from math import inf
 
 from hcsidecar.core.events import Event
-from hcsidecar.core.reconcile import Reconciler
-from hcsidecar.core.targets import Call, Observation, TargetError, Trouble
-from hcsidecar.core.wishes import Situation
+from hcsidecar.core.targets.desired_state import Situation
+from hcsidecar.core.targets.reconcile import Reconciler
+from hcsidecar.core.targets.registration import Call, Observation, TargetError, Trouble
 from hcsidecar.targets.kind import Balancer
 
 CLOSING = 1.0

@@ -6,12 +6,12 @@ from pathlib import Path
 from random import Random
 
 from hcsidecar.core.events import Event
-from hcsidecar.core.pace import Pace
-from hcsidecar.core.reconcile import Reconciler
-from hcsidecar.core.settings import FarmFile, NodeTable, Target
-from hcsidecar.core.targets import Observation, TargetError, Trouble
-from hcsidecar.core.wishes import Situation
-from hcsidecar.farmfile import LoadedFarm
+from hcsidecar.core.farmfile.settings import FarmFile, NodeTable, Target
+from hcsidecar.core.targets.backoff import Pace
+from hcsidecar.core.targets.desired_state import Situation
+from hcsidecar.core.targets.reconcile import Reconciler
+from hcsidecar.core.targets.registration import Observation, TargetError, Trouble
+from hcsidecar.farmfile.loading import LoadedFarm
 from hcsidecar.targets.apart import Apart
 from hcsidecar.targets.kind import Balancer, Here
 from hcsidecar.targets.registrar import Registrar

@@ -6,9 +6,9 @@ import socket
 import ssl
 from collections.abc import Callable
 
+from hcsidecar.core.farmfile.values import is_ipv6
 from hcsidecar.core.health import HealthFace
-from hcsidecar.core.passing import why_not_bound
-from hcsidecar.core.values import is_ipv6
+from hcsidecar.core.passing_errors import why_not_bound
 from hcsidecar.web.accepting import Admission, Listener
 from hcsidecar.web.agent_check import AgentCheck
 from hcsidecar.web.connections import Connections, Limits

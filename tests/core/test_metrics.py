@@ -7,12 +7,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from hcsidecar.core.membership import Membership
-from hcsidecar.core.messages import Heartbeat
+from hcsidecar.core.membership.heartbeat import Heartbeat
+from hcsidecar.core.membership.membership import Membership
+from hcsidecar.core.membership.timing import Timing
 from hcsidecar.core.metric_catalogue import CATALOGUE, Family, Kind
 from hcsidecar.core.metrics import Facts, HeartbeatFigures, ProcessFigures, metric_families
 from hcsidecar.core.status import ModuleState
-from hcsidecar.core.timing import Timing
 from l2mode.core.conflicts import Conflict
 from l2mode.core.filter_kinds import FilterKind
 from l2mode.core.filters import Choice, PassedOver

@@ -1,7 +1,7 @@
-from farm import Farm, heartbeat, membership
+from small_farm import Farm, heartbeat, membership
 
+from hcsidecar.core.membership.peers import KnownPeer
 from hcsidecar.core.rolling import why_not_drain
-from hcsidecar.core.roster import KnownPeer
 from hcsidecar.core.status import ModuleState, status_document
 
 ADDRESSES = {"web1": "192.0.2.11", "web2": "192.0.2.12", "web3": "192.0.2.13"}

@@ -9,10 +9,10 @@ import pytest
 from lan.namespaces import configure, inside, run, set_kernel
 from waiting import until
 
-from hcsidecar.app.checkers import ping
-from hcsidecar.app.checkers.interface import InterfaceWatch
-from hcsidecar.app.checking import Checking
-from hcsidecar.core.settings import InterfaceCheck, PingCheck
+from hcsidecar.application.checkers import ping
+from hcsidecar.application.checkers.interface import InterfaceWatch
+from hcsidecar.application.checking import Checking
+from hcsidecar.core.farmfile.settings import InterfaceCheck, PingCheck
 
 ADDRESSES = "192.0.2.1", "2001:db8::1"
 
@@ -73,8 +73,8 @@ def test_an_address_that_answers_passes(router, address):
 def test_users_whose_group_may_ping_need_no_capability(router, address):
     script = f"""
 import asyncio
-from hcsidecar.app.checkers import ping
-from hcsidecar.core.settings import PingCheck
+from hcsidecar.application.checkers import ping
+from hcsidecar.core.farmfile.settings import PingCheck
 print(asyncio.run(ping.probe(PingCheck(type="ping", name="ROUTER", address={address!r}, timeout=5))))
 """
     assert router.run_without(["net_raw"], script).strip() == ping.NOT_PERMITTED

@@ -10,13 +10,13 @@ from daemons import wait_for
 from lan.namespaces import configure, inside, run, set_kernel
 from lan.site import VIP
 
+from l2mode.announcer import Voice
 from l2mode.core.frames import virtual_mac
 from l2mode.core.settings import LayerTwoSettings
 from l2mode.core.speaker import Speaker
 from l2mode.core.verdict import Delivery
 from l2mode.kernel.interface import mac_of
 from l2mode.kernel.raw_frames import RawFrames
-from l2mode.voice import Voice
 
 LONG = 1000.0
 "Seconds of lease: as good as forever here."

@@ -80,7 +80,7 @@ def test_the_source_distribution_has_the_whole_repository(built):
 def test_the_wheel_has_the_daemon_its_unit_and_the_packet_filter_and_nothing_else(built):
     with zipfile.ZipFile(only(built, "*.whl")) as archive:
         inside = set(archive.namelist())
-    assert {"hcsidecar/start.py", "hcsidecar/hcsidecar.service", "l2mode/kernel/filter.bpf.o"} <= inside
+    assert {"hcsidecar/daemon/start.py", "hcsidecar/hcsidecar.service", "l2mode/kernel/filter.bpf.o"} <= inside
     assert {path.partition("/")[0].partition("-")[0] for path in inside} == {"hcsidecar", "l2mode"}
     source = {str(path.relative_to(ROOT)) for name in ("hcsidecar", "l2mode") for path in (ROOT / name).rglob("*.py")}
     assert {path for path in inside if path.endswith(".py")} == source

@@ -2,9 +2,9 @@
 
 import copy
 
-from hcsidecar.core.effects import Reincarnate, Remember, Tell
-from hcsidecar.core.messages import decode, encode
-from hcsidecar.core.node import Node, Send
+from hcsidecar.core.membership.effects import Reincarnate, Remember, Tell
+from hcsidecar.core.membership.heartbeat import decode, encode
+from hcsidecar.core.membership.node import Node, Send
 from l2mode.core.cells import NOBODY
 from l2mode.core.handover import Handover
 

@@ -5,11 +5,11 @@ Each class breaks what its docstring says. `share` stands for the kernel's side 
 
 from simulation.machine import KernelShare
 
-from hcsidecar.core.choosing import Chooser
-from hcsidecar.core.hearing import Hearing
-from hcsidecar.core.listening import Listening
-from hcsidecar.core.membership import Membership
-from hcsidecar.core.roster import Peer
+from hcsidecar.core.membership.connectivity import Hearing
+from hcsidecar.core.membership.listening import Listening
+from hcsidecar.core.membership.membership import Membership
+from hcsidecar.core.membership.peers import Peer
+from hcsidecar.core.membership.view_selection import Chooser
 
 
 class ViewIsProof(Membership):

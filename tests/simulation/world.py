@@ -12,8 +12,8 @@ from simulation.observer import Observer
 from simulation.scenario import LAST_TO_LET_GO, PLANNED, PRESETS
 from simulation.story import Story
 
-from hcsidecar.core.membership import Membership
-from hcsidecar.core.timing import Timing
+from hcsidecar.core.membership.membership import Membership
+from hcsidecar.core.membership.timing import Timing
 from l2mode.core import buckets
 
 BUCKETS = 64

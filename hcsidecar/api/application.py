@@ -1,0 +1,102 @@
+"""What the application itself tells and asks of its node: requests, reports of its own checks, the restart budget.
+
+    POST /api/v1/requests/ACTION     restart, stopstart, stop, wait, as after a failure: body {"identity": TEXT}
+    GET  /api/v1/reports/NAME        what a check says: {"name": NAME, "value": "up", "down" or "init"}
+    POST /api/v1/reports/NAME        what a custom check says from now on: body {"value": "up" or "down"}
+    GET  /api/v1/budget              {"used": NUMBER, "most": NUMBER, "reached": BOOL}
+    POST /api/v1/budget/count        counts a restart; refused (409) when the budget is spent: body {"identity": TEXT}
+    POST /api/v1/budget/reset        begins to count anew
+
+Only the node itself is told: another one's application speaks for itself.
+"""
+
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+
+from hcsidecar.api.control import Control, Request
+from hcsidecar.api.requests import why_not_right
+
+PATHS = ("requests", "reports", "budget")
+"What stands after /api/v1/ in the paths that are answered here."
+LONGEST_IDENTITY = 200
+
+_Identity = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_IDENTITY)]
+
+
+class _Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    by: str = ""
+    "Taken from everybody and believed of nobody: the door knows who asks."
+
+
+class _IdentityBody(_Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    identity: _Identity
+
+
+class _ReportBody(_Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    value: Literal["up", "down"]
+
+
+_B = TypeVar("_B", bound=_Body)
+
+
+class WrongRequestError(Exception):
+    """A request that is not served, and why."""
+
+    def __init__(self, status: HTTPStatus, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+async def answer(control: Control, method: str, parts: Sequence[str], body: bytes, *, who: Callable[[], str]) -> object:
+    """Serve one request; `parts` is the path after /api/v1/, `who` gives who asks. An Answer, or a document."""
+    match (method, *parts):
+        case ("POST", "requests", name):
+            request = _request(name)
+            return await control.request(request, identity=_identity(body))
+        case ("GET", "reports", name):
+            value = control.reported(name)
+            if value is None:
+                raise WrongRequestError(HTTPStatus.NOT_FOUND, f"no check {name[:LONGEST_IDENTITY]!r} in this farm")
+            return {"name": name, "value": value}
+        case ("POST", "reports", name):
+            return control.report(name, _parsed(body, _ReportBody).value)
+        case ("GET", "budget"):
+            return control.budget()
+        case ("POST", "budget", "count"):
+            return control.count_restart(identity=_identity(body))
+        case ("POST", "budget", "reset"):
+            _parsed(body or b"{}", _Body)
+            return control.reset_budget(by=who())
+        case (_, "requests", _) | (_, "budget", "count" | "reset"):
+            raise WrongRequestError(HTTPStatus.METHOD_NOT_ALLOWED, "this path takes POST")
+        case (_, "reports", _):
+            raise WrongRequestError(HTTPStatus.METHOD_NOT_ALLOWED, "this path takes GET and POST")
+        case (_, "budget"):
+            raise WrongRequestError(HTTPStatus.METHOD_NOT_ALLOWED, "this path takes GET")
+    raise WrongRequestError(HTTPStatus.NOT_FOUND, "the API has no such path")
+
+
+def _request(name: str) -> Request:
+    try:
+        return Request(name)
+    except ValueError:
+        message = f"no request {name[:LONGEST_IDENTITY]!r}; there are {', '.join(Request)}"
+        raise WrongRequestError(HTTPStatus.NOT_FOUND, message) from None
+
+
+def _identity(body: bytes) -> str:
+    identity = _parsed(body, _IdentityBody).identity
+    if not identity.isprintable():
+        raise WrongRequestError(HTTPStatus.BAD_REQUEST, "the body's `identity` is not printable")
+    return identity
+
+
+def _parsed(body: bytes, kind: type[_B]) -> _B:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise WrongRequestError(HTTPStatus.BAD_REQUEST, why_not_right(body, error)) from None

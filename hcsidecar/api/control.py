@@ -1,0 +1,141 @@
+"""What the API needs of the daemon behind it: the web side knows no daemon, and tests bring a small one."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal, Protocol
+
+import msgspec
+
+from hcsidecar.core.farmfile.values import HostPort
+from hcsidecar.core.metric_catalogue import Family
+from hcsidecar.events.journal import Journal
+
+
+class Action(StrEnum):
+    """What an operator may ask of a node's module."""
+
+    START = "start"
+    STOP = "stop"
+    RESTART = "restart"
+    DRAIN = "drain"
+    RESUME = "resume"
+    LEAVE = "leave"
+
+
+class Request(StrEnum):
+    """What the application itself may ask for; each counts as a failure on the restart budget, but for a stop."""
+
+    RESTART = "restart"
+    "Its scripts only: stopped and started, the module is not left."
+    STOPSTART = "stopstart"
+    "All of the module."
+    STOP = "stop"
+    WAIT = "wait"
+    "Stop, and start when the `pre` checks pass."
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of an action, at once: that it has begun, not that it is done."""
+
+    ok: bool
+    text: str
+    "One sentence; when not ok, the reason."
+    warnings: tuple[str, ...] = ()
+
+
+class Budget(msgspec.Struct, frozen=True, kw_only=True):
+    """Restarts after failures: how many count now, and how many there may be."""
+
+    used: int
+    most: int
+    reached: bool
+    "True when the next failure stops the module."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiAddress:
+    """Where the API of a node is reached over TCP."""
+
+    address: HostPort
+    tls: bool = False
+
+
+class Control(Protocol):
+    """The daemon, as the API sees it. Everything but `act`, `request` and `l2_check` answers from memory."""
+
+    @property
+    def farm(self) -> str:
+        """The farm's name."""
+
+    @property
+    def node(self) -> str:
+        """This node's name."""
+
+    @property
+    def nodes(self) -> Mapping[str, ApiAddress]:
+        """All nodes of the farm, this one included."""
+
+    @property
+    def vips(self) -> Collection[str]:
+        """The farm's virtual IPs, in their usual form; none in a farm without [l2]."""
+
+    @property
+    def journal(self) -> Journal:
+        """The events of this node."""
+
+    @property
+    def runs_directory(self) -> Path:
+        """Where the output of each run of a script is a file; it need not be there."""
+
+    def metrics(self) -> Sequence[Family]:
+        """Give this node's metrics."""
+
+    def status(self) -> Mapping[str, object]:
+        """Give the status document (docs: design, section 9)."""
+
+    async def act(self, action: Action, *, force: bool, by: str) -> Answer:
+        """Begin an action or say why not, at once; `by` says who asked, for the log."""
+
+    async def request(self, action: Request, *, identity: str) -> Answer:
+        """Begin what the application asks for itself, or say why not, at once; `identity` says which part of it.
+
+        Unlike an operator's action it counts on the restart budget, and what is beyond that stops the module.
+        """
+
+    def reported(self, name: str) -> Literal["up", "down", "init"] | None:
+        """Give what a check says now: init while it has said nothing; None if the farm has no such check."""
+
+    def report(self, name: str, value: Literal["up", "down"]) -> Answer:
+        """Take what the program of a custom check says; refused for other checks, and for none."""
+
+    def budget(self) -> Budget:
+        """Give the restart budget."""
+
+    def count_restart(self, *, identity: str) -> Answer:
+        """Count a restart that the application has done by itself; refused when the budget is spent."""
+
+    def reset_budget(self, *, by: str) -> Answer:
+        """Begin to count anew."""
+
+    def set_power(self, power: int | None, *, share: str | None, by: str) -> Answer:
+        """Change this node's weight in a share group, or in all (None); power None goes back to the farm file's."""
+
+    def targets(self) -> Sequence[Mapping[str, object]]:
+        """Say of each load balancer what this node is to be and is there, as `core.target_documents` has it."""
+
+    def layer_two(self) -> Mapping[str, object]:
+        """Say what this node's filter does, as `l2mode.core.report` has it; asked only where there are VIPs."""
+
+    def explain(self, address: str, *, port: int | None, vip: str | None) -> Mapping[str, object]:
+        """Say who takes a client, as `l2mode.core.explain` has it; asked only where there are VIPs.
+
+        Both addresses are in their usual form, the VIP is one of the farm's, and one of the client's family is meant.
+        """
+
+    async def l2_check(self) -> Mapping[str, object]:
+        """Look at what this node needs of its machine and network, as `hcsidecar.core.l2_documents` has it.
+
+        Asked only where there are VIPs; within `web.api.CHECK_TAKES` seconds.
+        """

@@ -1,0 +1,90 @@
+"""The part of the API that reads the events of this node, and lets scripts and operators add to them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Annotated, Literal
+
+import msgspec
+
+from hcsidecar.api.control import Answer
+from hcsidecar.api.requests import MAX_NUMBER, ApiError, Body, no_others, parse_body, whole
+from hcsidecar.core.events import Level
+from hcsidecar.core.remarks import LONGEST_ORIGIN, LONGEST_TEXT, OPERATOR, remark, why_not_origin
+from hcsidecar.events.journal import PAGE, Journal, Page, Wanted, one_line
+
+MAX_WAIT = 20
+"Seconds that a request may wait for the next event."
+LONGEST_GREP = 200
+"Characters of a text to look for."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventsQuery:
+    """Which events are asked for: those after a number, or the last few, or the last few before a number."""
+
+    after: int | None
+    before: int | None
+    last: int
+    wait: int
+    "Seconds to wait for one to come; only together with `after`."
+    wanted: Wanted
+
+
+class LogBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An event that somebody writes."""
+
+    level: Literal["info", "warning", "error"]
+    text: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_TEXT)]
+    origin: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_ORIGIN)] = OPERATOR
+
+
+def parse_events_query(query: Mapping[str, str]) -> EventsQuery:
+    """Read which events are wanted; ApiError (400) says what is wrong."""
+    no_others(query, {"after", "before", "last", "level", "wait", "since", "grep"})
+    after, before = whole(query, "after", None, MAX_NUMBER), whole(query, "before", None, MAX_NUMBER)
+    if after is not None and ("last" in query or before is not None):
+        raise ApiError(
+            HTTPStatus.BAD_REQUEST, f"after and {'last' if 'last' in query else 'before'} exclude each other"
+        )
+    if after is None and "wait" in query:
+        raise ApiError(HTTPStatus.BAD_REQUEST, "wait needs after: the number from which on to wait")
+    try:
+        level = Level(query.get("level", Level.DEBUG))
+    except ValueError:
+        raise ApiError(HTTPStatus.BAD_REQUEST, f"level is one of {', '.join(Level)}") from None
+    text = query.get("grep", "")
+    if len(text) > LONGEST_GREP or not text.isprintable():
+        raise ApiError(HTTPStatus.BAD_REQUEST, f"grep is printable text of at most {LONGEST_GREP} characters")
+    return EventsQuery(
+        after=after,
+        before=before,
+        last=whole(query, "last", PAGE, MAX_NUMBER) or 0,
+        wait=whole(query, "wait", 0, MAX_WAIT) or 0,
+        wanted=Wanted(level=level, since=whole(query, "since", 0, MAX_NUMBER) or 0, text=text),
+    )
+
+
+async def events(journal: Journal, query: EventsQuery) -> Page:
+    """Give the page that is asked for."""
+    if query.after is None:
+        return await journal.page_before(query.before, count=query.last, wanted=query.wanted)
+    if query.wait:
+        await journal.wait(query.after, limit=query.wait)
+    return await journal.page_after(query.after, wanted=query.wanted)
+
+
+def parse_log_body(body: bytes) -> LogBody:
+    """Read an event that somebody writes; ApiError (400) says what is wrong."""
+    parsed = parse_body(body, LogBody)
+    if why := why_not_origin(parsed.origin):
+        raise ApiError(HTTPStatus.BAD_REQUEST, f"the body is not right: `origin` {why}")
+    if not parsed.text.strip():
+        raise ApiError(HTTPStatus.BAD_REQUEST, "the body is not right: `text` is blank")
+    return parsed
+
+
+def write(journal: Journal, body: LogBody, *, by: str) -> Answer:
+    """Write an event down, with who said it."""
+    entry = journal.write(remark(Level(body.level), one_line(body.text), origin=body.origin, by=by))
+    return Answer(ok=True, text=f"written as event {entry.number}")

@@ -1,0 +1,177 @@
+"""The API's door on this machine: the unix socket, trusted by who its peer is, with the relay to other nodes.
+
+To what `api` answers it adds /api/v1/nodes/NODE/…, the same for another node of the farm (and for this one), and
+following: GET …/events?follow=1 goes on as lines of JSON, each an entry of the journal or a notice (an object with
+"notice" in place of "message").
+"""
+
+import asyncio
+import os
+import socket
+import struct
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
+from http import HTTPStatus
+from typing import cast
+from urllib.parse import quote, urlencode
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from hcsidecar.api.body import TIMEOUT, expect_nothing, read_body
+from hcsidecar.api.events import parse_events_query
+from hcsidecar.api.following import Ask, follow
+from hcsidecar.api.relay import Relay, UnreachableError
+from hcsidecar.api.requests import MAX_BODY, ApiError, Reply, not_yet, refused
+from hcsidecar.api.routes import (
+    CHECK_PATH,
+    CHECK_TAKES,
+    PREFIX,
+    Api,
+    refuse_from_afar,
+    say_who_asked,
+)
+
+_PEER_CREDENTIALS = struct.Struct("3i")
+"struct ucred of unix(7): process, user, group."
+
+
+def why_not_trusted(*, uid: int, own: int) -> str | None:
+    """Say why a user must not control this node, or None: root may, and whom the daemon belongs to."""
+    if uid in (0, own):
+        return None
+    return f"user {uid} may not control this node, only root and user {own}"
+
+
+def peer_uid(connection: socket.socket) -> int | None:
+    """Give the user at the other end; None where the platform does not tell, and the socket's mode 0600 has to do."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return None
+    data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
+    _, uid, _ = _PEER_CREDENTIALS.unpack(data)
+    return cast("int", uid)
+
+
+class LocalDoor:
+    """Serves whoever may use the socket."""
+
+    def __init__(self, api: Api, relay: Relay, *, starting: Callable[[], str | None], body_timeout: float) -> None:
+        self._api = api
+        self._starting = starting
+        self._relay = relay
+        self._body_timeout = body_timeout
+        self._following: set[asyncio.Task[object]] = set()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Serve any method and path."""
+        connection = request.get_extra_info("socket")
+        if connection is None:
+            return _response(refused(HTTPStatus.FORBIDDEN, "the peer is gone"))
+        uid = peer_uid(connection)
+        if uid is not None and (why := why_not_trusted(uid=uid, own=os.geteuid())):
+            return _response(refused(HTTPStatus.FORBIDDEN, why))
+        by = "root" if uid == 0 else "local user" if uid is None else f"user {uid}"
+        try:
+            return await self._serve(request, by)
+        except ApiError as error:
+            return _response(error.reply)
+        except UnreachableError as error:
+            return _response(refused(HTTPStatus.BAD_GATEWAY, str(error)))
+
+    @web.middleware
+    async def catch(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Serve what matches no route either, such as OPTIONS * and CONNECT."""
+        lost = request.match_info.http_exception is not None
+        return await (self.handle(request) if lost else handler(request))
+
+    async def end_following(self, _app: web.Application) -> None:
+        """End the streams, which would go on for ever, when the server shuts down."""
+        for task in self._following:
+            task.cancel()
+
+    async def _serve(self, request: web.Request, by: str) -> web.StreamResponse:
+        method, path, query = request.method, request.path, dict(request.query)
+        node = self._api.control.node
+        match path.split("/"):
+            case ["", "api", "v1", "nodes", name, *rest]:
+                node, path = name, "/".join([PREFIX, *rest])
+            case _:
+                pass
+        if node not in self._api.control.nodes:
+            known = ", ".join(self._api.control.nodes)
+            raise ApiError(
+                HTTPStatus.NOT_FOUND, f"no node {node!r} in farm {self._api.control.farm}; there are {known}"
+            )
+        if (node, path) != (self._api.control.node, f"{PREFIX}/events") and (why := self._starting()):
+            return _response(not_yet(why))
+        body = await read_body(request, limit=self._body_timeout)
+
+        async def ask(query: Mapping[str, str]) -> Reply:
+            if node == self._api.control.node:
+                return await self._api.answer(method, path, query, body, by=lambda _claimed: by)
+            return await self._relayed(node, method, path, query=query, body=body, by=by)
+
+        if path == f"{PREFIX}/events" and "follow" in query:
+            if query.pop("follow") != "1" or "wait" in query:
+                raise ApiError(HTTPStatus.BAD_REQUEST, "follow is 1 or absent, and waits by itself")
+            return await self._follow(request, node, query, ask)
+        return _response(await ask(query))
+
+    def _ended(self, node: str) -> bool:
+        return node == self._api.control.node and self._api.control.journal.closed
+
+    async def _relayed(
+        self, node: str, method: str, path: str, *, query: Mapping[str, str], body: bytes, by: str
+    ) -> Reply:
+        refuse_from_afar(method, path)
+        wait = CHECK_TAKES if path == CHECK_PATH else 0.0
+        if path == f"{PREFIX}/events":
+            wait = parse_events_query(query).wait
+        if method == "POST":
+            body = say_who_asked(path, body, by)
+        target = quote(path) + (f"?{urlencode(query)}" if query else "")
+        return await self._relay.ask(node, method, target, body, wait=wait)
+
+    async def _follow(self, request: web.Request, node: str, query: Mapping[str, str], ask: Ask) -> web.StreamResponse:
+        first = await ask(query)
+        if first.status != HTTPStatus.OK:
+            return _response(first)
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson", "Cache-Control": "no-store"})
+        task = cast("asyncio.Task[object]", asyncio.current_task())
+        self._following.add(task)
+        try:
+            await response.prepare(request)
+            wanted = {name: query[name] for name in ("level", "since", "grep") if name in query}
+            stream = follow(node, first, wanted=wanted, ask=ask, ended=lambda: self._ended(node))
+            async with aclosing(stream):
+                async for lines in stream:
+                    if request.transport is None:
+                        break
+                    # Waits while the follower reads slower than we write: what it then misses, it is told.
+                    await response.write(lines)
+            await response.write_eof()
+        except ConnectionError:
+            pass  # the follower has gone, as followers do
+        finally:
+            self._following.discard(task)
+        return response
+
+
+def local_app(
+    api: Api, relay: Relay, *, starting: Callable[[], str | None] = lambda: None, body_timeout: float = TIMEOUT
+) -> web.Application:
+    """Make the application for the unix socket; while `starting` says why, only the node's events can be asked."""
+    door = LocalDoor(api, relay, starting=starting, body_timeout=body_timeout)
+    app = web.Application(client_max_size=MAX_BODY, middlewares=[door.catch])
+    app.router.add_route("*", "/{path:.*}", door.handle, expect_handler=expect_nothing)
+    app.on_shutdown.append(door.end_following)
+    return app
+
+
+def _response(reply: Reply) -> web.Response:
+    return web.Response(
+        status=reply.status,
+        body=reply.body,
+        content_type="application/json",
+        headers={"Cache-Control": "no-store"},
+    )

@@ -1,0 +1,172 @@
+"""The relay: a request to another node's API, signed, and an answer that is believed only when it proves itself.
+
+Over TLS the certificate is not checked. Both ends prove with every message that they hold the farm's key, which says
+more than a certificate could and needs no authority and no names; what an attacker on the path could gain is to read
+along, as without TLS. What is read here are states, events, and what the application's scripts have said.
+"""
+
+import os
+import secrets
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from types import TracebackType
+from typing import Annotated, Self
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from hcsidecar.api.auth import ANSWER_HEADER, Signer
+from hcsidecar.api.control import Control
+from hcsidecar.api.requests import Reply
+
+TIMEOUT = 5.0
+"Seconds for a whole request; the other node answers from memory."
+CONNECT_TIMEOUT = 2.0
+"Seconds to reach a node; a lost SYN is sent again after one."
+MAX_ANSWER = 4 * 1024 * 1024
+"Bytes; a full page of events is 2.5 MB at the very most."
+
+
+class UnreachableError(Exception):
+    """The other node gave no answer that can be believed; the text says so in plain words."""
+
+
+class _Refusal(msgspec.Struct, frozen=True):
+    """What a node answers, signed, to a request that is proven and yet not served."""
+
+    reason: str
+    challenge: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{32}\Z")] | None = None
+    "The one to quote, if that was the reason."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    method: str
+    path: str
+    "With its query."
+    body: bytes
+    limit: float
+    "Seconds for the whole of it."
+
+
+class Relay:
+    """Asks other nodes. An async context manager; one per daemon."""
+
+    def __init__(
+        self,
+        control: Control,
+        signer: Signer,
+        *,
+        clock: Callable[[], float] = time.time,
+        timeout: float = TIMEOUT,
+    ) -> None:
+        """Take the wall clock for signing and the seconds that a whole request may take."""
+        self._control = control
+        self._signer = signer
+        self._clock = clock
+        self._timeout = timeout
+        self._challenges: dict[str, str] = {}
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._tls.check_hostname = False
+        self._tls.verify_mode = ssl.CERT_NONE
+
+    async def __aenter__(self) -> Self:
+        # A connection per request: nothing goes stale when a node restarts, and one that hangs blocks no other.
+        connector = aiohttp.TCPConnector(limit=0, force_close=True)
+        self._session = aiohttp.ClientSession(
+            connector=connector, trust_env=False, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    async def ask(self, node: str, method: str, path: str, body: bytes = b"", *, wait: float = 0.0) -> Reply:
+        """Ask a node of the farm; `wait` is what it may take longer, in seconds. UnreachableError says why not."""
+        request = _Request(method=method, path=path, body=body, limit=self._timeout + wait)
+        status, answer = await self._once(node, request)
+        if status == HTTPStatus.UNAUTHORIZED and (challenge := _refusal(answer).challenge):
+            self._challenges[node] = challenge
+            status, answer = await self._once(node, request)
+        if status == HTTPStatus.UNAUTHORIZED:
+            where = self._control.nodes[node]
+            raise UnreachableError(f"{node} at {where.address} refuses the request: {_refusal(answer).reason}")
+        return Reply(status=status, body=answer)
+
+    async def _once(self, node: str, request: _Request) -> tuple[int, bytes]:
+        """Give status and body of an answer that has proven itself."""
+        where = self._control.nodes[node]
+        signed = self._signer.sign(
+            request.method,
+            request.path,
+            request.body,
+            to=node,
+            challenge=self._challenges.get(node, ""),
+            nonce=secrets.token_hex(16),
+            now=self._clock(),
+        )
+        try:
+            async with self._session.request(
+                request.method,
+                URL(f"{'https' if where.tls else 'http'}://{where.address}{request.path}", encoded=True),
+                data=request.body,
+                headers={"Authorization": signed.header},
+                timeout=aiohttp.ClientTimeout(total=request.limit, sock_connect=CONNECT_TIMEOUT),
+                allow_redirects=False,
+                ssl=self._tls,
+            ) as response:
+                answer = await _read(response)
+                header = response.headers.get(ANSWER_HEADER)
+                status = response.status
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            words = _in_plain_words(error, request.limit)
+            unsent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+            if request.method == "POST" and not unsent:
+                words += "; it may act all the same"
+            raise UnreachableError(f"{node} at {where.address} does not answer: {words}") from error
+        if header is None and status == HTTPStatus.UNAUTHORIZED:
+            reason = "it does not accept this node's signature: are the key files the same? Its log says more"
+            raise UnreachableError(f"{node} at {where.address} refuses the request: {reason}")
+        if why := self._signer.why_not_believed(signed, header=header, status=status, body=answer):
+            raise UnreachableError(f"{node} at {where.address} is not believed: {why}")
+        return status, answer
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    answer = bytearray()
+    async for chunk in response.content.iter_any():
+        answer += chunk
+        if len(answer) > MAX_ANSWER:
+            raise aiohttp.ClientPayloadError("the answer is too long")
+    return bytes(answer)
+
+
+def _refusal(answer: bytes) -> _Refusal:
+    try:
+        return msgspec.json.decode(answer, type=_Refusal)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _Refusal(reason="in words that this version does not understand")
+
+
+def _in_plain_words(error: Exception, limit: float) -> str:
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            return f"no connection within {CONNECT_TIMEOUT:g} s"
+        case TimeoutError():
+            return f"nothing complete within {limit:g} s"
+        case aiohttp.ClientSSLError():
+            return f"TLS does not come about: {error.os_error}"
+        case OSError() if error.errno:
+            return os.strerror(error.errno).lower()
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientConnectionError():
+            return "it closed the connection"
+        case aiohttp.ClientPayloadError():
+            return "the answer is broken off or too long"
+        case _:
+            return "what answers there does not speak HTTP"

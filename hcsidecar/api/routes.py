@@ -1,0 +1,218 @@
+"""The API, before any transport: what each method and path answers about this node, and what it makes it do.
+
+    GET  /api/v1/status              the status document
+    GET  /api/v1/metrics             the metrics of this node, as `core.metric_catalogue` has them
+    GET  /api/v1/events              a page of the journal: ?after=NUMBER, &wait=SECONDS or ?last=COUNT, &before=NUMBER;
+                                     and &level=LEVEL, &since=SECONDS_SINCE_1970, &grep=TEXT
+    POST /api/v1/log                 an event: body {"level": LEVEL, "text": TEXT, "origin": NAME}
+    GET  /api/v1/runs                the runs of scripts of which there is output
+    GET  /api/v1/runs/NAME           the output of one: ?last=LINES or ?after=PLACE
+    POST /api/v1/actions/ACTION      start, stop, restart, drain, resume, leave; body {"force": bool}
+    …    /api/v1/requests, /reports, /budget: see `application_api`
+    POST /api/v1/power               this node's weight; body {"power": NUMBER or null, "share": GROUP or null}
+    GET  /api/v1/targets             what this node is at its load balancers
+    GET  /api/v1/layer-two           the filter, the VIPs, the buckets and the packets of this node
+    GET  /api/v1/layer-two/explain   who takes a client: ?address=ADDRESS, &port=PORT, &vip=VIP
+    GET  /api/v1/layer-two/check     what this node needs of its machine and network, looked at now
+
+Every answer is JSON. One that is no success says why in "reason"; an action that was refused, in "text" (status 409).
+Two doors lead here: `local_api`, the unix socket, and `farm_api`, signed requests over TCP.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import msgspec
+
+from hcsidecar.api import application as application_api
+from hcsidecar.api.control import Action, Answer, Control
+from hcsidecar.api.events import events, parse_events_query, parse_log_body, write
+from hcsidecar.api.requests import (
+    LONGEST_NAME,
+    ApiError,
+    Body,
+    Reply,
+    document,
+    no_others,
+    only,
+    parse_body,
+    refused,
+    whole,
+)
+from hcsidecar.api.runs import RunsApi
+from hcsidecar.core.farmfile.values import LAST_PORT, is_ipv6, parse_address
+from hcsidecar.core.membership.heartbeat import Power
+
+PREFIX = "/api/v1"
+NO_LAYER_TWO = "this farm has no [l2] table: no virtual IP, and no share that a client could belong to"
+POWER_PATH = f"{PREFIX}/power"
+LOG_PATH = f"{PREFIX}/log"
+CHECK_PATH = f"{PREFIX}/layer-two/check"
+CHECK_TAKES = 8.0
+"Seconds that a check may take: it listens for answers to its questions."
+
+
+class ActionBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What comes with an action; an empty body means all defaults."""
+
+    force: bool = False
+
+
+class PowerBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A change of this node's weight."""
+
+    power: Power | None
+    "None: back to the farm file's."
+    share: str | None = None
+    "The share group; None: all of them."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """Whom an explanation is about, all in usual form."""
+
+    address: str
+    port: int | None
+    vip: str | None
+
+
+class Api:
+    """Answers for one node, from its Control."""
+
+    def __init__(self, control: Control) -> None:
+        self.control = control
+        self._runs_api = RunsApi(control.node, lambda: control.runs_directory)
+
+    async def answer(
+        self, method: str, path: str, query: Mapping[str, str], body: bytes, *, by: Callable[[str], str]
+    ) -> Reply:
+        """Serve one request; `by` gives the name to believe, from the one that the body claims."""
+        try:
+            match path.split("/") if path.startswith(PREFIX + "/") else []:
+                case [_, _, _, "status"]:
+                    only("GET", method)
+                    return document(self.control.status())
+                case [_, _, _, "metrics"]:
+                    only("GET", method)
+                    return document(self.control.metrics())
+                case [_, _, _, "events"]:
+                    only("GET", method)
+                    return document(await events(self.control.journal, parse_events_query(query)))
+                case [_, _, _, "log"]:
+                    only("POST", method)
+                    log_body = parse_log_body(body)
+                    return _answered(write(self.control.journal, log_body, by=by(log_body.by)))
+                case [_, _, _, "runs", *rest] if len(rest) <= 1:
+                    only("GET", method)
+                    return document(await self._runs(rest, query))
+                case [_, _, _, "actions", name]:
+                    action = parse_action(name)
+                    only("POST", method)
+                    return await self._act(action, parse_action_body(body), by)
+                case [_, _, _, *parts] if parts[0] in application_api.PATHS:
+                    return await self._of_the_application(method, parts, body, by)
+                case [_, _, _, "power"]:
+                    only("POST", method)
+                    return self._set_power(parse_power_body(body), by)
+                case [_, _, _, "targets"]:
+                    only("GET", method)
+                    return document({"node": self.control.node, "targets": self.control.targets()})
+                case [_, _, _, "layer-two", *rest] if rest in ([], ["explain"], ["check"]):
+                    only("GET", method)
+                    return await self._layer_two(rest, query)
+        except ApiError as error:
+            return error.reply
+        return refused(HTTPStatus.NOT_FOUND, "the API has no such path")
+
+    async def _act(self, action: Action, body: ActionBody, by: Callable[[str], str]) -> Reply:
+        return _answered(await self.control.act(action, force=body.force, by=by(body.by)))
+
+    async def _of_the_application(self, method: str, parts: list[str], body: bytes, by: Callable[[str], str]) -> Reply:
+        try:
+            found = await application_api.answer(self.control, method, parts, body, who=lambda: by(""))
+        except application_api.WrongRequestError as error:
+            raise ApiError(error.status, error.reason) from None
+        return _answered(found) if isinstance(found, Answer) else document(found)
+
+    def _set_power(self, body: PowerBody, by: Callable[[str], str]) -> Reply:
+        return _answered(self.control.set_power(body.power, share=body.share, by=by(body.by)))
+
+    async def _runs(self, rest: list[str], query: Mapping[str, str]) -> object:
+        return await (self._runs_api.output(rest[0], query) if rest else self._runs_api.runs(query))
+
+    async def _layer_two(self, rest: list[str], query: Mapping[str, str]) -> Reply:
+        control = self.control
+        if not control.vips:
+            raise ApiError(HTTPStatus.NOT_FOUND, NO_LAYER_TWO)
+        match rest:
+            case ["explain"]:
+                client = parse_explain_query(query, vips=control.vips)
+                return document(control.explain(client.address, port=client.port, vip=client.vip))
+            case ["check"]:
+                return document(await control.l2_check())
+        return document(control.layer_two())
+
+
+def parse_action(name: str) -> Action:
+    """Give the action of a name; ApiError (404) lists those there are."""
+    try:
+        return Action(name)
+    except ValueError:
+        known = ", ".join(Action)
+        raise ApiError(HTTPStatus.NOT_FOUND, f"no action {name[:LONGEST_NAME]!r}; there are {known}") from None
+
+
+def parse_action_body(body: bytes) -> ActionBody:
+    """Read what comes with an action; ApiError (400) says what is wrong."""
+    return parse_body(body or b"{}", ActionBody)
+
+
+def parse_power_body(body: bytes) -> PowerBody:
+    """Read a change of power; ApiError (400) says what is wrong."""
+    return parse_body(body, PowerBody)
+
+
+_BODIES: Mapping[str, Callable[[bytes], Body]] = {POWER_PATH: parse_power_body, LOG_PATH: parse_log_body}
+
+
+def refuse_from_afar(method: str, path: str) -> None:
+    """Insist that another node may ask this; ApiError (400) says why not."""
+    if method != "GET" and path.removeprefix(f"{PREFIX}/").partition("/")[0] in application_api.PATHS:
+        raise ApiError(HTTPStatus.BAD_REQUEST, "the application of a node speaks for that node only, and there")
+
+
+def say_who_asked(path: str, body: bytes, by: str) -> bytes:
+    """Give the body of a POST as it goes to another node: with the name of who asked here; ApiError (400) if wrong."""
+    parse: Callable[[bytes], Body] = _BODIES.get(path, parse_action_body)
+    parsed = parse(body)
+    return msgspec.json.encode(msgspec.structs.replace(parsed, by=by))
+
+
+def parse_explain_query(query: Mapping[str, str], *, vips: Collection[str]) -> Client:
+    """Read whom an explanation is about; ApiError (400) says what is wrong."""
+    no_others(query, {"address", "port", "vip"})
+    if "address" not in query:
+        raise ApiError(HTTPStatus.BAD_REQUEST, "address is missing: the client's")
+    address, vip = _address(query, "address"), _address(query, "vip") if "vip" in query else None
+    if vip is not None and vip not in vips:
+        raise ApiError(HTTPStatus.BAD_REQUEST, f"{vip} is no VIP of this farm; there are {', '.join(vips)}")
+    candidates = vips if vip is None else [vip]
+    if not any(is_ipv6(each) == is_ipv6(address) for each in candidates):
+        family = "IPv6" if is_ipv6(address) else "IPv4"
+        raise ApiError(HTTPStatus.BAD_REQUEST, f"{address} is {family}, unlike every VIP that is meant")
+    port = whole(query, "port", None, LAST_PORT)
+    if port == 0:
+        raise ApiError(HTTPStatus.BAD_REQUEST, "port is the client's own, from 1 on")
+    return Client(address=address, port=port, vip=vip)
+
+
+def _address(query: Mapping[str, str], name: str) -> str:
+    try:
+        return parse_address(query[name])
+    except ValueError as error:
+        raise ApiError(HTTPStatus.BAD_REQUEST, f"{name} {error}") from None
+
+
+def _answered(answer: Answer) -> Reply:
+    return Reply(status=HTTPStatus.OK if answer.ok else HTTPStatus.CONFLICT, body=msgspec.json.encode(answer))

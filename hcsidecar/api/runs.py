@@ -1,0 +1,68 @@
+"""The part of the API that shows what the scripts of the application have said."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from http import HTTPStatus
+from pathlib import Path
+from typing import TypeVar
+
+from hcsidecar.api.requests import LONGEST_NAME, MAX_NUMBER, ApiError, no_others, whole
+from hcsidecar.application.run_logs import (
+    MOST,
+    NoSuchRunError,
+    Output,
+    Runs,
+    is_place,
+    is_run,
+    list_runs,
+    read_end,
+    read_on,
+)
+from hcsidecar.system.blocking_reads import DiskHangsError, PatientReader
+
+T = TypeVar("T")
+
+LINES = 1000
+"Lines given when nobody says how many."
+LIMIT = 2.0
+"Seconds that a reading may take."
+
+
+class RunsApi:
+    """Reads the application log of one node."""
+
+    def __init__(self, node: str, directory: Callable[[], Path]) -> None:
+        self._node = node
+        self._directory = directory
+        self._reader = PatientReader()
+
+    async def runs(self, query: Mapping[str, str]) -> Runs:
+        """List the newest runs; ApiError says why not."""
+        no_others(query, {"last"})
+        most = min(whole(query, "last", MOST, MAX_NUMBER) or 0, MOST)
+        return await self._read(partial(list_runs, self._directory(), self._node, most=max(1, most)))
+
+    async def output(self, name: str, query: Mapping[str, str]) -> Output:
+        """Give a part of the output of a run; ApiError says why not."""
+        no_others(query, {"last", "after"})
+        if not is_run(name):
+            raise ApiError(HTTPStatus.NOT_FOUND, f"no run can have the name {name[:LONGEST_NAME]!r}")
+        place = query.get("after")
+        if place is not None and "last" in query:
+            raise ApiError(HTTPStatus.BAD_REQUEST, "after and last exclude each other")
+        if place is not None and not is_place(place):
+            raise ApiError(HTTPStatus.BAD_REQUEST, "after is 0, or the `next` of an answer before")
+        if place is not None:
+            return await self._read(partial(read_on, self._directory(), self._node, name, place=place))
+        lines = whole(query, "last", LINES, MAX_NUMBER) or 0
+        return await self._read(partial(read_end, self._directory(), self._node, name, lines=lines))
+
+    async def _read(self, work: Callable[[], T]) -> T:
+        try:
+            return await self._reader.read(work, limit=LIMIT)
+        except NoSuchRunError:
+            raise ApiError(HTTPStatus.NOT_FOUND, "there is no such run, or its output is not kept any more") from None
+        except DiskHangsError:
+            raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "the disk of this node does not answer") from None
+        except OSError as error:
+            raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, f"the output cannot be read: {error.strerror}") from None

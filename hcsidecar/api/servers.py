@@ -1,0 +1,196 @@
+"""Running the API's two doors: the unix socket of this node, and the handlers for connections that came over TCP."""
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from http import HTTPStatus
+from pathlib import Path
+
+from aiohttp import web
+from aiohttp.log import server_logger
+
+from hcsidecar.api.connection import ApiConnection, Words
+from hcsidecar.api.requests import refused
+from hcsidecar.core.lost_files import REMOVED, REPLACED
+from hcsidecar.web.accepting import Admission, Listener
+
+MakeConnection = Callable[[], asyncio.Protocol]
+
+SHUTDOWN = 1.0
+"Seconds that requests under way may take when the daemon ends."
+
+
+class SocketInUseError(Exception):
+    """Another daemon answers on the control socket."""
+
+
+class ControlSocket:
+    """A unix socket on which an application is served, and the path by which it is found."""
+
+    def __init__(self, path: Path, make_connection: MakeConnection, admission: Admission | None) -> None:
+        self.path = path
+        self._admission = admission
+        self._make_connection = make_connection
+        self._server: asyncio.Server | None = None
+        self._identity: tuple[int, int] | None = None
+
+    async def open(self) -> None:
+        """Begin to serve; see serve_unix for errors."""
+        listener = listen(self.path)
+        listener.admission = self._admission
+        self._identity = _identity(self.path)
+        self._server = await asyncio.get_running_loop().create_server(self._make_connection, sock=listener)
+
+    async def look(self) -> str | None:
+        """Make the socket anew if it is not what its path leads to any more, and say what became of it.
+
+        Requests under way go on. The directory must be there; errors as of serve_unix.
+        """
+        found = _identity(self.path)
+        if found == self._identity is not None:
+            return None
+        self._stop()
+        self._identity = None
+        await self.open()
+        return REMOVED if found is None else REPLACED
+
+    def close(self) -> None:
+        """Take no more connections, and remove the path."""
+        self._stop()
+        _remove(self.path, self._identity)
+
+    def _stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+
+
+@asynccontextmanager
+async def serve_unix(
+    app: web.Application,
+    path: Path,
+    *,
+    logger: logging.Logger = server_logger,
+    admission: Admission | None = None,
+) -> AsyncIterator[ControlSocket]:
+    """Serve on a unix socket that its owner alone may use; its directory must be there.
+
+    `admission` lets requests in when descriptors are scarce.
+    SocketInUseError if a daemon of this node runs already; OSError as the system says.
+    """
+    async with _served(app, logger, unreadable=HTTPStatus.BAD_REQUEST, words=_say_why) as make_connection:
+        control = ControlSocket(path, make_connection, admission)
+        await control.open()
+        try:
+            yield control
+        finally:
+            control.close()
+
+
+@asynccontextmanager
+async def saying(path: Path, text: Callable[[], str]) -> AsyncIterator[None]:
+    """Say a text to whoever connects to a unix socket that its owner alone may use, and nothing where that fails."""
+
+    def say(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(text().encode())
+        writer.close()
+
+    try:
+        listener = listen(path)
+    except (SocketInUseError, OSError):
+        yield
+        return
+    identity = _identity(path)
+    server = await asyncio.start_unix_server(say, sock=listener)
+    try:
+        yield
+    finally:
+        server.close()
+        _remove(path, identity)
+
+
+@asynccontextmanager
+async def tcp_protocols(
+    app: web.Application, *, logger: logging.Logger = server_logger
+) -> AsyncIterator[MakeConnection]:
+    """Give the factory of protocols that serve a TCP connection, for whoever listens."""
+    # A stranger learns nothing from what he sends, least of all what the daemon is made of.
+    async with _served(app, logger, unreadable=HTTPStatus.UNAUTHORIZED, words=_say_nothing) as make_connection:
+        yield make_connection
+
+
+@asynccontextmanager
+async def _served(
+    app: web.Application, logger: logging.Logger, *, unreadable: HTTPStatus, words: Words
+) -> AsyncIterator[MakeConnection]:
+    runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=SHUTDOWN)
+    try:
+        await runner.setup()
+        assert runner.server is not None  # noqa: S101 - it has just been set up
+        yield partial(ApiConnection, runner.server, logger=logger, unreadable=unreadable, words=words)
+    finally:
+        await runner.cleanup()
+
+
+def _say_nothing(_status: HTTPStatus, _reason: str) -> bytes:
+    return b""
+
+
+def _say_why(status: HTTPStatus, reason: str) -> bytes:
+    why = f"the request cannot be read: {reason.strip()}" if status == HTTPStatus.BAD_REQUEST else _OUR_FAULT
+    return refused(status, why).body
+
+
+_OUR_FAULT = "the daemon has failed over this request; its log says how"
+
+
+def listen(path: Path) -> Listener:
+    """Listen on a unix socket, in place of one that a killed daemon left; see serve_unix for errors."""
+    listener = Listener(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        ensure_alone(path)
+        listener.bind(os.fspath(path))
+        # Before it listens nobody can connect, so there is no moment with too wide a mode.
+        path.chmod(0o600)
+        listener.listen(64)
+        listener.setblocking(False)  # noqa: FBT003 - the socket module takes it so
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _remove(path: Path, identity: tuple[int, int] | None) -> None:
+    """Remove our socket, but not one that another daemon has put there when somebody had removed ours."""
+    if _identity(path) == identity is not None:
+        path.unlink()
+
+
+def ensure_alone(path: Path) -> None:
+    """Remove a socket on which nobody listens; SocketInUseError when a daemon does, OSError as the system says."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(0)
+        try:
+            probe.connect(os.fspath(path))
+        except FileNotFoundError:
+            return
+        except BlockingIOError:
+            pass  # so many wait there that somebody must listen, or did a moment ago
+        except OSError as error:
+            if error.errno != errno.ECONNREFUSED or not path.is_socket():
+                raise
+            path.unlink(missing_ok=True)
+            return
+    raise SocketInUseError(f"another daemon answers on {path}")

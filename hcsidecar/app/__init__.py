@@ -1,1 +1,0 @@
-"""The application: how it is checked."""

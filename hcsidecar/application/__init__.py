@@ -1,0 +1,1 @@
+"""The application of a node: its scripts are run, its checks made, its connections counted."""

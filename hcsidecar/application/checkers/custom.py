@@ -1,0 +1,54 @@
+"""A program of the operator's that runs all the time and says by itself whether all is well, as SafeKit's do."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from hcsidecar.core.application.checks import why_not_good
+from hcsidecar.core.farmfile.values import format_duration
+from hcsidecar.system.programs import CannotStartError, Command, Running
+
+DOWN: Final = "its program says down"
+"The complaint after the word `down`."
+WORDS: Final = ("up", "down")
+
+
+class CustomWatch:
+    """Keeps the program of one check running, and passes on each word that is said for it.
+
+    Until the first word nothing is told, so the check has not passed yet. When the program ends, the reason is told,
+    and its last word is worth nothing; it is started again after `pause` seconds and says a new one.
+    """
+
+    def __init__(self, name: str, command: Command, *, pause: float, tell: Callable[[str | None], None]) -> None:
+        self._name = name
+        self._command = command
+        self._pause = pause
+        self._tell = tell
+        self._at_work = False
+
+    def why_not_heard(self) -> str | None:
+        """Say why a word would not be taken now."""
+        return None if self._at_work else f"the program of check {self._name} is not running now"
+
+    def hear(self, value: str) -> None:
+        """Take a word."""
+        self._tell(None if value == "up" else DOWN)
+
+    async def run(self) -> None:
+        """Run the program again and again, until cancelled; then it is killed."""
+        while True:
+            why = await self._run_once()
+            self._tell(f"its program must not end: {why}; it is started again after {format_duration(self._pause)}")
+            await asyncio.sleep(self._pause)
+
+    async def _run_once(self) -> str:
+        self._at_work = True
+        try:
+            async with Running(self._command) as running:
+                status = await running.ended()
+                return why_not_good(status, running.output) or "exit status 0"
+        except CannotStartError as error:
+            return str(error)
+        finally:
+            self._at_work = False

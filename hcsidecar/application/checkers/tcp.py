@@ -1,0 +1,22 @@
+"""Whether a TCP port accepts connections."""
+
+import asyncio
+import socket
+
+from hcsidecar.application.checkers.reasons import describe
+from hcsidecar.core.farmfile.settings import TcpCheck
+from hcsidecar.core.farmfile.values import is_ipv6
+
+
+async def probe(check: TcpCheck) -> str | None:
+    """Connect and hang up; gives the reason when that fails. Has no time limit of its own, and may be cancelled."""
+    try:
+        with socket.socket(socket.AF_INET6 if is_ipv6(check.address) else socket.AF_INET) as connection:
+            connection.setblocking(False)  # noqa: FBT003 - the socket module takes it so
+            await asyncio.get_running_loop().sock_connect(connection, (check.address, check.port))
+            # A port where nobody listens may be given to the probe itself, which then meets itself (RFC 793, 3.4).
+            if connection.getsockname() == connection.getpeername():
+                return "connection refused"
+    except OSError as error:
+        return describe(error)
+    return None

@@ -1,0 +1,162 @@
+"""Runs the checks of the application: each in a task of its own, so that one that hangs delays no other."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import assert_never
+
+import aiohttp
+
+from hcsidecar.application.checkers import command, http, ping, process, tcp
+from hcsidecar.application.checkers.custom import WORDS, CustomWatch
+from hcsidecar.application.checkers.interface import InterfaceWatch
+from hcsidecar.application.checkers.reasons import describe
+from hcsidecar.application.checkers.worker_thread import Lane
+from hcsidecar.core.application.checks import CheckFilter
+from hcsidecar.core.farmfile.settings import (
+    AnyCheck,
+    CommandCheck,
+    CustomCheck,
+    HttpCheck,
+    InterfaceCheck,
+    PingCheck,
+    ProcessCheck,
+    TcpCheck,
+    format_duration,
+)
+from hcsidecar.system.programs import Command
+
+_Probe = Callable[[], Awaitable[str | None]]
+"Tries once and gives the reason of a failure, None when all is well; has no time limit, and may be cancelled."
+_Pause = Callable[[str | None], Awaitable[None]]
+"Ends early when something makes the next attempt another than this failure; else it never ends."
+
+
+class Checking:
+    """Some checks of the farm file; `report(name, complaint)` takes what each says after every attempt.
+
+    Nothing is checked until `run` runs and a round has begun. Programs of checks run in `directory`, that of the farm
+    file, with `environment` and beside it HCSIDECAR_CHECK, the name of the check.
+    """
+
+    def __init__(
+        self,
+        checks: Iterable[AnyCheck],
+        *,
+        report: Callable[[str, str | None], None],
+        directory: Path,
+        environment: Mapping[str, str],
+    ) -> None:
+        self._checks = tuple(checks)
+        self._report = report
+        self._directory = directory.absolute()
+        self._environment = environment
+        self._random = Random()  # noqa: S311 - spreads attempts, keeps no secret
+        self._round: int | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._new_round = asyncio.Event()
+        # They outlive a round: what still hangs in one is the same check.
+        self._lanes = {check.name: Lane() for check in self._checks}
+        self._customs: dict[str, CustomWatch] = {}
+        "Those of the present round."
+
+    def begin(self, number: int | None) -> None:
+        """Begin every check anew, or, with None, end them all. What the former round was about to say is dropped."""
+        self._round = number
+        self._customs = {}
+        for task in self._tasks:
+            task.cancel()
+        self._new_round.set()
+
+    def take_report(self, name: str, value: str) -> str | None:
+        """Take the word of a custom check, `up` or `down`; gives the reason if it is not taken."""
+        customs = [check.name for check in self._checks if isinstance(check, CustomCheck)]
+        if name not in customs:
+            there = f"there is {', '.join(customs)}" if customs else "there is none"
+            return f"{name} is no custom check: {there}"
+        if value not in WORDS:
+            return f"a check is {' or '.join(WORDS)}, not {value}"
+        watch = self._customs.get(name)
+        if watch is None:
+            return f"check {name} does not run now"
+        refusal = watch.why_not_heard()
+        if refusal is None:
+            watch.hear(value)
+        return refusal
+
+    async def run(self) -> None:
+        """Check until cancelled."""
+        async with http.open_session() as session:
+            while True:
+                self._new_round.clear()
+                if self._round is not None:
+                    await self._run_round(session)
+                await self._new_round.wait()
+
+    async def _run_round(self, session: aiohttp.ClientSession) -> None:
+        """Run one round to its end, so that no check of the next one meets one of this."""
+        async with asyncio.TaskGroup() as group:
+            self._tasks = [group.create_task(self._keep_checking(check, session)) for check in self._checks]
+
+    async def _keep_checking(self, check: AnyCheck, session: aiohttp.ClientSession) -> None:
+        lane = self._lanes[check.name]
+        match check:
+            case TcpCheck():
+                await self._keep_trying(check, partial(tcp.probe, check))
+            case HttpCheck():
+                await self._keep_trying(check, http.HttpProbe(check, session, lane).probe)
+            case PingCheck():
+                await self._keep_trying(check, partial(ping.probe, check))
+            case InterfaceCheck():
+                async with InterfaceWatch(check) as watch:
+                    await self._keep_trying(check, watch.probe, watch.until_other_than)
+            case ProcessCheck():
+                await self._keep_trying(check, partial(process.probe, check, lane))
+            case CommandCheck():
+                await self._keep_trying(check, partial(command.probe, self._command(check)))
+            case CustomCheck():
+                tell = partial(self._report, check.name)
+                custom = CustomWatch(check.name, self._command(check), pause=check.interval, tell=tell)
+                self._customs[check.name] = custom
+                await custom.run()
+            case _:
+                assert_never(check)
+
+    def _command(self, check: CommandCheck | CustomCheck) -> Command:
+        environment = {**self._environment, "HCSIDECAR_CHECK": check.name}
+        return Command(words=check.command, directory=self._directory, environment=environment)
+
+    async def _keep_trying(self, check: AnyCheck, probe: _Probe, until_other_than: _Pause | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        verdict = CheckFilter(
+            rise=check.rise,
+            fall=check.fall,
+            interval=check.interval,
+            pending_interval=check.pending_interval,
+            uniform=self._random.uniform,
+        )
+        while True:
+            began = loop.time()
+            failure = await _attempt(check, probe)
+            self._report(check.name, verdict.attempted(failure))
+            due = verdict.next_attempt_at(began=began, now=loop.time())
+            if until_other_than is None:
+                await asyncio.sleep(due - loop.time())
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
+                    await until_other_than(failure)
+
+
+async def _attempt(check: AnyCheck, probe: _Probe) -> str | None:
+    """Try once within the time limit; that the system has no thread or descriptor for it is a failure like others."""
+    try:
+        async with asyncio.timeout(check.timeout):
+            return await probe()
+    except TimeoutError:
+        return f"no answer within {format_duration(check.timeout)}"
+    except OSError as error:
+        return describe(error)

@@ -1,0 +1,234 @@
+"""Runs the scripts of the application, and finds and ends what they leave running.
+
+Each run has a keeper of its own (`hcsidecar/application/keeper.py`), a process that outlives the daemon; under systemd the
+keeper is the main process of a unit of its own (`hcsidecar/core/application/transient_unit.py`). What is the application's is told
+in `hcsidecar/core/application/leftover_processes.py`. All that touches disks or processes works in threads: heartbeats do not wait.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hcsidecar.application import processes
+from hcsidecar.application.keeping import job
+from hcsidecar.application.live_run import LiveRun
+from hcsidecar.application.run_files import RunFiles, write_shim
+from hcsidecar.application.units import Units
+from hcsidecar.core.application.leftover_processes import Process, left_running, living_runs
+from hcsidecar.core.application.runs import Place, is_start, run_name
+from hcsidecar.core.application.runs import environment as script_environment
+from hcsidecar.core.events import Event, Level
+from hcsidecar.core.exhaustion import explained
+from hcsidecar.core.farmfile.application_table import ApplicationTable
+from hcsidecar.farmfile.permissions import why_not_run
+
+TIDY_INTERVAL: Final = 3600.0
+"Seconds between two looks for logs that are too old."
+_SHOWN: Final = 5
+"Processes that a reason names."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a run ended."""
+
+    status: int | None
+    "Exit status; None when there is none, since it was killed or never began."
+    reason: str | None
+    "Why this is no success, in plain words; None when the status is 0."
+    last_lines: tuple[str, ...]
+    "The end of its output, for an event."
+    log: Path
+    "All of its output, as far as it is kept."
+
+
+def with_home(environment: Mapping[str, str]) -> dict[str, str]:
+    """Give an environment that has HOME, which a daemon's may lack."""
+    return {"HOME": str(Path.home())} | dict(environment)
+
+
+class Scripts:
+    """The scripts of one node's farm file. For one event loop."""
+
+    def __init__(
+        self,
+        table: ApplicationTable,
+        *,
+        config: Path,
+        place: Place,
+        tell: Callable[[Event], None],
+        environment: Mapping[str, str] = os.environ,
+        systemd: bool | None = None,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Take what scripts are told; `systemd` says whether to use units, None looks for it."""
+        self._table = table
+        self._base = environment
+        self._directory = config.absolute().parent
+        self._place = place
+        self._files = RunFiles(Path(place.state_dir))
+        directory = Path(place.socket).parent
+        self._units = Units(environment, farm=place.farm, node=place.node, directory=directory, wanted=systemd)
+        self._tell = tell
+        self._wall_clock = wall_clock
+        self._in_progress: set[str] = set()
+        self._latest: dict[str, str] = {}
+        self._told: set[str] = set()
+
+    async def run(self, key: str, arguments: Sequence[str]) -> Ending:
+        """Run a script that the table has, to its end.
+
+        When this is cancelled, the process group of the run (under systemd its whole unit) is ended first.
+        """
+        run = self._new_run(key, arguments)
+        self._latest[key] = run
+        self._in_progress.add(run)
+        try:
+            status, reason = await self._run(key, arguments, run)
+        finally:
+            self._in_progress.discard(run)
+        last_lines = await asyncio.to_thread(self._files.last_lines, run)
+        return Ending(status=status, reason=reason, last_lines=last_lines, log=self._files.log(run))
+
+    async def last_lines(self, key: str) -> tuple[str, ...]:
+        """Give the last lines of the latest run of a script, also of one that runs still or was cancelled."""
+        run = self._latest.get(key)
+        return () if run is None else await asyncio.to_thread(self._files.last_lines, run)
+
+    async def count_application(self) -> int:
+        """Say how many processes live that runs of the start script have left running; not of one in progress."""
+        return await asyncio.to_thread(self._count)
+
+    async def kill_application(self) -> str | None:
+        """End all that scripts have left running: SIGTERM, then SIGKILL; says what survived even that.
+
+        Runs in progress are left alone.
+        """
+        try:
+            return await self._kill_application()
+        except OSError as error:
+            return f"the processes of the application cannot be seen: {explained(error.errno) or error}"
+
+    async def _kill_application(self) -> str | None:
+        records = await asyncio.to_thread(self._files.read_records)
+        in_units = [record for record in records if record.run not in self._in_progress]
+        await asyncio.to_thread(self._units.stop, in_units)
+        survivors = await processes.end(self._find)
+        names = [str(process) for process in survivors]
+        pids = {process.pid for process in survivors}
+        # In a sandbox those in units may be hidden from us.
+        names += [str(pid) for pid in await asyncio.to_thread(self._units.processes, in_units) if pid not in pids]
+        if not names:
+            return None
+        return f"{len(names)} processes of the application live still, even after SIGKILL: {', '.join(names[:_SHOWN])}"
+
+    async def keep_tidy(self) -> None:
+        """Make what scripts need, then remove old logs once an hour, until cancelled."""
+        await self._prepare()
+        while True:
+            await self._tidy()
+            await asyncio.sleep(TIDY_INTERVAL)
+
+    def _new_run(self, key: str, arguments: Sequence[str]) -> str:
+        """Give a name that no other run has: of two in one millisecond, one takes the next."""
+        wall_clock = self._wall_clock()
+        while (run := run_name(key, arguments, wall_clock=wall_clock)) in {*self._in_progress, *self._latest.values()}:
+            wall_clock += 0.001
+        return run
+
+    async def _run(self, key: str, arguments: Sequence[str], run: str) -> tuple[int | None, str | None]:
+        name = self._table.scripts[key]
+        script = self._directory / name
+        refusal = await asyncio.to_thread(why_not_run, script)
+        if refusal is not None:
+            return None, f"{name} {refusal}"
+        await self._prepare()
+        live = LiveRun(run=run, units=self._units, warn=self._warn)
+        try:
+            return await live.live(lambda unit: self._job([str(script), *arguments], run, unit))
+        except asyncio.CancelledError:
+            await _to_its_end(live.end())
+            raise
+        finally:
+            live.close()
+
+    async def _prepare(self) -> None:
+        try:
+            await asyncio.to_thread(self._files.make_directories)
+            if self._table.safekit:
+                directories = [Path(each) for each in self._place.safekit_directories]
+                await asyncio.to_thread(write_shim, Path(self._place.safe), directories)
+        except OSError as error:
+            self._warn(f"what scripts need in the state directory cannot be made: {error}")
+        await self._tidy()
+
+    def _job(self, words: Sequence[str], run: str, unit: str) -> bytes:
+        variables = script_environment(
+            self._table,
+            self._place,
+            run=run,
+            start_directory=str((self._directory / self._table.start).parent),
+            base=with_home(self._base),
+        )
+        return job(
+            [
+                ("log", self._files.log(run)),
+                ("limit", str(self._table.log_kb * 1024)),
+                ("owner", str(os.geteuid())),
+                ("record", self._files.record(run)),
+                ("unit", unit),
+                ("directory", self._directory / (self._table.directory or ".")),
+                *(("argument", word) for word in words),
+                *(("variable", f"{name}={value}") for name, value in variables.items()),
+            ]
+        )
+
+    def _find(self) -> Mapping[Process, str]:
+        """Give the processes of the application that can be seen, with their runs; not those of runs in progress."""
+        records = self._files.read_records()
+        table = processes.read_processes()
+        marked = processes.read_marks(table, self._place.run_marked_in)
+        found = left_running(table, records, boot=processes.boot_id(), marked=marked, spare={os.getpid()})
+        return {process: run for process, run in found.items() if run not in self._in_progress}
+
+    def _count(self) -> int:
+        starts = [record for record in self._files.read_records() if is_start(record.run)]
+        in_units = self._units.processes([record for record in starts if record.run not in self._in_progress])
+        return len({process.pid for process, run in self._find().items() if is_start(run)} | in_units)
+
+    async def _tidy(self) -> None:
+        try:
+            await asyncio.to_thread(self._remove_old, frozenset(self._in_progress))
+        except OSError as error:
+            self._warn(f"old logs of scripts cannot be removed: {error}")
+
+    def _remove_old(self, in_progress: frozenset[str]) -> None:
+        records = self._files.read_records()
+        living = living_runs(processes.read_processes(), records, boot=processes.boot_id()).keys() | in_progress
+        self._files.tidy(
+            keep=self._table.log_keep,
+            wall_clock=self._wall_clock(),
+            living=living,
+            ended=[record.run for record in records if record.run not in living],
+        )
+
+    def _warn(self, message: str) -> None:
+        """Say it once: it would be the same at each run."""
+        if message not in self._told:
+            self._told.add(message)
+            self._tell(Event(level=Level.WARNING, origin="module", message=message))
+
+
+async def _to_its_end(work: Coroutine[None, None, None]) -> None:
+    """Wait for work that has a limit of its own, however often this is cancelled meanwhile."""
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise

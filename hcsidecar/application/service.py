@@ -1,0 +1,338 @@
+"""Drives this node's module: orders, checks, scripts and time go into its lifecycle; what it decides goes out at once.
+
+Nothing is waited for here but scripts, and each of these has a limit that the lifecycle keeps.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Literal, Protocol
+
+from hcsidecar.core.application.checks import UNCHECKED
+from hcsidecar.core.application.commands import shutdown
+from hcsidecar.core.application.last_stays import Outlook
+from hcsidecar.core.application.lifecycle import Lifecycle, Outcome, Past, Role, Word
+from hcsidecar.core.application.scripts import Script, ScriptRun
+from hcsidecar.core.events import Event, Level
+from hcsidecar.core.status import ModuleState
+
+EVIDENCE_TIMEOUT = 2.0
+"Seconds after which a count of connections is taken as impossible: the limit of the drain must not wait for it."
+EVIDENCE_INTERVAL = 0.25
+"Seconds between two looks at who is still there while the module drains."
+FARM_INTERVAL = 0.5
+"Seconds between two looks at the other nodes while a need is unmet."
+TRANSITION_LIMIT = 60.0
+"Seconds that the transition script may take; nobody waits for it."
+MOST_TRANSITIONS = 16
+"Changes of state that may wait for the transition script; the next ones it is not told of."
+
+
+class Evidence(Protocol):
+    """Who still uses a draining module."""
+
+    async def connections(self) -> Mapping[int, int] | None:
+        """Count the connections to the checked ports; None when that cannot be told."""
+
+    def probers(self, *, now: float) -> Iterable[str]:
+        """Describe the probers that have not had their fill of NOT FOUND."""
+
+    def balancers(self) -> Iterable[str]:
+        """Say why a module that is parting must still take traffic."""
+
+
+class Ending(Protocol):
+    """How a run of a script has ended."""
+
+    @property
+    def reason(self) -> str | None:
+        """Why it was not well, or None."""
+
+    @property
+    def last_lines(self) -> tuple[str, ...]:
+        """The end of its output."""
+
+
+class Scripts(Protocol):
+    """Runs the scripts of the application; may be cancelled at any time, which ends what runs."""
+
+    async def run(self, key: str, arguments: Sequence[str]) -> Ending:
+        """Run the script of this key of [application] to its end."""
+
+    async def kill_application(self) -> str | None:
+        """End all processes that the application has left running; gives the reason when some survive."""
+
+    async def last_lines(self, key: str) -> tuple[str, ...]:
+        """Give the end of the output of the latest run of a script."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What the rest of the daemon needs to know of the module."""
+
+    state: ModuleState
+    name: str
+    "Role and status as people know them: UP(Ready)."
+    serving: bool
+    "The health URL answers 200."
+    wants_share: bool
+    word: Word
+    "What the operator said last."
+    unmet: tuple[str, ...]
+    "Names of the `pre` checks that fail."
+
+
+class Module:
+    """One `Lifecycle` on the running loop.
+
+    `publish` is called in the instant of every change, before anything else happens; `tell` takes events, `remember`
+    the past to be kept, `written` waits until it is; `new_round` and `new_need_round` are told to begin all checks
+    anew (or, with None, to end them), of the application and of what it needs. `outlook` says how the other nodes are
+    for one with these needs unmet. `scripts` may be None where the application has none.
+    """
+
+    def __init__(
+        self,
+        lifecycle: Lifecycle,
+        *,
+        evidence: Evidence,
+        publish: Callable[[Published], None],
+        tell: Callable[[Event], None],
+        remember: Callable[[Past], None],
+        written: Callable[[], Awaitable[None]],
+        new_round: Callable[[int | None], None],
+        new_need_round: Callable[[int | None], None],
+        outlook: Callable[[tuple[str, ...]], Outlook],
+        scripts: Scripts | None = None,
+    ) -> None:
+        self._lifecycle = lifecycle
+        self._evidence = evidence
+        self._publish = publish
+        self._tell = tell
+        self._remember = remember
+        self._written = written
+        self._new_round = new_round
+        self._new_need_round = new_need_round
+        self._outlook = outlook
+        self._scripts = scripts
+        self._round: int | None = None
+        self._need_round: int | None = None
+        self._past = lifecycle.past
+        self._published: Published | None = None
+        self._changed = asyncio.Event()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._running: tuple[ScriptRun, asyncio.Task[None]] | None = None
+        self._transitions: asyncio.Queue[tuple[str, ...]] = asyncio.Queue(MOST_TRANSITIONS)
+        self._role = Role.STOP
+        self.finished = asyncio.Event()
+        "Set when the daemon may exit."
+
+    async def run(self) -> None:
+        """Begin as the past says, then follow time, scripts and evidence until finished."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as self._tasks:
+            transitions = self._tasks.create_task(self._tell_transitions())
+            self._look_around()
+            self._take(self._lifecycle.begin(now=loop.time()))
+            while not self.finished.is_set():
+                self._look_around()
+                self._take(self._lifecycle.tick(now=loop.time()))
+                if self._lifecycle.draining:
+                    connections = await self._count_connections()
+                    now = loop.time()
+                    probers = tuple(self._evidence.probers(now=now))
+                    self._take(self._lifecycle.evidence(connections=connections, probers=probers, now=now))
+                if self._lifecycle.parting:
+                    self._take(self._lifecycle.see_balancers(self._evidence.balancers(), now=loop.time()))
+                await self._wait_for_change(self._patience(loop.time()))
+            transitions.cancel()
+
+    def order(self, give: Callable[[Lifecycle, float], Outcome]) -> Outcome:
+        """Give the lifecycle an order; what it decides has taken effect when this returns."""
+        outcome = give(self._lifecycle, asyncio.get_running_loop().time())
+        self._take(outcome.events)
+        return outcome
+
+    def check_result(self, name: str, complaint: str | None) -> None:
+        """Take what a check says."""
+        if not self._lifecycle.is_news(name, complaint):
+            return
+        self._look_around()
+        now = asyncio.get_running_loop().time()
+        self._take(self._lifecycle.check_result(name=name, complaint=complaint, now=now))
+
+    def see_machine(self, obstacle: str | None, remedy: str = "") -> None:
+        """Take what of the machine keeps this node from serving; None: nothing any more."""
+        now = asyncio.get_running_loop().time()
+        self._take(self._lifecycle.see_machine(obstacle, remedy, now=now))
+
+    def shutdown(self, by: str) -> None:
+        """Drain and stop for the end of the daemon; a second time: stop at once."""
+        self._take(shutdown(self._lifecycle, now=asyncio.get_running_loop().time(), by=by))
+
+    def says(self, name: str) -> Literal["up", "down", "init"] | None:
+        """Give what a check says now: init while it has said nothing; None if there is no such check."""
+        board = self._lifecycle.board
+        if name not in board:
+            return None
+        complaint = board.complaint(name)
+        return "up" if complaint is None else "init" if complaint == UNCHECKED else "down"
+
+    @property
+    def check_results(self) -> Mapping[str, bool]:
+        """Tell of the checks that are made now, and have a result, whether they pass."""
+        return self._lifecycle.check_results
+
+    @property
+    def budget(self) -> tuple[int, int, bool]:
+        """The failures that count, how many may, and whether the next one stops the module."""
+        budget, now = self._lifecycle.budget, asyncio.get_running_loop().time()
+        return budget.used(now=now), budget.most, budget.is_reached(now=now)
+
+    def look(self) -> Published:
+        """Say what the module is now."""
+        lifecycle = self._lifecycle
+        now = asyncio.get_running_loop().time()
+        budget = (lifecycle.budget.used(now=now), lifecycle.budget.most) if lifecycle.plan.table else None
+        return Published(
+            state=ModuleState(
+                role=lifecycle.role,
+                status=lifecycle.status,
+                draining=lifecycle.draining,
+                parting=lifecycle.parting,
+                reason=lifecycle.why_not_ready() or lifecycle.remark,
+                waits_for=lifecycle.waits_for,
+                restarts=budget,
+            ),
+            name=lifecycle.state,
+            serving=lifecycle.serving,
+            wants_share=lifecycle.wants_share,
+            word=lifecycle.last_word,
+            unmet=lifecycle.unmet,
+        )
+
+    def _take(self, events: Iterable[Event]) -> None:
+        lifecycle = self._lifecycle
+        published = self.look()
+        if published != self._published:
+            self._published = published
+            self._publish(published)
+        for event in events:
+            self._tell(event)
+        if (past := lifecycle.past) != self._past:
+            self._past = past
+            self._remember(past)
+        if lifecycle.check_round != self._round:
+            self._round = lifecycle.check_round
+            self._new_round(self._round)
+        if lifecycle.need_round != self._need_round:
+            self._need_round = lifecycle.need_round
+            self._new_need_round(self._need_round)
+        self._follow_script()
+        self._note_transition()
+        if lifecycle.finished:
+            self.finished.set()
+        self._changed.set()
+
+    def _look_around(self) -> None:
+        """Let the lifecycle know how the others are, where that matters."""
+        lifecycle = self._lifecycle
+        now = asyncio.get_running_loop().time()
+        self._take(lifecycle.see_farm(self._outlook(lifecycle.unmet), now=now))
+
+    # Scripts
+
+    def _follow_script(self) -> None:
+        """See to it that what runs is what the lifecycle wants."""
+        wanted = self._lifecycle.script
+        run, task = self._running or (None, None)
+        if (wanted and wanted.number) == (run and run.number):
+            return
+        broken_off = run if task is not None and task.cancel() else None
+        self._running = None
+        if wanted is not None and self._tasks is not None:
+            follow = self._run_script(wanted, after=task, broken_off=broken_off)
+            self._running = (wanted, self._tasks.create_task(follow))
+
+    async def _run_script(
+        self, run: ScriptRun, *, after: asyncio.Task[None] | None, broken_off: ScriptRun | None
+    ) -> None:
+        if self._scripts is None:
+            raise RuntimeError(f"a {run.script} script, and nobody to run it")
+        if after is not None:
+            await asyncio.wait({after})
+        if broken_off is not None and broken_off.script is not Script.KILL:
+            self._tell_last_lines(broken_off, await self._scripts.last_lines(broken_off.script.key))
+        # A daemon that dies from here on leaves word of what it was doing.
+        await self._written()
+        if run.script is Script.KILL:
+            reason = await self._scripts.kill_application()
+            self._end_script(run, reason, ())
+        else:
+            ending = await self._scripts.run(run.script.key, run.arguments)
+            self._end_script(run, ending.reason, ending.last_lines)
+
+    def _end_script(self, run: ScriptRun, reason: str | None, lines: tuple[str, ...]) -> None:
+        if self._running is not None and self._running[0] is run:
+            self._running = None
+        now = asyncio.get_running_loop().time()
+        self._take(self._lifecycle.script_ended(run.number, reason, lines, now=now))
+
+    def _tell_last_lines(self, run: ScriptRun, lines: tuple[str, ...]) -> None:
+        """A script that was broken off has not told its last words."""
+        if lines:
+            message = f"the {run.script} script was broken off; its last words: {' | '.join(lines)}"
+            self._tell(Event(level=Level.WARNING, origin="application", message=message))
+
+    def _note_transition(self) -> None:
+        role, self._role = self._role, self._lifecycle.role
+        table = self._lifecycle.plan.table
+        if role is self._role or table is None or table.transition is None or self._transitions.full():
+            return
+        action = self._lifecycle.aim or ("stop" if self._role is Role.STOP else "start")
+        self._transitions.put_nowait((str(role), str(self._role), str(action)))
+
+    async def _tell_transitions(self) -> None:
+        """Run the transition script for each change of role, one after the other; nobody waits for it."""
+        while True:
+            arguments = await self._transitions.get()
+            if self._scripts is None:
+                continue
+            try:
+                async with asyncio.timeout(TRANSITION_LIMIT):
+                    ending = await self._scripts.run("transition", arguments)
+                reason = ending.reason
+            except TimeoutError:
+                reason = f"did not end within {TRANSITION_LIMIT:g}s"
+            if reason is not None:
+                message = f"the transition script {reason}"
+                self._tell(Event(level=Level.WARNING, origin="application", message=message))
+
+    # Waiting
+
+    def _patience(self, now: float) -> float:
+        """Say for how long nothing has to be looked at, in seconds."""
+        wait = self._lifecycle.next_tick_at() - now
+        if self._lifecycle.draining or self._lifecycle.parting:
+            wait = min(wait, EVIDENCE_INTERVAL)
+        if self._lifecycle.unmet:
+            wait = min(wait, FARM_INTERVAL)
+        return wait
+
+    async def _count_connections(self) -> Mapping[int, int] | None:
+        try:
+            async with asyncio.timeout(EVIDENCE_TIMEOUT):
+                return await self._evidence.connections()
+        except TimeoutError:
+            return None
+
+    async def _wait_for_change(self, seconds: float) -> None:
+        self._changed.clear()
+        if self.finished.is_set():
+            return
+        try:
+            async with asyncio.timeout(None if seconds == inf else max(0.0, seconds)):
+                await self._changed.wait()
+        except TimeoutError:
+            return

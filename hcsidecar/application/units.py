@@ -1,0 +1,92 @@
+"""Units of systemd for runs of scripts: whether there should be any, how they are asked for, and how they are ended."""
+
+import contextlib
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Final
+
+from hcsidecar.application.keeping import COMMAND, KeeperError, ask_systemd
+from hcsidecar.core.application import transient_unit
+from hcsidecar.core.application.leftover_processes import Record
+from hcsidecar.core.application.runs import is_start
+
+_OWN_GROUPS: Final = Path("/proc/self/cgroup")
+_HIERARCHIES: Final = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/systemd"), Path("/sys/fs/cgroup/unified"))
+"Where the control groups of units may be: cgroup v2, and v1 alone or with v2 beside."
+
+
+class Units:
+    """The units of one node's runs. Everything that asks systemd takes its time, and is for a thread."""
+
+    def __init__(
+        self, environment: Mapping[str, str], *, farm: str, node: str, directory: Path, wanted: bool | None
+    ) -> None:
+        """Look whether systemd has started this process, unless that is `wanted` or not; sockets go to `directory`."""
+        started = transient_unit.is_started_by_systemd(environment, pid=os.getpid())
+        self._wanted = started if wanted is None else wanted
+        self._is_users = transient_unit.is_users_manager(environment)
+        self._farm = farm
+        self._node = node
+        self._directory = directory
+        self._own: str | None = None
+        with contextlib.suppress(OSError):
+            self._own = transient_unit.own_unit(_OWN_GROUPS.read_text())
+
+    def name(self, run: str) -> str:
+        """Give the name of a run's unit."""
+        return transient_unit.unit_name(self._farm, self._node, run)
+
+    def socket(self, run: str) -> Path:
+        """Give where the keeper of a run is connected; as short as can be, for such paths may not be long."""
+        return self._directory / f"{run[9:19]}.run"
+
+    def start_command(self, run: str) -> list[str] | None:
+        """Give the command that starts a run's keeper in a unit; None when there should be no units."""
+        if not self._wanted:
+            return None
+        return transient_unit.start_command(
+            self.name(run),
+            run=run,
+            socket=str(self.socket(run)),
+            command=COMMAND,
+            own=self._own,
+            is_start=is_start(run),
+            is_users=self._is_users,
+        )
+
+    def kill(self, unit: str, signal: str) -> None:
+        """Send a signal to all in a unit; nothing happens when it is gone."""
+        with contextlib.suppress(KeeperError):
+            ask_systemd(transient_unit.kill_command(unit, signal, is_users=self._is_users))
+
+    def stop(self, records: Collection[Record]) -> None:
+        """End all processes in the units of runs; `processes` tells whether that was so."""
+        if units := list(self._living(records)):
+            with contextlib.suppress(KeeperError):
+                ask_systemd(transient_unit.stop_command(units, is_users=self._is_users))
+
+    def processes(self, records: Collection[Record]) -> set[int]:
+        """Give the ids of all processes in the units of runs, but for the keepers.
+
+        They are read from the control groups: in a sandbox other processes may be hidden.
+        """
+        keepers = {record.keeper for record in records}
+        return {pid for group in self._living(records).values() for pid in _members(group)} - keepers
+
+    def _living(self, records: Collection[Record]) -> dict[str, str]:
+        units = [record.unit for record in records if record.unit]
+        if not units:
+            return {}
+        try:
+            answer = ask_systemd(transient_unit.show_command(units, is_users=self._is_users))
+        except KeeperError:
+            return {}
+        return transient_unit.control_groups(answer)
+
+
+def _members(group: str) -> list[int]:
+    for hierarchy in _HIERARCHIES:
+        with contextlib.suppress(OSError, ValueError):
+            return [int(line) for line in (hierarchy / group.lstrip("/") / "cgroup.procs").read_text().split()]
+    return []

@@ -1,0 +1,1 @@
+"""The application of a node: its life cycle, its scripts and its checks."""

@@ -1,0 +1,121 @@
+"""Which processes are the application's: what runs of its scripts have left running, told from a table of processes.
+
+Each run has a keeper (`hcsidecar/application/keeper.py`), which starts the script, and to which the kernel gives every process
+that loses its parent below it. So all that descends from a living keeper belongs to its run, also a daemon that has
+left its process group and session, and one whose environment was wiped (Debian's `apache2ctl` and `service` do that).
+Should the keeper have been killed, there are still the script's process group while its leader lives, and the mark in
+the environment. A number is never trusted alone, for it may be another process's by now: the time when a process
+started must agree, and the boot of the machine.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+_DEAD = frozenset("ZXx")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """A line of the kernel's table of processes; see proc(5), /proc/PID/stat."""
+
+    pid: int
+    parent: int
+    group: int
+    state: str
+    start: int
+    "When it started, in the kernel's ticks since boot."
+    command: str
+
+    def __str__(self) -> str:
+        return f"{self.pid} ({self.command}, state {self.state})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What a keeper has written down of itself and of the script that it has started."""
+
+    run: str
+    boot: str
+    "The machine's boot id."
+    keeper: int
+    keeper_start: int
+    script: int
+    script_start: int
+    unit: str
+    "The systemd unit that both are in; empty without."
+
+
+def read_record(run: str, text: str) -> Record | None:
+    """Read what a keeper has written; None if that is not what it says."""
+    words = text.split(" ")
+    numbers = words[1:5]
+    if len(words) != 6 or not all(number.isascii() and number.isdecimal() for number in numbers):  # noqa: PLR2004
+        return None
+    keeper, keeper_start, script, script_start = map(int, numbers)
+    return Record(
+        run=run,
+        boot=words[0],
+        keeper=keeper,
+        keeper_start=keeper_start,
+        script=script,
+        script_start=script_start,
+        unit=words[5].strip(),
+    )
+
+
+def living_runs(processes: Mapping[int, Process], records: Iterable[Record], *, boot: str) -> dict[str, Record]:
+    """Give the records whose keeper lives, by their runs."""
+    return {
+        record.run: record
+        for record in records
+        if record.boot == boot
+        and (keeper := processes.get(record.keeper)) is not None
+        and keeper.start == record.keeper_start
+        and keeper.state not in _DEAD
+    }
+
+
+def left_running(
+    processes: Mapping[int, Process],
+    records: Collection[Record],
+    *,
+    boot: str,
+    marked: Mapping[int, str],
+    spare: Collection[int],
+) -> dict[Process, str]:
+    """Give every living process of the application with the run that it comes from.
+
+    `processes` is the table by process id, `marked` gives the run in whose name a process is marked, `spare` are
+    processes that never belong to the application, such as the daemon.
+    """
+    living = living_runs(processes, records, boot=boot)
+    keepers = {record.keeper for record in living.values()}
+    children: dict[int, list[int]] = {}
+    for process in processes.values():
+        children.setdefault(process.parent, []).append(process.pid)
+
+    found = {pid: run for pid, run in marked.items() if pid in processes}
+    for record in records:
+        if record.run in living:
+            found |= dict.fromkeys(_descendants(record.keeper, children, {*spare, *keepers}), record.run)
+            continue
+        leader = processes.get(record.script)
+        if record.boot == boot and leader is not None and leader.start == record.script_start:
+            members = (process.pid for process in processes.values() if process.group == record.script)
+            found |= dict.fromkeys(members, record.run)
+    return {
+        processes[pid]: run
+        for pid, run in sorted(found.items())
+        if processes[pid].state not in _DEAD and pid not in spare and pid not in keepers
+    }
+
+
+def _descendants(pid: int, children: Mapping[int, list[int]], spare: Collection[int]) -> set[int]:
+    """Give all that descends from a process, but for `spare` and what descends from these."""
+    found: set[int] = set()
+    waiting = [pid]
+    while waiting:
+        below = [child for child in children.get(waiting.pop(), ()) if child not in spare and child not in found]
+        found.update(below)
+        waiting += below
+    return found

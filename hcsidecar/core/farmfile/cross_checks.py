@@ -1,0 +1,187 @@
+"""What the tables of a farm file must be to each other; tables that are wrong by themselves are left out of it."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from ipaddress import ip_address
+from itertools import combinations, product
+
+from hcsidecar.core.farmfile.l2_cross_checks import L2_RULES
+from hcsidecar.core.farmfile.problems import Problem, path_of
+from hcsidecar.core.farmfile.raw_tables import Parts, Place, present, twice
+from hcsidecar.core.farmfile.tables import DEFAULT_NETWORK, NodeTable
+from hcsidecar.core.farmfile.target_cross_checks import TARGET_RULES
+from hcsidecar.core.farmfile.values import HostPort, is_ipv6
+
+
+def relation_problems(parts: Parts) -> list[Problem]:
+    """List every relation that does not hold, table by table."""
+    return [problem for rule in _RULES for problem in rule(parts)]
+
+
+def _farm_keeps_no_more_nodes_than_it_has(parts: Parts) -> Iterator[Problem]:
+    if parts.farm is not None and parts.node and parts.farm.keep_ready > len(parts.node):
+        yield Problem(
+            path="farm.keep_ready",
+            message=f"is {parts.farm.keep_ready}, more than the nodes of the farm: {len(parts.node)}",
+            hint="nodes that must stay Ready when one is drained",
+        )
+
+
+def _nodes_have_names_of_their_own(parts: Parts) -> Iterator[Problem]:
+    # Names become directories, and some file systems do not tell Web1 from web1.
+    names = ((("node", index, "name"), node.name) for index, node in parts.nodes)
+    yield from twice(names, "is the name of another node: {}", key=str.lower)
+
+
+def address_place(index: int, node: NodeTable, network: str) -> Place:
+    """Give the place of an address, in the short form where the node has only the one."""
+    if tuple(node.addresses) == (DEFAULT_NETWORK,):
+        return ("node", index, "address")
+    return ("node", index, "addresses", network)
+
+
+def _nodes_have_addresses_of_their_own(parts: Parts) -> Iterator[Problem]:
+    addresses = (
+        (address_place(index, node, network), address)
+        for index, node in parts.nodes
+        for network, address in node.addresses.items()
+    )
+    yield from twice(addresses, "is given twice: {}")
+
+
+def _nodes_are_on_the_same_networks(parts: Parts) -> Iterator[Problem]:
+    if not parts.nodes:
+        return
+    # Most nodes are right: the commonest set of networks is what the others are measured by.
+    (usual, _), *_ = Counter(tuple(node.addresses) for _, node in parts.nodes).most_common(1)
+    model = next(node for _, node in parts.nodes if tuple(node.addresses) == usual)
+    for index, node in parts.nodes:
+        path = path_of(("node", index, "addresses"))
+        if set(node.addresses) != set(usual):
+            yield Problem(
+                path=path,
+                message=f"names the networks {', '.join(node.addresses)}; {model.name} has {', '.join(usual)}",
+                hint="every node has an address on every network",
+            )
+        elif next(iter(node.addresses)) != usual[0]:
+            yield Problem(
+                path=path,
+                message=f"begins with {next(iter(node.addresses))}; {model.name} begins with {usual[0]}",
+                hint="the first network is the main one, and the same for all",
+            )
+        for network in set(node.addresses) & set(usual):
+            if is_ipv6(node.addresses[network]) != is_ipv6(model.addresses[network]):
+                yield Problem(
+                    path=path_of(address_place(index, node, network)),
+                    message=f"is of another family than {model.name}'s on this network: {node.addresses[network]}",
+                    hint="IPv4 or IPv6 on one network; both make two networks",
+                )
+
+
+def _nodes_can_be_asked(parts: Parts) -> Iterator[Problem]:
+    if parts.web is None:
+        return
+    unheard = []
+    for index, node in parts.nodes:
+        if node.listen is not None and api_endpoint(node, node.listen) is None:
+            yield _no_listener(path_of(("node", index, "listen")), [node], node.listen)
+        elif node.listen is None and api_endpoint(node, parts.web.listen) is None:
+            unheard.append(node)
+    if unheard:
+        yield _no_listener("web.listen", unheard, parts.web.listen)
+
+
+def _no_listener(path: str, nodes: Sequence[NodeTable], listeners: Sequence[HostPort]) -> Problem:
+    wildcard = "::" if is_ipv6(nodes[0].address) else "0.0.0.0"
+    return Problem(
+        path=path,
+        message=f"has no listener of the family of the addresses of {', '.join(node.name for node in nodes)}",
+        hint=f'add "{HostPort(wildcard, listeners[0].port)}"',
+    )
+
+
+def api_endpoint(node: NodeTable, listeners: Sequence[HostPort]) -> HostPort | None:
+    """Say where the other nodes reach this one's API, or None if its listeners are all of families that it lacks.
+
+    A listener on the node's main address comes first, then on any of its addresses, then whatever it listens on.
+    """
+    for address in node.addresses.values():
+        for listener in listeners:
+            if listener.overlaps(HostPort(address, listener.port)):
+                return HostPort(address, listener.port)
+    return next((listener for listener in listeners if not listener.is_wildcard), None)
+
+
+def _listeners_do_not_meet(parts: Parts) -> Iterator[Problem]:
+    # The web listener of a node is the general one or its own, never both.
+    pairs = list(combinations([*parts.web_listeners, *parts.general_listeners], 2))
+    for _, own in parts.own_listeners:
+        pairs += [*combinations(own, 2), *product(parts.general_listeners, own)]
+    for (first_place, first), (place, listener) in pairs:
+        if listener.overlaps(first):
+            yield Problem(
+                path=path_of(place),
+                message=f"meets {path_of(first_place)}: {listener} and {first}",
+                hint="another port, or another address",
+            )
+
+
+def _listeners_are_on_every_node(parts: Parts) -> Iterator[Problem]:
+    owners = {address: node for _, node in parts.nodes for address in node.addresses.values()}
+    for users, listeners in (
+        ([node for _, node in parts.nodes if node.listen is None], parts.web_listeners),
+        ([node for _, node in parts.nodes], parts.general_listeners),
+    ):
+        for place, listener in listeners:
+            owner = owners.get(listener.host)
+            others = [node.name for node in users if node is not owner]
+            # Nodes on the loopback addresses are on one machine, which has them all.
+            if owner is None or not others or ip_address(listener.host).is_loopback:
+                continue
+            wildcard = HostPort("::" if is_ipv6(listener.host) else "0.0.0.0", listener.port)
+            yield Problem(
+                path=path_of(place),
+                message=f"is {owner.name}'s own address, where {', '.join(others)} cannot listen: {listener}",
+                hint=f'"{wildcard}"' + (", or `listen` of each [[node]]" if place[0] == "web" else ""),
+            )
+
+
+def _nodes_have_a_power(parts: Parts) -> Iterator[Problem]:
+    # With [l2] each share has powers of its own.
+    if parts.nodes and not parts.share and None not in parts.node and not any(node.power for _, node in parts.nodes):
+        yield Problem(
+            path="node",
+            message="leaves nobody to be a member of the view: every node has power 0",
+            hint="at least one node with a power of 1 or more",
+        )
+
+
+def _checks_have_names_of_their_own(parts: Parts) -> Iterator[Problem]:
+    names = ((("check", index, "name"), check.name) for index, check in present(parts.check))
+    yield from twice(names, "is the name of another check: {}")
+
+
+def _checks_restart_what_has_scripts(parts: Parts) -> Iterator[Problem]:
+    for index, check in present(parts.check):
+        if check.action in ("restart", "stopstart") and not parts.has_application:
+            yield Problem(
+                path=path_of(("check", index, "action")),
+                message=f"is {check.action}, and there are no scripts to do it with",
+                hint="a table [application] with start and stop",
+            )
+
+
+_RULES: tuple[Callable[[Parts], Iterator[Problem]], ...] = (
+    _farm_keeps_no_more_nodes_than_it_has,
+    _nodes_have_names_of_their_own,
+    _nodes_have_addresses_of_their_own,
+    _nodes_are_on_the_same_networks,
+    _nodes_can_be_asked,
+    _listeners_do_not_meet,
+    _listeners_are_on_every_node,
+    _nodes_have_a_power,
+    _checks_have_names_of_their_own,
+    _checks_restart_what_has_scripts,
+    *TARGET_RULES,
+    *L2_RULES,
+)

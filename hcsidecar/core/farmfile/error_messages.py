@@ -1,0 +1,199 @@
+"""What pydantic says about a farm file, put in the words of the person who wrote the file."""
+
+from collections.abc import Callable, Collection, Mapping
+from difflib import get_close_matches
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from hcsidecar.core.farmfile.check_tables import CHECKS
+from hcsidecar.core.farmfile.problems import Problem, path_of
+from hcsidecar.core.farmfile.tables import DEFAULT_NETWORK
+from hcsidecar.core.farmfile.target_tables import OTHER, TARGETS
+from hcsidecar.core.farmfile.values import as_toml
+
+Location = tuple[str | int, ...]
+_KINDS: Mapping[str, Collection[str]] = {"check": CHECKS, "target": TARGETS}
+"The tables that are of one of several types, with the types."
+_TAG_AT = 2
+"Where their type stands in a place: after the name of the list and the number in it."
+
+
+def problem_of(error: ErrorDetails, document: Mapping[str, object], model: type[BaseModel]) -> Problem:
+    """Say what one error is about, where in the document, and what would be right."""
+    location = error["loc"]
+    fields = _fields_at(location, model)
+    if error["type"] == "extra_forbidden":
+        message, hint = _unknown(error, fields, model)
+    else:
+        message, hint = _SAY.get(error["type"], _say_anyway)(error, fields)
+    at = error.get("ctx", {}).get("at", ("type",) if error["type"].startswith("union_tag") else ())
+    place = _as_written((*location, *at), document)
+    return Problem(path=path_of(place), message=message, hint=hint)
+
+
+def _as_written(location: Location, document: Mapping[str, object]) -> Location:
+    """Take out of a place what the file does not have: the tag of a union, the long form of `address`."""
+    place: list[str | int] = []
+    here: Any = document
+    parts = list(location)
+    if _is_tagged(location, document):
+        del parts[_TAG_AT]
+    while parts:
+        part = parts.pop(0)
+        inside = isinstance(here, dict)
+        if part == "[key]":
+            continue
+        if part == "addresses" and inside and "addresses" not in here:
+            part = "address"
+            parts = [rest for rest in parts if rest != DEFAULT_NETWORK]
+        place.append(part)
+        here = here.get(part) if inside else here[part]
+    return tuple(place)
+
+
+def _is_tagged(location: Location, document: Mapping[str, Any]) -> bool:
+    """Tell whether a place has a table's type in it, which is not to be taken for a key: `command` is both."""
+    if len(location) <= _TAG_AT or location[0] not in _KINDS:
+        return False
+    kind, index, tag, *_ = location
+    table = document[str(kind)][index]
+    return isinstance(table, dict) and tag in (table.get("type"), OTHER)
+
+
+def _fields_at(location: Location, model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Give the keys of the table in which the last part of a place stands."""
+    tables = [model]
+    for part in location[:-1]:
+        if not isinstance(part, str):
+            continue
+        chosen = [table for table in tables if _tag(table) == part]
+        fields = [table.model_fields[part] for table in tables if part in table.model_fields]
+        tables = chosen or [inner for field in fields for inner in _models_in(field.annotation)] or tables
+    return {name: field for table in tables for name, field in table.model_fields.items()}
+
+
+def _tag(table: type[BaseModel]) -> str | None:
+    field = table.model_fields.get("type")
+    return get_args(field.annotation)[0] if field and get_origin(field.annotation) is Literal else None
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]
+
+
+Words = tuple[str, str]
+Fields = dict[str, FieldInfo]
+
+
+def _missing(error: ErrorDetails, fields: Fields) -> Words:
+    name = str(error["loc"][-1])
+    if name == "addresses":
+        return "is missing", 'for example address = "192.0.2.11"'
+    if _models_in(fields[name].annotation):
+        repeated = get_origin(fields[name].annotation) is tuple
+        table = path_of(part for part in error["loc"] if isinstance(part, str))
+        return "is missing", f"at least one table [[{table}]]" if repeated else f"a table [{table}]"
+    examples = fields[name].examples
+    return "is missing", f"for example {name} = {as_toml(examples[0])}" if examples else ""
+
+
+def _unknown(error: ErrorDetails, fields: Fields, model: type[BaseModel]) -> Words:
+    place = tuple(part for part in error["loc"] if isinstance(part, str))
+    name = place[-1]
+    of_a_kind = len(place) > 1 and place[0] in _KINDS
+    elsewhere = "" if of_a_kind else _table_with(name, model)
+    if elsewhere:
+        return "is not a known key here", f"it belongs in {elsewhere}"
+    known = [*fields, *(["address"] if "addresses" in fields else [])]
+    near = get_close_matches(name.lower(), known, n=1)
+    return "is not a known key", f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+
+
+def _table_with(name: str, model: type[BaseModel]) -> str:
+    """Name the table at the top of the file that has this key, for who put it under the wrong header."""
+    for table, field in model.model_fields.items():
+        if any(name in inner.model_fields for inner in _models_in(field.annotation)):
+            return f"[[{table}]]" if get_origin(field.annotation) is tuple else f"[{table}]"
+    return ""
+
+
+def _not_a(kind: str) -> Callable[[ErrorDetails, Fields], Words]:
+    def say(error: ErrorDetails, fields: Fields) -> Words:
+        name = error["loc"][-1] if error["loc"] else ""
+        field = fields.get(str(name))
+        examples = field.examples if field else None
+        hint = f"for example {name} = {as_toml(examples[0])}" if examples else ""
+        return f"must be {kind}, not {as_toml(error['input'])}", hint
+
+    return say
+
+
+def _out_of_bounds(error: ErrorDetails, _fields: Fields) -> Words:
+    bounds = error["ctx"]
+    low, high = bounds.get("ge"), bounds.get("le")
+    least_or_most = f"at least {low}" if high is None else f"at most {high}"
+    return f"must be {least_or_most}, not {as_toml(error['input'])}", ""
+
+
+def _wrong_length(error: ErrorDetails, _fields: Fields) -> Words:
+    bounds = error["ctx"]
+    if "min_length" in bounds:
+        return "is empty", f"at least {bounds['min_length']} needed"
+    return f"has {bounds['actual_length'] or 'too many'} entries", f"at most {bounds['max_length']}"
+
+
+def _no_such_word(error: ErrorDetails, fields: Fields) -> Words:
+    field = fields.get(str(error["loc"][-1]))
+    known = [str(word) for word in get_args(field.annotation)] if field else []
+    near = get_close_matches(str(error["input"]).lower(), known, n=1)
+    message = f"must be one of {', '.join(known)}, not {as_toml(error['input'])}"
+    return message, f"did you mean {near[0]}?" if near else ""
+
+
+def _no_such_kind(error: ErrorDetails, _fields: Fields) -> Words:
+    table = error["input"]
+    kinds = _KINDS[str(error["loc"][0])]
+    tag = table.get("type") if isinstance(table, dict) else None
+    if tag is None:
+        return "is missing", f"for example type = {as_toml(next(iter(kinds)))}"
+    return no_such_type(tag, kinds)
+
+
+def no_such_type(tag: object, kinds: Collection[str]) -> Words:
+    """Say that a table is of a type that there is not."""
+    near = get_close_matches(str(tag).lower(), kinds, n=1)
+    return f"must be one of {', '.join(kinds)}, not {as_toml(tag)}", f"did you mean {near[0]}?" if near else ""
+
+
+def _own_words(error: ErrorDetails, _fields: Fields) -> Words:
+    return error["ctx"]["message"], error["ctx"]["hint"]
+
+
+def _say_anyway(error: ErrorDetails, _fields: Fields) -> Words:
+    return error["msg"], ""
+
+
+_SAY: dict[str, Callable[[ErrorDetails, Fields], Words]] = {
+    "wrong": _own_words,
+    "missing": _missing,
+    "string_type": _not_a("text in quotes"),
+    "int_type": _not_a("a whole number"),
+    "bool_type": _not_a("true or false"),
+    "tuple_type": _not_a("a list"),
+    "model_type": _not_a("a table"),
+    "model_attributes_type": _not_a("a table"),
+    "mapping_type": _not_a("a table"),
+    "dict_type": _not_a("a table"),
+    "literal_error": _no_such_word,
+    "greater_than_equal": _out_of_bounds,
+    "less_than_equal": _out_of_bounds,
+    "too_short": _wrong_length,
+    "too_long": _wrong_length,
+    "union_tag_invalid": _no_such_kind,
+    "union_tag_not_found": _no_such_kind,
+}

@@ -1,0 +1,58 @@
+"""How large a farm's heartbeats get on the network: who sends more than the MTU depends on fragments."""
+
+from random import Random
+from typing import Final
+
+from hcsidecar.core.farmfile.settings import FarmFile
+from hcsidecar.core.farmfile.values import is_ipv6
+from hcsidecar.core.membership.heartbeat import MAX_BUCKET_BYTES, Heartbeat, encode
+
+ETHERNET_MTU: Final = 1500
+"Bytes of a packet; tunnels and some clouds have fewer."
+
+SEAL_BYTES: Final = 48
+"What sealing adds (`hcsidecar.net.sealing`)."
+_UDP_BYTES: Final = 8
+_IP_BYTES: Final = {4: 20, 6: 40}
+
+_BOOT: Final = 1_790_000_000_000
+"Milliseconds since 1970: of that order are boot numbers."
+_BOOTS: Final = 10**10
+"They differ by months."
+_SEQUENCES: Final = 10**8
+"Months of heartbeats."
+
+
+def largest_packet(farm: FarmFile) -> int:
+    """Return the bytes of the packet of the largest heartbeat of a farm, its IP header included.
+
+    All nodes serve and hear each other, and in a farm with [l2] each holds connections in half of all buckets. What
+    cannot be known is drawn, the same each time: numbers that are hard to compress.
+    """
+    random = Random(farm.farm.name)  # noqa: S311 - nothing is secret here
+    names = sorted(node.name for node in farm.node)
+    longest = max(names, key=len)
+    powers = (random.randint(1, 100),) * max(1, len(farm.share_names))
+    heartbeat = Heartbeat(
+        farm=farm.farm.name,
+        node=longest,
+        boot=_BOOT,
+        seq=_SEQUENCES,
+        role="UP",
+        status="Ready",
+        wants=True,
+        powers=powers,
+        settings=random.randbytes(16),
+        view=tuple((name, powers) for name in names),
+        holding=True,
+        dirty=farm.l2 is not None,
+        dirty_buckets=random.randbytes(MAX_BUCKET_BYTES) if farm.l2 is not None else b"",
+        mac=random.randbytes(6),
+        counters=(random.randrange(2**48), random.randrange(2**40)),
+        heard_boots=tuple((name, _BOOT + random.randrange(_BOOTS)) for name in names if name != longest),
+        heard_seqs=tuple(random.randrange(_SEQUENCES) for name in names if name != longest),
+        timing=(1_000_000, 10_000_000),
+        slowest=(1_000_000, 10_000_000),
+    )
+    ipv6 = any(is_ipv6(address) for node in farm.node for address in node.addresses.values())
+    return len(encode(heartbeat)) + SEAL_BYTES + _UDP_BYTES + _IP_BYTES[6 if ipv6 else 4]

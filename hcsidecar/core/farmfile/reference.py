@@ -1,0 +1,156 @@
+"""The farm file written from its models: its JSON schema, and files that show every key, its default and a sentence."""
+
+import ast
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from inspect import cleandoc, getsource
+from itertools import pairwise
+from textwrap import wrap
+from types import ModuleType
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import ModelSchema
+
+from hcsidecar.core.farmfile.settings import FarmFile
+from hcsidecar.core.farmfile.values import HostPort, StatusRange, as_toml, format_duration
+
+PREAMBLE = (
+    "The farm file of hcsidecar, the same on every node of the farm.",
+    "",
+    'Lines without "#" are in force. A line "#key = value" shows the default, or, where it ends in "# example", what',
+    'might be set: take away its "#" to set it, and the one before its [table] too. Durations are text with a unit:',
+    "us, ms, s, m, h or d. Paths of files are relative to this one. `hcsidecar check-config` lists all that is wrong.",
+)
+_WIDTH = 118
+
+Values = Mapping[str, object]
+"The keys of one table that are in force."
+
+
+def file_schema() -> dict[str, Any]:
+    """Give the JSON schema of the farm file, with defaults as the file writes them."""
+    schema = FarmFile.model_json_schema(schema_generator=_FileSchema)
+    return {"$schema": GenerateJsonSchema.schema_dialect} | schema | {"title": "Farm file of hcsidecar"}
+
+
+def reference() -> str:
+    """Write the reference: a farm of one node, and whatever else a farm file may say."""
+    return farm_file(
+        {
+            "farm": [{"name": "apache"}],
+            "node": [{"name": "web1", "address": "192.0.2.11"}],
+            "heartbeat": [{}],
+            "web": [{}],
+            "health": [{}],
+        }
+    )
+
+
+def farm_file(tables: Mapping[str, Sequence[Values]]) -> str:
+    """Write a farm file in which these tables are in force, and all else stands as comments below them."""
+    schema = file_schema()
+    lines = [f"# {line}".rstrip() for line in PREAMBLE]
+    for name in (*tables, *(name for name in schema["properties"] if name not in tables)):
+        rule = schema["properties"][name]
+        given = tables.get(name, ())
+        for definition in _tables_in(schema, rule):
+            lines += _section(schema, name, rule, definition, given[0] if given else None)
+        for values in given[1:]:
+            lines += ["", f"[[{name}]]", *(f"{key} = {as_toml(value)}" for key, value in values.items())]
+    return "\n".join(lines) + "\n"
+
+
+class _FileSchema(GenerateJsonSchema):
+    """Writes defaults as the file does, the models hold them parsed; and keeps the order of networks in examples."""
+
+    def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:  # noqa: ARG002 - pydantic's
+        return value
+
+    def model_schema(self, schema: ModelSchema) -> JsonSchemaValue:
+        written = super().model_schema(schema)
+        texts = _texts_below_keys(schema["cls"])
+        for key, rule in written.get("properties", {}).items():
+            if key in texts:
+                rule.setdefault("description", texts[key])
+        return written
+
+    def encode_default(self, dft: Any) -> Any:
+        match dft:
+            case HostPort() | StatusRange():
+                return str(dft)
+            case float():
+                return format_duration(dft)
+            case tuple():
+                return [self.encode_default(value) for value in dft]
+            case _:
+                return super().encode_default(dft)
+
+
+def _texts_below_keys(model: type) -> dict[str, str]:
+    """Give the text that stands below each key in the source of a model, those that it inherits included."""
+    found: dict[str, str] = {}
+    for cls in reversed(model.__mro__):
+        if cls.__module__.startswith("hcsidecar."):
+            found |= _texts_in(sys.modules[cls.__module__]).get(cls.__qualname__, {})
+    return found
+
+
+@cache
+def _texts_in(module: ModuleType) -> dict[str, dict[str, str]]:
+    """Give these texts of all classes of a module."""
+    return {
+        cls.name: {
+            key.target.id: cleandoc(text.value.value)
+            for key, text in pairwise(cls.body)
+            if isinstance(key, ast.AnnAssign)
+            and isinstance(key.target, ast.Name)
+            and isinstance(text, ast.Expr)
+            and isinstance(text.value, ast.Constant)
+            and isinstance(text.value.value, str)
+        }
+        for cls in ast.parse(getsource(module)).body
+        if isinstance(cls, ast.ClassDef)
+    }
+
+
+def _section(
+    schema: dict[str, Any], path: str, rule: dict[str, Any], definition: dict[str, Any], values: Values | None
+) -> Iterator[str]:
+    """Write a table with all its keys, then the tables below it; without values it is a comment throughout."""
+    header = f"[[{path}]]" if rule.get("type") == "array" else f"[{path}]"
+    yield ""
+    yield from _prose(rule.get("description", definition["description"]))
+    yield header if values is not None else f"#{header}"
+    below = []
+    for key, key_rule in definition["properties"].items():
+        definitions = _tables_in(schema, key_rule)
+        below += [(f"{path}.{key}", key_rule, inner) for inner in definitions]
+        if not definitions:
+            yield from _prose(key_rule["description"])
+            yield _key(key, key_rule, key in definition.get("required", ()), values or {})
+    for inner_path, inner_rule, inner in below:
+        yield from _section(schema, inner_path, inner_rule, inner, None)
+
+
+def _key(key: str, rule: dict[str, Any], needed: bool, values: Values) -> str:
+    if key in values:
+        return f"{key} = {as_toml(values[key])}"
+    if needed:
+        return f"#{key} = {as_toml(rule['examples'][0])}  # needed"
+    if rule.get("default") in (None, [], {}):
+        return f"#{key} = {as_toml(rule['examples'][0])}  # example"
+    choices = f"  # {' | '.join(rule['enum'])}" if "enum" in rule else ""
+    return f"#{key} = {as_toml(rule['default'])}{choices}"
+
+
+def _tables_in(schema: dict[str, Any], rule: dict[str, Any]) -> list[dict[str, Any]]:
+    """Give the definitions of the tables that a key may hold: none for a plain value, several for kinds of checks."""
+    choices = [rule, rule.get("items", {}), *rule.get("anyOf", ()), *rule.get("items", {}).get("oneOf", ())]
+    names = [choice["$ref"].rpartition("/")[2] for choice in choices if "$ref" in choice]
+    return [schema["$defs"][name] for name in names]
+
+
+def _prose(text: str) -> list[str]:
+    return [f"# {line}" for line in wrap(text, _WIDTH)]

@@ -1,0 +1,249 @@
+"""The farm file as one frozen model; `read` lists every mistake of a document at once, each with its path."""
+
+import json
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Self, TypeVar
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from hcsidecar.core.farmfile.application_table import ApplicationTable
+from hcsidecar.core.farmfile.check_tables import (
+    CHECKS,
+    Action,
+    AnyCheck,
+    Check,
+    CommandCheck,
+    CustomCheck,
+    HttpCheck,
+    InterfaceCheck,
+    PingCheck,
+    PortCheck,
+    ProcessCheck,
+    TcpCheck,
+)
+from hcsidecar.core.farmfile.cross_checks import api_endpoint, relation_problems
+from hcsidecar.core.farmfile.error_messages import problem_of
+from hcsidecar.core.farmfile.problems import Problem
+from hcsidecar.core.farmfile.raw_tables import Parts
+from hcsidecar.core.farmfile.tables import (
+    MAX_VIPS,
+    PRESETS,
+    FarmTable,
+    HealthTable,
+    HeartbeatTable,
+    L2Table,
+    LogTable,
+    NodeTable,
+    Preset,
+    ShareTable,
+    Table,
+    TlsTable,
+    VipTable,
+    WebTable,
+)
+from hcsidecar.core.farmfile.target_tables import (
+    TARGETS,
+    AnyTarget,
+    AwsTarget,
+    CommandTarget,
+    HaproxyTarget,
+    OtherTarget,
+    Target,
+)
+from hcsidecar.core.farmfile.values import FROM_FILE, HostPort, StatusRange, format_duration, parse_duration
+from hcsidecar.core.membership.heartbeat import MAX_NODES, MAX_SHARES, PROTOCOL_VERSION
+
+__all__ = [
+    "PRESETS",
+    "Action",
+    "AnyCheck",
+    "AnyTarget",
+    "ApplicationTable",
+    "AwsTarget",
+    "Check",
+    "CommandCheck",
+    "CommandTarget",
+    "CustomCheck",
+    "FarmFile",
+    "FarmTable",
+    "HaproxyTarget",
+    "HealthTable",
+    "HeartbeatTable",
+    "HostPort",
+    "HttpCheck",
+    "InterfaceCheck",
+    "L2Table",
+    "LogTable",
+    "NodeTable",
+    "OtherTarget",
+    "PingCheck",
+    "PortCheck",
+    "Preset",
+    "Problem",
+    "ProcessCheck",
+    "ShareTable",
+    "StatusRange",
+    "Target",
+    "TcpCheck",
+    "TlsTable",
+    "VipTable",
+    "WebTable",
+    "format_duration",
+    "parse_duration",
+    "read",
+    "right_parts",
+]
+
+_Model = TypeVar("_Model", bound=Table)
+
+
+class FarmFile(Table):
+    """The whole file: what every node of the farm agrees on, and what each is."""
+
+    farm: FarmTable
+    node: tuple[NodeTable, ...] = Field(min_length=1, max_length=MAX_NODES)
+    heartbeat: HeartbeatTable = HeartbeatTable()
+    web: WebTable = WebTable()
+    health: HealthTable = HealthTable()
+    log: LogTable = LogTable()
+    l2: L2Table | None = None
+    application: ApplicationTable | None = None
+    check: tuple[AnyCheck, ...] = ()
+    target: tuple[AnyTarget, ...] = Field(default=(), max_length=16)
+
+    @model_validator(mode="after")
+    def _hold_the_relations(self) -> Self:
+        problems = relation_problems(self.parts)
+        if problems:
+            raise PydanticCustomError("relations", "{problems}", {"problems": "; ".join(map(str, problems))})
+        return self
+
+    @property
+    def parts(self) -> Parts:
+        """The tables, each by itself."""
+        return Parts(
+            farm=self.farm,
+            node=self.node,
+            web=self.web,
+            health=self.health,
+            heartbeat=self.heartbeat,
+            has_application=self.application is not None,
+            application=self.application,
+            check=self.check,
+            target=self.target,
+            vip=self.l2.vip if self.l2 else (),
+            share=self.l2.share if self.l2 else (),
+        )
+
+    @property
+    def share_names(self) -> tuple[str, ...]:
+        """The share groups, in the order of the file; a farm without [l2] has one, named as the farm."""
+        return tuple(share.name for share in self.l2.share) if self.l2 else (self.farm.name,)
+
+    def node_named(self, name: str) -> NodeTable:
+        """Give the node of this name; KeyError says which there are."""
+        for node in self.node:
+            if node.name == name:
+                return node
+        raise KeyError(f"no node {name} in farm {self.farm.name}: {', '.join(node.name for node in self.node)}")
+
+    def powers_of(self, node_name: str) -> tuple[int, ...]:
+        """Give the node's weight in each share group."""
+        node = self.node_named(node_name)
+        if self.l2 is None:
+            return (node.power,)
+        return tuple(share.power.get(node.name, node.power) for share in self.l2.share)
+
+    def action_of(self, check: Check) -> Action:
+        """Say what a failure of a check leads to."""
+        if check.action is not None:
+            return check.action
+        if check.when == "pre":
+            return "wait"
+        return "restart" if self.application is not None else "none"
+
+    def settings_digest(self) -> bytes:
+        """Digest, in 16 bytes, what must be equal on nodes that share buckets: [l2] and the protocol.
+
+        Timing and powers are not part of it, since heartbeats carry them; nor is what may be rolled out node by node.
+        """
+        what = [
+            PROTOCOL_VERSION,
+            sorted(vip.address for vip in self.l2.vip) if self.l2 else [],
+            self.l2.delivery if self.l2 else None,
+            [
+                (share.name, share.protocol, sorted(share.ports), share.vip, share.by)
+                for share in (self.l2.share if self.l2 else ())
+            ],
+        ]
+        return blake2b(json.dumps(what).encode(), digest_size=16).digest()
+
+    def web_listen(self, node: NodeTable) -> tuple[HostPort, ...]:
+        """Say where this node's web listener binds."""
+        return node.listen or self.web.listen
+
+    def api_address(self, node: NodeTable) -> HostPort:
+        """Say where the other nodes reach this one's API."""
+        found = api_endpoint(node, self.web_listen(node))
+        if found is None:
+            raise AssertionError("the relations of the file have been checked")  # pragma: no cover
+        return found
+
+
+def read(document: Mapping[str, object]) -> FarmFile | tuple[Problem, ...]:
+    """Read a parsed TOML document: the farm, or all that is wrong with it, by table and in the order of the models.
+
+    Tables that are right by themselves are checked against each other even where others are wrong.
+    """
+    try:
+        return FarmFile.model_validate(document, context=FROM_FILE)
+    except ValidationError as refused:
+        errors = [error for error in refused.errors() if error["type"] != "relations" and not _is_an_echo(error)]
+    alone = tuple(dict.fromkeys(problem_of(error, document, FarmFile) for error in errors))
+    return alone + tuple(relation_problems(right_parts(document)))
+
+
+def _is_an_echo(error: ErrorDetails) -> bool:
+    """Tell the "too short" of a list whose entries have been refused one by one."""
+    return error["type"] == "too_short" and len(error["input"]) >= error["ctx"]["min_length"]
+
+
+def right_parts(document: Mapping[str, object]) -> Parts:
+    """Give the tables of a document that are right by themselves."""
+    l2, checks, targets = document.get("l2"), document.get("check"), document.get("target")
+    l2_tables = l2 if isinstance(l2, dict) else {}
+    return Parts(
+        farm=_or_none(FarmTable, document.get("farm")),
+        node=_each_or_none(NodeTable, document.get("node"), MAX_NODES),
+        web=_or_none(WebTable, document.get("web", {})),
+        health=_or_none(HealthTable, document.get("health", {})),
+        heartbeat=_or_none(HeartbeatTable, document.get("heartbeat", {})),
+        has_application="application" in document,
+        application=_or_none(ApplicationTable, document.get("application")),
+        check=tuple(_kind_or_none(CHECKS, table) for table in checks) if isinstance(checks, list) else (),
+        target=tuple(_kind_or_none(TARGETS, table) for table in targets) if isinstance(targets, list) else (),
+        vip=_each_or_none(VipTable, l2_tables.get("vip"), MAX_VIPS),
+        share=_each_or_none(ShareTable, l2_tables.get("share"), MAX_SHARES),
+    )
+
+
+def _or_none(kind: type[_Model], table: object) -> _Model | None:
+    try:
+        return kind.model_validate(table, context=FROM_FILE)
+    except ValidationError:
+        return None
+
+
+def _each_or_none(kind: type[_Model], tables: object, most: int) -> tuple[_Model | None, ...]:
+    """Read the first tables of a list; None at the end stands for those that are too many, which nobody looks at."""
+    if not isinstance(tables, list):
+        return ()
+    rest = (None,) if len(tables) > most else ()
+    return (*(_or_none(kind, table) for table in tables[:most]), *rest)
+
+
+def _kind_or_none(kinds: Mapping[str, type[_Model]], table: object) -> _Model | None:
+    kind = kinds.get(table["type"]) if isinstance(table, dict) and isinstance(table.get("type"), str) else None
+    return None if kind is None else _or_none(kind, table)

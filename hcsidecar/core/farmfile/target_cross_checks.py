@@ -1,0 +1,67 @@
+"""What the targets of a farm file must be to each other, and to the nodes."""
+
+from collections.abc import Callable, Iterator
+
+from hcsidecar.core.farmfile.problems import Problem, path_of
+from hcsidecar.core.farmfile.raw_tables import Parts, present, twice
+from hcsidecar.core.farmfile.target_tables import FROM_METADATA, AwsTarget, HaproxyTarget
+
+
+def _targets_have_names_of_their_own(parts: Parts) -> Iterator[Problem]:
+    # The name becomes that of a file.
+    names = ((("target", index, "name"), target.label) for index, target in present(parts.target))
+    yield from twice(names, "is the name of another target: {}", key=str.lower)
+
+
+def _ids_are_of_one_node(parts: Parts) -> Iterator[Problem]:
+    """What stands in the table itself is for every node, and an id is one node's."""
+    several = len(parts.node) > 1
+    for index, target in present(parts.target):
+        if isinstance(target, AwsTarget) and several and target.id not in (None, FROM_METADATA):
+            yield Problem(
+                path=path_of(("target", index, "id")),
+                message=f"is one server's, and the farm has {len(parts.node)} nodes",
+                hint=f'nodes = {{ web1 = {{ id = "{target.id}" }} }}, or id = "{FROM_METADATA}"',
+            )
+        if isinstance(target, HaproxyTarget) and several and target.server is not None:
+            yield Problem(
+                path=path_of(("target", index, "server")),
+                message=f"is one server's, and the farm has {len(parts.node)} nodes",
+                hint="without it each node goes by its own name",
+            )
+
+
+def _ids_are_of_nodes_that_there_are(parts: Parts) -> Iterator[Problem]:
+    names = {node.name for _, node in parts.nodes}
+    # A node that is wrong by itself has a name all the same.
+    if len(names) < len(parts.node):
+        return
+    for index, target in present(parts.target):
+        if not isinstance(target, AwsTarget):
+            continue
+        for name in target.nodes:
+            if name not in names:
+                yield Problem(
+                    path=path_of(("target", index, "nodes", name)),
+                    message="is no node of the farm",
+                    hint=f"there are {', '.join(sorted(names))}",
+                )
+
+
+def _nodes_have_ids_of_their_own(parts: Parts) -> Iterator[Problem]:
+    for index, target in present(parts.target):
+        if isinstance(target, AwsTarget):
+            ids = (
+                (("target", index, "nodes", name, "id"), node.id)
+                for name, node in target.nodes.items()
+                if node.id is not None and node.id != FROM_METADATA
+            )
+            yield from twice(ids, "is the id of another node: {}")
+
+
+TARGET_RULES: tuple[Callable[[Parts], Iterator[Problem]], ...] = (
+    _targets_have_names_of_their_own,
+    _ids_are_of_one_node,
+    _ids_are_of_nodes_that_there_are,
+    _nodes_have_ids_of_their_own,
+)

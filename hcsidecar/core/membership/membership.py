@@ -1,0 +1,730 @@
+"""Who is in the farm, which view they share, and when this node may take what the view gives it.
+
+Theory of operation
+-------------------
+Every node sends a heartbeat to every other one each *pulse* (P). A node unheard for *lost_after* (T) is dead. Two
+nodes have an *edge* when each lists the other's current boot in its heartbeats. The *view* is the largest group
+that wants a share and in which each has an edge to each other; the owner of every bucket is a pure function of it.
+
+Nobody takes a bucket before its former owner has let go, and no clocks are compared for that. When the view
+changes, a node first closes what the view takes from it, then begins a new *epoch*: the first sequence it sends
+from then on. It claims what the view gives it once every member that it hears has sent a heartbeat that lists a
+sequence of this epoch *and* announces the same view (or is out). Two conflicting proofs would each have to have
+been sent before the other.
+
+A node that is drained, or takes power from itself, lets go last: when all others announce the view that follows from
+its wish, or after P / 2.
+
+A node that is frozen, killed or unheard cannot let go, so its kernel filter runs on a *lease*: it ends before the
+others, who must first miss it for T and then wait for the *guard* (G = 2 P), take over.
+
+The class decides and does nothing: `receive` and `tick` return effects, to be carried out in order; `compose` gives
+the heartbeat for a `Broadcast` or an `Answer`. `now` is in seconds of a monotonic clock.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
+
+from hcsidecar.core.membership.boot_dispute import BootDispute, Verdict
+from hcsidecar.core.membership.effects import (
+    Adopt,
+    Answer,
+    Broadcast,
+    Claim,
+    Effect,
+    Reincarnate,
+    Release,
+    Remember,
+    alarm,
+    inform,
+    warn,
+)
+from hcsidecar.core.membership.heartbeat import Heartbeat, View, is_within
+from hcsidecar.core.membership.listening import Listening
+from hcsidecar.core.membership.peers import KnownPeer, Peer, Roster, would_share
+from hcsidecar.core.membership.send_times import SendTimes
+from hcsidecar.core.membership.timing import Timing
+from hcsidecar.core.membership.view_selection import Chooser, Own
+
+ANSWER_DISTANCE = 0.008
+"Seconds between two answers to the same asker."
+ANSWERS_AT_ONCE = 16
+"Askers who are answered each by itself within that time: a claim waits for the slowest answer. More get a broadcast."
+
+Said = tuple[str, bytes, bool, bytes, View, bool]
+"""What a node that is heard says of itself: name, MAC in the virtual IPs' network, whether it is dirty and in which
+buckets, view, and whether it has claimed what that view gives it."""
+
+
+class Membership:
+    """The state machine of one node; see the module's theory of operation.
+
+    `nodes` are the names of the whole farm, `settings` the digest of what must be equal on members of a view,
+    `powers` one weight per share group. `partition` is "serve" or "majority". `known` is what the latest `Remember` of
+    an earlier boot said.
+    """
+
+    chooser: ClassVar[type[Chooser]] = Chooser
+    listening: ClassVar[type[Listening]] = Listening
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        boot: int,
+        farm: str,
+        nodes: Iterable[str],
+        timing: Timing,
+        settings: bytes,
+        powers: tuple[int, ...],
+        partition: str = "serve",
+        known: Mapping[str, KnownPeer] | None = None,
+        now: float,
+    ) -> None:
+        self.name, self.boot, self.farm, self.timing = name, boot, farm, timing
+        self.settings, self.powers = settings, powers
+        self.roster = Roster(me=name, boot=boot, names=nodes, timing=timing, known=known)
+        self.others = tuple(self.roster.peers)
+        self._chooser = self.chooser(self.roster, timing, partition=partition)
+
+        self.wants = False
+        "The module of this node is Ready and not draining; what is announced also needs to have listened."
+        self.role, self.status, self.draining, self.reason = "STOP", "NotReady", False, ""
+        self.unmet: tuple[str, ...] = ()
+        self.counters: tuple[int, ...] = ()
+        self.mac, self.dirty, self.dirty_buckets = b"", False, b""
+        self.holding = False
+        "Set by the caller after each Adopt, Claim and Release: some bucket is open here."
+        self.view: View = ()
+        self.out_reason: str | None = "this node has just started"
+        "Why this node is not in a view, or None while it is."
+        self.claimed = False
+        "What the view gives this node has been opened."
+        self.lease = now
+        "When the filter stops taking packets unless the lease is renewed."
+        self.leaving = False
+        self.asleep = False
+        "A Reincarnate was issued: this object is of no use any more."
+        self.neighbours_changed = True
+        "Set when `neighbours` gives a new answer; the caller takes it back."
+        self.refused = {"old boot": 0, "old sequence": 0, "after leave": 0, "own name": 0}
+        "Authentic heartbeats that were not processed, by reason."
+
+        self._pending_since = now
+        self._listening = self.listening(timing, started_at=now)
+        self._told_waiting = self._yields = self._known_changed = False
+        "Of the last: what must be known of the others over a restart has changed."
+        self._seq, self._epoch = 0, 1
+        "The latest sequence sent, and the first sequence of this epoch."
+        self._heard_changed_at = 1
+        "The first sequence that carries the present list of members heard."
+        self._sent = SendTimes(distance=timing.pulse / 8)
+        self._guard_until: float | None = None
+        self._stays_until: float | None = None
+        "When this node, which wants less, lets go at the latest: the others adopt the view before it does."
+        self._waits_for: Peer | None = None
+        self._broadcast_at = self._view_changed_at = now - timing.pulse
+        self._next_send = self._burst_until = self._answering_since = now
+        self._answers = self._last_words = 0
+        self._undecided = True
+        "Something happened that bears on the view."
+        self._time_decides = False
+        "The view may change by the mere passing of time."
+        self._expected = self._woken_at = now
+        "When the next tick was due by what this node knew last, and up to when lateness has been made up for."
+        self._dispute = BootDispute(name=name, boot=boot)
+
+    # -- what the caller says -----------------------------------------------------------------------------------
+
+    def receive(self, heartbeat: Heartbeat, *, now: float) -> list[Effect]:
+        """Take in an authentic heartbeat."""
+        effects = self._wake(now)
+        if self.asleep:
+            return effects
+        peer = self.roster.peers.get(heartbeat.node)
+        if peer is None:
+            self.refused["own name"] += heartbeat.node == self.name
+            return effects
+        reason = peer.why_refuse(heartbeat)
+        if reason is not None:
+            self.refused[reason] += 1
+            self._see_the_past(peer, heartbeat, now, effects)
+            return effects
+        self._take_in(peer, heartbeat, now, effects)
+        if self.asleep:
+            return effects
+        self._go_on(now, effects)
+        # Last: what this very heartbeat takes from this node is closed before the answer says so.
+        if heartbeat.ask and peer.alive:
+            self._answer(peer, now, effects)
+        return effects
+
+    def tick(self, *, now: float) -> list[Effect]:
+        """Do what time has brought; to be called at `next_tick_at()` or as soon after as possible."""
+        effects = self._wake(now)
+        if self.asleep:
+            return effects
+        for peer in self.roster.alive():
+            if now >= peer.heard_at + peer.timing.lost_after:
+                self._bury(peer, now, effects)
+            elif not peer.acknowledged:
+                self._tell_deaf(peer, now, effects)
+        if self._time_decides:
+            self._undecided = True
+        self._go_on(now, effects)
+        if now >= self._next_send:
+            effects.append(Broadcast())
+            self._schedule(now)
+        self._expected = self.next_tick_at()
+        return effects
+
+    def next_tick_at(self) -> float:
+        """When `tick` is due, whatever is received until then."""
+        due = self._next_send
+        for peer in self.roster.peers.values():
+            if peer.alive:
+                due = min(due, peer.heard_at + peer.timing.lost_after)
+        if self.holding:
+            due = min(due, self.lease)
+        if self._guard_until is not None:
+            due = min(due, self._guard_until)
+        if self._stays_until is not None:
+            due = min(due, self._stays_until)
+        return due
+
+    def set_wants(self, wants: bool, *, now: float) -> list[Effect]:
+        """Say whether this node's module would take a share."""
+        return self._change(now, wants=wants)
+
+    def set_powers(self, powers: tuple[int, ...], *, now: float) -> list[Effect]:
+        """Change this node's weights."""
+        return self._change(now, powers=powers)
+
+    def set_settings(self, settings: bytes, *, now: float) -> list[Effect]:
+        """Change the digest of this node's farm file."""
+        return self._change(now, settings=settings)
+
+    def set_module(
+        self, *, role: str, status: str, draining: bool, reason: str, unmet: tuple[str, ...] = (), now: float
+    ) -> list[Effect]:
+        """Change what is told of this node's module."""
+        return self._change(now, role=role, status=status, draining=draining, reason=reason, unmet=unmet)
+
+    def set_dirty(self, dirty: bool, buckets: bytes = b"", *, now: float) -> list[Effect]:
+        """Say whether this node holds connections in buckets that are not its own."""
+        if dirty == self.dirty and is_within(buckets, self.dirty_buckets):
+            # Some of the connections have ended: nobody is in a hurry to hear of it.
+            self.dirty_buckets = buckets
+            return []
+        return self._change(now, dirty=dirty, dirty_buckets=buckets)
+
+    def set_mac(self, mac: bytes, *, now: float) -> list[Effect]:
+        """Say which MAC this node's interface has in the virtual IPs' network."""
+        return self._change(now, mac=mac)
+
+    def inherit(self, former: "Membership") -> None:
+        """Take over what was said of the module to the one that this one follows after a Reincarnate, and counts."""
+        self.wants, self.powers, self.settings = former.wants, former.powers, former.settings
+        self.role, self.status, self.draining = former.role, former.status, former.draining
+        self.reason, self.unmet, self.mac = former.reason, former.unmet, former.mac
+        if former.leaving:
+            self.leaving, self._last_words = True, self._words_of_farewell()
+        self.refused = former.refused
+
+    def leave(self, *, now: float) -> list[Effect]:
+        """Close the filter, then say so three times: one word may get lost, and a death costs T + G."""
+        effects = self._wake(now)
+        if self.leaving:
+            return effects
+        self.leaving = True
+        self._last_words = self._words_of_farewell()
+        if self.asleep:
+            return effects
+        effects.append(inform("this node leaves"))
+        self._let_go(now, effects)
+        self._undecided = True
+        self._go_on(now, effects)
+        return effects
+
+    @property
+    def said_farewell(self) -> bool:
+        """True when the last words of a leave have been said."""
+        return self.leaving and self._last_words == 0
+
+    def compose(self, *, now: float, to_all: bool = True) -> Heartbeat:
+        """Give the next heartbeat, with a sequence of its own; one that goes to all renews the lease."""
+        self._seq += 1
+        self._sent.add(self._seq, now=now, to_all=to_all)
+        alive = self.roster.alive()
+        if to_all:
+            self._broadcast_at = now
+            self.lease = self._lease(now, alive)
+            self._last_words = max(0, self._last_words - 1)
+        return Heartbeat(
+            farm=self.farm,
+            node=self.name,
+            boot=self.boot,
+            seq=self._seq,
+            role=self.role,
+            status=self.status,
+            draining=self.draining,
+            reason=self.reason,
+            wants=self._would_share(now),
+            powers=self.powers,
+            settings=self.settings,
+            view=self.view,
+            holding=self.holding,
+            dirty=self.dirty,
+            dirty_buckets=self.dirty_buckets,
+            ask=bool(self.view) and not self.claimed,
+            leave=self.leaving,
+            mac=self.mac,
+            counters=self.counters,
+            heard_boots=tuple([(peer.name, peer.boot) for peer in alive]),
+            heard_seqs=tuple([peer.seq for peer in alive]),
+            unmet=self.unmet,
+            timing=self.timing.microseconds,
+            slowest=self.roster.slowest().microseconds,
+            guarding=self._guard_until is not None and now < self._guard_until,
+            refuses=self._refuses(now),
+        )
+
+    def _would_share(self, now: float) -> bool:
+        """True when others may count on this node: who counts on one that stays out leaves its buckets untaken."""
+        stays_out = (
+            self.leaving
+            or self._yields
+            or self._dispute.why_out(now=now) is not None
+            or self._chooser.why_too_few() is not None
+        )
+        return self.wants and not stays_out and self._has_listened(now)
+
+    def why_not_claimed(self, *, now: float) -> str | None:
+        """Say what the claim of this node's share waits for, or None if it waits for nothing."""
+        if not self.view or self.claimed:
+            return None
+        if self._guard_until is not None:
+            return "a member died, and its lease must have run out first"
+        if now >= self.lease:
+            return "the lease of this node is not open"
+        waits = sorted(peer.name for peer in self.roster.alive() if not self._proven(peer, now))
+        return f"no proof yet from {', '.join(waits)}" if waits else None
+
+    def neighbours(self) -> list[Said]:
+        """List the nodes that count, each with what it says of itself."""
+        heard = ((peer.name, peer.heartbeat) for peer in self.roster.acknowledged())
+        return [
+            (name, said.mac, said.dirty, said.dirty_buckets, said.view, not said.ask)
+            for name, said in heard
+            if said is not None
+        ]
+
+    # -- hearing ------------------------------------------------------------------------------------------------
+
+    def _take_in(self, peer: Peer, heartbeat: Heartbeat, now: float, effects: list[Effect]) -> None:
+        if heartbeat.boot != peer.boot:
+            if peer.alive and peer.acknowledged:
+                # The new boot closed the old one's filter before it spoke, so there is nothing to guard against.
+                effects.append(inform(f"{peer.name} has started anew"))
+            self.roster.note_boot(peer, heartbeat.boot, now=now)
+            self._heard_changed_at = self._seq + 1
+            self._known_changed = True
+        before = peer.heartbeat if peer.alive else None
+        if before is None or _looks_different(before, heartbeat):
+            self.neighbours_changed = True
+        peer.seq, peer.heartbeat, peer.heard_at = heartbeat.seq, heartbeat, now
+        if heartbeat.leave:
+            peer.left = True
+            if peer.acknowledged:
+                effects.append(inform(f"{peer.name} has left"))
+            self._forget(peer)
+            return
+        if before is None:
+            self._greet(peer, now)
+        if not self._listening.over:
+            self._listening.hear(Timing.of_microseconds(*heartbeat.slowest), now=now)
+        if before is None or before.timing != heartbeat.timing:
+            self._note_timing(peer, heartbeat, effects)
+        if before is None or before.view != heartbeat.view:
+            peer.view_mask = self.roster.mask(heartbeat.view)
+        self._note_hearing(peer, before, now, effects)
+        if self.asleep:
+            return
+        for name, boot in heartbeat.refuses:
+            if name == self.name:
+                self._hear_refusal(peer, heartbeat, boot, now, effects)
+        if before is None or _bears_on_the_view(before, heartbeat):
+            self._undecided = True
+            if not would_share(heartbeat):
+                peer.candidate_since = None
+            elif peer.candidate_since is None:
+                peer.candidate_since = now
+
+    def _greet(self, peer: Peer, now: float) -> None:
+        self.roster.greet(peer, now=now)
+        self._heard_changed_at = self._seq + 1
+        self._known_changed = True
+        self._hurry(now)
+
+    def _note_timing(self, peer: Peer, heartbeat: Heartbeat, effects: list[Effect]) -> None:
+        peer.own_timing = Timing.of_microseconds(*heartbeat.timing)
+        peer.timing = self.timing.slower(peer.own_timing)
+        self._known_changed = True
+        if heartbeat.timing not in (self.timing.microseconds, (0, 0)):
+            text = f"{peer.name} has another [heartbeat] ({peer.own_timing}) than this node ({self.timing})"
+            effects.append(warn(f"{text}: between the two the slower counts until both are the same"))
+
+    def _note_hearing(self, peer: Peer, before: Heartbeat | None, now: float, effects: list[Effect]) -> None:
+        """Note whom a peer hears, and what it means that it does or does not hear this node."""
+        heartbeat = peer.heartbeat
+        assert heartbeat is not None  # noqa: S101 - it was just taken in
+        other_list = before is None or before.heard_boots != heartbeat.heard_boots
+        if other_list:
+            peer.place = self.roster.place_in(heartbeat)
+        seq = heartbeat.heard_seqs[peer.place] if peer.place >= 0 else -1
+        if self._is_a_copys(seq):
+            self._take_new_boot(f"{peer.name} has heard more of this boot than it has said", -1, effects)
+            return
+        listed_before, acknowledged_before = peer.listed_me >= 0, peer.acknowledged
+        listed = seq >= 0 and self._is_fresh(peer, seq, now)
+        if other_list or listed != listed_before:
+            self.roster.note_hearing(peer, fresh=listed)
+            self._undecided = True
+        if peer.acknowledged != acknowledged_before:
+            self.neighbours_changed = True
+            if peer.acknowledged:
+                effects.append(inform(f"{peer.name} is heard"))
+        if listed_before and not listed:
+            peer.acked, peer.unlisted_since = -1, now
+            if not self.leaving:
+                effects.append(warn(f"{peer.name} does not hear this node any more"))
+        if listed:
+            if peer.acked < self._heard_changed_at <= seq:
+                # Now it knows whom this node hears, and serves without it all the same: see _why_yield.
+                self._undecided = True
+            peer.acked = max(peer.acked, seq)
+
+    def _forget(self, peer: Peer) -> None:
+        self.roster.forget(peer)
+        self._known_changed = True
+        self._heard_changed_at = self._seq + 1
+        self._undecided = self.neighbours_changed = True
+
+    def _bury(self, peer: Peer, now: float, effects: list[Effect]) -> None:
+        was_in, was_told = bool(peer.view), peer.acknowledged or peer.told_deaf
+        self._forget(peer)
+        if was_told:
+            effects.append(warn(f"{peer.name} is dead: silent for {now - peer.heard_at:.3g} s"))
+        if was_in:
+            self._guard_until = max(self._guard_until or now, now + self._guard(peer))
+
+    def _answer(self, peer: Peer, now: float, effects: list[Effect]) -> None:
+        if now >= self._answering_since + ANSWER_DISTANCE:
+            self._answering_since, self._answers = now, 0
+        if self._answers < ANSWERS_AT_ONCE and now >= peer.answered_at + ANSWER_DISTANCE:
+            self._answers += 1
+            peer.answered_at = now
+            effects.append(Answer(peer.name))
+        else:
+            self._next_send = min(self._next_send, self._answering_since + ANSWER_DISTANCE)
+
+    # -- recordings, and boots that went back -------------------------------------------------------------------
+
+    def _is_a_copys(self, seq: int) -> bool:
+        """True when a sequence of this boot was sent by a copy of it: the machine was resumed from a snapshot."""
+        return seq > self._seq
+
+    def _is_fresh(self, peer: Peer, seq: int, now: float) -> bool:
+        """True when a sequence of this boot was sent lately, so that who lists it cannot be an old recording."""
+        return now <= self._sent.sent_at(seq) + 2 * peer.timing.lost_after
+
+    def _see_the_past(self, peer: Peer, heartbeat: Heartbeat, now: float, effects: list[Effect]) -> None:
+        """Tell apart a heartbeat of the past from one of a node whose boot or sequence went back; let that one know.
+
+        It is of the present if it lists what this node said after it had heard the higher boot or sequence.
+        """
+        place = self.roster.place_in(heartbeat)
+        sent_at = self._sent.sent_at(heartbeat.heard_seqs[place]) if place >= 0 else float("-inf")
+        since = peer.heard_at if heartbeat.boot == peer.boot else peer.boot_since
+        if heartbeat.leave or sent_at <= since or now > sent_at + 2 * peer.timing.lost_after:
+            return
+        if now >= peer.refused_at + 2 * peer.timing.lost_after:
+            text = f"{peer.name} went back to boot {heartbeat.boot}, after its boot {peer.boot} was heard"
+            effects.append(warn(f"{text}: refused until it takes a higher one, as it is told"))
+            self._hurry(now)
+        peer.refused_at = now
+
+    def _refuses(self, now: float) -> tuple[tuple[str, int], ...]:
+        """Return who speaks with an older boot than the one that this node goes by, and which that is."""
+        return tuple(
+            [
+                (peer.name, peer.boot)
+                for peer in self.roster.peers.values()
+                if now < peer.refused_at + peer.timing.lost_after
+            ]
+        )
+
+    def _hear_refusal(self, peer: Peer, heartbeat: Heartbeat, boot: int, now: float, effects: list[Effect]) -> None:
+        verdict = self._dispute.hear(
+            peer=peer.name,
+            boot=boot,
+            lives=(self.name, boot) in heartbeat.heard_boots,
+            lost_after=peer.timing.lost_after,
+            now=now,
+        )
+        self._undecided = True
+        if verdict is Verdict.GO_ABOVE:
+            self._take_new_boot(f"{peer.name} has heard a higher boot of this node ({boot})", boot, effects)
+        elif verdict is Verdict.TELL:
+            how = (
+                f"{peer.name} hears boots {boot} and {self.boot}"
+                if boot != self.boot
+                else f"{peer.name} hears an older boot"
+            )
+            effects.append(alarm(f"another process runs as {self.name} ({how}): stop one of the two"))
+
+    def _tell_deaf(self, peer: Peer, now: float, effects: list[Effect]) -> None:
+        """Say once that a peer is heard that does not count."""
+        if not peer.told_deaf and now >= peer.unlisted_since + 2 * peer.timing.lost_after:
+            peer.told_deaf = True
+            text = "does not hear this node, or what is heard is a recording"
+            effects.append(warn(f"{peer.name} is heard, but {text}: it does not count"))
+
+    # -- deciding -----------------------------------------------------------------------------------------------
+
+    def _go_on(self, now: float, effects: list[Effect]) -> None:
+        """Decide the view anew if something bears on it, then claim what is proven."""
+        if self._guard_until is not None and now >= self._guard_until:
+            self._guard_until = None
+        if self._undecided:
+            self._undecided = False
+            choice = self._chooser.choose(self._own(now), now=now)
+            self.out_reason, self._yields, self._time_decides = choice.out_reason, choice.yields, choice.time_decides
+            if choice.view == self.view:
+                self._stays_until = None
+            elif self._lets_others_go_first(choice.view, now, effects):
+                self._time_decides = True
+            else:
+                self._change_view(choice.view, now, effects)
+        if self.view and not self.claimed:
+            self._try_to_claim(now, effects)
+        if self._known_changed:
+            self._known_changed = False
+            effects.append(Remember(self.roster.known()))
+        if self._expected != self._next_send:
+            self._expected = self.next_tick_at()
+
+    def _own(self, now: float) -> Own:
+        return Own(
+            view=self.view,
+            wants=self.wants,
+            reason=self.reason,
+            powers=self.powers,
+            settings=self.settings,
+            leaving=self.leaving,
+            refused=self._dispute.why_out(now=now),
+            listened=self._has_listened(now),
+            heard_changed_at=self._heard_changed_at,
+            view_changed_at=self._view_changed_at,
+        )
+
+    def _has_listened(self, now: float) -> bool:
+        if not self._listening.over and self._listening.is_over(self.roster.slowest(), now=now):
+            self.roster.forget_unheard()
+        return self._listening.over
+
+    def _lets_others_go_first(self, view: View, now: float, effects: list[Effect]) -> bool:
+        """Tell whether a node whose own wish takes buckets from it keeps them a little, to be the last to let go.
+
+        The others have proved to each other by then all that they can, and claim with this node's word. Else its
+        buckets would be without a taker from now on until that is done.
+        """
+        if not self.claimed or self.leaving or not self._only_gives(view):
+            self._stays_until = None
+            return False
+        if self._stays_until is None:
+            self._stays_until = now + self.timing.pulse / 2
+            effects.append(Broadcast())
+            self._hurry(now, just_sent=True)
+        views = [peer.view for peer in self.roster.acknowledged() if peer.view]
+        are_up = all(other == view if view else all(name != self.name for name, _ in other) for other in views)
+        return not are_up and now < self._stays_until
+
+    def _only_gives(self, view: View) -> bool:
+        """True when a view differs from the present one by what this node wishes for itself, and gives it nothing."""
+        if not view:
+            return not self.wants or not any(self.powers)
+        before, after = dict(self.view), dict(view)
+        own_before, own_after = before.pop(self.name, ()), after.pop(self.name, ())
+        return before == after and all(now <= once for now, once in zip(own_after, own_before, strict=True))
+
+    def _change_view(self, view: View, now: float, effects: list[Effect]) -> None:
+        before, self.view = self.view, view
+        self._stays_until = None
+        self._view_changed_at = now
+        self._begin_epoch(now)
+        effects += [Adopt(view), inform(_describe_change(before, view, self.out_reason)), Broadcast()]
+        self._hurry(now, just_sent=True)
+
+    def _begin_epoch(self, now: float) -> None:
+        self._epoch = self._seq + 1
+        self.claimed = self._told_waiting = False
+        self._pending_since = now
+
+    # -- claiming -----------------------------------------------------------------------------------------------
+
+    def _try_to_claim(self, now: float, effects: list[Effect]) -> None:
+        if not self._must_wait(now):
+            self.claimed = True
+            effects += [Claim(), Broadcast()]
+            self._hurry(now, just_sent=True)
+        elif not self._told_waiting and now >= self._pending_since + 2 * self.timing.lost_after:
+            self._told_waiting = True
+            reason = self.why_not_claimed(now=now)
+            effects.append(warn(f"the claim of this node's share still waits: {reason}"))
+
+    def _must_wait(self, now: float) -> bool:
+        """True while `why_not_claimed` has a reason; asked with every heartbeat, so it looks for one only.
+
+        With 64 nodes that wait, going through all of them each time would take more than a core.
+        """
+        if self._guard_until is not None or now >= self.lease:
+            return True
+        if self._waits_for is None or not self._waits_for.alive or self._proven(self._waits_for, now):
+            self._waits_for = next((peer for peer in self.roster.alive() if not self._proven(peer, now)), None)
+        return self._waits_for is not None
+
+    def _proven(self, peer: Peer, now: float) -> bool:
+        """True when a member that is heard cannot hold what the view gives this node.
+
+        It has let go: its latest heartbeat lists a sequence of this epoch and announces the same view, or none.
+        One that does not even list this node is waited for, then ignored: it could be deaf for ever.
+        """
+        if peer.listed_me < 0:
+            return now >= peer.unlisted_since + 2 * peer.timing.lost_after
+        has_let_go = peer.acked >= self._epoch and (not peer.view or peer.view == self.view)
+        return has_let_go and not self._guards(peer)
+
+    def _guards(self, peer: Peer) -> bool:
+        """True when a peer waits for the lease of a dead node to run out, which this node may never have heard."""
+        return peer.heartbeat is not None and peer.heartbeat.guarding
+
+    def _lease(self, now: float, alive: Iterable[Peer]) -> float:
+        """Until when the filter may take packets: before anybody else could have taken over.
+
+        A member that lists sequence s of this node has heard it no earlier than s was sent, so it cannot bury
+        this node before T after that, nor claim before G more. 0.6 P are kept for what clocks differ. Members that
+        are out of the view count as well: one that has just started may take over as soon as it has listened.
+        """
+        until = now + self.timing.lost_after
+        for peer in alive:
+            timing = peer.timing
+            if peer.listed_me >= 0 and peer.heard_at >= now - 3 * timing.pulse:
+                sent_at = self._sent.sent_at(peer.acked)
+                until = min(until, sent_at + timing.lost_after + timing.guard - 0.6 * timing.pulse)
+        return until
+
+    def _guard(self, peer: Peer) -> float:
+        return peer.timing.guard
+
+    def _words_of_farewell(self) -> int:
+        return 3
+
+    # -- time ---------------------------------------------------------------------------------------------------
+
+    def _wake(self, now: float) -> list[Effect]:
+        """See first of all whether this node slept, and whether its lease has run out."""
+        effects: list[Effect] = []
+        if self.asleep:
+            return effects
+        # What queued up is received before the tick that makes up for it: the time slept counts once, not with each.
+        late = now - max(self._expected, self._woken_at)
+        if late > self.timing.pulse / 2:
+            self._woken_at = now
+            self._wake_late(late, now, effects)
+        if self.holding and now >= self.lease:
+            self._lapse(now, effects)
+        return effects
+
+    def _wake_late(self, late: float, now: float, effects: list[Effect]) -> None:
+        """Do not blame the others for the time slept; they may have buried this node when it was too long."""
+        if late >= self.timing.lost_after:
+            self._take_new_boot(f"this node stood still for {late:.3g} s", -1, effects)
+            return
+        for peer in self.roster.alive():
+            peer.heard_at = min(now, peer.heard_at + late)
+        if self._guard_until is not None:
+            self._guard_until += late
+
+    def _take_new_boot(self, reason: str, above: int, effects: list[Effect]) -> None:
+        """End this boot: what it held is closed, and what follows starts with a boot number above the one given."""
+        self.asleep = True
+        self.holding = False
+        effects += [Release(), warn(f"{reason}: starts again"), Reincarnate(reason, above)]
+
+    def _lapse(self, now: float, effects: list[Effect]) -> None:
+        effects.append(warn("the lease ran out: this node's heartbeats were not heard in time"))
+        self._let_go(now, effects)
+
+    def _let_go(self, now: float, effects: list[Effect]) -> None:
+        """Close everything; all proofs are void."""
+        effects.append(Release())
+        self.holding = False
+        self._begin_epoch(now)
+        self._hurry(now)
+
+    def _hurry(self, now: float, *, just_sent: bool = False) -> None:
+        """Speak at once, then often for two pulses: a change must not wait for the next beat."""
+        self._burst_until = now + 2 * self.timing.pulse
+        if just_sent:
+            self._next_send = now + self.timing.burst_pulse
+        else:
+            # Not on the heels of the last one: when 64 nodes start at once, each hears 63 newcomers.
+            self._next_send = min(self._next_send, max(now, self._broadcast_at + self.timing.pulse / 8))
+
+    def _schedule(self, now: float) -> None:
+        waits = bool(self.view) and not self.claimed and now < self._pending_since + 4 * self.timing.lost_after
+        often = waits or now < self._burst_until or self._last_words > 0
+        distance = self.timing.burst_pulse if often else self.timing.pulse
+        # Counted from the time due, so that beats do not drift by each one's lateness; but never a backlog.
+        self._next_send = max(self._next_send + distance, now + distance / 2)
+
+    def _change(self, now: float, **changes: object) -> list[Effect]:
+        effects = self._wake(now)
+        changed = any(getattr(self, name) != value for name, value in changes.items())
+        # Also when this node just saw that it slept: who follows it inherits what was said of the module.
+        for name, value in changes.items():
+            setattr(self, name, value)
+        if self.asleep or not changed:
+            return effects
+        self._undecided = True
+        self._hurry(now)
+        self._go_on(now, effects)
+        return effects
+
+
+def _bears_on_the_view(before: Heartbeat, after: Heartbeat) -> bool:
+    return (
+        before.wants != after.wants
+        or before.view != after.view
+        or before.powers != after.powers
+        or before.settings != after.settings
+    )
+
+
+def _looks_different(before: Heartbeat, after: Heartbeat) -> bool:
+    return (
+        before.dirty != after.dirty
+        or before.dirty_buckets != after.dirty_buckets
+        or before.mac != after.mac
+        or before.view != after.view
+        or before.ask != after.ask
+    )
+
+
+def _describe_change(before: View, view: View, out_reason: str | None) -> str:
+    if not view:
+        return f"out of the view: {out_reason}"
+    names = [name for name, _ in view]
+    changed = "; powers changed" if names == [name for name, _ in before] else ""
+    return f"view: {', '.join(names)}{changed}"

@@ -1,0 +1,211 @@
+"""One node of a farm without its input and output: membership joined to the share that it governs.
+
+The daemon and the simulation drive exactly this object. The order matters and is kept here: the share has closed
+what a new view takes before the heartbeat that says so is composed.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, assert_never
+
+from hcsidecar.core.membership.effects import (
+    Adopt,
+    Answer,
+    Broadcast,
+    Claim,
+    Effect,
+    Reincarnate,
+    Release,
+    Remember,
+    Tell,
+)
+from hcsidecar.core.membership.heartbeat import Heartbeat, View
+from hcsidecar.core.membership.membership import Membership, Said
+from hcsidecar.core.membership.peers import KnownPeer
+from hcsidecar.core.membership.timing import Timing
+
+__all__ = ["Node", "Output", "Reincarnate", "Remember", "Send", "Share", "Tell", "Timing"]
+
+
+class Share(Protocol):
+    """What a node tells the side that holds buckets; each call has taken effect when it returns."""
+
+    @property
+    def holding(self) -> bool:
+        """True when some bucket is open here."""
+
+    @property
+    def dirty(self) -> bool:
+        """True when connections in buckets not its own live here."""
+
+    @property
+    def dirty_buckets(self) -> bytes:
+        """In which ones at most, as a heartbeat has it."""
+
+    def adopt(self, view: View) -> None:
+        """Close what the view takes; what it newly gives is pending; the rest goes on uninterrupted."""
+
+    def claim(self) -> None:
+        """Open what is pending."""
+
+    def release(self) -> None:
+        """Close everything."""
+
+    def renew(self, until: float) -> None:
+        """Let the filter take packets until then, in seconds of the monotonic clock."""
+
+    def meet(self, neighbours: Iterable[Said]) -> None:
+        """Take in what the nodes that are heard say; it may end what an `adopt` has begun."""
+
+
+class NoShare:
+    """The share of a node that takes no buckets: remote-site mode."""
+
+    holding = False
+    dirty = False
+    dirty_buckets = b""
+
+    def adopt(self, view: View) -> None:
+        """Hold nothing."""
+
+    def claim(self) -> None:
+        """Hold nothing."""
+
+    def release(self) -> None:
+        """Hold nothing."""
+
+    def renew(self, until: float) -> None:
+        """Hold nothing."""
+
+    def meet(self, neighbours: Iterable[Said]) -> None:
+        """Hold nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Seal a heartbeat and send it to these nodes."""
+
+    to: tuple[str, ...]
+    heartbeat: Heartbeat
+
+
+Output = Send | Tell | Reincarnate | Remember
+
+
+class Node:
+    """Membership and share of one node; see `Membership` for the arguments."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        boot: int,
+        nodes: Iterable[str],
+        farm: str,
+        timing: Timing,
+        settings: bytes,
+        powers: tuple[int, ...],
+        share: Share,
+        now: float,
+        partition: str = "serve",
+        known: Mapping[str, KnownPeer] | None = None,
+        membership: type[Membership] = Membership,
+    ) -> None:
+        self.share = share
+        # Whatever an earlier boot left open is closed before this one says its first word.
+        share.release()
+        self.membership = membership(
+            name=name,
+            boot=boot,
+            farm=farm,
+            nodes=nodes,
+            timing=timing,
+            settings=settings,
+            powers=powers,
+            partition=partition,
+            known=known,
+            now=now,
+        )
+        self._look()
+
+    def receive(self, heartbeat: Heartbeat, *, now: float) -> list[Output]:
+        """Take in an authentic heartbeat."""
+        return self._carry_out(self.membership.receive(heartbeat, now=now), now)
+
+    def tick(self, *, now: float) -> list[Output]:
+        """Do what time has brought."""
+        return self._carry_out(self.membership.tick(now=now), now)
+
+    def next_tick_at(self) -> float:
+        """When `tick` is due."""
+        return self.membership.next_tick_at()
+
+    def set_wants(self, wants: bool, *, now: float) -> list[Output]:
+        """Say whether this node's module would take a share."""
+        return self._carry_out(self.membership.set_wants(wants, now=now), now)
+
+    def set_module(
+        self, *, role: str, status: str, draining: bool, reason: str = "", unmet: tuple[str, ...] = (), now: float
+    ) -> list[Output]:
+        """Change what is told of this node's module."""
+        effects = self.membership.set_module(
+            role=role, status=status, draining=draining, reason=reason, unmet=unmet, now=now
+        )
+        return self._carry_out(effects, now)
+
+    def set_powers(self, powers: tuple[int, ...], *, now: float) -> list[Output]:
+        """Change this node's weights."""
+        return self._carry_out(self.membership.set_powers(powers, now=now), now)
+
+    def set_settings(self, settings: bytes, *, now: float) -> list[Output]:
+        """Change the digest of this node's farm file."""
+        return self._carry_out(self.membership.set_settings(settings, now=now), now)
+
+    def set_dirty(self, *, now: float) -> list[Output]:
+        """Tell the others whether connections in buckets not its own live here, as the share says."""
+        return self._carry_out(self.membership.set_dirty(self.share.dirty, self.share.dirty_buckets, now=now), now)
+
+    def set_mac(self, mac: bytes, *, now: float) -> list[Output]:
+        """Tell the others the MAC of this node's interface in the virtual IPs' network."""
+        return self._carry_out(self.membership.set_mac(mac, now=now), now)
+
+    def leave(self, *, now: float) -> list[Output]:
+        """Close the share and say the last words."""
+        return self._carry_out(self.membership.leave(now=now), now)
+
+    def _carry_out(self, effects: list[Effect], now: float) -> list[Output]:
+        membership, share = self.membership, self.share
+        # Before a claim: who has let go of buckets has said in the same breath that it keeps their connections.
+        if membership.neighbours_changed:
+            membership.neighbours_changed = False
+            share.meet(membership.neighbours())
+            membership.holding = share.holding
+        if not effects:
+            return []
+        outputs: list[Output] = []
+        for effect in effects:
+            match effect:
+                case Broadcast():
+                    heartbeat = membership.compose(now=now)
+                    share.renew(membership.lease)
+                    outputs.append(Send(membership.others, heartbeat))
+                case Answer(to):
+                    outputs.append(Send((to,), membership.compose(now=now, to_all=False)))
+                case Tell() | Reincarnate() | Remember():
+                    outputs.append(effect)
+                case Adopt(view):
+                    share.adopt(view)
+                    self._look()
+                case Claim():
+                    share.claim()
+                    self._look()
+                case Release():
+                    share.release()
+                    self._look()
+                case _:
+                    assert_never(effect)
+        return outputs
+
+    def _look(self) -> None:
+        self.membership.holding = self.share.holding
+        self.membership.dirty, self.membership.dirty_buckets = self.share.dirty, self.share.dirty_buckets

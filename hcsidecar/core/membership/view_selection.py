@@ -1,0 +1,176 @@
+"""Which view is right for a node, by what it and the others say: the largest group that can serve together.
+
+The view is a clique: all want a share, have the same settings, and each hears each other. Every node builds one
+greedily from whom it hears, and takes over the one of another member that is larger, so that after some heartbeats
+all members of a part of the network announce the same. The theory is in `hcsidecar.core.membership.membership`.
+"""
+
+from dataclasses import dataclass
+
+from hcsidecar.core.membership.connectivity import bits
+from hcsidecar.core.membership.heartbeat import View
+from hcsidecar.core.membership.peers import Peer, Roster, would_share
+from hcsidecar.core.membership.timing import Timing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Own:
+    """What a node knows of itself that bears on its view."""
+
+    view: View
+    wants: bool
+    reason: str
+    "Why its module does not want a share."
+    powers: tuple[int, ...]
+    settings: bytes
+    leaving: bool
+    refused: str | None
+    "Why the others refuse this node's boot, if they do."
+    listened: bool
+    "It has been there for long enough to know who else is."
+    heard_changed_at: int
+    "The first sequence that carries its present list of members heard."
+    view_changed_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The view that a node should be in; () and the reason why it is out."""
+
+    view: View = ()
+    out_reason: str | None = None
+    yields: bool = False
+    "Out for another's sake: nobody may count on this node."
+    time_decides: bool = False
+    "The answer may change by the mere passing of time."
+
+
+class Chooser:
+    """Chooses for one node. `partition` is "serve" or "majority"."""
+
+    def __init__(self, roster: Roster, timing: Timing, *, partition: str) -> None:
+        self._roster = roster
+        self._timing = timing
+        self._partition = partition
+        self._time_decides = False
+
+    def choose(self, own: Own, *, now: float) -> Choice:
+        """Give the right view."""
+        self._time_decides = False
+        reason = self._why_no_candidate(own)
+        if reason is not None:
+            return Choice(out_reason=reason, time_decides=not own.listened or own.refused is not None)
+        candidates, newcomers = self._candidates(own, now)
+        seeds = candidates & ~newcomers if self._has_just_changed(own, newcomers, now) else candidates
+        clique = self._adopted(candidates, self._roster.hearing.greedy_clique(seeds, self._incumbents(own)))
+        if not clique >> self._roster.me & 1:
+            reason = f"{self._roster.named(clique)} serve, and this node has no mutual link with all of them"
+            return Choice(out_reason=reason, time_decides=self._time_decides)
+        reason = self._why_yield(own)
+        if reason is not None:
+            return Choice(out_reason=reason, yields=True, time_decides=self._time_decides)
+        view = tuple((self._roster.names[index], self._powers_of(index, own)) for index in bits(clique))
+        return Choice(view=view, time_decides=self._time_decides)
+
+    def why_too_few(self) -> str | None:
+        """Say that this node must not serve because it reaches no majority; whoever waited for it would wait long."""
+        reached = 1 + self._roster.edges().bit_count()
+        if self._partition != "majority" or 2 * reached > len(self._roster.names):
+            return None
+        return f"this node reaches {reached} of {len(self._roster.names)} nodes, which is not more than half"
+
+    def _why_no_candidate(self, own: Own) -> str | None:
+        if own.leaving:
+            return "this node leaves"
+        if own.refused is not None:
+            return own.refused
+        if not own.listened:
+            return "this node has just started and listens"
+        if not own.wants:
+            return own.reason or "the module does not want a share"
+        if not any(own.powers):
+            return "the power of this node is 0"
+        if own.settings != self._right_settings(own):
+            return "the farm file of this node differs from the majority's in [l2]"
+        return self.why_too_few()
+
+    def _right_settings(self, own: Own) -> bytes:
+        """Give the digest that counts: the majority's, on a tie the one of those who serve."""
+        votes = {own.settings: [1, int(bool(own.view))]}
+        for peer in self._roster.acknowledged():
+            if peer.heartbeat is not None and would_share(peer.heartbeat):
+                vote = votes.setdefault(peer.heartbeat.settings, [0, 0])
+                vote[0] += 1
+                vote[1] += bool(peer.heartbeat.view)
+        return max(votes, key=lambda digest: (*votes[digest], digest))
+
+    def _candidates(self, own: Own, now: float) -> tuple[int, int]:
+        """Masks of the nodes that may be in the view, and of those among them that join it.
+
+        These are this node, and those heard that want a share and have the same settings.
+        """
+        roster = self._roster
+        in_view = roster.mask(own.view) or 0
+        required = in_view & roster.hearing.hears(roster.me)
+        mask = 1 << roster.me
+        for peer in roster.acknowledged():
+            if not peer.would_share() or peer.heartbeat is None or peer.heartbeat.settings != own.settings:
+                continue
+            if in_view >> peer.index & 1 or self._newcomer_counts(peer, required, now):
+                mask |= 1 << peer.index
+        return mask, mask & ~in_view if in_view else 0
+
+    def _has_just_changed(self, own: Own, newcomers: int, now: float) -> bool:
+        """True when newcomers should wait a moment: 64 that start at once must not make 64 views.
+
+        Only for proposing them: a view with them that another member proposes is adopted at once.
+        """
+        if not newcomers or now >= own.view_changed_at + self._timing.pulse / 2:
+            return False
+        self._time_decides = True
+        return True
+
+    def _newcomer_counts(self, peer: Peer, required: int, now: float) -> bool:
+        """True once all of this node's view have met the newcomer, or have had the time to."""
+        if required & ~self._roster.hearing.edges(peer.index) == 0:
+            return True
+        if peer.candidate_since is not None and now >= peer.candidate_since + 2 * peer.timing.lost_after:
+            return True
+        self._time_decides = True
+        return False
+
+    def _incumbents(self, own: Own) -> int:
+        mask = (1 << self._roster.me) if own.view else 0
+        for peer in self._roster.acknowledged():
+            if peer.view:
+                mask |= 1 << peer.index
+        return mask
+
+    def _adopted(self, candidates: int, clique: int) -> int:
+        """Prefer the view of a member with an edge to this node when it is valid here and larger than the own."""
+        roster, best = self._roster, clique
+        for index in bits(roster.edges()):
+            mask = roster.peers[roster.names[index]].view_mask
+            if mask is None or mask == best or not mask >> roster.me & 1 or mask & ~candidates:
+                continue
+            larger = (mask.bit_count(), bits(best)) > (best.bit_count(), bits(mask))
+            if larger and roster.hearing.is_clique(mask):
+                best = mask
+        return best
+
+    def _why_yield(self, own: Own) -> str | None:
+        """Say why this node must be out: one that knows whom it hears serves with somebody it cannot reach."""
+        roster, edges = self._roster, self._roster.edges()
+        for index in bits(edges):
+            peer = roster.peers[roster.names[index]]
+            mask = peer.view_mask
+            if not mask or mask >> roster.me & 1 or peer.acked < own.heard_changed_at:
+                continue
+            strangers = mask & ~edges & ~(1 << index)
+            if strangers:
+                return f"{peer.name} serves with {roster.named(strangers)}, whom this node cannot reach"
+        return None
+
+    def _powers_of(self, index: int, own: Own) -> tuple[int, ...]:
+        peer = self._roster.peers.get(self._roster.names[index])
+        return own.powers if peer is None or peer.heartbeat is None else peer.heartbeat.powers

@@ -1,0 +1,1 @@
+"""SafeKit modules turned into farm files."""

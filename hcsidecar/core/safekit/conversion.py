@@ -1,0 +1,135 @@
+"""A SafeKit farm module turned into a farm: its tables, the text of its farm file, and what became of every part.
+
+Theory of operation
+-------------------
+Macros are filled in first, over the whole tree. Then each part of the module is read by the module of this package
+that knows it, which puts tables into the Draft and a Note for every element and attribute into the Notes, or a Problem
+where there can be no farm. All problems are told at once. What the importer itself has not foreseen, the model of the
+farm file refuses at the end, so that what is imported is right.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hcsidecar.core.farmfile.problems import Problem
+from hcsidecar.core.farmfile.settings import FarmFile, read
+from hcsidecar.core.safekit.checks import read_checks
+from hcsidecar.core.safekit.draft import Draft, usable_name
+from hcsidecar.core.safekit.failover import read_failover
+from hcsidecar.core.safekit.macros import fill_macros
+from hcsidecar.core.safekit.notes import Note, Notes, Reader, Verdict
+from hcsidecar.core.safekit.processes import read_errd
+from hcsidecar.core.safekit.scripts import Scripts, application_of, note_scripts
+from hcsidecar.core.safekit.service import read_farm, read_service, why_not_a_farm
+from hcsidecar.core.safekit.source import Element, Module, Wishes
+from hcsidecar.core.safekit.toml import farm_file_of
+from hcsidecar.core.safekit.user import read_user
+from hcsidecar.core.safekit.vip import read_vip
+
+TAKEN, NOT = Verdict.TAKEN, Verdict.NOT
+
+_MIRROR_ONLY = {
+    "heart": "is for mirror modules: the heartbeats of a farm are in <farm>",
+    "rfs": "is for mirror modules: hcsidecar replicates no files",
+    "vhost": "hcsidecar gives the application no other host name",
+}
+_KNOWN = ("farm", "vip", "user", "check", "errd", "failover")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """What an import writes."""
+
+    farm: FarmFile
+    document: Mapping[str, object]
+    "The farm file, as TOML is parsed."
+    text: str
+    "The farm file."
+    scripts: Mapping[str, bytes]
+    "What goes into bin/, by path below it."
+    notes: Sequence[Note]
+    "In the order of userconfig.xml; then what is not in it."
+
+
+def import_module(module: Module, wishes: Wishes) -> Imported | tuple[Problem, ...]:
+    """Make a farm of a module, or list everything that is in the way."""
+    notes = Notes()
+    if module.root.tag != "safe":
+        notes.refuse(
+            module.root.line, f"<{module.root.tag}>", "is no configuration of SafeKit, which begins with <safe>"
+        )
+        return tuple(notes.problems)
+    root = fill_macros(module.root, wishes.macros, notes)
+    services = [child for child in root.children if child.tag == "service"]
+    if len(services) != 1:
+        notes.refuse(root.line, "safe", f"has {len(services)} <service>", "one")
+        return tuple(notes.problems)
+    if why := why_not_a_farm(services[0]):
+        notes = Notes()
+        notes.refuse(services[0].line, "service mode", *why)
+        return tuple(notes.problems)
+    name = wishes.name if wishes.name is not None else module.name
+    if name != usable_name(name):
+        notes.refuse(0, f'the name "{name}"', "cannot be the name of a farm", f"--name {usable_name(name)}")
+    draft = Draft(module=name, farm={"name": name})
+    scripts = Scripts(files=module.scripts)
+    with Reader(root, notes) as reader:
+        reader.whole(TAKEN, "the farm")
+    for child in root.children:
+        if child is not services[0]:
+            notes.drop(child, f"hcsidecar knows no <{child.tag}> in <safe>")
+    _read_service(services[0], draft, scripts, wishes, notes)
+    note_scripts(scripts, draft.application, notes)
+    for path in module.others:
+        notes.say(0, path, NOT, "is neither the configuration nor in bin/, and not copied")
+    return _concluded(draft, scripts, notes)
+
+
+def _read_service(service: Element, draft: Draft, scripts: Scripts, wishes: Wishes, notes: Notes) -> None:
+    parts: dict[str, Element] = {}
+    for child in service.children:
+        if child.tag in _MIRROR_ONLY:
+            notes.drop(child, _MIRROR_ONLY[child.tag])
+        elif child.tag not in _KNOWN:
+            notes.drop(child, f"hcsidecar knows no <{child.tag}> in <service>")
+        elif child.tag in parts:
+            notes.refuse(child.line, child.tag, "stands there twice", f"line {parts[child.tag].line} has it already")
+        else:
+            parts[child.tag] = child
+    with Reader(service, notes) as reader:
+        restarts = read_service(reader, draft)
+    read_farm(parts.get("farm", Element(tag="farm", line=service.line)), draft, wishes, notes)
+    if "user" in parts:
+        settings = read_user(parts["user"], notes)
+        called = application_of(scripts, notes)
+        draft.application = called | restarts | settings if called else {}
+    else:
+        notes.say(service.line, "<user> (unset)", NOT, "without it SafeKit runs no script, and neither does hcsidecar")
+    if "vip" in parts:
+        read_vip(parts["vip"], draft, notes)
+    else:
+        notes.say(
+            service.line, "<vip> (unset)", TAKEN, "no [l2]: for servers behind a load balancer that asks the health URL"
+        )
+    if "check" in parts:
+        read_checks(parts["check"], draft, scripts, notes)
+    if "errd" in parts:
+        read_errd(parts["errd"], draft, notes)
+    if "failover" in parts:
+        read_failover(parts["failover"], notes)
+
+
+def _concluded(draft: Draft, scripts: Scripts, notes: Notes) -> Imported | tuple[Problem, ...]:
+    document = draft.document()
+    if notes.problems:
+        return tuple(dict.fromkeys(notes.problems))
+    farm = read(document)
+    if isinstance(farm, tuple):
+        return farm
+    return Imported(
+        farm=farm,
+        document=document,
+        text=farm_file_of(draft),
+        scripts={**(scripts.files or {}), **scripts.added},
+        notes=sorted(notes.notes, key=lambda note: (note.line or 2**31, not note.subject.startswith("<"))),
+    )

@@ -1,0 +1,156 @@
+"""What a server at HAProxy is to this node, and which commands change it; `haproxy_sight.py` reads what HAProxy shows.
+
+A line of commands is carried out whole, whatever becomes of who has sent it. That is why what must not be left half
+done is one line: an added server is in maintenance until it is made ready, and one can be deleted from maintenance
+only.
+
+Maintenance belongs to the people at HAProxy. A server that they have put there stays there, whatever this node wants;
+for a way out, this side uses drain. A server with an agent-check is drained and made ready by its agent, too, which is
+then no deregistration; so this side silences the agent before it drains.
+"""
+
+import ipaddress
+
+from hcsidecar.core.targets.haproxy_answers import (
+    RUNNING,
+    STARTING,
+    STOPPED,
+    STOPPING,
+    Admin,
+    Checks,
+    Place,
+    Server,
+    refusal,
+)
+from hcsidecar.core.targets.registration import Observation, Presence, TargetError, Trouble
+
+
+def observation_of(server: Server | None, place: Place) -> Observation:
+    """Say what a server is to this node; TargetError where a person must first put one there."""
+    if server is None:
+        _need_dynamic(place)
+        return Observation(presence=Presence.ABSENT)
+    if server.is_disabled:
+        return Observation(presence=Presence.ABSENT, reason="disabled in HAProxy's configuration")
+    if server.is_held:
+        return Observation(presence=Presence.UNUSED, reason=_why_held(server))
+    if server.is_drained:
+        left = {0: "no session left", 1: "1 session left"}.get(server.sessions, f"{server.sessions} sessions left")
+        # Once nobody is there, what is left of this node can be deleted.
+        former = (f"server {place.path}",) if place.dynamic and server.is_free else ()
+        return Observation(presence=Presence.DRAINING, reason=left, former=former)
+    elsewhere = _elsewhere(server, place)
+    if elsewhere is not None:
+        return Observation(
+            presence=Presence.ABSENT, reason=f"{place.server} is {elsewhere} there", former=(f"server {elsewhere}",)
+        )
+    return _health(server, place)
+
+
+def _why_held(server: Server) -> str:
+    if server.admin & Admin.FORCED_MAINT:
+        return "in maintenance at HAProxy: left alone until made ready there"
+    if server.admin & Admin.UNRESOLVED:
+        return "in maintenance: HAProxy cannot resolve its name"
+    return "HAProxy lets it follow a server that is out"
+
+
+def _elsewhere(server: Server, place: Place) -> str | None:
+    """Say where the server of this node's name is, if that is not where the node is."""
+    if not place.dynamic:
+        return None  # HAProxy may know the node by another address
+    if (_usual(server.address), server.port) != (_usual(place.address), place.port):
+        return f"at {server.address} port {server.port}"
+    if place.check_port not in (None, server.check_port) and server.checks & Checks.CONFIGURED:
+        return f"checked on port {server.check_port}"
+    return None
+
+
+def _usual(address: str) -> str:
+    try:
+        return str(ipaddress.ip_address(address))
+    except ValueError:
+        return address
+
+
+def _health(server: Server, place: Place) -> Observation:
+    if server.admin & Admin.FORCED_DRAIN:
+        return Observation(presence=Presence.UNHEALTHY, reason="drained by its agent-check")
+    if not server.checks & Checks.CONFIGURED or not server.checks & Checks.ENABLED:
+        if server.has_agent:
+            return _by_state(server, "by its agent-check")
+        return Observation(presence=Presence.HEALTHY, reason="HAProxy does not check it, and takes it for well")
+    if server.check_status in ("", "INI") and server.state != STOPPED:
+        return Observation(presence=Presence.PENDING, reason="not checked yet")
+    if place.check_port is not None and server.check_status in ("L4OK", "L6OK"):
+        text = "HAProxy only connects to the health port and asks nothing: set `option httpchk` in the backend"
+        return _by_state(server, text)
+    return _by_state(server, server.check_words)
+
+
+def _by_state(server: Server, reason: str) -> Observation:
+    match server.state:
+        case state if state in (STARTING, RUNNING):
+            presence = Presence.HEALTHY
+        case state if state in (STOPPED, STOPPING):
+            presence = Presence.UNHEALTHY
+        case _:
+            return Observation(presence=Presence.UNKNOWN, reason=f"HAProxy shows state {server.state}")
+    return Observation(presence=presence, reason=reason)
+
+
+def to_register(server: Server | None, place: Place) -> list[str]:
+    """Give the commands that make a server take traffic; none where people hold it."""
+    path = place.path
+    if server is None:
+        _need_dynamic(place)
+        address = f"[{place.address}]" if ":" in place.address else place.address
+        agent = [f"enable agent {path}"] if "agent-check" in place.options.split() else []
+        return [
+            f"add server {path} {address}:{place.port} {place.options}",
+            f"enable health {path}",
+            *agent,
+            f"set server {path} state ready",
+        ]
+    if server.is_held:
+        return []
+    commands = []
+    if _elsewhere(server, place) is not None:
+        commands.append(f"set server {path} addr {place.address} port {place.port}")
+        if place.check_port is not None and server.checks & Checks.CONFIGURED:
+            commands.append(f"set server {path} check-port {place.check_port}")
+    if server.agent & Checks.CONFIGURED and not server.has_agent:
+        commands.append(f"enable agent {path}")
+    return [*commands, f"set server {path} state ready"]
+
+
+def to_deregister(server: Server | None, place: Place) -> list[str]:
+    """Give the commands that take a server out, or delete it where it can be; none where it is out."""
+    path = place.path
+    if server is None or server.is_held or server.is_disabled:
+        return []
+    silence = [f"disable agent {path}"] if server.agent & Checks.CONFIGURED else []
+    drain = f"set server {path} state drain"
+    if place.dynamic and server.is_free:
+        # If a session has come meanwhile it is not deleted, and must not stay in maintenance, which is for people.
+        return [*silence, f"set server {path} state maint", f"del server {path}", drain]
+    return [*silence, drain]
+
+
+def why_not_registered(server: Server | None, answer: str, place: Place) -> TargetError | None:
+    """Judge by the look after it what became of a registration."""
+    if server is None or server.is_disabled or server.is_drained or _elsewhere(server, place) is not None:
+        return refusal(answer, place)
+    return None
+
+
+def why_not_deregistered(server: Server | None, answer: str, place: Place) -> TargetError | None:
+    """Judge by the look after it what became of a deregistration."""
+    return None if server is None or server.is_drained else refusal(answer, place)
+
+
+def _need_dynamic(place: Place) -> None:
+    if not place.dynamic:
+        remedy = 'add one to HAProxy\'s configuration, or set servers = "dynamic"'
+        text = f"backend {place.backend} has no server {place.server}: {remedy}"
+        raise TargetError(Trouble.CONFIG, text)

@@ -1,0 +1,1 @@
+"""The process of a node: its start, its parts put together, and its end."""

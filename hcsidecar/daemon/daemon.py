@@ -1,0 +1,459 @@
+"""The daemon: everything of one node put together, started in order, ended in order, owned by one TaskGroup.
+
+Start: keys and memory, heartbeats (which close whatever an earlier boot left open before they speak), listeners, the
+module. End: the module drains and stops while the health listener answers NOT FOUND, the last words are said, and only
+then the listeners close.
+"""
+
+import asyncio
+import contextlib
+import gc
+import os
+import secrets
+import ssl
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hcsidecar.api.auth import Signer, Verifier
+from hcsidecar.api.farm import farm_app
+from hcsidecar.api.local import local_app
+from hcsidecar.api.relay import Relay
+from hcsidecar.api.routes import Api
+from hcsidecar.api.servers import SocketInUseError, serve_unix, tcp_protocols
+from hcsidecar.application.application import Application
+from hcsidecar.application.connections import Connections
+from hcsidecar.application.service import Published
+from hcsidecar.core.application.last_stays import NOBODY_HEARD, Neighbour, Outlook, look_around
+from hcsidecar.core.application.states import Role, Status
+from hcsidecar.core.events import Event, Level
+from hcsidecar.core.exhaustion import explained
+from hcsidecar.core.farmfile.settings import FarmFile, HostPort, NodeTable, TlsTable
+from hcsidecar.core.health import HealthAnswer, HealthFace
+from hcsidecar.core.key_change import KeyChange
+from hcsidecar.core.lost_files import Losses
+from hcsidecar.core.membership.node import NoShare
+from hcsidecar.core.membership.own_addresses import OwnAddresses
+from hcsidecar.core.powers import Powers
+from hcsidecar.core.targets.desired_state import Situation
+from hcsidecar.daemon.drain_evidence import Evidence
+from hcsidecar.daemon.memory import Memory
+from hcsidecar.daemon.node_control import NodeControl, Parts
+from hcsidecar.daemon.own_targets import own_targets
+from hcsidecar.daemon.reload import CertificateError, Certificates, reread_farm_file
+from hcsidecar.daemon.start_conditions import STILL, StartConditions
+from hcsidecar.daemon.upkeep import Upkeep
+from hcsidecar.events.journal import Journal
+from hcsidecar.farmfile.copy import NAME as COPY
+from hcsidecar.farmfile.copy import content_of_copy
+from hcsidecar.farmfile.dirs import control_socket, state_dir
+from hcsidecar.farmfile.loading import LoadedFarm
+from hcsidecar.net.datagrams import ListenError as HeartbeatListenError
+from hcsidecar.net.heartbeats import Heartbeats
+from hcsidecar.net.keyring import KeyFileError, Keyring
+from hcsidecar.system.machine_addresses import is_lost
+from hcsidecar.system.private_file import KeptFile
+from hcsidecar.system.process import CannotRunError, ServiceManager, take_descriptors, take_realtime_priority
+from hcsidecar.system.signals import Signals
+from hcsidecar.web.accepting import ACCEPT_COMPLAINT, Admission
+from hcsidecar.web.aiohttp_bridge import counting_logger, health_routes
+from hcsidecar.web.connections import Limits
+from hcsidecar.web.listener import HealthServer, ListenError
+from hcsidecar.web.metrics_page import MetricsPage
+from l2mode.core.buckets import prepare
+
+if TYPE_CHECKING:
+    from hcsidecar.daemon.layer_two import LayerTwoMode
+
+KEYS_INTERVAL = 1.0
+"Seconds between two looks at the key file."
+HOUSEKEEPING_INTERVAL = 1.0
+OWN_DESCRIPTORS = 48
+"Open files that a daemon needs for itself, those of layer-2 mode included: 20 to 30 were counted."
+DESCRIPTORS_EACH = 6
+"Beyond those, for each check and each target: a program takes so many while it is started."
+KERNEL_RECORD = "kernel.json"
+"What layer-2 mode writes down in the state directory of what it changes in the kernel."
+
+
+class Daemon:
+    """One node of a farm."""
+
+    def __init__(
+        self,
+        loaded: LoadedFarm,
+        me: NodeTable,
+        journal: Journal,
+        memory: Memory,
+        losses: Losses,
+        *,
+        signals: Signals,
+        service: ServiceManager,
+        conditions: StartConditions,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        self._loaded = loaded
+        self._farm: FarmFile = loaded.farm
+        self._me = me
+        self._journal = journal
+        self._memory = memory
+        self._upkeep = Upkeep(memory=memory, losses=losses, tell=self.tell)
+        self._signals = signals
+        self._certificates = Certificates(loaded)
+        self._hung_up = asyncio.Event()
+        self._started = False
+        self._service = service
+        self._conditions = conditions
+        powers = Powers(
+            names=self._farm.share_names, file=self._farm.powers_of(me.name), layer_two=self._farm.l2 is not None
+        )
+        if powers.effective(memory.powers) != powers.file:
+            remembered = f"this node {powers.describe(memory.powers)}: set before this start"
+            self.tell(Event(level=Level.INFO, origin="daemon", message=remembered))
+        self._face = HealthFace(
+            farm=self._farm.farm.name,
+            path=self._farm.health.path,
+            answer=HealthAnswer(ok=False, node=me.name, state="STOP(NotReady)", reason="just started"),
+            now=loop.time(),
+        )
+        self._server = self._make_server()
+        self._layer_two = self._make_layer_two()
+        self._targets = own_targets(loaded, me, tell=self.tell)
+        self._published: Published | None = None
+        self._keys_wanted = False
+        "The key file has changed and could not be read for a reason that passes."
+        self._key_change = KeyChange(
+            loaded.keyring.print,
+            former=memory.known_keys,
+            alone=len(self._farm.node) == 1,
+            file=str(loaded.keyring.path),
+        )
+        for event in self._key_change.begin():
+            self.tell(event)
+        self._own_addresses = OwnAddresses(me.addresses)
+        self._heartbeats = Heartbeats(
+            farm=self._farm,
+            me=me,
+            keyring=loaded.keyring,
+            share=NoShare() if self._layer_two is None else self._layer_two.share,
+            powers=powers.effective(memory.powers),
+            next_boot=memory.next_boot,
+            known=memory.known_peers,
+            remember=memory.remember_peers,
+            tell=self.tell,
+        )
+        self._application = Application(
+            loaded,
+            me,
+            memory=memory,
+            socket=control_socket(loaded.farm, me),
+            evidence=Evidence(
+                Connections(self._farm.check, self._farm.l2),
+                self._face,
+                self._farm.health.prober_fall,
+                self._targets,
+                is_sent_clients=self._is_sent_clients,
+            ),
+            publish=self._publish,
+            tell=self.tell,
+            outlook=self._outlook,
+        )
+        self._module = self._application.module
+        self._control = NodeControl(
+            Parts(
+                farm=self._farm,
+                me=me,
+                journal=journal,
+                memory=memory,
+                powers=powers,
+                face=self._face,
+                server=self._server,
+                layer_two=self._layer_two,
+                targets=self._targets,
+                heartbeats=self._heartbeats,
+                application=self._application,
+                own_addresses=self._own_addresses,
+                key_change=self._key_change,
+                clock=loop.time,
+            )
+        )
+
+    # -- what the parts tell each other -------------------------------------------------------------------------
+
+    def tell(self, event: Event) -> None:
+        """Write an event into the journal, and so into the log."""
+        self._journal.write(event)
+
+    def _publish(self, published: Published) -> None:
+        """Let probers, members and the service manager know, in this order: the health URL is the product."""
+        state = published.state
+        self._face.set_answer(
+            HealthAnswer(
+                ok=published.serving,
+                node=self._me.name,
+                state=published.name,
+                reason=state.reason,
+                draining=state.draining,
+            ),
+            now=self._loop.time(),
+        )
+        self._heartbeats.say_module(
+            role=state.role,
+            status=state.status,
+            draining=state.draining,
+            reason=state.reason,
+            unmet=published.unmet,
+            wants=published.wants_share,
+        )
+        self._service.tell(STATUS=f"{published.name} {state.reason}".strip())
+        self._published = published
+        self._follow_targets()
+
+    def _follow_targets(self) -> None:
+        """Let the targets know how this node is; they never wait."""
+        published, membership = self._published, self._heartbeats.node.membership
+        if published is not None:
+            in_view = any(name == self._me.name for name, _ in membership.view)
+            self._targets.follow(Situation(word=published.word, ready=published.serving, in_view=in_view))
+
+    def _outlook(self, unmet: tuple[str, ...]) -> Outlook:
+        """Say how the other nodes are, for one with these needs unmet."""
+        if not unmet:
+            return NOBODY_HEARD
+        alive = self._heartbeats.node.membership.roster.acknowledged()
+        neighbours = [
+            Neighbour(
+                name=said.node,
+                serves=said.role == Role.UP and said.status == Status.READY and not said.draining,
+                unmet=frozenset(said.unmet),
+            )
+            for said in (peer.heartbeat for peer in alive)
+            if said is not None
+        ]
+        return look_around(self._me.name, unmet, neighbours)
+
+    def _make_server(self) -> HealthServer:
+        """Make the listeners, within the descriptors that this process may open."""
+        farm = self._farm
+        own = OWN_DESCRIPTORS + DESCRIPTORS_EACH * (len(farm.check) + len(farm.target))
+        server = HealthServer(self._face, limits=Limits.within(take_descriptors(), own=own))
+        server.admission = self._admission = Admission(
+            server.connections.make_room, clock=self._loop.time, tell=self.tell
+        )
+        return server
+
+    def _is_sent_clients(self) -> bool:
+        """Tell whether new clients of the virtual IPs may still come to this node."""
+        return self._layer_two is not None and self._layer_two.share.holding
+
+    def _make_layer_two(self) -> "LayerTwoMode | None":
+        if self._farm.l2 is None:
+            return None
+        # Here and not above: a node without an [l2] table needs nothing of what this imports.
+        from hcsidecar.daemon.layer_two import LayerTwoMode  # noqa: PLC0415
+
+        # Now, while nobody waits: in the heartbeat path it would look like a daemon that stands still.
+        prepare(node.name for node in self._farm.node)
+        return LayerTwoMode(
+            self._farm,
+            self._farm.l2,
+            self._me,
+            hash_seed=self._loaded.keyring.hash_seed,
+            directory=state_dir(self._farm, self._me),
+            tell=self.tell,
+            changed=self._say_layer_two,
+            obstructed=self._see_machine,
+        )
+
+    def _say_layer_two(self) -> None:
+        """Let the others know this node's MAC, and whether it holds connections in buckets not its own."""
+        if self._layer_two is not None:
+            self._heartbeats.say_layer_two(self._layer_two.share.mac)
+
+    def _see_machine(self, obstacle: str | None, remedy: str) -> None:
+        """Let the module know what keeps this machine from serving the virtual IPs."""
+        self._module.see_machine(obstacle, remedy)
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    async def run(self, socket_path: Path) -> None:
+        """Run until told to end. What passes by itself is waited for; raises CannotRunError, and StoppedError."""
+        server = self._server
+        self._loop.set_exception_handler(_complain)
+        async with contextlib.AsyncExitStack() as stack:
+            stack.callback(self._admission.close)
+            api = Api(self._control)
+            relay = Relay(self._control, Signer(keys=self._keys, farm=self._farm.farm.name, node=self._me.name))
+            await stack.enter_async_context(relay)
+            verifier = Verifier(
+                keys=self._keys,
+                farm=self._farm.farm.name,
+                node=self._me.name,
+                nodes=frozenset(node.name for node in self._farm.node),
+                draw=lambda: secrets.token_hex(16),
+            )
+            app = farm_app(
+                api, verifier, public=[*health_routes(self._face), *MetricsPage(self._control.metrics).routes()]
+            )
+            logger = counting_logger(server.connections.refusals)
+            protocols = await stack.enter_async_context(tcp_protocols(app, logger=logger))
+            try:
+                # Opened first, so that commands learn what the start waits for, and closed first.
+                door = await stack.enter_async_context(contextlib.AsyncExitStack())
+                local = local_app(api, relay, starting=self._why_not_yet)
+                served = serve_unix(local, socket_path, logger=logger, admission=self._admission)
+                self._socket = await door.enter_async_context(served)
+                if self._layer_two is not None:
+                    stack.push_async_callback(self._layer_two.close)
+                    await self._conditions.until(self._layer_two.open)
+                await self._conditions.until(self._heartbeats.open)
+                stack.callback(self._heartbeats.close)
+                self._say_layer_two()
+                stack.push_async_callback(server.close)
+                await self._listen(server, protocols)
+            except (HeartbeatListenError, ListenError, SocketInUseError) as error:
+                raise CannotRunError(str(error)) from error
+            except OSError as error:
+                raise CannotRunError(f"control socket {socket_path}: {error.strerror}") from error
+            stack.push_async_callback(door.aclose)
+            stack.callback(self._journal.close)
+            self._started = True
+            self._signals.lead_to(end=self._module.shutdown, reread=self._hung_up.set)
+            self._hurry()
+            await self._live()
+
+    def _why_not_yet(self) -> str | None:
+        """Say that this node is starting, and what its start waits for; None once it is over."""
+        if self._started:
+            return None
+        waits_for = self._conditions.waits_for
+        runs = f"the daemon of {self._me.name} runs"
+        return f"{runs}, and {STILL}: {waits_for}" if waits_for else f"{runs}, and is starting"
+
+    async def _keep_files(self) -> None:
+        copy = KeptFile(self._socket.path.with_name(COPY))
+        await self._upkeep.run(self._socket, copy, content_of_copy(self._loaded, self._me))
+
+    async def _live(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            chores = [
+                tasks.create_task(self._heartbeats.run(), name="heartbeats"),
+                *self._application.begin(tasks),
+                *self._targets.begin(tasks),
+                tasks.create_task(self._keep_house(), name="housekeeping"),
+                tasks.create_task(self._keep_files(), name="upkeep"),
+                tasks.create_task(self._keep_rereading(), name="files"),
+            ]
+            if self._layer_two is not None:
+                layer_two = self._layer_two.run(
+                    roster=lambda: self._heartbeats.node.membership.roster, say=self._heartbeats.say_counters
+                )
+                chores.append(tasks.create_task(layer_two, name="layer 2"))
+            module = tasks.create_task(self._module.run(), name="module")
+            self._service.tell(READY=1, MAINPID=os.getpid())
+            await module
+            self._service.tell(STOPPING=1)
+            await self._heartbeats.leave()
+            for chore in chores:
+                chore.cancel()
+        # Whatever they still say, the lease is renewed no more.
+        self._heartbeats.close()
+        if self._layer_two is not None:
+            await self._layer_two.close()
+        await self._memory.close()
+
+    async def _listen(self, server: HealthServer, protocols: Callable[[], asyncio.Protocol]) -> None:
+        web, health = self._farm.web, self._farm.health
+        until = self._conditions.until
+        listen, tls = _pairs(self._farm.web_listen(self._me)), self._tls(web.tls)
+        await until(partial(server.start, listen, tls=tls, api=protocols))
+        await until(partial(server.start, _pairs(health.listen), tls=self._tls(health.tls)))
+        if health.agent_check is not None:
+            await until(partial(server.start_agent, (health.agent_check.host, health.agent_check.port)))
+
+    def _tls(self, table: TlsTable | None) -> ssl.SSLContext | None:
+        if table is None:
+            return None
+        try:
+            return self._certificates.context(table)
+        except CertificateError as error:
+            raise CannotRunError(str(error)) from error
+
+    def _hurry(self) -> None:
+        """Make the heartbeat path quick and free of pauses."""
+        if self._farm.heartbeat.realtime:
+            reason = take_realtime_priority()
+            text = "heartbeats run at real-time priority" if reason is None else f"no real-time priority: {reason}"
+            self.tell(Event(level=Level.INFO, origin="daemon", message=text))
+        # What start-up has made stays for good: the collector need not look at it ever again.
+        gc.collect()
+        gc.freeze()
+
+    async def _keep_house(self) -> None:
+        beat = self._service.watchdog_interval
+        while True:
+            if beat is not None:
+                self._service.tell(WATCHDOG=1)
+            if self._loaded.keyring.changed() or self._keys_wanted:
+                self._reload_keys()
+            self._follow_targets()
+            self._admission.refill()
+            self._look_for_addresses()
+            self._look_at_keys()
+            await asyncio.sleep(min(HOUSEKEEPING_INTERVAL, beat or HOUSEKEEPING_INTERVAL))
+
+    def _look_for_addresses(self) -> None:
+        for event in self._own_addresses.see({each for each in self._me.addresses.values() if not is_lost(each)}):
+            self.tell(event)
+
+    def _look_at_keys(self) -> None:
+        """See whether other nodes have the keys of this one, and let the next daemon know those that they have."""
+        met = [peer.name for peer in self._heartbeats.node.membership.roster.acknowledged()]
+        for event in self._key_change.look(met=met, strangers=self._heartbeats.strangers):
+            self.tell(event)
+        if self._key_change.confirmed is not None:
+            self._memory.remember_keys(self._key_change.confirmed)
+
+    async def _keep_rereading(self) -> None:
+        """At each SIGHUP, take the keys and certificates, and say what of the farm file is not taken."""
+        while True:
+            await self._hung_up.wait()
+            self._hung_up.clear()
+            self._reload_keys()
+            try:
+                self._certificates.reread()
+            except CertificateError as error:
+                message = f"{error}: the former certificates stay in use"
+                self.tell(Event(level=Level.ERROR, origin="daemon", message=message))
+            self.tell(await reread_farm_file(self._loaded))
+
+    def _reload_keys(self) -> None:
+        try:
+            self._loaded.keyring.reload()
+        except KeyFileError as error:
+            again = self._keys_wanted
+            # There was no descriptor to read it with: that passes, and the file does not change once more.
+            self._keys_wanted = isinstance(error.__cause__, OSError) and explained(error.__cause__.errno) is not None
+            if not (again and self._keys_wanted):
+                message = f"the key file has changed and {error}: the former keys stay in use"
+                self.tell(Event(level=Level.ERROR, origin="daemon", message=message))
+            return
+        self._keys_wanted = False
+        self._heartbeats.follow_keys()
+        self._key_change.reload(self._loaded.keyring.print)
+        self.tell(Event(level=Level.INFO, origin="daemon", message="took the keys of the key file"))
+
+    def _keys(self) -> Keyring:
+        return self._loaded.keyring
+
+
+def _complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Let the log have what went wrong in a callback, but for what has been told already."""
+    if context.get("message") != ACCEPT_COMPLAINT:
+        loop.default_exception_handler(context)
+
+
+def _pairs(addresses: Iterable[HostPort]) -> tuple[tuple[str, int], ...]:
+    return tuple((address.host, address.port) for address in addresses)

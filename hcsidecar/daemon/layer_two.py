@@ -1,0 +1,211 @@
+"""Layer-2 mode within the daemon: the farm file's words turned into its own, its events into the log's.
+
+Imported only where the farm file has an [l2] table: everything that layer-2 mode needs of the machine comes with it.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from hcsidecar.core import l2_documents
+from hcsidecar.core.events import Event, Level
+from hcsidecar.core.farmfile.settings import FarmFile, L2Table, NodeTable
+from hcsidecar.core.membership.heartbeat import Heartbeat
+from hcsidecar.core.membership.peers import Roster
+from hcsidecar.system.process import CannotRunError
+from l2mode.core.explain import Client
+from l2mode.core.hashing import SEED_BYTES
+from l2mode.core.interface import Obstacle
+from l2mode.core.oddities import Oddities
+from l2mode.core.report import packets_seen
+from l2mode.core.settings import By, LayerTwoSettings, Protocol, ShareGroup, Unmatched
+from l2mode.core.verdict import Delivery
+from l2mode.core.visibility import Change, Count, Visibility
+from l2mode.kernel.errors import FilterError
+from l2mode.kernel.probe import who_answers
+from l2mode.kernel.survey import survey
+from l2mode.share import LayerTwo
+
+LOOK_INTERVAL: Final = 1.0
+"Seconds between two looks at the counters of packets."
+LISTEN: Final = 1.0
+"Seconds in which the answers to a question for a virtual IP come in, on a network that deserves the name."
+LISTEN_ALTOGETHER: Final = 5.0
+"Seconds for all virtual IPs, which are asked for one after the other; less than `web.api.CHECK_TAKES`."
+
+_MILLISECONDS: Final = 1000
+"Of a second: so heartbeats tell times."
+
+_LEVELS: Final = {
+    "info": l2_documents.Level.OK,
+    "warning": l2_documents.Level.WARNING,
+    "error": l2_documents.Level.PROBLEM,
+}
+"Of the words of layer-2 mode."
+
+
+def settings_of(farm: FarmFile, table: L2Table, *, me: str, hash_seed: bytes) -> LayerTwoSettings:
+    """Say in layer-2 mode's own words what the farm file says."""
+    return LayerTwoSettings(
+        farm=farm.farm.name,
+        me=me,
+        nodes=tuple(sorted(node.name for node in farm.node)),
+        vips=tuple(ip_address(vip.address) for vip in table.vip),
+        groups=tuple(
+            ShareGroup(
+                name=share.name,
+                protocol=Protocol(share.protocol),
+                ports=share.ports,
+                vip=None if share.vip is None else ip_address(share.vip),
+                by=By(share.by),
+            )
+            for share in table.share
+        ),
+        seed=hash_seed[:SEED_BYTES],
+        delivery=Delivery(table.delivery),
+        unmatched=Unmatched(table.unmatched),
+    )
+
+
+class LayerTwoMode:
+    """One node's layer-2 mode; `share` is for the membership core.
+
+    `changed` is called with its MAC and its dirt, `obstructed` with what keeps this machine from serving the virtual
+    IPs and what to do about it; with None when nothing does any more.
+    """
+
+    def __init__(
+        self,
+        farm: FarmFile,
+        table: L2Table,
+        me: NodeTable,
+        *,
+        hash_seed: bytes,
+        directory: Path,
+        tell: Callable[[Event], None],
+        changed: Callable[[], None],
+        obstructed: Callable[[str | None, str], None],
+    ) -> None:
+        self._tell = tell
+        self._obstructed = obstructed
+        self.share = LayerTwo(
+            settings_of(farm, table, me=me.name, hash_seed=hash_seed),
+            interface=table.interface,
+            address=me.address,
+            own_addresses=me.addresses.values(),
+            wanted_filter=table.filter,
+            directory=directory,
+            tell=self._tell_plainly,
+            changed=changed,
+            obstructed=self._tell_obstacle,
+        )
+        self._visibility = Visibility() if self.share.settings.delivery is Delivery.FLOODED else None
+        self._oddities = Oddities(self.share.settings.delivery)
+
+    async def open(self) -> None:
+        """Make the machine ready; raises CannotRunError, and may be called again when that is `passing`."""
+        try:
+            await self.share.open()
+        except FilterError as error:
+            raise CannotRunError(f"layer-2 mode: {error}", passing=error.passing) from error
+        except OSError as error:
+            raise CannotRunError(f"layer-2 mode: {error}") from error
+        settings = self.share.settings
+        vips = ", ".join(map(str, settings.vips))
+        message = f"{vips} on {self.share.interface}, {settings.delivery.value} delivery, filter {self.share.filter}"
+        self._tell_plainly("info", message)
+
+    async def run(self, roster: Callable[[], Roster], say: Callable[[tuple[int, ...]], None]) -> None:
+        """Keep the machine as it must be, and look at the packets, until cancelled.
+
+        `say` is told what this node's heartbeats are to carry, for the others to compare.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.share.run(), name="layer-2 mode")
+            tasks.create_task(self._keep_looking(roster, say), name="packets")
+
+    async def close(self) -> None:
+        """Put the machine back as it was found; safe to repeat."""
+        await self.share.close()
+
+    def document(self) -> Mapping[str, object]:
+        """Say what this node's filter does."""
+        cut_off = () if self._visibility is None else self._visibility.cut_off
+        return self.share.document(cut_off=cut_off, lasting=self._oddities.lasting)
+
+    def explain(self, address: str, *, port: int | None, vip: str | None) -> Mapping[str, object]:
+        """Say who takes a client."""
+        wanted = None if vip is None else ip_address(vip)
+        return self.share.explain(Client(address=ip_address(address), port=port, vip=wanted))
+
+    async def check(self) -> Mapping[str, object]:
+        """Look at this machine and ask its network, and give it all as `hcsidecar.core.l2_documents` has it."""
+        findings, answers = await asyncio.to_thread(_look_around, self.share.interface, self.share.settings)
+        return {**self.document(), "findings": msgspec.to_builtins(findings), "answers": msgspec.to_builtins(answers)}
+
+    async def _keep_looking(self, roster: Callable[[], Roster], say: Callable[[tuple[int, ...]], None]) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            packets = self.share.packets()
+            mine = Count(packets=packets_seen(packets), at=loop.time())
+            say((mine.packets, int(mine.at * _MILLISECONDS)))
+            for oddity in self._oddities.look(packets, now=loop.time()):
+                self._tell_plainly(oddity.level, str(oddity))
+            if self._visibility is not None:
+                counts = {self.share.settings.me: mine} | _counted_by(roster())
+                for sight in self._visibility.look(counts, now=loop.time()):
+                    self._tell_plainly("error" if sight.change is Change.CUT_OFF else "info", str(sight))
+            await asyncio.sleep(LOOK_INTERVAL)
+
+    def _tell_obstacle(self, obstacle: Obstacle | None) -> None:
+        if obstacle is None:
+            self._obstructed(None, "")
+        else:
+            self._obstructed(f"layer 2: {obstacle.problem}", obstacle.remedy)
+
+    def _tell_plainly(self, level: str, message: str) -> None:
+        self._tell(Event(level=Level(level), origin="layer 2", message=message))
+
+
+def _counted_by(roster: Roster) -> dict[str, Count]:
+    """Give what each node that is heard says to have seen of the packets to the virtual IPs, and when."""
+    counts = {}
+    for peer in roster.acknowledged():
+        match peer.heartbeat:
+            case Heartbeat(counters=(packets, at, *_)):
+                counts[peer.name] = Count(packets=packets, at=at / _MILLISECONDS)
+            case _:  # it has not counted yet
+                pass
+    return counts
+
+
+def _look_around(
+    interface: str, settings: LayerTwoSettings
+) -> tuple[list[l2_documents.Finding], dict[str, list[l2_documents.Heard]]]:
+    """Give what is found on this machine, and who answers for each virtual IP that could be asked for; blocks."""
+    findings = []
+    try:
+        for found in survey(interface, settings.vips, settings.delivery):
+            remedy = found.remedy or ""
+            findings.append(l2_documents.Finding(level=_LEVELS[found.level], message=found.message, remedy=remedy))
+    except OSError as error:
+        findings.append(_unseen(f"{interface} cannot be looked at: {error.strerror}", "ask again"))
+    answers = {}
+    for vip in settings.vips:
+        try:
+            heard = who_answers(interface, vip, min(LISTEN, LISTEN_ALTOGETHER / len(settings.vips)))
+        except FilterError as error:
+            findings.append(_unseen(f"the network cannot be asked for {vip}: {error.problem}", error.remedy))
+            continue
+        answers[str(vip)] = [
+            l2_documents.Heard(mac=answer.mac.hex(":"), source_mac=answer.source_mac.hex(":")) for answer in heard
+        ]
+    return findings, answers
+
+
+def _unseen(message: str, remedy: str) -> l2_documents.Finding:
+    return l2_documents.Finding(level=l2_documents.Level.PROBLEM, message=message, remedy=remedy)

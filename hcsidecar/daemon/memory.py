@@ -1,0 +1,252 @@
+"""What a node must remember over a restart: its module's past, its powers, boot numbers, keys, and the other nodes.
+
+A file that is broken or cannot be written is told, and then done without; one that somebody removes or changes is
+written again. The boot number also follows the wall clock, so that it grows all the same.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+
+from hcsidecar.core.application.restart_budget import Failure
+from hcsidecar.core.application.state import Past
+from hcsidecar.core.application.states import Left, Word
+from hcsidecar.core.events import Event, Level
+from hcsidecar.core.key_change import KeyPrint
+from hcsidecar.core.lost_files import Loss
+from hcsidecar.core.membership.heartbeat import Boot, Microseconds, Power
+from hcsidecar.core.membership.peers import KnownPeer
+from hcsidecar.core.membership.timing import Timing
+from hcsidecar.system.private_file import KeptFile
+from hcsidecar.system.threads import Workers
+
+NAME: Final = "state.json"
+_SIZE_LIMIT = 1_048_576
+"Bytes; what is longer was not written by us."
+_REMEDY: Final = "written again, with the operator's last word"
+_PATIENCE = 2.0
+"Seconds that `close` waits for a disk that does not answer."
+
+
+class _State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    boot: Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
+    last_word: Word
+    powers: dict[str, Power] = {}
+    left: Left = Left.STOPPED
+    "The application, as far as it is known."
+    has_passed: bool = False
+    machine: str = ""
+    "The start of the machine to which the last two belong."
+    gave_up: str = ""
+    failures: tuple[tuple[float, str], ...] = ()
+    "Seconds since 1970, and why."
+    peers: dict[str, tuple[Boot, Microseconds, Microseconds]] = {}
+    "Of each other node the highest boot heard, and its pulse and lost_after if it was heard at the end, else 0."
+    keys: tuple[int, ...] = ()
+    "Fingerprints of the key file's keys and of its hash seed; no keys where nothing is known."
+    hash_seed: int = 0
+
+
+class Memory:
+    """The file `state.json` in a node's state directory.
+
+    `tell` takes what goes wrong and `lost` what somebody did to the file, both on the thread of the loop; `wall_clock`
+    gives seconds since 1970, `machine` tells one start of this machine from another, as `start_of_machine` does.
+    Writing is done in a thread of its own, since heartbeats do not wait for disks; of several changes meanwhile the
+    last one is written.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        tell: Callable[[Event], None],
+        lost: Callable[[Loss], None] = lambda _loss: None,
+        wall_clock: Callable[[], float] = time.time,
+        machine: str | None = None,
+    ) -> None:
+        self._path = directory / NAME
+        self._file = KeptFile(self._path)
+        "For the thread alone."
+        self._tell = tell
+        self._lost = lost
+        self._wall_clock = wall_clock
+        # Its thread is there from the start: what must be remembered is not lost for want of one.
+        self._writer = Workers(kept=1, most=1, name="memory")
+        self._writing: asyncio.Future[str | None] | None = None
+        self._looking: asyncio.Future[str | None] | None = None
+        self._why_not = ""
+        "Why the last state could not be written."
+        self._what_became: str | None = None
+        "What somebody did to the file, until it is written again."
+        self._closed = False
+        self._machine = start_of_machine() if machine is None else machine
+        self._state = self._read()
+
+    def past(self, *, now: float) -> Past:
+        """Give the module's past; after a restart of the machine no application runs."""
+        state = self._state
+        same = state.machine == self._machine
+        age = self._wall_clock() - now
+        return Past(
+            last_word=state.last_word,
+            left=state.left if same else Left.STOPPED,
+            has_passed=state.has_passed and same,
+            gave_up=state.gave_up,
+            # Should the wall clock have been set back, a failure is new rather than in the future.
+            failures=tuple(Failure(at=min(at - age, now), why=why) for at, why in state.failures),
+        )
+
+    def remember_past(self, past: Past, *, now: float) -> None:
+        """Keep the module's past. Needs a running loop."""
+        age = self._wall_clock() - now
+        changed = msgspec.structs.replace(
+            self._state,
+            last_word=past.last_word,
+            left=past.left,
+            has_passed=past.has_passed and past.left is Left.STARTED,
+            machine=self._machine if past.left is not Left.STOPPED else "",
+            gave_up=past.gave_up,
+            failures=tuple((round(failure.at + age, 3), failure.why) for failure in past.failures),
+        )
+        self._change(changed)
+
+    async def written(self) -> None:
+        """Wait until all is on disk, or for a while."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                while self._writing is not None:
+                    await asyncio.wait({self._writing})
+
+    @property
+    def powers(self) -> Mapping[str, int]:
+        """The powers that the operator has set, by share; a share that is not here has the farm file's."""
+        return self._state.powers
+
+    def remember_powers(self, powers: Mapping[str, int]) -> None:
+        """Keep the powers that the operator has set, in place of all before. Needs a running loop."""
+        self._change(msgspec.structs.replace(self._state, powers=dict(powers)))
+
+    def next_boot(self, above: int = -1) -> int:
+        """Give a boot number above the one given, and above all before as far as this node can know.
+
+        It is at least the wall clock in ms, should the file ever be lost. Where the clock went back as well, the other
+        nodes tell what it must be above.
+        """
+        boot = max(self._state.boot + 1, above + 1, int(self._wall_clock() * 1000))
+        self._change(msgspec.structs.replace(self._state, boot=boot))
+        return boot
+
+    @property
+    def known_peers(self) -> Mapping[str, KnownPeer]:
+        """What an earlier daemon knew of the other nodes."""
+        return {
+            name: KnownPeer(boot, Timing.of_microseconds(*timing) if any(timing) else None)
+            for name, (boot, *timing) in self._state.peers.items()
+        }
+
+    def remember_peers(self, peers: Mapping[str, KnownPeer]) -> None:
+        """Keep what is known of the other nodes, in place of all before. Needs a running loop."""
+        kept = {
+            name: (peer.boot, *(peer.timing.microseconds if peer.timing is not None else (0, 0)))
+            for name, peer in peers.items()
+        }
+        self._change(msgspec.structs.replace(self._state, peers=kept))
+
+    @property
+    def known_keys(self) -> KeyPrint | None:
+        """What an earlier daemon knew the farm's key file by."""
+        state = self._state
+        return KeyPrint(keys=frozenset(state.keys), hash_seed=state.hash_seed) if state.keys else None
+
+    def remember_keys(self, keys: KeyPrint) -> None:
+        """Keep by what the farm's key file is known again. Needs a running loop."""
+        if keys != self.known_keys:
+            self._change(msgspec.structs.replace(self._state, keys=tuple(sorted(keys.keys)), hash_seed=keys.hash_seed))
+
+    def look(self) -> None:
+        """See to it that the file stays as it was written; asks the disk in the thread. Needs a running loop."""
+        if self._closed or self._writing is not None or self._looking is not None:
+            return
+        if self._why_not:
+            self._write()
+            return
+        self._looking = asyncio.get_running_loop().run_in_executor(self._writer, self._file.what_became)
+        self._looking.add_done_callback(self._looked)
+
+    async def close(self) -> None:
+        """Wait until all is on disk, within reason; nothing is written after that."""
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                while self._writing is not None:
+                    await asyncio.wait({self._writing})
+        except TimeoutError:
+            self._complain(f"is not written yet after {_PATIENCE:g} s, and may hold old news")
+        self._closed = True
+        self._writer.shutdown(wait=False)
+
+    def _change(self, state: _State) -> None:
+        self._state = state
+        if self._writing is None:
+            self._write()
+
+    def _write(self) -> None:
+        state = self._state
+        content = msgspec.json.encode(state) + b"\n"
+        self._writing = asyncio.get_running_loop().run_in_executor(self._writer, self._file.write, content)
+        self._writing.add_done_callback(partial(self._written, state))
+
+    def _written(self, state: _State, writing: asyncio.Future[str | None]) -> None:
+        self._writing = None
+        reason = writing.result()
+        if reason is not None and reason != self._why_not:
+            self._complain(f"cannot be written: {reason}; after a restart, the operator's last word may be an old one")
+        elif reason is None and self._why_not:
+            self._tell(Event(level=Level.INFO, origin="daemon", message=f"{self._path} is written again"))
+        self._why_not = reason or ""
+        if reason is None and self._what_became is not None:
+            self._lost(Loss(path=str(self._path), what=self._what_became, remedy=_REMEDY))
+            self._what_became = None
+        if self._state != state and not self._closed:
+            self._write()
+
+    def _looked(self, looking: asyncio.Future[str | None]) -> None:
+        self._looking = None
+        self._what_became = looking.result() or self._what_became
+        if self._what_became is not None and self._writing is None and not self._closed:
+            self._write()
+
+    def _read(self) -> _State:
+        try:
+            with self._path.open("rb") as file:
+                return msgspec.json.decode(file.read(_SIZE_LIMIT), type=_State)
+        except FileNotFoundError:
+            pass  # a new node
+        except OSError as error:
+            self._complain(f"cannot be read: {error.strerror}; taken as new, the module starts")
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            self._complain(f"is broken: {error}; taken as new, the module starts")
+        return _State(boot=0, last_word=Word.START)
+
+    def _complain(self, what: str) -> None:
+        self._tell(Event(level=Level.ERROR, origin="daemon", message=f"{self._path} {what}"))
+
+
+def start_of_machine(proc: Path = Path("/proc")) -> str:
+    """Tell this start of this machine, or of this container, from all others; empty where nothing tells.
+
+    A container that is started again has the machine's boot id, and a new first process.
+    """
+    try:
+        boot_id = (proc / "sys/kernel/random/boot_id").read_text().strip()
+        # proc(5): the start time is field 22, counted behind the name in parentheses, which may hold anything.
+        started = (proc / "1/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+    return f"{boot_id}/{started}"

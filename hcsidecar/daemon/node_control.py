@@ -1,0 +1,243 @@
+"""What operators, programs and Prometheus ask of a node, carried out: `web.control.Control` over the daemon's parts."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from hcsidecar import __version__
+from hcsidecar.api.control import Action, Answer, ApiAddress, Budget, Request
+from hcsidecar.application.application import Application
+from hcsidecar.core.application import commands as orders
+from hcsidecar.core.application.lifecycle import Lifecycle, Outcome
+from hcsidecar.core.events import Event, Level
+from hcsidecar.core.farmfile.settings import FarmFile, NodeTable
+from hcsidecar.core.health import HealthFace
+from hcsidecar.core.key_change import KeyChange
+from hcsidecar.core.membership.heartbeat import View
+from hcsidecar.core.membership.own_addresses import OwnAddresses
+from hcsidecar.core.metric_catalogue import Family
+from hcsidecar.core.metrics import Facts, ProcessFigures, metric_families
+from hcsidecar.core.powers import Powers, why_nobody_takes
+from hcsidecar.core.rolling import why_not_drain
+from hcsidecar.core.status import ModuleState, status_document
+from hcsidecar.daemon.application_control import ApplicationVoice
+from hcsidecar.daemon.memory import Memory
+from hcsidecar.daemon.own_targets import OwnTargets
+from hcsidecar.events.journal import Journal
+from hcsidecar.farmfile.dirs import state_dir
+from hcsidecar.net.heartbeats import Heartbeats
+from hcsidecar.system.process import resident_bytes
+from hcsidecar.web.listener import HealthServer
+from hcsidecar.web.refusals import Refusal
+from l2mode.core.buckets import BUCKETS, masks
+
+if TYPE_CHECKING:
+    from hcsidecar.daemon.layer_two import LayerTwoMode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a node is made of, as far as somebody may ask about it."""
+
+    farm: FarmFile
+    me: NodeTable
+    journal: Journal
+    memory: Memory
+    powers: Powers
+    face: HealthFace
+    server: HealthServer
+    layer_two: "LayerTwoMode | None"
+    targets: OwnTargets
+    heartbeats: Heartbeats
+    application: Application
+    own_addresses: OwnAddresses
+    key_change: KeyChange
+    clock: Callable[[], float]
+    "Seconds of the monotonic clock."
+
+
+class NodeControl:
+    """One node, as the API sees it. Satisfies `hcsidecar.api.control.Control`."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._farm = parts.farm
+        self._me = parts.me
+        self.journal = parts.journal
+        self._memory = parts.memory
+        self._powers = parts.powers
+        self._face = parts.face
+        self._server = parts.server
+        self._layer_two = parts.layer_two
+        self._targets = parts.targets
+        self._heartbeats = parts.heartbeats
+        self._module = parts.application.module
+        self._own_addresses = parts.own_addresses
+        self._key_change = parts.key_change
+        self._clock = parts.clock
+        self._voice = ApplicationVoice(parts.application)
+        self._started_at = time.time()
+
+    @property
+    def farm(self) -> str:
+        """The farm's name."""
+        return self._farm.farm.name
+
+    @property
+    def node(self) -> str:
+        """This node's name."""
+        return self._me.name
+
+    @property
+    def nodes(self) -> Mapping[str, ApiAddress]:
+        """Where the API of each node is."""
+        tls = self._farm.web.tls is not None
+        return {node.name: ApiAddress(address=self._farm.api_address(node), tls=tls) for node in self._farm.node}
+
+    @property
+    def runs_directory(self) -> Path:
+        """Where the output of each run of a script is a file."""
+        return state_dir(self._farm, self._me) / "application"
+
+    def status(self) -> Mapping[str, object]:
+        """Give the status document."""
+        return status_document(
+            membership=self._heartbeats.node.membership,
+            module=self._own_state(),
+            addresses={node.name: node.address for node in self._farm.node},
+            file_powers={node.name: self._farm.powers_of(node.name) for node in self._farm.node},
+            shares=self._farm.share_names,
+            groups=self._farm.share_names if self._farm.l2 else (),
+            fractions=self._fractions,
+            now=self._clock(),
+        )
+
+    def metrics(self) -> tuple[Family, ...]:
+        """Give this node's metrics."""
+        membership = self._heartbeats.node.membership
+        groups = self._farm.share_names if self._farm.l2 else ()
+        facts = Facts(
+            version=__version__,
+            process=ProcessFigures(
+                started_at=self._started_at,
+                cpu_seconds=time.process_time(),
+                resident_bytes=resident_bytes(),
+                longest_stall=self._heartbeats.longest_lag,
+            ),
+            events={level.value: count for level, count in self.journal.counts.items()},
+            module=self._module.look().state,
+            checks=self._module.check_results,
+            ready=self._face.answer.ok,
+            health_answers={"200": self._face.told_ok, "404": self._face.told_not_found},
+            refused_connections={reason.value: self._server.connections.refusals[reason] for reason in Refusal},
+            membership=membership,
+            powers=dict(zip(self._farm.share_names, membership.powers, strict=True)),
+            share=dict(zip(groups, self._fractions(membership.view, self.node), strict=True)),
+            heartbeats=self._heartbeats.figures(),
+            targets=self.targets(),
+            layer_two=self.layer_two(),
+        )
+        return metric_families(facts)
+
+    async def act(self, action: Action, *, force: bool, by: str) -> Answer:
+        """Begin an action or say why not."""
+        refusal = None
+        if action is not Action.START and action is not Action.RESUME:
+            refusal = why_not_drain(self.status(), self.node, keep_ready=self._farm.farm.keep_ready)
+        if action is Action.DRAIN and refusal is not None and not force:
+            return Answer(ok=False, text=f"{refusal}; --force drains all the same")
+        order = _order(action, by, tells_first=self._targets.tells_first)
+        outcome = self._module.order(order)
+        if action is Action.STOP and force and outcome.accepted and self._module.look().state.draining:
+            outcome = self._module.order(order)
+        warnings = (refusal,) if refusal is not None and outcome.accepted else ()
+        return Answer(ok=outcome.accepted, text=outcome.text, warnings=warnings)
+
+    def set_power(self, power: int | None, *, share: str | None, by: str) -> Answer:
+        """Change this node's weight, and remember it."""
+        change = self._powers.change(self._memory.powers, power, share)
+        if isinstance(change, str):
+            return Answer(ok=False, text=change)
+        powers = self._powers.effective(change.powers)
+        view = self._heartbeats.node.membership.view
+        warnings = why_nobody_takes(self._powers.names, view, self.node, powers) if self._powers.layer_two else []
+        self._memory.remember_powers(change.powers)
+        self.journal.write(Event(level=Level.INFO, origin="daemon", message=f"this node {change.text}: set by {by}"))
+        self._heartbeats.say_powers(powers)
+        return Answer(ok=True, text=change.text, warnings=tuple(warnings))
+
+    async def request(self, action: Request, *, identity: str) -> Answer:
+        """Begin what the application asks for itself, or say why not."""
+        return self._voice.request(action, identity=identity)
+
+    def reported(self, name: str) -> Literal["up", "down", "init"] | None:
+        """Give what a check says now."""
+        return self._voice.reported(name)
+
+    def report(self, name: str, value: Literal["up", "down"]) -> Answer:
+        """Take what the program of a custom check says."""
+        return self._voice.report(name, value)
+
+    def budget(self) -> Budget:
+        """Give the restart budget."""
+        return self._voice.budget()
+
+    def count_restart(self, *, identity: str) -> Answer:
+        """Count a restart that the application has done by itself."""
+        return self._voice.count_restart(identity=identity)
+
+    def reset_budget(self, *, by: str) -> Answer:
+        """Count restarts anew."""
+        return self._voice.reset_budget(by=by)
+
+    @property
+    def vips(self) -> tuple[str, ...]:
+        """The farm's virtual IPs."""
+        return () if self._farm.l2 is None else tuple(vip.address for vip in self._farm.l2.vip)
+
+    def targets(self) -> Sequence[Mapping[str, object]]:
+        """Say of each load balancer what this node is to be and is there."""
+        return self._targets.documents()
+
+    def layer_two(self) -> Mapping[str, object]:
+        """Say what this node's filter does."""
+        return {} if self._layer_two is None else self._layer_two.document()
+
+    def explain(self, address: str, *, port: int | None, vip: str | None) -> Mapping[str, object]:
+        """Say who takes a client."""
+        return {} if self._layer_two is None else self._layer_two.explain(address, port=port, vip=vip)
+
+    async def l2_check(self) -> Mapping[str, object]:
+        """Look at what this node needs of its machine and network."""
+        return {} if self._layer_two is None else await self._layer_two.check()
+
+    def _own_state(self) -> ModuleState:
+        """Say how this node's module is, and what of its leaving is still to be done at balancers."""
+        state = self._module.look().state
+        state = replace(state, reason=state.reason or self._own_addresses.complaint or self._key_change.complaint)
+        return state if state.parting else replace(state, waits_for=(*state.waits_for, *self._targets.unfinished))
+
+    def _fractions(self, view: View, name: str) -> tuple[float, ...]:
+        groups = len(self._farm.share_names) if self._farm.l2 else 0
+        return tuple(_parts(view, group).get(name, 0.0) for group in range(groups))
+
+
+@lru_cache(maxsize=16)
+def _parts(view: View, group: int) -> Mapping[str, float]:
+    """Give each member's part of the buckets of a share group."""
+    owned = masks({member: powers[group] for member, powers in view if group < len(powers)})
+    return {member: mask.bit_count() / BUCKETS for member, mask in owned.items()}
+
+
+def _order(action: Action, by: str, *, tells_first: bool) -> Callable[[Lifecycle, float], Outcome]:
+    orders_of: Mapping[Action, Callable[..., Outcome]] = {
+        Action.START: orders.start,
+        Action.STOP: orders.stop,
+        Action.LEAVE: partial(orders.leave, tells_first=tells_first),
+        Action.RESTART: orders.restart,
+        Action.DRAIN: orders.drain,
+        Action.RESUME: orders.resume,
+    }
+    return lambda lifecycle, now: orders_of[action](lifecycle, now=now, by=by)

@@ -1,0 +1,78 @@
+"""This node's targets, as the daemon sees them; without a [[target]] in the farm file nothing is imported for them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from random import SystemRandom
+from typing import TYPE_CHECKING, Protocol
+
+from hcsidecar.core.events import Event
+from hcsidecar.core.farmfile.settings import NodeTable
+from hcsidecar.core.targets.desired_state import Situation
+from hcsidecar.farmfile.dirs import state_dir
+from hcsidecar.farmfile.loading import LoadedFarm
+
+if TYPE_CHECKING:
+    import asyncio
+
+
+class OwnTargets(Protocol):
+    """What the daemon needs of its targets; all of it answers from memory, at once."""
+
+    @property
+    def tells_first(self) -> bool:
+        """True when a balancer must have drained this node before it answers NOT FOUND."""
+
+    @property
+    def unfinished(self) -> tuple[str, ...]:
+        """What of a `leave` is still to be done at balancers, in plain words."""
+
+    @property
+    def have_let_go(self) -> bool:
+        """True when the operator has said `leave`, and every balancer that this node leaves has deregistered it."""
+
+    @property
+    def keeps_serving_for(self) -> tuple[str, ...]:
+        """Why a node that leaves must still answer OK, in plain words; empty when it need not."""
+
+    def begin(self, tasks: "asyncio.TaskGroup") -> "Sequence[asyncio.Task[None]]":
+        """Begin to reconcile; gives the tasks, to be cancelled at the end."""
+
+    def follow(self, situation: Situation) -> None:
+        """Take how the node is."""
+
+    def documents(self) -> Sequence[Mapping[str, object]]:
+        """Say of each target what is wished, what was seen, and what goes wrong."""
+
+
+class NoTargets:
+    """What a node has without a [[target]]."""
+
+    tells_first = have_let_go = False
+    unfinished = keeps_serving_for = ()
+
+    def begin(self, tasks: "asyncio.TaskGroup") -> "Sequence[asyncio.Task[None]]":  # noqa: ARG002 - for none
+        """Begin nothing."""
+        return ()
+
+    def follow(self, situation: Situation) -> None:
+        """Do nothing."""
+
+    def documents(self) -> Sequence[Mapping[str, object]]:
+        """Give none."""
+        return ()
+
+
+def own_targets(loaded: LoadedFarm, me: NodeTable, *, tell: Callable[[Event], None]) -> OwnTargets:
+    """Make the targets of this node. Needs a running loop."""
+    if not loaded.farm.target:
+        return NoTargets()
+    from hcsidecar.targets.apart import Opener  # noqa: PLC0415 - see the module's docstring
+    from hcsidecar.targets.targets import Targets, here  # noqa: PLC0415
+
+    tables = {target.label: table for target, table in zip(loaded.farm.target, loaded.target_tables, strict=True)}
+    return Targets(
+        loaded.farm.target,
+        here(loaded, me, state_directory=state_dir(loaded.farm, me)),
+        open_balancer=Opener(f"{loaded.farm.farm.name}/{me.name}", tables).open,
+        chance=SystemRandom(),
+        tell=tell,
+    )

@@ -1,0 +1,269 @@
+"""Sets up and removes this node's systemd unit: what the files say, and the calls of systemctl.
+
+Everything that is done is told at once, in words for the operator. Both ways may be repeated, and go on where an
+earlier attempt ended.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from hcsidecar.core.service_unit import (
+    GROWING_DELAYS_SINCE,
+    SHIPPED_PROGRAM,
+    SHIPPED_STATE,
+    Standing,
+    UnitWishes,
+    config_of,
+    is_ours,
+    signed,
+    standing,
+    systemd_version,
+    unit_text,
+)
+from hcsidecar.farmfile.dirs import make_private
+
+PATIENCE = 1000.0
+"Seconds that systemctl may take: a start may take the unit's TimeoutStartSec=, and a stop waits for the drain."
+
+
+class ServiceError(Exception):
+    """It was not done; the text says why, and what to do."""
+
+
+def shipped_unit() -> str:
+    """Give the text of the unit that comes with this version."""
+    return (files("hcsidecar") / "hcsidecar.service").read_text(encoding="utf-8")
+
+
+def this_program(executable: str = sys.executable) -> str:
+    """Give the path of the `hcsidecar` of this installation, the short one if there is one."""
+    program = Path(executable).with_name("hcsidecar")
+    try:
+        if Path(SHIPPED_PROGRAM).samefile(program):
+            return SHIPPED_PROGRAM
+    except OSError:
+        pass
+    if not program.exists():
+        raise ServiceError(f"there is no {program} for a unit to run: install hcsidecar into a virtual environment")
+    return str(program)
+
+
+def why_not_here(environment: Mapping[str, str] = os.environ, *, booted: Path = Path("/run/systemd/system")) -> str:
+    """Say why no unit can be set up on this machine by this user; empty when it can."""
+    if not booted.is_dir() or shutil.which("systemctl", path=environment.get("PATH")) is None:
+        return "systemd does not run this machine: let what does run it start `hcsidecar run`"
+    if os.geteuid() != 0:
+        return "only root sets up units: try it with sudo"
+    return ""
+
+
+class Service:
+    """One unit, below `root`; `live` when the systemd of this machine is to follow at once."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        root: Path,
+        live: bool,
+        say: Callable[[str], None],
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._name = name
+        self._root = root
+        self._live = live
+        self._say = say
+        self._environment = environment
+        self._path = root / "etc/systemd/system" / f"{name}.service"
+
+    # -- installing -------------------------------------------------------------------------------------------------
+
+    def install(self, wishes: UnitWishes, *, start: bool, force: bool) -> None:
+        """Write the unit, let it start at boot, and start it; raises ServiceError.
+
+        It is not started while the farm file is missing.
+        """
+        changed = self._write(wishes, force=force)
+        if wishes.state is not None:
+            self._make_state(wishes.state)
+        if self._live and changed:
+            self._systemctl("daemon-reload")
+            self._say("told systemd to read its units again")
+        self._enable()
+        if self._live:
+            self._start(wishes, start=start, changed=changed)
+
+    def _write(self, wishes: UnitWishes, *, force: bool) -> bool:
+        """Bring the unit's file to what is wished; True when it was changed."""
+        text = unit_text(shipped_unit(), wishes, systemd=self._systemd())
+        present = _read(self._path)
+        match standing(present, text):
+            case Standing.SAME:
+                self._say(f"{self._path} is right already")
+                return False
+            case Standing.ABSENT if (packaged := self._packaged(wishes)) is not None:
+                self._say(f"{packaged}, which a package brought, is right already")
+                return False
+            case Standing.FOREIGN if not force:
+                raise ServiceError(
+                    f"{self._path} was not written by `hcsidecar install`, or somebody has changed it since; it stays"
+                    f" as it is. To replace it, and keep a copy beside it: --force. Own settings are better kept in"
+                    f" `systemctl edit {self._name}`"
+                )
+            case Standing.FOREIGN:
+                self._keep_copy()
+            case Standing.OURS:
+                self._say("the unit was written for another version or other settings")
+            case Standing.ABSENT:
+                pass
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            new = self._path.with_name(f".{self._path.name}.new")
+            new.write_text(signed(text), encoding="utf-8")
+            new.chmod(0o644)
+            new.replace(self._path)
+        except OSError as error:
+            raise ServiceError(f"{error.filename or self._path}: {error.strerror}") from error
+        self._say(f"wrote {self._path}")
+        return True
+
+    def _packaged(self, wishes: UnitWishes) -> Path | None:
+        """Give the unit of the same name and as wished that is part of a package, made for whichever systemd."""
+        texts = [unit_text(shipped_unit(), wishes, systemd=version) for version in (None, GROWING_DELAYS_SINCE)]
+        for directory in ("usr/lib/systemd/system", "lib/systemd/system"):
+            path = self._root / directory / self._path.name
+            present = _read(path)
+            if any(standing(present, text) is Standing.SAME for text in texts):
+                return path
+        return None
+
+    def _systemd(self) -> int | None:
+        """Give the version of the systemd that will read the unit; None when it is not known."""
+        # The systemctl here is no witness of what runs another machine's image.
+        return systemd_version(self._systemctl("--version").stdout) if self._live else None
+
+    def _keep_copy(self) -> None:
+        copy = self._path.with_name(f"{self._path.name}.old")
+        try:
+            shutil.copy2(self._path, copy)
+        except OSError as error:
+            raise ServiceError(f"{copy}: {error.strerror}") from error
+        self._say(f"kept what was there as {copy}")
+
+    def _make_state(self, state: str) -> None:
+        """Make the state directory: the service could not even begin without it."""
+        path = self._below_root(state)
+        if not path.is_dir():
+            make_private(path)
+            self._say(f"made {path}")
+
+    def _enable(self) -> None:
+        if self._systemctl("is-enabled", self._name, may_fail=True).returncode == 0:
+            self._say(f"{self._name} starts at boot already")
+            return
+        self._systemctl("enable", self._name)
+        self._say(f"enabled {self._name}: it starts at boot")
+
+    def _start(self, wishes: UnitWishes, *, start: bool, changed: bool) -> None:
+        if self._systemctl("is-active", self._name, may_fail=True).returncode == 0:
+            later = f": systemctl restart {self._name} lets it follow the new unit" if changed else ""
+            self._say(f"{self._name} runs already{later}")
+        elif not start:
+            self._say(f"not started, as you said; later: systemctl start {self._name}")
+        elif not self._below_root(wishes.config).exists():
+            self._say(
+                f"not started: {wishes.config} is not there yet. `hcsidecar init` makes one; then: systemctl start"
+                f" {self._name}"
+            )
+        else:
+            self._systemctl("start", self._name, hint=f"journalctl -u {self._name} tells why")
+            self._say(f"started {self._name}")
+
+    # -- uninstalling -----------------------------------------------------------------------------------------------
+
+    def uninstall(self, *, force: bool) -> None:
+        """Stop the node, start it no more at boot, and remove the unit that `install` wrote; raises ServiceError."""
+        present = _read(self._path)
+        packaged = self._any_packaged()
+        if present is None and packaged is None:
+            self._say(f"there is no {self._path}: nothing to remove")
+            return
+        foreign = present is not None and not is_ours(present)
+        if foreign and not force:
+            raise ServiceError(
+                f"{self._path} was not written by `hcsidecar install`, or somebody has changed it since; it stays, and"
+                f" nothing was done. To remove it all the same, and keep a copy beside it: --force"
+            )
+        if self._live:
+            self._systemctl("stop", self._name)
+            self._say(f"stopped {self._name}; an application that it has started runs on")
+        self._systemctl("disable", self._name)
+        self._say(f"disabled {self._name}: it starts no more at boot")
+        if foreign:
+            self._keep_copy()
+        if present is not None:
+            self._path.unlink(missing_ok=True)
+            self._say(f"removed {self._path}")
+            if self._live:
+                self._systemctl("daemon-reload")
+                self._say("told systemd to read its units again")
+        self._tell_what_stays(present, packaged)
+
+    def _any_packaged(self) -> Path | None:
+        paths = (self._root / place / self._path.name for place in ("usr/lib/systemd/system", "lib/systemd/system"))
+        return next((path for path in paths if path.exists()), None)
+
+    def _tell_what_stays(self, present: str | None, packaged: Path | None) -> None:
+        drop_ins = self._path.with_name(f"{self._path.name}.d")
+        unit = present if packaged is None else _read(packaged)
+        config = config_of(unit or "")
+        if packaged is not None:
+            self._say(f"stays: {packaged}, which goes with its package")
+        if drop_ins.exists():
+            self._say(f"stays: {drop_ins}, with your changes of the unit")
+        if config is not None and self._below_root(config).exists():
+            self._say(f"stays: {config}, with its key file and scripts")
+        if self._below_root(SHIPPED_STATE).exists():
+            self._say(f"stays: {SHIPPED_STATE}, the state")
+
+    def _below_root(self, path: str) -> Path:
+        return self._root / path.lstrip("/")
+
+    # -- systemctl --------------------------------------------------------------------------------------------------
+
+    def _systemctl(self, *arguments: str, may_fail: bool = False, hint: str = "") -> "subprocess.CompletedProcess[str]":
+        """Call systemctl: for the running systemd, else for the files below the root; raises ServiceError."""
+        where: Sequence[str] = () if self._live else ("--root", str(self._root))
+        command = ["systemctl", *where, *arguments]
+        try:
+            done = subprocess.run(  # noqa: S603 - a fixed command; the unit's name was checked
+                command,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=PATIENCE,
+                stdin=subprocess.DEVNULL,
+                env=self._environment,
+            )
+        except FileNotFoundError:
+            raise ServiceError("the command systemctl is missing: install systemd") from None
+        except subprocess.TimeoutExpired:
+            raise ServiceError(f"{' '.join(command)} takes more than {PATIENCE:g} s: look at it by hand") from None
+        if done.returncode and not may_fail:
+            said = " ".join(done.stderr.split()) or f"status {done.returncode}"
+            raise ServiceError(". ".join(filter(None, (f"{' '.join(command)}: {said}", hint))))
+        return done
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ServiceError(f"{path} cannot be read: {error}") from error

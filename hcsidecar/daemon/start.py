@@ -1,0 +1,191 @@
+"""Where the process of a node begins: `python -m hcsidecar.daemon.start`, which `hcsidecar run` becomes."""
+
+import hcsidecar.daemon.resting_collector  # isort: skip
+
+import argparse
+import asyncio
+import gc
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+# Before all others of ours, which bring aiohttp along.
+import hcsidecar.daemon.slim  # noqa: F401
+from hcsidecar import __version__
+from hcsidecar.api.servers import saying
+from hcsidecar.core.events import Event, Level
+from hcsidecar.core.farmfile.settings import NodeTable
+from hcsidecar.core.lost_files import Losses
+from hcsidecar.daemon.daemon import KERNEL_RECORD, Daemon
+from hcsidecar.daemon.memory import Memory
+from hcsidecar.daemon.start_conditions import STILL, StartConditions, StoppedError
+from hcsidecar.events.journal import Entry, Journal
+from hcsidecar.events.log_output import configure, log_entry
+from hcsidecar.events.store import kept_journal
+from hcsidecar.farmfile.dirs import control_socket, make_private, starting_socket, state_dir
+from hcsidecar.farmfile.loading import FarmFileError, LoadedFarm, NoNodeHereError, find_config, find_node, load
+from hcsidecar.system.process import CannotRunError, ServiceManager, start_programs_without_waiting
+from hcsidecar.system.signals import Signals, hold_still
+from hcsidecar.system.threads import NoThreadError, Workers, means_no_thread
+
+WORKERS = 2
+"Threads for what may block, which are there from the start: one may hang with a disk."
+
+
+async def _put_back_layer_two(directory: Path, tell: Callable[[Event], None]) -> None:
+    """Put back what layer-2 mode left when it was killed, where the farm file has no [l2] table any more."""
+    if not (directory / KERNEL_RECORD).exists():
+        return
+    from l2mode.kernel.errors import FilterError  # noqa: PLC0415 - see `_make_layer_two`
+    from l2mode.kernel.restore import open_record  # noqa: PLC0415
+
+    loop = asyncio.get_running_loop()
+
+    def tell_from_thread(level: str, message: str) -> None:
+        loop.call_soon_threadsafe(tell, Event(level=Level(level), origin="layer 2", message=message))
+
+    def put_back() -> None:
+        record = open_record(directory, tell=tell_from_thread)
+        record.hold()
+        record.restore()
+
+    try:
+        await asyncio.to_thread(put_back)
+    except FilterError as error:
+        tell(Event(level=Level.WARNING, origin="layer 2", message=f"what is left of layer-2 mode stays: {error}"))
+
+
+class _Teller:
+    """Writes events into the log; into the journal too, once there is one."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.journal: Journal | None = None
+
+    def tell(self, event: Event) -> None:
+        """Write it down."""
+        if self.journal is not None:
+            self.journal.write(event)
+            return
+        entry = Entry(
+            number=0, time=time.time(), node=self._name, level=event.level, origin=event.origin, message=event.message
+        )
+        log_entry(entry)
+
+
+async def _run(loaded: LoadedFarm, name: str | None, teller: _Teller) -> int:
+    start_programs_without_waiting()
+    # For whatever the loop does in threads, name look-ups too.
+    asyncio.get_running_loop().set_default_executor(Workers(kept=WORKERS, name="worker"))
+    signals, service = Signals(tell=teller.tell), ServiceManager(os.environ)
+    conditions = StartConditions(signals=signals, service=service, tell=teller.tell)
+
+    starting = starting_socket(loaded.farm)
+
+    def say() -> str:
+        return f"a daemon of farm {loaded.farm.farm.name} runs here, and {STILL}: {conditions.waits_for}"
+
+    async def find() -> tuple[NodeTable, Path, Path]:
+        """Find out who this is, and make the directories."""
+        make_private(starting.parent)
+        me = find_node(loaded.farm, name)
+        socket_path = control_socket(loaded.farm, me)
+        make_private(socket_path.parent)
+        return me, make_private(state_dir(loaded.farm, me)), socket_path
+
+    try:
+        me, directory, socket_path = await conditions.until(find, meanwhile=saying(starting, say))
+        losses = Losses()
+        kept = kept_journal(directory, loaded.farm.log, node=me.name, log=log_entry, lost=losses.note)
+        async with kept as teller.journal:
+            begins = f"hcsidecar {__version__} of farm {loaded.farm.farm.name} starts"
+            teller.tell(Event(level=Level.INFO, origin="daemon", message=begins))
+            if loaded.farm.l2 is None:
+                await _put_back_layer_two(directory, teller.tell)
+            memory = Memory(directory, tell=teller.tell, lost=losses.note)
+            daemon = Daemon(
+                loaded, me, teller.journal, memory, losses, signals=signals, service=service, conditions=conditions
+            )
+            return await _run_daemon(daemon, socket_path, teller)
+    except StoppedError:
+        teller.tell(Event(level=Level.INFO, origin="daemon", message="ended while it waited"))
+        return 0
+    finally:
+        service.close()
+
+
+async def _run_daemon(daemon: Daemon, socket_path: Path, teller: _Teller) -> int:
+    try:
+        await daemon.run(socket_path)
+    except CannotRunError as error:
+        teller.tell(Event(level=Level.ERROR, origin="daemon", message=str(error)))
+        return 1
+    teller.tell(Event(level=Level.INFO, origin="daemon", message="ended"))
+    return 0
+
+
+def _read(config: Path | None, name: str | None) -> tuple[LoadedFarm, str]:
+    """Read the farm file; gives the name of the node, or of the machine when the node is not known yet.
+
+    Raises FarmFileError for what is wrong with the file or the name.
+    """
+    loaded = load(find_config(config), kinds_apart=True)
+    try:
+        me = find_node(loaded.farm, name)
+    except NoNodeHereError:
+        return loaded, socket.gethostname()
+    control_socket(loaded.farm, me)
+    return loaded, me.name
+
+
+def main() -> int:
+    """Run the daemon; `hcsidecar run` comes here with its options as they are."""
+    parser = argparse.ArgumentParser(prog="hcsidecar run", add_help=False)
+    parser.add_argument("--config", "-c", type=Path)
+    parser.add_argument("--node")
+    parser.add_argument("--log-json", action="store_true")
+    options = parser.parse_args()
+    hold_still()
+    try:
+        loaded, called = _read(options.config, options.node)
+    except FarmFileError as error:
+        _print(error)
+        # The unit is not started again after a 2: a wrong file does not get right by itself.
+        return 2
+    # What is loaded stays for good. To look at it even once would take longer than what that finds is worth: 2,000 of
+    # 97,000 objects.
+    gc.freeze()
+    gc.enable()
+    status, writer = 1, None
+    try:
+        writer = configure(node=called, as_json=options.log_json)
+        # The selector loop everywhere: heartbeats are read from sockets of our own.
+        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+            try:
+                status = runner.run(_run(loaded, options.node, _Teller(called)))
+            except (FarmFileError, NoThreadError) as error:
+                _print(error)
+    except NoThreadError as error:
+        _print(error)
+    except RuntimeError as error:
+        # asyncio ends its threads from another one, when everything else has ended.
+        if not means_no_thread(error):
+            raise
+    finally:
+        if writer is not None:
+            writer.close()
+    return status
+
+
+def _print(error: FarmFileError | NoThreadError) -> None:
+    """Say what is wrong where there is no log yet, and no farm to have one."""
+    problems = error.problems if isinstance(error, FarmFileError) else (error.strerror,)
+    for problem in problems:
+        print(problem, file=sys.stderr)  # noqa: T201
+
+
+if __name__ == "__main__":
+    sys.exit(main())

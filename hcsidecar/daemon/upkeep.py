@@ -1,0 +1,79 @@
+"""Sees to it that what a running node keeps stays there: its memory, its control socket, the copy of its farm file.
+
+A clean-up that goes too far, a backup that was put back, a command in the wrong directory: each would otherwise be
+noticed by the next daemon, when the operator's last word is gone. The events look after their file themselves
+(`event_keeper`).
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from hcsidecar.api.servers import ControlSocket, SocketInUseError
+from hcsidecar.core.events import Event, Level
+from hcsidecar.core.lost_files import Loss, Losses
+from hcsidecar.daemon.memory import Memory
+from hcsidecar.system.private_file import KeptFile
+from hcsidecar.system.threads import Workers
+
+LOOK: Final = 1.0
+"Seconds from one look to the next."
+
+
+class Upkeep:
+    """Looks after the files of one daemon; `losses` takes what other parts find, `tell` the events."""
+
+    def __init__(self, *, memory: Memory, losses: Losses, tell: Callable[[Event], None]) -> None:
+        self._memory = memory
+        self._losses = losses
+        self._tell = tell
+        # Of its own, so that it is there where the system has no more to give.
+        self._thread = Workers(kept=1, most=1, name="upkeep")
+        self._complaint = ""
+
+    async def run(self, socket: ControlSocket, copy: KeptFile, content: bytes) -> None:
+        """Write the copy of the farm file and look after all of it, until cancelled."""
+        loop = asyncio.get_running_loop()
+        try:
+            reason = await loop.run_in_executor(self._thread, copy.write, content)
+            if reason is not None:
+                message = (
+                    f"no copy of the farm file in {copy.path}: {reason}; commands need the farm file to be in order"
+                )
+                self._tell(Event(level=Level.WARNING, origin="daemon", message=message))
+            while True:
+                self._memory.look()
+                what = await loop.run_in_executor(self._thread, _put_back, copy, content)
+                if what is not None:
+                    self._losses.note(Loss(path=str(copy.path), what=what, remedy="written again"))
+                await self._look_at_socket(socket)
+                event = self._losses.take(now=loop.time())
+                if event is not None:
+                    self._tell(event)
+                await asyncio.sleep(LOOK)
+        finally:
+            self._thread.shutdown(wait=False)
+
+    async def _look_at_socket(self, socket: ControlSocket) -> None:
+        complaint = ""
+        try:
+            what = await socket.look()
+        except SocketInUseError as error:
+            complaint = str(error)
+        except OSError as error:
+            complaint = f"{socket.path}: {error.strerror}"
+        else:
+            if what is not None:
+                self._losses.note(Loss(path=str(socket.path), what=what, remedy="made anew"))
+        if complaint and complaint != self._complaint:
+            message = (
+                f"the control socket was removed, and cannot be made anew: {complaint}; no command finds this node"
+            )
+            self._tell(Event(level=Level.ERROR, origin="daemon", message=message))
+        self._complaint = complaint
+
+
+def _put_back(copy: KeptFile, content: bytes) -> str | None:
+    """Write the copy again, and so its directory, if somebody did something to it; gives what, once it is written."""
+    what = copy.what_became()
+    return what if what is not None and copy.write(content) is None else None

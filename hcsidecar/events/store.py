@@ -1,0 +1,236 @@
+"""The store behind the journal: a thread that writes events to the disk in batches and reads them back when asked.
+
+Nobody waits for it. Entries go through a bounded queue; when it is full because the disk stands still, the next ones
+are dropped and counted. Whatever happens to the disk, the journal goes on in memory.
+"""
+
+import asyncio
+import queue
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from hcsidecar.core.events import Event, Level
+from hcsidecar.core.farmfile.tables import LogTable
+from hcsidecar.core.lost_files import Loss
+from hcsidecar.events.journal import SIZE, Entry, Found, Journal, Wanted
+from hcsidecar.events.keeper import NAME, RETRY, EventKeeper, Question
+from hcsidecar.system.threads import start_thread
+
+T = TypeVar("T")
+
+GATHER = 0.2
+"Seconds for which entries are gathered into one commit: what a kill may cost, with the time that the commit takes."
+STUCK = 10.0
+"Seconds after which it is told that the disk does not answer."
+READ_LIMIT = 2.0
+"Seconds that an answer may take."
+QUESTIONS = 16
+"Questions that may wait for an answer."
+START_LIMIT = 0.5
+"Seconds for which the start of the daemon waits for the number of the last event."
+END_LIMIT = 2.0
+"Seconds for which its end waits for the disk."
+NO_ANSWER = "the disk does not answer"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """Something to look up, and who waits for it."""
+
+    question: Question
+    answer: "asyncio.Future[Found | None]"
+
+
+class EventStore:
+    """Satisfies `hcsidecar.events.journal.Store`. Made in a running loop, on which `tell` and `lost` are called; close it."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        node: str,
+        table: LogTable,
+        tell: Callable[[Event], object],
+        lost: Callable[[Loss], None] = lambda _loss: None,
+        size: int = SIZE,
+        retry: float = RETRY,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Start the thread; raises NoThreadError.
+
+        `size` is that of the journal, whose memory has what is still on its way to the disk.
+        """
+        self._path = path
+        self._size = size
+        self._tell = tell
+        self._loop = asyncio.get_running_loop()
+        self._last: asyncio.Future[int] = self._loop.create_future()
+        self._ended: asyncio.Future[str] = self._loop.create_future()
+        self._inbox: queue.SimpleQueue[Entry | _Asked | None] = queue.SimpleQueue()
+        self._waiting_questions = 0
+        self._dropped = 0
+        "By the loop, ever; the thread holds what it has told of these."
+        self._busy_since: float | None = None
+        self._keeper = EventKeeper(
+            path,
+            node=node,
+            table=table,
+            tell=self._tell_from_thread,
+            lost=lambda loss: self._on_loop(lost, loss),
+            size=size,
+            retry=retry,
+            wall_clock=wall_clock,
+        )
+        # A daemon thread: a disk that hangs must not keep the process from ending.
+        start_thread(self._run, name="events")
+
+    async def last(self) -> int:
+        """Give the number of the last event that is stored; 0 when there is none or the disk is slow to say."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(START_LIMIT):
+                return await asyncio.shield(self._last)
+        return 0
+
+    def add(self, entry: Entry) -> None:
+        """Queue an entry, or count it as dropped."""
+        if self._inbox.qsize() < self._size:
+            self._inbox.put(entry)
+        else:
+            self._dropped += 1
+        busy = self._busy_since
+        if busy is not None and not self._keeper.told and time.monotonic() - busy > STUCK:
+            self._keeper.told = True
+            message = f"events are held in memory only: {NO_ANSWER}, of {self._path}"
+            self._loop.call_soon(self._tell, Event(level=Level.ERROR, origin="log", message=message))
+
+    async def after(self, number: int, *, below: int, wanted: Wanted, limit: int, count_from: int) -> Found:
+        """Give the oldest entries between two numbers."""
+        return await self._look_up(
+            lambda database: database.after(number, below=below, wanted=wanted, limit=limit, count_from=count_from),
+            reached=below - 1,
+        )
+
+    async def before(self, number: int, *, wanted: Wanted, limit: int) -> Found:
+        """Give the newest entries before a number."""
+        return await self._look_up(lambda database: database.before(number, wanted=wanted, limit=limit), reached=0)
+
+    async def close(self) -> str | None:
+        """Store what waits, within reason; says why that was not possible."""
+        self._inbox.put(None)
+        try:
+            async with asyncio.timeout(END_LIMIT):
+                return await asyncio.shield(self._ended) or None
+        except TimeoutError:
+            return NO_ANSWER
+
+    async def _look_up(self, question: Question, *, reached: int) -> Found:
+        why, found = NO_ANSWER, None
+        if self._waiting_questions < QUESTIONS:
+            self._waiting_questions += 1
+            asked = _Asked(question, self._loop.create_future())
+            self._inbox.put(asked)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(READ_LIMIT):
+                    found = await asked.answer
+                    why = self._keeper.why_not
+        lacking = f"older events cannot be read from {self._path}: {why}"
+        return found or Found(entries=(), reached=reached, lacking=lacking)
+
+    # -- in the thread ------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        keeper = self._keeper
+        self._busy_since = time.monotonic()
+        self._on_loop(_settle, self._last, keeper.last())
+        told_dropped = 0
+        going_on = True
+        while going_on:
+            self._busy_since = None
+            going_on, asked = self._gather()
+            self._busy_since = time.monotonic()
+            keeper.look()
+            dropped = self._dropped
+            if keeper.store(dropped=dropped - told_dropped):
+                told_dropped = dropped
+            if asked is not None:
+                found = None if asked.answer.cancelled() else keeper.ask(asked.question)
+                self._on_loop(self._answer, asked, found)
+            keeper.prune()
+        keeper.close()
+        self._on_loop(_settle, self._ended, f"{self._path}: {keeper.why_not}" if keeper.waiting else "")
+
+    def _gather(self) -> tuple[bool, _Asked | None]:
+        """Take entries until it is time to store them, a question comes, or (False) the end."""
+        keeper = self._keeper
+        end = time.monotonic() + (keeper.idle_for() if self._inbox.empty() else GATHER)
+        gathering = False
+        while (left := end - time.monotonic()) > 0:
+            try:
+                item = self._inbox.get(timeout=left)
+            except queue.Empty:
+                break
+            match item:
+                case None:
+                    return False, None
+                case _Asked():
+                    return True, item
+            keeper.add(item)
+            if not gathering:
+                end, gathering = time.monotonic() + GATHER, True
+        return True, None
+
+    def _tell_from_thread(self, level: Level, message: str) -> None:
+        self._on_loop(self._tell, Event(level=level, origin="log", message=message))
+
+    def _on_loop(self, what: Callable[..., object], *arguments: object) -> None:
+        with suppress(RuntimeError):  # the loop has ended, and who listened with it
+            self._loop.call_soon_threadsafe(what, *arguments)
+
+    def _answer(self, asked: _Asked, found: Found | None) -> None:
+        self._waiting_questions -= 1
+        _settle(asked.answer, found)
+
+
+def _settle(future: "asyncio.Future[T]", value: T) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
+@asynccontextmanager
+async def kept_journal(
+    directory: Path,
+    table: LogTable,
+    *,
+    node: str,
+    log: Callable[[Entry], None],
+    lost: Callable[[Loss], None] = lambda _loss: None,
+) -> AsyncIterator[Journal]:
+    """Give a journal whose events are kept in a directory, which must be there; at the end what is left is stored.
+
+    `lost` takes what somebody does to the file meanwhile.
+    The start waits START_LIMIT at most for the disk, the end END_LIMIT; in between nobody does.
+    """
+    early: list[Event] = []
+    journal: Journal | None = None
+
+    def tell(event: Event) -> None:
+        if journal is None:
+            early.append(event)
+        else:
+            journal.write(event)
+
+    store = EventStore(directory / NAME, node=node, table=table, tell=tell, lost=lost)
+    journal = Journal(node=node, log=log, store=store, above=await store.last())
+    for event in early:
+        journal.write(event)
+    try:
+        yield journal
+    finally:
+        reason = await store.close()
+        if reason is not None:
+            message = f"the last events are not stored: {reason}"
+            journal.write(Event(level=Level.WARNING, origin="log", message=message))

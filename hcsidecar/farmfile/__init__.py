@@ -1,0 +1,1 @@
+"""The farm file on disk, and all that it names: keys, scripts, directories, kinds of other packages."""

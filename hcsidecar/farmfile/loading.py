@@ -1,0 +1,267 @@
+"""The farm file on disk: finding it, reading it with all that it names, and finding this machine's node in it."""
+
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hcsidecar.core.farmfile.problems import Problem
+from hcsidecar.core.farmfile.raw_tables import Parts
+from hcsidecar.core.farmfile.settings import FarmFile, NodeTable, OtherTarget, TlsTable, read, right_parts
+from hcsidecar.core.farmfile.text import MAX_BYTES, NotTomlError, document_in
+from hcsidecar.core.farmfile.values import is_ipv6
+from hcsidecar.farmfile.permissions import why_not
+from hcsidecar.net.keyring import KeyFileError, Keyring
+
+__all__ = [
+    "FarmFileError",
+    "LoadedFarm",
+    "NoNodeHereError",
+    "Problem",
+    "Seen",
+    "find_config",
+    "find_node",
+    "load",
+    "see",
+]
+
+DEFAULT_CONFIG = Path("/etc/hcsidecar/farm.toml")
+CONFIG_VARIABLE = "HCSIDECAR_CONFIG"
+_ANY_PORT = 9
+"Nothing is sent to it."
+
+
+class FarmFileError(Exception):
+    """The farm cannot be started: every problem of its file, at once. `passing`: this one may pass by itself."""
+
+    passing = False
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = problems
+
+
+class NoNodeHereError(FarmFileError):
+    """No node of the farm has an address of this machine: perhaps not yet, since its network is slow to come up."""
+
+    passing = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedFarm:
+    """A farm file that is right, and the files that it names."""
+
+    farm: FarmFile
+    path: Path
+    "The farm file, as an absolute path."
+    text: str
+    "What stands in it."
+    keyring: Keyring
+    target_tables: Sequence[Mapping[str, object]] = ()
+    "The [[target]] tables as they are written: what the process is told that makes their calls."
+
+    @property
+    def key_file(self) -> Path:
+        """The file of the farm's secrets."""
+        return self.keyring.path
+
+    def resolve(self, name: str) -> Path:
+        """Give the path of a file that the farm file names, relative to where it is itself."""
+        return self.path.parent / name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A farm file and what it names, right or wrong."""
+
+    farm: FarmFile | None = None
+    "None where the farm file itself is wrong."
+    keyring: Keyring | None = None
+    text: str = ""
+    "As far as it could be read."
+    target_tables: Sequence[Mapping[str, object]] = ()
+    problems: tuple[Problem, ...] = ()
+    "All that keeps a daemon from starting."
+
+
+Look = Callable[[Parts, Path], list[Problem]]
+"What gives further problems, of the tables that are right and the path of the farm file."
+
+
+def _look_no_further(_parts: Parts, _path: Path) -> list[Problem]:
+    return []
+
+
+def find_config(option: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
+    """Say which farm file is meant: the option, else $HCSIDECAR_CONFIG, else /etc/hcsidecar/farm.toml."""
+    if option is not None:
+        return option
+    named = environment.get(CONFIG_VARIABLE)
+    return Path(named) if named else DEFAULT_CONFIG
+
+
+def load(path: Path, *, look: Look = _look_no_further, kinds_apart: bool = False) -> LoadedFarm:
+    """Read a farm file and the files that it names; FarmFileError lists every problem of all of them.
+
+    `look` gives what else is to be refused, of the tables that are right and the path of the farm file. With
+    `kinds_apart` the packages that add kinds of targets are loaded by another process than this one.
+    """
+    seen = see(path, look=look, kinds_apart=kinds_apart)
+    if seen.problems or seen.farm is None or seen.keyring is None:
+        raise FarmFileError(*seen.problems)
+    return LoadedFarm(
+        farm=seen.farm,
+        path=path.absolute(),
+        text=seen.text,
+        keyring=seen.keyring,
+        target_tables=seen.target_tables,
+    )
+
+
+def see(path: Path, *, look: Look = _look_no_further, kinds_apart: bool = False) -> Seen:
+    """Read as much of a farm file and the files that it names as can be read, with every problem of all of them."""
+    path, text = path.absolute(), ""
+    try:
+        content = _read(path)
+        text = content.decode(errors="replace")
+        document = _parse(path, content)
+    except FarmFileError as error:
+        return Seen(text=text, problems=error.problems)
+    found = read_tables(document, kinds_apart=kinds_apart)
+    parts = right_parts(document) if isinstance(found, tuple) else found.parts
+    problems = [*(found if isinstance(found, tuple) else ()), *_problems_of_files(parts, path), *look(parts, path)]
+    keyring = None
+    try:
+        keyring = Keyring.load(path.parent / _key_file(document))
+    except KeyFileError as error:
+        problems.append(Problem(path="farm.key_file", message=error.message, hint=error.hint))
+    farm = None if isinstance(found, tuple) else found
+    tables = _target_tables(document)
+    return Seen(farm=farm, keyring=keyring, text=text, target_tables=tables, problems=tuple(problems))
+
+
+def read_tables(document: Mapping[str, object], *, kinds_apart: bool = False) -> FarmFile | tuple[Problem, ...]:
+    """Make the farm of a parsed file, with the tables of other packages' kinds of targets, or give its problems."""
+    found = read(document)
+    return _with_other_kinds(found, document, apart=kinds_apart) if isinstance(found, FarmFile) else found
+
+
+def find_node(farm: FarmFile, name: str | None) -> NodeTable:
+    """Say which node this process is: the one of this name, else the one whose address is on this machine.
+
+    FarmFileError says why when none or several of them are, NoNodeHereError when this machine has no node's address.
+    """
+    names = ", ".join(node.name for node in farm.node)
+    if name is not None:
+        for node in farm.node:
+            if node.name == name:
+                return node
+        raise FarmFileError(Problem(path="node", message=f"has none of the name {name}", hint=f"there are {names}"))
+    here = [node for node in farm.node if any(_is_local(address) for address in node.addresses.values())]
+    if len(here) == 1:
+        return here[0]
+    if here:
+        several = ", ".join(node.name for node in here)
+        raise FarmFileError(
+            Problem(path="node", message=f"has several that are on this machine: {several}", hint="choose with --node")
+        )
+    raise NoNodeHereError(
+        Problem(path="node", message="has no address of this machine", hint=f"one of {names}, chosen with --node")
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise _no_file(path, "is not there", _where_to_get_one(path)) from None
+    except IsADirectoryError:
+        raise _no_file(path, "is a directory", "name the farm file in it") from None
+    except OSError as error:
+        raise _no_file(path, f"cannot be read: {error.strerror}") from None
+    return content
+
+
+def _where_to_get_one(path: Path) -> str:
+    """Say what to do without a farm file: `init` refuses where the key file of a farm is."""
+    if path.with_name("farm.key").exists():
+        return "copy it from another node; --config names another one"
+    return "hcsidecar init makes one; --config names another"
+
+
+def _parse(path: Path, content: bytes) -> dict[str, object]:
+    try:
+        return document_in(content)
+    except NotTomlError as error:
+        raise _no_file(path, error.message, error.hint) from None
+
+
+def _no_file(path: Path, message: str, hint: str = "") -> FarmFileError:
+    return FarmFileError(Problem(path=str(path), message=message, hint=hint))
+
+
+def _key_file(document: Mapping[str, object]) -> str:
+    """Give the key file of a document that may have other problems, so that it is checked with the rest."""
+    table = document.get("farm")
+    named = table.get("key_file") if isinstance(table, dict) else None
+    return named if isinstance(named, str) and "\0" not in named else "farm.key"
+
+
+def _target_tables(document: Mapping[str, object]) -> Sequence[Mapping[str, object]]:
+    tables = document.get("target")
+    return tuple(table for table in tables if isinstance(table, Mapping)) if isinstance(tables, list) else ()
+
+
+def _with_other_kinds(farm: FarmFile, document: Mapping[str, object], *, apart: bool) -> FarmFile | tuple[Problem, ...]:
+    """Let the packages that add kinds of targets read theirs; nothing is imported for a farm without such."""
+    tables = document.get("target")
+    if not isinstance(tables, list) or not any(isinstance(target, OtherTarget) for target in farm.target):
+        return farm
+    if apart:
+        from hcsidecar.farmfile.other_kinds_process import read_apart  # noqa: PLC0415 - see above
+
+        found = read_apart(farm.target, tables)
+    else:
+        from hcsidecar.farmfile.other_kinds import read_other_kinds  # noqa: PLC0415
+
+        found = read_other_kinds(farm.target, tables)
+    problems = tuple(each for each in found if isinstance(each, Problem))
+    return problems or farm.model_copy(update={"target": found})
+
+
+def _problems_of_files(parts: Parts, path: Path) -> list[Problem]:
+    """Give what is wrong with the files that a farm file names, but for the key file."""
+    scripts = [] if parts.application is None else why_not(parts.application, path)
+    return _certificate_problems(parts, path.parent) + scripts
+
+
+def _certificate_problems(parts: Parts, directory: Path) -> list[Problem]:
+    tables: tuple[tuple[str, TlsTable | None], ...] = (
+        ("web.tls", parts.web.tls if parts.web else None),
+        ("health.tls", parts.health.tls if parts.health else None),
+    )
+    named = [(f"{path}.{key}", getattr(tls, key)) for path, tls in tables if tls for key in ("cert", "key")]
+    problems = []
+    for path, name in named:
+        try:
+            with (directory / name).open("rb"):
+                pass
+        except OSError as error:
+            message = f"cannot be read: {directory / name}: {error.strerror}"
+            problems.append(Problem(path=path, message=message, hint="relative to the farm file, or absolute"))
+    return problems
+
+
+def _is_local(address: str) -> bool:
+    """Tell whether an address is one of this machine's, by taking a UDP port on it for a moment."""
+    family = socket.AF_INET6 if is_ipv6(address) else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((address, 0))
+            # A broadcast address can be bound, and is no node's; it is refused here.
+            probe.connect((address, _ANY_PORT))
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,144 @@
+"""What a farm file names of this machine and a daemon starts without: `check-config` finds it before it is missed."""
+
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+from hcsidecar.core.farmfile.check_tables import CommandCheck, CustomCheck, PingCheck, PortCheck
+from hcsidecar.core.farmfile.cross_checks import address_place
+from hcsidecar.core.farmfile.problems import Problem, path_of
+from hcsidecar.core.farmfile.raw_tables import Parts, Place, present
+from hcsidecar.core.farmfile.settings import TlsTable
+from hcsidecar.core.farmfile.target_tables import CommandTarget
+from hcsidecar.core.farmfile.values import is_ipv6
+from hcsidecar.farmfile.dirs import why_no_socket
+from hcsidecar.system.programs import why_cannot_start, why_no_interpreter
+
+_ANY_PORT = 9
+"Nothing is sent to it."
+
+
+def problems_here(parts: Parts, config: Path) -> list[Problem]:
+    """Look at this machine for what the tables name; `config` is the path of the farm file, absolute."""
+    return [
+        *_of_the_state_directory(parts),
+        *_of_certificates(parts, config.parent),
+        *_of_the_application(parts, config.parent),
+        *_of_programs(parts, config.parent),
+        *_of_addresses(parts),
+    ]
+
+
+def _of_the_state_directory(parts: Parts) -> Iterator[Problem]:
+    if parts.farm is None:
+        return
+    if parts.farm.state_dir is not None and (file := _no_directory(Path(parts.farm.state_dir))):
+        yield Problem(path="farm.state_dir", message=f"is no directory: {file} is a file", hint="name another one")
+    too_long = [problem for _, node in parts.nodes if (problem := why_no_socket(parts.farm, node)) is not None]
+    yield from too_long[:1]
+
+
+def _no_directory(path: Path) -> Path | None:
+    """Give what is there in the place of a directory, or of one above it, and is none."""
+    return next((each for each in (path, *path.parents) if each.exists() and not each.is_dir()), None)
+
+
+def _of_certificates(parts: Parts, directory: Path) -> Iterator[Problem]:
+    if parts.web and parts.web.tls:
+        yield from _of_certificate("web.tls", parts.web.tls, directory)
+    if parts.health and parts.health.tls:
+        yield from _of_certificate("health.tls", parts.health.tls, directory)
+
+
+def _of_certificate(path: str, table: TlsTable, directory: Path) -> Iterator[Problem]:
+    cert, key = directory / table.cert, directory / table.key
+    if not (cert.is_file() and key.is_file()):
+        return  # that they cannot be read is told with the file
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_verify_locations(cert)
+    except (OSError, ValueError):
+        hint = "the certificate, then its chain, between lines of BEGIN CERTIFICATE and END CERTIFICATE"
+        yield Problem(path=f"{path}.cert", message=f"has no certificate in PEM: {cert}", hint=hint)
+        return
+    try:
+        context.load_cert_chain(cert, key, password="")
+    except (OSError, ValueError) as error:
+        if isinstance(error, ssl.SSLError) and error.reason == "KEY_VALUES_MISMATCH":
+            message = f"is not the key of the certificate: {key}"
+        else:
+            message = f"has no private key in PEM, or one with a password: {key}"
+        yield Problem(path=f"{path}.key", message=message, hint=f"the key that {cert} was made with")
+
+
+def _of_the_application(parts: Parts, directory: Path) -> Iterator[Problem]:
+    if parts.application is None or parts.application.directory is None:
+        return
+    wanted = directory / parts.application.directory
+    if not wanted.is_dir():
+        what = "is no directory" if wanted.exists() else "is not there"
+        yield Problem(path="application.directory", message=f"{what}: {wanted}", hint=f"mkdir {wanted}, or another one")
+
+
+def _of_programs(parts: Parts, directory: Path) -> Iterator[Problem]:
+    programs: list[tuple[Place, str]] = []
+    for index, check in present(parts.check):
+        if isinstance(check, CommandCheck | CustomCheck):
+            programs.append((("check", index, "command", 0), check.command[0]))
+    for index, target in present(parts.target):
+        if isinstance(target, CommandTarget):
+            programs.append((("target", index, "command", 0), target.command[0]))
+    found = [(place, why_cannot_start(directory / name)) for place, name in programs]
+    # Whatever else is wrong with a script is told with the file.
+    scripts = {} if parts.application is None else parts.application.scripts
+    found += [(("application", key), why_no_interpreter(directory / name)) for key, name in scripts.items()]
+    for place, why in found:
+        if why is not None:
+            message, _, hint = why.partition(": ")
+            yield Problem(path=path_of(place), message=message, hint=hint or "relative to the farm file, or absolute")
+
+
+def _of_addresses(parts: Parts) -> Iterator[Problem]:
+    for place, address in _addresses(parts):
+        if _is_broadcast(address):
+            yield Problem(
+                path=path_of(place),
+                message=f"is the broadcast address of a network of this machine: {address}",
+                hint="the address of one server",
+            )
+
+
+def _addresses(parts: Parts) -> Iterator[tuple[Place, str]]:
+    for index, node in parts.nodes:
+        for network, address in node.addresses.items():
+            yield address_place(index, node, network), address
+    for index, vip in parts.vips:
+        yield ("l2", "vip", index, "address"), vip.address
+    own = (each for _, listeners in parts.own_listeners for each in listeners)
+    for place, listener in (*parts.web_listeners, *parts.general_listeners, *own):
+        if not listener.is_wildcard:
+            yield place, listener.host
+    for index, check in present(parts.check):
+        if isinstance(check, PortCheck | PingCheck):
+            yield ("check", index, "address"), check.address
+
+
+def _is_broadcast(address: str) -> bool:
+    """Tell whether the kernel would send to everybody: it wants to be told that this is meant, and only then."""
+    if is_ipv6(address):
+        return False
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((address, _ANY_PORT))
+        except PermissionError:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        except OSError:
+            return False
+        else:
+            return False
+        try:
+            probe.connect((address, _ANY_PORT))
+        except OSError:
+            return False  # something else forbids it
+        return True

@@ -1,0 +1,72 @@
+"""Whether the scripts of the farm file are there, may be run, and can be changed by nobody else."""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from hcsidecar.core.application.trusted_paths import Refusal, Step, why_not_trusted
+from hcsidecar.core.farmfile.application_table import ApplicationTable
+from hcsidecar.core.farmfile.problems import Problem
+
+_MAX_LINKS = 40
+"As many symbolic links as the kernel follows; see path_resolution(7)."
+
+
+def why_not(table: ApplicationTable, config: Path) -> list[Problem]:
+    """Give every script that is missing, cannot be run or could be changed by others; `config` is the farm file."""
+    return [
+        Problem(path=f"application.{key}", message=refusal.message, hint=refusal.hint)
+        for key, name in table.scripts.items()
+        if (refusal := why_not_run(config.absolute().parent / name)) is not None
+    ]
+
+
+def why_not_run(script: Path) -> Refusal | None:
+    """Say why a script must not be run; works on the file system, and may take as long as that does."""
+    try:
+        found = script.stat()
+        way = list(_way_to(script))
+    except FileNotFoundError:
+        return Refusal(message="is not there", hint=f"make {script}, or name another one")
+    except OSError as error:
+        return Refusal(message=f"cannot be reached: {script}", hint=error.strerror or str(error))
+    if not stat.S_ISREG(found.st_mode):
+        return Refusal(message="is not a file", hint=f"make {script} one, or name another one")
+    if not found.st_mode & 0o111:
+        return Refusal(message="is not executable", hint=f"chmod +x {script}")
+    if not os.access(script, os.X_OK):
+        return Refusal(message="may not be executed by this user", hint=f"chmod, or a mount without noexec: {script}")
+    if not hasattr(os, "geteuid"):
+        return None
+    return why_not_trusted(way, {0, os.geteuid()})
+
+
+def _way_to(script: Path) -> Iterator[Step]:
+    """Give every directory and symbolic link on the way to a file, and the file; OSError if it does not end there."""
+    place = Path("/")
+    yield _step(place)
+    waiting = list(reversed(script.parts[1:]))
+    links = 0
+    while waiting:
+        name = waiting.pop()
+        if name == "..":
+            place = place.parent
+            continue
+        step = _step(place / name)
+        yield step
+        if not stat.S_ISLNK(step.mode):
+            place /= name
+            continue
+        links += 1
+        if links > _MAX_LINKS:
+            raise OSError(f"more than {_MAX_LINKS} symbolic links")
+        target = (place / name).readlink()
+        waiting += reversed(target.parts[1:] if target.is_absolute() else target.parts)
+        if target.is_absolute():
+            place = Path("/")
+
+
+def _step(path: Path) -> Step:
+    found = path.lstat()
+    return Step(path=str(path), mode=found.st_mode, owner=found.st_uid)

@@ -1,0 +1,1 @@
+"""SafeKit modules on disk, and the `safekit` command of their scripts."""

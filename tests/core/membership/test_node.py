@@ -1,0 +1,123 @@
+"""The order in which a node acts: the share closes before the heartbeat that says so is composed."""
+
+from small_farm import LAN, FakeShare, Farm, heartbeat
+
+from hcsidecar.core.membership.node import Node, NoShare, Send
+
+
+class WitnessShare(FakeShare):
+    """Notes which heartbeats had been composed when it was told something."""
+
+    node = None
+
+    def adopt(self, view):
+        super().adopt(view)
+        self.calls[-1] = (*self.calls[-1], self.node.membership._seq)
+
+
+def make(share):
+    return Node(
+        name="web1",
+        boot=1,
+        nodes=("web1", "web2"),
+        farm="apache",
+        timing=LAN,
+        settings=b"digest",
+        powers=(1,),
+        share=share,
+        now=0.0,
+    )
+
+
+def test_whatever_an_earlier_boot_left_open_is_closed_before_the_first_word():
+    share = FakeShare()
+    share.holding = True
+    make(share)
+    assert share.calls == [("release",)]
+    assert not share.holding
+
+
+def test_the_share_has_adopted_a_view_before_the_heartbeat_with_it_is_composed():
+    share = WitnessShare()
+    share.node = node = make(share)
+    outputs = node.set_wants(True, now=0.0)
+    while not node.membership.view:
+        outputs = node.tick(now=node.next_tick_at())
+    first_with_view = next(output.heartbeat for output in outputs if isinstance(output, Send) and output.heartbeat.view)
+    (adoption,) = [call for call in share.calls if call[0] == "adopt"]
+    assert adoption[2] < first_with_view.seq
+
+
+def test_the_lease_is_renewed_by_heartbeats_to_all_and_not_by_answers():
+    share = FakeShare()
+    node = make(share)
+    for output in node.tick(now=0.0):
+        assert isinstance(output, Send)
+    renewed = share.until
+    assert renewed == LAN.lost_after
+    (answer,) = [
+        output
+        for output in node.receive(heartbeat("web2", ask=True), now=0.01)
+        if isinstance(output, Send) and output.to == ("web2",)
+    ]
+    assert answer.heartbeat.heard_seqs == (1,)
+    assert share.until == renewed
+
+
+def test_a_node_without_a_share_takes_part_and_holds_nothing():
+    farm = Farm("web1", "web2").run(until=1)
+    share = NoShare()
+    for told in (share.claim, share.release, lambda: share.adopt(()), lambda: share.renew(1.0)):
+        told()
+    assert not share.holding
+    assert not share.dirty
+    assert farm.views()["web1"] == ["web1", "web2"]
+
+
+def test_a_dirty_share_is_told_to_the_others():
+    farm = Farm("web1", "web2").run(until=1)
+    farm.nodes["web1"].share.dirty = True
+    farm.deliver("web1", farm.nodes["web1"].set_dirty(now=farm.now))
+    farm.run(until=1.1)
+    assert farm.nodes["web2"].membership.roster.peers["web1"].heartbeat.dirty
+
+
+def test_the_share_meets_a_dirty_neighbour_before_it_claims_what_that_one_gave_up():
+    farm = Farm("web1", "web2").run(until=1)
+    farm.nodes["web1"].share.dirty = True
+    farm.deliver("web1", farm.nodes["web1"].set_dirty(now=farm.now))
+    farm.run(until=1.1)
+    assert farm.nodes["web2"].share.neighbours == (("web1", b"", True, b"", (("web1", (1,)), ("web2", (1,))), True),)
+
+
+def test_a_neighbour_that_is_not_heard_any_more_is_met_no_more():
+    farm = Farm("web1", "web2").run(until=1)
+    farm.cut |= {("web1", "web2"), ("web2", "web1")}
+    farm.run(until=2)
+    assert farm.nodes["web2"].share.neighbours == ()
+
+
+def test_that_some_connections_have_ended_is_told_without_haste():
+    farm = Farm("web1", "web2").run(until=1)
+    node = farm.nodes["web1"]
+    node.share.dirty, node.share.dirty_buckets = True, b"\x07"
+    farm.deliver("web1", node.set_dirty(now=farm.now))
+    farm.run(until=1.5)
+    due = node.next_tick_at()
+    node.share.dirty_buckets = b"\x05"
+    assert not node.set_dirty(now=farm.now)
+    assert node.next_tick_at() == due
+    farm.run(until=1.6)
+    assert farm.nodes["web2"].share.neighbours[0][3] == b"\x05"
+
+
+def test_that_connections_may_be_anywhere_is_told_at_once():
+    farm = Farm("web1", "web2").run(until=1)
+    node = farm.nodes["web1"]
+    node.share.dirty, node.share.dirty_buckets = True, b"\x07"
+    farm.deliver("web1", node.set_dirty(now=farm.now))
+    farm.run(until=1.5)
+    due = node.next_tick_at()
+    node.share.dirty_buckets = b""
+    farm.deliver("web1", node.set_dirty(now=farm.now))
+    assert node.next_tick_at() < due

@@ -1,0 +1,68 @@
+from random import Random
+
+import msgspec
+import pytest
+
+from hcsidecar.core.targets.backoff import Pace
+from hcsidecar.core.targets.documents import Failing, TargetSight
+from hcsidecar.core.targets.reconcile import Reconciler
+from hcsidecar.core.targets.registration import Call, Observation, Presence, Trouble
+
+
+def sight(**changes):
+    usual = {"name": "web", "type": "haproxy", "policy": "member", "desired": "registered", "why": "Ready and a member"}
+    return TargetSight(**(usual | {"observed": "healthy"} | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({}, None),
+        ({"observed": "unhealthy"}, None),
+        ({"observed": "unused"}, None),
+        ({"observed": "unseen"}, None),
+        ({"observed": "unknown"}, None),
+        ({"observed": None}, "not looked at yet"),
+        ({"observed": "absent"}, "to be registered"),
+        ({"observed": "draining"}, "to be registered"),
+        ({"desired": "absent"}, "to be deregistered"),
+        ({"desired": "absent", "observed": "draining"}, None),
+        ({"desired": "absent", "observed": "absent"}, None),
+        ({"desired": "as it is", "observed": "absent"}, None),
+        ({"desired": "as it is", "observed": "healthy"}, None),
+        ({"contested": True}, "somebody else keeps undoing what this node does"),
+        ({"desired": "absent", "observed": "unseen", "leaving": True}, "to be deregistered"),
+        ({"error": Failing(trouble="auth", text="no rights", age=1.0)}, "auth: no rights"),
+    ],
+)
+def test_why_a_balancer_is_not_as_wished(changes, why):
+    assert sight(**changes).why_not_as_wished() == why
+
+
+def test_what_the_loop_says_of_a_target_can_be_read():
+    loop = Reconciler(name="web", policy="observe", pace=Pace(), chance=Random(1), now=0.0)
+
+    def read(now):
+        document = msgspec.json.encode(loop.document(now=now) | {"type": "haproxy"})
+        assert set(TargetSight.__struct_fields__) <= set(msgspec.json.decode(document))
+        return msgspec.json.decode(document, type=TargetSight)
+
+    assert read(0.0).why_not_as_wished() == "not looked at yet"
+    loop.failed(Call.OBSERVE, Trouble.AUTH, "no rights", now=10.0)
+    assert read(13.0).error == Failing(trouble="auth", text="no rights", age=3.0)
+    loop.observed(Observation(presence=Presence.UNHEALTHY, reason="L4CON", former=("192.0.2.7:80",)), now=20.0)
+    assert read(21.0) == TargetSight(
+        name="web",
+        type="haproxy",
+        policy="observe",
+        desired="as it is",
+        why="the daemon has just started",
+        observed="unhealthy",
+        reason="L4CON",
+        former=("192.0.2.7:80",),
+        observed_age=1.0,
+        last_success_age=1.0,
+        next_try=read(21.0).next_try,
+        calls={"observe": 0, "register": 0, "deregister": 0, "retire": 0},
+        failures={"retry": 0, "throttle": 0, "auth": 1, "config": 0},
+    )
