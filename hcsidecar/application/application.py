@@ -5,20 +5,33 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from hcsidecar.application.checking import Checking
 from hcsidecar.application.scripts import Scripts, with_home
 from hcsidecar.application.service import Evidence, Module, Published
 from hcsidecar.core.application.check_results import CheckRule
 from hcsidecar.core.application.last_stays import Outlook
-from hcsidecar.core.application.lifecycle import Lifecycle
+from hcsidecar.core.application.lifecycle import Lifecycle, Past
 from hcsidecar.core.application.runs import Place, check_environment
 from hcsidecar.core.application.scripts import ScriptPlan
 from hcsidecar.core.events import Event
 from hcsidecar.core.farmfile.settings import AnyCheck, InterfaceCheck, NodeTable
-from hcsidecar.daemon.memory import Memory
 from hcsidecar.farmfile.dirs import state_dir
 from hcsidecar.farmfile.loading import LoadedFarm
+
+
+class Memory(Protocol):
+    """What is kept of the application over a restart of the daemon."""
+
+    def past(self, *, now: float) -> Past:
+        """Return what is known of the application's past; `now` is of the monotonic clock."""
+
+    def remember_past(self, past: Past, *, now: float) -> None:
+        """Keep another past."""
+
+    async def written(self) -> None:
+        """Return when what was kept last is on the disk."""
 
 
 class Application:

@@ -1,8 +1,8 @@
 """Runs the scripts of the application, and finds and ends what they leave running.
 
-Each run has a keeper of its own (`hcsidecar/application/keeper.py`), a process that outlives the daemon; under systemd the
-keeper is the main process of a unit of its own (`hcsidecar/core/application/transient_unit.py`). What is the application's is told
-in `hcsidecar/core/application/leftover_processes.py`. All that touches disks or processes works in threads: heartbeats do not wait.
+Each run has a keeper of its own (`keeper.py`), a process that outlives the daemon; under systemd the keeper is the main
+process of a unit of its own (`core/application/transient_unit.py`). What is the application's is told in
+`core/application/leftover_processes.py`. All that touches disks or processes works in threads: heartbeats do not wait.
 """
 
 import asyncio

@@ -71,7 +71,7 @@ def own_targets(loaded: LoadedFarm, me: NodeTable, *, tell: Callable[[Event], No
     tables = {target.label: table for target, table in zip(loaded.farm.target, loaded.target_tables, strict=True)}
     return Targets(
         loaded.farm.target,
-        here(loaded, me, state_directory=state_dir(loaded.farm, me)),
+        here(loaded.farm, me, directory=loaded.path.parent, state_directory=state_dir(loaded.farm, me)),
         open_balancer=Opener(f"{loaded.farm.farm.name}/{me.name}", tables).open,
         chance=SystemRandom(),
         tell=tell,

@@ -46,7 +46,7 @@ class _Asked:
 
 
 class EventStore:
-    """Satisfies `hcsidecar.events.journal.Store`. Made in a running loop, on which `tell` and `lost` are called; close it."""
+    """Satisfies `events.journal.Store`. Made in a running loop, on which `tell` and `lost` are called; close it."""
 
     def __init__(
         self,

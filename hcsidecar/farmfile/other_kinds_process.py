@@ -1,7 +1,7 @@
 """Reads targets of other packages' kinds in a process of its own, so that the daemon loads nothing of these packages.
 
-As a program (`python -m hcsidecar.farmfile.other_kinds_process`) it takes the [[target]] tables on its standard input and writes
-what their models say of them to its standard output, as MessagePack.
+As a program (`python -m hcsidecar.farmfile.other_kinds_process`) it takes the [[target]] tables on its standard input
+and writes what their models say of them to its standard output, as MessagePack.
 """
 
 import os

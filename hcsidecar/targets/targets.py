@@ -11,7 +11,6 @@ from hcsidecar.core.targets.backoff import Pace
 from hcsidecar.core.targets.desired_state import Situation
 from hcsidecar.core.targets.reconcile import Reconciler
 from hcsidecar.core.targets.registration import Observation, TargetError, Trouble
-from hcsidecar.farmfile.loading import LoadedFarm
 from hcsidecar.targets.apart import Apart
 from hcsidecar.targets.kind import Balancer, Here
 from hcsidecar.targets.registrar import Registrar
@@ -120,9 +119,8 @@ def pace_of(table: Target) -> Pace:
     return Pace(poll=table.poll, unhealthy=table.hold_down, longest_pause=table.longest_pause)
 
 
-def here(loaded: LoadedFarm, me: NodeTable, *, state_directory: Path) -> Here:
-    """Say what a balancer's side needs to know of this node."""
-    farm: FarmFile = loaded.farm
+def here(farm: FarmFile, me: NodeTable, *, directory: Path, state_directory: Path) -> Here:
+    """Return what a balancer's side needs to know of this node; `directory` is that of the farm file."""
     return Here(
         farm=farm.farm.name,
         node=me.name,
@@ -132,6 +130,6 @@ def here(loaded: LoadedFarm, me: NodeTable, *, state_directory: Path) -> Here:
         health_port=farm.api_address(me).port,
         health_tls=farm.web.tls is not None,
         health_path=farm.health.path,
-        directory=loaded.path.parent,
+        directory=directory,
         state_dir=state_directory,
     )

@@ -1,6 +1,6 @@
 """Which processes are the application's: what runs of its scripts have left running, told from a table of processes.
 
-Each run has a keeper (`hcsidecar/application/keeper.py`), which starts the script, and to which the kernel gives every process
+Each run has a keeper (`application/keeper.py`), which starts the script, and to which the kernel gives every process
 that loses its parent below it. So all that descends from a living keeper belongs to its run, also a daemon that has
 left its process group and session, and one whose environment was wiped (Debian's `apache2ctl` and `service` do that).
 Should the keeper have been killed, there are still the script's process group while its leader lives, and the mark in

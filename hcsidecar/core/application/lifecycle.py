@@ -26,8 +26,8 @@ one is no failure, for `start_timeout`.
 
 The daemon may end and come back while the application runs: `left` says what is known of it, and is kept on disk.
 
-Commands are in `core/application/commands.py`. `script` is what should run now; whoever runs it says `script_ended`. Everything
-else returns events. `now` is in seconds of the monotonic clock.
+Commands are in `commands.py`. `script` is what should run now; whoever runs it says `script_ended`. Everything else
+returns events. `now` is in seconds of the monotonic clock.
 """
 
 from collections.abc import Iterable, Mapping
