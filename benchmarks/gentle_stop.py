@@ -10,8 +10,8 @@ import aiohttp
 from benchmarks.figures import Aim, CannotMeasureError, Figure, Row, Table
 from benchmarks.progress import say
 from hcsidecar.demo.chronicle import Chronicle
-from hcsidecar.demo.judge import Record, Request
-from hcsidecar.demo.plan import PROBE_FALL, PROBE_INTERVAL, Server
+from hcsidecar.demo.judge import Request, RequestLog
+from hcsidecar.demo.plan import PROBE_FALL, PROBE_INTERVAL, DemoServer
 from hcsidecar.demo.programs import DemoError
 from hcsidecar.demo.putting_up import put_up
 from hcsidecar.demo.sight import READY
@@ -96,7 +96,7 @@ async def _measure(runs: int) -> tuple[list[Change], list[Change], list[Change]]
     back: list[Change] = []
     say("putting up three servers and HAProxy")
     async with put_up(Chronicle(clock=clock, show=lambda _happening: None)) as stage:
-        record = Record(since=clock())
+        record = RequestLog(since=clock())
         async with _clients(stage.plan.front_url, record):
             await asyncio.sleep(AFTERWARDS)
             for run in range(runs):
@@ -109,7 +109,7 @@ async def _measure(runs: int) -> tuple[list[Change], list[Change], list[Change]]
 
 
 async def _change(
-    go: Callable[[Server], Awaitable[None]], server: Server, record: Record, clock: Callable[[], float]
+    go: Callable[[DemoServer], Awaitable[None]], server: DemoServer, record: RequestLog, clock: Callable[[], float]
 ) -> Change:
     begin = clock()
     await go(server)
@@ -125,7 +125,7 @@ async def _change(
     )
 
 
-async def _bring_back(stage: Stage, server: Server) -> None:
+async def _bring_back(stage: Stage, server: DemoServer) -> None:
     await stage.bring_back(server)
     everybody = {one.name: READY for one in stage.plan.servers}
     agreed = await until(lambda: stage.why_not_agreed(everybody) is None, limit=LIMIT)
@@ -140,7 +140,7 @@ def _all_up(stage: Stage) -> bool:
 
 
 @asynccontextmanager
-async def _clients(url: str, record: Record) -> AsyncIterator[None]:
+async def _clients(url: str, record: RequestLog) -> AsyncIterator[None]:
     """Have clients ask while the block runs."""
     timeout = aiohttp.ClientTimeout(total=PATIENCE)
     async with (
@@ -156,7 +156,7 @@ async def _clients(url: str, record: Record) -> AsyncIterator[None]:
             client.cancel()
 
 
-async def _ask_for_ever(session: aiohttp.ClientSession, url: str, record: Record) -> None:
+async def _ask_for_ever(session: aiohttp.ClientSession, url: str, record: RequestLog) -> None:
     clock = asyncio.get_running_loop().time
     while True:
         began = clock()

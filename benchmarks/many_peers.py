@@ -19,7 +19,7 @@ from hcsidecar.core.farmfile.settings import FarmFile
 from hcsidecar.core.membership.heartbeat import Heartbeat, View, decode, encode
 from hcsidecar.farmfile.loading import load
 from hcsidecar.net.keyring import Keyring
-from hcsidecar.net.sealing import Opened, Opener, Sealer
+from hcsidecar.net.sealing import DatagramOpener, DatagramSealer, Opened
 
 BOOT = 1
 
@@ -35,8 +35,8 @@ class Peers:
         self._names = tuple(sorted(node.name for node in farm.node if node.name != real))
         self._settings = farm.settings_digest()
         self._powers = {node.name: farm.powers_of(node.name) for node in farm.node}
-        self._sealers = {name: Sealer(keyring, farm.farm.name, name, BOOT) for name in self._names}
-        self._opener = Opener(keyring, farm.farm.name, (real,))
+        self._sealers = {name: DatagramSealer(keyring, farm.farm.name, name, BOOT) for name in self._names}
+        self._opener = DatagramOpener(keyring, farm.farm.name, (real,))
         self._sequences = dict.fromkeys(self._names, 0)
         self._sockets = {name: socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for name in self._names}
         for name, bound in self._sockets.items():

@@ -24,7 +24,7 @@ from benchmarks.processes import end, start
 from benchmarks.wire import BRIDGE, INTERFACE, Namespace, Switch, namespaces
 from hcsidecar.core.membership.heartbeat import Heartbeat, decode
 from hcsidecar.net.keyring import Keyring
-from hcsidecar.net.sealing import Opened, Opener
+from hcsidecar.net.sealing import DatagramOpener, Opened
 
 FARM = "bench"
 HEARTBEAT_PORT = 4803
@@ -61,7 +61,7 @@ class Witness:
     """Hears the heartbeats of the farm, in the network namespace that has its address."""
 
     def __init__(self, home: Namespace, address: str, keyring: Keyring, names: tuple[str, ...]) -> None:
-        self._opener = Opener(keyring=keyring, farm=FARM, known_nodes=names)
+        self._opener = DatagramOpener(keyring=keyring, farm=FARM, known_nodes=names)
         with home.entered():
             self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8_000_000)

@@ -17,7 +17,7 @@ from benchmarks.progress import say
 from benchmarks.target_group import ARN, TargetGroup
 from benchmarks.wire import Namespace, namespaces
 from hcsidecar.core.application.states import Word
-from hcsidecar.core.targets.backoff import Pace
+from hcsidecar.core.targets.backoff import Backoff
 from hcsidecar.core.targets.desired_state import Situation
 from hcsidecar.core.targets.reconcile import Reconciler
 from hcsidecar.core.targets.registration import Call, Observation, Presence
@@ -98,8 +98,8 @@ def measure(*, quick: bool) -> Figure:
         "of all that it has started then; that of the helper process right after the registration. OK to registered "
         "has 5 s in it for which Ready must have lasted. `leave` is the command line in a process of its own, its "
         "start included; meanwhile the health URL is asked as by a balancer, with 5 ms between two questions, so that "
-        "its drain ends on evidence. Calls at rest are counted on a virtual "
-        f"clock: the same Reconciler, with the default poll of {Pace().poll:g} s, in the second hour of a registered "
+        "its drain ends on evidence. Calls at rest are counted on a virtual clock: the same "
+        f"Reconciler, with the default poll of {Backoff().poll:g} s, in the second hour of a registered "
         f"node, {len(hours)} seeds.",
         tables=(Table(title="Target of a balancer", rows=tuple(rows)),),
     )
@@ -169,7 +169,7 @@ def _ratios(seen: dict[str, list[float]], what: str) -> tuple[float, ...]:
 def _calls_in_an_hour(seed: int) -> int:
     """Count the calls in the second hour of a node that is registered and healthy."""
     now = 0.0
-    reconciler = Reconciler(name="bench", policy="member", pace=Pace(), chance=Random(seed), now=now)
+    reconciler = Reconciler(name="bench", policy="member", pace=Backoff(), chance=Random(seed), now=now)
     reconciler.follow(Situation(word=Word.START, ready=True, in_view=True), now=now)
     presence, calls = Presence.ABSENT, 0
     while now < 7200.0:

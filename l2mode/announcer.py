@@ -9,7 +9,7 @@ from l2mode.core.speaker import Speaker
 from l2mode.kernel.raw_frames import RawFrames, Tell
 
 
-class Voice:
+class Announcer:
     """Answers and announces as the speaker says, on the thread of the loop."""
 
     def __init__(self, speaker: Speaker, wire: RawFrames, *, loop: asyncio.AbstractEventLoop, tell: Tell) -> None:

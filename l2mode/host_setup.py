@@ -9,25 +9,25 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 from pathlib import Path
 
-from l2mode.core.filters import Choice
+from l2mode.core.filters import FilterChoice
 from l2mode.core.interface import Obstacle
 from l2mode.core.settings import LayerTwoSettings
 from l2mode.core.tables import Tables
 from l2mode.kernel.errors import FilterError, is_exhaustion
-from l2mode.kernel.host import Host
+from l2mode.kernel.host import HostAddresses
 from l2mode.kernel.interface import interface_holding, mac_of
 from l2mode.kernel.packet_filter import PacketFilter, choose_filter
 from l2mode.kernel.record import Tell
 from l2mode.kernel.restore import open_record
 
 
-class Grounds:
+class HostSetup:
     """The machine's part; see `LayerTwo` for the arguments. Reading attributes needs no thread."""
 
     interface: str
     mac: bytes
     filter: PacketFilter
-    choice: Choice
+    choice: FilterChoice
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Grounds:
         """
         self._record.hold()
         self.interface = self._wanted_interface or interface_holding(self._address)
-        self._host = Host(self._settings.vips, self.interface, self._record, delivery=self._settings.delivery)
+        self._host = HostAddresses(self._settings.vips, self.interface, self._record, delivery=self._settings.delivery)
         self.mac = self._host.check().mac
         try:
             self.filter, self.choice = choose_filter(
@@ -139,7 +139,7 @@ class Grounds:
             self._complain("the machine", None)
         return list(self._seen)
 
-    def _repaired(self, name: str, part: PacketFilter | Host, found: list[Obstacle]) -> bool:
+    def _repaired(self, name: str, part: PacketFilter | HostAddresses, found: list[Obstacle]) -> bool:
         try:
             news = part.repair()
         except (FilterError, OSError) as error:

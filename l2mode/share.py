@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from l2mode.announcer import Voice
+from l2mode.announcer import Announcer
 from l2mode.core.cells import NOBODY
 from l2mode.core.conditions import Hold
 from l2mode.core.explain import Client, explain
@@ -24,7 +24,7 @@ from l2mode.core.settings import LayerTwoSettings
 from l2mode.core.speaker import Speaker
 from l2mode.core.transit import View
 from l2mode.core.verdict import Delivery
-from l2mode.host_setup import Grounds
+from l2mode.host_setup import HostSetup
 from l2mode.kernel.errors import FilterError
 from l2mode.kernel.raw_frames import RawFrames
 from l2mode.kernel.record import Tell
@@ -77,7 +77,7 @@ class LayerTwo:
         self._tell = tell
         self._changed = changed
         self._loop = asyncio.get_running_loop()
-        self._grounds = Grounds(
+        self._grounds = HostSetup(
             settings,
             interface=interface,
             address=address,
@@ -106,7 +106,7 @@ class LayerTwo:
         except FilterError:
             await asyncio.to_thread(self._grounds.take_down)
             raise
-        self._voice = Voice(Speaker(self.settings), wire, loop=self._loop, tell=self._tell)
+        self._voice = Announcer(Speaker(self.settings), wire, loop=self._loop, tell=self._tell)
         self._write()
 
     async def run(self) -> None:

@@ -14,7 +14,7 @@ import aiohttp
 from keys import FixedKeys
 
 from hcsidecar.api.auth import Signer, Verifier
-from hcsidecar.api.control import Action, Answer, ApiAddress, Budget
+from hcsidecar.api.control import ApiAddress, CommandResult, NodeCommand, RestartBudgetReport
 from hcsidecar.api.farm import farm_app
 from hcsidecar.api.local import local_app
 from hcsidecar.api.relay import Relay
@@ -35,19 +35,21 @@ class FakeControl:
     nodes: dict[str, ApiAddress]
     farm: str = "apache"
     acts: list[tuple[str, bool, str]] = field(default_factory=list)
-    answers: dict[Action, Answer] = field(default_factory=dict)
+    answers: dict[NodeCommand, CommandResult] = field(default_factory=dict)
     rows: dict[str, dict[str, object]] = field(default_factory=dict)
-    on_act: Callable[[Action], None] = lambda action: None
+    on_act: Callable[[NodeCommand], None] = lambda action: None
     vips: tuple[str, ...] = ()
     powers_set: list[tuple[int | None, str | None, str]] = field(default_factory=list)
-    power_answer: Answer = field(default_factory=lambda: Answer(ok=True, text="has power 3 (farm file: 1)"))
+    power_answer: CommandResult = field(
+        default_factory=lambda: CommandResult(ok=True, text="has power 3 (farm file: 1)")
+    )
     explained: list[tuple[str, int | None, str | None]] = field(default_factory=list)
     explanation: dict[str, object] = field(default_factory=dict)
     layer_two_document: dict[str, object] = field(default_factory=dict)
     check_document: dict[str, object] = field(default_factory=dict)
     target_documents: list[dict[str, object]] = field(default_factory=list)
     requests: list[tuple[str, str]] = field(default_factory=list)
-    request_answer: Answer = field(default_factory=lambda: Answer(ok=True, text="restarts"))
+    request_answer: CommandResult = field(default_factory=lambda: CommandResult(ok=True, text="restarts"))
     checks: dict[str, str] = field(default_factory=dict)
     restarts: int = 0
     counted: list[str] = field(default_factory=list)
@@ -96,24 +98,24 @@ class FakeControl:
 
     def report(self, name, value):
         if name not in self.checks:
-            return Answer(ok=False, text=f"no custom check {name}")
+            return CommandResult(ok=False, text=f"no custom check {name}")
         self.checks[name] = value
-        return Answer(ok=True, text=f"{name} is {value}")
+        return CommandResult(ok=True, text=f"{name} is {value}")
 
     def budget(self):
-        return Budget(used=self.restarts, most=3, reached=self.restarts >= 3)
+        return RestartBudgetReport(used=self.restarts, most=3, reached=self.restarts >= 3)
 
     def count_restart(self, *, identity):
         if self.restarts >= 3:
-            return Answer(ok=False, text="the budget is spent: 3 restarts within 1d")
+            return CommandResult(ok=False, text="the budget is spent: 3 restarts within 1d")
         self.restarts += 1
         self.counted.append(identity)
-        return Answer(ok=True, text=f"{self.restarts} of 3 restarts")
+        return CommandResult(ok=True, text=f"{self.restarts} of 3 restarts")
 
     def reset_budget(self, *, by):
         self.restarts = 0
         self.counted.append(f"reset by {by}")
-        return Answer(ok=True, text="no restart counts any more")
+        return CommandResult(ok=True, text="no restart counts any more")
 
     def set_power(self, power, *, share, by):
         self.powers_set.append((power, share, by))
@@ -135,7 +137,7 @@ class FakeControl:
     async def act(self, action, *, force, by):
         self.acts.append((action.value, force, by))
         self.on_act(action)
-        return self.answers.get(action, Answer(ok=True, text=f"the module does {action}"))
+        return self.answers.get(action, CommandResult(ok=True, text=f"the module does {action}"))
 
 
 @dataclass

@@ -7,7 +7,7 @@ from random import Random
 
 from hcsidecar.core.application.states import Word
 from hcsidecar.core.events import Event
-from hcsidecar.core.targets.backoff import Pace
+from hcsidecar.core.targets.backoff import Backoff
 from hcsidecar.core.targets.desired_state import Policy, Situation
 from hcsidecar.core.targets.reconcile import Reconciler
 from hcsidecar.core.targets.registration import Call, Observation, Presence, TargetError, Trouble
@@ -82,7 +82,7 @@ class Loop:
         self,
         *,
         policy: Policy = "member",
-        pace: Pace | None = None,
+        pace: Backoff | None = None,
         seed: int = 0,
         tells_first: bool = False,
         balancer: Balancer | None = None,
@@ -92,7 +92,7 @@ class Loop:
         self.balancer = balancer or Balancer()
         self.events: list[Event] = []
         self.reconciler = Reconciler(
-            name="web", policy=policy, pace=pace or Pace(), chance=Random(seed), now=now, tells_first=tells_first
+            name="web", policy=policy, pace=pace or Backoff(), chance=Random(seed), now=now, tells_first=tells_first
         )
 
     def follow(self, situation: Situation) -> None:

@@ -3,7 +3,7 @@
 import tomllib
 
 from hcsidecar.core.safekit.conversion import Imported, import_module
-from hcsidecar.core.safekit.source import Module, Wishes
+from hcsidecar.core.safekit.source import ImportOptions, SafekitModule
 from hcsidecar.safekit.xml import read_xml
 
 SCRIPTS = {"start_both": b"#!/bin/sh\n", "stop_both": b"#!/bin/sh\n"}
@@ -24,8 +24,8 @@ def xml(inside="", *, service="", farm="<farm><lan name='default'/></farm>", use
 def imported(text, *, scripts=SCRIPTS, name="web_farm", macros=None, nodes=NODES, wanted=None, others=()):
     """Import a configuration; an Imported or the problems."""
     root = read_xml(text.encode(), "userconfig.xml")
-    module = Module(name=name, root=root, scripts=scripts, others=others)
-    return import_module(module, Wishes(name=wanted, macros=macros or {}, nodes=nodes))
+    module = SafekitModule(name=name, root=root, scripts=scripts, others=others)
+    return import_module(module, ImportOptions(name=wanted, macros=macros or {}, nodes=nodes))
 
 
 def good(text, **more):

@@ -16,7 +16,7 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
-from hcsidecar.api.control import Control, Request
+from hcsidecar.api.control import ApplicationRequest, Control
 from hcsidecar.api.requests import why_not_right
 
 PATHS = ("requests", "reports", "budget")
@@ -80,11 +80,11 @@ async def answer(control: Control, method: str, parts: Sequence[str], body: byte
     raise WrongRequestError(HTTPStatus.NOT_FOUND, "the API has no such path")
 
 
-def _request(name: str) -> Request:
+def _request(name: str) -> ApplicationRequest:
     try:
-        return Request(name)
+        return ApplicationRequest(name)
     except ValueError:
-        message = f"no request {name[:LONGEST_IDENTITY]!r}; there are {', '.join(Request)}"
+        message = f"no request {name[:LONGEST_IDENTITY]!r}; there are {', '.join(ApplicationRequest)}"
         raise WrongRequestError(HTTPStatus.NOT_FOUND, message) from None
 
 

@@ -74,7 +74,7 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class RequestRefusal:
     """Why a request is not served."""
 
     reason: str
@@ -159,24 +159,24 @@ class Verifier:
         self._challenge = draw()
         self._seen: set[str] = set()
 
-    def verify(self, method: str, path: str, header: str | None, *, now: float) -> Caller | Refusal:
+    def verify(self, method: str, path: str, header: str | None, *, now: float) -> Caller | RequestRefusal:
         """Say who asks, or why the request is not served; whoever serves it still compares the body."""
         match = _REQUEST.fullmatch(header or "")
         if match is None:
-            return Refusal(reason="not signed")
+            return RequestRefusal(reason="not signed")
         key_id, keys = int(match["key"], 16), self._keys()
         if key_id not in keys.ids:
-            return Refusal(reason=f"signed with key {key_id:08x}, which is not in this node's key file")
+            return RequestRefusal(reason=f"signed with key {key_id:08x}, which is not in this node's key file")
         fields = match.group("key", "sender", "to", "time", "nonce", "challenge", "body")
         key = _key(keys, key_id, self._farm)
         mac = _mac(key, "request", self._farm, method, path, *fields)
         if not hmac.compare_digest(mac, match["mac"]):
-            return Refusal(reason="wrong signature: the key files differ, or the request was changed on the way")
+            return RequestRefusal(reason="wrong signature: the key files differ, or the request was changed on the way")
         caller = Caller(node=match["sender"], key_id=key_id, nonce=match["nonce"], digest=match["body"], key=key)
         if caller.node not in self._nodes:
-            return Refusal(reason=f"{caller.node} is no node of this node's farm file", caller=caller)
+            return RequestRefusal(reason=f"{caller.node} is no node of this node's farm file", caller=caller)
         if match["to"] != self._node:
-            return Refusal(reason=f"meant for {match['to']}, but this is {self._node}", caller=caller)
+            return RequestRefusal(reason=f"meant for {match['to']}, but this is {self._node}", caller=caller)
         return self._why_not_fresh(caller, match["challenge"], int(match["time"]) / 1000, now) or caller
 
     def sign_answer(self, caller: Caller, *, status: int, body: bytes) -> str:
@@ -184,13 +184,13 @@ class Verifier:
         mac = _answer_mac(caller.key, farm=self._farm, node=self._node, nonce=caller.nonce, status=status, body=body)
         return f"key={caller.key_id:08x};from={self._node};mac={mac}"
 
-    def _why_not_fresh(self, caller: Caller, challenge: str, signed_at: float, now: float) -> Refusal | None:
+    def _why_not_fresh(self, caller: Caller, challenge: str, signed_at: float, now: float) -> RequestRefusal | None:
         if challenge != self._challenge:
             reason = "signed under another challenge: this node has started anew, or it was not known"
-            return Refusal(reason=reason, caller=caller, challenge=self._challenge)
+            return RequestRefusal(reason=reason, caller=caller, challenge=self._challenge)
         if caller.nonce in self._seen:
             # No signed answer: who replays must not get one that the first asker, still waiting, would believe.
-            return Refusal(reason=f"a replay of a request of {caller.node}")
+            return RequestRefusal(reason=f"a replay of a request of {caller.node}")
         # Remembered before the time is looked at: a request refused because a clock is ahead must stay refused
         # when that time has come.
         self._remember(caller.nonce)
@@ -199,7 +199,7 @@ class Verifier:
                 f"the clocks of {caller.node} and {self._node} differ by {abs(now - signed_at):.0f} s, "
                 f"more than {WINDOW:.0f} s"
             )
-            return Refusal(reason=reason, caller=caller)
+            return RequestRefusal(reason=reason, caller=caller)
         return None
 
     def _remember(self, nonce: str) -> None:

@@ -16,13 +16,13 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from hcsidecar.api.control import Action, Answer
+from hcsidecar.api.control import CommandResult, NodeCommand
 from hcsidecar.api.following import Notice
 from hcsidecar.api.routes import PREFIX
 from hcsidecar.application.run_logs import Output, Runs
 from hcsidecar.core.farmfile.settings import FarmFile, NodeTable
 from hcsidecar.core.metric_catalogue import Family
-from hcsidecar.events.journal import Entry, Page, Wanted
+from hcsidecar.events.journal import Entry, EventQuery, Page
 from hcsidecar.farmfile.dirs import control_socket, starting_socket
 from hcsidecar.farmfile.loading import FarmFileError, NoNodeHereError, find_node
 
@@ -34,7 +34,7 @@ _LONGEST_SAYING = 65_536
 "Bytes that are read of what a starting daemon waits for."
 
 
-class Failure(Enum):
+class ClientFailure(Enum):
     """Why there is no answer, as far as a program may want to tell them apart."""
 
     NOT_RUNNING = auto()
@@ -51,7 +51,7 @@ class Failure(Enum):
 class ClientError(Exception):
     """There is no answer: why, in plain words, and what may help."""
 
-    def __init__(self, failure: Failure, message: str, hint: str = "") -> None:
+    def __init__(self, failure: ClientFailure, message: str, hint: str = "") -> None:
         super().__init__(f"{message}\n{hint}" if hint else message)
         self.failure = failure
 
@@ -125,23 +125,23 @@ class LocalNode:
         if not _exists(self.socket):
             return False
         why = self.why_not_running()
-        return why is None or why.failure is not Failure.NOT_RUNNING
+        return why is None or why.failure is not ClientFailure.NOT_RUNNING
 
     def explain(self, error: OSError) -> ClientError:
         """Say what it means that the socket cannot be connected."""
         if error.errno in {errno.EACCES, errno.EPERM}:
             return ClientError(
-                Failure.NOT_ALLOWED,
+                ClientFailure.NOT_ALLOWED,
                 f"{self.socket}: permission denied",
                 "only root and the daemon's user may control a node: try it with sudo",
             )
         if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ECONNREFUSED}:
             return ClientError(
-                Failure.NOT_RUNNING,
+                ClientFailure.NOT_RUNNING,
                 f"no daemon of node {self.name} is running here: nobody listens on {self.socket}",
                 f"start it: systemctl start hcsidecar, or hcsidecar run --node {self.name}",
             )
-        return ClientError(Failure.NOT_SERVED, f"{self.socket}: {error.strerror or 'no answer'}")
+        return ClientError(ClientFailure.NOT_SERVED, f"{self.socket}: {error.strerror or 'no answer'}")
 
 
 class NodeClient:
@@ -174,20 +174,20 @@ class NodeClient:
         """Give what layer-2 mode does on this node as JSON; NOT_SERVED if its farm file has no [l2] table."""
         return await self._ask("GET", "/layer-two")
 
-    async def act(self, action: Action, *, force: bool = False) -> Answer:
+    async def act(self, action: NodeCommand, *, force: bool = False) -> CommandResult:
         """Ask for an action; the answer may be a refusal."""
         body = msgspec.json.encode({"force": force})
-        return read(await self._ask("POST", f"/actions/{action}", body), Answer)
+        return read(await self._ask("POST", f"/actions/{action}", body), CommandResult)
 
-    async def set_power(self, power: int | None, *, share: str | None) -> Answer:
+    async def set_power(self, power: int | None, *, share: str | None) -> CommandResult:
         """Ask for another power, or (None) for the farm file's; the answer may be a refusal."""
         body = msgspec.json.encode({"power": power, "share": share and as_text(share)})
-        return read(await self._ask("POST", "/power", body), Answer)
+        return read(await self._ask("POST", "/power", body), CommandResult)
 
-    async def report(self, check: str, value: str) -> Answer:
+    async def report(self, check: str, value: str) -> CommandResult:
         """Say what a custom check says from now on, up or down; the answer may be a refusal."""
         body = msgspec.json.encode({"value": value})
-        return read(await self._ask("POST", f"/reports/{quote(as_text(check), safe='')}", body), Answer)
+        return read(await self._ask("POST", f"/reports/{quote(as_text(check), safe='')}", body), CommandResult)
 
     async def explain(self, address: str, *, port: int | None, vip: str | None) -> bytes:
         """Give who takes a client as JSON."""
@@ -198,7 +198,7 @@ class NodeClient:
         """Let this node look at its machine and ask its network, and give what it found as JSON."""
         return await self._ask("GET", "/layer-two/check")
 
-    async def events(self, *, last: int, before: int | None = None, wanted: Wanted) -> Page:
+    async def events(self, *, last: int, before: int | None = None, wanted: EventQuery) -> Page:
         """Give the last events, before a number if there is one."""
         query = {"last": str(last), "level": wanted.level.value}
         query |= {"before": str(before)} if before is not None else {}
@@ -207,10 +207,10 @@ class NodeClient:
         query |= {"grep": wanted.text} if wanted.text else {}
         return read(await self._ask("GET", f"/events?{urlencode(query)}"), Page)
 
-    async def log(self, level: str, text: str, *, origin: str) -> Answer:
+    async def log(self, level: str, text: str, *, origin: str) -> CommandResult:
         """Write an event into the node's log."""
         body = msgspec.json.encode({"level": level, "text": as_text(text), "origin": as_text(origin)})
-        return read(await self._ask("POST", "/log", body), Answer)
+        return read(await self._ask("POST", "/log", body), CommandResult)
 
     async def runs(self, *, last: int | None = None) -> Runs:
         """Give the newest runs of the application's scripts."""
@@ -253,12 +253,12 @@ class NodeClient:
         except TimeoutError as error:
             message = f"the daemon of {self.via.name} took the question, but did not answer within {self._timeout:g} s"
             hint = "what was asked may still be done when it goes on; its log may say more"
-            raise ClientError(Failure.NOT_SERVED, message, hint) from error
+            raise ClientError(ClientFailure.NOT_SERVED, message, hint) from error
         except aiohttp.ClientConnectorError as error:
             raise self.via.explain(error.os_error) from error
         except (aiohttp.ClientError, ConnectionError) as error:
             message = f"the daemon of {self.via.name} ended before it had answered"
-            raise ClientError(Failure.NOT_RUNNING, message) from error
+            raise ClientError(ClientFailure.NOT_RUNNING, message) from error
 
     def _not_served(self, status: int, answer: bytes) -> ClientError:
         try:
@@ -267,14 +267,16 @@ class NodeClient:
             told = _Reason("without a reason; its log may say more")
         reason = told.reason
         if told.starting:
-            return ClientError(Failure.STARTING, reason)
+            return ClientError(ClientFailure.STARTING, reason)
         match status:
             case HTTPStatus.BAD_GATEWAY:
-                return ClientError(Failure.UNREACHABLE, reason)
+                return ClientError(ClientFailure.UNREACHABLE, reason)
             case HTTPStatus.FORBIDDEN:
-                return ClientError(Failure.NOT_ALLOWED, reason, "try it with sudo")
+                return ClientError(ClientFailure.NOT_ALLOWED, reason, "try it with sudo")
             case _:
-                return ClientError(Failure.NOT_SERVED, f"the daemon of {self.via.name} answers {status}: {reason}")
+                return ClientError(
+                    ClientFailure.NOT_SERVED, f"the daemon of {self.via.name} answers {status}: {reason}"
+                )
 
 
 def as_text(argument: str) -> str:
@@ -311,7 +313,7 @@ def client_for(farm: FarmFile, name: str | None) -> NodeClient:
             return NodeClient(node.name, other)
     _ask_the_nameless(farm)
     message = f"no daemon of farm {farm.farm.name} is running here that could ask {node.name}"
-    raise ClientError(Failure.NOT_RUNNING, message, "start one: systemctl start hcsidecar, or hcsidecar run")
+    raise ClientError(ClientFailure.NOT_RUNNING, message, "start one: systemctl start hcsidecar, or hcsidecar run")
 
 
 def _ask_the_nameless(farm: FarmFile) -> None:
@@ -325,7 +327,7 @@ def _ask_the_nameless(farm: FarmFile) -> None:
                 said += piece
     except OSError:
         return
-    raise ClientError(Failure.STARTING, said.decode(errors="replace"))
+    raise ClientError(ClientFailure.STARTING, said.decode(errors="replace"))
 
 
 def is_running_here(farm: FarmFile) -> bool:
@@ -368,4 +370,4 @@ def read(answer: bytes, kind: type[T]) -> T:
         return msgspec.json.decode(answer, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         message = f"the daemon's answer is not in a form that this version understands: {error}"
-        raise ClientError(Failure.NOT_SERVED, message, "is the daemon of another version?") from None
+        raise ClientError(ClientFailure.NOT_SERVED, message, "is the daemon of another version?") from None

@@ -16,7 +16,7 @@ KEEP_ALIVE: Final = 75.0
 LINGER: Final = 2.0
 "Seconds in which the rest of a body that nobody wants may come: closing at once would lose the answer."
 
-Words = Callable[[HTTPStatus, str], bytes]
+ErrorBody = Callable[[HTTPStatus, str], bytes]
 "Gives the JSON document that says why a request is not served, or nothing; takes the status and aiohttp's reason."
 
 
@@ -25,7 +25,7 @@ class ApiConnection(web.RequestHandler):
 
     __slots__ = ("_answered", "_unreadable", "_words")
 
-    def __init__(self, server: web.Server, *, logger: Logger, unreadable: HTTPStatus, words: Words) -> None:
+    def __init__(self, server: web.Server, *, logger: Logger, unreadable: HTTPStatus, words: ErrorBody) -> None:
         """Answer with the status `unreadable` and the `words` what cannot be read."""
         super().__init__(
             server,

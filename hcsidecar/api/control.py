@@ -13,7 +13,7 @@ from hcsidecar.core.metric_catalogue import Family
 from hcsidecar.events.journal import Journal
 
 
-class Action(StrEnum):
+class NodeCommand(StrEnum):
     """What an operator may ask of a node's module."""
 
     START = "start"
@@ -24,7 +24,7 @@ class Action(StrEnum):
     LEAVE = "leave"
 
 
-class Request(StrEnum):
+class ApplicationRequest(StrEnum):
     """What the application itself may ask for; each counts as a failure on the restart budget, but for a stop."""
 
     RESTART = "restart"
@@ -36,7 +36,7 @@ class Request(StrEnum):
     "Stop, and start when the `pre` checks pass."
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class CommandResult(msgspec.Struct, frozen=True, kw_only=True):
     """What became of an action, at once: that it has begun, not that it is done."""
 
     ok: bool
@@ -45,7 +45,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
 
 
-class Budget(msgspec.Struct, frozen=True, kw_only=True):
+class RestartBudgetReport(msgspec.Struct, frozen=True, kw_only=True):
     """Restarts after failures: how many count now, and how many there may be."""
 
     used: int
@@ -95,10 +95,10 @@ class Control(Protocol):
     def status(self) -> Mapping[str, object]:
         """Give the status document (docs: design, section 9)."""
 
-    async def act(self, action: Action, *, force: bool, by: str) -> Answer:
+    async def act(self, action: NodeCommand, *, force: bool, by: str) -> CommandResult:
         """Begin an action or say why not, at once; `by` says who asked, for the log."""
 
-    async def request(self, action: Request, *, identity: str) -> Answer:
+    async def request(self, action: ApplicationRequest, *, identity: str) -> CommandResult:
         """Begin what the application asks for itself, or say why not, at once; `identity` says which part of it.
 
         Unlike an operator's action it counts on the restart budget, and what is beyond that stops the module.
@@ -107,19 +107,19 @@ class Control(Protocol):
     def reported(self, name: str) -> Literal["up", "down", "init"] | None:
         """Give what a check says now: init while it has said nothing; None if the farm has no such check."""
 
-    def report(self, name: str, value: Literal["up", "down"]) -> Answer:
+    def report(self, name: str, value: Literal["up", "down"]) -> CommandResult:
         """Take what the program of a custom check says; refused for other checks, and for none."""
 
-    def budget(self) -> Budget:
+    def budget(self) -> RestartBudgetReport:
         """Give the restart budget."""
 
-    def count_restart(self, *, identity: str) -> Answer:
+    def count_restart(self, *, identity: str) -> CommandResult:
         """Count a restart that the application has done by itself; refused when the budget is spent."""
 
-    def reset_budget(self, *, by: str) -> Answer:
+    def reset_budget(self, *, by: str) -> CommandResult:
         """Begin to count anew."""
 
-    def set_power(self, power: int | None, *, share: str | None, by: str) -> Answer:
+    def set_power(self, power: int | None, *, share: str | None, by: str) -> CommandResult:
         """Change this node's weight in a share group, or in all (None); power None goes back to the farm file's."""
 
     def targets(self) -> Sequence[Mapping[str, object]]:

@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from hcsidecar.api.control import Answer
+from hcsidecar.api.control import CommandResult
 from hcsidecar.api.requests import MAX_NUMBER, ApiError, Body, no_others, parse_body, whole
 from hcsidecar.core.events import Level
 from hcsidecar.core.remarks import LONGEST_ORIGIN, LONGEST_TEXT, OPERATOR, remark, why_not_origin
-from hcsidecar.events.journal import PAGE, Journal, Page, Wanted, one_line
+from hcsidecar.events.journal import PAGE, EventQuery, Journal, Page, one_line
 
 MAX_WAIT = 20
 "Seconds that a request may wait for the next event."
@@ -28,7 +28,7 @@ class EventsQuery:
     last: int
     wait: int
     "Seconds to wait for one to come; only together with `after`."
-    wanted: Wanted
+    wanted: EventQuery
 
 
 class LogBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,7 +61,7 @@ def parse_events_query(query: Mapping[str, str]) -> EventsQuery:
         before=before,
         last=whole(query, "last", PAGE, MAX_NUMBER) or 0,
         wait=whole(query, "wait", 0, MAX_WAIT) or 0,
-        wanted=Wanted(level=level, since=whole(query, "since", 0, MAX_NUMBER) or 0, text=text),
+        wanted=EventQuery(level=level, since=whole(query, "since", 0, MAX_NUMBER) or 0, text=text),
     )
 
 
@@ -84,7 +84,7 @@ def parse_log_body(body: bytes) -> LogBody:
     return parsed
 
 
-def write(journal: Journal, body: LogBody, *, by: str) -> Answer:
+def write(journal: Journal, body: LogBody, *, by: str) -> CommandResult:
     """Write an event down, with who said it."""
     entry = journal.write(remark(Level(body.level), one_line(body.text), origin=body.origin, by=by))
-    return Answer(ok=True, text=f"written as event {entry.number}")
+    return CommandResult(ok=True, text=f"written as event {entry.number}")

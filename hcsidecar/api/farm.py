@@ -14,7 +14,7 @@ import msgspec
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from hcsidecar.api.auth import ANSWER_HEADER, Caller, Refusal, Verifier
+from hcsidecar.api.auth import ANSWER_HEADER, Caller, RequestRefusal, Verifier
 from hcsidecar.api.body import TIMEOUT, expect_nothing, read_body
 from hcsidecar.api.requests import MAX_BODY, ApiError, Reply
 from hcsidecar.api.routes import Api, refuse_from_afar
@@ -42,7 +42,7 @@ class RefusedRequests:
         return Event(level=Level.WARNING, origin="api", message=message)
 
 
-class FarmDoor:
+class FarmApi:
     """Verifies, reads, lets the API answer, and signs."""
 
     def __init__(self, api: Api, verifier: Verifier, *, clock: Callable[[], float], body_timeout: float) -> None:
@@ -57,7 +57,7 @@ class FarmDoor:
         path = request.raw_path
         header = request.headers.get(hdrs.AUTHORIZATION)
         outcome = self._verifier.verify(request.method, path, header, now=self._clock())
-        if isinstance(outcome, Refusal):
+        if isinstance(outcome, RequestRefusal):
             return self._refuse(request, outcome)
         try:
             refuse_from_afar(request.method, request.path)
@@ -65,7 +65,7 @@ class FarmDoor:
         except ApiError as error:
             return self._signed(outcome, error.reply)
         if not outcome.sent(body):
-            return self._refuse(request, Refusal(reason="its body is not the one that was signed"))
+            return self._refuse(request, RequestRefusal(reason="its body is not the one that was signed"))
         reply = await self._api.answer(
             request.method,
             request.path,
@@ -81,7 +81,7 @@ class FarmDoor:
         lost = request.match_info.http_exception is not None
         return await (self.handle(request) if lost else handler(request))
 
-    def _refuse(self, request: web.Request, refusal: Refusal) -> web.StreamResponse:
+    def _refuse(self, request: web.Request, refusal: RequestRefusal) -> web.StreamResponse:
         # A port scan is no news, and neither is a relay that has yet to learn the challenge.
         if hdrs.AUTHORIZATION in request.headers and refusal.challenge is None:
             now = asyncio.get_running_loop().time()
@@ -115,7 +115,7 @@ def farm_app(
     body_timeout: float = TIMEOUT,
 ) -> web.Application:
     """Make the application for TCP; `public` routes need no signature, `clock` is the wall clock."""
-    door = FarmDoor(api, verifier, clock=clock, body_timeout=body_timeout)
+    door = FarmApi(api, verifier, clock=clock, body_timeout=body_timeout)
     app = web.Application(client_max_size=MAX_BODY, middlewares=[door.catch])
     app.add_routes(public)
     app.router.add_route("*", "/{path:.*}", door.handle, expect_handler=expect_nothing)

@@ -20,7 +20,7 @@ PAUSE = 0.25
 RETRY = 1.0
 "Seconds until a node that did not answer is asked again."
 
-Ask = Callable[[Mapping[str, str]], Awaitable[Reply]]
+FetchEvents = Callable[[Mapping[str, str]], Awaitable[Reply]]
 "Asks a node for the events of a query; raises UnreachableError."
 
 
@@ -34,7 +34,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def follow(
-    node: str, first: Reply, *, wanted: Mapping[str, str], ask: Ask, ended: Callable[[], bool]
+    node: str, first: Reply, *, wanted: Mapping[str, str], ask: FetchEvents, ended: Callable[[], bool]
 ) -> AsyncGenerator[bytes, None]:
     """Give lines of JSON, entries and notices, as they come; b"" now and then when there are none.
 

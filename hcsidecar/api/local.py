@@ -20,7 +20,7 @@ from aiohttp.typedefs import Handler
 
 from hcsidecar.api.body import TIMEOUT, expect_nothing, read_body
 from hcsidecar.api.events import parse_events_query
-from hcsidecar.api.following import Ask, follow
+from hcsidecar.api.following import FetchEvents, follow
 from hcsidecar.api.relay import Relay, UnreachableError
 from hcsidecar.api.requests import MAX_BODY, ApiError, Reply, not_yet, refused
 from hcsidecar.api.routes import (
@@ -52,7 +52,7 @@ def peer_uid(connection: socket.socket) -> int | None:
     return cast("int", uid)
 
 
-class LocalDoor:
+class LocalApi:
     """Serves whoever may use the socket."""
 
     def __init__(self, api: Api, relay: Relay, *, starting: Callable[[], str | None], body_timeout: float) -> None:
@@ -132,7 +132,9 @@ class LocalDoor:
         target = quote(path) + (f"?{urlencode(query)}" if query else "")
         return await self._relay.ask(node, method, target, body, wait=wait)
 
-    async def _follow(self, request: web.Request, node: str, query: Mapping[str, str], ask: Ask) -> web.StreamResponse:
+    async def _follow(
+        self, request: web.Request, node: str, query: Mapping[str, str], ask: FetchEvents
+    ) -> web.StreamResponse:
         first = await ask(query)
         if first.status != HTTPStatus.OK:
             return _response(first)
@@ -161,7 +163,7 @@ def local_app(
     api: Api, relay: Relay, *, starting: Callable[[], str | None] = lambda: None, body_timeout: float = TIMEOUT
 ) -> web.Application:
     """Make the application for the unix socket; while `starting` says why, only the node's events can be asked."""
-    door = LocalDoor(api, relay, starting=starting, body_timeout=body_timeout)
+    door = LocalApi(api, relay, starting=starting, body_timeout=body_timeout)
     app = web.Application(client_max_size=MAX_BODY, middlewares=[door.catch])
     app.router.add_route("*", "/{path:.*}", door.handle, expect_handler=expect_nothing)
     app.on_shutdown.append(door.end_following)

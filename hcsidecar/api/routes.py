@@ -26,7 +26,7 @@ from http import HTTPStatus
 import msgspec
 
 from hcsidecar.api import application as application_api
-from hcsidecar.api.control import Action, Answer, Control
+from hcsidecar.api.control import CommandResult, Control, NodeCommand
 from hcsidecar.api.events import events, parse_events_query, parse_log_body, write
 from hcsidecar.api.requests import (
     LONGEST_NAME,
@@ -69,7 +69,7 @@ class PowerBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Client:
+class ExplainQuery:
     """Whom an explanation is about, all in usual form."""
 
     address: str
@@ -125,7 +125,7 @@ class Api:
             return error.reply
         return refused(HTTPStatus.NOT_FOUND, "the API has no such path")
 
-    async def _act(self, action: Action, body: ActionBody, by: Callable[[str], str]) -> Reply:
+    async def _act(self, action: NodeCommand, body: ActionBody, by: Callable[[str], str]) -> Reply:
         return _answered(await self.control.act(action, force=body.force, by=by(body.by)))
 
     async def _of_the_application(self, method: str, parts: list[str], body: bytes, by: Callable[[str], str]) -> Reply:
@@ -133,7 +133,7 @@ class Api:
             found = await application_api.answer(self.control, method, parts, body, who=lambda: by(""))
         except application_api.WrongRequestError as error:
             raise ApiError(error.status, error.reason) from None
-        return _answered(found) if isinstance(found, Answer) else document(found)
+        return _answered(found) if isinstance(found, CommandResult) else document(found)
 
     def _set_power(self, body: PowerBody, by: Callable[[str], str]) -> Reply:
         return _answered(self.control.set_power(body.power, share=body.share, by=by(body.by)))
@@ -154,12 +154,12 @@ class Api:
         return document(control.layer_two())
 
 
-def parse_action(name: str) -> Action:
+def parse_action(name: str) -> NodeCommand:
     """Give the action of a name; ApiError (404) lists those there are."""
     try:
-        return Action(name)
+        return NodeCommand(name)
     except ValueError:
-        known = ", ".join(Action)
+        known = ", ".join(NodeCommand)
         raise ApiError(HTTPStatus.NOT_FOUND, f"no action {name[:LONGEST_NAME]!r}; there are {known}") from None
 
 
@@ -189,7 +189,7 @@ def say_who_asked(path: str, body: bytes, by: str) -> bytes:
     return msgspec.json.encode(msgspec.structs.replace(parsed, by=by))
 
 
-def parse_explain_query(query: Mapping[str, str], *, vips: Collection[str]) -> Client:
+def parse_explain_query(query: Mapping[str, str], *, vips: Collection[str]) -> ExplainQuery:
     """Read whom an explanation is about; ApiError (400) says what is wrong."""
     no_others(query, {"address", "port", "vip"})
     if "address" not in query:
@@ -204,7 +204,7 @@ def parse_explain_query(query: Mapping[str, str], *, vips: Collection[str]) -> C
     port = whole(query, "port", None, LAST_PORT)
     if port == 0:
         raise ApiError(HTTPStatus.BAD_REQUEST, "port is the client's own, from 1 on")
-    return Client(address=address, port=port, vip=vip)
+    return ExplainQuery(address=address, port=port, vip=vip)
 
 
 def _address(query: Mapping[str, str], name: str) -> str:
@@ -214,5 +214,5 @@ def _address(query: Mapping[str, str], name: str) -> str:
         raise ApiError(HTTPStatus.BAD_REQUEST, f"{name} {error}") from None
 
 
-def _answered(answer: Answer) -> Reply:
+def _answered(answer: CommandResult) -> Reply:
     return Reply(status=HTTPStatus.OK if answer.ok else HTTPStatus.CONFLICT, body=msgspec.json.encode(answer))

@@ -18,7 +18,7 @@ from hcsidecar.application.run_logs import (
     read_end,
     read_on,
 )
-from hcsidecar.system.blocking_reads import DiskHangsError, PatientReader
+from hcsidecar.system.blocking_reads import BlockingReader, DiskHangsError
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ class RunsApi:
     def __init__(self, node: str, directory: Callable[[], Path]) -> None:
         self._node = node
         self._directory = directory
-        self._reader = PatientReader()
+        self._reader = BlockingReader()
 
     async def runs(self, query: Mapping[str, str]) -> Runs:
         """List the newest runs; ApiError says why not."""

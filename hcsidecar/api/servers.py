@@ -14,10 +14,10 @@ from pathlib import Path
 from aiohttp import web
 from aiohttp.log import server_logger
 
-from hcsidecar.api.connection import ApiConnection, Words
+from hcsidecar.api.connection import ApiConnection, ErrorBody
 from hcsidecar.api.requests import refused
 from hcsidecar.core.lost_files import REMOVED, REPLACED
-from hcsidecar.web.accepting import Admission, Listener
+from hcsidecar.web.accepting import Admission, ListeningSocket
 
 MakeConnection = Callable[[], asyncio.Protocol]
 
@@ -125,7 +125,7 @@ async def tcp_protocols(
 
 @asynccontextmanager
 async def _served(
-    app: web.Application, logger: logging.Logger, *, unreadable: HTTPStatus, words: Words
+    app: web.Application, logger: logging.Logger, *, unreadable: HTTPStatus, words: ErrorBody
 ) -> AsyncIterator[MakeConnection]:
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=SHUTDOWN)
     try:
@@ -148,9 +148,9 @@ def _say_why(status: HTTPStatus, reason: str) -> bytes:
 _OUR_FAULT = "the daemon has failed over this request; its log says how"
 
 
-def listen(path: Path) -> Listener:
+def listen(path: Path) -> ListeningSocket:
     """Listen on a unix socket, in place of one that a killed daemon left; see serve_unix for errors."""
-    listener = Listener(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener = ListeningSocket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         ensure_alone(path)
         listener.bind(os.fspath(path))

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from hcsidecar.application.checking import Checking
 from hcsidecar.application.scripts import Scripts, with_home
-from hcsidecar.application.service import Evidence, Module, Published
+from hcsidecar.application.service import ApplicationService, DrainEvidence, Published
 from hcsidecar.core.application.check_results import CheckRule
 from hcsidecar.core.application.last_stays import Outlook
 from hcsidecar.core.application.lifecycle import Lifecycle, Past
@@ -21,7 +21,7 @@ from hcsidecar.farmfile.dirs import state_dir
 from hcsidecar.farmfile.loading import LoadedFarm
 
 
-class Memory(Protocol):
+class PastStore(Protocol):
     """What is kept of the application over a restart of the daemon."""
 
     def past(self, *, now: float) -> Past:
@@ -35,16 +35,16 @@ class Memory(Protocol):
 
 
 class Application:
-    """The module of one node, with what runs and watches its application. See `Module` for the callables."""
+    """One node's application, with what runs and checks it. See `ApplicationService` for the callables."""
 
     def __init__(
         self,
         loaded: LoadedFarm,
         me: NodeTable,
         *,
-        memory: Memory,
+        memory: PastStore,
         socket: Path,
-        evidence: Evidence,
+        evidence: DrainEvidence,
         publish: Callable[[Published], None],
         tell: Callable[[Event], None],
         outlook: Callable[[tuple[str, ...]], Outlook],
@@ -73,7 +73,7 @@ class Application:
         if farm.application is not None:
             self._scripts = Scripts(farm.application, config=loaded.path, place=place, tell=tell)
         loop = asyncio.get_running_loop()
-        self.module = Module(
+        self.module = ApplicationService(
             Lifecycle(
                 checks=[
                     CheckRule(name=check.name, pre=check.when == "pre", action=farm.action_of(check))

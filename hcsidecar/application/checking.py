@@ -14,7 +14,7 @@ from hcsidecar.application.checkers import command, http, ping, process, tcp
 from hcsidecar.application.checkers.custom import WORDS, CustomWatch
 from hcsidecar.application.checkers.interface import InterfaceWatch
 from hcsidecar.application.checkers.reasons import describe
-from hcsidecar.application.checkers.worker_thread import Lane
+from hcsidecar.application.checkers.worker_thread import WorkerThread
 from hcsidecar.core.application.checks import CheckFilter
 from hcsidecar.core.farmfile.settings import (
     AnyCheck,
@@ -59,7 +59,7 @@ class Checking:
         self._tasks: list[asyncio.Task[None]] = []
         self._new_round = asyncio.Event()
         # They outlive a round: what still hangs in one is the same check.
-        self._lanes = {check.name: Lane() for check in self._checks}
+        self._lanes = {check.name: WorkerThread() for check in self._checks}
         self._customs: dict[str, CustomWatch] = {}
         "Those of the present round."
 

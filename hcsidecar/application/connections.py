@@ -61,7 +61,7 @@ class _Calling(NamedTuple):
     inode: bytes
 
 
-class Connections:
+class ConnectionCounter:
     """Counts the connections to the ports that the checks watch, and to those that are shared at the virtual IPs.
 
     A check often knocks at an address that no client uses. So a port counts with all local addresses when its check is

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
 
-from hcsidecar.core.application.leftover_processes import Record, read_record
+from hcsidecar.core.application.leftover_processes import KeeperRecord, read_record
 from hcsidecar.core.application.runs import logs_to_remove
 from hcsidecar.core.exhaustion import explained
 from hcsidecar.events.journal import one_line
@@ -44,7 +44,7 @@ class RunFiles:
         """Give where the keeper of a run writes down what it has started."""
         return self.records / f"{run}.run"
 
-    def read_records(self) -> list[Record]:
+    def read_records(self) -> list[KeeperRecord]:
         """Give what keepers have written down; what is not to be read is left out.
 
         Raises OSError when there is no descriptor to read with: nothing was written down is another answer.

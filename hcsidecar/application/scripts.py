@@ -33,7 +33,7 @@ _SHOWN: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class RunResult:
     """How a run ended."""
 
     status: int | None
@@ -79,7 +79,7 @@ class Scripts:
         self._latest: dict[str, str] = {}
         self._told: set[str] = set()
 
-    async def run(self, key: str, arguments: Sequence[str]) -> Ending:
+    async def run(self, key: str, arguments: Sequence[str]) -> RunResult:
         """Run a script that the table has, to its end.
 
         When this is cancelled, the process group of the run (under systemd its whole unit) is ended first.
@@ -92,7 +92,7 @@ class Scripts:
         finally:
             self._in_progress.discard(run)
         last_lines = await asyncio.to_thread(self._files.last_lines, run)
-        return Ending(status=status, reason=reason, last_lines=last_lines, log=self._files.log(run))
+        return RunResult(status=status, reason=reason, last_lines=last_lines, log=self._files.log(run))
 
     async def last_lines(self, key: str) -> tuple[str, ...]:
         """Give the last lines of the latest run of a script, also of one that runs still or was cancelled."""

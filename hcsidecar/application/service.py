@@ -29,7 +29,7 @@ MOST_TRANSITIONS = 16
 "Changes of state that may wait for the transition script; the next ones it is not told of."
 
 
-class Evidence(Protocol):
+class DrainEvidence(Protocol):
     """Who still uses a draining module."""
 
     async def connections(self) -> Mapping[int, int] | None:
@@ -42,7 +42,7 @@ class Evidence(Protocol):
         """Say why a module that is parting must still take traffic."""
 
 
-class Ending(Protocol):
+class ScriptResult(Protocol):
     """How a run of a script has ended."""
 
     @property
@@ -57,7 +57,7 @@ class Ending(Protocol):
 class Scripts(Protocol):
     """Runs the scripts of the application; may be cancelled at any time, which ends what runs."""
 
-    async def run(self, key: str, arguments: Sequence[str]) -> Ending:
+    async def run(self, key: str, arguments: Sequence[str]) -> ScriptResult:
         """Run the script of this key of [application] to its end."""
 
     async def kill_application(self) -> str | None:
@@ -83,7 +83,7 @@ class Published:
     "Names of the `pre` checks that fail."
 
 
-class Module:
+class ApplicationService:
     """One `Lifecycle` on the running loop.
 
     `publish` is called in the instant of every change, before anything else happens; `tell` takes events, `remember`
@@ -96,7 +96,7 @@ class Module:
         self,
         lifecycle: Lifecycle,
         *,
-        evidence: Evidence,
+        evidence: DrainEvidence,
         publish: Callable[[Published], None],
         tell: Callable[[Event], None],
         remember: Callable[[Past], None],

@@ -8,7 +8,7 @@ from typing import Final
 
 from hcsidecar.application.keeping import COMMAND, KeeperError, ask_systemd
 from hcsidecar.core.application import transient_unit
-from hcsidecar.core.application.leftover_processes import Record
+from hcsidecar.core.application.leftover_processes import KeeperRecord
 from hcsidecar.core.application.runs import is_start
 
 _OWN_GROUPS: Final = Path("/proc/self/cgroup")
@@ -60,13 +60,13 @@ class Units:
         with contextlib.suppress(KeeperError):
             ask_systemd(transient_unit.kill_command(unit, signal, is_users=self._is_users))
 
-    def stop(self, records: Collection[Record]) -> None:
+    def stop(self, records: Collection[KeeperRecord]) -> None:
         """End all processes in the units of runs; `processes` tells whether that was so."""
         if units := list(self._living(records)):
             with contextlib.suppress(KeeperError):
                 ask_systemd(transient_unit.stop_command(units, is_users=self._is_users))
 
-    def processes(self, records: Collection[Record]) -> set[int]:
+    def processes(self, records: Collection[KeeperRecord]) -> set[int]:
         """Give the ids of all processes in the units of runs, but for the keepers.
 
         They are read from the control groups: in a sandbox other processes may be hidden.
@@ -74,7 +74,7 @@ class Units:
         keepers = {record.keeper for record in records}
         return {pid for group in self._living(records).values() for pid in _members(group)} - keepers
 
-    def _living(self, records: Collection[Record]) -> dict[str, str]:
+    def _living(self, records: Collection[KeeperRecord]) -> dict[str, str]:
         units = [record.unit for record in records if record.unit]
         if not units:
             return {}

@@ -9,14 +9,14 @@ from typing import Annotated, Any, TypeVar, cast
 
 import typer
 
-from hcsidecar.api.client import ClientError, Failure, NodeClient, client_for, is_running_here
-from hcsidecar.api.control import Answer
+from hcsidecar.api.client import ClientError, ClientFailure, NodeClient, client_for, is_running_here
+from hcsidecar.api.control import CommandResult
 from hcsidecar.cli import completion
 from hcsidecar.cli.farm import REFUSED, give_up
 from hcsidecar.core.farmfile.settings import FarmFile
 from hcsidecar.events.journal import one_line
 from hcsidecar.farmfile.copy import FarmCopy, find_copies
-from hcsidecar.farmfile.loading import FarmFileError, Seen, find_config, see
+from hcsidecar.farmfile.loading import FarmFileError, LoadResult, find_config, see
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ def choose(config: Path | None, node: str | None, *, everyone: bool = False, fai
         give_up(f"farm {farm.farm.name}", error.problems)
     except ClientError as error:
         complain(str(error))
-        raise typer.Exit(failed if error.failure is Failure.NOT_RUNNING else REFUSED) from None
+        raise typer.Exit(failed if error.failure is ClientFailure.NOT_RUNNING else REFUSED) from None
 
 
 def farm_to_ask(config: Path | None, node: str | None, *, stopped_too: bool = False) -> FarmFile:
@@ -83,7 +83,7 @@ def farm_to_ask(config: Path | None, node: str | None, *, stopped_too: bool = Fa
     return copy.farm if copy is not None else cast("FarmFile", seen.farm)
 
 
-def _copy(path: Path, seen: Seen, node: str | None, *, stopped_too: bool) -> FarmCopy | None:
+def _copy(path: Path, seen: LoadResult, node: str | None, *, stopped_too: bool) -> FarmCopy | None:
     copies = find_copies(path, seen.text)
     running = [copy for copy in copies if is_running_here(copy.farm)]
     if not running and not (stopped_too and seen.farm is None):
@@ -100,7 +100,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def tell(node: str, answer: Answer) -> None:
+def tell(node: str, answer: CommandResult) -> None:
     """Say what a node answered to something that it was asked to do."""
     for warning in answer.warnings:
         complain(f"{node}: warning: {warning}")
@@ -110,7 +110,7 @@ def tell(node: str, answer: Answer) -> None:
         complain(f"{node}: {answer.text}")
 
 
-def conclude(clients: Sequence[NodeClient], answers: Sequence[Answer], *, as_json: bool) -> None:
+def conclude(clients: Sequence[NodeClient], answers: Sequence[CommandResult], *, as_json: bool) -> None:
     """End a command that was given to nodes: for JSON with an object on a line for each, and with 1 on a no."""
     if as_json:
         for client, answer in zip(clients, answers, strict=True):

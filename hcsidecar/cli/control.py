@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from hcsidecar.api.client import ClientError, NodeClient, read_status
-from hcsidecar.api.control import Action, Answer
+from hcsidecar.api.control import CommandResult, NodeCommand
 from hcsidecar.cli.asking import Chosen, EveryNode, OneNode, choose, conclude, run, tell
 from hcsidecar.cli.explain import explain
 from hcsidecar.cli.farm import AsJson, Config
@@ -23,7 +23,7 @@ from hcsidecar.cli.targets import targets
 from hcsidecar.cli.waiting import INTERVAL, Judge, gone, stopped, wait
 from hcsidecar.core.application.states import Role
 
-Say = Callable[[str, Answer], None]
+Say = Callable[[str, CommandResult], None]
 "Takes a node and what is to be said of it, at once."
 
 SEEN_WITHIN = 2.0
@@ -60,7 +60,7 @@ def start(config: Config = None, node: OneNode = None, everyone: EveryNode = Fal
 
     Example: hcsidecar start --node web2
     """
-    _act(choose(config, node, everyone=everyone), Action.START, as_json=as_json)
+    _act(choose(config, node, everyone=everyone), NodeCommand.START, as_json=as_json)
 
 
 def stop(
@@ -81,7 +81,7 @@ def stop(
 
     Example: hcsidecar stop && systemctl restart nginx && hcsidecar start
     """
-    _act(choose(config, node, everyone=everyone), Action.STOP, as_json=as_json, judge=None if no_wait else stopped)
+    _act(choose(config, node, everyone=everyone), NodeCommand.STOP, as_json=as_json, judge=None if no_wait else stopped)
 
 
 def restart(config: Config = None, node: OneNode = None, everyone: EveryNode = False, as_json: AsJson = False) -> None:
@@ -93,7 +93,7 @@ def restart(config: Config = None, node: OneNode = None, everyone: EveryNode = F
 
     Example: hcsidecar restart
     """
-    _act(choose(config, node, everyone=everyone), Action.RESTART, as_json=as_json)
+    _act(choose(config, node, everyone=everyone), NodeCommand.RESTART, as_json=as_json)
 
 
 def drain(
@@ -115,7 +115,7 @@ def drain(
 
     Example: hcsidecar drain --node web2
     """
-    _act(choose(config, node, everyone=everyone), Action.DRAIN, as_json=as_json, force=force)
+    _act(choose(config, node, everyone=everyone), NodeCommand.DRAIN, as_json=as_json, force=force)
 
 
 def resume(config: Config = None, node: OneNode = None, everyone: EveryNode = False, as_json: AsJson = False) -> None:
@@ -125,7 +125,7 @@ def resume(config: Config = None, node: OneNode = None, everyone: EveryNode = Fa
 
     Example: hcsidecar resume --all
     """
-    _act(choose(config, node, everyone=everyone), Action.RESUME, as_json=as_json)
+    _act(choose(config, node, everyone=everyone), NodeCommand.RESUME, as_json=as_json)
 
 
 def leave(config: Config = None, node: OneNode = None, everyone: EveryNode = False, as_json: AsJson = False) -> None:
@@ -140,20 +140,22 @@ def leave(config: Config = None, node: OneNode = None, everyone: EveryNode = Fal
 
     Example: hcsidecar leave && poweroff
     """
-    _act(choose(config, node, everyone=everyone), Action.LEAVE, as_json=as_json, judge=gone())
+    _act(choose(config, node, everyone=everyone), NodeCommand.LEAVE, as_json=as_json, judge=gone())
 
 
-def _act(chosen: Chosen, action: Action, *, as_json: bool, force: bool = False, judge: Judge | None = None) -> None:
+def _act(
+    chosen: Chosen, action: NodeCommand, *, as_json: bool, force: bool = False, judge: Judge | None = None
+) -> None:
     """Give a command to the nodes that are meant, wait if there is a judge, and exit with 1 if any said no."""
     answers = run(_act_on(chosen.clients, action, as_json=as_json, force=force, judge=judge))
     conclude(chosen.clients, answers, as_json=as_json)
 
 
 async def _act_on(
-    clients: tuple[NodeClient, ...], action: Action, *, as_json: bool, force: bool, judge: Judge | None
-) -> list[Answer]:
+    clients: tuple[NodeClient, ...], action: NodeCommand, *, as_json: bool, force: bool, judge: Judge | None
+) -> list[CommandResult]:
     say = _say_nothing if as_json else tell
-    answers: list[Answer] = []
+    answers: list[CommandResult] = []
     taken: list[str] = []
     for client in clients:
         answer = await _act_once(client, action, force=force, taken=taken)
@@ -166,17 +168,17 @@ async def _act_on(
     return await asyncio.gather(*(_finish(*pair, judge, say) for pair in zip(clients, answers, strict=True)))
 
 
-async def _act_once(client: NodeClient, action: Action, *, force: bool, taken: list[str]) -> Answer:
+async def _act_once(client: NodeClient, action: NodeCommand, *, force: bool, taken: list[str]) -> CommandResult:
     """Give the command; `taken` are the nodes that have just accepted it."""
     try:
-        if action is Action.DRAIN and not force and not await _knows(client, taken):
+        if action is NodeCommand.DRAIN and not force and not await _knows(client, taken):
             text = (
                 f"not asked, since it has not noticed yet that {', '.join(taken)} drained; --force drains all the same"
             )
-            return Answer(ok=False, text=text)
+            return CommandResult(ok=False, text=text)
         return await client.act(action, force=force)
     except ClientError as error:
-        return Answer(ok=False, text=str(error))
+        return CommandResult(ok=False, text=str(error))
 
 
 async def _knows(client: NodeClient, taken: list[str]) -> bool:
@@ -193,15 +195,15 @@ async def _knows(client: NodeClient, taken: list[str]) -> bool:
     return True
 
 
-async def _finish(client: NodeClient, answer: Answer, judge: Judge, say: Say) -> Answer:
+async def _finish(client: NodeClient, answer: CommandResult, judge: Judge, say: Say) -> CommandResult:
     """Wait until a command that was accepted is done."""
     if not answer.ok:
         return answer
-    verdict = await wait(client, judge, lambda text: say(client.node, Answer(ok=True, text=text)))
-    done = Answer(ok=verdict.ok, text=verdict.text, warnings=answer.warnings)
-    say(client.node, Answer(ok=verdict.ok, text=verdict.text))
+    verdict = await wait(client, judge, lambda text: say(client.node, CommandResult(ok=True, text=text)))
+    done = CommandResult(ok=verdict.ok, text=verdict.text, warnings=answer.warnings)
+    say(client.node, CommandResult(ok=verdict.ok, text=verdict.text))
     return done
 
 
-def _say_nothing(_node: str, _answer: Answer) -> None:
+def _say_nothing(_node: str, _answer: CommandResult) -> None:
     """Keep the output for the JSON at the end."""

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 from hcsidecar.api.client import NodeClient
 from hcsidecar.cli.stored import StoredEvents
-from hcsidecar.events.journal import PAGE, Entry, Page, Wanted
+from hcsidecar.events.journal import PAGE, Entry, EventQuery, Page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class HistoryQuery:
     """Which events are to be shown."""
 
     lines: int | None
     "The last so many; None: all."
-    wanted: Wanted
+    wanted: EventQuery
     pattern: re.Pattern[str] | None = None
 
     def takes(self, entry: Entry) -> bool:
@@ -35,11 +35,11 @@ class History:
     "Why there may have been more."
 
 
-Ask = Callable[[int | None, int], Awaitable[Page]]
+FetchPage = Callable[[int | None, int], Awaitable[Page]]
 "Gives the newest events before a number, or (None) of all: at most so many."
 
 
-async def read_history(ask: Ask, wish: Wish) -> History:
+async def read_history(ask: FetchPage, wish: HistoryQuery) -> History:
     """Read as many events as are wished."""
     entries: list[Entry] = []
     page = await ask(None, _count(wish, 0))
@@ -53,11 +53,11 @@ async def read_history(ask: Ask, wish: Wish) -> History:
     return History(entries=tuple(kept), next=following, lacking=page.lacking)
 
 
-def _count(wish: Wish, have: int) -> int:
+def _count(wish: HistoryQuery, have: int) -> int:
     return PAGE if wish.lines is None or (wish.pattern is not None and wish.lines) else min(PAGE, wish.lines - have)
 
 
-def ask_through(client: NodeClient, wish: Wish) -> Ask:
+def ask_through(client: NodeClient, wish: HistoryQuery) -> FetchPage:
     """Ask the node's daemon."""
 
     async def ask(before: int | None, count: int) -> Page:
@@ -66,7 +66,7 @@ def ask_through(client: NodeClient, wish: Wish) -> Ask:
     return ask
 
 
-def ask_stored(stored: StoredEvents, node: str, wish: Wish) -> Ask:
+def ask_stored(stored: StoredEvents, node: str, wish: HistoryQuery) -> FetchPage:
     """Ask what the node has stored, while its daemon does not run."""
 
     async def ask(before: int | None, count: int) -> Page:

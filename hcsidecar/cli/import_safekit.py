@@ -13,7 +13,7 @@ from hcsidecar.cli.farm import REFUSED, WRONG_FILE, AsJson, give_up
 from hcsidecar.core.farmfile.problems import Problem
 from hcsidecar.core.safekit.conversion import Imported, import_module
 from hcsidecar.core.safekit.report import report_document, report_text
-from hcsidecar.core.safekit.source import Wishes
+from hcsidecar.core.safekit.source import ImportOptions
 from hcsidecar.net.keyring import Keyring
 from hcsidecar.safekit.module import ModuleError, read_module
 
@@ -55,7 +55,7 @@ def import_safekit(
 
     Example: hcsidecar import-safekit web.safe /etc/hcsidecar --macro VIRTUAL_IP=192.0.2.50 --node web1=192.0.2.11
     """
-    wishes = Wishes(
+    wishes = ImportOptions(
         name=name, macros=dict(_pairs(macro or (), "--macro")), nodes=_pairs(node or (), "--node", strip=True)
     )
     if out_dir.is_symlink() or (out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir()))):

@@ -12,11 +12,11 @@ from hcsidecar.api.client import ClientError, NodeClient, read
 from hcsidecar.api.routes import NO_LAYER_TWO
 from hcsidecar.cli.asking import choose, complain, run
 from hcsidecar.cli.farm import REFUSED, WRONG_FILE, AsJson, Config
-from hcsidecar.core.l2_check import Line, judge
-from hcsidecar.core.l2_documents import Level, NodeCheck
+from hcsidecar.core.l2_check import CheckLine, judge
+from hcsidecar.core.l2_documents import CheckLevel, NodeCheck
 from hcsidecar.events.journal import one_line
 
-_WIDTH = max(map(len, Level))
+_WIDTH = max(map(len, CheckLevel))
 
 
 def l2_check(config: Config = None, as_json: AsJson = False) -> None:
@@ -41,7 +41,7 @@ def l2_check(config: Config = None, as_json: AsJson = False) -> None:
     said = run(_ask(chosen.clients))
     nodes = {each.node: each.check for each in said if each.check is not None}
     lines = judge(nodes, {each.node: each.why_not for each in said if each.check is None})
-    fine = all(line.level is not Level.PROBLEM for line in lines)
+    fine = all(line.level is not CheckLevel.PROBLEM for line in lines)
     if as_json:
         documents = {each.node: msgspec.json.decode(each.document) for each in said if each.check is not None}
         told: Mapping[str, object] = {"ok": fine, "lines": [asdict(line) for line in lines], "nodes": documents}
@@ -74,7 +74,7 @@ async def _ask_one(client: NodeClient) -> _Said:
         return _Said(node=client.node, why_not=str(error).replace("\n", "; "))
 
 
-def _print(lines: Sequence[Line]) -> None:
+def _print(lines: Sequence[CheckLine]) -> None:
     for line in lines:
         typer.echo(one_line(f"{line.level:{_WIDTH}}  {line.text}"))
         if line.remedy:

@@ -12,18 +12,18 @@ from typing import Annotated
 import msgspec
 import typer
 
-from hcsidecar.api.client import ClientError, Failure, NodeClient, client_for, local_nodes
+from hcsidecar.api.client import ClientError, ClientFailure, NodeClient, client_for, local_nodes
 from hcsidecar.api.following import Notice
 from hcsidecar.cli.application_log import list_runs, show_run
 from hcsidecar.cli.asking import EveryNode, OneNode, choose, complain, farm_to_ask, run
 from hcsidecar.cli.farm import REFUSED, AsJson, Config, give_up
-from hcsidecar.cli.history import History, Wish, ask_stored, ask_through, read_history
+from hcsidecar.cli.history import History, HistoryQuery, ask_stored, ask_through, read_history
 from hcsidecar.cli.moments import parse_moment
 from hcsidecar.cli.stored import NothingStoredError, StoredEvents
 from hcsidecar.core.events import Level
 from hcsidecar.core.farmfile.settings import FarmFile
 from hcsidecar.core.terminals import takes_colours
-from hcsidecar.events.journal import Entry, Wanted, one_line
+from hcsidecar.events.journal import Entry, EventQuery, one_line
 from hcsidecar.events.keeper import NAME
 from hcsidecar.farmfile.dirs import state_dir
 from hcsidecar.farmfile.loading import FarmFileError
@@ -99,9 +99,9 @@ def logs(
         return
     if name is not None:
         raise typer.BadParameter("a run is shown with --application")
-    wanted = Wanted(level=level, since=_since(since), text=_plain(grep))
+    wanted = EventQuery(level=level, since=_since(since), text=_plain(grep))
     how_many = lines if lines is not None or since is not None else LINES
-    wish = Wish(lines=how_many, wanted=wanted, pattern=pattern)
+    wish = HistoryQuery(lines=how_many, wanted=wanted, pattern=pattern)
     farm = farm_to_ask(config, node, stopped_too=True)
     run(_logs(farm, _clients(farm, node, everyone=everyone), wish, follow=follow, as_json=as_json))
 
@@ -123,7 +123,7 @@ def _clients(farm: FarmFile, node: str | None, *, everyone: bool) -> list[NodeCl
 
 
 async def _logs(
-    farm: FarmFile, chosen: Sequence[NodeClient | ClientError], wish: Wish, *, follow: bool, as_json: bool
+    farm: FarmFile, chosen: Sequence[NodeClient | ClientError], wish: HistoryQuery, *, follow: bool, as_json: bool
 ) -> None:
     clients = [client for client in chosen if isinstance(client, NodeClient)]
     for text in dict.fromkeys(str(error) for error in chosen if isinstance(error, ClientError)):
@@ -143,12 +143,12 @@ async def _logs(
         raise typer.Exit(REFUSED)
 
 
-async def _history(farm: FarmFile, client: NodeClient, wish: Wish) -> History | None:
+async def _history(farm: FarmFile, client: NodeClient, wish: HistoryQuery) -> History | None:
     try:
         history: History | None = await read_history(ask_through(client, wish), wish)
     except ClientError as error:
         complain(str(error))
-        if error.failure is not Failure.NOT_RUNNING or client.via.name != client.node:
+        if error.failure is not ClientFailure.NOT_RUNNING or client.via.name != client.node:
             return None
         history = await _stored(farm, client.node, wish)
     if history is not None and history.lacking:
@@ -156,7 +156,7 @@ async def _history(farm: FarmFile, client: NodeClient, wish: Wish) -> History | 
     return history
 
 
-async def _stored(farm: FarmFile, node: str, wish: Wish) -> History | None:
+async def _stored(farm: FarmFile, node: str, wish: HistoryQuery) -> History | None:
     path = _stored_at(farm, node)
     try:
         stored = StoredEvents(path, node=node)
@@ -171,7 +171,7 @@ async def _stored(farm: FarmFile, node: str, wish: Wish) -> History | None:
     return history
 
 
-async def _follow(client: NodeClient, after: int, wish: Wish, *, as_json: bool) -> None:
+async def _follow(client: NodeClient, after: int, wish: HistoryQuery, *, as_json: bool) -> None:
     """Show what comes, over the ends of daemons, until Ctrl-C."""
     silent = False
     while True:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from ipaddress import ip_address
 
 from hcsidecar.core.farmfile.settings import L2Table
-from hcsidecar.core.targets.findings import Finding, Grade
+from hcsidecar.core.targets.findings import Grade, ReviewFinding
 from hcsidecar.events.journal import one_line
 from hcsidecar.farmfile.loading import FarmFileError, LoadedFarm, find_node
 
@@ -20,7 +20,7 @@ class MachineReview:
 
     node: str | None
     "Which one it is; None when it is none, or several."
-    findings: tuple[Finding, ...]
+    findings: tuple[ReviewFinding, ...]
 
     @property
     def is_fine(self) -> bool:
@@ -38,7 +38,7 @@ def review_machine(loaded: LoadedFarm, table: L2Table) -> MachineReview:
         me = find_node(loaded.farm, None)
     except FarmFileError as error:
         problem = error.problems[0]
-        finding = Finding(
+        finding = ReviewFinding(
             grade=Grade.UNSEEN,
             text=f"this machine was not looked at: the farm {problem.message}",
             remedy="ask again on a node",
@@ -53,7 +53,9 @@ def review_machine(loaded: LoadedFarm, table: L2Table) -> MachineReview:
     )
     return MachineReview(
         node=me.name,
-        findings=tuple(Finding(grade=_GRADES[one.level], text=one.message, remedy=one.remedy or "") for one in found),
+        findings=tuple(
+            ReviewFinding(grade=_GRADES[one.level], text=one.message, remedy=one.remedy or "") for one in found
+        ),
     )
 
 

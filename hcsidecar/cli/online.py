@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from hcsidecar.core.farmfile.settings import FarmFile, Target
-from hcsidecar.core.targets.findings import Finding, Grade
+from hcsidecar.core.targets.findings import Grade, ReviewFinding
 from hcsidecar.core.targets.registration import TargetError
 from hcsidecar.events.journal import one_line
 from hcsidecar.farmfile.loading import LoadedFarm
@@ -23,7 +23,7 @@ class Review:
 
     name: str
     type: str
-    findings: Sequence[Finding]
+    findings: Sequence[ReviewFinding]
 
     @property
     def is_fine(self) -> bool:
@@ -63,7 +63,7 @@ async def _review_all(farm: FarmFile) -> list[Review]:
 
 async def _review(farm: FarmFile, table: Target) -> Review:
     def alone(grade: Grade, text: str) -> Review:
-        return Review(name=table.label, type=table.type, findings=[Finding(grade=grade, text=text)])
+        return Review(name=table.label, type=table.type, findings=[ReviewFinding(grade=grade, text=text)])
 
     try:
         kind = kind_of(table.type)

@@ -12,7 +12,7 @@ from hcsidecar.core.l2_documents import FilterState, VipConflict
 from hcsidecar.events.journal import one_line
 
 
-class Count(msgspec.Struct, frozen=True, kw_only=True):
+class PacketCount(msgspec.Struct, frozen=True, kw_only=True):
     """How often a node's filter did one thing for one reason."""
 
     name: str
@@ -27,7 +27,7 @@ class PacketFilter(msgspec.Struct, frozen=True, kw_only=True):
     """What is read of the document of layer-2 mode; see `l2mode.core.report`."""
 
     filter: FilterState
-    packets: tuple[Count, ...]
+    packets: tuple[PacketCount, ...]
     conflicts: tuple[VipConflict, ...] = ()
 
 
@@ -44,7 +44,7 @@ async def _ask_one(client: NodeClient) -> PacketFilter | ClientError:
         return error
 
 
-def packets_table(counts: Mapping[str, Sequence[Count]]) -> Table:
+def packets_table(counts: Mapping[str, Sequence[PacketCount]]) -> Table:
     """Lay out what has been counted, a column for each node; what no node has counted is left out."""
     shown = Table(box=None)
     shown.add_column("ACTION")

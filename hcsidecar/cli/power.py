@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from hcsidecar.api.client import ClientError, NodeClient
-from hcsidecar.api.control import Answer
+from hcsidecar.api.control import CommandResult
 from hcsidecar.cli import completion
 from hcsidecar.cli.asking import EveryNode, OneNode, choose, conclude, run, tell
 from hcsidecar.cli.farm import AsJson, Config
@@ -50,12 +50,12 @@ def power(
     conclude(chosen.clients, answers, as_json=as_json)
 
 
-async def _set(clients: tuple[NodeClient, ...], number: int | None, share: str | None) -> list[Answer]:
+async def _set(clients: tuple[NodeClient, ...], number: int | None, share: str | None) -> list[CommandResult]:
     return list(await asyncio.gather(*(_set_one(client, number, share) for client in clients)))
 
 
-async def _set_one(client: NodeClient, number: int | None, share: str | None) -> Answer:
+async def _set_one(client: NodeClient, number: int | None, share: str | None) -> CommandResult:
     try:
         return await client.set_power(number, share=share)
     except ClientError as error:
-        return Answer(ok=False, text=str(error))
+        return CommandResult(ok=False, text=str(error))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hcsidecar.api.client import ClientError, LocalNode, NodeClient
-from hcsidecar.api.control import Answer
+from hcsidecar.api.control import CommandResult
 from hcsidecar.cli import completion
 from hcsidecar.cli.asking import OneNode, choose, complain, conclude, run, tell
 from hcsidecar.cli.farm import REFUSED, AsJson, Config
@@ -46,7 +46,7 @@ def report(
     client = _of_the_script(os.environ) if node is None and config is None else None
     client = client or choose(config, node).clients[0]
     try:
-        answer: Answer = run(client.report(name, value))
+        answer: CommandResult = run(client.report(name, value))
     except ClientError as error:
         complain(str(error))
         raise typer.Exit(REFUSED) from None

@@ -10,12 +10,12 @@ import msgspec
 import typer
 
 from hcsidecar.api.client import ClientError, NodeClient, client_for, local_nodes, read_status
-from hcsidecar.api.control import Action
+from hcsidecar.api.control import NodeCommand
 from hcsidecar.cli.asking import complain, farm_to_ask, run
 from hcsidecar.cli.farm import REFUSED, Config
 from hcsidecar.cli.waiting import drained, wait
 from hcsidecar.core.farmfile.settings import FarmFile, NodeTable, parse_duration
-from hcsidecar.core.rolling import Finish, Rolling, Say, Step, Take
+from hcsidecar.core.rolling import Finish, ReportProgress, Rolling, RollingStep, TakeNode
 from hcsidecar.events.journal import one_line
 
 INTERVAL = 0.5
@@ -56,7 +56,7 @@ def restart(config: Config = None, limit: Limit = "5m") -> None:
     farm, seconds = farm_to_ask(config, None), _seconds(limit)
 
     async def visit(node: NodeTable) -> str | None:
-        answer = await client_for(farm, node.name).act(Action.RESTART)
+        answer = await client_for(farm, node.name).act(NodeCommand.RESTART)
         return None if answer.ok else answer.text
 
     _roll(farm, "restart", visit, seconds)
@@ -85,7 +85,7 @@ def run_command(
 
     async def visit(node: NodeTable) -> str | None:
         client = client_for(farm, node.name)
-        answer = await client.act(Action.DRAIN)
+        answer = await client.act(NodeCommand.DRAIN)
         if not answer.ok:
             return answer.text
         verdict = await wait(client, drained(farm.health.lame_duck), lambda text: _say(f"{node.name}: {text}"))
@@ -123,7 +123,7 @@ async def _resume(client: NodeClient, limit: float) -> str | None:
     end = time.monotonic() + limit
     while True:
         try:
-            answer = await client.act(Action.RESUME)
+            answer = await client.act(NodeCommand.RESUME)
         except ClientError as error:
             if time.monotonic() >= end:
                 return str(error)
@@ -144,12 +144,12 @@ def _roll(farm: FarmFile, command: str, visit: Visit, limit: float) -> None:
 async def _drive(machine: Rolling, farm: FarmFile, visit: Visit) -> Finish:
     """Do what the machine says, until it is over."""
     while True:
-        steps: list[Step] = machine.step(await _document(farm), now=time.monotonic())
+        steps: list[RollingStep] = machine.step(await _document(farm), now=time.monotonic())
         while steps:
             match steps.pop(0):
-                case Say(text):
+                case ReportProgress(text):
                     _say(text)
-                case Take(name):
+                case TakeNode(name):
                     steps += machine.taken(await _visit(visit, farm.node_named(name)), now=time.monotonic())
                 case Finish() as end:
                     return end

@@ -7,7 +7,7 @@ import typer
 
 from hcsidecar.cli import completion
 from hcsidecar.cli.farm import Config, give_up, refuse
-from hcsidecar.core.service_unit import DEFAULT_NAME, UnitWishes, why_not_a_unit_name, why_not_for_a_service
+from hcsidecar.core.service_unit import DEFAULT_NAME, UnitOptions, why_not_a_unit_name, why_not_for_a_service
 from hcsidecar.daemon.service import Service, ServiceError, this_program, why_not_here
 from hcsidecar.farmfile.loading import FarmFileError, LoadedFarm, find_config, find_node, load
 
@@ -117,10 +117,10 @@ def _load(path: Path, node: str | None, *, elsewhere: bool) -> LoadedFarm | None
     return loaded
 
 
-def _wishes(path: Path, node: str | None, loaded: LoadedFarm | None) -> UnitWishes:
+def _wishes(path: Path, node: str | None, loaded: LoadedFarm | None) -> UnitOptions:
     farm = None if loaded is None else loaded.farm
     application = None if farm is None else farm.application
-    return UnitWishes(
+    return UnitOptions(
         program=this_program(),
         config=str(path),
         node=node,

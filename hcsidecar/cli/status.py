@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from hcsidecar.api.client import ClientError, Failure, FarmStatus, NodeClient, Row, local_nodes, read_status
+from hcsidecar.api.client import ClientError, ClientFailure, FarmStatus, NodeClient, Row, local_nodes, read_status
 from hcsidecar.api.routes import NO_LAYER_TWO
 from hcsidecar.cli.asking import Chosen, EveryNode, OneNode, choose, complain, run
 from hcsidecar.cli.farm import WRONG_FILE, AsJson, Config
@@ -23,7 +23,7 @@ from hcsidecar.events.journal import one_line
 
 READY, ON_THE_WAY, NOT_RUNNING, UNKNOWN = 0, 1, 3, 4
 "Exit status; those of LSB init scripts where they fit."
-_EXIT = {Failure.NOT_RUNNING: NOT_RUNNING, Failure.STARTING: ON_THE_WAY}
+_EXIT = {ClientFailure.NOT_RUNNING: NOT_RUNNING, ClientFailure.STARTING: ON_THE_WAY}
 "That of a node which has no status."
 WATCH_INTERVAL = 1.0
 "Seconds between two looks of --watch."
@@ -199,7 +199,7 @@ async def _look(chosen: Chosen) -> bytes:
     try:
         return await client.status()
     except ClientError as error:
-        if error.failure not in {Failure.UNREACHABLE, Failure.NOT_RUNNING}:
+        if error.failure not in {ClientFailure.UNREACHABLE, ClientFailure.NOT_RUNNING}:
             raise
         for other in local_nodes(chosen.farm):
             if other.name != client.node and other.why_not_running() is None:

@@ -10,7 +10,7 @@ from hcsidecar.events.database import (
     LockedDatabaseError,
     UnusableDatabaseError,
 )
-from hcsidecar.events.journal import Found, Wanted
+from hcsidecar.events.journal import EventQuery, Found
 
 
 class NothingStoredError(Exception):
@@ -39,7 +39,7 @@ class StoredEvents:
             why = error.strerror if isinstance(error, OSError) else error
             raise NothingStoredError(f"{path} cannot be read: {why}") from None
 
-    def before(self, number: int | None, *, wanted: Wanted, count: int) -> Found:
+    def before(self, number: int | None, *, wanted: EventQuery, count: int) -> Found:
         """Give the newest events before a number, or (None) of all; NothingStoredError if they cannot be read."""
         try:
             return self._database.before(self.last + 1 if number is None else number, wanted=wanted, limit=count)

@@ -13,7 +13,7 @@ from hcsidecar.api.client import ClientError, NodeClient, read
 from hcsidecar.cli.asking import EveryNode, OneNode, choose, complain, run
 from hcsidecar.cli.farm import REFUSED, WRONG_FILE, AsJson, Config
 from hcsidecar.cli.wide import show_table
-from hcsidecar.core.targets.documents import TargetsDocument, TargetSight
+from hcsidecar.core.targets.documents import TargetsDocument, TargetStatus
 from hcsidecar.core.targets.registration import Presence
 from hcsidecar.events.journal import one_line
 
@@ -95,7 +95,7 @@ def troubles(document: bytes) -> list[str]:
     ]
 
 
-def _seen(answer: bytes | ClientError) -> Sequence[TargetSight]:
+def _seen(answer: bytes | ClientError) -> Sequence[TargetStatus]:
     return () if isinstance(answer, ClientError) else read(answer, TargetsDocument).targets
 
 
@@ -103,7 +103,7 @@ def _as_json(answer: bytes | ClientError) -> object:
     return {"error": str(answer)} if isinstance(answer, ClientError) else msgspec.json.decode(answer)
 
 
-def _table(seen: Mapping[str, Sequence[TargetSight]]) -> Table:
+def _table(seen: Mapping[str, Sequence[TargetStatus]]) -> Table:
     """Lay out the targets; what came from other machines cannot steer the terminal."""
     shown = Table(box=None)
     for heading in _HEADINGS:
@@ -116,7 +116,7 @@ def _table(seen: Mapping[str, Sequence[TargetSight]]) -> Table:
     return shown
 
 
-def _reason(sight: TargetSight) -> Text:
+def _reason(sight: TargetStatus) -> Text:
     former = f"; also registered: {', '.join(sight.former)}" if sight.former else ""
     lines = [(sight.reason or sight.why) + former]
     if sight.error is not None:
@@ -126,7 +126,7 @@ def _reason(sight: TargetSight) -> Text:
     return Text("\n".join(one_line(line) for line in lines))
 
 
-def _style(sight: TargetSight) -> str:
+def _style(sight: TargetStatus) -> str:
     if sight.error is not None or sight.contested:
         return "red"
     if sight.why_not_as_wished() or sight.observed in _OUT_OF_TRAFFIC:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hcsidecar.api.client import ClientError, Failure, NodeClient, Row, read_status
+from hcsidecar.api.client import ClientError, ClientFailure, NodeClient, Row, read_status
 from hcsidecar.core.application.states import Role, Status
 
 INTERVAL = 0.2
@@ -22,24 +22,24 @@ LEAVE_BUDGET = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class WaitResult:
     """How the waiting ended; completes a sentence that begins with the node's name."""
 
     ok: bool
     text: str
 
 
-Judge = Callable[[Row, bool, float], Verdict | None]
+Judge = Callable[[Row, bool, float], WaitResult | None]
 "Takes what a node says about itself, whether it is in its view, and the seconds waited; None means: wait on."
 
 
-def stopped(row: Row, _in_view: bool, waited: float) -> Verdict | None:
+def stopped(row: Row, _in_view: bool, waited: float) -> WaitResult | None:
     """Judge whether the module has stopped; there is no limit, since a drain has one of its own."""
     if row.role == Role.STOP:
-        return Verdict(ok=True, text=f"stopped after {waited:.1f} s")
+        return WaitResult(ok=True, text=f"stopped after {waited:.1f} s")
     # After its drain the stop script runs.
     if row.role == Role.UP and not row.draining and not row.waits_for and waited >= SETTLE:
-        return Verdict(ok=False, text="does not stop: somebody has called that off")
+        return WaitResult(ok=False, text="does not stop: somebody has called that off")
     return None
 
 
@@ -51,19 +51,19 @@ def gone() -> Judge:
     """
     drained_at = 0.0
 
-    def judge(row: Row, in_view: bool, waited: float) -> Verdict | None:
+    def judge(row: Row, in_view: bool, waited: float) -> WaitResult | None:
         nonlocal drained_at
         # One that somebody has told to drain only is Ready, and drains for ever.
         if row.parting or (row.draining and row.status != Status.READY):
             drained_at = waited
         if row.role == Role.STOP and not in_view and not row.waits_for:
-            return Verdict(ok=True, text=f"has left after {waited:.1f} s")
+            return WaitResult(ok=True, text=f"has left after {waited:.1f} s")
         if row.role == Role.UP and not row.parting and not row.draining and not row.waits_for and waited >= SETTLE:
-            return Verdict(ok=False, text="does not leave: somebody has called that off")
+            return WaitResult(ok=False, text="does not leave: somebody has called that off")
         if waited >= drained_at + LEAVE_BUDGET:
             waits_for = ", ".join(row.waits_for) or "its module to stop"
             within = f"{LEAVE_BUDGET:g} s" + (" after its drain" if drained_at else "")
-            return Verdict(ok=False, text=f"has not left within {within}, it waits for {waits_for}")
+            return WaitResult(ok=False, text=f"has not left within {within}, it waits for {waits_for}")
         return None
 
     return judge
@@ -72,21 +72,23 @@ def gone() -> Judge:
 def drained(limit: float) -> Judge:
     """Make the judge of a drain, which ends with nobody left or with the limit in seconds, whoever is left."""
 
-    def judge(row: Row, _in_view: bool, waited: float) -> Verdict | None:
+    def judge(row: Row, _in_view: bool, waited: float) -> WaitResult | None:
         if row.draining and not row.waits_for:
-            return Verdict(ok=True, text=f"drained after {waited:.1f} s")
+            return WaitResult(ok=True, text=f"drained after {waited:.1f} s")
         if row.role == Role.STOP:
-            return Verdict(ok=False, text="has been stopped by somebody")
+            return WaitResult(ok=False, text="has been stopped by somebody")
         if not row.draining and waited >= SETTLE:
-            return Verdict(ok=False, text="does not drain: somebody has called that off")
+            return WaitResult(ok=False, text="does not drain: somebody has called that off")
         if waited >= limit:
-            return Verdict(ok=True, text=f"drained for {limit:g} s, still there: {', '.join(row.waits_for)}")
+            return WaitResult(ok=True, text=f"drained for {limit:g} s, still there: {', '.join(row.waits_for)}")
         return None
 
     return judge
 
 
-async def wait(client: NodeClient, judge: Judge, tell: Callable[[str], None], *, patience: float = PATIENCE) -> Verdict:
+async def wait(
+    client: NodeClient, judge: Judge, tell: Callable[[str], None], *, patience: float = PATIENCE
+) -> WaitResult:
     """Look at a node until a judge says that it is over; `tell` takes what it waits for whenever that changes."""
     began = seen = time.monotonic()
     told: tuple[str, ...] = ()
@@ -96,7 +98,7 @@ async def wait(client: NodeClient, judge: Judge, tell: Callable[[str], None], *,
             row, in_view = await _look(client)
         except ClientError as error:
             if now - seen >= patience:
-                return Verdict(ok=False, text=f"is out of sight: {error}")
+                return WaitResult(ok=False, text=f"is out of sight: {error}")
         else:
             seen = now
             if verdict := judge(row, in_view, now - began):
@@ -112,7 +114,7 @@ async def _look(client: NodeClient) -> tuple[Row, bool]:
     try:
         status = read_status(await client.status())
     except ClientError as error:
-        if error.failure is Failure.NOT_RUNNING and client.via.name == client.node:
+        if error.failure is ClientFailure.NOT_RUNNING and client.via.name == client.node:
             return Row(name=client.node, alive=False, role=Role.STOP, reason="its daemon has ended"), False
         raise
     return status.row(client.node), client.node in status.view

@@ -5,7 +5,7 @@ from enum import StrEnum
 import msgspec
 
 
-class Level(StrEnum):
+class CheckLevel(StrEnum):
     """How a check ended."""
 
     OK = "ok"
@@ -18,7 +18,7 @@ class Level(StrEnum):
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """What a node found on its own machine."""
 
-    level: Level
+    level: CheckLevel
     message: str
     remedy: str = ""
 

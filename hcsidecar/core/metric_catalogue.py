@@ -15,7 +15,7 @@ import msgspec
 PREFIX: Final = "hcsidecar_"
 
 
-class Kind(StrEnum):
+class MetricKind(StrEnum):
     """How the value of a family moves."""
 
     GAUGE = "gauge"
@@ -36,12 +36,12 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     """A family with its values, as plain data: what `GET /api/v1/metrics` gives and what is rendered as text."""
 
     name: str
-    kind: Kind
+    kind: MetricKind
     help: str
     samples: tuple[Sample, ...]
 
 
-Values = Mapping[tuple[str, ...], float]
+MetricValues = Mapping[tuple[str, ...], float]
 "Values by those of the labels, in the order of the catalogue; () is the key where there are no labels."
 
 
@@ -50,11 +50,11 @@ class Metric:
     """A row of the catalogue."""
 
     name: str
-    kind: Kind
+    kind: MetricKind
     help: str
     labels: tuple[str, ...] = ()
 
-    def family(self, values: Values, common: Mapping[str, str]) -> Family:
+    def family(self, values: MetricValues, common: Mapping[str, str]) -> Family:
         """Make the family with these values; `common` labels come before its own. ValueError for a label too many."""
         samples = tuple(
             Sample(labels={**common, **dict(zip(self.labels, key, strict=True))}, value=value)
@@ -67,22 +67,22 @@ CATALOGUE: Final[list[Metric]] = []
 "All of them, in the order in which they are told."
 
 
-def _listed(kind: Kind, name: str, text: str, *labels: str) -> Metric:
+def _listed(kind: MetricKind, name: str, text: str, *labels: str) -> Metric:
     metric = Metric(name=PREFIX + name, kind=kind, help=text, labels=labels)
     CATALOGUE.append(metric)
     return metric
 
 
 def _gauge(name: str, text: str, *labels: str) -> Metric:
-    return _listed(Kind.GAUGE, name, text, *labels)
+    return _listed(MetricKind.GAUGE, name, text, *labels)
 
 
 def _counter(name: str, text: str, *labels: str) -> Metric:
-    return _listed(Kind.COUNTER, name, text, *labels)
+    return _listed(MetricKind.COUNTER, name, text, *labels)
 
 
 # The daemon itself
-BUILD = _listed(Kind.INFO, "build_info", "Version of hcsidecar that runs.", "version")
+BUILD = _listed(MetricKind.INFO, "build_info", "Version of hcsidecar that runs.", "version")
 START_TIME = _gauge("process_start_time_seconds", "When the daemon started, in seconds since 1970.")
 CPU = _counter("process_cpu_seconds_total", "Processor time that the daemon has taken, in seconds.")
 MEMORY = _gauge("process_resident_memory_bytes", "Memory that the daemon has, in bytes.")

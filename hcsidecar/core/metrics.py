@@ -13,9 +13,9 @@ import msgspec
 from hcsidecar.core import metric_catalogue as catalogue
 from hcsidecar.core.application.states import Role, Status
 from hcsidecar.core.membership.membership import Membership
-from hcsidecar.core.metric_catalogue import Family, Metric, Values
+from hcsidecar.core.metric_catalogue import Family, Metric, MetricValues
 from hcsidecar.core.status import ModuleState
-from hcsidecar.core.targets.documents import TargetSight
+from hcsidecar.core.targets.documents import TargetStatus
 from hcsidecar.core.targets.registration import Presence
 from l2mode.core.filter_kinds import FilterKind
 
@@ -74,7 +74,7 @@ class Facts:
     "The document of layer-2 mode (`l2mode.core.report`); empty without [l2]."
 
 
-Section = Iterator[tuple[Metric, Values]]
+Section = Iterator[tuple[Metric, MetricValues]]
 
 
 def metric_families(facts: Facts) -> tuple[Family, ...]:
@@ -138,7 +138,7 @@ def _heartbeats(figures: HeartbeatFigures) -> Section:
 
 
 def _targets(documents: Sequence[Mapping[str, object]]) -> Section:
-    targets = [msgspec.convert(document, TargetSight) for document in documents]
+    targets = [msgspec.convert(document, TargetStatus) for document in documents]
     looked = [target for target in targets if target.observed is not None]
     ages = {target.name: target.last_success_age for target in targets}
     yield (
@@ -205,18 +205,18 @@ def _layer_two(document: Mapping[str, object]) -> Section:
     yield catalogue.PACKETS, {(packets.action, packets.name): packets.count for packets in told.packets}
 
 
-def _one(value: float | None) -> Values:
+def _one(value: float | None) -> MetricValues:
     return {} if value is None else {(): float(value)}
 
 
-def _each(values: Mapping[str, float]) -> Values:
+def _each(values: Mapping[str, float]) -> MetricValues:
     return {(name,): float(value) for name, value in values.items()}
 
 
-def _pairs(values: Mapping[str, Mapping[str, float]]) -> Values:
+def _pairs(values: Mapping[str, Mapping[str, float]]) -> MetricValues:
     return {(one, other): float(value) for one, others in values.items() for other, value in others.items()}
 
 
-def _which(known: Iterable[StrEnum], current: str) -> Values:
+def _which(known: Iterable[StrEnum], current: str) -> MetricValues:
     """Give 1 for the state that is, and 0 for each other one: so a graph shows when it changed."""
     return {(state.value,): float(state.value == current) for state in known}

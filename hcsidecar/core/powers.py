@@ -18,7 +18,7 @@ class PowerChange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Powers:
+class NodePowers:
     """One node's powers in the share groups, which a farm without [l2] has one of, named as the farm."""
 
     names: tuple[str, ...]

@@ -73,14 +73,14 @@ def _why_not_spare(node: str, nodes: tuple[NodeStatus, ...], keep_ready: int) ->
 
 
 @dataclass(frozen=True, slots=True)
-class Say:
+class ReportProgress:
     """Tell the person who waits how it goes."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Take:
+class TakeNode:
     """Give the command to this node, then call `taken`."""
 
     node: str
@@ -94,13 +94,13 @@ class Finish:
     text: str
 
 
-Step = Say | Take | Finish
+RollingStep = ReportProgress | TakeNode | Finish
 
 
 class _Stage(Enum):
     BEGINNING = auto()
     TAKING = auto()
-    "A `Take` is out."
+    "A `TakeNode` is out."
     RETURNING = auto()
     "The command has been given; the node is to be Ready again."
     OVER = auto()
@@ -130,7 +130,7 @@ class Rolling:
         """True after a `Finish`."""
         return self._stage is _Stage.OVER
 
-    def step(self, document: Mapping[str, object] | None, *, now: float) -> list[Step]:
+    def step(self, document: Mapping[str, object] | None, *, now: float) -> list[RollingStep]:
         """Go on by what the farm looks like; None when nobody would say (a daemon that restarts, for example)."""
         nodes = None if document is None else nodes_of(document)
         match self._stage:
@@ -143,7 +143,7 @@ class Rolling:
             case _:
                 assert_never(self._stage)
 
-    def taken(self, refusal: str | None, *, now: float) -> list[Step]:
+    def taken(self, refusal: str | None, *, now: float) -> list[RollingStep]:
         """Take how the command went: None when the node has accepted it, else its reason."""
         if refusal is not None:
             return [self._give_up(f"{self._node}: {refusal}")]
@@ -152,7 +152,7 @@ class Rolling:
         self._seen_leaving = False
         return []
 
-    def _begin(self, nodes: tuple[NodeStatus, ...] | None) -> list[Step]:
+    def _begin(self, nodes: tuple[NodeStatus, ...] | None) -> list[RollingStep]:
         if nodes is None:
             return [self._give_up("the state of the farm is unknown")]
         unfit = [reason for node in nodes if not node.is_stopped and (reason := node.why_not_ready())]
@@ -161,13 +161,13 @@ class Rolling:
         self._to_do = [node.name for node in nodes]
         return self._go_on(nodes)
 
-    def _await(self, nodes: tuple[NodeStatus, ...] | None, *, now: float) -> list[Step]:
+    def _await(self, nodes: tuple[NodeStatus, ...] | None, *, now: float) -> list[RollingStep]:
         """Wait until the whole farm is fit again, as it was at the beginning."""
         waited = now - self._taken_at
         missing = self._missing(nodes)
         if missing is None and nodes is not None and (self._seen_leaving or waited >= SETTLE):
             self._done.append(self._node)
-            return [Say(f"{self._node} is Ready again after {waited:.0f} s"), *self._go_on(nodes)]
+            return [ReportProgress(f"{self._node} is Ready again after {waited:.0f} s"), *self._go_on(nodes)]
         if missing is not None and waited >= self._limit:
             return [self._give_up(f"{missing}, {waited:.0f} s after {self._command} of {self._node}")]
         return []
@@ -187,20 +187,20 @@ class Rolling:
                 return reason
         return None
 
-    def _go_on(self, nodes: tuple[NodeStatus, ...]) -> list[Step]:
+    def _go_on(self, nodes: tuple[NodeStatus, ...]) -> list[RollingStep]:
         """Turn to the next node."""
-        steps: list[Step] = []
+        steps: list[RollingStep] = []
         states = {node.name: node for node in nodes}
         while self._to_do:
             self._node = self._to_do.pop(0)
             if states[self._node].is_stopped:
-                steps.append(Say(f"{self._node} is stopped: skipped"))
+                steps.append(ReportProgress(f"{self._node} is stopped: skipped"))
                 continue
             reason = _why_not_spare(self._node, nodes, self._keep_ready)
             if reason is not None:
                 return [*steps, self._give_up(reason)]
             self._stage = _Stage.TAKING
-            return [*steps, Say(f"{self._node}: {self._command}"), Take(self._node)]
+            return [*steps, ReportProgress(f"{self._node}: {self._command}"), TakeNode(self._node)]
         self._stage = _Stage.OVER
         return [*steps, Finish(ok=True, text=f"{self._command} done: {', '.join(self._done) or 'no node'}")]
 

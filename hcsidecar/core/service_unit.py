@@ -42,7 +42,7 @@ _UNSEEN: Final[Mapping[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UnitWishes:
+class UnitOptions:
     """What of the shipped unit depends on this machine and its farm. Paths are absolute."""
 
     program: str
@@ -56,7 +56,7 @@ class UnitWishes:
     "Seconds that a drain may take at most."
 
 
-class Standing(Enum):
+class UnitState(Enum):
     """How a unit that is there stands to the one that is wanted."""
 
     ABSENT = "absent"
@@ -76,7 +76,7 @@ def why_not_a_unit_name(name: str) -> str | None:
     return None
 
 
-def why_not_for_a_service(wishes: UnitWishes) -> str | None:
+def why_not_for_a_service(wishes: UnitOptions) -> str | None:
     """Say which path a service cannot have where it is, with the remedy; None when all are well."""
     named = {"installation": wishes.program, "farm file": wishes.config, "state_dir": wishes.state}
     for what, path in named.items():
@@ -90,7 +90,7 @@ def why_not_for_a_service(wishes: UnitWishes) -> str | None:
     return None
 
 
-def unit_text(shipped: str, wishes: UnitWishes, *, systemd: int | None) -> str:
+def unit_text(shipped: str, wishes: UnitOptions, *, systemd: int | None) -> str:
     """Give the unit for this machine, without a fingerprint; `systemd` is a version, or None when it is not known."""
     command = [wishes.program, "run", "--config", wishes.config]
     if wishes.node is not None:
@@ -129,15 +129,15 @@ def signed(text: str) -> str:
     )
 
 
-def standing(present: str | None, wanted: str) -> Standing:
+def standing(present: str | None, wanted: str) -> UnitState:
     """Compare the unit that is there with the one that is wanted, which has no fingerprint."""
     if present is None:
-        return Standing.ABSENT
+        return UnitState.ABSENT
     header = _HEADER.match(present)
     body = present if header is None else present[header.end() :]
     if body == wanted:
-        return Standing.SAME
-    return Standing.OURS if is_ours(present) else Standing.FOREIGN
+        return UnitState.SAME
+    return UnitState.OURS if is_ours(present) else UnitState.FOREIGN
 
 
 def is_ours(present: str) -> bool:

@@ -2,45 +2,45 @@
 
 from typing import Literal
 
-from hcsidecar.api.control import Answer, Budget, Request
+from hcsidecar.api.control import ApplicationRequest, CommandResult, RestartBudgetReport
 from hcsidecar.application.application import Application
 from hcsidecar.core.application import commands as orders
 
 
-class ApplicationVoice:
+class ApplicationControl:
     """Takes requests, reports and questions of the application of one node."""
 
     def __init__(self, application: Application) -> None:
         self._application = application
         self._module = application.module
 
-    def request(self, action: Request, *, identity: str) -> Answer:
+    def request(self, action: ApplicationRequest, *, identity: str) -> CommandResult:
         """Begin what the application asks for, or say why not."""
         why = f"{identity} asks for it"
         outcome = self._module.order(lambda lifecycle, now: lifecycle.request(action, why, now=now))
-        return Answer(ok=outcome.accepted, text=outcome.text)
+        return CommandResult(ok=outcome.accepted, text=outcome.text)
 
     def reported(self, name: str) -> Literal["up", "down", "init"] | None:
         """Give what a check says now."""
         return self._module.says(name)
 
-    def report(self, name: str, value: Literal["up", "down"]) -> Answer:
+    def report(self, name: str, value: Literal["up", "down"]) -> CommandResult:
         """Take what the program of a custom check says."""
         refusal = self._application.take_report(name, value)
-        return Answer(ok=refusal is None, text=refusal or f"{name} is {value}")
+        return CommandResult(ok=refusal is None, text=refusal or f"{name} is {value}")
 
-    def budget(self) -> Budget:
+    def budget(self) -> RestartBudgetReport:
         """Give the restart budget."""
         used, most, reached = self._module.budget
-        return Budget(used=used, most=most, reached=reached)
+        return RestartBudgetReport(used=used, most=most, reached=reached)
 
-    def count_restart(self, *, identity: str) -> Answer:
+    def count_restart(self, *, identity: str) -> CommandResult:
         """Count a restart that the application has done by itself."""
         why = f"{identity} has restarted something"
         outcome = self._module.order(lambda lifecycle, now: orders.count_failure(lifecycle, why, now=now))
-        return Answer(ok=outcome.accepted, text=outcome.text)
+        return CommandResult(ok=outcome.accepted, text=outcome.text)
 
-    def reset_budget(self, *, by: str) -> Answer:
+    def reset_budget(self, *, by: str) -> CommandResult:
         """Begin to count anew."""
         outcome = self._module.order(lambda lifecycle, _now: orders.forgive(lifecycle, by=by))
-        return Answer(ok=outcome.accepted, text=outcome.text)
+        return CommandResult(ok=outcome.accepted, text=outcome.text)

@@ -23,9 +23,9 @@ from hcsidecar.api.relay import Relay
 from hcsidecar.api.routes import Api
 from hcsidecar.api.servers import SocketInUseError, serve_unix, tcp_protocols
 from hcsidecar.application.application import Application
-from hcsidecar.application.connections import Connections
+from hcsidecar.application.connections import ConnectionCounter
 from hcsidecar.application.service import Published
-from hcsidecar.core.application.last_stays import NOBODY_HEARD, Neighbour, Outlook, look_around
+from hcsidecar.core.application.last_stays import NOBODY_HEARD, OtherNode, Outlook, look_around
 from hcsidecar.core.application.states import Role, Status
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.exhaustion import explained
@@ -35,11 +35,11 @@ from hcsidecar.core.key_change import KeyChange
 from hcsidecar.core.lost_files import Losses
 from hcsidecar.core.membership.node import NoShare
 from hcsidecar.core.membership.own_addresses import OwnAddresses
-from hcsidecar.core.powers import Powers
+from hcsidecar.core.powers import NodePowers
 from hcsidecar.core.targets.desired_state import Situation
-from hcsidecar.daemon.drain_evidence import Evidence
-from hcsidecar.daemon.memory import Memory
-from hcsidecar.daemon.node_control import NodeControl, Parts
+from hcsidecar.daemon.drain_evidence import NodeDrainEvidence
+from hcsidecar.daemon.memory import StateFile
+from hcsidecar.daemon.node_control import NodeControl, NodeParts
 from hcsidecar.daemon.own_targets import own_targets
 from hcsidecar.daemon.reload import CertificateError, Certificates, reread_farm_file
 from hcsidecar.daemon.start_conditions import STILL, StartConditions
@@ -49,7 +49,7 @@ from hcsidecar.farmfile.copy import NAME as COPY
 from hcsidecar.farmfile.copy import content_of_copy
 from hcsidecar.farmfile.dirs import control_socket, state_dir
 from hcsidecar.farmfile.loading import LoadedFarm
-from hcsidecar.net.datagrams import ListenError as HeartbeatListenError
+from hcsidecar.net.datagrams import HeartbeatSocketError as HeartbeatListenError
 from hcsidecar.net.heartbeats import Heartbeats
 from hcsidecar.net.keyring import KeyFileError, Keyring
 from hcsidecar.system.machine_addresses import is_lost
@@ -85,7 +85,7 @@ class Daemon:
         loaded: LoadedFarm,
         me: NodeTable,
         journal: Journal,
-        memory: Memory,
+        memory: StateFile,
         losses: Losses,
         *,
         signals: Signals,
@@ -106,7 +106,7 @@ class Daemon:
         self._started = False
         self._service = service
         self._conditions = conditions
-        powers = Powers(
+        powers = NodePowers(
             names=self._farm.share_names, file=self._farm.powers_of(me.name), layer_two=self._farm.l2 is not None
         )
         if powers.effective(memory.powers) != powers.file:
@@ -149,8 +149,8 @@ class Daemon:
             me,
             memory=memory,
             socket=control_socket(loaded.farm, me),
-            evidence=Evidence(
-                Connections(self._farm.check, self._farm.l2),
+            evidence=NodeDrainEvidence(
+                ConnectionCounter(self._farm.check, self._farm.l2),
                 self._face,
                 self._farm.health.prober_fall,
                 self._targets,
@@ -162,7 +162,7 @@ class Daemon:
         )
         self._module = self._application.module
         self._control = NodeControl(
-            Parts(
+            NodeParts(
                 farm=self._farm,
                 me=me,
                 journal=journal,
@@ -224,7 +224,7 @@ class Daemon:
             return NOBODY_HEARD
         alive = self._heartbeats.node.membership.roster.acknowledged()
         neighbours = [
-            Neighbour(
+            OtherNode(
                 name=said.node,
                 serves=said.role == Role.UP and said.status == Status.READY and not said.draining,
                 unmet=frozenset(said.unmet),

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-from hcsidecar.application.connections import Connections
+from hcsidecar.application.connections import ConnectionCounter
 from hcsidecar.core.health import HealthFace
 from hcsidecar.daemon.own_targets import OwnTargets
 
 
-class Evidence:
+class NodeDrainEvidence:
     """Its connections, as the kernel counts them, the probers of the health URL, its balancers, and the other nodes.
 
     `is_sent_clients` tells whether the others may still send new clients of the virtual IPs to this node.
@@ -15,7 +15,7 @@ class Evidence:
 
     def __init__(
         self,
-        connections: Connections,
+        connections: ConnectionCounter,
         face: HealthFace,
         fall: int,
         targets: OwnTargets,

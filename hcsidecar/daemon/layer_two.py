@@ -15,7 +15,7 @@ from hcsidecar.core import l2_documents
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.farmfile.settings import FarmFile, L2Table, NodeTable
 from hcsidecar.core.membership.heartbeat import Heartbeat
-from hcsidecar.core.membership.peers import Roster
+from hcsidecar.core.membership.peers import Peers
 from hcsidecar.system.process import CannotRunError
 from l2mode.core.explain import Client
 from l2mode.core.hashing import SEED_BYTES
@@ -24,7 +24,7 @@ from l2mode.core.oddities import Oddities
 from l2mode.core.report import packets_seen
 from l2mode.core.settings import By, LayerTwoSettings, Protocol, ShareGroup, Unmatched
 from l2mode.core.verdict import Delivery
-from l2mode.core.visibility import Change, Count, Visibility
+from l2mode.core.visibility import SeenPackets, Visibility, VisibilityChange
 from l2mode.kernel.errors import FilterError
 from l2mode.kernel.probe import who_answers
 from l2mode.kernel.survey import survey
@@ -41,9 +41,9 @@ _MILLISECONDS: Final = 1000
 "Of a second: so heartbeats tell times."
 
 _LEVELS: Final = {
-    "info": l2_documents.Level.OK,
-    "warning": l2_documents.Level.WARNING,
-    "error": l2_documents.Level.PROBLEM,
+    "info": l2_documents.CheckLevel.OK,
+    "warning": l2_documents.CheckLevel.WARNING,
+    "error": l2_documents.CheckLevel.PROBLEM,
 }
 "Of the words of layer-2 mode."
 
@@ -119,7 +119,7 @@ class LayerTwoMode:
         message = f"{vips} on {self.share.interface}, {settings.delivery.value} delivery, filter {self.share.filter}"
         self._tell_plainly("info", message)
 
-    async def run(self, roster: Callable[[], Roster], say: Callable[[tuple[int, ...]], None]) -> None:
+    async def run(self, roster: Callable[[], Peers], say: Callable[[tuple[int, ...]], None]) -> None:
         """Keep the machine as it must be, and look at the packets, until cancelled.
 
         `say` is told what this node's heartbeats are to carry, for the others to compare.
@@ -147,18 +147,18 @@ class LayerTwoMode:
         findings, answers = await asyncio.to_thread(_look_around, self.share.interface, self.share.settings)
         return {**self.document(), "findings": msgspec.to_builtins(findings), "answers": msgspec.to_builtins(answers)}
 
-    async def _keep_looking(self, roster: Callable[[], Roster], say: Callable[[tuple[int, ...]], None]) -> None:
+    async def _keep_looking(self, roster: Callable[[], Peers], say: Callable[[tuple[int, ...]], None]) -> None:
         loop = asyncio.get_running_loop()
         while True:
             packets = self.share.packets()
-            mine = Count(packets=packets_seen(packets), at=loop.time())
+            mine = SeenPackets(packets=packets_seen(packets), at=loop.time())
             say((mine.packets, int(mine.at * _MILLISECONDS)))
             for oddity in self._oddities.look(packets, now=loop.time()):
                 self._tell_plainly(oddity.level, str(oddity))
             if self._visibility is not None:
                 counts = {self.share.settings.me: mine} | _counted_by(roster())
                 for sight in self._visibility.look(counts, now=loop.time()):
-                    self._tell_plainly("error" if sight.change is Change.CUT_OFF else "info", str(sight))
+                    self._tell_plainly("error" if sight.change is VisibilityChange.CUT_OFF else "info", str(sight))
             await asyncio.sleep(LOOK_INTERVAL)
 
     def _tell_obstacle(self, obstacle: Obstacle | None) -> None:
@@ -171,13 +171,13 @@ class LayerTwoMode:
         self._tell(Event(level=Level(level), origin="layer 2", message=message))
 
 
-def _counted_by(roster: Roster) -> dict[str, Count]:
+def _counted_by(roster: Peers) -> dict[str, SeenPackets]:
     """Give what each node that is heard says to have seen of the packets to the virtual IPs, and when."""
     counts = {}
     for peer in roster.acknowledged():
         match peer.heartbeat:
             case Heartbeat(counters=(packets, at, *_)):
-                counts[peer.name] = Count(packets=packets, at=at / _MILLISECONDS)
+                counts[peer.name] = SeenPackets(packets=packets, at=at / _MILLISECONDS)
             case _:  # it has not counted yet
                 pass
     return counts
@@ -208,4 +208,4 @@ def _look_around(
 
 
 def _unseen(message: str, remedy: str) -> l2_documents.Finding:
-    return l2_documents.Finding(level=l2_documents.Level.PROBLEM, message=message, remedy=remedy)
+    return l2_documents.Finding(level=l2_documents.CheckLevel.PROBLEM, message=message, remedy=remedy)

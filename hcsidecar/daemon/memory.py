@@ -53,7 +53,7 @@ class _State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     hash_seed: int = 0
 
 
-class Memory:
+class StateFile:
     """The file `state.json` in a node's state directory.
 
     `tell` takes what goes wrong and `lost` what somebody did to the file, both on the thread of the loop; `wall_clock`

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hcsidecar import __version__
-from hcsidecar.api.control import Action, Answer, ApiAddress, Budget, Request
+from hcsidecar.api.control import ApiAddress, ApplicationRequest, CommandResult, NodeCommand, RestartBudgetReport
 from hcsidecar.application.application import Application
 from hcsidecar.core.application import commands as orders
 from hcsidecar.core.application.lifecycle import Lifecycle, Outcome
@@ -20,18 +20,18 @@ from hcsidecar.core.membership.heartbeat import View
 from hcsidecar.core.membership.own_addresses import OwnAddresses
 from hcsidecar.core.metric_catalogue import Family
 from hcsidecar.core.metrics import Facts, ProcessFigures, metric_families
-from hcsidecar.core.powers import Powers, why_nobody_takes
+from hcsidecar.core.powers import NodePowers, why_nobody_takes
 from hcsidecar.core.rolling import why_not_drain
 from hcsidecar.core.status import ModuleState, status_document
-from hcsidecar.daemon.application_control import ApplicationVoice
-from hcsidecar.daemon.memory import Memory
+from hcsidecar.daemon.application_control import ApplicationControl
+from hcsidecar.daemon.memory import StateFile
 from hcsidecar.daemon.own_targets import OwnTargets
 from hcsidecar.events.journal import Journal
 from hcsidecar.farmfile.dirs import state_dir
 from hcsidecar.net.heartbeats import Heartbeats
 from hcsidecar.system.process import resident_bytes
 from hcsidecar.web.listener import HealthServer
-from hcsidecar.web.refusals import Refusal
+from hcsidecar.web.refusals import ConnectionRefusal
 from l2mode.core.buckets import BUCKETS, masks
 
 if TYPE_CHECKING:
@@ -39,14 +39,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class NodeParts:
     """What a node is made of, as far as somebody may ask about it."""
 
     farm: FarmFile
     me: NodeTable
     journal: Journal
-    memory: Memory
-    powers: Powers
+    memory: StateFile
+    powers: NodePowers
     face: HealthFace
     server: HealthServer
     layer_two: "LayerTwoMode | None"
@@ -62,7 +62,7 @@ class Parts:
 class NodeControl:
     """One node, as the API sees it. Satisfies `hcsidecar.api.control.Control`."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: NodeParts) -> None:
         self._farm = parts.farm
         self._me = parts.me
         self.journal = parts.journal
@@ -77,7 +77,7 @@ class NodeControl:
         self._own_addresses = parts.own_addresses
         self._key_change = parts.key_change
         self._clock = parts.clock
-        self._voice = ApplicationVoice(parts.application)
+        self._voice = ApplicationControl(parts.application)
         self._started_at = time.time()
 
     @property
@@ -131,7 +131,9 @@ class NodeControl:
             checks=self._module.check_results,
             ready=self._face.answer.ok,
             health_answers={"200": self._face.told_ok, "404": self._face.told_not_found},
-            refused_connections={reason.value: self._server.connections.refusals[reason] for reason in Refusal},
+            refused_connections={
+                reason.value: self._server.connections.refusals[reason] for reason in ConnectionRefusal
+            },
             membership=membership,
             powers=dict(zip(self._farm.share_names, membership.powers, strict=True)),
             share=dict(zip(groups, self._fractions(membership.view, self.node), strict=True)),
@@ -141,34 +143,34 @@ class NodeControl:
         )
         return metric_families(facts)
 
-    async def act(self, action: Action, *, force: bool, by: str) -> Answer:
+    async def act(self, action: NodeCommand, *, force: bool, by: str) -> CommandResult:
         """Begin an action or say why not."""
         refusal = None
-        if action is not Action.START and action is not Action.RESUME:
+        if action is not NodeCommand.START and action is not NodeCommand.RESUME:
             refusal = why_not_drain(self.status(), self.node, keep_ready=self._farm.farm.keep_ready)
-        if action is Action.DRAIN and refusal is not None and not force:
-            return Answer(ok=False, text=f"{refusal}; --force drains all the same")
+        if action is NodeCommand.DRAIN and refusal is not None and not force:
+            return CommandResult(ok=False, text=f"{refusal}; --force drains all the same")
         order = _order(action, by, tells_first=self._targets.tells_first)
         outcome = self._module.order(order)
-        if action is Action.STOP and force and outcome.accepted and self._module.look().state.draining:
+        if action is NodeCommand.STOP and force and outcome.accepted and self._module.look().state.draining:
             outcome = self._module.order(order)
         warnings = (refusal,) if refusal is not None and outcome.accepted else ()
-        return Answer(ok=outcome.accepted, text=outcome.text, warnings=warnings)
+        return CommandResult(ok=outcome.accepted, text=outcome.text, warnings=warnings)
 
-    def set_power(self, power: int | None, *, share: str | None, by: str) -> Answer:
+    def set_power(self, power: int | None, *, share: str | None, by: str) -> CommandResult:
         """Change this node's weight, and remember it."""
         change = self._powers.change(self._memory.powers, power, share)
         if isinstance(change, str):
-            return Answer(ok=False, text=change)
+            return CommandResult(ok=False, text=change)
         powers = self._powers.effective(change.powers)
         view = self._heartbeats.node.membership.view
         warnings = why_nobody_takes(self._powers.names, view, self.node, powers) if self._powers.layer_two else []
         self._memory.remember_powers(change.powers)
         self.journal.write(Event(level=Level.INFO, origin="daemon", message=f"this node {change.text}: set by {by}"))
         self._heartbeats.say_powers(powers)
-        return Answer(ok=True, text=change.text, warnings=tuple(warnings))
+        return CommandResult(ok=True, text=change.text, warnings=tuple(warnings))
 
-    async def request(self, action: Request, *, identity: str) -> Answer:
+    async def request(self, action: ApplicationRequest, *, identity: str) -> CommandResult:
         """Begin what the application asks for itself, or say why not."""
         return self._voice.request(action, identity=identity)
 
@@ -176,19 +178,19 @@ class NodeControl:
         """Give what a check says now."""
         return self._voice.reported(name)
 
-    def report(self, name: str, value: Literal["up", "down"]) -> Answer:
+    def report(self, name: str, value: Literal["up", "down"]) -> CommandResult:
         """Take what the program of a custom check says."""
         return self._voice.report(name, value)
 
-    def budget(self) -> Budget:
+    def budget(self) -> RestartBudgetReport:
         """Give the restart budget."""
         return self._voice.budget()
 
-    def count_restart(self, *, identity: str) -> Answer:
+    def count_restart(self, *, identity: str) -> CommandResult:
         """Count a restart that the application has done by itself."""
         return self._voice.count_restart(identity=identity)
 
-    def reset_budget(self, *, by: str) -> Answer:
+    def reset_budget(self, *, by: str) -> CommandResult:
         """Count restarts anew."""
         return self._voice.reset_budget(by=by)
 
@@ -231,13 +233,13 @@ def _parts(view: View, group: int) -> Mapping[str, float]:
     return {member: mask.bit_count() / BUCKETS for member, mask in owned.items()}
 
 
-def _order(action: Action, by: str, *, tells_first: bool) -> Callable[[Lifecycle, float], Outcome]:
-    orders_of: Mapping[Action, Callable[..., Outcome]] = {
-        Action.START: orders.start,
-        Action.STOP: orders.stop,
-        Action.LEAVE: partial(orders.leave, tells_first=tells_first),
-        Action.RESTART: orders.restart,
-        Action.DRAIN: orders.drain,
-        Action.RESUME: orders.resume,
+def _order(action: NodeCommand, by: str, *, tells_first: bool) -> Callable[[Lifecycle, float], Outcome]:
+    orders_of: Mapping[NodeCommand, Callable[..., Outcome]] = {
+        NodeCommand.START: orders.start,
+        NodeCommand.STOP: orders.stop,
+        NodeCommand.LEAVE: partial(orders.leave, tells_first=tells_first),
+        NodeCommand.RESTART: orders.restart,
+        NodeCommand.DRAIN: orders.drain,
+        NodeCommand.RESUME: orders.resume,
     }
     return lambda lifecycle, now: orders_of[action](lifecycle, now=now, by=by)

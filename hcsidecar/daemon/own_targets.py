@@ -65,14 +65,14 @@ def own_targets(loaded: LoadedFarm, me: NodeTable, *, tell: Callable[[Event], No
     """Make the targets of this node. Needs a running loop."""
     if not loaded.farm.target:
         return NoTargets()
-    from hcsidecar.targets.apart import Opener  # noqa: PLC0415 - see the module's docstring
+    from hcsidecar.targets.apart import BalancerFactory  # noqa: PLC0415 - see the module's docstring
     from hcsidecar.targets.targets import Targets, here  # noqa: PLC0415
 
     tables = {target.label: table for target, table in zip(loaded.farm.target, loaded.target_tables, strict=True)}
     return Targets(
         loaded.farm.target,
         here(loaded.farm, me, directory=loaded.path.parent, state_directory=state_dir(loaded.farm, me)),
-        open_balancer=Opener(f"{loaded.farm.farm.name}/{me.name}", tables).open,
+        open_balancer=BalancerFactory(f"{loaded.farm.farm.name}/{me.name}", tables).open,
         chance=SystemRandom(),
         tell=tell,
     )

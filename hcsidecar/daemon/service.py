@@ -16,8 +16,8 @@ from hcsidecar.core.service_unit import (
     GROWING_DELAYS_SINCE,
     SHIPPED_PROGRAM,
     SHIPPED_STATE,
-    Standing,
-    UnitWishes,
+    UnitOptions,
+    UnitState,
     config_of,
     is_ours,
     signed,
@@ -83,7 +83,7 @@ class Service:
 
     # -- installing -------------------------------------------------------------------------------------------------
 
-    def install(self, wishes: UnitWishes, *, start: bool, force: bool) -> None:
+    def install(self, wishes: UnitOptions, *, start: bool, force: bool) -> None:
         """Write the unit, let it start at boot, and start it; raises ServiceError.
 
         It is not started while the farm file is missing.
@@ -98,28 +98,28 @@ class Service:
         if self._live:
             self._start(wishes, start=start, changed=changed)
 
-    def _write(self, wishes: UnitWishes, *, force: bool) -> bool:
+    def _write(self, wishes: UnitOptions, *, force: bool) -> bool:
         """Bring the unit's file to what is wished; True when it was changed."""
         text = unit_text(shipped_unit(), wishes, systemd=self._systemd())
         present = _read(self._path)
         match standing(present, text):
-            case Standing.SAME:
+            case UnitState.SAME:
                 self._say(f"{self._path} is right already")
                 return False
-            case Standing.ABSENT if (packaged := self._packaged(wishes)) is not None:
+            case UnitState.ABSENT if (packaged := self._packaged(wishes)) is not None:
                 self._say(f"{packaged}, which a package brought, is right already")
                 return False
-            case Standing.FOREIGN if not force:
+            case UnitState.FOREIGN if not force:
                 raise ServiceError(
                     f"{self._path} was not written by `hcsidecar install`, or somebody has changed it since; it stays"
                     f" as it is. To replace it, and keep a copy beside it: --force. Own settings are better kept in"
                     f" `systemctl edit {self._name}`"
                 )
-            case Standing.FOREIGN:
+            case UnitState.FOREIGN:
                 self._keep_copy()
-            case Standing.OURS:
+            case UnitState.OURS:
                 self._say("the unit was written for another version or other settings")
-            case Standing.ABSENT:
+            case UnitState.ABSENT:
                 pass
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -132,13 +132,13 @@ class Service:
         self._say(f"wrote {self._path}")
         return True
 
-    def _packaged(self, wishes: UnitWishes) -> Path | None:
+    def _packaged(self, wishes: UnitOptions) -> Path | None:
         """Give the unit of the same name and as wished that is part of a package, made for whichever systemd."""
         texts = [unit_text(shipped_unit(), wishes, systemd=version) for version in (None, GROWING_DELAYS_SINCE)]
         for directory in ("usr/lib/systemd/system", "lib/systemd/system"):
             path = self._root / directory / self._path.name
             present = _read(path)
-            if any(standing(present, text) is Standing.SAME for text in texts):
+            if any(standing(present, text) is UnitState.SAME for text in texts):
                 return path
         return None
 
@@ -169,7 +169,7 @@ class Service:
         self._systemctl("enable", self._name)
         self._say(f"enabled {self._name}: it starts at boot")
 
-    def _start(self, wishes: UnitWishes, *, start: bool, changed: bool) -> None:
+    def _start(self, wishes: UnitOptions, *, start: bool, changed: bool) -> None:
         if self._systemctl("is-active", self._name, may_fail=True).returncode == 0:
             later = f": systemctl restart {self._name} lets it follow the new unit" if changed else ""
             self._say(f"{self._name} runs already{later}")

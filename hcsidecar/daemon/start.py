@@ -20,7 +20,7 @@ from hcsidecar.core.events import Event, Level
 from hcsidecar.core.farmfile.settings import NodeTable
 from hcsidecar.core.lost_files import Losses
 from hcsidecar.daemon.daemon import KERNEL_RECORD, Daemon
-from hcsidecar.daemon.memory import Memory
+from hcsidecar.daemon.memory import StateFile
 from hcsidecar.daemon.start_conditions import STILL, StartConditions, StoppedError
 from hcsidecar.events.journal import Entry, Journal
 from hcsidecar.events.log_output import configure, log_entry
@@ -105,7 +105,7 @@ async def _run(loaded: LoadedFarm, name: str | None, teller: _Teller) -> int:
             teller.tell(Event(level=Level.INFO, origin="daemon", message=begins))
             if loaded.farm.l2 is None:
                 await _put_back_layer_two(directory, teller.tell)
-            memory = Memory(directory, tell=teller.tell, lost=losses.note)
+            memory = StateFile(directory, tell=teller.tell, lost=losses.note)
             daemon = Daemon(
                 loaded, me, teller.journal, memory, losses, signals=signals, service=service, conditions=conditions
             )

@@ -12,7 +12,7 @@ from typing import Final
 from hcsidecar.api.servers import ControlSocket, SocketInUseError
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.lost_files import Loss, Losses
-from hcsidecar.daemon.memory import Memory
+from hcsidecar.daemon.memory import StateFile
 from hcsidecar.system.private_file import KeptFile
 from hcsidecar.system.threads import Workers
 
@@ -23,7 +23,7 @@ LOOK: Final = 1.0
 class Upkeep:
     """Looks after the files of one daemon; `losses` takes what other parts find, `tell` the events."""
 
-    def __init__(self, *, memory: Memory, losses: Losses, tell: Callable[[Event], None]) -> None:
+    def __init__(self, *, memory: StateFile, losses: Losses, tell: Callable[[Event], None]) -> None:
         self._memory = memory
         self._losses = losses
         self._tell = tell

@@ -20,11 +20,11 @@ from hcsidecar.demo.traffic import name_in
 
 _LENGTH = re.compile(r"\r\ncontent-length: *(\d{1,5})\r\n", re.IGNORECASE)
 
-Target = tuple[str, int]
+Endpoint = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class RequestRate:
     """How often a client asks, and how long it waits; in seconds."""
 
     new_every: float = 0.4
@@ -35,14 +35,14 @@ class Pace:
     "A request without an answer has then failed. A lost SYN is repeated after one second (RFC 6298, section 2)."
 
 
-DEFAULT_PACE = Pace()
+DEFAULT_PACE = RequestRate()
 
 
 class NotAnAnswerError(Exception):
     """Something came back that is not the page; the text says what."""
 
 
-class Connection:
+class WebConnection:
     """A connection to a web server; requests go over it one after the other."""
 
     def __init__(self, host: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -51,7 +51,7 @@ class Connection:
         self._writer = writer
 
     @classmethod
-    async def make(cls, target: Target, source: str) -> "Connection":
+    async def make(cls, target: Endpoint, source: str) -> "WebConnection":
         """Connect from an address; OSError if that fails."""
         return cls(target[0], *await asyncio.open_connection(*target, local_addr=(source, 0)))
 
@@ -78,17 +78,17 @@ class Connection:
         self._writer.close()
 
 
-class Client:
+class VipClient:
     """One address, and the connection that it keeps."""
 
     def __init__(
-        self, target: Target, source: str, *, tell: Callable[[Request], None], pace: Pace = DEFAULT_PACE
+        self, target: Endpoint, source: str, *, tell: Callable[[Request], None], pace: RequestRate = DEFAULT_PACE
     ) -> None:
         self._target = target
         self._source = source
         self._pace = pace
         self._tell = tell
-        self._kept: Connection | None = None
+        self._kept: WebConnection | None = None
         self._now = asyncio.get_running_loop().time
 
     async def make_new_ones(self, *, delay: float) -> None:
@@ -133,7 +133,7 @@ class Client:
         self._tell(request)
 
     async def _ask_anew(self) -> tuple[str, None]:
-        connection = await Connection.make(self._target, self._source)
+        connection = await WebConnection.make(self._target, self._source)
         try:
             return await connection.ask(), None
         finally:
@@ -152,13 +152,13 @@ class Client:
             else:
                 self._kept = kept
                 return server, None
-        connection = await Connection.make(self._target, self._source)
+        connection = await WebConnection.make(self._target, self._source)
         server = await _ask_or_close(connection)
         self._kept = connection
         return server, lost
 
 
-async def _ask_or_close(connection: Connection) -> str:
+async def _ask_or_close(connection: WebConnection) -> str:
     try:
         return await connection.ask()
     except BaseException:
@@ -178,14 +178,14 @@ def _in_words(error: Exception) -> str:
             return str(error)
 
 
-async def _ask_from(target: Target, sources: Sequence[str]) -> None:
+async def _ask_from(target: Endpoint, sources: Sequence[str]) -> None:
     def tell(request: Request) -> None:
         sys.stdout.buffer.write(msgspec.json.encode(request) + b"\n")
         sys.stdout.buffer.flush()
 
     async with asyncio.TaskGroup() as tasks:
         for number, source in enumerate(sources):
-            client = Client(target, source, tell=tell)
+            client = VipClient(target, source, tell=tell)
             # Spread over time, so that the clients do not all ask at once.
             tasks.create_task(client.make_new_ones(delay=number * DEFAULT_PACE.new_every / len(sources)))
             tasks.create_task(client.keep_one(delay=number * DEFAULT_PACE.ask_every / len(sources)))

@@ -77,7 +77,7 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class PromiseResult:
     """A promise, whether it was kept, and what was found."""
 
     promise: str
@@ -86,7 +86,7 @@ class Verdict:
     "One line, or several of a log."
 
 
-class Record:
+class RequestLog:
     """The requests of the client in the order of their answers, and totals since its first."""
 
     def __init__(self, *, since: float) -> None:
@@ -149,61 +149,63 @@ def summarise(requests: Sequence[Request], *, begin: float, end: float) -> Summa
     )
 
 
-def no_request_fails(requests: Sequence[Request], *, way: str = "") -> Verdict:
+def no_request_fails(requests: Sequence[Request], *, way: str = "") -> PromiseResult:
     """Judge what a planned change may cost, on a way to the servers if there are several: nothing."""
     failed = sum(request.complaint is not None for request in requests)
-    return Verdict(
+    return PromiseResult(
         promise=f"no request fails {way}".rstrip(),
         kept=bool(requests) and not failed,
         found=f"{failed} of {len(requests)} failed" if requests else "there was no request",
     )
 
 
-def all_take_part(requests: Sequence[Request], names: Sequence[str]) -> Verdict:
+def all_take_part(requests: Sequence[Request], names: Sequence[str]) -> PromiseResult:
     """Judge whether every server that should has its share."""
     good = {name: sum(request.server == name for request in requests) for name in names}
     least = FAIR * sum(good.values()) / len(good)
-    return Verdict(
+    return PromiseResult(
         promise=f"{_listed(names)} share the load",
         kept=all(count > 0 and count >= least for count in good.values()),
         found=", ".join(f"{name} {count}" for name, count in good.items()),
     )
 
 
-def fails_only_until_noticed(requests: Sequence[Request], *, death: float) -> Verdict:
+def fails_only_until_noticed(requests: Sequence[Request], *, death: float) -> PromiseResult:
     """Judge what a death may cost: requests that meet the dead server until HAProxy has noticed."""
     bad = [request.ended - death for request in requests if request.complaint is not None]
     good_since = sum(request.complaint is None and request.ended - death > NOTICED_WITHIN for request in requests)
     failed = f"{len(bad)} failed, the last {max(bad):.1f} s after the kill" if bad else "none failed"
-    return Verdict(
+    return PromiseResult(
         promise=f"requests fail for {NOTICED_WITHIN:g} s at most, until HAProxy has noticed",
         kept=good_since > 0 and max(bad, default=0.0) <= NOTICED_WITHIN,
         found=f"{failed}; {good_since} good ones after that time",
     )
 
 
-def fails_only_if_begun_in_time(requests: Sequence[Request], *, hang: float, limit: float, way: str = "") -> Verdict:
+def fails_only_if_begun_in_time(
+    requests: Sequence[Request], *, hang: float, limit: float, way: str = ""
+) -> PromiseResult:
     """Judge what a hang may cost, on a way to the servers if there are several: requests sent there until a limit."""
     bad = [request.began - hang for request in requests if request.complaint is not None]
     good_since = sum(request.complaint is None and request.began - hang > limit for request in requests)
     failed = f"{len(bad)} failed, the last begun after {max(bad):.1f} s" if bad else "none failed"
-    return Verdict(
+    return PromiseResult(
         promise=f"only requests fail {way} that begin within {limit:g} s".replace("  ", " "),
         kept=good_since > 0 and max(bad, default=0.0) <= limit,
         found=f"{failed}; {good_since} good ones begun after that time",
     )
 
 
-def in_time(promise: str, took: float | None, *, limit: float) -> Verdict:
+def in_time(promise: str, took: float | None, *, limit: float) -> PromiseResult:
     """Judge something that had to happen; `took` is None if it did not."""
-    return Verdict(
+    return PromiseResult(
         promise=f"{promise} within {limit:g} s",
         kept=took is not None and took <= limit,
         found="did not happen" if took is None else f"after {took:.1f} s",
     )
 
 
-def said_in_order(promise: str, lines: Iterable[str], *, words: Sequence[str]) -> Verdict:
+def said_in_order(promise: str, lines: Iterable[str], *, words: Sequence[str]) -> PromiseResult:
     """Judge whether a log has lines with these words, in this order."""
     wanted = list(words)
     found = []
@@ -211,7 +213,7 @@ def said_in_order(promise: str, lines: Iterable[str], *, words: Sequence[str]) -
         if wanted and wanted[0] in line:
             found.append(line)
             wanted.pop(0)
-    return Verdict(
+    return PromiseResult(
         promise=promise,
         kept=not wanted,
         found=f"no line with: {wanted[0]}" if wanted else "\n".join(found),

@@ -10,11 +10,11 @@ from rich.live import Live
 
 from hcsidecar.api.client import Row
 from hcsidecar.demo.chronicle import DEMO, Chronicle, Happening
-from hcsidecar.demo.judge import Record, Request, summarise
-from hcsidecar.demo.plan import SHARE, Server
+from hcsidecar.demo.judge import Request, RequestLog, summarise
+from hcsidecar.demo.plan import SHARE, DemoServer
 from hcsidecar.demo.programs import DemoError
 from hcsidecar.demo.putting_up import put_up
-from hcsidecar.demo.screen import Line, Picture, VipLine, VipPicture, draw, happening_text, plain_text, seen_text
+from hcsidecar.demo.screen import Picture, ServerLine, VipLine, VipPicture, draw, happening_text, plain_text, seen_text
 from hcsidecar.demo.sight import best_row, condition, why_not_ready
 from hcsidecar.demo.stage import Stage
 from hcsidecar.demo.terminal import keys
@@ -43,7 +43,7 @@ async def watch_live(console: Console) -> int:
 
     console.print("Putting up three servers, and HAProxy in front of them …")
     async with put_up(Chronicle(clock=loop.time, show=show)) as stage:
-        view = View(stage, since=since, with_keys=draws and sys.stdin.isatty())
+        view = LiveView(stage, since=since, with_keys=draws and sys.stdin.isatty())
         try:
             await (view.draw_on(console) if draws else view.tell_on(console))
         finally:
@@ -51,7 +51,7 @@ async def watch_live(console: Console) -> int:
     return 0
 
 
-class View:
+class LiveView:
     """What is shown of a stage, and which server the keys mean."""
 
     def __init__(self, stage: Stage, *, since: float, with_keys: bool) -> None:
@@ -59,15 +59,15 @@ class View:
         self._stage = stage
         self._since = since
         self._now = asyncio.get_running_loop().time
-        self._record = Record(since=self._now())
-        self._vip = Record(since=self._now())
+        self._record = RequestLog(since=self._now())
+        self._vip = RequestLog(since=self._now())
         "Of the clients of the virtual IP; empty where there is none."
         self._quit = asyncio.Event()
         self._with_keys = with_keys
         self._chosen = stage.plan.servers[1]
         self._acting: list[asyncio.Task[None]] = []
         self._pressed: asyncio.Queue[str] = asyncio.Queue()
-        self._actions: dict[str, Callable[[Server], Awaitable[object]]] = {
+        self._actions: dict[str, Callable[[DemoServer], Awaitable[object]]] = {
             "s": stage.stop,
             "k": stage.kill,
             "b": stage.bring_back,
@@ -117,7 +117,7 @@ class View:
         )
 
     @staticmethod
-    def _lately(record: Record, now: float) -> Sequence[Request]:
+    def _lately(record: RequestLog, now: float) -> Sequence[Request]:
         return record.between(now - LATELY, now)
 
     def _vip_picture(self, lately: Sequence[Request]) -> VipPicture | None:
@@ -133,11 +133,11 @@ class View:
             lost=self._vip.lost,
         )
 
-    def _line(self, server: Server, answers: Mapping[str, int], vip: Sequence[Request]) -> Line:
+    def _line(self, server: DemoServer, answers: Mapping[str, int], vip: Sequence[Request]) -> ServerLine:
         watch = self._stage.watch
         row = best_row(server.name, watch.documents)
         target = watch.targets.get(server.name)
-        return Line(
+        return ServerLine(
             name=server.name,
             condition=condition(row) if row is not None else "unknown",
             why=why_not_ready(row) if row is not None else "no daemon answers",
@@ -147,7 +147,7 @@ class View:
             vip=self._vip_line(server, row, vip),
         )
 
-    def _vip_line(self, server: Server, row: Row | None, lately: Sequence[Request]) -> VipLine | None:
+    def _vip_line(self, server: DemoServer, row: Row | None, lately: Sequence[Request]) -> VipLine | None:
         if self._stage.plan.vip is None:
             return None
         return VipLine(
@@ -184,7 +184,7 @@ class View:
                 self._acting.append(tasks.create_task(self._act(self._actions[key], self._chosen)))
         self._quit.set()
 
-    async def _act(self, action: Callable[[Server], Awaitable[object]], server: Server) -> None:
+    async def _act(self, action: Callable[[DemoServer], Awaitable[object]], server: DemoServer) -> None:
         try:
             await action(server)
         except DemoError as error:

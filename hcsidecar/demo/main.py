@@ -16,7 +16,7 @@ from hcsidecar.demo.interruption import Interrupted, run
 from hcsidecar.demo.live import watch_live
 from hcsidecar.demo.programs import DemoError
 from hcsidecar.demo.putting_up import put_up
-from hcsidecar.demo.report import Step, document, ending_text, step_text
+from hcsidecar.demo.report import StoryStep, document, ending_text, step_text
 from hcsidecar.demo.screen import happening_text
 from hcsidecar.demo.story import Story
 
@@ -68,7 +68,7 @@ async def _story(out: Console, *, as_json: bool) -> int:
         if not as_json:
             out.print(happening_text(happening, since=since))
 
-    def tell(number: int, step: Step) -> None:
+    def tell(number: int, step: StoryStep) -> None:
         if not as_json:
             out.print(Text(f"\n{step_text(number, step)}\n"))
 

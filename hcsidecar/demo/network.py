@@ -11,8 +11,8 @@ background too, dies with that namespace's first process, as at a power cut; and
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hcsidecar.demo.plan import Host
-from hcsidecar.demo.programs import DemoError, Program, Programs, Tool
+from hcsidecar.demo.plan import DemoHost
+from hcsidecar.demo.programs import DemoError, DemoProgram, DemoPrograms, Tool
 from hcsidecar.demo.waiting import until
 
 IP = Tool(name="ip", package="iproute2")
@@ -42,15 +42,15 @@ class NoNetworkError(Exception):
 class Network:
     """A switch with hosts on it, while it is up."""
 
-    def __init__(self, programs: Programs, *, tools: Mapping[Tool, str], directory: Path) -> None:
+    def __init__(self, programs: DemoPrograms, *, tools: Mapping[Tool, str], directory: Path) -> None:
         """Take who starts programs, where those of `TOOLS` are, and where files may be written."""
         self._programs = programs
         self._tools = tools
         self._directory = directory
-        self._holders: dict[str, Program] = {}
-        self._machines: dict[str, Program] = {}
+        self._holders: dict[str, DemoProgram] = {}
+        self._machines: dict[str, DemoProgram] = {}
 
-    async def build(self, hosts: Sequence[Host]) -> None:
+    async def build(self, hosts: Sequence[DemoHost]) -> None:
         """Make the namespaces and their links, and switch the machines on.
 
         NoNetworkError, with nothing of it left, if this machine refuses.
@@ -128,7 +128,7 @@ class Network:
         except NoNetworkError as refused:
             raise DemoError(f"the link of {name} cannot be set {state}: {refused}") from None
 
-    async def _hold(self, name: str, command: Sequence[str], *, stands_for_child: bool = False) -> Program:
+    async def _hold(self, name: str, command: Sequence[str], *, stands_for_child: bool = False) -> DemoProgram:
         # The word of the shell says that the namespace is there.
         holder = self._programs.start(name, command, stands_for_child=stands_for_child)
         holder.expected = True
@@ -162,7 +162,7 @@ def _bridge_lines(processes: Mapping[str, int]) -> list[str]:
     return [*lines, "link set br0 up"]
 
 
-def _host_lines(host: Host) -> list[str]:
+def _host_lines(host: DemoHost) -> list[str]:
     addresses = [f"address add {address} dev {INTERFACE}" for address in host.addresses]
     return ["link set lo up", *addresses, f"link set {INTERFACE} up"]
 

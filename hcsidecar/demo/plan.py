@@ -51,7 +51,7 @@ PROBE_RISE = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
+class DemoServer:
     """One of the three: its name, and the address that its daemon and, but for a virtual IP, its web server have."""
 
     name: str
@@ -59,7 +59,7 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
+class DemoHost:
     """A namespace at the bridge."""
 
     name: str
@@ -81,10 +81,10 @@ class Plan:
     "Servers, clients and balancer are in network namespaces, on a bridge."
 
     @property
-    def servers(self) -> tuple[Server, ...]:
+    def servers(self) -> tuple[DemoServer, ...]:
         """The servers, in order."""
         network = BRIDGE_NETWORK if self.bridged else f"{NETWORK}.{self.number}"
-        return tuple(Server(name=name, address=f"{network}.{11 + index}") for index, name in enumerate(NAMES))
+        return tuple(DemoServer(name=name, address=f"{network}.{11 + index}") for index, name in enumerate(NAMES))
 
     @property
     def vip(self) -> str | None:
@@ -97,14 +97,16 @@ class Plan:
         return tuple(f"{BRIDGE_NETWORK}.{101 + index}" for index in range(CLIENT_ADDRESSES)) if self.bridged else ()
 
     @property
-    def hosts(self) -> tuple[Host, ...]:
+    def hosts(self) -> tuple[DemoHost, ...]:
         """What stands at the bridge; on loopback there is none."""
         if not self.bridged:
             return ()
         addresses: dict[str, tuple[str, ...]] = {server.name: (server.address,) for server in self.servers}
         addresses |= {BALANCER: (f"{BRIDGE_NETWORK}.10",), CLIENTS: self.clients}
         return tuple(
-            Host(name=name, addresses=tuple(f"{address}/{PREFIX_LENGTH}" for address in own), is_machine=name in NAMES)
+            DemoHost(
+                name=name, addresses=tuple(f"{address}/{PREFIX_LENGTH}" for address in own), is_machine=name in NAMES
+            )
             for name, own in addresses.items()
         )
 
@@ -167,27 +169,27 @@ class Plan:
         """HAProxy's own page."""
         return f"http://{self.balancer}:{self.stats_port}/"
 
-    def health_url(self, server: Server) -> str:
+    def health_url(self, server: DemoServer) -> str:
         """Give what HAProxy asks a server's daemon."""
         return f"http://{server.address}:{self.health_port}/health"
 
-    def home(self, server: Server) -> Path:
+    def home(self, server: DemoServer) -> Path:
         """Give the directory that stands for a server's own disk."""
         return self.directory / server.name
 
-    def farm_file(self, server: Server) -> Path:
+    def farm_file(self, server: DemoServer) -> Path:
         """Give the server's copy of the farm file."""
         return self.home(server) / "farm.toml"
 
-    def web_config(self, server: Server) -> Path:
+    def web_config(self, server: DemoServer) -> Path:
         """Give the configuration of the server's web server."""
         return self.home(server) / "web.conf"
 
-    def pid_file(self, server: Server) -> Path:
+    def pid_file(self, server: DemoServer) -> Path:
         """Give where the server's web server writes down the number of its master."""
         return self.home(server) / "web.pid"
 
-    def group_file(self, server: Server) -> Path:
+    def group_file(self, server: DemoServer) -> Path:
         """Give where the start script writes down the number of the process group of a server's web server."""
         return self.home(server) / "web.group"
 
@@ -196,7 +198,7 @@ class Plan:
         """Where the daemons keep their state and their sockets."""
         return self.directory / "state"
 
-    def control_socket(self, server: Server) -> Path:
+    def control_socket(self, server: DemoServer) -> Path:
         """Give the socket on which a server's daemon listens to this machine."""
         return self.state_dir / FARM / server.name / "control.sock"
 

@@ -62,7 +62,7 @@ class Lines:
         return [line.decode(errors="replace").rstrip() for line in whole]
 
 
-class Program:
+class DemoProgram:
     """A program that runs, or has run."""
 
     def __init__(
@@ -169,16 +169,16 @@ class Program:
             self._on_line(line)
 
 
-class Programs:
+class DemoPrograms:
     """Starts programs on the running loop and sees to it that all of them end."""
 
-    def __init__(self, directory: Path, *, on_end: Callable[[Program], None]) -> None:
+    def __init__(self, directory: Path, *, on_end: Callable[[DemoProgram], None]) -> None:
         """Take the directory to start them in, and whom to tell of each that ended without being asked to."""
         self._directory = directory
-        self.fallen: list[Program] = []
+        self.fallen: list[DemoProgram] = []
         "Those that ended without being asked to."
         self._on_end = on_end
-        self._running: list[Program] = []
+        self._running: list[DemoProgram] = []
         self._loop = asyncio.get_running_loop()
         self._setpriv = find_tool(SETPRIV)
 
@@ -191,7 +191,7 @@ class Programs:
         end_signal: signal.Signals = signal.SIGKILL,
         pass_fds: Sequence[int] = (),
         stands_for_child: bool = False,
-    ) -> Program:
+    ) -> DemoProgram:
         """Start a program, which inherits `pass_fds`; DemoError if that fails.
 
         `end_signal` is the one that ends it with all its children. One that `stands_for_child` waits for its only
@@ -211,7 +211,7 @@ class Programs:
             )
         except OSError as error:
             raise DemoError(f"{name} does not start: {error}") from None
-        program = Program(name, process, end_signal=end_signal, on_line=on_line, stands_for_child=stands_for_child)
+        program = DemoProgram(name, process, end_signal=end_signal, on_line=on_line, stands_for_child=stands_for_child)
         self._running.append(program)
         self._watch(program)
         return program
@@ -233,7 +233,7 @@ class Programs:
             await self.end(program)
         return program.status or 0
 
-    async def end(self, program: Program, number: signal.Signals | None = None) -> None:
+    async def end(self, program: DemoProgram, number: signal.Signals | None = None) -> None:
         """End a program, with its own signal or another; by force if that takes too long. Safe to repeat."""
         program.expected = True
         program.send(number or program.end_signal)
@@ -248,7 +248,7 @@ class Programs:
         """End every program. Safe to repeat."""
         await asyncio.gather(*(self.end(program) for program in self._running))
 
-    def _watch(self, program: Program) -> None:
+    def _watch(self, program: DemoProgram) -> None:
         os.set_blocking(program.output.fileno(), False)
         pidfd = os.pidfd_open(program.pid)
 

@@ -15,8 +15,8 @@ from hcsidecar.demo.chronicle import DEMO, Chronicle
 from hcsidecar.demo.directory import own_directory
 from hcsidecar.demo.network import TOOLS as NETWORK_TOOLS
 from hcsidecar.demo.network import Network, NoNetworkError
-from hcsidecar.demo.plan import CANDIDATES, NETWORK, Plan, Server
-from hcsidecar.demo.programs import SETPRIV, DemoError, Program, Programs, Tool, find_tool, missing_tools
+from hcsidecar.demo.plan import CANDIDATES, NETWORK, DemoServer, Plan
+from hcsidecar.demo.programs import SETPRIV, DemoError, DemoProgram, DemoPrograms, Tool, find_tool, missing_tools
 from hcsidecar.demo.stage import HAPROXY, Stage
 from hcsidecar.demo.texts import farm_file
 from hcsidecar.demo.watch import Watch, balancer_log
@@ -40,7 +40,7 @@ async def put_up(chronicle: Chronicle) -> AsyncIterator[Stage]:
         directory = cleaning.enter_context(own_directory(Path(tempfile.gettempdir())))
         plan, mark = choose_plan(directory)
         cleaning.callback(mark.close)
-        programs = Programs(directory, on_end=lambda program: _tell_end(chronicle, program))
+        programs = DemoPrograms(directory, on_end=lambda program: _tell_end(chronicle, program))
         cleaning.push_async_callback(programs.end_all)
         network = await build_network(replace(plan, bridged=True), programs, tools)
         if isinstance(network, Network):
@@ -65,7 +65,7 @@ async def put_up(chronicle: Chronicle) -> AsyncIterator[Stage]:
         yield farm
 
 
-async def build_network(plan: Plan, programs: Programs, tools: Mapping[Tool, str]) -> Network | str:
+async def build_network(plan: Plan, programs: DemoPrograms, tools: Mapping[Tool, str]) -> Network | str:
     """Build the network of a plan on the bridge, or say in a line why there is none."""
     if os.geteuid() != 0:
         return "started as root, the demo also shows a virtual IP that the servers share"
@@ -131,7 +131,7 @@ def write_files(plan: Plan, web: WebServer) -> None:
             _write_scripts(plan, server, web)
 
 
-def _write_scripts(plan: Plan, server: Server, web: WebServer) -> None:
+def _write_scripts(plan: Plan, server: DemoServer, web: WebServer) -> None:
     for name, text in web.scripts(plan, server).items():
         script = plan.home(server) / name
         script.parent.mkdir(mode=0o700, exist_ok=True)
@@ -150,5 +150,5 @@ def _try(address: tuple[str, int], kind: socket.SocketKind) -> None:
         probe.bind(address)
 
 
-def _tell_end(chronicle: Chronicle, program: Program) -> None:
+def _tell_end(chronicle: Chronicle, program: DemoProgram) -> None:
     chronicle.write(DEMO, f"{program.name} has ended with status {program.status}", grave=True)

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from hcsidecar.demo.judge import Summary, Verdict
+from hcsidecar.demo.judge import PromiseResult, Summary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class StoryStep:
     """One step of the story."""
 
     title: str
@@ -15,7 +15,7 @@ class Step:
     "What the client of HAProxy saw."
     vip: Summary | None = None
     "What the clients of the virtual IP saw, where there is one."
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[PromiseResult, ...]
     balancer_log: tuple[str, ...]
     "What HAProxy wrote about servers that left or came, in its own words."
 
@@ -25,7 +25,7 @@ class Step:
         return all(verdict.kept for verdict in self.verdicts)
 
 
-def step_text(number: int, step: Step) -> str:
+def step_text(number: int, step: StoryStep) -> str:
     """Tell a step: what the client saw, and every promise."""
     lines = [_heading(number, step)]
     lines += [
@@ -35,7 +35,7 @@ def step_text(number: int, step: Step) -> str:
     return "\n".join(lines + [verdict_text(verdict) for verdict in step.verdicts])
 
 
-def verdict_text(verdict: Verdict) -> str:
+def verdict_text(verdict: PromiseResult) -> str:
     """Tell how it stands with a promise; what was found follows, in lines of its own when it is several."""
     promise = f"   {'kept  ' if verdict.kept else 'BROKEN'}  {verdict.promise}"
     first, *more = verdict.found.split("\n")
@@ -66,7 +66,7 @@ def failures_text(failed: int, complaints: Mapping[str, int]) -> str:
     return f"{failed} failed ({', '.join(f'{count} × {what}' for what, count in complaints.items())})"
 
 
-def ending_text(steps: Sequence[Step]) -> str:
+def ending_text(steps: Sequence[StoryStep]) -> str:
     """Tell how it all went: the client's figures of every step, and the promises."""
     names = sorted({name for step in steps for _, summary in _ways(step) for name in summary.by_server})
     rows = [
@@ -90,7 +90,7 @@ def ending_text(steps: Sequence[Step]) -> str:
     return "\n".join(lines)
 
 
-def document(steps: Sequence[Step], *, vip: str | None) -> dict[str, object]:
+def document(steps: Sequence[StoryStep], *, vip: str | None) -> dict[str, object]:
     """Give the report for programs: {"kept", "vip", "steps"}, null for `vip` where there is no virtual IP.
 
     A step is {"title", "kept", "summary", "vip", "verdicts", "balancer_log"}: `summary` is what the client of HAProxy
@@ -103,16 +103,16 @@ def document(steps: Sequence[Step], *, vip: str | None) -> dict[str, object]:
     }
 
 
-def _ways(step: Step) -> list[tuple[str, Summary]]:
+def _ways(step: StoryStep) -> list[tuple[str, Summary]]:
     """Give what was seen on each way to the servers; one way needs no name."""
     if step.vip is None:
         return [("", step.summary)]
     return [("HAProxy", step.summary), ("the VIP", step.vip)]
 
 
-def _longest_heading(steps: Sequence[Step]) -> int:
+def _longest_heading(steps: Sequence[StoryStep]) -> int:
     return max(len(_heading(number, step)) for number, step in enumerate(steps, start=1))
 
 
-def _heading(number: int, step: Step) -> str:
+def _heading(number: int, step: StoryStep) -> str:
     return f"{number}. {step.title}"

@@ -61,7 +61,7 @@ class VipLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class ServerLine:
     """A server in the picture."""
 
     name: str
@@ -97,7 +97,7 @@ class VipPicture:
 class Picture:
     """All that is shown."""
 
-    servers: tuple[Line, ...]
+    servers: tuple[ServerLine, ...]
     chosen: str | None
     "The server that keys act on; None when there are no keys."
     requests: int
@@ -196,7 +196,7 @@ def _farm(picture: Picture) -> RenderableType:
     return table
 
 
-def _cells(line: Line, *, chosen: bool) -> list[RenderableType]:
+def _cells(line: ServerLine, *, chosen: bool) -> list[RenderableType]:
     name = Text(line.name, style="bold reverse" if chosen else "bold")
     balancer = Text.assemble((line.balancer, STYLES.get(line.balancer, _ON_ITS_WAY)), (f" {line.probe}", "dim"))
     cells: list[RenderableType] = [

@@ -18,7 +18,7 @@ BACKEND = "web"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class ServerAtHaproxy:
     """A server as HAProxy sees it."""
 
     state: str
@@ -98,7 +98,7 @@ def parse_director(document: bytes) -> str | None:
     return vips[0].director if vips else None
 
 
-def parse_targets(answer: str) -> dict[str, Target]:
+def parse_targets(answer: str) -> dict[str, ServerAtHaproxy]:
     """Read HAProxy's answer to `show stat`: the servers behind it by name."""
     targets = {}
     for line in csv.DictReader(StringIO(answer.removeprefix("# "))):
@@ -108,5 +108,5 @@ def parse_targets(answer: str) -> dict[str, Target]:
             result = (line.get("check_status") or "").removeprefix("* ")
             code = line.get("check_code")
             probe = f"{result}/{code}" if code and code != "0" else result
-            targets[name] = Target(state=line.get("status") or "?", probe=probe)
+            targets[name] = ServerAtHaproxy(state=line.get("status") or "?", probe=probe)
     return targets

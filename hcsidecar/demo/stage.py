@@ -11,10 +11,10 @@ import msgspec
 
 from hcsidecar.api.client import FarmStatus, Row
 from hcsidecar.demo.chronicle import DEMO, Chronicle
-from hcsidecar.demo.judge import Record, Request
+from hcsidecar.demo.judge import Request, RequestLog
 from hcsidecar.demo.network import Network
-from hcsidecar.demo.plan import BALANCER, CLIENTS, HANG, Plan, Server
-from hcsidecar.demo.programs import DemoError, Program, Programs, Tool
+from hcsidecar.demo.plan import BALANCER, CLIENTS, HANG, DemoServer, Plan
+from hcsidecar.demo.programs import DemoError, DemoProgram, DemoPrograms, Tool
 from hcsidecar.demo.sight import READY, STOPPED, why_not_agreed, why_still_served
 from hcsidecar.demo.texts import haproxy_config
 from hcsidecar.demo.waiting import until
@@ -36,7 +36,7 @@ class Stage:
         plan: Plan,
         *,
         tools: Mapping[Tool, str],
-        programs: Programs,
+        programs: DemoPrograms,
         network: Network | None,
         watch: Watch,
         chronicle: Chronicle,
@@ -49,9 +49,9 @@ class Stage:
         self._tools = tools
         self._web_server = WebServer.found(tools)
         self._programs = programs
-        self._web: dict[str, Program] = {}
+        self._web: dict[str, DemoProgram] = {}
         "On loopback; on the bridge each daemon starts its own."
-        self._daemons: dict[str, Program] = {}
+        self._daemons: dict[str, DemoProgram] = {}
         self._changing = {server.name: asyncio.Lock() for server in plan.servers}
         "Held while a server is stopped or brought back; a kill waits for nobody."
 
@@ -66,7 +66,7 @@ class Stage:
         self._start_balancer()
         await self._come_true("are UP for HAProxy", self._why_not_all_up)
 
-    def ask_through_vip(self, record: Record) -> None:
+    def ask_through_vip(self, record: RequestLog) -> None:
         """Let the clients of the virtual IP ask until the end; nothing happens where there is none."""
         if self.network is None:
             return
@@ -84,11 +84,11 @@ class Stage:
         """Say which of the daemons that run does not see the servers in these conditions, or None."""
         return why_not_agreed(self._documents(), conditions)
 
-    def why_still_served(self, server: Server) -> str | None:
+    def why_still_served(self, server: DemoServer) -> str | None:
         """Say which of the daemons that run still takes a server as Ready, or None."""
         return why_still_served(self._documents(), server.name)
 
-    async def stop(self, server: Server) -> None:
+    async def stop(self, server: DemoServer) -> None:
         """Stop a server as a careful operator does: the module, which drains first, then the web server.
 
         Where the daemon has scripts, that is one.
@@ -98,7 +98,7 @@ class Stage:
                 self.chronicle.write(DEMO, f"ends {server.name}'s web server, which nobody uses any more")
                 await self._programs.end(self._web[server.name])
 
-    async def kill(self, server: Server) -> None:
+    async def kill(self, server: DemoServer) -> None:
         """Kill a server's daemon and web server, as a power cut would."""
         self.chronicle.write(DEMO, f"kill -9 {server.name}: web server and daemon", grave=True)
         ends = [self._programs.end(self._daemons[server.name], signal.SIGKILL)]
@@ -108,17 +108,17 @@ class Stage:
             ends.append(self.network.power_off(server.name))
         await asyncio.gather(*ends)
 
-    async def kill_daemon(self, server: Server) -> None:
+    async def kill_daemon(self, server: DemoServer) -> None:
         """Kill a server's daemon alone; its web server runs on."""
         self.chronicle.write(DEMO, f"kill -9 {server.name}: daemon", grave=True)
         await self._programs.end(self._daemons[server.name], signal.SIGKILL)
 
-    async def freeze(self, server: Server) -> None:
+    async def freeze(self, server: DemoServer) -> None:
         """Freeze a server's daemon, as a machine does that is out of memory or paused."""
         self.chronicle.write(DEMO, f"kill -STOP {server.name}: daemon", grave=True)
         self._daemons[server.name].send(signal.SIGSTOP)
 
-    async def hang(self, server: Server) -> None:
+    async def hang(self, server: DemoServer) -> None:
         """Let a server's web server hang: it takes connections and answers none. Nothing happens on loopback."""
         if self.network is not None and self.network.is_on(server.name):
             self.chronicle.write(DEMO, f"kill -STOP {server.name}: the workers of its web server", grave=True)
@@ -129,20 +129,20 @@ class Stage:
                 stands_for_child=True,
             )
 
-    async def cut(self, server: Server) -> None:
+    async def cut(self, server: DemoServer) -> None:
         """Pull a server's cable; nothing happens on loopback."""
         if self.network is not None:
             self.chronicle.write(DEMO, f"cuts {server.name}'s link", grave=True)
             await self.network.cut(server.name)
 
-    async def change_power(self, server: Server) -> None:
+    async def change_power(self, server: DemoServer) -> None:
         """Give a server the next of `POWERS`."""
         row = self._own_row(server)
         if row is not None:
             power = next((power for power in POWERS if power > row.power), POWERS[0])
             await self.command("power", server, str(power))
 
-    async def bring_back(self, server: Server) -> None:
+    async def bring_back(self, server: DemoServer) -> None:
         """Undo what was done to a server, start whatever of it does not run, and see that it serves."""
         async with self._changing[server.name]:
             if self.network is not None:
@@ -164,7 +164,7 @@ class Stage:
             if row is not None and (row.role == STOPPED or row.draining):
                 await self.command("start", server)
 
-    async def command(self, name: str, server: Server, *more: str) -> int:
+    async def command(self, name: str, server: DemoServer, *more: str) -> int:
         """Give a server's daemon a command by the command line, and give its exit status."""
         self.chronicle.write(DEMO, f"$ {' '.join(['hcsidecar', name, *more])} --node {server.name}")
         return await self._programs.run(
@@ -173,13 +173,13 @@ class Stage:
             on_line=lambda line: self.chronicle.write(DEMO, line),
         )
 
-    def _start_web(self, server: Server) -> None:
+    def _start_web(self, server: DemoServer) -> None:
         # Of a demo that is killed only the master hears; told to terminate, it ends its workers too.
         self._web[server.name] = self._programs.start(
             f"{server.name}'s web server", self._web_server.command(self.plan, server), end_signal=signal.SIGTERM
         )
 
-    def _start_daemon(self, server: Server) -> Program:
+    def _start_daemon(self, server: DemoServer) -> DemoProgram:
         arguments = [*_hcsidecar("run"), "--config", str(self.plan.farm_file(server)), "--node", server.name]
         machine = self.network.on_machine(server.name) if self.network is not None else []
         daemon = self._programs.start(
@@ -206,7 +206,7 @@ class Stage:
             inside = self.network.inside(BALANCER) if self.network is not None else []
             self._programs.start("haproxy", [*inside, *arguments], pass_fds=listeners)
 
-    def _take_request(self, line: str, record: Record) -> None:
+    def _take_request(self, line: str, record: RequestLog) -> None:
         try:
             record.add(msgspec.json.decode(line, type=Request))
         except msgspec.DecodeError:
@@ -216,7 +216,7 @@ class Stage:
         """Give what each daemon that runs says of the farm."""
         return {name: self.watch.documents[name] for name, daemon in self._daemons.items() if daemon.running}
 
-    def _own_row(self, server: Server) -> Row | None:
+    def _own_row(self, server: DemoServer) -> Row | None:
         document = self.watch.documents[server.name]
         return document.row(server.name) if document is not None else None
 

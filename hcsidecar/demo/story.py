@@ -15,9 +15,9 @@ from hcsidecar.demo.judge import (
     MENDED_WITHIN,
     NOTICED_WITHIN,
     STOPPED_WITHIN,
-    Record,
+    PromiseResult,
     Request,
-    Verdict,
+    RequestLog,
     all_take_part,
     fails_only_if_begun_in_time,
     fails_only_until_noticed,
@@ -26,8 +26,8 @@ from hcsidecar.demo.judge import (
     said_in_order,
     summarise,
 )
-from hcsidecar.demo.plan import Server
-from hcsidecar.demo.report import Step
+from hcsidecar.demo.plan import DemoServer
+from hcsidecar.demo.report import StoryStep
 from hcsidecar.demo.sight import DEAD, DRAINING, READY, STOPPED
 from hcsidecar.demo.stage import Stage
 from hcsidecar.demo.through_vip import Clients
@@ -43,17 +43,17 @@ BEGUN_WITHIN = 10.0
 class Story:
     """Plays the story on a stage, step by step."""
 
-    def __init__(self, stage: Stage, *, tell: Callable[[int, Step], None]) -> None:
+    def __init__(self, stage: Stage, *, tell: Callable[[int, StoryStep], None]) -> None:
         """`tell` is given each step, with its number, when it is over."""
         self._stage = stage
         self._tell = tell
         self._now = asyncio.get_running_loop().time
-        self._record = Record(since=self._now())
+        self._record = RequestLog(since=self._now())
         self._vip: Clients | None = None
         "None where there is no virtual IP."
-        self._steps: list[Step] = []
+        self._steps: list[StoryStep] = []
 
-    async def play(self) -> tuple[Step, ...]:
+    async def play(self) -> tuple[StoryStep, ...]:
         """Play all of it."""
         async with asyncio.TaskGroup() as tasks:
             client = tasks.create_task(send_requests(self._stage.plan.front_url, self._record))
@@ -211,7 +211,7 @@ class Story:
             *(self._vip.returned(begin, steady=steady, end=self._now()) if self._vip is not None else ()),
         )
 
-    async def _bring_back(self, server: Server) -> float:
+    async def _bring_back(self, server: DemoServer) -> float:
         """Bring a server back and say when its daemon ran; before that, it is the machine that takes its time."""
         await self._stage.bring_back(server)
         return self._now()
@@ -226,7 +226,7 @@ class Story:
             return None
         return self._now() - since
 
-    async def _serves(self, server: Server, *, since: float, running: float) -> float | None:
+    async def _serves(self, server: DemoServer, *, since: float, running: float) -> float | None:
         """Wait until a server has answered a request since a time: the seconds since its daemon runs."""
         rest = running + BACK_WITHIN - self._now()
         await until(lambda: self._record.first_good(server.name, since=since) is not None, limit=rest)
@@ -238,7 +238,7 @@ class Story:
         plan = self._stage.plan
         if plan.vip is None:
             return None
-        record = Record(since=self._now())
+        record = RequestLog(since=self._now())
         self._stage.ask_through_vip(record)
         await until(lambda: record.total >= len(plan.clients), limit=BEGUN_WITHIN)
         return Clients(record, plan.clients, [server.name for server in plan.servers])
@@ -249,11 +249,11 @@ class Story:
     def _balancer_log(self, since: float) -> list[str]:
         return self._stage.chronicle.lines(BALANCER, since=since)
 
-    def _all_take_part(self, requests: tuple[Request, ...]) -> Verdict:
+    def _all_take_part(self, requests: tuple[Request, ...]) -> PromiseResult:
         return all_take_part(requests, [server.name for server in self._stage.plan.servers])
 
-    def _close(self, title: str, begin: float, requests: tuple[Request, ...], *verdicts: Verdict) -> None:
-        step = Step(
+    def _close(self, title: str, begin: float, requests: tuple[Request, ...], *verdicts: PromiseResult) -> None:
+        step = StoryStep(
             title=title,
             summary=summarise(requests, begin=begin, end=self._now()),
             vip=self._vip.summary(begin, self._now()) if self._vip is not None else None,

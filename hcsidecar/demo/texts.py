@@ -12,14 +12,14 @@ from hcsidecar.demo.plan import (
     SHARE,
     START,
     STOP,
+    DemoServer,
     Plan,
-    Server,
 )
 
 APACHE_MODULES = "/usr/lib/apache2/modules"
 
 
-def farm_file(plan: Plan, server: Server) -> str:
+def farm_file(plan: Plan, server: DemoServer) -> str:
     """Write a server's copy of the farm file.
 
     On the bridge all copies are the same, as on real machines. On loopback they differ in one line, the address of
@@ -73,17 +73,17 @@ ports = [{plan.web_port}]
 """
 
 
-def page(server: Server) -> str:
+def page(server: DemoServer) -> str:
     """Write the one page that a web server has: the server's name. No double quotes: it stands between some."""
     return f"<!doctype html><title>{server.name}</title><h1>{server.name}</h1>"
 
 
-def listen_address(plan: Plan, server: Server) -> str:
+def listen_address(plan: Plan, server: DemoServer) -> str:
     """Say where a web server listens: at the virtual IP too, if there is one."""
     return "0.0.0.0" if plan.bridged else server.address
 
 
-def nginx_config(plan: Plan, server: Server) -> str:
+def nginx_config(plan: Plan, server: DemoServer) -> str:
     """Write the configuration of nginx, which touches nothing outside the server's directory."""
     home = plan.home(server)
     paths = "\n".join(
@@ -113,7 +113,7 @@ http {{
 """
 
 
-def apache_config(plan: Plan, server: Server, *, user: str | None) -> str:
+def apache_config(plan: Plan, server: DemoServer, *, user: str | None) -> str:
     """Write the same for Apache as Debian builds it; `user` is whom its workers become when root starts it."""
     home = plan.home(server)
     modules = "\n".join(

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from hcsidecar.demo.judge import (
     HANG_NOTICED_WITHIN,
-    Record,
+    PromiseResult,
     Request,
+    RequestLog,
     Summary,
-    Verdict,
     fails_only_if_begun_in_time,
     in_time,
     no_request_fails,
@@ -40,7 +40,7 @@ def lost_connections(requests: Iterable[Request]) -> list[Request]:
     return [request for request in requests if request.kept and (request.lost or request.complaint)]
 
 
-def one_server_each(requests: Sequence[Request], clients: Sequence[str], servers: Sequence[str]) -> Verdict:
+def one_server_each(requests: Sequence[Request], clients: Sequence[str], servers: Sequence[str]) -> PromiseResult:
     """Judge new connections while nothing changes: one server for each client, and clients for each server."""
     met: defaultdict[str, set[str]] = defaultdict(set)
     for request in requests:
@@ -50,42 +50,42 @@ def one_server_each(requests: Sequence[Request], clients: Sequence[str], servers
         f"{client} met {' and '.join(sorted(met[client])) or 'nobody'}" for client in clients if len(met[client]) != 1
     ]
     count = Counter(server for client in clients for server in met[client])
-    return Verdict(
+    return PromiseResult(
         promise="every client meets one server, every server has clients",
         kept=not strange and set(count) == set(servers),
         found="; ".join(strange) or ", ".join(f"{server} has {count[server]}" for server in servers),
     )
 
 
-def no_connection_breaks(requests: Sequence[Request], clients: Sequence[str]) -> Verdict:
+def no_connection_breaks(requests: Sequence[Request], clients: Sequence[str]) -> PromiseResult:
     """Judge the connections that these clients keep."""
     keeping = {request.client for request in requests if request.kept and request.client in clients}
     lost = [request for request in lost_connections(requests) if request.client in clients]
-    return Verdict(
+    return PromiseResult(
         promise="no connection breaks that a client keeps",
         kept=bool(keeping) and not lost,
         found=f"{len(lost)} of {len(keeping)} broke{_how(lost)}",
     )
 
 
-def nobody_new_meets(server: str, requests: Sequence[Request]) -> Verdict:
+def nobody_new_meets(server: str, requests: Sequence[Request]) -> PromiseResult:
     """Judge a drain: the server has no new clients while it lasts."""
     new = [request for request in requests if not request.kept]
     met = sum(request.server == server for request in new)
     kept = {request.client for request in requests if request.server == server and request.kept}
-    return Verdict(
+    return PromiseResult(
         promise=f"no new connection meets {server}",
         kept=bool(new) and not met,
         found=f"{met} of {len(new)} do; {len(kept)} clients go on over the one that they keep",
     )
 
 
-def others_undisturbed(requests: Sequence[Request], victims: Sequence[str]) -> Verdict:
+def others_undisturbed(requests: Sequence[Request], victims: Sequence[str]) -> PromiseResult:
     """Judge what a death may cost those who were not with the dead server: nothing."""
     others = [request for request in requests if request.client not in victims]
     failed = sum(request.complaint is not None for request in others)
     lost = lost_connections(others)
-    return Verdict(
+    return PromiseResult(
         promise="no other client is disturbed",
         kept=bool(others) and not failed and not lost,
         found=f"{len({request.client for request in others})} clients, {len(others)} requests: {failed} failed, "
@@ -100,7 +100,7 @@ def served_again(
     *,
     death: float,
     limit: float = SERVED_AGAIN_WITHIN,
-) -> Verdict:
+) -> PromiseResult:
     """Judge how soon those who were with the dead server have another."""
     first: dict[str, float] = {}
     for request in requests:
@@ -113,7 +113,7 @@ def served_again(
 class Clients:
     """The clients of the virtual IP: their record, and the verdicts on what each step of the story costs them."""
 
-    def __init__(self, record: Record, addresses: Sequence[str], servers: Sequence[str]) -> None:
+    def __init__(self, record: RequestLog, addresses: Sequence[str], servers: Sequence[str]) -> None:
         self.record = record
         self._addresses = addresses
         self._servers = servers
@@ -127,12 +127,14 @@ class Clients:
         )
         return replace(summarise(requests, begin=begin, end=end), longest_gap=max(gaps))
 
-    def all_up(self, begin: float, end: float) -> tuple[Verdict, ...]:
+    def all_up(self, begin: float, end: float) -> tuple[PromiseResult, ...]:
         """Judge a time in which nothing changed."""
         requests = self.record.between(begin, end)
         return no_request_fails(requests, way=WAY), one_server_each(requests, self._addresses, self._servers)
 
-    def drained(self, server: str, begin: float, *, drained: float, resumed: float, end: float) -> tuple[Verdict, ...]:
+    def drained(
+        self, server: str, begin: float, *, drained: float, resumed: float, end: float
+    ) -> tuple[PromiseResult, ...]:
         """Judge a drain that began, was known to all, was ended by `resume`, and some time after that."""
         requests = self.record.between(begin, end)
         meanwhile = [request for request in self.record.between(drained, resumed) if request.began >= drained]
@@ -142,20 +144,20 @@ class Clients:
             no_connection_breaks(requests, self._addresses),
         )
 
-    def stopped(self, server: str, begin: float, end: float) -> tuple[Verdict, ...]:
+    def stopped(self, server: str, begin: float, end: float) -> tuple[PromiseResult, ...]:
         """Judge a gentle stop."""
         requests = self.record.between(begin, end)
         leaving = self._with(server, before=begin)
         staying = [client for client in self._addresses if client not in leaving]
         return no_request_fails(requests, way=WAY), no_connection_breaks(requests, staying)
 
-    def killed(self, server: str, death: float, end: float) -> tuple[Verdict, ...]:
+    def killed(self, server: str, death: float, end: float) -> tuple[PromiseResult, ...]:
         """Judge a sudden death."""
         requests = self.record.between(death, end)
         victims = self._with(server, before=death)
         return others_undisturbed(requests, victims), served_again(requests, server, victims, death=death)
 
-    def hung(self, server: str, hang: float, *, steady: float, end: float) -> tuple[Verdict, ...]:
+    def hung(self, server: str, hang: float, *, steady: float, end: float) -> tuple[PromiseResult, ...]:
         """Judge a web server that hung and was restarted; from `steady` on nothing has changed."""
         requests = self.record.between(hang, end)
         victims = self._with(server, before=hang)
@@ -166,7 +168,7 @@ class Clients:
             self._one_server_each(steady, end),
         )
 
-    def returned(self, begin: float, *, steady: float, end: float) -> tuple[Verdict, ...]:
+    def returned(self, begin: float, *, steady: float, end: float) -> tuple[PromiseResult, ...]:
         """Judge the return of servers; from `steady` on nothing has changed."""
         requests = self.record.between(begin, end)
         return (
@@ -175,7 +177,7 @@ class Clients:
             self._one_server_each(steady, end),
         )
 
-    def _one_server_each(self, steady: float, end: float) -> Verdict:
+    def _one_server_each(self, steady: float, end: float) -> PromiseResult:
         since = [request for request in self.record.between(steady, end) if request.began >= steady]
         return one_server_each(since, self._addresses, self._servers)
 

@@ -7,7 +7,7 @@ from itertools import count
 
 import aiohttp
 
-from hcsidecar.demo.judge import Record, Request
+from hcsidecar.demo.judge import Request, RequestLog
 
 RATE = 60
 "Requests a second."
@@ -39,7 +39,7 @@ def name_in(page: bytes) -> str | None:
     return found[1].decode() if found else None
 
 
-async def send_requests(url: str, record: Record) -> None:
+async def send_requests(url: str, record: RequestLog) -> None:
     """Send requests until cancelled."""
     loop = asyncio.get_running_loop()
     slots = asyncio.Semaphore(AT_ONCE)

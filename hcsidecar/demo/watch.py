@@ -8,8 +8,8 @@ from pathlib import Path
 
 from hcsidecar.api.client import ClientError, FarmStatus, LocalNode, NodeClient, read_status
 from hcsidecar.demo.chronicle import BALANCER, Chronicle
-from hcsidecar.demo.plan import Plan, Server
-from hcsidecar.demo.sight import Target, parse_director, parse_targets
+from hcsidecar.demo.plan import DemoServer, Plan
+from hcsidecar.demo.sight import ServerAtHaproxy, parse_director, parse_targets
 
 LOOK_EVERY = 0.1
 "Seconds between two looks; what is measured with them is known no better."
@@ -26,7 +26,7 @@ class Watch:
         "The farm as each daemon sees it; None where none answers."
         self.directors: dict[str, str | None] = {}
         "The node that answers for the virtual IP, as each daemon has it; None where none says so."
-        self.targets: dict[str, Target] = {}
+        self.targets: dict[str, ServerAtHaproxy] = {}
         "The servers as HAProxy sees them; empty while it does not answer."
 
     async def run(self) -> None:
@@ -36,7 +36,7 @@ class Watch:
                 looks.create_task(self._look_at_daemon(server))
             looks.create_task(self._look_at_balancer())
 
-    async def _look_at_daemon(self, server: Server) -> None:
+    async def _look_at_daemon(self, server: DemoServer) -> None:
         local = LocalNode(name=server.name, socket=self._plan.control_socket(server))
         client = NodeClient(server.name, via=local)
         while True:

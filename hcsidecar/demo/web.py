@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hcsidecar.demo.plan import HANG, START, STOP, STOP_PATIENCE, Plan, Server
+from hcsidecar.demo.plan import HANG, START, STOP, STOP_PATIENCE, DemoServer, Plan
 from hcsidecar.demo.programs import Tool
 from hcsidecar.demo.texts import apache_config, nginx_config
 
@@ -27,18 +27,18 @@ class WebServer:
         tool = NGINX if NGINX in tools else APACHE
         return cls(tool=tool, path=tools[tool])
 
-    def command(self, plan: Plan, server: Server) -> list[str]:
+    def command(self, plan: Plan, server: DemoServer) -> list[str]:
         """Give the words that start it: on the bridge in the background, on loopback in the foreground."""
         config = str(plan.web_config(server))
         if self.tool is NGINX:
             return [self.path, "-p", str(plan.home(server)), "-c", config, "-e", "stderr"]
         return [self.path, "-f", config, *([] if plan.bridged else ["-DFOREGROUND"])]
 
-    def config(self, plan: Plan, server: Server, *, user: str | None) -> str:
+    def config(self, plan: Plan, server: DemoServer, *, user: str | None) -> str:
         """Write its configuration; `user` is whom Apache's workers become when root starts it."""
         return nginx_config(plan, server) if self.tool is NGINX else apache_config(plan, server, user=user)
 
-    def scripts(self, plan: Plan, server: Server) -> Mapping[str, str]:
+    def scripts(self, plan: Plan, server: DemoServer) -> Mapping[str, str]:
         """Write the scripts for it, by their names in the server's directory."""
         pid_file, group_file = (shlex.quote(str(path)) for path in (plan.pid_file(server), plan.group_file(server)))
         # With QUIT nginx answers first whoever has asked; Apache, asked so, would not look after workers that hang.

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from hcsidecar.events.journal import SEVERITY, Entry, Found, Wanted, lower, one_line
+from hcsidecar.events.journal import SEVERITY, Entry, EventQuery, Found, lower, one_line
 
 VERSION: Final = 1
 "Of the table below."
@@ -125,7 +125,7 @@ class EventDatabase:
         with self._transaction() as connection:
             return connection.execute(_DROP_OLDER, (STEP, moment)).rowcount
 
-    def after(self, number: int, *, below: int, wanted: Wanted, limit: int, count_from: int) -> Found:
+    def after(self, number: int, *, below: int, wanted: EventQuery, limit: int, count_from: int) -> Found:
         """As `Store` has it; looks at SCAN entries at most."""
         entries = self._entries(_AFTER, (number, below, SCAN, *_values(wanted), limit))
         reached = below - 1
@@ -135,7 +135,7 @@ class EventDatabase:
             reached = scanned[0][0]
         return Found(entries=tuple(entries), reached=reached, held=self._rows(_HELD, (count_from, reached))[0][0])
 
-    def before(self, number: int, *, wanted: Wanted, limit: int) -> Found:
+    def before(self, number: int, *, wanted: EventQuery, limit: int) -> Found:
         """As `Store` has it; looks at SCAN entries at most."""
         entries = self._entries(_BEFORE, (number, SCAN, *_values(wanted), limit))
         reached = 0
@@ -199,7 +199,7 @@ class EventDatabase:
         return self._connection
 
 
-def _values(wanted: Wanted) -> tuple[int, float, str]:
+def _values(wanted: EventQuery) -> tuple[int, float, str]:
     return SEVERITY[wanted.level], wanted.since, lower(wanted.text)
 
 

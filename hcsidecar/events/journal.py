@@ -42,7 +42,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Which entries somebody asks for."""
 
     level: Level = Level.DEBUG
@@ -61,7 +61,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-ALL = Wanted()
+ALL = EventQuery()
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,10 +98,10 @@ class Store(Protocol):
     def add(self, entry: Entry) -> None:
         """Take an entry to be stored soon."""
 
-    async def after(self, number: int, *, below: int, wanted: Wanted, limit: int, count_from: int) -> Found:
+    async def after(self, number: int, *, below: int, wanted: EventQuery, limit: int, count_from: int) -> Found:
         """Give the oldest entries between two numbers, both excluded; count what is held above `count_from`."""
 
-    async def before(self, number: int, *, wanted: Wanted, limit: int) -> Found:
+    async def before(self, number: int, *, wanted: EventQuery, limit: int) -> Found:
         """Give the newest entries before a number."""
 
 
@@ -160,7 +160,7 @@ class Journal:
         self._wake()
         return entry
 
-    def after(self, number: int, *, wanted: Wanted = ALL, limit: int = PAGE) -> Page:
+    def after(self, number: int, *, wanted: EventQuery = ALL, limit: int = PAGE) -> Page:
         """Give the oldest entries in memory after a number; 0 means from the oldest that is held."""
         start = self._start(number)
         missed = max(0, self._oldest - start) if number > 0 else 0
@@ -175,7 +175,7 @@ class Journal:
             found.append(entry)
         return Page(node=self._node, missed=missed, next=seen, events=tuple(found))
 
-    async def page_after(self, number: int, *, wanted: Wanted = ALL, limit: int = PAGE) -> Page:
+    async def page_after(self, number: int, *, wanted: EventQuery = ALL, limit: int = PAGE) -> Page:
         """Give the oldest entries after a number, those that the store has included; 0 means from the oldest on."""
         if number > self._last:  # from a life of this daemon when its clock was ahead
             number = self._first - 1
@@ -194,7 +194,7 @@ class Journal:
             node=self._node, missed=missed, next=following, lacking=found.lacking, events=(*found.entries, *rest)
         )
 
-    async def page_before(self, number: int | None = None, *, count: int = PAGE, wanted: Wanted = ALL) -> Page:
+    async def page_before(self, number: int | None = None, *, count: int = PAGE, wanted: EventQuery = ALL) -> Page:
         """Give the newest `count` entries (at most PAGE) before a number, or (None) of all."""
         last, count = self._last, min(count, PAGE)
         end = last + 1 if number is None else min(number, last + 1)

@@ -39,10 +39,10 @@ PRUNE = 60.0
 SOON = 0.2
 "Seconds between two steps of pruning."
 
-Question = Callable[[EventDatabase], Found]
+DatabaseQuery = Callable[[EventDatabase], Found]
 
 
-class EventKeeper:
+class StoreWorker:
     """Keeps a node's events in `events.db`; for one thread. No method raises, and all may wait for the disk."""
 
     def __init__(
@@ -108,7 +108,7 @@ class EventKeeper:
         self._say_that_it_works(dropped + self._dropped)
         return True
 
-    def ask(self, question: Question) -> Found | None:
+    def ask(self, question: DatabaseQuery) -> Found | None:
         """Look something up; None when that is not possible now, and `why_not` says why."""
         return self._attempt(question)
 

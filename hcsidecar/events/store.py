@@ -16,8 +16,8 @@ from typing import TypeVar
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.farmfile.tables import LogTable
 from hcsidecar.core.lost_files import Loss
-from hcsidecar.events.journal import SIZE, Entry, Found, Journal, Wanted
-from hcsidecar.events.keeper import NAME, RETRY, EventKeeper, Question
+from hcsidecar.events.journal import SIZE, Entry, EventQuery, Found, Journal
+from hcsidecar.events.keeper import NAME, RETRY, DatabaseQuery, StoreWorker
 from hcsidecar.system.threads import start_thread
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ NO_ANSWER = "the disk does not answer"
 class _Asked:
     """Something to look up, and who waits for it."""
 
-    question: Question
+    question: DatabaseQuery
     answer: "asyncio.Future[Found | None]"
 
 
@@ -75,7 +75,7 @@ class EventStore:
         self._dropped = 0
         "By the loop, ever; the thread holds what it has told of these."
         self._busy_since: float | None = None
-        self._keeper = EventKeeper(
+        self._keeper = StoreWorker(
             path,
             node=node,
             table=table,
@@ -107,14 +107,14 @@ class EventStore:
             message = f"events are held in memory only: {NO_ANSWER}, of {self._path}"
             self._loop.call_soon(self._tell, Event(level=Level.ERROR, origin="log", message=message))
 
-    async def after(self, number: int, *, below: int, wanted: Wanted, limit: int, count_from: int) -> Found:
+    async def after(self, number: int, *, below: int, wanted: EventQuery, limit: int, count_from: int) -> Found:
         """Give the oldest entries between two numbers."""
         return await self._look_up(
             lambda database: database.after(number, below=below, wanted=wanted, limit=limit, count_from=count_from),
             reached=below - 1,
         )
 
-    async def before(self, number: int, *, wanted: Wanted, limit: int) -> Found:
+    async def before(self, number: int, *, wanted: EventQuery, limit: int) -> Found:
         """Give the newest entries before a number."""
         return await self._look_up(lambda database: database.before(number, wanted=wanted, limit=limit), reached=0)
 
@@ -127,7 +127,7 @@ class EventStore:
         except TimeoutError:
             return NO_ANSWER
 
-    async def _look_up(self, question: Question, *, reached: int) -> Found:
+    async def _look_up(self, question: DatabaseQuery, *, reached: int) -> Found:
         why, found = NO_ANSWER, None
         if self._waiting_questions < QUESTIONS:
             self._waiting_questions += 1

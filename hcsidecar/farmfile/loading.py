@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hcsidecar.core.farmfile.problems import Problem
-from hcsidecar.core.farmfile.raw_tables import Parts
+from hcsidecar.core.farmfile.raw_tables import RawTables
 from hcsidecar.core.farmfile.settings import FarmFile, NodeTable, OtherTarget, TlsTable, read, right_parts
 from hcsidecar.core.farmfile.text import MAX_BYTES, NotTomlError, document_in
 from hcsidecar.core.farmfile.values import is_ipv6
@@ -16,10 +16,10 @@ from hcsidecar.net.keyring import KeyFileError, Keyring
 
 __all__ = [
     "FarmFileError",
+    "LoadResult",
     "LoadedFarm",
     "NoNodeHereError",
     "Problem",
-    "Seen",
     "find_config",
     "find_node",
     "load",
@@ -72,7 +72,7 @@ class LoadedFarm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class LoadResult:
     """A farm file and what it names, right or wrong."""
 
     farm: FarmFile | None = None
@@ -85,11 +85,11 @@ class Seen:
     "All that keeps a daemon from starting."
 
 
-Look = Callable[[Parts, Path], list[Problem]]
+Look = Callable[[RawTables, Path], list[Problem]]
 "What gives further problems, of the tables that are right and the path of the farm file."
 
 
-def _look_no_further(_parts: Parts, _path: Path) -> list[Problem]:
+def _look_no_further(_parts: RawTables, _path: Path) -> list[Problem]:
     return []
 
 
@@ -119,7 +119,7 @@ def load(path: Path, *, look: Look = _look_no_further, kinds_apart: bool = False
     )
 
 
-def see(path: Path, *, look: Look = _look_no_further, kinds_apart: bool = False) -> Seen:
+def see(path: Path, *, look: Look = _look_no_further, kinds_apart: bool = False) -> LoadResult:
     """Read as much of a farm file and the files that it names as can be read, with every problem of all of them."""
     path, text = path.absolute(), ""
     try:
@@ -127,7 +127,7 @@ def see(path: Path, *, look: Look = _look_no_further, kinds_apart: bool = False)
         text = content.decode(errors="replace")
         document = _parse(path, content)
     except FarmFileError as error:
-        return Seen(text=text, problems=error.problems)
+        return LoadResult(text=text, problems=error.problems)
     found = read_tables(document, kinds_apart=kinds_apart)
     parts = right_parts(document) if isinstance(found, tuple) else found.parts
     problems = [*(found if isinstance(found, tuple) else ()), *_problems_of_files(parts, path), *look(parts, path)]
@@ -138,7 +138,7 @@ def see(path: Path, *, look: Look = _look_no_further, kinds_apart: bool = False)
         problems.append(Problem(path="farm.key_file", message=error.message, hint=error.hint))
     farm = None if isinstance(found, tuple) else found
     tables = _target_tables(document)
-    return Seen(farm=farm, keyring=keyring, text=text, target_tables=tables, problems=tuple(problems))
+    return LoadResult(farm=farm, keyring=keyring, text=text, target_tables=tables, problems=tuple(problems))
 
 
 def read_tables(document: Mapping[str, object], *, kinds_apart: bool = False) -> FarmFile | tuple[Problem, ...]:
@@ -231,13 +231,13 @@ def _with_other_kinds(farm: FarmFile, document: Mapping[str, object], *, apart: 
     return problems or farm.model_copy(update={"target": found})
 
 
-def _problems_of_files(parts: Parts, path: Path) -> list[Problem]:
+def _problems_of_files(parts: RawTables, path: Path) -> list[Problem]:
     """Give what is wrong with the files that a farm file names, but for the key file."""
     scripts = [] if parts.application is None else why_not(parts.application, path)
     return _certificate_problems(parts, path.parent) + scripts
 
 
-def _certificate_problems(parts: Parts, directory: Path) -> list[Problem]:
+def _certificate_problems(parts: RawTables, directory: Path) -> list[Problem]:
     tables: tuple[tuple[str, TlsTable | None], ...] = (
         ("web.tls", parts.web.tls if parts.web else None),
         ("health.tls", parts.health.tls if parts.health else None),

@@ -8,7 +8,7 @@ from pathlib import Path
 from hcsidecar.core.farmfile.check_tables import CommandCheck, CustomCheck, PingCheck, PortCheck
 from hcsidecar.core.farmfile.cross_checks import address_place
 from hcsidecar.core.farmfile.problems import Problem, path_of
-from hcsidecar.core.farmfile.raw_tables import Parts, Place, present
+from hcsidecar.core.farmfile.raw_tables import KeyPath, RawTables, present
 from hcsidecar.core.farmfile.settings import TlsTable
 from hcsidecar.core.farmfile.target_tables import CommandTarget
 from hcsidecar.core.farmfile.values import is_ipv6
@@ -19,7 +19,7 @@ _ANY_PORT = 9
 "Nothing is sent to it."
 
 
-def problems_here(parts: Parts, config: Path) -> list[Problem]:
+def problems_here(parts: RawTables, config: Path) -> list[Problem]:
     """Look at this machine for what the tables name; `config` is the path of the farm file, absolute."""
     return [
         *_of_the_state_directory(parts),
@@ -30,7 +30,7 @@ def problems_here(parts: Parts, config: Path) -> list[Problem]:
     ]
 
 
-def _of_the_state_directory(parts: Parts) -> Iterator[Problem]:
+def _of_the_state_directory(parts: RawTables) -> Iterator[Problem]:
     if parts.farm is None:
         return
     if parts.farm.state_dir is not None and (file := _no_directory(Path(parts.farm.state_dir))):
@@ -44,7 +44,7 @@ def _no_directory(path: Path) -> Path | None:
     return next((each for each in (path, *path.parents) if each.exists() and not each.is_dir()), None)
 
 
-def _of_certificates(parts: Parts, directory: Path) -> Iterator[Problem]:
+def _of_certificates(parts: RawTables, directory: Path) -> Iterator[Problem]:
     if parts.web and parts.web.tls:
         yield from _of_certificate("web.tls", parts.web.tls, directory)
     if parts.health and parts.health.tls:
@@ -72,7 +72,7 @@ def _of_certificate(path: str, table: TlsTable, directory: Path) -> Iterator[Pro
         yield Problem(path=f"{path}.key", message=message, hint=f"the key that {cert} was made with")
 
 
-def _of_the_application(parts: Parts, directory: Path) -> Iterator[Problem]:
+def _of_the_application(parts: RawTables, directory: Path) -> Iterator[Problem]:
     if parts.application is None or parts.application.directory is None:
         return
     wanted = directory / parts.application.directory
@@ -81,8 +81,8 @@ def _of_the_application(parts: Parts, directory: Path) -> Iterator[Problem]:
         yield Problem(path="application.directory", message=f"{what}: {wanted}", hint=f"mkdir {wanted}, or another one")
 
 
-def _of_programs(parts: Parts, directory: Path) -> Iterator[Problem]:
-    programs: list[tuple[Place, str]] = []
+def _of_programs(parts: RawTables, directory: Path) -> Iterator[Problem]:
+    programs: list[tuple[KeyPath, str]] = []
     for index, check in present(parts.check):
         if isinstance(check, CommandCheck | CustomCheck):
             programs.append((("check", index, "command", 0), check.command[0]))
@@ -99,7 +99,7 @@ def _of_programs(parts: Parts, directory: Path) -> Iterator[Problem]:
             yield Problem(path=path_of(place), message=message, hint=hint or "relative to the farm file, or absolute")
 
 
-def _of_addresses(parts: Parts) -> Iterator[Problem]:
+def _of_addresses(parts: RawTables) -> Iterator[Problem]:
     for place, address in _addresses(parts):
         if _is_broadcast(address):
             yield Problem(
@@ -109,7 +109,7 @@ def _of_addresses(parts: Parts) -> Iterator[Problem]:
             )
 
 
-def _addresses(parts: Parts) -> Iterator[tuple[Place, str]]:
+def _addresses(parts: RawTables) -> Iterator[tuple[KeyPath, str]]:
     for index, node in parts.nodes:
         for network, address in node.addresses.items():
             yield address_place(index, node, network), address

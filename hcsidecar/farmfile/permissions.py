@@ -5,7 +5,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from hcsidecar.core.application.trusted_paths import Refusal, Step, why_not_trusted
+from hcsidecar.core.application.trusted_paths import PathStep, UntrustedPath, why_not_trusted
 from hcsidecar.core.farmfile.application_table import ApplicationTable
 from hcsidecar.core.farmfile.problems import Problem
 
@@ -22,27 +22,29 @@ def why_not(table: ApplicationTable, config: Path) -> list[Problem]:
     ]
 
 
-def why_not_run(script: Path) -> Refusal | None:
+def why_not_run(script: Path) -> UntrustedPath | None:
     """Say why a script must not be run; works on the file system, and may take as long as that does."""
     try:
         found = script.stat()
         way = list(_way_to(script))
     except FileNotFoundError:
-        return Refusal(message="is not there", hint=f"make {script}, or name another one")
+        return UntrustedPath(message="is not there", hint=f"make {script}, or name another one")
     except OSError as error:
-        return Refusal(message=f"cannot be reached: {script}", hint=error.strerror or str(error))
+        return UntrustedPath(message=f"cannot be reached: {script}", hint=error.strerror or str(error))
     if not stat.S_ISREG(found.st_mode):
-        return Refusal(message="is not a file", hint=f"make {script} one, or name another one")
+        return UntrustedPath(message="is not a file", hint=f"make {script} one, or name another one")
     if not found.st_mode & 0o111:
-        return Refusal(message="is not executable", hint=f"chmod +x {script}")
+        return UntrustedPath(message="is not executable", hint=f"chmod +x {script}")
     if not os.access(script, os.X_OK):
-        return Refusal(message="may not be executed by this user", hint=f"chmod, or a mount without noexec: {script}")
+        return UntrustedPath(
+            message="may not be executed by this user", hint=f"chmod, or a mount without noexec: {script}"
+        )
     if not hasattr(os, "geteuid"):
         return None
     return why_not_trusted(way, {0, os.geteuid()})
 
 
-def _way_to(script: Path) -> Iterator[Step]:
+def _way_to(script: Path) -> Iterator[PathStep]:
     """Give every directory and symbolic link on the way to a file, and the file; OSError if it does not end there."""
     place = Path("/")
     yield _step(place)
@@ -67,6 +69,6 @@ def _way_to(script: Path) -> Iterator[Step]:
             place = Path("/")
 
 
-def _step(path: Path) -> Step:
+def _step(path: Path) -> PathStep:
     found = path.lstat()
-    return Step(path=str(path), mode=found.st_mode, owner=found.st_uid)
+    return PathStep(path=str(path), mode=found.st_mode, owner=found.st_uid)

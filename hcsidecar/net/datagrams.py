@@ -13,7 +13,7 @@ _BATCH = 64
 "Datagrams read in a row before other work gets its turn."
 
 
-class ListenError(Exception):
+class HeartbeatSocketError(Exception):
     """A heartbeat socket cannot be opened; the text names address and port.
 
     `passing` is True when that may pass by itself: daemons start before networks do.
@@ -60,7 +60,7 @@ class Datagrams:
                 self._sockets[network] = self._bind(address)
             except OSError as error:
                 self.close()
-                raise ListenError(address, self._port, error) from error
+                raise HeartbeatSocketError(address, self._port, error) from error
         for bound in self._sockets.values():
             loop.add_reader(bound, self._read, bound)
 

@@ -14,7 +14,7 @@ from hcsidecar.core.membership.peers import KnownPeer
 from hcsidecar.core.metrics import HeartbeatFigures
 from hcsidecar.net.datagrams import Datagrams
 from hcsidecar.net.keyring import Keyring
-from hcsidecar.net.sealing import Opener, Refusal, Sealer
+from hcsidecar.net.sealing import DatagramOpener, DatagramSealer, OpenFailure
 
 NO_HEARTBEAT = "not a heartbeat"
 DOUBLE_TONGUED = "says one thing under the seal and another on it"
@@ -54,7 +54,7 @@ class Heartbeats:
         self._tell = tell
         self._timing = Timing(pulse=farm.heartbeat.pulse, lost_after=farm.heartbeat.lost_after)
         self._names = tuple(node.name for node in farm.node)
-        self._opener = Opener(keyring=keyring, farm=farm.farm.name, known_nodes=self._names)
+        self._opener = DatagramOpener(keyring=keyring, farm=farm.farm.name, known_nodes=self._names)
         self._datagrams = Datagrams(
             own=me.addresses,
             others={node.name: node.addresses for node in farm.node if node.name != me.name},
@@ -64,7 +64,7 @@ class Heartbeats:
         self._timer: asyncio.TimerHandle | None = None
         self._farewell = asyncio.Event()
         self._lag_told_at = float("-inf")
-        self.refused = dict.fromkeys((*(refusal.value for refusal in Refusal), NO_HEARTBEAT, DOUBLE_TONGUED), 0)
+        self.refused = dict.fromkeys((*(refusal.value for refusal in OpenFailure), NO_HEARTBEAT, DOUBLE_TONGUED), 0)
         self.longest_lag = 0.0
         "Seconds; how late the timer came at the worst."
 
@@ -160,7 +160,7 @@ class Heartbeats:
     def _be_born(self, above: int = -1) -> Node:
         old = self.node.membership if hasattr(self, "node") else None
         boot = self._next_boot(above)
-        self._sealer = Sealer(keyring=self._keyring, farm=self._farm.farm.name, node=self._me.name, boot=boot)
+        self._sealer = DatagramSealer(keyring=self._keyring, farm=self._farm.farm.name, node=self._me.name, boot=boot)
         node = Node(
             name=self._me.name,
             boot=boot,
@@ -180,7 +180,7 @@ class Heartbeats:
 
     def _receive(self, datagram: bytes) -> None:
         opened = self._opener.open(datagram)
-        if isinstance(opened, Refusal):
+        if isinstance(opened, OpenFailure):
             self._refuse(opened.value)
             return
         heartbeat = decode(opened.plaintext)

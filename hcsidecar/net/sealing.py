@@ -34,7 +34,7 @@ OVERHEAD_BYTES: Final = _HEADER.size + _TAG_BYTES
 "What sealing adds to a datagram."
 
 
-class Refusal(StrEnum):
+class OpenFailure(StrEnum):
     """Why a datagram was not opened: the label of its count."""
 
     TOO_SHORT = "too short"
@@ -54,7 +54,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     plaintext: bytes
 
 
-class Sealer:
+class DatagramSealer:
     """Seals the datagrams of this node's present boot."""
 
     def __init__(self, keyring: Keyring, farm: str, node: str, boot: int) -> None:
@@ -96,7 +96,7 @@ class _Sender(msgspec.Struct, gc=False):
     "Was tried last: of a new boot, a new key, an old datagram or a forged one."
 
 
-class Opener:
+class DatagramOpener:
     """Opens the datagrams of the nodes of one farm. Bytes never raise, and keep memory of one size."""
 
     def __init__(self, keyring: Keyring, farm: str, known_nodes: Iterable[str]) -> None:
@@ -111,26 +111,26 @@ class Opener:
         "Nodes in whose names datagrams have come with keys that are not there; anybody may have sent them."
         self._senders = {_sender_id(self._farm, node): _Sender(node) for node in self._nodes}
 
-    def open(self, datagram: bytes) -> Opened | Refusal:
+    def open(self, datagram: bytes) -> Opened | OpenFailure:
         """Give what was sealed and by whom, or say why not. Costs at most one derivation and one decryption."""
         if len(datagram) < OVERHEAD_BYTES:
-            return Refusal.TOO_SHORT
+            return OpenFailure.TOO_SHORT
         magic, version, key_id, sender_id, boot, seq = _HEADER.unpack_from(datagram)
         if magic != MAGIC:
-            return Refusal.NOT_OURS
+            return OpenFailure.NOT_OURS
         if version != WIRE_VERSION:
-            return Refusal.UNKNOWN_VERSION
+            return OpenFailure.UNKNOWN_VERSION
         sender = self._senders.get(sender_id)
         if sender is None:
-            return Refusal.UNKNOWN_NODE
+            return OpenFailure.UNKNOWN_NODE
         key = self._key(sender, key_id, boot)
         if key is None:
             self.strangers.add(sender.node)
-            return Refusal.UNKNOWN_KEY
+            return OpenFailure.UNKNOWN_KEY
         try:
             plaintext = key.cipher.decrypt(_NONCE.pack(0, seq), datagram[_HEADER.size :], datagram[: _HEADER.size])
         except InvalidTag:
-            return Refusal.BAD_SEAL
+            return OpenFailure.BAD_SEAL
         if key is sender.candidate and (sender.current is None or boot >= sender.current.boot):
             # Only now that it has opened something; a replayed old boot stays the candidate.
             sender.current, sender.candidate = key, sender.current

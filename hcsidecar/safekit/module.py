@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from hcsidecar.core.safekit.source import Module
+from hcsidecar.core.safekit.source import SafekitModule
 from hcsidecar.safekit.xml import ModuleError, read_xml
 
 __all__ = ["ModuleError", "read_module"]
@@ -44,7 +44,7 @@ _WRONG_ARCHIVE = (
 "What zipfile raises over an archive that is not as it should be."
 
 
-def read_module(path: Path) -> Module:
+def read_module(path: Path) -> SafekitModule:
     """Read a module; ModuleError says why it cannot be read, in the words of whoever has it."""
     path = path.absolute()
     try:
@@ -65,7 +65,7 @@ def read_module(path: Path) -> Module:
         if path.parent.name == "conf" and (path.parent.parent / "bin").is_dir():
             return _from_directory(path.parent.parent, configuration=path)
         name = path.parent.parent.name if path.parent.name == "conf" else path.parent.name
-        return Module(name=name, root=read_xml(_read_file(path), str(path)), scripts=None)
+        return SafekitModule(name=name, root=read_xml(_read_file(path), str(path)), scripts=None)
     except OSError as error:
         raise ModuleError(str(error.filename or path), f"cannot be read: {error.strerror or error}") from None
 
@@ -82,7 +82,7 @@ def _read_file(path: Path) -> bytes:
     return content
 
 
-def _from_directory(directory: Path, *, configuration: Path | None = None) -> Module:
+def _from_directory(directory: Path, *, configuration: Path | None = None) -> SafekitModule:
     configuration = configuration or directory / CONFIGURATION
     if not configuration.exists() and not configuration.is_symlink():
         raise ModuleError(str(directory), f"has no {CONFIGURATION}", "name the directory of a module")
@@ -99,7 +99,7 @@ def _from_directory(directory: Path, *, configuration: Path | None = None) -> Mo
             scripts[name.removeprefix("bin/")] = content
         elif directory / name != configuration:
             others.append(name)
-    return Module(name=directory.resolve().name, root=root, scripts=scripts, others=others)
+    return SafekitModule(name=directory.resolve().name, root=root, scripts=scripts, others=others)
 
 
 def _walk(directory: Path) -> Iterator[str]:
@@ -118,7 +118,7 @@ def _walk(directory: Path) -> Iterator[str]:
                 yield entry.relative_to(directory).as_posix()
 
 
-def _from_archive(path: Path) -> Module:
+def _from_archive(path: Path) -> SafekitModule:
     if path.stat().st_size > MAX_ARCHIVE:
         raise ModuleError(str(path), f"is bigger than {MAX_ARCHIVE} bytes", "is it a module?")
     # zipfile makes an object of every entry before anybody can count them.
@@ -131,7 +131,7 @@ def _from_archive(path: Path) -> Module:
         raise ModuleError(str(path), f"is a broken archive: {error}", "unzip -t says more; fetch it again") from None
 
 
-def _unpacked(archive: zipfile.ZipFile, path: Path) -> Module:
+def _unpacked(archive: zipfile.ZipFile, path: Path) -> SafekitModule:
     names = [entry.filename for entry in archive.infolist()]
     _judge_names([name.removesuffix("/") for name in names], str(path))
     entries = [entry for entry in archive.infolist() if not entry.filename.endswith("/")]
@@ -150,7 +150,7 @@ def _unpacked(archive: zipfile.ZipFile, path: Path) -> Module:
     }
     others = [name for name in sorted(contents) if name != CONFIGURATION and not name.startswith("bin/")]
     others += sorted(entry.filename for entry in entries if not entry.filename.startswith(top))
-    return Module(name=path.stem, root=root, scripts=scripts, others=others)
+    return SafekitModule(name=path.stem, root=root, scripts=scripts, others=others)
 
 
 def _top_of(names: Iterable[str], path: Path) -> str:

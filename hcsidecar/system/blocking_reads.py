@@ -17,7 +17,7 @@ class DiskHangsError(Exception):
     """There is no answer in time."""
 
 
-class PatientReader:
+class BlockingReader:
     """Does what may wait for a disk in a thread, for a while. For one event loop."""
 
     def __init__(self) -> None:

@@ -106,7 +106,7 @@ def _opened_in(stack: contextlib.ExitStack, loop: asyncio.AbstractEventLoop) -> 
     return tail
 
 
-class Running:
+class RunningProgram:
     """One run of a program: `async with`, at whose end nothing of its process group is left.
 
     The program's end, too, is the end of what it has started in its group. Entering it raises CannotStartError when

@@ -11,13 +11,13 @@ from hcsidecar.core.farmfile.target_tables import Target
 from hcsidecar.core.targets.registration import Call, Observation, TargetError
 from hcsidecar.targets.helper_process import START_LIMIT, HelperProcess
 from hcsidecar.targets.kind import Balancer, Here
-from hcsidecar.targets.questions import Ask
+from hcsidecar.targets.questions import CallRequest
 
 IN_THE_DAEMON = frozenset({"haproxy", "command"})
 "The kinds whose calls the daemon makes itself, because they neither block nor compute."
 
 
-class Apart:
+class HelperBalancer:
     """One node's place at one balancer, as a `Balancer`; `table` is the target's as it is in the farm file."""
 
     def __init__(
@@ -25,7 +25,9 @@ class Apart:
     ) -> None:
         self._helper = helper
         self._limit = limit
-        self._question = Ask(target=name, call=Call.OBSERVE, kind=kind, table=dict(table), here=_plain(here), notes=b"")
+        self._question = CallRequest(
+            target=name, call=Call.OBSERVE, kind=kind, table=dict(table), here=_plain(here), notes=b""
+        )
 
     @property
     def patience(self) -> float:
@@ -63,7 +65,7 @@ class Apart:
         return answer.seen
 
 
-class Opener:
+class BalancerFactory:
     """Makes the balancers' sides of one daemon, with one helper process for all that need it.
 
     `tables` are those of the farm file as they are written, by the name of the target.
@@ -82,7 +84,7 @@ class Opener:
             return open_balancer(table, here)
         if self._helper is None:
             self._helper = HelperProcess(self._name)
-        return Apart(
+        return HelperBalancer(
             self._helper,
             name=table.label,
             kind=table.type,

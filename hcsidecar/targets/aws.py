@@ -17,10 +17,10 @@ import msgspec
 from hcsidecar.core.farmfile.target_tables import FROM_METADATA, AwsTarget
 from hcsidecar.core.targets.aws_failures import AwsError, not_ours
 from hcsidecar.core.targets.aws_targets import TargetKey, formers, observation, whose, with_port
-from hcsidecar.core.targets.findings import Finding
+from hcsidecar.core.targets.findings import ReviewFinding
 from hcsidecar.core.targets.registration import Observation, Presence, TargetError, Trouble
-from hcsidecar.targets.aws_api import Api
-from hcsidecar.targets.aws_memory import Memory
+from hcsidecar.targets.aws_api import TargetGroupApi
+from hcsidecar.targets.aws_memory import KnownTargets
 from hcsidecar.targets.calls import Calls
 from hcsidecar.targets.kind import Balancer, Here, Target
 
@@ -43,8 +43,8 @@ class AwsBalancer:
         self._table = table
         self._here = here
         self._calls = Calls()
-        self._api = Api(table)
-        self._memory = Memory(Path(here.state_dir) / f"target-{table.label}.json", table.group)
+        self._api = TargetGroupApi(table)
+        self._memory = KnownTargets(Path(here.state_dir) / f"target-{table.label}.json", table.group)
         self._known_metadata = metadata
         self._told = table.id_of(here.node, here.address)
         self._id = "" if self._told == FROM_METADATA else self._told
@@ -192,15 +192,15 @@ class AwsKind:
         """Make the balancer's side for one table."""
         return AwsBalancer(table, here)
 
-    async def review(self, table: Any, farm: "FarmFile") -> Sequence[Finding]:
+    async def review(self, table: Any, farm: "FarmFile") -> Sequence[ReviewFinding]:
         """Judge the group's settings."""
         return await Calls().run(lambda: _do_review(table, farm))
 
 
-def _do_review(table: AwsTarget, farm: "FarmFile") -> list[Finding]:
+def _do_review(table: AwsTarget, farm: "FarmFile") -> list[ReviewFinding]:
     from hcsidecar.core.targets.aws_review import review  # noqa: PLC0415 - of no use to who makes calls
 
-    api = Api(table)
+    api = TargetGroupApi(table)
 
     def ask(call: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any] | TargetError:
         try:

@@ -23,7 +23,7 @@ _OLD = 600.0
 _METADATA = "169.254.169.254"
 
 
-class Api:
+class TargetGroupApi:
     """The group's side of AWS. What goes wrong is raised as TargetError, what AWS itself says as AwsError."""
 
     def __init__(self, table: AwsTarget) -> None:

@@ -24,7 +24,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True):
     targets: tuple[_Target, ...] = ()
 
 
-class Memory:
+class KnownTargets:
     """The targets of one group that are, or were, this node; `path` is where they are kept.
 
     A file that cannot be read, or tells of another group, is an empty one. One that cannot be written is no reason to

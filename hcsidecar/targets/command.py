@@ -8,13 +8,13 @@ import msgspec
 from hcsidecar.core.application.runs import bare_environment
 from hcsidecar.core.farmfile.target_tables import CommandTarget
 from hcsidecar.core.farmfile.values import HostPort
-from hcsidecar.core.targets.program import Question, observation_in, why_failed
+from hcsidecar.core.targets.program import ProgramRequest, observation_in, why_failed
 from hcsidecar.core.targets.registration import Call, Observation, TargetError, Trouble
-from hcsidecar.system.programs import CannotStartError, Command, Running
+from hcsidecar.system.programs import CannotStartError, Command, RunningProgram
 from hcsidecar.targets.kind import Here
 
 
-class Program:
+class ProgramBalancer:
     """One node at the balancer behind a program. What is cancelled is killed, with all of its process group."""
 
     def __init__(self, table: CommandTarget, here: Here, *, base: Mapping[str, str] = os.environ) -> None:
@@ -51,7 +51,7 @@ class Program:
             question=msgspec.json.encode(self._question(call)) + b"\n",
         )
         try:
-            async with Running(command) as running:
+            async with RunningProgram(command) as running:
                 failed = why_failed(await running.ended(), running.errors)
                 if failed is not None:
                     raise failed
@@ -59,10 +59,10 @@ class Program:
         except CannotStartError as error:
             raise TargetError(Trouble.RETRY if error.passing else Trouble.CONFIG, str(error)) from None
 
-    def _question(self, call: Call) -> Question:
+    def _question(self, call: Call) -> ProgramRequest:
         here = self._here
         scheme = "https" if here.health_tls else "http"
-        return Question(
+        return ProgramRequest(
             call=call,
             farm=here.farm,
             node=here.node,
@@ -77,9 +77,9 @@ class CommandKind:
 
     table = CommandTarget
 
-    def open(self, table: CommandTarget, here: Here) -> Program:
+    def open(self, table: CommandTarget, here: Here) -> ProgramBalancer:
         """Make the balancer's side for one table."""
-        return Program(table, here)
+        return ProgramBalancer(table, here)
 
 
 KIND = CommandKind()

@@ -13,7 +13,7 @@ from hcsidecar.core.targets.haproxy import (
     why_not_deregistered,
     why_not_registered,
 )
-from hcsidecar.core.targets.haproxy_answers import Place, Process, Server, process_in, server_in
+from hcsidecar.core.targets.haproxy_answers import HaproxyProcess, HaproxyServer, ServerAddress, process_in, server_in
 from hcsidecar.core.targets.registration import Observation, Presence, TargetError, Trouble
 from hcsidecar.targets.kind import Here
 
@@ -28,7 +28,7 @@ class Haproxy:
     def __init__(self, table: HaproxyTarget, here: Here) -> None:
         self._table = table
         self._place = place_of(table, here)
-        self._process: Process | None = None
+        self._process: HaproxyProcess | None = None
         "The HAProxy of the last look."
         self._left_held = False
         "Deregistered while people at HAProxy hold the server in maintenance: it is out, and stays as they want it."
@@ -72,7 +72,7 @@ class Haproxy:
     async def close(self) -> None:
         """Nothing is kept open."""
 
-    async def _run(self, commands: Sequence[str]) -> tuple[Server | None, str]:
+    async def _run(self, commands: Sequence[str]) -> tuple[HaproxyServer | None, str]:
         """Carry out commands, and look; gives the server after them, and all that HAProxy has said."""
         answer = await self._ask("; ".join([*commands, self._place.look]))
         return server_in(answer, self._place), answer
@@ -115,11 +115,11 @@ class HaproxyKind:
 KIND = HaproxyKind()
 
 
-def place_of(table: HaproxyTarget, here: Here) -> Place:
+def place_of(table: HaproxyTarget, here: Here) -> ServerAddress:
     """Say where this node is to be at HAProxy."""
     own_check = f"check port {here.health_port}" + (" check-ssl verify none" if here.health_tls else "")
     dynamic = table.servers == "dynamic"
-    return Place(
+    return ServerAddress(
         backend=table.backend,
         server=table.server or here.node,
         address=here.address,

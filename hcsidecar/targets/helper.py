@@ -25,9 +25,9 @@ from hcsidecar.targets.kinds import KindError, kind_of
 from hcsidecar.targets.questions import (
     MOST,
     MOST_NOTES,
-    Answer,
-    Ask,
     Begun,
+    CallRequest,
+    CallResult,
     End,
     GiveUp,
     decode_for_helper,
@@ -78,7 +78,7 @@ class Helper:
         self._say(encode(Begun()))
         while packet := await loop.sock_recv(self._packets, MOST):
             match decode_for_helper(packet):
-                case Ask() as asked:
+                case CallRequest() as asked:
                     self._calls[asked.number] = asyncio.create_task(self._answer(asked))
                 case GiveUp(number=number):
                     if number in self._calls:
@@ -87,20 +87,22 @@ class Helper:
                     await self._close()
                     return
 
-    async def _answer(self, asked: Ask) -> None:
+    async def _answer(self, asked: CallRequest) -> None:
         try:
             answer = await self._made(asked)
         except asyncio.CancelledError:
-            answer = Answer(number=asked.number, trouble=Trouble.RETRY, text="given up")
+            answer = CallResult(number=asked.number, trouble=Trouble.RETRY, text="given up")
         del self._calls[asked.number]
         self._say(encode(answer))
 
-    async def _made(self, asked: Ask) -> Answer:
+    async def _made(self, asked: CallRequest) -> CallResult:
         trouble, text = Trouble.RETRY, ""
         try:
             side = self._side(asked)
             seen = await _call(side.balancer, asked.call)
-            return Answer(number=asked.number, seen=None if seen is None else short(seen), notes=_notes(side.balancer))
+            return CallResult(
+                number=asked.number, seen=None if seen is None else short(seen), notes=_notes(side.balancer)
+            )
         except TargetError as error:
             trouble, text = error.trouble, error.text
         except TimeoutError:
@@ -112,9 +114,9 @@ class Helper:
             )
         except Exception as error:  # noqa: BLE001 - what an SDK or another package makes of a bad answer is anyone's guess
             text = f"{type(error).__name__}: {error}"
-        return Answer(number=asked.number, trouble=trouble, text=short_text(text))
+        return CallResult(number=asked.number, trouble=trouble, text=short_text(text))
 
-    def _side(self, asked: Ask) -> _Side:
+    def _side(self, asked: CallRequest) -> _Side:
         """Give the target's side, made if it is not there. Raises TargetError."""
         side = self._sides.get(asked.target)
         if side is None or (side.kind, side.table) != (asked.kind, asked.table):
@@ -174,7 +176,7 @@ async def _close(balancer: Balancer) -> None:
         await balancer.close()
 
 
-def _here(asked: Ask) -> Here:
+def _here(asked: CallRequest) -> Here:
     given = asked.here
     return Here(
         **given

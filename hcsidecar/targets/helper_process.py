@@ -22,9 +22,9 @@ from hcsidecar.core.targets.registration import TargetError, Trouble
 from hcsidecar.system.threads import NoThreadError, start_thread
 from hcsidecar.targets.questions import (
     MOST,
-    Answer,
-    Ask,
     Begun,
+    CallRequest,
+    CallResult,
     End,
     GarbledError,
     GiveUp,
@@ -67,7 +67,7 @@ class HelperProcess:
         self._environment = {key: value for key, value in environment.items() if key not in _DAEMONS_OWN}
         self._loop = asyncio.get_running_loop()
         self._numbers = count(1)
-        self._running: Running | None = None
+        self._running: RunningHelper | None = None
         self._asking = 0
         self._idle_timer: asyncio.TimerHandle | None = None
 
@@ -76,7 +76,7 @@ class HelperProcess:
         """The id of the process; None while there is none."""
         return None if self._running is None else self._running.pid
 
-    async def ask(self, question: Ask, *, limit: float) -> Answer:
+    async def ask(self, question: CallRequest, *, limit: float) -> CallResult:
         """Let a call be made, within `limit` seconds from when the process listens; its number is given here.
 
         Raises TargetError when there is no answer.
@@ -103,7 +103,7 @@ class HelperProcess:
             self._running.dismiss()
             await self._running.gone()
 
-    async def _started(self) -> "Running":
+    async def _started(self) -> "RunningHelper":
         """Give a process that listens. Raises TargetError."""
         while self._running is not None and self._running.is_dismissed:
             await self._running.gone()
@@ -111,7 +111,7 @@ class HelperProcess:
                 self._running = None
         running = self._running
         if running is None or running.over:
-            running = self._running = Running(
+            running = self._running = RunningHelper(
                 [*self._command, self._name], self._environment, unanswered=self._unanswered
             )
             running.start()
@@ -161,7 +161,7 @@ class _Ends:
         self._theirs.close()
 
 
-class Running:
+class RunningHelper:
     """One process, from its start to its end. Made on a running loop."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], *, unanswered: float) -> None:
@@ -170,7 +170,7 @@ class Running:
         self._ends: _Ends | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._last_words = b""
-        self._waiting: dict[int, asyncio.Future[Answer]] = {}
+        self._waiting: dict[int, asyncio.Future[CallResult]] = {}
         self._given_up: dict[int, asyncio.TimerHandle] = {}
         self.begun: asyncio.Future[None] = self._loop.create_future()
         "Done when it listens; TargetError when it never will."
@@ -201,7 +201,7 @@ class Running:
             self._ends.close_theirs()
             self.end(_why_not_started(error))
 
-    async def ask(self, question: Ask, *, number: int) -> Answer:
+    async def ask(self, question: CallRequest, *, number: int) -> CallResult:
         """Let a call be made. Raises TargetError; when cancelled, the call is given up."""
         if self._ends is None or self.over:
             raise self.failure()
@@ -212,7 +212,7 @@ class Running:
         self._send(packet)
         if self.over:
             raise self.failure()
-        answer: asyncio.Future[Answer] = self._loop.create_future()
+        answer: asyncio.Future[CallResult] = self._loop.create_future()
         self._waiting[number] = answer
         try:
             return await answer
@@ -244,7 +244,7 @@ class Running:
         self.over = why
         for timer in self._given_up.values():
             timer.cancel()
-        waiting: list[asyncio.Future[None] | asyncio.Future[Answer]] = [self.begun, *self._waiting.values()]
+        waiting: list[asyncio.Future[None] | asyncio.Future[CallResult]] = [self.begun, *self._waiting.values()]
         for one in waiting:
             if not one.done():
                 one.set_exception(self.failure())
@@ -322,9 +322,9 @@ class Running:
         match message:
             case Begun() if not self.begun.done():
                 self.begun.set_result(None)
-            case Answer(number=number) if number in self._given_up:
+            case CallResult(number=number) if number in self._given_up:
                 self._given_up.pop(number).cancel()
-            case Answer(number=number) if number in self._waiting:
+            case CallResult(number=number) if number in self._waiting:
                 waiting = self._waiting.pop(number)
                 if not waiting.done():
                     waiting.set_result(message)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from hcsidecar.core.farmfile.target_tables import Target
-from hcsidecar.core.targets.findings import Finding
+from hcsidecar.core.targets.findings import ReviewFinding
 from hcsidecar.core.targets.registration import Observation, Presence, TargetError, Trouble
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class Kind(Protocol):
 class Reviewer(Protocol):
     """A kind that can also look at a balancer's own settings, for `check-config --online`."""
 
-    async def review(self, table: Any, farm: "FarmFile") -> Sequence[Finding]:
+    async def review(self, table: Any, farm: "FarmFile") -> Sequence[ReviewFinding]:
         """Say what is right and what is wrong there; it must change nothing, and is given a limit by who calls.
 
         It raises TargetError when nothing can be said at all.

@@ -15,7 +15,7 @@ _WORDS: Final = 500
 _FORMER: Final = 64
 
 
-class Ask(msgspec.Struct, frozen=True, kw_only=True, tag="ask"):
+class CallRequest(msgspec.Struct, frozen=True, kw_only=True, tag="ask"):
     """To the helper: make a call."""
 
     number: int = 0
@@ -46,7 +46,7 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True, tag="begun"):
     """From the helper: it listens."""
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True, tag="answer"):
+class CallResult(msgspec.Struct, frozen=True, kw_only=True, tag="answer"):
     """From the helper: what became of a call."""
 
     number: int
@@ -62,12 +62,12 @@ class GarbledError(Exception):
     """What was received is no message."""
 
 
-_TO_HELPER: Final = msgspec.msgpack.Decoder(Ask | GiveUp | End)
-_FROM_HELPER: Final = msgspec.msgpack.Decoder(Begun | Answer)
+_TO_HELPER: Final = msgspec.msgpack.Decoder(CallRequest | GiveUp | End)
+_FROM_HELPER: Final = msgspec.msgpack.Decoder(Begun | CallResult)
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
 
-def encode(message: Ask | GiveUp | End | Begun | Answer) -> bytes:
+def encode(message: CallRequest | GiveUp | End | Begun | CallResult) -> bytes:
     """Write a message. Raises ValueError when it cannot be written, or is longer than one may be."""
     try:
         written = _ENCODER.encode(message)
@@ -78,19 +78,19 @@ def encode(message: Ask | GiveUp | End | Begun | Answer) -> bytes:
     return written
 
 
-def decode_for_helper(packet: bytes) -> Ask | GiveUp | End:
+def decode_for_helper(packet: bytes) -> CallRequest | GiveUp | End:
     """Read what the daemon says. Raises GarbledError."""
     try:
-        message: Ask | GiveUp | End = _TO_HELPER.decode(packet)
+        message: CallRequest | GiveUp | End = _TO_HELPER.decode(packet)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise GarbledError(str(error)) from None
     return message
 
 
-def decode_from_helper(packet: bytes) -> Begun | Answer:
+def decode_from_helper(packet: bytes) -> Begun | CallResult:
     """Read what the helper says. Raises GarbledError."""
     try:
-        message: Begun | Answer = _FROM_HELPER.decode(packet)
+        message: Begun | CallResult = _FROM_HELPER.decode(packet)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise GarbledError(str(error)) from None
     return message

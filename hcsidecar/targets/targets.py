@@ -7,11 +7,11 @@ from random import Random
 
 from hcsidecar.core.events import Event
 from hcsidecar.core.farmfile.settings import FarmFile, NodeTable, Target
-from hcsidecar.core.targets.backoff import Pace
+from hcsidecar.core.targets.backoff import Backoff
 from hcsidecar.core.targets.desired_state import Situation
 from hcsidecar.core.targets.reconcile import Reconciler
 from hcsidecar.core.targets.registration import Observation, TargetError, Trouble
-from hcsidecar.targets.apart import Apart
+from hcsidecar.targets.apart import HelperBalancer
 from hcsidecar.targets.kind import Balancer, Here
 from hcsidecar.targets.registrar import Registrar
 
@@ -30,7 +30,7 @@ class Targets:
         open_balancer: Open,
         chance: Random,
         tell: Callable[[Event], None],
-        pace: Callable[[Target], Pace] | None = None,
+        pace: Callable[[Target], Backoff] | None = None,
     ) -> None:
         now = asyncio.get_running_loop().time()
         self._types = [table.type for table in tables]
@@ -47,7 +47,7 @@ class Targets:
                 tells_first=table.deregisters_first,
             )
             balancer = _open(table, here, open_balancer)
-            limit = balancer.patience if isinstance(balancer, Apart) else table.call_limit
+            limit = balancer.patience if isinstance(balancer, HelperBalancer) else table.call_limit
             self._registrars.append(Registrar(reconciler, balancer, limit=limit, tell=tell))
 
     def begin(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
@@ -114,9 +114,9 @@ def _open(table: Target, here: Here, open_balancer: Open) -> Balancer:
         return _Unopened(f"a target of type {table.type} cannot be made: {type(error).__name__}: {error}")
 
 
-def pace_of(table: Target) -> Pace:
+def pace_of(table: Target) -> Backoff:
     """Give the times of a target."""
-    return Pace(poll=table.poll, unhealthy=table.hold_down, longest_pause=table.longest_pause)
+    return Backoff(poll=table.poll, unhealthy=table.hold_down, longest_pause=table.longest_pause)
 
 
 def here(farm: FarmFile, me: NodeTable, *, directory: Path, state_directory: Path) -> Here:

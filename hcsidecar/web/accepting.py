@@ -66,7 +66,7 @@ class Admission:
             pass
 
 
-class Listener(socket.socket):
+class ListeningSocket(socket.socket):
     """A listening socket for an event loop, whose `accept` copes with scarcity."""
 
     admission: Admission | None = None

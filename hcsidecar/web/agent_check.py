@@ -8,7 +8,7 @@ from typing import cast
 
 from hcsidecar.core.health import HealthFace
 from hcsidecar.core.probers import LONGEST_FIELD, Prober
-from hcsidecar.web.connections import Connections, close_our_half, peer_address
+from hcsidecar.web.connections import ConnectionLimiter, close_our_half, peer_address
 
 
 class AgentCheck(asyncio.Protocol):
@@ -16,7 +16,7 @@ class AgentCheck(asyncio.Protocol):
 
     __slots__ = ("_address", "_connections", "_face", "_loop", "_ok", "_sent", "_transport", "deadline")
 
-    def __init__(self, face: HealthFace, connections: Connections) -> None:
+    def __init__(self, face: HealthFace, connections: ConnectionLimiter) -> None:
         self._face = face
         self._connections = connections
         self._transport: asyncio.Transport

@@ -9,7 +9,7 @@ from aiohttp import http_exceptions, web
 
 from hcsidecar.core.health import METHODS, HealthFace
 from hcsidecar.core.probers import LONGEST_FIELD, Prober
-from hcsidecar.web.refusals import Refusal
+from hcsidecar.web.refusals import ConnectionRefusal
 
 
 def health_routes(face: HealthFace) -> list[web.RouteDef]:
@@ -46,7 +46,7 @@ def _field(request: web.Request, name: str) -> bytes:
     return request.headers.get(name, "").encode("utf-8", "surrogateescape")[:LONGEST_FIELD]
 
 
-def counting_logger(refusals: Counter[Refusal]) -> logging.Logger:
+def counting_logger(refusals: Counter[ConnectionRefusal]) -> logging.Logger:
     """Make the logger for an aiohttp runner: our own bugs come through, what others send wrong is counted.
 
     aiohttp would write a traceback for each request that it cannot read.
@@ -55,7 +55,7 @@ def counting_logger(refusals: Counter[Refusal]) -> logging.Logger:
     def is_ours(record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, http_exceptions.HttpProcessingError | web.RequestPayloadError):
-            refusals[Refusal.UNREADABLE_FOR_API] += 1
+            refusals[ConnectionRefusal.UNREADABLE_FOR_API] += 1
             return False
         return True
 

@@ -10,7 +10,7 @@ from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from typing import Protocol, Self
 
-from hcsidecar.web.refusals import Refusal
+from hcsidecar.web.refusals import ConnectionRefusal
 
 LEAST_PROBING = 8
 LEAST_HANDED_OVER = 4
@@ -46,7 +46,7 @@ class Limits:
         )
 
 
-class Connection(Protocol):
+class OpenConnection(Protocol):
     """One that is kept here."""
 
     deadline: float
@@ -59,38 +59,38 @@ class Connection(Protocol):
         """End at once, to make room."""
 
 
-class Connections:
+class ConnectionLimiter:
     """The open connections of all listeners of a daemon, and why others were turned away."""
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
-        self.refusals: Counter[Refusal] = Counter()
-        self._probing: OrderedDict[Connection, None] = OrderedDict()
-        self._handed_over: OrderedDict[Connection, None] = OrderedDict()
+        self.refusals: Counter[ConnectionRefusal] = Counter()
+        self._probing: OrderedDict[OpenConnection, None] = OrderedDict()
+        self._handed_over: OrderedDict[OpenConnection, None] = OrderedDict()
         "Both: the longest silent first."
         self._sweep: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._probing) + len(self._handed_over)
 
-    def admit(self, connection: Connection) -> None:
+    def admit(self, connection: OpenConnection) -> None:
         """Take in a new connection, of which the deadline is set."""
         self._enter(self._probing, connection, self.limits.probing)
         if self._sweep is None:
             self._sweep = asyncio.get_running_loop().call_later(self.limits.sweep_interval, self._end_overdue)
 
-    def hand_over(self, connection: Connection) -> None:
+    def hand_over(self, connection: OpenConnection) -> None:
         """Move a connection to those of the API."""
         del self._probing[connection]
         self._enter(self._handed_over, connection, self.limits.handed_over)
 
-    def heard(self, connection: Connection) -> None:
+    def heard(self, connection: OpenConnection) -> None:
         """Note that a connection has just brought something worth having."""
         for queue in (self._probing, self._handed_over):
             if connection in queue:
                 queue.move_to_end(connection)
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: OpenConnection) -> None:
         """Let go of a connection; safe to repeat."""
         self._probing.pop(connection, None)
         self._handed_over.pop(connection, None)
@@ -112,14 +112,14 @@ class Connections:
             self._sweep.cancel()
             self._sweep = None
 
-    def _enter(self, queue: OrderedDict[Connection, None], connection: Connection, limit: int) -> None:
+    def _enter(self, queue: OrderedDict[OpenConnection, None], connection: OpenConnection, limit: int) -> None:
         if len(queue) >= limit:
             self._crowd_out_of(queue)
         queue[connection] = None
 
-    def _crowd_out_of(self, queue: OrderedDict[Connection, None]) -> None:
+    def _crowd_out_of(self, queue: OrderedDict[OpenConnection, None]) -> None:
         longest_silent, _ = queue.popitem(last=False)
-        self.refusals[Refusal.CROWDED_OUT] += 1
+        self.refusals[ConnectionRefusal.CROWDED_OUT] += 1
         longest_silent.crowd_out()
 
     def _end_overdue(self) -> None:

@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from hcsidecar.core.metric_catalogue import Family, Kind
+from hcsidecar.core.metric_catalogue import Family, MetricKind
 
 _OPENMETRICS = "application/openmetrics-text"
 
@@ -55,11 +55,11 @@ def _metric(family: Family) -> Metric:
     labels = tuple(family.samples[0].labels) if family.samples else ()
     made: CounterMetricFamily | GaugeMetricFamily | InfoMetricFamily
     match family.kind:
-        case Kind.COUNTER:
+        case MetricKind.COUNTER:
             made = CounterMetricFamily(family.name, family.help, labels=labels)
-        case Kind.GAUGE:
+        case MetricKind.GAUGE:
             made = GaugeMetricFamily(family.name, family.help, labels=labels)
-        case Kind.INFO:
+        case MetricKind.INFO:
             made = InfoMetricFamily(family.name.removesuffix("_info"), family.help)
             for sample in family.samples:
                 made.add_metric((), sample.labels)

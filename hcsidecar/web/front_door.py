@@ -20,18 +20,18 @@ from typing import cast
 
 from hcsidecar.core.health import METHODS, HealthFace, Shape, Version, response
 from hcsidecar.core.probers import LONGEST_FIELD, Prober
-from hcsidecar.web.connections import Connections, close_our_half, peer_address
+from hcsidecar.web.connections import ConnectionLimiter, close_our_half, peer_address
 from hcsidecar.web.handshake import shake_hands
 from hcsidecar.web.proxy_protocol import prefix_length
-from hcsidecar.web.refusals import Refusal
-from hcsidecar.web.request_head import Head, asked_for, read_head
+from hcsidecar.web.refusals import ConnectionRefusal
+from hcsidecar.web.request_head import RequestHead, asked_for, read_head
 
 _PLAIN = {"Content-Type": "text/plain; charset=us-ascii", "Cache-Control": "no-store"}
 _ALLOW = {"Allow": ", ".join(METHODS)}
 _STATUS_OF = {
-    Refusal.TOO_LARGE: "431 Request Header Fields Too Large",
-    Refusal.HTTP_2: "505 HTTP Version Not Supported",
-    Refusal.PIPELINED: "429 Too Many Requests",
+    ConnectionRefusal.TOO_LARGE: "431 Request Header Fields Too Large",
+    ConnectionRefusal.HTTP_2: "505 HTTP Version Not Supported",
+    ConnectionRefusal.PIPELINED: "429 Too Many Requests",
 }
 "The other refusals are 400."
 _STRANGER = "401 Unauthorized"
@@ -43,7 +43,7 @@ class Doorway:
     """What the connections of one listener have in common."""
 
     face: HealthFace
-    connections: Connections
+    connections: ConnectionLimiter
     tls: ssl.SSLContext | None = None
     api: Callable[[], asyncio.Protocol] | None = None
     "Makes the protocol that takes what is no probe; None where only health is answered."
@@ -122,7 +122,7 @@ class FrontDoor(asyncio.Protocol):
         if self._api is not None:
             self._api.pause_writing()
         else:
-            self._drop(Refusal.READS_TOO_SLOWLY)
+            self._drop(ConnectionRefusal.READS_TOO_SLOWLY)
 
     def resume_writing(self) -> None:
         """Let the API write on."""
@@ -136,7 +136,7 @@ class FrontDoor(asyncio.Protocol):
         elif self._stage is _Stage.CLOSING:
             self._transport.abort()
         else:
-            self._drop(Refusal.TOO_SLOW)
+            self._drop(ConnectionRefusal.TOO_SLOW)
 
     def crowd_out(self) -> None:
         """End at once."""
@@ -145,7 +145,7 @@ class FrontDoor(asyncio.Protocol):
 
     def _skip_prefix(self) -> None:
         length = prefix_length(self._buffer)
-        if isinstance(length, Refusal):
+        if isinstance(length, ConnectionRefusal):
             self._drop(length)
         elif length is not None:
             self._buffer = self._buffer[length:]
@@ -175,7 +175,7 @@ class FrontDoor(asyncio.Protocol):
         if self._stage is _Stage.CLOSING:
             return
         if transport is None:
-            self._connections.refusals[Refusal.TLS] += 1
+            self._connections.refusals[ConnectionRefusal.TLS] += 1
             self._end()
             return
         self._transport = transport
@@ -192,21 +192,21 @@ class FrontDoor(asyncio.Protocol):
             if head is None:
                 self._await_the_rest()
                 return
-            if isinstance(head, Refusal):
+            if isinstance(head, ConnectionRefusal):
                 self._refuse(head)
                 return
             self._answer(head)
             if self._stage is not _Stage.REQUESTS or self._transport.is_closing():
                 return
         if self._buffer:
-            self._refuse(Refusal.PIPELINED)
+            self._refuse(ConnectionRefusal.PIPELINED)
 
     def _await_the_rest(self) -> None:
         if self._idle:
             self._idle = False
             self.deadline = self._loop.time() + self._connections.limits.head_timeout
 
-    def _answer(self, head: Head) -> None:
+    def _answer(self, head: RequestHead) -> None:
         face = self._doorway.face
         api = self._doorway.api
         shape = face.shape(head.method, head.path, head.version)
@@ -226,16 +226,16 @@ class FrontDoor(asyncio.Protocol):
         elif head.version is Version.HTTP_0_9:
             self._say(head, _STRANGER, {}, "")
         elif head.host is None and head.version is Version.HTTP_1_1:
-            self._refuse(Refusal.NO_HOST)
+            self._refuse(ConnectionRefusal.NO_HOST)
         else:
             self._hand_over(api)
 
-    def _say(self, head: Head, status: str, headers: dict[str, str], body: str) -> None:
+    def _say(self, head: RequestHead, status: str, headers: dict[str, str], body: str) -> None:
         bodiless = head.method == "HEAD"
         answer = response(status, headers, body, head.version, keep_alive=head.keep_alive, bodiless=bodiless)
         self._send(head, answer)
 
-    def _send(self, head: Head, answer: bytes) -> None:
+    def _send(self, head: RequestHead, answer: bytes) -> None:
         self._buffer = self._buffer[head.size :]
         self._transport.write(answer)
         if not head.keep_alive:
@@ -254,11 +254,11 @@ class FrontDoor(asyncio.Protocol):
         self._api.connection_made(self._transport)
         self._api.data_received(data)
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _refuse(self, refusal: ConnectionRefusal) -> None:
         """Say what is wrong with a request, and close; who asks the API without a signature is told nothing."""
         self._connections.refusals[refusal] += 1
         status, headers, body = _STATUS_OF.get(refusal, "400 Bad Request"), _PLAIN, f"{refusal.upper()}\n"
-        if refusal is not Refusal.HTTP_2 and self._is_for_api():
+        if refusal is not ConnectionRefusal.HTTP_2 and self._is_for_api():
             status, headers, body = _STRANGER, {}, ""
         self._transport.write(response(status, headers, body, Version.HTTP_1_1, keep_alive=False))
         self._close(unread=True)
@@ -270,7 +270,7 @@ class FrontDoor(asyncio.Protocol):
             return False
         return self._doorway.face.shape(*asked, Version.HTTP_1_1) is Shape.ELSEWHERE
 
-    def _drop(self, refusal: Refusal) -> None:
+    def _drop(self, refusal: ConnectionRefusal) -> None:
         """End at once a connection to which nothing can be said."""
         self._connections.refusals[refusal] += 1
         self._transport.abort()

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from hcsidecar.core.farmfile.values import is_ipv6
 from hcsidecar.core.health import HealthFace
 from hcsidecar.core.passing_errors import why_not_bound
-from hcsidecar.web.accepting import Admission, Listener
+from hcsidecar.web.accepting import Admission, ListeningSocket
 from hcsidecar.web.agent_check import AgentCheck
-from hcsidecar.web.connections import Connections, Limits
+from hcsidecar.web.connections import ConnectionLimiter, Limits
 from hcsidecar.web.front_door import Doorway, FrontDoor
 
 _BACKLOG = 128
@@ -39,7 +39,7 @@ class HealthServer:
         self._face = face
         self._servers: list[asyncio.Server] = []
         self._handshakes: set[asyncio.Task[None]] = set()
-        self.connections = Connections(limits)
+        self.connections = ConnectionLimiter(limits)
         self.admission: Admission | None = None
 
     @property
@@ -93,7 +93,7 @@ class HealthServer:
         self._servers += opened
 
     async def _listen_on(self, make_connection: Callable[[], asyncio.Protocol], host: str, port: int) -> asyncio.Server:
-        listener = Listener(socket.AF_INET6 if is_ipv6(host) else socket.AF_INET, socket.SOCK_STREAM)
+        listener = ListeningSocket(socket.AF_INET6 if is_ipv6(host) else socket.AF_INET, socket.SOCK_STREAM)
         listener.admission = self.admission
         try:
             if os.name == "posix":

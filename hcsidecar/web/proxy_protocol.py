@@ -9,7 +9,7 @@ may send one, so only its length matters here:
 
 import re
 
-from hcsidecar.web.refusals import Refusal
+from hcsidecar.web.refusals import ConnectionRefusal
 
 LONGEST_V1 = 107
 LONGEST_V2 = 8192
@@ -22,7 +22,7 @@ _LOCAL_OR_PROXY = (0x20, 0x21)
 "The high half of the byte is the version."
 
 
-def prefix_length(data: bytes) -> int | Refusal | None:
+def prefix_length(data: bytes) -> int | ConnectionRefusal | None:
     """Give the length of the prefix at the beginning of a connection, 0 without one; None while more must be read."""
     match data[:1]:
         case b"":
@@ -35,23 +35,23 @@ def prefix_length(data: bytes) -> int | Refusal | None:
             return 0
 
 
-def _v1_length(data: bytes) -> int | Refusal | None:
+def _v1_length(data: bytes) -> int | ConnectionRefusal | None:
     if not _begins_alike(data, b"PROXY "):
         return 0
     end = data.find(b"\n", 0, LONGEST_V1) + 1
     if not end:
-        return None if len(data) < LONGEST_V1 else Refusal.PROXY_PREFIX
-    return end if _V1.fullmatch(data, 0, end) else Refusal.PROXY_PREFIX
+        return None if len(data) < LONGEST_V1 else ConnectionRefusal.PROXY_PREFIX
+    return end if _V1.fullmatch(data, 0, end) else ConnectionRefusal.PROXY_PREFIX
 
 
-def _v2_length(data: bytes) -> int | Refusal | None:
+def _v2_length(data: bytes) -> int | ConnectionRefusal | None:
     if not _begins_alike(data, _SIGNATURE):
         return 0
     if len(data) < _HEADER:
         return None
     length = _HEADER + int.from_bytes(data[_HEADER - 2 : _HEADER], "big")
     if data[len(_SIGNATURE)] not in _LOCAL_OR_PROXY or length > LONGEST_V2:
-        return Refusal.PROXY_PREFIX
+        return ConnectionRefusal.PROXY_PREFIX
     return length if len(data) >= length else None
 
 

@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 
-class Refusal(StrEnum):
+class ConnectionRefusal(StrEnum):
     """One reason; the counters in `status` and in the metrics go by these words."""
 
     PROXY_PREFIX = "bad PROXY prefix"

@@ -1,4 +1,4 @@
-"""Reads the head of an HTTP request within strict limits, as probers write it: bytes in, a `Head` or a refusal out.
+"""Reads the head of an HTTP request within strict limits, as probers write it.
 
 Lenient where probers are (no Host, bare LF, HTTP/0.9, empty lines before the request), strict in everything else.
 RFC 9112 is the grammar of HTTP/1.1, RFC 1945 that of 1.0 and of the simple request of 0.9.
@@ -10,7 +10,7 @@ from functools import lru_cache
 import msgspec
 
 from hcsidecar.core.health import Version
-from hcsidecar.web.refusals import Refusal
+from hcsidecar.web.refusals import ConnectionRefusal
 
 LONGEST_HEAD = 8192
 "Bytes."
@@ -27,7 +27,7 @@ _END = re.compile(rb"\n\r?\n")
 _AUTHORITY = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
 
 
-class Head(msgspec.Struct, frozen=True, kw_only=True):
+class RequestHead(msgspec.Struct, frozen=True, kw_only=True):
     """What a request says of itself before its body."""
 
     method: str
@@ -44,7 +44,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     "Bytes that it takes in the stream, empty lines before it included."
 
 
-def read_head(data: bytes) -> Head | Refusal | None:
+def read_head(data: bytes) -> RequestHead | ConnectionRefusal | None:
     """Read the request at the beginning of the data; None while more must be read."""
     # A prober sends the same bytes each time, so the last few requests need no second look.
     return _remembered(data) if len(data) <= _LONGEST_REMEMBERED else _read(data)
@@ -57,7 +57,7 @@ def asked_for(data: bytes) -> tuple[str, str] | None:
     return (request[1].decode("ascii"), _path(request[2])) if request else None
 
 
-def _read(data: bytes) -> Head | Refusal | None:
+def _read(data: bytes) -> RequestHead | ConnectionRefusal | None:
     start = 0
     while data.startswith((b"\r\n", b"\n"), start):
         start += 2 if data[start] == ord("\r") else 1
@@ -66,23 +66,23 @@ def _read(data: bytes) -> Head | Refusal | None:
         return _incomplete(data, start)
     request = _REQUEST_LINE.fullmatch(data, start, _without_cr(data, start, line_end))
     if not request:
-        return Refusal.REQUEST_LINE
+        return ConnectionRefusal.REQUEST_LINE
     method, target, major, minor = request.groups()
     if major is None:
         return _simple_request(method, target, line_end + 1)
     if major != b"1":
-        return Refusal.HTTP_2 if major == b"2" else Refusal.REQUEST_LINE
+        return ConnectionRefusal.HTTP_2 if major == b"2" else ConnectionRefusal.REQUEST_LINE
     end = _END.search(data, line_end, LONGEST_HEAD)
     if not end:
-        return None if len(data) < LONGEST_HEAD else Refusal.TOO_LARGE
+        return None if len(data) < LONGEST_HEAD else ConnectionRefusal.TOO_LARGE
     headers = _read_headers(data[line_end + 1 : end.start()])
-    if isinstance(headers, Refusal):
+    if isinstance(headers, ConnectionRefusal):
         return headers
     connection = {token.strip() for token in headers.get(b"connection", b"").lower().split(b",")}
     version = Version.HTTP_1_0 if minor == b"0" else Version.HTTP_1_1
     stays = b"close" not in connection and (version is Version.HTTP_1_1 or b"keep-alive" in connection)
     has_body = b"transfer-encoding" in headers or headers.get(b"content-length", b"0").strip(b"0") != b""
-    return Head(
+    return RequestHead(
         method=method.decode("ascii"),
         path=_path(target),
         version=version,
@@ -97,22 +97,22 @@ def _read(data: bytes) -> Head | Refusal | None:
 _remembered = lru_cache(maxsize=_REMEMBERED)(_read)
 
 
-def _incomplete(data: bytes, start: int) -> Refusal | None:
+def _incomplete(data: bytes, start: int) -> ConnectionRefusal | None:
     """Judge a request line of which the end has not come."""
     if len(data) >= LONGEST_HEAD:
-        return Refusal.TOO_LARGE
+        return ConnectionRefusal.TOO_LARGE
     rest = data[start:]
     # What is no method will never be a request, a TLS handshake for one: waiting for its end would only hold a place.
-    return None if rest in (b"", b"\r") or _METHOD_SO_FAR.match(rest) else Refusal.REQUEST_LINE
+    return None if rest in (b"", b"\r") or _METHOD_SO_FAR.match(rest) else ConnectionRefusal.REQUEST_LINE
 
 
-def _simple_request(method: bytes, target: bytes, size: int) -> Head | Refusal:
+def _simple_request(method: bytes, target: bytes, size: int) -> RequestHead | ConnectionRefusal:
     if method != b"GET":
-        return Refusal.REQUEST_LINE
-    return Head(method="GET", path=_path(target), version=Version.HTTP_0_9, size=size)
+        return ConnectionRefusal.REQUEST_LINE
+    return RequestHead(method="GET", path=_path(target), version=Version.HTTP_0_9, size=size)
 
 
-def _read_headers(block: bytes) -> dict[bytes, bytes] | Refusal:
+def _read_headers(block: bytes) -> dict[bytes, bytes] | ConnectionRefusal:
     """Give the headers by lower-case name; those of one name are joined by commas."""
     headers: dict[bytes, bytes] = {}
     if not block:
@@ -120,7 +120,7 @@ def _read_headers(block: bytes) -> dict[bytes, bytes] | Refusal:
     for line in block.split(b"\n"):
         header = _HEADER.fullmatch(line.removesuffix(b"\r"))
         if not header:
-            return Refusal.HEADER
+            return ConnectionRefusal.HEADER
         name, value = header[1].lower(), header[2].rstrip()
         headers[name] = headers[name] + b"," + value if name in headers else value
     return headers

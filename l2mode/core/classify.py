@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from l2mode.core.cells import NOBODY, PASS_ON, PENDING
-from l2mode.core.handover import Phase
+from l2mode.core.handover import BucketState
 from l2mode.core.hashing import bucket_of_address, bucket_of_datagram, bucket_of_port
-from l2mode.core.packets import Content, Head, Kind, read_content, read_head
+from l2mode.core.packets import Content, PacketHeaders, PacketKind, read_content, read_head
 from l2mode.core.reasons import Action, Reason
 from l2mode.core.settings import By
 from l2mode.core.tables import Tables
-from l2mode.core.verdict import Delivery, Packet, Standing, Verdict, judge, under_lease
+from l2mode.core.verdict import Delivery, Ownership, Packet, Verdict, judge, under_lease
 
 CHAIN_MARK: Final = 0x02
 "The locally administered bit: inverted in the first byte of a source MAC, it marks a frame of the chain."
@@ -79,7 +79,7 @@ def classify(
 
 def client_bucket(content: Content, by: By, seed: bytes) -> int:
     """Give the bucket of a packet of a share group that goes `by` this."""
-    if content.kind is Kind.PORTLESS or by is By.ADDRESS:
+    if content.kind is PacketKind.PORTLESS or by is By.ADDRESS:
         return bucket_of_address(seed, content.client)
     # IPv6 has no identification: there datagrams go by the port.
     if by is By.PORT or len(content.client) > 4:  # noqa: PLR2004 - the size of an IPv4 address
@@ -89,7 +89,7 @@ def client_bucket(content: Content, by: By, seed: bytes) -> int:
     return bucket_of_datagram(seed, content.client, content.ip_id)
 
 
-def _judge(frame: bytes, head: Head, vip: int, tables: Tables, known: Callable[[Flow], bool]) -> Verdict:
+def _judge(frame: bytes, head: PacketHeaders, vip: int, tables: Tables, known: Callable[[Flow], bool]) -> Verdict:
     """Say what the lease permitting becomes of a frame to a virtual IP."""
     delivery = tables.delivery
     to_group = bool(head.to_mac[0] & _GROUP_BIT)
@@ -97,11 +97,11 @@ def _judge(frame: bytes, head: Head, vip: int, tables: Tables, known: Callable[[
     if not (mine or to_group):
         return Verdict(Reason.FOREIGN)
     content = read_content(frame, head)
-    if content.kind is Kind.NEIGHBOUR_DISCOVERY:
+    if content.kind is PacketKind.NEIGHBOUR_DISCOVERY:
         return Verdict(Reason.NEIGHBOUR_DISCOVERY)
     if to_group:
         return Verdict(Reason.NOT_TO_ONE)
-    if content.kind is Kind.MALFORMED:
+    if content.kind is PacketKind.MALFORMED:
         return Verdict(Reason.MALFORMED)
     group = _group(content, vip, tables)
     if group is None:
@@ -120,12 +120,12 @@ def _judge(frame: bytes, head: Head, vip: int, tables: Tables, known: Callable[[
 
     bucket = client_bucket(content, tables.by(group), tables.seed)
     cell = tables.cell(group, bucket)
-    phase = {tables.me: Phase.MINE, PENDING: Phase.PENDING}.get(cell, Phase.OTHER)
+    phase = {tables.me: BucketState.MINE, PENDING: BucketState.PENDING}.get(cell, BucketState.OTHER)
     outside = PASS_ON <= cell < NOBODY
     sender, chained = (None, False) if delivery is Delivery.FLOODED else sender_of(head.from_mac, tables)
     return judge(
         Packet(opens=content.opens, known=known_here, sender=sender, chained=chained),
-        Standing(
+        Ownership(
             me=tables.me,
             phase=phase,
             dirty=tables.dirty,
@@ -150,14 +150,14 @@ def sender_of(mac: bytes, tables: Tables) -> tuple[int | None, bool]:
 
 
 def _group(content: Content, vip: int, tables: Tables) -> int | None:
-    if content.kind is Kind.PORTLESS:
+    if content.kind is PacketKind.PORTLESS:
         return tables.fallback_group(vip, content.protocol)
-    if content.kind is Kind.FLOW and content.protocol is not None:
+    if content.kind is PacketKind.FLOW and content.protocol is not None:
         return tables.group(vip, content.protocol, content.vip_port)
     return None
 
 
-def _sendable(verdict: Verdict, frame: bytes, head: Head, tables: Tables) -> Verdict:
+def _sendable(verdict: Verdict, frame: bytes, head: PacketHeaders, tables: Tables) -> Verdict:
     """Let the verdict stand if the frame can be sent to `to`."""
     if verdict.to is None or tables.mac(verdict.to) is None:
         return Verdict(Reason.NO_MAC)
@@ -166,7 +166,7 @@ def _sendable(verdict: Verdict, frame: bytes, head: Head, tables: Tables) -> Ver
     return verdict
 
 
-def _rewritten(frame: bytes, head: Head, verdict: Verdict, tables: Tables, readdress: bool) -> bytes:
+def _rewritten(frame: bytes, head: PacketHeaders, verdict: Verdict, tables: Tables, readdress: bool) -> bytes:
     own = tables.own_mac
     if verdict.to is None:
         taken = verdict.action in (Action.TAKE, Action.RESET)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-from l2mode.core.handover import Handover, Phase
+from l2mode.core.handover import BucketState, Handover
 from l2mode.core.hashing import bucket_of_address, bucket_of_port
 from l2mode.core.settings import By, LayerTwoSettings, Protocol, ShareGroup, VirtualIp
 
@@ -114,7 +114,7 @@ def _dirty(handover: Handover, me: str, owner: str | None, bucket: int | None) -
 
 
 def _reason(
-    handover: Handover, me: str, group: ShareGroup, phase: Phase | None, owner: str | None, *, now: float
+    handover: Handover, me: str, group: ShareGroup, phase: BucketState | None, owner: str | None, *, now: float
 ) -> str:
     view = ", ".join(name for name, _ in handover.view)
     if not view:
@@ -126,13 +126,13 @@ def _reason(
     if owner is None:
         return f"nobody takes it: no member of the view has a power in {group.name}"
     match phase:
-        case Phase.OTHER:
+        case BucketState.OTHER:
             return f"{owner} takes it, by the view of {view}"
-        case Phase.PENDING:
+        case BucketState.PENDING:
             return f"the view gives it to {me}, which has not claimed it yet: the former owner must let go first"
-        case Phase.MINE if now >= handover.lease:
+        case BucketState.MINE if now >= handover.lease:
             return f"it belongs to {me}, whose lease is over: nobody takes it until the lease is renewed"
-        case Phase.MINE:
+        case BucketState.MINE:
             return f"{me} takes it: the bucket is open here"
 
 

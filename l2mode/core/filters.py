@@ -34,7 +34,7 @@ class PassedOver:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class FilterChoice:
     """The filter in use, and those that were tried before it."""
 
     kind: FilterKind
@@ -105,7 +105,7 @@ class FilterRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Attachment:
     """Where a filter goes."""
 
     priority: int
@@ -150,13 +150,13 @@ def own_row(rows: Sequence[FilterRow], name: str) -> FilterRow | None:
     return next((row for row in rows if row.kind == "bpf" and row.name == name), None)
 
 
-def place_for(rows: Sequence[FilterRow], name: str) -> Place:
+def place_for(rows: Sequence[FilterRow], name: str) -> Attachment:
     """Say where the filter of this name goes: over its own former self, else as far ahead as there is room."""
     own = own_row(rows, name)
     if own is not None:
-        return Place(priority=own.priority, handle=own.handle)
+        return Attachment(priority=own.priority, handle=own.handle)
     taken = {row.priority for row in rows}
-    return Place(priority=next(priority for priority in range(1, 1 << 16) if priority not in taken), handle=1)
+    return Attachment(priority=next(priority for priority in range(1, 1 << 16) if priority not in taken), handle=1)
 
 
 def ahead_of(rows: Sequence[FilterRow], priority: int) -> tuple[str, ...]:

@@ -43,7 +43,7 @@ _SOLICITED_NODE: Final = int(IPv6Address("ff02::1:ff00:0"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class AddressQuestion:
     """Somebody asks for the MAC of `target`."""
 
     target: VirtualIp
@@ -56,7 +56,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class AddressClaim:
     """Somebody says that `address` is at `mac`."""
 
     address: VirtualIp
@@ -95,7 +95,7 @@ def question(*, source_mac: bytes, asker: VirtualIp | None, target: VirtualIp) -
     return _icmpv6(multicast_mac(group), source_mac, asker or _UNSPECIFIED, group, message)
 
 
-def answer(asked: Question, *, mac: bytes, source_mac: bytes) -> bytes:
+def answer(asked: AddressQuestion, *, mac: bytes, source_mac: bytes) -> bytes:
     """Tell the asker that the address is at `mac`, in a frame from `source_mac`."""
     if isinstance(asked.target, IPv4Address):
         to = (asked.asker_mac, asked.asker or _NOBODY)
@@ -107,7 +107,7 @@ def answer(asked: Question, *, mac: bytes, source_mac: bytes) -> bytes:
     )
 
 
-def correction(asked: Question, *, mac: bytes, source_mac: bytes) -> list[bytes]:
+def correction(asked: AddressQuestion, *, mac: bytes, source_mac: bytes) -> list[bytes]:
     """Tell an asker that has another MAC cached that the address is at `mac`.
 
     Linux ignores another MAC in a reply for a second after the entry's latest change, the one that led to the question
@@ -126,7 +126,7 @@ def announcement(vip: VirtualIp, *, mac: bytes, source_mac: bytes) -> bytes:
     return _advertisement(vip, mac, source_mac, to=_ALL_NODES, to_mac=multicast_mac(_ALL_NODES), flags=_OVERRIDE)
 
 
-def parse(frame: bytes) -> Question | Claim | None:
+def parse(frame: bytes) -> AddressQuestion | AddressClaim | None:
     """Read a frame with its Ethernet header; None when it is neither question nor claim, or breaks the rules."""
     if len(frame) < _ETHERNET.size:
         return None
@@ -141,7 +141,7 @@ def parse(frame: bytes) -> Question | Claim | None:
     return None
 
 
-def _parse_arp(body: bytes, destination: bytes, source: bytes) -> Question | Claim | None:
+def _parse_arp(body: bytes, destination: bytes, source: bytes) -> AddressQuestion | AddressClaim | None:
     if len(body) < _ARP.size:
         return None
     *kind, operation, sender_mac, sender, _, target = _ARP.unpack_from(body)
@@ -149,11 +149,11 @@ def _parse_arp(body: bytes, destination: bytes, source: bytes) -> Question | Cla
         return None
     if operation == _ARP_REPLY or (operation == _ARP_REQUEST and sender == target):
         to_all = bool(destination[0] & 1)
-        return Claim(address=IPv4Address(sender), mac=sender_mac, source_mac=source, to_all=to_all)
+        return AddressClaim(address=IPv4Address(sender), mac=sender_mac, source_mac=source, to_all=to_all)
     if operation != _ARP_REQUEST:
         return None
     asker = IPv4Address(sender)
-    return Question(
+    return AddressQuestion(
         target=IPv4Address(target),
         asker=None if asker == _NOBODY else asker,
         asker_mac=sender_mac,
@@ -161,7 +161,7 @@ def _parse_arp(body: bytes, destination: bytes, source: bytes) -> Question | Cla
     )
 
 
-def _parse_icmpv6(body: bytes, destination: bytes, source: bytes) -> Question | Claim | None:
+def _parse_icmpv6(body: bytes, destination: bytes, source: bytes) -> AddressQuestion | AddressClaim | None:
     if len(body) < _IPV6.size:
         return None
     _, length, following, hops, from_bytes, to_bytes = _IPV6.unpack_from(body)
@@ -179,7 +179,7 @@ def _parse_icmpv6(body: bytes, destination: bytes, source: bytes) -> Question | 
         mac = options.get(_SOURCE_LINK_ADDRESS)
         if sender == _UNSPECIFIED and (mac is not None or to != solicited_node(target)):  # RFC 4861 section 7.1.1
             return None
-        return Question(
+        return AddressQuestion(
             target=target,
             asker=None if sender == _UNSPECIFIED else sender,
             asker_mac=mac or source,
@@ -190,7 +190,7 @@ def _parse_icmpv6(body: bytes, destination: bytes, source: bytes) -> Question | 
     if kind != ADVERTISEMENT or (to.is_multicast and flags & _SOLICITED) or not flags & _OVERRIDE:
         return None
     mac = options.get(_TARGET_LINK_ADDRESS, source)
-    return Claim(address=target, mac=mac, source_mac=source, to_all=to.is_multicast)
+    return AddressClaim(address=target, mac=mac, source_mac=source, to_all=to.is_multicast)
 
 
 def _link_addresses(options: bytes) -> dict[int, bytes] | None:

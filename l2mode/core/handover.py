@@ -38,7 +38,7 @@ Said = tuple[str, bytes, bool, bytes, View, bool]
 for nothing to take what that view gives it."""
 
 
-class Phase(Enum):
+class BucketState(Enum):
     """What a bucket is to this node."""
 
     MINE = "mine"
@@ -48,7 +48,7 @@ class Phase(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Neighbour:
+class HeardNode:
     """What another node that is heard says of itself."""
 
     name: str
@@ -84,7 +84,7 @@ class Handover:
         "Buckets, of all groups together, in which connections may live here although they are not open here."
         self.drops = 0
         "How often a bucket was dropped or a view claimed: names the state of the table that a scan belongs to."
-        self.neighbours: tuple[Neighbour, ...] = ()
+        self.neighbours: tuple[HeardNode, ...] = ()
         self._settled = True
         "The view is claimed: every member that is heard has adopted it."
         self._given = [0] * groups
@@ -139,7 +139,7 @@ class Handover:
         before = self._ways()
         self.neighbours = tuple(
             [
-                Neighbour(name, mac, self._dirt(buckets) if dirty else 0, view, claimed)
+                HeardNode(name, mac, self._dirt(buckets) if dirty else 0, view, claimed)
                 for name, mac, dirty, buckets, view, claimed in sorted(neighbours)
             ]
         )
@@ -192,15 +192,15 @@ class Handover:
         """True while the filter takes what the view has taken from this node, since others may still send it here."""
         return any(self._transit.outgoing)
 
-    def phase(self, group: int, bucket: int) -> Phase:
+    def phase(self, group: int, bucket: int) -> BucketState:
         """Say what a bucket is to this node."""
         if self._mine[group] >> bucket & 1:
-            return Phase.MINE
-        return Phase.PENDING if self._given[group] >> bucket & 1 else Phase.OTHER
+            return BucketState.MINE
+        return BucketState.PENDING if self._given[group] >> bucket & 1 else BucketState.OTHER
 
     def open_at(self, group: int, bucket: int, *, now: float) -> bool:
         """True when this node takes new connections of the bucket."""
-        return now < self.lease and self.phase(group, bucket) is Phase.MINE
+        return now < self.lease and self.phase(group, bucket) is BucketState.MINE
 
     def owners(self, group: int) -> tuple[str | None, ...]:
         """Name the owner of every bucket by this node's view; None where nobody has a power."""

@@ -30,7 +30,7 @@ class Fit(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class KindRow:
     """A kind of interface."""
 
     what: str
@@ -64,8 +64,8 @@ _PLAIN: Final = "take a veth on a bridge, a macvlan with directed delivery, or t
 _DIRECTED: Final = 'set delivery = "directed" in [l2], on all nodes'
 
 KINDS: Final = {
-    "": Row(what="a network card", directed=RIGHT, flooded=RIGHT),
-    "virtual function": Row(
+    "": KindRow(what="a network card", directed=RIGHT, flooded=RIGHT),
+    "virtual function": KindRow(
         what="a virtual function of a network card (SR-IOV)",
         directed=DOUBTFUL,
         flooded=DOUBTFUL,
@@ -73,49 +73,49 @@ KINDS: Final = {
         remedy="on the host: ip link set CARD vf NUMBER spoofchk off trust on; for flooded delivery here: ip link set "
         "INTERFACE promisc on",
     ),
-    "wireless": Row(
+    "wireless": KindRow(
         what="a wireless card",
         directed=REFUSED,
         flooded=REFUSED,
         why="access points drop frames with another source MAC, and send it only what is for its own",
         remedy="give the nodes a cable",
     ),
-    "veth": Row(what="one end of a veth pair", directed=RIGHT, flooded=RIGHT),
-    "netkit": Row(what="one end of a netkit pair", directed=RIGHT, flooded=RIGHT),
-    "bridge": Row(what="a bridge", directed=RIGHT, flooded=RIGHT),
-    "vlan": Row(what="a VLAN", directed=RIGHT, flooded=RIGHT),
-    "macsec": Row(what="MACsec", directed=RIGHT, flooded=RIGHT),
-    "dsa": Row(what="a port of a switch chip", directed=RIGHT, flooded=RIGHT),
-    "bond active-backup": Row(what="a bond, active-backup", directed=RIGHT, flooded=RIGHT),
-    "bond 802.3ad": Row(what="a bond, 802.3ad (LACP)", directed=RIGHT, flooded=RIGHT),
-    "bond balance-rr": Row(
+    "veth": KindRow(what="one end of a veth pair", directed=RIGHT, flooded=RIGHT),
+    "netkit": KindRow(what="one end of a netkit pair", directed=RIGHT, flooded=RIGHT),
+    "bridge": KindRow(what="a bridge", directed=RIGHT, flooded=RIGHT),
+    "vlan": KindRow(what="a VLAN", directed=RIGHT, flooded=RIGHT),
+    "macsec": KindRow(what="MACsec", directed=RIGHT, flooded=RIGHT),
+    "dsa": KindRow(what="a port of a switch chip", directed=RIGHT, flooded=RIGHT),
+    "bond active-backup": KindRow(what="a bond, active-backup", directed=RIGHT, flooded=RIGHT),
+    "bond 802.3ad": KindRow(what="a bond, 802.3ad (LACP)", directed=RIGHT, flooded=RIGHT),
+    "bond balance-rr": KindRow(
         what="a bond, balance-rr", directed=DOUBTFUL, flooded=DOUBTFUL, why=_ONE_GROUP, remedy=_AGGREGATE
     ),
-    "bond balance-xor": Row(
+    "bond balance-xor": KindRow(
         what="a bond, balance-xor", directed=DOUBTFUL, flooded=DOUBTFUL, why=_ONE_GROUP, remedy=_AGGREGATE
     ),
-    "bond broadcast": Row(
+    "bond broadcast": KindRow(
         what="a bond, broadcast",
         directed=DOUBTFUL,
         flooded=DOUBTFUL,
         why="it sends each frame over all ports, so datagrams arrive several times where the ports' networks meet",
         remedy="take mode active-backup, unless all can bear that",
     ),
-    "bond balance-tlb": Row(
+    "bond balance-tlb": KindRow(
         what="a bond, balance-tlb",
         directed=REFUSED,
         flooded=RIGHT,
         why="it gives what it sends the MAC of a port, and so takes off by what members know each other's frames",
         remedy="take mode active-backup or 802.3ad, or flooded delivery",
     ),
-    "bond balance-alb": Row(
+    "bond balance-alb": KindRow(
         what="a bond, balance-alb",
         directed=REFUSED,
         flooded=REFUSED,
         why="it writes other MACs into frames and ARP answers, and takes a flooded frame once for each port",
         remedy="take mode active-backup or 802.3ad",
     ),
-    "team": Row(
+    "team": KindRow(
         what="a team",
         directed=DOUBTFUL,
         flooded=DOUBTFUL,
@@ -123,45 +123,45 @@ KINDS: Final = {
         "aggregation group at the switch, broadcast doubles datagrams",
         remedy="see `teamdctl TEAM state`; better, take a bond",
     ),
-    "macvlan bridge": Row(
+    "macvlan bridge": KindRow(
         what="a macvlan, bridge", directed=RIGHT, flooded=REFUSED, why=_BY_MAC, remedy=f"{_DIRECTED}; or {_PLAIN}"
     ),
-    "macvlan private": Row(
+    "macvlan private": KindRow(
         what="a macvlan, private", directed=RIGHT, flooded=REFUSED, why=_BY_MAC, remedy=f"{_DIRECTED}; or {_PLAIN}"
     ),
-    "macvlan vepa": Row(
+    "macvlan vepa": KindRow(
         what="a macvlan, vepa", directed=RIGHT, flooded=REFUSED, why=_BY_MAC, remedy=f"{_DIRECTED}; or {_PLAIN}"
     ),
-    "macvlan passthru": Row(what="a macvlan, passthru", directed=RIGHT, flooded=RIGHT),
-    "macvlan source": Row(
+    "macvlan passthru": KindRow(what="a macvlan, passthru", directed=RIGHT, flooded=RIGHT),
+    "macvlan source": KindRow(
         what="a macvlan, source",
         directed=REFUSED,
         flooded=REFUSED,
         why="it hears only machines whose MACs are listed, and not the marked MACs of the members",
         remedy="take mode bridge with directed delivery",
     ),
-    "macvtap": Row(
+    "macvtap": KindRow(
         what="a macvtap",
         directed=REFUSED,
         flooded=REFUSED,
         why="its frames go to the program that has opened it, a virtual machine as a rule, and not to this one",
         remedy="run hcsidecar inside the virtual machine; or take a macvlan",
     ),
-    "ipvlan": Row(
+    "ipvlan": KindRow(
         what="an ipvlan",
         directed=REFUSED,
         flooded=REFUSED,
         why="it shares its parent's MAC, and hears only what is for addresses of its own: no packet to a virtual IP",
         remedy=_PLAIN,
     ),
-    "ipvtap": Row(
+    "ipvtap": KindRow(
         what="an ipvtap",
         directed=REFUSED,
         flooded=REFUSED,
         why="its frames go to the program that has opened it, and not to this one",
         remedy=_PLAIN,
     ),
-    "tun": Row(
+    "tun": KindRow(
         what="a tap",
         directed=DOUBTFUL,
         flooded=DOUBTFUL,
@@ -169,34 +169,34 @@ KINDS: Final = {
         "flooded delivery flood what is for a MAC that it does not know",
         remedy="try it, with `hcsidecar l2-check`",
     ),
-    "vxlan": Row(
+    "vxlan": KindRow(
         what="a VXLAN",
         directed=RIGHT,
         flooded=DOUBTFUL,
         why="what is for an unknown MAC is flooded only with a multicast group, or default entries for all far ends",
         remedy="see `bridge fdb show dev VXLAN`; or directed delivery",
     ),
-    "geneve": Row(what="a Geneve tunnel", directed=RIGHT, flooded=RIGHT),
-    "gretap": Row(what="an Ethernet tunnel in GRE", directed=RIGHT, flooded=RIGHT),
-    "ip6gretap": Row(what="an Ethernet tunnel in GRE over IPv6", directed=RIGHT, flooded=RIGHT),
-    "openvswitch": Row(
+    "geneve": KindRow(what="a Geneve tunnel", directed=RIGHT, flooded=RIGHT),
+    "gretap": KindRow(what="an Ethernet tunnel in GRE", directed=RIGHT, flooded=RIGHT),
+    "ip6gretap": KindRow(what="an Ethernet tunnel in GRE over IPv6", directed=RIGHT, flooded=RIGHT),
+    "openvswitch": KindRow(
         what="a port of Open vSwitch",
         directed=DOUBTFUL,
         flooded=DOUBTFUL,
         why="its flows decide: they must let pass other source MACs, and flood what is for a MAC that is not known",
         remedy="try it, with `hcsidecar l2-check`",
     ),
-    "vrf": Row(
+    "vrf": KindRow(
         what="a VRF",
         directed=REFUSED,
         flooded=REFUSED,
         why="it is a routing table, with no network of its own",
         remedy=_ANOTHER,
     ),
-    "dummy": Row(
+    "dummy": KindRow(
         what="a dummy", directed=REFUSED, flooded=REFUSED, why="nothing leaves it or comes to it", remedy=_ANOTHER
     ),
-    "ifb": Row(
+    "ifb": KindRow(
         what="an intermediate queue (ifb)",
         directed=REFUSED,
         flooded=REFUSED,
@@ -206,7 +206,7 @@ KINDS: Final = {
 }
 "By the kernel's word for the kind, with the mode where there is more than one; `` is a device with a driver."
 
-_UNKNOWN: Final = Row(
+_UNKNOWN: Final = KindRow(
     what="an interface of a kind that is not known here",
     directed=DOUBTFUL,
     flooded=DOUBTFUL,
@@ -301,7 +301,7 @@ def _below(interface: Interface, delivery: Delivery) -> Iterator[Judgement]:
         yield Judgement(fit=one.fit, text=text, remedy=one.remedy)
 
 
-def _row(interface: Interface) -> Row:
+def _row(interface: Interface) -> KindRow:
     if interface.wireless:
         return KINDS["wireless"]
     if interface.kind is None:

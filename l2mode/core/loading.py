@@ -20,7 +20,7 @@ _NO_NEWS: Final = ("libbpf: ", "processed ", "-- ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class LoadFailure:
     """Why the filter was not loaded."""
 
     problem: str
@@ -29,7 +29,7 @@ class Refusal:
     "The end of what the verifier and libbpf said: for those who mend the filter, not for the operator."
 
 
-def why_refused(error: OSError, said: Sequence[str], *, capabilities: int, kernel: str) -> Refusal:
+def why_refused(error: OSError, said: Sequence[str], *, capabilities: int, kernel: str) -> LoadFailure:
     """Say what the kernel meant by its error.
 
     `said` is what libbpf printed, with the verifier's log in it; `capabilities` is the mask of effective ones that this
@@ -37,7 +37,7 @@ def why_refused(error: OSError, said: Sequence[str], *, capabilities: int, kerne
     """
     words = tuple(line for line in said if line and not line.startswith(_NO_NEWS)) or tuple(said)
     refusal = _refusal(error, missing_capabilities(capabilities), kernel)
-    return Refusal(problem=refusal.problem, remedy=refusal.remedy, last_words=words[-LAST_WORDS:])
+    return LoadFailure(problem=refusal.problem, remedy=refusal.remedy, last_words=words[-LAST_WORDS:])
 
 
 def missing_capabilities(effective: int) -> tuple[str, ...]:
@@ -47,10 +47,10 @@ def missing_capabilities(effective: int) -> tuple[str, ...]:
     return tuple(name for number, name in NEEDED.items() if not effective >> number & 1)
 
 
-def _refusal(error: OSError, missing: Sequence[str], kernel: str) -> Refusal:
+def _refusal(error: OSError, missing: Sequence[str], kernel: str) -> LoadFailure:
     number = error.errno
     if number == errno.ENOSYS:
-        return Refusal(problem=f"{kernel} has no bpf (CONFIG_BPF_SYSCALL)", remedy="use a kernel that has it")
+        return LoadFailure(problem=f"{kernel} has no bpf (CONFIG_BPF_SYSCALL)", remedy="use a kernel that has it")
     if missing:
         names = ", ".join(missing)
         # Without PERFMON the verifier finds fault with the program instead: EACCES, EINVAL, EFAULT or E2BIG, by what
@@ -60,21 +60,21 @@ def _refusal(error: OSError, missing: Sequence[str], kernel: str) -> Refusal:
             if number in (errno.EPERM, errno.EACCES)
             else f"{kernel} refuses the packet filter ({error.strerror})"
         )
-        return Refusal(
+        return LoadFailure(
             problem=f"{refused}: the process has no {names}",
             remedy=f"grant {names} (SYS_ADMIN replaces BPF and PERFMON)",
         )
     if number == errno.EPERM:
-        return Refusal(
+        return LoadFailure(
             problem="loading the packet filter is not permitted, although this process has the capabilities for it",
             remedy="run outside of a user namespace, let the container's seccomp profile allow bpf, raise `ulimit -l`",
         )
     if number == errno.ENOMEM:
-        return Refusal(
+        return LoadFailure(
             problem="there is no memory for the packet filter's tables (700 kB)",
             remedy="free some, or raise ulimit -l",
         )
-    return Refusal(
+    return LoadFailure(
         problem=f"{kernel} refuses the packet filter: {error.strerror}",
         remedy="report what the kernel objects to, which is in the log at level debug",
     )

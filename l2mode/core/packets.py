@@ -40,7 +40,7 @@ _NEIGHBOUR_DISCOVERY: Final = range(133, 138)
 _SYN, _RST, _ACK = 0x02, 0x04, 0x10
 
 
-class Kind(Enum):
+class PacketKind(Enum):
     """How the owner of a packet is found."""
 
     FLOW = "flow"
@@ -54,7 +54,7 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
+class PacketHeaders:
     """An Ethernet header and the addresses behind it."""
 
     to_mac: bytes
@@ -68,7 +68,7 @@ class Head:
 class Content:
     """What is behind the addresses."""
 
-    kind: Kind
+    kind: PacketKind
     protocol: Protocol | None = None
     "None: neither, as in an echo request."
     client: bytes = b""
@@ -84,11 +84,11 @@ class Content:
     "Where the TCP or UDP header of a client's packet begins, for a `FLOW`."
 
 
-_MALFORMED: Final = Content(kind=Kind.MALFORMED)
-_OTHER: Final = Content(kind=Kind.OTHER)
+_MALFORMED: Final = Content(kind=PacketKind.MALFORMED)
+_OTHER: Final = Content(kind=PacketKind.OTHER)
 
 
-def read_head(frame: bytes) -> Head | None:
+def read_head(frame: bytes) -> PacketHeaders | None:
     """Read the addresses; None when this is no IP or is cut before its destination."""
     kind = int.from_bytes(frame[12:14])
     if kind == _IPV4 and len(frame) >= ETHERNET + _IPV4_HEADER:
@@ -97,10 +97,12 @@ def read_head(frame: bytes) -> Head | None:
         version, source, destination = 6, frame[22:38], frame[38:54]
     else:
         return None
-    return Head(to_mac=frame[:6], from_mac=frame[6:12], version=version, source=source, destination=destination)
+    return PacketHeaders(
+        to_mac=frame[:6], from_mac=frame[6:12], version=version, source=source, destination=destination
+    )
 
 
-def read_content(frame: bytes, head: Head) -> Content:
+def read_content(frame: bytes, head: PacketHeaders) -> Content:
     """Read what `read_head` left, of a frame whose destination is a virtual IP."""
     seen = frame[:SIGHT]
     if seen[ETHERNET] >> 4 != head.version:
@@ -108,7 +110,7 @@ def read_content(frame: bytes, head: Head) -> Content:
     return _read_ipv4(seen, head) if head.version == 4 else _read_ipv6(seen, head)  # noqa: PLR2004 - IPv4
 
 
-def _read_ipv4(seen: bytes, head: Head) -> Content:
+def _read_ipv4(seen: bytes, head: PacketHeaders) -> Content:
     size = (seen[ETHERNET] & 0x0F) * 4
     if size < _IPV4_HEADER:
         return _MALFORMED
@@ -120,7 +122,7 @@ def _read_ipv4(seen: bytes, head: Head) -> Content:
     return _read_transport(seen, ETHERNET + size, protocol, head, ip_id)
 
 
-def _read_ipv6(seen: bytes, head: Head) -> Content:
+def _read_ipv6(seen: bytes, head: PacketHeaders) -> Content:
     at, following = ETHERNET + _IPV6_HEADER, seen[ETHERNET + 6]
     for _ in range(MAX_EXTENSIONS):
         if following not in _EXTENSIONS and following != _FRAGMENT:
@@ -140,14 +142,14 @@ def _read_ipv6(seen: bytes, head: Head) -> Content:
 def _fragment(protocol: int, icmp: int, client: bytes) -> Content:
     """All of a packet's fragments go one way, so none goes by what only the first one says."""
     if protocol == icmp:
-        return Content(kind=Kind.PORTLESS, client=client, opens=True)
+        return Content(kind=PacketKind.PORTLESS, client=client, opens=True)
     known = _PROTOCOLS.get(protocol)
     if known is None:
         return _OTHER
-    return Content(kind=Kind.PORTLESS, protocol=known, client=client, opens=known is Protocol.UDP)
+    return Content(kind=PacketKind.PORTLESS, protocol=known, client=client, opens=known is Protocol.UDP)
 
 
-def _read_transport(seen: bytes, at: int, number: int, head: Head, ip_id: int | None) -> Content:
+def _read_transport(seen: bytes, at: int, number: int, head: PacketHeaders, ip_id: int | None) -> Content:
     if number == (_ICMP if head.version == 4 else _ICMPV6):  # noqa: PLR2004 - IPv4
         return _read_icmp(seen, at, head)
     protocol = _PROTOCOLS.get(number)
@@ -157,7 +159,7 @@ def _read_transport(seen: bytes, at: int, number: int, head: Head, ip_id: int | 
     if len(seen) < at + (_TCP_HEADER if tcp else _PORTS):
         return _MALFORMED
     return Content(
-        kind=Kind.FLOW,
+        kind=PacketKind.FLOW,
         protocol=protocol,
         client=head.source,
         client_port=int.from_bytes(seen[at : at + 2]),
@@ -169,20 +171,20 @@ def _read_transport(seen: bytes, at: int, number: int, head: Head, ip_id: int | 
     )
 
 
-def _read_icmp(seen: bytes, at: int, head: Head) -> Content:
+def _read_icmp(seen: bytes, at: int, head: PacketHeaders) -> Content:
     if len(seen) < at + _PORTS:
         return _MALFORMED
     kind = seen[at]
     if head.version == 6 and kind in _NEIGHBOUR_DISCOVERY:  # noqa: PLR2004 - IPv6
-        return Content(kind=Kind.NEIGHBOUR_DISCOVERY)
+        return Content(kind=PacketKind.NEIGHBOUR_DISCOVERY)
     if kind == _ECHO_REQUEST[head.version]:
-        return Content(kind=Kind.PORTLESS, client=head.source, opens=True)
+        return Content(kind=PacketKind.PORTLESS, client=head.source, opens=True)
     if kind not in _ERRORS[head.version]:
         return _OTHER
     return _read_quote(seen, at + _PORTS, head)
 
 
-def _read_quote(seen: bytes, at: int, head: Head) -> Content:
+def _read_quote(seen: bytes, at: int, head: PacketHeaders) -> Content:
     """Read the packet that an error is about: one that the virtual IP sent to a client."""
     if head.version == 4:  # noqa: PLR2004 - IPv4
         if len(seen) < at + _IPV4_HEADER:
@@ -211,11 +213,11 @@ def _read_quote(seen: bytes, at: int, head: Head) -> Content:
         return _OTHER
     opens = protocol is Protocol.UDP
     if offset:
-        return Content(kind=Kind.PORTLESS, protocol=protocol, client=client, opens=opens)
+        return Content(kind=PacketKind.PORTLESS, protocol=protocol, client=client, opens=opens)
     if len(seen) < at + _PORTS:
         return _MALFORMED
     return Content(
-        kind=Kind.FLOW,
+        kind=PacketKind.FLOW,
         protocol=protocol,
         client=client,
         client_port=int.from_bytes(seen[at + 2 : at + 4]),

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from l2mode.core.conflicts import Conflict
-from l2mode.core.filters import Choice
+from l2mode.core.filters import FilterChoice
 from l2mode.core.handover import Handover
 from l2mode.core.oddities import odd_reasons
 from l2mode.core.reasons import Reason
@@ -15,7 +15,7 @@ from l2mode.core.settings import LayerTwoSettings, VirtualIp
 class FilterReport:
     """The filter in use, and what it has counted."""
 
-    choice: Choice
+    choice: FilterChoice
     warnings: tuple[str, ...]
     interface: str
     mac: bytes

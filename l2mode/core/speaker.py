@@ -22,7 +22,16 @@ from math import inf
 from typing import Final
 
 from l2mode.core.conflicts import Conflict, ConflictOver, Conflicts
-from l2mode.core.frames import Claim, Question, announcement, answer, correction, parse, question, virtual_mac
+from l2mode.core.frames import (
+    AddressClaim,
+    AddressQuestion,
+    announcement,
+    answer,
+    correction,
+    parse,
+    question,
+    virtual_mac,
+)
 from l2mode.core.settings import LayerTwoSettings, VirtualIp
 from l2mode.core.verdict import Delivery
 
@@ -105,11 +114,11 @@ class Speaker:
     def heard(self, frame: bytes, *, now: float) -> list[bytes]:
         """Give the frames that answer one from the network, at most two."""
         match parse(frame):
-            case Question() as asked:
+            case AddressQuestion() as asked:
                 if asked.asker is not None:
                     self._take_claim(asked.asker, asked.asker_mac, now)
                 return self._answer(asked, now)
-            case Claim() as claim:
+            case AddressClaim() as claim:
                 # Another farm of the same name has the same virtual MAC. Only an announcement tells: what answers
                 # for others, as switches do, has a source of its own too.
                 told_by_virtual_mac = claim.mac == self._virtual_mac and claim.to_all
@@ -152,7 +161,7 @@ class Speaker:
 
     # -- how it decides -------------------------------------------------------------------------------------------
 
-    def _answer(self, asked: Question, now: float) -> list[bytes]:
+    def _answer(self, asked: AddressQuestion, now: float) -> list[bytes]:
         mac = self._mac_to_tell(asked, now)
         if mac is None or not self._answers.take(now=now):
             return []
@@ -161,7 +170,7 @@ class Speaker:
             return [answer(asked, mac=mac, source_mac=mine)]
         return correction(asked, mac=mac, source_mac=mine)
 
-    def _mac_to_tell(self, asked: Question, now: float) -> bytes | None:
+    def _mac_to_tell(self, asked: AddressQuestion, now: float) -> bytes | None:
         """Give the MAC that this node answers with; None: it is silent."""
         mine, director = self._macs.get(self._me), self._speakers.get(asked.target)
         if mine is None or asked.target not in self._speakers:

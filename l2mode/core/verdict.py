@@ -22,10 +22,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from l2mode.core.handover import Phase
+from l2mode.core.handover import BucketState
 from l2mode.core.reasons import Action, Reason
 
-__all__ = ["Action", "Delivery", "Packet", "Reason", "Standing", "Verdict", "judge", "under_lease"]
+__all__ = ["Action", "Delivery", "Ownership", "Packet", "Reason", "Verdict", "judge", "under_lease"]
 
 
 class Delivery(Enum):
@@ -66,11 +66,11 @@ class Packet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class Ownership:
     """What this node's tables say of the packet's bucket."""
 
     me: int
-    phase: Phase
+    phase: BucketState
     dirty: bool
     "This node is dirty itself."
     dirty_members: int
@@ -80,14 +80,14 @@ class Standing:
     "This node is out of the view; `owner` is by the view that the others announce."
 
 
-def judge(packet: Packet, standing: Standing, delivery: Delivery) -> Verdict:
+def judge(packet: Packet, standing: Ownership, delivery: Delivery) -> Verdict:
     """Say what to do with a packet as long as the lease runs: the rest is up to `under_lease`."""
-    mine = standing.phase is Phase.MINE
+    mine = standing.phase is BucketState.MINE
     if mine and packet.opens:
         return Verdict(Reason.NEW)
     handed_to_me = _was_handed_to_me(packet, standing, delivery)
     # The gate saves a clean node the look for a socket in every packet that is not its own.
-    looks = standing.dirty or standing.phase is not Phase.OTHER or handed_to_me
+    looks = standing.dirty or standing.phase is not BucketState.OTHER or handed_to_me
     if looks and packet.known():
         return Verdict(Reason.KNOWN)
     if packet.chained and packet.sender is not None and delivery is Delivery.DIRECTED:
@@ -96,7 +96,7 @@ def judge(packet: Packet, standing: Standing, delivery: Delivery) -> Verdict:
         return Verdict(Reason.HANDED_NEW)
     if (mine or handed_to_me) and not standing.dirty_members:
         return Verdict(Reason.ORPHAN)
-    if (mine or handed_to_me or standing.phase is Phase.PENDING) and standing.dirty_members:
+    if (mine or handed_to_me or standing.phase is BucketState.PENDING) and standing.dirty_members:
         if delivery is Delivery.FLOODED:
             return Verdict(Reason.LEFT_TO_DIRTY)
         return _along(standing, after=-1)
@@ -112,7 +112,7 @@ def under_lease(verdict: Verdict, *, lease_open: bool) -> Verdict:
     return verdict if lease_open or verdict.action is Action.DROP else Verdict(Reason.LEASE_OVER)
 
 
-def _was_handed_to_me(packet: Packet, standing: Standing, delivery: Delivery) -> bool:
+def _was_handed_to_me(packet: Packet, standing: Ownership, delivery: Delivery) -> bool:
     """True when a member sends what is its own by this node's table: it knows a view that this node does not.
 
     It has let go of the bucket already, so nobody else takes the packet.
@@ -121,13 +121,13 @@ def _was_handed_to_me(packet: Packet, standing: Standing, delivery: Delivery) ->
         delivery is Delivery.DIRECTED
         and not packet.chained
         and not standing.outside
-        and standing.phase is Phase.OTHER
+        and standing.phase is BucketState.OTHER
         and packet.sender is not None
         and packet.sender == standing.owner
     )
 
 
-def _along(standing: Standing, *, after: int) -> Verdict:
+def _along(standing: Ownership, *, after: int) -> Verdict:
     """Send it to the next dirty member; no reset at the end: a member may be dirty and not heard yet."""
     following = standing.dirty_members >> (after + 1)
     if not following:

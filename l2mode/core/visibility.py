@@ -35,7 +35,7 @@ FORGOTTEN_AFTER: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Count:
+class SeenPackets:
     """What a node says that it has seen."""
 
     packets: int
@@ -44,7 +44,7 @@ class Count:
     "When it was taken, in seconds of the node's own monotonic clock."
 
 
-class Change(Enum):
+class VisibilityChange(Enum):
     """What has come to be known of a node."""
 
     CUT_OFF = "it is cut off"
@@ -53,11 +53,11 @@ class Change(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sight:
+class NodeVisibility:
     """A change in what is known of a node."""
 
     node: str
-    change: Change
+    change: VisibilityChange
     seen: int = 0
     "Packets to the VIPs that it saw in the window."
     others: int = 0
@@ -66,9 +66,9 @@ class Sight:
     def __str__(self) -> str:
         counts = f"{self.seen} packets to the VIPs in {WINDOW:g} s, the others {self.others}"
         match self.change:
-            case Change.CUT_OFF:
+            case VisibilityChange.CUT_OFF:
                 return f"{self.node} is cut off by the switch: it saw {counts}"
-            case Change.SEES_AGAIN:
+            case VisibilityChange.SEES_AGAIN:
                 return f"{self.node} sees the packets to the VIPs again: {counts}"
             case _:
                 return f"{self.node} is no longer known to be cut off: too little to compare for {FORGOTTEN_AFTER:g} s"
@@ -87,7 +87,7 @@ class Visibility:
         """The nodes that are cut off, by the last look."""
         return frozenset(self._evidence)
 
-    def look(self, counts: Mapping[str, Count], *, now: float) -> list[Sight]:
+    def look(self, counts: Mapping[str, SeenPackets], *, now: float) -> list[NodeVisibility]:
         """Take the counts of this node and of those that are heard; give what has changed, each change once.
 
         A node that is new, or whose count has begun anew, is judged after a whole window.
@@ -103,10 +103,10 @@ class Visibility:
                 changes.append(change)
         for name in [name for name, last in self._evidence.items() if now >= last + FORGOTTEN_AFTER]:
             del self._evidence[name]
-            changes.append(Sight(node=name, change=Change.UNKNOWN))
+            changes.append(NodeVisibility(node=name, change=VisibilityChange.UNKNOWN))
         return changes
 
-    def _judge(self, name: str, series: "_Series", others: Iterable[int], now: float) -> Sight | None:
+    def _judge(self, name: str, series: "_Series", others: Iterable[int], now: float) -> NodeVisibility | None:
         rest = sorted(others)
         usual, seen = median_low(rest) if rest else 0, series.seen
         if usual < ENOUGH or not series.is_whole:
@@ -114,13 +114,13 @@ class Visibility:
         was = name in self._evidence
         if seen * (OF_TWO if len(rest) == 1 else HALF) < usual:
             self._evidence[name] = now
-            return None if was else Sight(node=name, change=Change.CUT_OFF, seen=seen, others=usual)
+            return None if was else NodeVisibility(node=name, change=VisibilityChange.CUT_OFF, seen=seen, others=usual)
         if was and seen * HALF >= usual:
             del self._evidence[name]
-            return Sight(node=name, change=Change.SEES_AGAIN, seen=seen, others=usual)
+            return NodeVisibility(node=name, change=VisibilityChange.SEES_AGAIN, seen=seen, others=usual)
         return None
 
-    def _note(self, counts: Mapping[str, Count], now: float) -> None:
+    def _note(self, counts: Mapping[str, SeenPackets], now: float) -> None:
         for name in self._series.keys() - counts.keys():
             del self._series[name]
             # Nothing is to be said of who is gone.
@@ -133,11 +133,11 @@ class _Series:
     """The counts of one node over the window, oldest first, with when each was heard."""
 
     def __init__(self) -> None:
-        self._counts: deque[tuple[Count, float]] = deque()
+        self._counts: deque[tuple[SeenPackets, float]] = deque()
         self._ahead = 0.0
         "How far the clock of who heard them is ahead of the node's, at most."
 
-    def note(self, count: Count, now: float) -> None:
+    def note(self, count: SeenPackets, now: float) -> None:
         if self._counts:
             last, _ = self._counts[-1]
             if count == last:
@@ -177,6 +177,6 @@ class _Series:
         inside = [count.packets for count, _ in self._counts if begin <= self._taken(count) <= end]
         return inside[-1] - inside[0] if inside else 0
 
-    def _taken(self, count: Count) -> float:
+    def _taken(self, count: SeenPackets) -> float:
         """Say when a count was taken, by the clock of who heard it."""
         return count.at + self._ahead

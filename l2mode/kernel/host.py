@@ -19,7 +19,7 @@ from l2mode.kernel.record import Record
 from l2mode.kernel.sysctls import settle
 
 
-class Host:
+class HostAddresses:
     """The virtual IPs on `lo` and the ARP settings of the interface; what is changed stands in the record.
 
     Not for the thread of a running event loop.

@@ -26,7 +26,7 @@ TC: Final = "hcsidecar_tc"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Program:
+class BpfProgram:
     """A program that the kernel has accepted; it lives as long as its descriptor, or something it is attached to."""
 
     name: str
@@ -47,7 +47,7 @@ class BpfFilter:
     def __init__(self, programs: Sequence[str], *, path: Path = OBJECT) -> None:
         self._library = _library()
         self._object: int | None = None
-        self.programs: dict[str, Program] = {}
+        self.programs: dict[str, BpfProgram] = {}
         said: list[str] = []
         try:
             with self._library.listening(said):
@@ -117,11 +117,11 @@ class BpfFilter:
                 "see the kernel's log",
             ) from error
 
-    def _program(self, name: str) -> Program:
+    def _program(self, name: str) -> BpfProgram:
         program = self._library.call("bpf_object__find_program_by_name", self._object, name.encode())
         fd = self._library.call("bpf_program__fd", program)
         facts = dict(line.split(":\t", 1) for line in Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines())
-        return Program(name=name, fd=fd, number=int(facts["prog_id"]), tag=facts["prog_tag"])
+        return BpfProgram(name=name, fd=fd, number=int(facts["prog_id"]), tag=facts["prog_tag"])
 
 
 def _refused(error: OSError, said: Sequence[str]) -> FilterError:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Protocol, assert_never
 
 from l2mode.core.filter_kinds import FilterKind
-from l2mode.core.filters import Choice, PassedOver, candidates, problems_of, remedies_of
+from l2mode.core.filters import FilterChoice, PassedOver, candidates, problems_of, remedies_of
 from l2mode.core.frames import virtual_mac
 from l2mode.core.settings import LayerTwoSettings
 from l2mode.core.tables import Tables
@@ -49,7 +49,7 @@ def choose_filter(
     *,
     tell: Tell,
     object_file: Path = libbpf.OBJECT,
-) -> tuple[PacketFilter, Choice]:
+) -> tuple[PacketFilter, FilterChoice]:
     """Attach the best filter that works here, closed, and say which it is, why, and which better ones do not work.
 
     `wanted` is the farm file's word: auto, xdp, tc or nfqueue. The tables are configured before the filter reads them,
@@ -72,7 +72,7 @@ def choose_filter(
             for line in error.last_words:
                 tell("debug", f"the kernel on the filter {kind.value}: {line}")
             continue
-        return chosen, Choice(kind=kind, why=why, passed_over=tuple(passed_over))
+        return chosen, FilterChoice(kind=kind, why=why, passed_over=tuple(passed_over))
     raise FilterError(problems_of(passed_over), remedies_of(passed_over))
 
 

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from l2mode.core.frames import Claim, parse, question
+from l2mode.core.frames import AddressClaim, parse, question
 from l2mode.core.settings import VirtualIp
 from l2mode.kernel.errors import FilterError
 from l2mode.kernel.interface import mac_of, read_addresses
@@ -11,7 +11,7 @@ from l2mode.kernel.raw_frames import RawFrames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class ProbeReply:
     """One machine's answer."""
 
     mac: bytes
@@ -22,7 +22,7 @@ class Answer:
     "Since the question."
 
 
-def who_answers(interface: str, vip: VirtualIp, timeout: float) -> list[Answer]:
+def who_answers(interface: str, vip: VirtualIp, timeout: float) -> list[ProbeReply]:
     """Ask everybody for the virtual IP and give the answers of the next `timeout` seconds, each machine's first.
 
     This machine's own answer is missing: a question that it sends does not come back to it. A caller that answers for
@@ -35,13 +35,13 @@ def who_answers(interface: str, vip: VirtualIp, timeout: float) -> list[Answer]:
         asker = next((address for address in _own_addresses(interface, vip)), None)
         asked_at = time.monotonic()
         frames.send([question(source_mac=source_mac, asker=asker, target=vip)])
-        found: dict[tuple[bytes, bytes], Answer] = {}
+        found: dict[tuple[bytes, bytes], ProbeReply] = {}
         while not frames.trouble and (left := asked_at + timeout - time.monotonic()) > 0:
             frames.wait(left)
             milliseconds = (time.monotonic() - asked_at) * 1000
             for claim in map(parse, frames.read()):
-                if isinstance(claim, Claim) and claim.address == vip:
-                    answer = Answer(mac=claim.mac, source_mac=claim.source_mac, milliseconds=milliseconds)
+                if isinstance(claim, AddressClaim) and claim.address == vip:
+                    answer = ProbeReply(mac=claim.mac, source_mac=claim.source_mac, milliseconds=milliseconds)
                     found.setdefault((claim.mac, claim.source_mac), answer)
     finally:
         frames.close()

@@ -64,7 +64,7 @@ _SIOCGIFMTU: Final = 0x8921
 _INTERFACE_REQUEST: Final = struct.Struct("=16si20x")
 
 
-class Reader:
+class QueueReader:
     """Judges packets by tables that another process writes."""
 
     def __init__(self, tables: Tables, interface: str, number: int) -> None:
@@ -194,7 +194,7 @@ def main(memory: int, number: int, interface: str) -> int:
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     os.setpriority(os.PRIO_PROCESS, 0, 0)
     try:
-        reader = Reader(Tables(mmap.mmap(memory, Tables.SIZE)), interface, number)
+        reader = QueueReader(Tables(mmap.mmap(memory, Tables.SIZE)), interface, number)
     except ImportError as error:
         return _say(f"the Python package netfilterqueue cannot be loaded: {error}", "pip install 'hcsidecar[l2]'")
     except OSError as error:

@@ -16,7 +16,7 @@ from l2mode.kernel.packet_sockets import PacketSockets
 
 Tell = Callable[[str, str], None]
 'Takes an event: "info", "warning" or "error", and a sentence.'
-Take = Callable[[bytes], None]
+TakeFrame = Callable[[bytes], None]
 
 READS_AT_ONCE: Final = 32
 REST: Final = 0.005
@@ -53,12 +53,12 @@ class RawFrames:
         "Why no frame can be sent or read now; empty while that works."
         self._refusal_told = False
         self._sockets = PacketSockets(interface, self._vips, virtual_mac)
-        self._listener: tuple[asyncio.AbstractEventLoop, Take] | None = None
+        self._listener: tuple[asyncio.AbstractEventLoop, TakeFrame] | None = None
         self._rests: dict[socket.socket, asyncio.TimerHandle] = {}
 
     # -- in and out -----------------------------------------------------------------------------------------------
 
-    def listen(self, loop: asyncio.AbstractEventLoop, take: Take) -> None:
+    def listen(self, loop: asyncio.AbstractEventLoop, take: TakeFrame) -> None:
         """Hand each frame to `take`, which does not close this, from the event loop, until closed."""
         self._listener = (loop, take)
         for opened in self._sockets.by_ethertype.values():
@@ -116,7 +116,7 @@ class RawFrames:
 
     # -- how ------------------------------------------------------------------------------------------------------
 
-    def _readable(self, opened: socket.socket, loop: asyncio.AbstractEventLoop, take: Take) -> None:
+    def _readable(self, opened: socket.socket, loop: asyncio.AbstractEventLoop, take: TakeFrame) -> None:
         frames = self._read(opened)
         for frame in frames:
             take(frame)
@@ -124,7 +124,7 @@ class RawFrames:
             loop.remove_reader(opened)
             self._rests[opened] = loop.call_later(REST, self._wake, opened, loop, take)
 
-    def _wake(self, opened: socket.socket, loop: asyncio.AbstractEventLoop, take: Take) -> None:
+    def _wake(self, opened: socket.socket, loop: asyncio.AbstractEventLoop, take: TakeFrame) -> None:
         del self._rests[opened]
         loop.add_reader(opened, self._readable, opened, loop, take)
 

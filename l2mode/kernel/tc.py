@@ -8,11 +8,11 @@ import errno
 from mmap import mmap
 from typing import Any, Final
 
-from l2mode.core.filters import FilterRow, Place, ahead_of, filter_name, own_row, place_for
+from l2mode.core.filters import Attachment, FilterRow, ahead_of, filter_name, own_row, place_for
 from l2mode.kernel.changes import ClassifierAdded, FilterAttached
 from l2mode.kernel.errors import FilterError
 from l2mode.kernel.interface import index_if_there
-from l2mode.kernel.libbpf import Program
+from l2mode.kernel.libbpf import BpfProgram
 from l2mode.kernel.netlink import NetlinkError, refused_as, route
 from l2mode.kernel.programs import at_tcx_ingress, describe
 from l2mode.kernel.record import Record
@@ -27,7 +27,7 @@ class TcFilter:
 
     name = "tc"
 
-    def __init__(self, program: Program, memory: mmap, *, interface: str, farm: str, record: Record) -> None:
+    def __init__(self, program: BpfProgram, memory: mmap, *, interface: str, farm: str, record: Record) -> None:
         self.memory = memoryview(memory)
         self.warnings: tuple[str, ...] = ()
         self._program = program
@@ -171,7 +171,7 @@ def _holder(ip: Any, index: int) -> str | None:
     return next((kind for kind in ("clsact", "ingress") if kind in kinds), None)
 
 
-def _at(place: Place | FilterRow) -> dict[str, int]:
+def _at(place: Attachment | FilterRow) -> dict[str, int]:
     return {"parent": _INGRESS, "prio": place.priority, "protocol": _ETH_P_ALL}
 
 

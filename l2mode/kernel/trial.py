@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from l2mode.core.filter_kinds import FilterKind
-from l2mode.core.filters import Choice, PassedOver, candidates, problems_of, remedies_of
+from l2mode.core.filters import FilterChoice, PassedOver, candidates, problems_of, remedies_of
 from l2mode.core.interface import Interface, obstacles
 from l2mode.core.loading import missing_capabilities
 from l2mode.core.settings import VirtualIp
@@ -63,7 +63,7 @@ def _filters(wanted: str, facts: Interface, delivery: Delivery, object_file: Pat
     for kind, why in candidates(wanted, facts):
         problem = _why_not(kind, delivery, object_file)
         if problem is None:
-            choice = Choice(kind=kind, why=why, passed_over=tuple(passed_over))
+            choice = FilterChoice(kind=kind, why=why, passed_over=tuple(passed_over))
             yield Finding(level="info", message=f"the kernel takes the filter {kind.value}: {why}")
             if choice.fall_back is not None:
                 level = "warning" if choice.degraded else "info"

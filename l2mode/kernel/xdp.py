@@ -11,7 +11,7 @@ from l2mode.core.filter_kinds import FilterKind
 from l2mode.kernel.changes import XdpAttached
 from l2mode.kernel.errors import FilterError
 from l2mode.kernel.interface import index_if_there
-from l2mode.kernel.libbpf import Program
+from l2mode.kernel.libbpf import BpfProgram
 from l2mode.kernel.netlink import refused_as, route
 from l2mode.kernel.programs import describe, opened
 from l2mode.kernel.record import Record
@@ -27,7 +27,7 @@ _NO_PROGRAM: Final = -1
 class XdpFilter:
     """A `PacketFilter` that is an XDP program of one interface."""
 
-    def __init__(self, program: Program, memory: mmap, *, generic: bool, interface: str, record: Record) -> None:
+    def __init__(self, program: BpfProgram, memory: mmap, *, generic: bool, interface: str, record: Record) -> None:
         self.name = (FilterKind.XDP_GENERIC if generic else FilterKind.XDP).value
         self.memory = memoryview(memory)
         self.warnings: tuple[str, ...] = ()

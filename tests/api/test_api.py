@@ -9,7 +9,7 @@ from api_nodes import FakeControl, told
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcsidecar.api.control import Action, Answer
+from hcsidecar.api.control import CommandResult, NodeCommand
 from hcsidecar.api.requests import Reply
 from hcsidecar.api.routes import Api
 
@@ -43,11 +43,11 @@ def test_nobody_passes_for_another_by_what_he_says(tmp_path):
 
 @pytest.mark.parametrize("prefix", ["/api/v1", "/api/v1/nodes/web2"])
 def test_a_refused_action_comes_with_its_reason(tmp_path, prefix):
-    answer = Answer(ok=False, text="only web1 would be left", warnings=("web3 is silent",))
+    answer = CommandResult(ok=False, text="only web1 would be left", warnings=("web3 is silent",))
 
     def prepare(nodes):
         for node in nodes.values():
-            node.control.answers[Action.DRAIN] = answer
+            node.control.answers[NodeCommand.DRAIN] = answer
 
     answers, _ = told(tmp_path, ("POST", f"{prefix}/actions/drain"), prepare=prepare)
     assert answers == [(409, {"ok": False, "text": answer.text, "warnings": ["web3 is silent"]})]
@@ -130,7 +130,7 @@ def test_a_power_is_set_here_and_elsewhere_and_says_who_asked(tmp_path, body, po
 def test_a_refused_power_comes_with_its_reason(tmp_path, prefix):
     def prepare(nodes):
         for node in nodes.values():
-            node.control.power_answer = Answer(ok=False, text="no share 'MAIL'; there are APACHE")
+            node.control.power_answer = CommandResult(ok=False, text="no share 'MAIL'; there are APACHE")
 
     answers, _ = told(tmp_path, ("POST", f"{prefix}/power", b'{"power":1,"share":"MAIL"}'), prepare=prepare)
     assert answers == [(409, {"ok": False, "text": "no share 'MAIL'; there are APACHE", "warnings": []})]

@@ -11,7 +11,7 @@ from cli_farm import cli_farm
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcsidecar.api.control import Answer
+from hcsidecar.api.control import CommandResult
 from hcsidecar.api.routes import Api, Reply
 
 WHO = "root" if os.geteuid() == 0 else f"user {os.geteuid()}"
@@ -27,7 +27,7 @@ def test_a_request_says_which_part_of_the_application_asks(tmp_path, action):
 
 def test_a_refused_request_comes_with_its_reason(tmp_path):
     def prepare(nodes):
-        nodes["web1"].control.request_answer = Answer(ok=False, text="the module is stopped")
+        nodes["web1"].control.request_answer = CommandResult(ok=False, text="the module is stopped")
 
     answers, _ = told(tmp_path, ("POST", "/api/v1/requests/stop", IDENTITY), prepare=prepare)
     assert answers == [(409, {"ok": False, "text": "the module is stopped", "warnings": []})]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from keys import FixedKeys
 
-from hcsidecar.api.auth import Caller, Refusal, Signer, Verifier
+from hcsidecar.api.auth import Caller, RequestRefusal, Signer, Verifier
 
 KEYS = FixedKeys(key1="secret")
 NOW = 1_700_000_000.0
@@ -76,17 +76,19 @@ def test_another_body_is_not_what_was_sent():
 )
 def test_what_was_changed_is_refused_without_a_hint(changed):
     refusal = verified(signed().header, **changed)
-    assert refusal == Refusal(reason="wrong signature: the key files differ, or the request was changed on the way")
+    assert refusal == RequestRefusal(
+        reason="wrong signature: the key files differ, or the request was changed on the way"
+    )
 
 
 @pytest.mark.parametrize("header", [None, "", "Basic YWRtaW46YWRtaW4=", "Farm key=1", "Farm " + "x" * 100_000])
 def test_what_is_not_signed_is_refused_without_a_hint(header):
-    assert verified(header) == Refusal(reason="not signed")
+    assert verified(header) == RequestRefusal(reason="not signed")
 
 
 def test_an_unknown_key_is_refused_without_a_hint():
     header = signed(by=signer(keys=FixedKeys(key1="secret", key7="newer"))).header
-    assert verified(header) == Refusal(reason="signed with key 00000007, which is not in this node's key file")
+    assert verified(header) == RequestRefusal(reason="signed with key 00000007, which is not in this node's key file")
 
 
 def test_keys_rotate_without_a_stop():
@@ -117,14 +119,14 @@ def test_a_request_for_another_node_is_refused_with_the_reason():
 def test_clocks_may_differ_by_half_a_minute(seconds, reason):
     outcome = verified(signed().header, now=NOW - seconds)
     assert reason is None or outcome.reason == reason
-    assert isinstance(outcome, Caller if reason is None else Refusal)
+    assert isinstance(outcome, Caller if reason is None else RequestRefusal)
 
 
 def test_a_replay_is_refused_without_an_answer_that_could_be_believed():
     asked = verifier()
     header = signed().header
     assert isinstance(verified(header, by=asked), Caller)
-    assert verified(header, by=asked, now=NOW + 1) == Refusal(reason="a replay of a request of web1")
+    assert verified(header, by=asked, now=NOW + 1) == RequestRefusal(reason="a replay of a request of web1")
 
 
 def test_a_request_refused_for_a_clock_ahead_stays_refused_when_its_time_has_come():
@@ -224,7 +226,7 @@ def test_the_key_is_in_no_text_of_the_caller():
     st.text(),
 )
 def test_no_header_and_no_path_ever_raises(header, path):
-    assert isinstance(verified(header, path=path), Refusal)
+    assert isinstance(verified(header, path=path), RequestRefusal)
 
 
 @given(st.data())
@@ -232,7 +234,7 @@ def test_one_changed_character_of_the_header_is_never_believed(data):
     header = signed().header
     place = data.draw(st.integers(0, len(header) - 1))
     other = data.draw(st.characters(codec="utf-8").filter(lambda c: c != header[place]))
-    assert isinstance(verified(header[:place] + other + header[place + 1 :]), Refusal)
+    assert isinstance(verified(header[:place] + other + header[place + 1 :]), RequestRefusal)
 
 
 @given(st.data())

@@ -12,14 +12,14 @@ from cli_farm import cli_farm
 
 from hcsidecar.api.client import (
     ClientError,
-    Failure,
+    ClientFailure,
     LocalNode,
     NodeClient,
     client_for,
     read_line,
     read_status,
 )
-from hcsidecar.api.control import Action, Answer
+from hcsidecar.api.control import CommandResult, NodeCommand
 from hcsidecar.api.following import Notice
 from hcsidecar.core.events import Event, Level
 from hcsidecar.events.journal import Entry
@@ -40,7 +40,7 @@ def test_the_node_of_this_machine_is_asked_over_its_socket():
             client = client_for(farm.farm, None)
             assert (client.node, client.via.name) == ("web1", "web1")
             assert json.loads(await client.status()) == nodes["web1"].control.status()
-            assert (await client.act(Action.DRAIN, force=True)).ok
+            assert (await client.act(NodeCommand.DRAIN, force=True)).ok
             assert [act[:2] for act in nodes["web1"].control.acts] == [("drain", True)]
 
     with cli_farm() as farm:
@@ -53,8 +53,8 @@ def test_another_node_is_asked_through_one_that_runs_here():
             client = client_for(farm.farm, "web2")
             assert (client.node, client.via.name) == ("web2", "web1")
             assert read_status(await client.status()).node == "web2"
-            nodes["web2"].control.answers[Action.DRAIN] = Answer(ok=False, text="too few")
-            assert await client.act(Action.DRAIN) == Answer(ok=False, text="too few")
+            nodes["web2"].control.answers[NodeCommand.DRAIN] = CommandResult(ok=False, text="too few")
+            assert await client.act(NodeCommand.DRAIN) == CommandResult(ok=False, text="too few")
 
     with cli_farm() as farm:
         asyncio.run(story(farm))
@@ -85,7 +85,7 @@ def test_a_node_that_is_not_in_the_farm_is_a_wrong_command():
 def test_no_daemon_here_names_the_socket_and_how_to_start_one():
     with cli_farm() as farm:
         failure = failure_of(client_for(farm.farm, None).status())
-        assert failure.failure is Failure.NOT_RUNNING
+        assert failure.failure is ClientFailure.NOT_RUNNING
         assert f"nobody listens on {farm.socket('web1')}" in str(failure)
         assert "systemctl start hcsidecar, or hcsidecar run --node web1" in str(failure)
         with pytest.raises(ClientError, match="no daemon of farm apache is running here that could ask web2"):
@@ -97,16 +97,20 @@ def test_a_socket_that_a_killed_daemon_left_is_no_daemon():
         left = socket.socket(socket.AF_UNIX)
         left.bind(str(farm.socket("web1")))
         left.close()
-        assert failure_of(client_for(farm.farm, None).status()).failure is Failure.NOT_RUNNING
+        assert failure_of(client_for(farm.farm, None).status()).failure is ClientFailure.NOT_RUNNING
 
 
 @pytest.mark.parametrize(
     ("number", "failure", "words"),
     [
-        (errno.EACCES, Failure.NOT_ALLOWED, "permission denied\nonly root and the daemon's user may control a node"),
-        (errno.ENOENT, Failure.NOT_RUNNING, "no daemon of node web1 is running here"),
-        (errno.ECONNREFUSED, Failure.NOT_RUNNING, "no daemon of node web1 is running here"),
-        (errno.EAGAIN, Failure.NOT_SERVED, "temporarily unavailable"),
+        (
+            errno.EACCES,
+            ClientFailure.NOT_ALLOWED,
+            "permission denied\nonly root and the daemon's user may control a node",
+        ),
+        (errno.ENOENT, ClientFailure.NOT_RUNNING, "no daemon of node web1 is running here"),
+        (errno.ECONNREFUSED, ClientFailure.NOT_RUNNING, "no daemon of node web1 is running here"),
+        (errno.EAGAIN, ClientFailure.NOT_SERVED, "temporarily unavailable"),
     ],
 )
 def test_what_the_socket_says_is_put_into_words(tmp_path, number, failure, words):
@@ -149,16 +153,20 @@ def answered(status, body, kind="application/json"):
 @pytest.mark.parametrize(
     ("answer", "failure", "words"),
     [
-        (None, Failure.NOT_SERVED, "took the question, but did not answer within 0.2 s"),
-        (b"", Failure.NOT_RUNNING, "ended before it had answered"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}", Failure.NOT_RUNNING, "ended before it had answered"),
-        (b"\x00garbage\r\n\r\n", Failure.NOT_RUNNING, "ended before it had answered"),
-        (answered("502 Bad Gateway", b'{"reason":"web2 hangs"}'), Failure.UNREACHABLE, "web2 hangs"),
-        (answered("403 Forbidden", b'{"reason":"not you"}'), Failure.NOT_ALLOWED, "not you"),
-        (answered("404 Not Found", b'{"reason":"no node web9"}'), Failure.NOT_SERVED, "answers 404: no node web9"),
-        (answered("500 Oops", b"<html>"), Failure.NOT_SERVED, "answers 500: without a reason"),
-        (answered("200 OK", b'{"nodes":1}'), Failure.NOT_SERVED, "not in a form that this version understands"),
-        (answered("200 OK", b"\xff"), Failure.NOT_SERVED, "not in a form that this version understands"),
+        (None, ClientFailure.NOT_SERVED, "took the question, but did not answer within 0.2 s"),
+        (b"", ClientFailure.NOT_RUNNING, "ended before it had answered"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}", ClientFailure.NOT_RUNNING, "ended before it had answered"),
+        (b"\x00garbage\r\n\r\n", ClientFailure.NOT_RUNNING, "ended before it had answered"),
+        (answered("502 Bad Gateway", b'{"reason":"web2 hangs"}'), ClientFailure.UNREACHABLE, "web2 hangs"),
+        (answered("403 Forbidden", b'{"reason":"not you"}'), ClientFailure.NOT_ALLOWED, "not you"),
+        (
+            answered("404 Not Found", b'{"reason":"no node web9"}'),
+            ClientFailure.NOT_SERVED,
+            "answers 404: no node web9",
+        ),
+        (answered("500 Oops", b"<html>"), ClientFailure.NOT_SERVED, "answers 500: without a reason"),
+        (answered("200 OK", b'{"nodes":1}'), ClientFailure.NOT_SERVED, "not in a form that this version understands"),
+        (answered("200 OK", b"\xff"), ClientFailure.NOT_SERVED, "not in a form that this version understands"),
     ],
 )
 def test_a_daemon_that_does_not_do_its_part_is_put_into_words(tmp_path, answer, failure, words):
@@ -209,7 +217,7 @@ def test_following_a_node_that_is_not_there_says_so():
 
     with cli_farm() as farm:
         failure = failure_of(story(farm))
-    assert failure.failure is Failure.UNREACHABLE
+    assert failure.failure is ClientFailure.UNREACHABLE
     assert "connection refused" in str(failure)
 
 

@@ -21,7 +21,7 @@ from hcsidecar.core.remarks import OURS
 from hcsidecar.web.aiohttp_bridge import counting_logger, health_routes
 from hcsidecar.web.listener import HealthServer
 from hcsidecar.web.metrics_page import MetricsPage
-from hcsidecar.web.refusals import Refusal
+from hcsidecar.web.refusals import ConnectionRefusal
 
 MANUAL = Path(__file__).parents[2] / "docs" / "manual" / "api.md"
 
@@ -202,7 +202,7 @@ def test_unreadable_requests_are_counted_and_not_logged(caplog):
     async def story():
         async with node() as (control, server):
             await sent(server, MALFORMED["two hosts"])
-            assert server.connections.refusals == {Refusal.UNREADABLE_FOR_API: 1}
+            assert server.connections.refusals == {ConnectionRefusal.UNREADABLE_FOR_API: 1}
             assert control.journal.after(0).events == ()
 
     asyncio.run(story())
@@ -300,7 +300,7 @@ async def local(directory):
         assert b"\r\nContent-Type: application/json" in head
         return int(head.split()[1]), json.loads(body)
 
-    logger = counting_logger({Refusal.UNREADABLE_FOR_API: 0})
+    logger = counting_logger({ConnectionRefusal.UNREADABLE_FOR_API: 0})
     async with serve_unix(local_app(Api(control), None), directory / "s", logger=logger):
         yield control, send
 

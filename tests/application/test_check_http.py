@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from hcsidecar.application.checkers import http
-from hcsidecar.application.checkers.worker_thread import Lane
+from hcsidecar.application.checkers.worker_thread import WorkerThread
 from hcsidecar.core.farmfile.settings import HttpCheck
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nworkers: 7"
@@ -42,7 +42,7 @@ async def serving(answer=OK, *, tls=None, heads=None):
 
 async def ask(check):
     async with http.open_session() as session, asyncio.timeout(10):
-        return await http.HttpProbe(check, session, Lane()).probe()
+        return await http.HttpProbe(check, session, WorkerThread()).probe()
 
 
 def outcome(*, answer=OK, server_tls=None, heads=None, **options):

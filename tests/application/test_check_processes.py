@@ -11,7 +11,7 @@ import pytest
 from waiting import until
 
 from hcsidecar.application.checkers import pattern, process
-from hcsidecar.application.checkers.worker_thread import Lane
+from hcsidecar.application.checkers.worker_thread import WorkerThread
 from hcsidecar.core.farmfile.settings import ProcessCheck
 
 HOSTILE = "(a|aa)+$"
@@ -98,7 +98,7 @@ def test_counting_many_processes_holds_up_nothing(tmp_path):
         (directory / "cmdline").write_bytes(b"apache2\0-k\0start\0")
 
     async def scene():
-        lane = Lane()
+        lane = WorkerThread()
         many = check(process="apache2", command_line="-k start", at_least=4000, at_most=4000)
         return await beside(lane.run(lambda: process.look(many, tmp_path)))
 
@@ -129,7 +129,7 @@ def test_a_pattern_that_would_take_years_is_given_up_and_holds_up_nothing():
         return str(caught.value)
 
     async def scene():
-        return await beside(Lane().run(look))
+        return await beside(WorkerThread().run(look))
 
     reason, longest = asyncio.run(scene())
     assert reason == "the pattern takes longer than 1s to look for: make it simpler"
@@ -159,7 +159,7 @@ def test_a_lane_gives_what_the_work_gives_and_raises_what_it_raises():
         raise KeyError("x")
 
     async def scene():
-        lane = Lane()
+        lane = WorkerThread()
         assert await lane.run(lambda: 7) == 7
         with pytest.raises(KeyError):
             await lane.run(fail)
@@ -170,7 +170,7 @@ def test_a_lane_gives_what_the_work_gives_and_raises_what_it_raises():
 
 def test_work_that_hangs_is_left_behind_and_the_next_waits_for_it():
     async def scene():
-        lane, gate, order = Lane(), threading.Event(), []
+        lane, gate, order = WorkerThread(), threading.Event(), []
 
         def hang():
             gate.wait(10)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from waiting import until
 
-from hcsidecar.application.connections import Connections, own_sockets
+from hcsidecar.application.connections import ConnectionCounter, own_sockets
 from hcsidecar.core.farmfile.settings import HttpCheck, L2Table, TcpCheck
 from hcsidecar.core.farmfile.tables import ShareTable, VipTable
 
@@ -35,7 +35,7 @@ def of_others():
 
 
 def count(*checks, proc=PROC, own=of_others):
-    return asyncio.run(Connections(checks, proc=proc, own=own).count())
+    return asyncio.run(ConnectionCounter(checks, proc=proc, own=own).count())
 
 
 def become(wanted, *checks, own=of_others):
@@ -43,7 +43,7 @@ def become(wanted, *checks, own=of_others):
     counted = []
 
     async def scene():
-        connections = Connections(checks, own=own)
+        connections = ConnectionCounter(checks, own=own)
 
         async def look():
             while counted[-1:] != [wanted]:
@@ -278,10 +278,11 @@ def test_connections_to_a_shared_port_count_at_its_virtual_ip_without_any_check(
         vips = tuple(VipTable.model_construct(address=address) for address in ("127.0.0.9", "127.0.0.8"))
         share = ShareTable.model_construct(name="WEB", protocol="tcp", ports=(server.port,), vip=vip)
         l2 = L2Table.model_construct(vip=vips, share=(share,))
-        assert asyncio.run(Connections((), l2, own=of_others).count()) == {server.port: 1}
+        assert asyncio.run(ConnectionCounter((), l2, own=of_others).count()) == {server.port: 1}
         dns = ShareTable.model_construct(name="DNS", protocol="udp", ports=(server.port,), vip=vip)
         assert (
-            asyncio.run(Connections((), L2Table.model_construct(vip=vips, share=(dns,)), own=of_others).count()) == {}
+            asyncio.run(ConnectionCounter((), L2Table.model_construct(vip=vips, share=(dns,)), own=of_others).count())
+            == {}
         )
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hcsidecar.application.run_logs import PAGE_BYTES, NoSuchRunError, list_runs, read_end, read_on
-from hcsidecar.system.blocking_reads import AT_ONCE, DiskHangsError, PatientReader
+from hcsidecar.system.blocking_reads import AT_ONCE, BlockingReader, DiskHangsError
 
 START = "20261128T034001.123Z_start"
 STOP = "20261128T040000.000Z_stop_force"
@@ -170,7 +170,7 @@ def test_a_disk_that_hangs_holds_up_nobody(tmp_path):
     os.mkfifo(tmp_path / "hangs")
 
     async def story():
-        reader = PatientReader()
+        reader = BlockingReader()
         for _ in range(AT_ONCE + 2):
             with pytest.raises(DiskHangsError):
                 await reader.read((tmp_path / "hangs").read_bytes, limit=0.01)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from waiting import until
 
-from hcsidecar.application.service import Module
+from hcsidecar.application.service import ApplicationService
 from hcsidecar.core.application import commands as orders
 from hcsidecar.core.application.check_results import CheckRule
 from hcsidecar.core.application.last_stays import NOBODY_HEARD
@@ -71,7 +71,7 @@ class Scene:
         self.written = 0
         plan = ScriptPlan(table=ApplicationTable(start="bin/start", stop="bin/stop", **table))
         self.lifecycle = Lifecycle(checks=[CheckRule(name="HTTP", action="restart")], lame_duck=5, plan=plan, past=past)
-        self.module = Module(
+        self.module = ApplicationService(
             self.lifecycle,
             evidence=Nobody(),
             publish=lambda published: None,

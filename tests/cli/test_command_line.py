@@ -15,7 +15,7 @@ import typer.main
 from cli_farm import cli_farm
 from command_lines import CLOSED, FULL, UNREAD, command_line
 
-from hcsidecar.api.control import Action
+from hcsidecar.api.control import NodeCommand
 from hcsidecar.cli import app
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.metric_catalogue import Family, Sample
@@ -178,7 +178,7 @@ def prepare(control):
     control.journal.write(Event(level=Level.ERROR, origin="module", message="its start script failed"))
 
     def act(action):
-        if action is Action.LEAVE:
+        if action is NodeCommand.LEAVE:
             control.row(control.node, role="STOP", status="NotReady")
 
     control.on_act = act

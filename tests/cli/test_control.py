@@ -13,7 +13,7 @@ import pytest
 from cli_farm import cli_farm
 
 from hcsidecar.api.client import Row
-from hcsidecar.api.control import Action, Answer
+from hcsidecar.api.control import CommandResult, NodeCommand
 from hcsidecar.cli.status import exit_status
 from hcsidecar.core.events import Event, Level
 
@@ -260,7 +260,7 @@ def test_a_command_is_given_to_the_node_that_is_meant_and_returns_at_once(comman
 def test_a_refused_drain_exits_with_1_and_the_reason_on_stderr():
     async def story(farm):
         async with farm.running(["web1"]) as nodes:
-            nodes["web1"].control.answers[Action.DRAIN] = Answer(ok=False, text="no node would be Ready")
+            nodes["web1"].control.answers[NodeCommand.DRAIN] = CommandResult(ok=False, text="no node would be Ready")
             plain = await farm.give("drain")
             as_json = await farm.give("drain", "--json", "--force")
             return plain, as_json, nodes["web1"].control.acts
@@ -275,8 +275,8 @@ def test_a_refused_drain_exits_with_1_and_the_reason_on_stderr():
 def test_warnings_are_told_and_change_nothing():
     async def story(farm):
         async with farm.running(["web1"]) as nodes:
-            answer = Answer(ok=True, text="the module restarts", warnings=("no node is left",))
-            nodes["web1"].control.answers[Action.RESTART] = answer
+            answer = CommandResult(ok=True, text="the module restarts", warnings=("no node is left",))
+            nodes["web1"].control.answers[NodeCommand.RESTART] = answer
             return await farm.give("restart")
 
     done = commanded(story)
@@ -428,9 +428,11 @@ def test_a_power_is_set_on_the_node_that_is_meant(arguments, asked, node):
 def test_a_power_for_all_is_told_of_each_and_a_refusal_exits_with_1():
     async def story(farm):
         async with farm.running(["web1", "web2"], remote=["web2"]) as nodes:
-            answer = Answer(ok=False, text="no share 'MAIL'; there are WEB")
+            answer = CommandResult(ok=False, text="no share 'MAIL'; there are WEB")
             nodes["web1"].control.power_answer = answer
-            nodes["web2"].control.power_answer = Answer(ok=True, text="has power 0", warnings=("nobody takes WEB now",))
+            nodes["web2"].control.power_answer = CommandResult(
+                ok=True, text="has power 0", warnings=("nobody takes WEB now",)
+            )
             return await farm.give("power", "0", "--all"), await farm.give("power", "0", "--all", "--json")
 
     plain, as_json = commanded(story, addresses=TWO)
@@ -551,9 +553,9 @@ def rolls(nodes, name, order):
 
     def act(action):
         order.append(f"{action} {name}")
-        if action is Action.DRAIN:
+        if action is NodeCommand.DRAIN:
             seen_by_all(nodes, name, draining=True)
-        elif action is Action.RESUME:
+        elif action is NodeCommand.RESUME:
             seen_by_all(nodes, name, draining=False)
         else:
             seen_by_all(nodes, name, status="Transient", draining=True)
@@ -583,7 +585,7 @@ def test_rolling_restart_takes_the_nodes_one_after_the_other():
 
 def test_rolling_ends_at_the_first_that_refuses():
     def prepare(nodes):
-        nodes["web2"].control.answers[Action.RESTART] = Answer(ok=False, text="not now")
+        nodes["web2"].control.answers[NodeCommand.RESTART] = CommandResult(ok=False, text="not now")
 
     done, order = rolled("restart", prepare=prepare)
     assert done.exit_code == 1

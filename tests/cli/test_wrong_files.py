@@ -10,7 +10,7 @@ import sys
 import pytest
 from cli_farm import cli_farm
 
-from hcsidecar.api.control import Action
+from hcsidecar.api.control import NodeCommand
 from hcsidecar.core.events import Level
 from hcsidecar.events.database import EventDatabase
 from hcsidecar.events.journal import Entry
@@ -59,9 +59,9 @@ def prepared(control):
     loop = asyncio.get_running_loop()
 
     def act(action):
-        if action is Action.LEAVE:
+        if action is NodeCommand.LEAVE:
             control.row("web1", role="STOP", status="NotReady")
-        elif action is Action.RESTART:
+        elif action is NodeCommand.RESTART:
             control.row("web1", status="Transient", draining=True)
             loop.call_later(0.7, lambda: control.row("web1", status="Ready", draining=False))
 

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from hcsidecar.core.l2_check import judge
-from hcsidecar.core.l2_documents import Level, NodeCheck
+from hcsidecar.core.l2_documents import CheckLevel, NodeCheck
 
 MACS = {f"web{number}": f"02:00:00:00:00:0{number}" for number in (1, 2, 3)}
 VIRTUAL = "0a:11:22:33:44:55"
@@ -46,7 +46,7 @@ def lines_of(document, silent=(), **changed):
     """Judge a sound farm in which some nodes say something else; give the lines that are not ok."""
     nodes = {name: document(name, **changed.get(name, {})) for name in MACS if name not in silent}
     checks = {name: msgspec.convert(said, NodeCheck) for name, said in nodes.items()}
-    return [line for line in judge(checks, dict.fromkeys(silent, "no answer")) if line.level is not Level.OK]
+    return [line for line in judge(checks, dict.fromkeys(silent, "no answer")) if line.level is not CheckLevel.OK]
 
 
 @pytest.mark.parametrize("document", [directed, flooded])
@@ -122,7 +122,7 @@ def test_one_thing_that_is_wrong_is_one_line_with_a_remedy(changed, level, text)
 def test_a_virtual_ip_that_another_machine_uses_is_a_problem_with_a_remedy():
     text = f"{VIP} is also claimed by 06:00:00:00:ba:d0: another machine or another farm uses this address"
     (line,) = lines_of(directed, web2={"conflicts": [{"vip": VIP, "mac": "06:00:00:00:ba:d0", "text": text}]})
-    assert (line.level, line.text) == (Level.PROBLEM, f"web2: {text}")
+    assert (line.level, line.text) == (CheckLevel.PROBLEM, f"web2: {text}")
     assert line.remedy.startswith("find it by its MAC at the switch")
 
 
@@ -181,7 +181,7 @@ def test_nobody_to_ask_leaves_only_why():
 def test_a_single_member_cannot_be_heard_by_another():
     alone = {"view": ["web1"], "shares": [{"name": "WEB", "mine": 4096, "pending": 0}]}
     checks = {"web1": msgspec.convert(directed("web1", **alone), NodeCheck)}
-    told = [line.text for line in judge(checks, {}) if line.level is not Level.OK]
+    told = [line.text for line in judge(checks, {}) if line.level is not CheckLevel.OK]
     assert told == [f"{VIP}: there is no other member that could ask who answers"]
 
 
@@ -209,11 +209,11 @@ def test_what_most_nodes_do_not_say_of_a_node_is_no_verdict_and_never_are_two_no
     assert lines_of(flooded, ["web3"], web1={"cut_off": ["web2"]}, web2={"cut_off": ["web1"]})[1:] == []
 
 
-@pytest.mark.parametrize(("degraded", "levels"), [(True, [Level.WARNING]), (False, [])])
+@pytest.mark.parametrize(("degraded", "levels"), [(True, [CheckLevel.WARNING]), (False, [])])
 def test_a_filter_in_place_of_a_better_one_is_told_and_is_a_warning_when_it_is_the_last_resort(degraded, levels):
     used = {"name": "nfqueue", "why": "it needs no BPF", "degraded": degraded}
     used |= {"fall_back": "the filter is nfqueue in place of tc (refused)", "remedy": "grant BPF"}
     checks = {"web1": msgspec.convert(directed("web1", filter=used), NodeCheck)}
     [line] = [line for line in judge(checks, {"web2": "off", "web3": "off"}) if "in place of" in line.text]
     assert (line.text, line.remedy) == ("web1: the filter is nfqueue in place of tc (refused)", "grant BPF")
-    assert [line.level for line in [line] if line.level is not Level.OK] == levels
+    assert [line.level for line in [line] if line.level is not CheckLevel.OK] == levels

@@ -10,12 +10,12 @@ import pytest
 from hcsidecar.core.membership.heartbeat import Heartbeat
 from hcsidecar.core.membership.membership import Membership
 from hcsidecar.core.membership.timing import Timing
-from hcsidecar.core.metric_catalogue import CATALOGUE, Family, Kind
+from hcsidecar.core.metric_catalogue import CATALOGUE, Family, MetricKind
 from hcsidecar.core.metrics import Facts, HeartbeatFigures, ProcessFigures, metric_families
 from hcsidecar.core.status import ModuleState
 from l2mode.core.conflicts import Conflict
 from l2mode.core.filter_kinds import FilterKind
-from l2mode.core.filters import Choice, PassedOver
+from l2mode.core.filters import FilterChoice, PassedOver
 from l2mode.core.handover import Handover
 from l2mode.core.reasons import Reason
 from l2mode.core.report import FilterReport, layer_two_document
@@ -43,7 +43,7 @@ def membership():
     return machine
 
 
-TC = Choice(kind=FilterKind.TC, why="eth0 is a veth")
+TC = FilterChoice(kind=FilterKind.TC, why="eth0 is a veth")
 
 
 def layer_two(delivery=Delivery.DIRECTED, *, cut_off=(), conflicts=(), choice=TC):
@@ -140,8 +140,8 @@ def test_names_follow_the_conventions():
     assert len({metric.name for metric in CATALOGUE}) == len(CATALOGUE)
     for metric in CATALOGUE:
         assert re.fullmatch(r"hcsidecar_[a-z]+(_[a-z]+)*", metric.name)
-        assert metric.name.endswith("_total") == (metric.kind is Kind.COUNTER)
-        assert metric.name.endswith("_info") == (metric.kind is Kind.INFO)
+        assert metric.name.endswith("_total") == (metric.kind is MetricKind.COUNTER)
+        assert metric.name.endswith("_info") == (metric.kind is MetricKind.INFO)
         assert metric.help.endswith(".")
         # Those of every sample, and those that Prometheus itself gives.
         assert not {"farm", "node", "instance", "job", "le", "quantile"} & set(metric.labels)
@@ -223,7 +223,7 @@ def test_the_filter_in_use_is_told_and_whether_it_is_the_last_resort():
     }
     assert samples["filter_degraded",] == 0
     refused = PassedOver(kind=FilterKind.TC, problem="it is refused", remedy="grant BPF")
-    samples = told(layer_two=layer_two(choice=Choice(kind=FilterKind.NFQUEUE, why="", passed_over=(refused,))))
+    samples = told(layer_two=layer_two(choice=FilterChoice(kind=FilterKind.NFQUEUE, why="", passed_over=(refused,))))
     assert (samples["filter", "nfqueue"], samples["filter_degraded",]) == (1, 1)
 
 

@@ -1,9 +1,9 @@
 import pytest
 
-from hcsidecar.core.powers import PowerChange, Powers, why_nobody_takes
+from hcsidecar.core.powers import NodePowers, PowerChange, why_nobody_takes
 
-TWO = Powers(names=("APACHE", "DNS"), file=(1, 2), layer_two=True)
-PLAIN = Powers(names=("apache",), file=(1,), layer_two=False)
+TWO = NodePowers(names=("APACHE", "DNS"), file=(1, 2), layer_two=True)
+PLAIN = NodePowers(names=("apache",), file=(1,), layer_two=False)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcsidecar.core.rolling import SETTLE, Finish, Rolling, Say, Take, why_not_drain
+from hcsidecar.core.rolling import SETTLE, Finish, ReportProgress, Rolling, TakeNode, why_not_drain
 
 NAMES = ("web1", "web2", "web3")
 READY = {"alive": True, "role": "UP", "status": "Ready", "draining": False, "reason": ""}
@@ -55,23 +55,23 @@ def test_a_node_goes_only_if_enough_others_are_ready(others, keep_ready, reason)
 
 def test_nodes_are_taken_one_after_the_other_each_when_the_one_before_is_ready_again():
     roll = rolling()
-    assert roll.step(farm(), now=0) == [Say("web1: restart"), Take("web1")]
+    assert roll.step(farm(), now=0) == [ReportProgress("web1: restart"), TakeNode("web1")]
     assert roll.step(farm(), now=0) == []
     assert roll.taken(None, now=1) == []
     assert roll.step(farm(web1=RESTARTING), now=2) == []
     assert roll.step(farm(web1=CHECKING), now=8) == []
     assert roll.step(farm(), now=11) == [
-        Say("web1 is Ready again after 10 s"),
-        Say("web2: restart"),
-        Take("web2"),
+        ReportProgress("web1 is Ready again after 10 s"),
+        ReportProgress("web2: restart"),
+        TakeNode("web2"),
     ]
     roll.taken(None, now=11)
     roll.step(farm(web2=RESTARTING), now=12)
-    assert roll.step(farm(), now=13)[-1] == Take("web3")
+    assert roll.step(farm(), now=13)[-1] == TakeNode("web3")
     roll.taken(None, now=13)
     roll.step(farm(web3=RESTARTING), now=14)
     assert roll.step(farm(), now=15) == [
-        Say("web3 is Ready again after 2 s"),
+        ReportProgress("web3 is Ready again after 2 s"),
         Finish(ok=True, text="restart done: web1, web2, web3"),
     ]
     assert roll.over
@@ -83,7 +83,7 @@ def test_a_state_from_before_the_command_does_not_count_as_ready_again():
     roll.step(farm(), now=0)
     roll.taken(None, now=10)
     assert roll.step(farm(), now=10 + SETTLE - 0.1) == []
-    assert Take("web2") in roll.step(farm(), now=10 + SETTLE)
+    assert TakeNode("web2") in roll.step(farm(), now=10 + SETTLE)
 
 
 def test_a_daemon_that_does_not_answer_for_a_while_is_waited_for():
@@ -91,15 +91,15 @@ def test_a_daemon_that_does_not_answer_for_a_while_is_waited_for():
     roll.step(farm(), now=0)
     roll.taken(None, now=0)
     assert roll.step(None, now=50) == []
-    assert Take("web2") in roll.step(farm(), now=60)
+    assert TakeNode("web2") in roll.step(farm(), now=60)
 
 
 def test_stopped_nodes_are_skipped_with_a_word():
     roll = rolling()
     assert roll.step(farm(web1=STOPPED), now=0) == [
-        Say("web1 is stopped: skipped"),
-        Say("web2: restart"),
-        Take("web2"),
+        ReportProgress("web1 is stopped: skipped"),
+        ReportProgress("web2: restart"),
+        TakeNode("web2"),
     ]
 
 
@@ -108,17 +108,17 @@ def test_a_node_stopped_before_its_turn_is_skipped_too():
     roll.step(farm(), now=0)
     roll.taken(None, now=0)
     assert roll.step(farm(web2=STOPPED), now=SETTLE) == [
-        Say("web1 is Ready again after 3 s"),
-        Say("web2 is stopped: skipped"),
-        Say("web3: restart"),
-        Take("web3"),
+        ReportProgress("web1 is Ready again after 3 s"),
+        ReportProgress("web2 is stopped: skipped"),
+        ReportProgress("web3: restart"),
+        TakeNode("web3"),
     ]
 
 
 def test_a_farm_that_is_stopped_altogether_has_nothing_to_be_done():
     roll = rolling()
     steps = roll.step(farm(names=("web1",), web1=STOPPED), now=0)
-    assert steps == [Say("web1 is stopped: skipped"), Finish(ok=True, text="restart done: no node")]
+    assert steps == [ReportProgress("web1 is stopped: skipped"), Finish(ok=True, text="restart done: no node")]
 
 
 # Refusals to begin
@@ -169,7 +169,7 @@ def test_it_stops_at_the_first_node_that_does_not_come_back_and_says_what_to_do(
     roll = rolling(limit=60)
     roll.step(farm(), now=0)
     roll.taken(None, now=0)
-    assert Take("web2") in roll.step(farm(), now=5)
+    assert TakeNode("web2") in roll.step(farm(), now=5)
     roll.taken(None, now=5)
     assert roll.step(farm(web2=CHECKING), now=64.9) == []
     assert roll.step(farm(web2=CHECKING), now=65) == [
@@ -253,7 +253,7 @@ def test_no_node_is_ever_taken_while_the_farm_could_not_do_without_it(keep_ready
         document = None if states is None else farm(**dict(zip(NAMES, states, strict=True)))
         steps = roll.step(document, now=now)
         for step in steps:
-            if isinstance(step, Take):
+            if isinstance(step, TakeNode):
                 ready = [name for name, state in zip(NAMES, states, strict=True) if state is READY]
                 assert step.node in ready
                 assert len(ready) - 1 >= keep_ready
@@ -263,4 +263,4 @@ def test_no_node_is_ever_taken_while_the_farm_could_not_do_without_it(keep_ready
                 roll.taken(None, now=now)
         finished = finished or any(isinstance(step, Finish) for step in steps)
         assert roll.over == finished
-        assert sum(isinstance(step, Take | Finish) for step in steps) <= 1
+        assert sum(isinstance(step, TakeNode | Finish) for step in steps) <= 1

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from hcsidecar.core.service_unit import (
-    Standing,
-    UnitWishes,
+    UnitOptions,
+    UnitState,
     config_of,
     for_systemd,
     is_ours,
@@ -32,7 +32,7 @@ def wishes(**others):
         "state": None,
         "drain": 10.0,
     }
-    return UnitWishes(**usual | others)
+    return UnitOptions(**usual | others)
 
 
 def settings(text):
@@ -156,12 +156,12 @@ def test_a_unit_may_be_named_after_its_farm():
 def test_a_unit_is_told_by_its_text_and_fingerprint(shipped):
     wanted = unit_text(shipped, wishes(), systemd=257)
     other = signed(unit_text(shipped, wishes(node="web1"), systemd=257))
-    assert standing(None, wanted) is Standing.ABSENT
-    assert standing(wanted, wanted) is Standing.SAME
-    assert standing(signed(wanted), wanted) is Standing.SAME
-    assert standing(other, wanted) is Standing.OURS
-    assert standing(other.replace("OOMScoreAdjust=-500", "OOMScoreAdjust=0"), wanted) is Standing.FOREIGN
-    assert standing("[Service]\nExecStart=/bin/true\n", wanted) is Standing.FOREIGN
+    assert standing(None, wanted) is UnitState.ABSENT
+    assert standing(wanted, wanted) is UnitState.SAME
+    assert standing(signed(wanted), wanted) is UnitState.SAME
+    assert standing(other, wanted) is UnitState.OURS
+    assert standing(other.replace("OOMScoreAdjust=-500", "OOMScoreAdjust=0"), wanted) is UnitState.FOREIGN
+    assert standing("[Service]\nExecStart=/bin/true\n", wanted) is UnitState.FOREIGN
 
 
 def test_only_a_signed_and_unchanged_unit_is_ours(shipped):

@@ -2,10 +2,10 @@
 
 import pytest
 
-from hcsidecar.application.connections import Connections
+from hcsidecar.application.connections import ConnectionCounter
 from hcsidecar.core.health import HealthAnswer, HealthFace
 from hcsidecar.core.probers import Prober
-from hcsidecar.daemon.drain_evidence import Evidence
+from hcsidecar.daemon.drain_evidence import NodeDrainEvidence
 from hcsidecar.daemon.own_targets import NoTargets
 
 PROBER = Prober(address="192.0.2.5", method="GET", path="/health")
@@ -21,7 +21,7 @@ def evidence(*, targets=None, sent=False):
     face = HealthFace(farm="a", path="/health", answer=HealthAnswer(ok=True, node="web1", state="UP(Ready)"), now=0.0)
     for now in (0.0, 2.0):
         face.note(PROBER, now=now)
-    return Evidence(Connections(()), face, 3, targets or NoTargets(), lambda: sent)
+    return NodeDrainEvidence(ConnectionCounter(()), face, 3, targets or NoTargets(), lambda: sent)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from hcsidecar.core.events import Level
 from hcsidecar.core.key_change import KeyPrint
 from hcsidecar.core.membership.peers import KnownPeer
 from hcsidecar.core.membership.timing import Timing
-from hcsidecar.daemon.memory import NAME, Memory, start_of_machine
+from hcsidecar.daemon.memory import NAME, StateFile, start_of_machine
 
 MILLENNIUM = 946_684_800.5
 "Seconds since 1970."
@@ -31,7 +31,7 @@ def live(directory, act=lambda memory: None, *, at=MILLENNIUM, machine="first st
     events = []
 
     async def scene():
-        memory = Memory(directory, tell=events.append, wall_clock=lambda: at, machine=machine)
+        memory = StateFile(directory, tell=events.append, wall_clock=lambda: at, machine=machine)
         act(memory)
         await memory.close()
         return memory
@@ -116,7 +116,7 @@ def test_a_wall_clock_that_was_set_back_makes_no_failure_of_the_future(tmp_path)
 
 def test_what_must_be_on_disk_before_a_script_runs_can_be_waited_for(tmp_path):
     async def scene():
-        memory = Memory(tmp_path, tell=print, machine="")
+        memory = StateFile(tmp_path, tell=print, machine="")
         memory.remember_past(PAST, now=100)
         await memory.written()
         assert json.loads((tmp_path / NAME).read_text())["left"] == "started"
@@ -266,7 +266,7 @@ def test_a_directory_that_cannot_be_made_is_told_once_and_the_node_goes_on_in_me
     told = []
 
     async def scene():
-        memory = Memory(home, tell=told.append, wall_clock=lambda: MILLENNIUM)
+        memory = StateFile(home, tell=told.append, wall_clock=lambda: MILLENNIUM)
         home.write_text("in the way")
         memory.remember_past(Past(last_word=Word.STOP), now=0)
         await until(lambda: told, what="the complaint")
@@ -324,7 +324,7 @@ def test_the_operators_last_word_is_written_again_when_somebody_has_taken_it_awa
     told, lost = [], []
 
     async def scene():
-        memory = Memory(home, tell=told.append, lost=lost.append, wall_clock=lambda: MILLENNIUM, machine="")
+        memory = StateFile(home, tell=told.append, lost=lost.append, wall_clock=lambda: MILLENNIUM, machine="")
         memory.remember_past(Past(last_word=Word.DRAIN), now=0)
         await memory.written()
         memory.look()
@@ -369,7 +369,7 @@ def test_a_disk_that_hangs_delays_neither_the_loop_nor_the_end_for_long(tmp_path
     async def scene():
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: problems.append(context))
-        memory = Memory(tmp_path, tell=told.append)
+        memory = StateFile(tmp_path, tell=told.append)
         memory.remember_past(Past(last_word=Word.STOP), now=0)
         for word in (Word.DRAIN, Word.START) * 1000:
             memory.remember_past(Past(last_word=word), now=0)

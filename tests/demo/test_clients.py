@@ -7,10 +7,10 @@ import struct
 import pytest
 from waiting import until
 
-from hcsidecar.demo.clients import Client, Pace
+from hcsidecar.demo.clients import RequestRate, VipClient
 
 PAGE = b"<h1>web1</h1>"
-QUICK = Pace(new_every=0.01, ask_every=0.01, patience=0.3)
+QUICK = RequestRate(new_every=0.01, ask_every=0.01, patience=0.3)
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(PAGE), PAGE)
 
 
@@ -58,7 +58,7 @@ def told(server, method, *, count, source="127.0.0.1"):
     async def main():
         requests = []
         async with server:
-            client = Client(server.target, source, tell=requests.append, pace=QUICK)
+            client = VipClient(server.target, source, tell=requests.append, pace=QUICK)
             task = asyncio.create_task(getattr(client, method)(delay=0))
             await until(lambda: len(requests) >= count, what=f"{count} requests")
             task.cancel()
@@ -121,7 +121,7 @@ def test_nobody_listening_is_a_failure_in_words():
         requests = []
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
-            client = Client(unused.getsockname(), "127.0.0.1", tell=requests.append, pace=QUICK)
+            client = VipClient(unused.getsockname(), "127.0.0.1", tell=requests.append, pace=QUICK)
             task = asyncio.create_task(client.keep_one(delay=0))
             await until(lambda: requests)
             task.cancel()

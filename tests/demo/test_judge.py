@@ -7,8 +7,8 @@ import pytest
 from hcsidecar.demo.judge import (
     NOTICED_WITHIN,
     REMEMBERED,
-    Record,
     Request,
+    RequestLog,
     all_take_part,
     fails_only_if_begun_in_time,
     fails_only_until_noticed,
@@ -30,7 +30,7 @@ def bad(ended, complaint="503 Service Unavailable"):
 
 
 def recorded(*requests):
-    record = Record(since=0)
+    record = RequestLog(since=0)
     for request in requests:
         record.add(request)
     return record

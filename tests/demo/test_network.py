@@ -12,11 +12,11 @@ from namespaces import namespace_of, needs_namespaces, network_namespaces
 from waiting import until
 
 from hcsidecar.demo.network import IP, SWITCH, TOOLS, Network, NoNetworkError
-from hcsidecar.demo.plan import Host
-from hcsidecar.demo.programs import Programs, find_tool
+from hcsidecar.demo.plan import DemoHost
+from hcsidecar.demo.programs import DemoPrograms, find_tool
 
-WEB = Host(name="web1", addresses=("198.51.100.11/24",), is_machine=True)
-CLIENTS = Host(name="clients", addresses=("198.51.100.101/24", "198.51.100.102/24"))
+WEB = DemoHost(name="web1", addresses=("198.51.100.11/24",), is_machine=True)
+CLIENTS = DemoHost(name="clients", addresses=("198.51.100.101/24", "198.51.100.102/24"))
 FOUND = {tool: find_tool(tool) for tool in TOOLS}
 
 
@@ -24,7 +24,7 @@ def with_network(directory, use, *, hosts=(WEB, CLIENTS), tools=FOUND):
     """Run a coroutine on a network; gives what has ended without being asked to."""
 
     async def main():
-        programs = Programs(directory, on_end=lambda _program: None)
+        programs = DemoPrograms(directory, on_end=lambda _program: None)
         try:
             network = Network(programs, tools=tools, directory=directory)
             await network.build(hosts)
@@ -121,7 +121,7 @@ def test_a_machine_ends_with_all_that_runs_in_it_and_is_another_when_switched_on
 @needs_namespaces
 def test_signals_to_a_program_on_a_machine_reach_it(tmp_path):
     async def main():
-        programs = Programs(tmp_path, on_end=lambda _program: None)
+        programs = DemoPrograms(tmp_path, on_end=lambda _program: None)
         try:
             network = Network(programs, tools=FOUND, directory=tmp_path)
             await network.build([WEB])

@@ -9,7 +9,7 @@ from leftovers import living_below
 from waiting import until
 
 from hcsidecar.demo.plan import Plan
-from hcsidecar.demo.programs import LONGEST_LINE, DemoError, Lines, Programs, Tool, find_tool, missing_tools
+from hcsidecar.demo.programs import LONGEST_LINE, DemoError, DemoPrograms, Lines, Tool, find_tool, missing_tools
 from hcsidecar.demo.putting_up import choose_plan, write_files
 from hcsidecar.demo.stage import HAPROXY
 from hcsidecar.demo.web import NGINX, WebServer
@@ -23,7 +23,7 @@ def with_programs(directory, use):
     fallen = []
 
     async def main():
-        programs = Programs(directory, on_end=lambda program: fallen.append((program.name, program.status)))
+        programs = DemoPrograms(directory, on_end=lambda program: fallen.append((program.name, program.status)))
         try:
             await use(programs)
         finally:

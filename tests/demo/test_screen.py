@@ -9,14 +9,14 @@ import pytest
 from rich.console import Console
 
 from hcsidecar.demo.chronicle import Happening
-from hcsidecar.demo.judge import Request, Verdict, summarise
+from hcsidecar.demo.judge import PromiseResult, Request, summarise
 from hcsidecar.demo.plan import Plan
-from hcsidecar.demo.report import Step, document, ending_text, step_text
+from hcsidecar.demo.report import StoryStep, document, ending_text, step_text
 from hcsidecar.demo.screen import (
     FULL_BAR,
     SHARE_BAR,
-    Line,
     Picture,
+    ServerLine,
     VipLine,
     VipPicture,
     bar,
@@ -26,8 +26,8 @@ from hcsidecar.demo.screen import (
 )
 
 PLAN = Plan(directory=Path("/demo"), number=0)
-UP = Line(name="web1", condition="UP(Ready)", why="", balancer="UP", probe="L7OK/200", per_second=45)
-DRAINING = Line(
+UP = ServerLine(name="web1", condition="UP(Ready)", why="", balancer="UP", probe="L7OK/200", per_second=45)
+DRAINING = ServerLine(
     name="web2",
     condition="UP(Ready), draining",
     why="drained",
@@ -35,7 +35,7 @@ DRAINING = Line(
     probe="L7OKC/404",
     per_second=0,
 )
-DEAD = Line(name="web3", condition="dead", why="silent for 2 s", balancer="DOWN", probe="L4CON", per_second=0)
+DEAD = ServerLine(name="web3", condition="dead", why="silent for 2 s", balancer="DOWN", probe="L4CON", per_second=0)
 PICTURE = Picture(
     servers=(UP, DRAINING, DEAD),
     chosen="web2",
@@ -185,10 +185,10 @@ def step(*, kept=True):
         Request(began=1.996, ended=2, server="web1", complaint=None),
     ]
     verdicts = (
-        Verdict(promise="no request fails", kept=kept, found="1 of 3 failed"),
-        Verdict(promise="the log shows it", kept=True, found="first line\nsecond line"),
+        PromiseResult(promise="no request fails", kept=kept, found="1 of 3 failed"),
+        PromiseResult(promise="the log shows it", kept=True, found="first line\nsecond line"),
     )
-    return Step(
+    return StoryStep(
         title="web2 is killed", summary=summarise(requests, begin=0, end=3), verdicts=verdicts, balancer_log=("line",)
     )
 

@@ -5,7 +5,7 @@ import pytest
 from hcsidecar.api.client import FarmStatus, Row
 from hcsidecar.demo.chronicle import Chronicle, read_daemon_line
 from hcsidecar.demo.sight import (
-    Target,
+    ServerAtHaproxy,
     best_row,
     condition,
     parse_targets,
@@ -113,10 +113,10 @@ def test_a_hang_is_known_when_no_daemon_takes_the_server_as_ready(documents, why
 
 def test_haproxys_servers_are_read_from_its_statistics():
     assert parse_targets(STATS) == {
-        "web1": Target(state="UP", probe="L7OK/200"),
-        "web2": Target(state="NOLB", probe="L7OKC/404"),
-        "web3": Target(state="DOWN 1/2", probe="L4CON"),
-        "web4": Target(state="NOLB", probe="L7OKC"),
+        "web1": ServerAtHaproxy(state="UP", probe="L7OK/200"),
+        "web2": ServerAtHaproxy(state="NOLB", probe="L7OKC/404"),
+        "web3": ServerAtHaproxy(state="DOWN 1/2", probe="L4CON"),
+        "web4": ServerAtHaproxy(state="NOLB", probe="L7OKC"),
     }
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hcsidecar.demo.judge import Record, Request
+from hcsidecar.demo.judge import Request, RequestLog
 from hcsidecar.demo.through_vip import (
     RESCUED_WITHIN,
     SERVED_AGAIN_WITHIN,
@@ -33,7 +33,7 @@ CALM = [asked("a", "web1"), asked("b", "web2"), asked("c", "web1"), asked("a", "
 
 
 def recorded(*requests):
-    record = Record(since=0)
+    record = RequestLog(since=0)
     for request in requests:
         record.add(request)
     return Clients(record, CLIENTS, SERVERS)

@@ -10,7 +10,7 @@ from namespaces import needs_namespaces
 
 from hcsidecar.demo.network import TOOLS, Network
 from hcsidecar.demo.plan import HANG, START, STOP, Plan
-from hcsidecar.demo.programs import Programs, find_tool
+from hcsidecar.demo.programs import DemoPrograms, find_tool
 from hcsidecar.demo.putting_up import write_files
 from hcsidecar.demo.web import APACHE, NGINX, WebServer
 
@@ -31,7 +31,7 @@ def test_a_web_server_that_hangs_is_stopped_with_force_and_starts_again(tmp_path
     write_files(plan, WebServer(tool=tool, path=find_tool(tool)))
 
     async def main():
-        programs = Programs(tmp_path, on_end=lambda _program: None)
+        programs = DemoPrograms(tmp_path, on_end=lambda _program: None)
         network = Network(programs, tools={tool: find_tool(tool) for tool in TOOLS}, directory=tmp_path)
 
         def run(*command):

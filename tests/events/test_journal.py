@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hcsidecar.core.events import Event, Level
-from hcsidecar.events.journal import LONGEST, PAGE, Journal, Wanted, one_line
+from hcsidecar.events.journal import LONGEST, PAGE, EventQuery, Journal, one_line
 
 
 def event(message, level=Level.INFO):
@@ -19,7 +19,7 @@ def journal(size=2000, at=1000.0, log=lambda entry: None):
 
 
 def newest(held, count, **wanted):
-    return asyncio.run(held.page_before(count=count, wanted=Wanted(**wanted)))
+    return asyncio.run(held.page_before(count=count, wanted=EventQuery(**wanted)))
 
 
 def messages(page):
@@ -86,7 +86,7 @@ def test_the_level_leaves_out_but_is_passed_over():
     held.write(event("quiet", Level.DEBUG))
     held.write(event("loud", Level.ERROR))
     held.write(event("quiet again", Level.DEBUG))
-    page = held.after(0, wanted=Wanted(level=Level.WARNING))
+    page = held.after(0, wanted=EventQuery(level=Level.WARNING))
     assert messages(page) == ["loud"]
     assert page.next == held.last
     assert messages(newest(held, 5, level=Level.WARNING)) == ["loud"]

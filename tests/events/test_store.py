@@ -21,8 +21,8 @@ from waiting import until
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.farmfile.tables import LogTable
 from hcsidecar.events.database import EventDatabase
-from hcsidecar.events.journal import Entry, Journal, Wanted
-from hcsidecar.events.keeper import NAME, EventKeeper
+from hcsidecar.events.journal import Entry, EventQuery, Journal
+from hcsidecar.events.keeper import NAME, StoreWorker
 from hcsidecar.events.store import EventStore, kept_journal
 
 TABLE = LogTable()
@@ -64,7 +64,7 @@ async def everything(journal, *, limit=500, **wanted):
     """Read page by page, the oldest first; gives the messages and how many are missing."""
     number, found, missed = 0, [], 0
     while True:
-        page = await journal.page_after(number, wanted=Wanted(**wanted), limit=limit)
+        page = await journal.page_after(number, wanted=EventQuery(**wanted), limit=limit)
         found, missed = found + messages(page), missed + page.missed
         if page.next == journal.last and len(page.events) < limit:
             return found, missed
@@ -75,7 +75,7 @@ async def backwards(journal, *, count=500, **wanted):
     """Read page by page, the newest first; gives the messages, the oldest first."""
     number, found = None, []
     while number != 0:
-        page = await journal.page_before(number, count=count, wanted=Wanted(**wanted))
+        page = await journal.page_before(number, count=count, wanted=EventQuery(**wanted))
         found, number = messages(page) + found, page.previous
     return found
 
@@ -126,7 +126,7 @@ def test_what_memory_no_longer_holds_comes_from_the_disk(tmp_path):
 
 async def stored(journal, _count):
     """Wait until what has been written is on the disk: an answer comes after it."""
-    await journal.store.before(1, wanted=Wanted(), limit=1)
+    await journal.store.before(1, wanted=EventQuery(), limit=1)
     await until(lambda: journal.store._busy_since is None, what="the end of what follows an answer")
 
 
@@ -159,15 +159,15 @@ def test_level_time_and_text_are_looked_for_on_the_disk_as_in_memory(tmp_path):
 def test_a_rare_event_is_found_in_a_long_history_page_by_page(tmp_path):
     database = EventDatabase(tmp_path / NAME, node="web1")
     database.insert(entry(n, message="needle" if n == 22_000 else "hay") for n in range(1, 45_001))
-    found = database.before(45_001, wanted=Wanted(text="needle"), limit=5)
+    found = database.before(45_001, wanted=EventQuery(text="needle"), limit=5)
     assert (found.entries, found.reached) == ((), 25_001)
-    found = database.before(found.reached, wanted=Wanted(text="hay"), limit=5)
+    found = database.before(found.reached, wanted=EventQuery(text="hay"), limit=5)
     assert [each.number for each in found.entries] == [24_996, 24_997, 24_998, 24_999, 25_000]
-    found = database.after(0, below=45_001, wanted=Wanted(text="needle"), limit=5, count_from=0)
+    found = database.after(0, below=45_001, wanted=EventQuery(text="needle"), limit=5, count_from=0)
     assert (found.entries, found.reached, found.held) == ((), 20_000, 20_000)
-    found = database.after(found.reached, below=45_001, wanted=Wanted(text="needle"), limit=5, count_from=0)
+    found = database.after(found.reached, below=45_001, wanted=EventQuery(text="needle"), limit=5, count_from=0)
     assert ([each.number for each in found.entries], found.reached) == ([22_000], 40_000)
-    assert database.before(1, wanted=Wanted(), limit=5).reached == 0
+    assert database.before(1, wanted=EventQuery(), limit=5).reached == 0
     database.close()
 
     async def story():
@@ -204,7 +204,7 @@ def test_a_reader_gets_every_event_once_and_in_order_over_restarts(size, limit, 
                     elif step == "settle":
                         await stored(journal, 1)
                     elif step == "read":
-                        page = await journal.page_after(number, wanted=Wanted(level=Level.INFO), limit=limit)
+                        page = await journal.page_after(number, wanted=EventQuery(level=Level.INFO), limit=limit)
                         seen += [int(message) for message in messages(page)]
                         missed += page.missed
                         assert page.next >= number
@@ -221,7 +221,7 @@ def test_a_reader_gets_every_event_once_and_in_order_over_restarts(size, limit, 
 
 
 def test_of_too_many_events_the_oldest_go_in_small_steps(tmp_path):
-    keeper = EventKeeper(tmp_path / NAME, node="web1", table=LogTable(most=20_000), tell=lambda level, text: None)
+    keeper = StoreWorker(tmp_path / NAME, node="web1", table=LogTable(most=20_000), tell=lambda level, text: None)
     database = EventDatabase(tmp_path / NAME, node="web1")
     database.insert(entry(n, at=time.time()) for n in range(1, 120_001))
     database.close()
@@ -234,13 +234,13 @@ def test_of_too_many_events_the_oldest_go_in_small_steps(tmp_path):
         steps += 1
     assert steps >= 100
     assert longest < 0.5
-    found = keeper.ask(lambda database: database.after(0, below=200_000, wanted=Wanted(), limit=1, count_from=0))
+    found = keeper.ask(lambda database: database.after(0, below=200_000, wanted=EventQuery(), limit=1, count_from=0))
     assert 19_000 < 120_001 - found.entries[0].number <= 20_000
     keeper.close()
 
 
 def test_of_too_old_events_none_stays(tmp_path):
-    keeper = EventKeeper(
+    keeper = StoreWorker(
         tmp_path / NAME,
         node="web1",
         table=LogTable(keep=3600.0),
@@ -254,7 +254,7 @@ def test_of_too_old_events_none_stays(tmp_path):
         assert keeper.idle_for() <= 0.2
         keeper.prune()
         keeper._prune_at = 0
-    found = keeper.ask(lambda database: database.after(0, below=9999, wanted=Wanted(), limit=1, count_from=0))
+    found = keeper.ask(lambda database: database.after(0, below=9999, wanted=EventQuery(), limit=1, count_from=0))
     assert found.entries[0].number == 2501
     keeper.close()
 
@@ -523,7 +523,7 @@ from pathlib import Path
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.farmfile.tables import LogTable
 from hcsidecar.events.store import EventStore
-from hcsidecar.events.journal import Journal, Wanted
+from hcsidecar.events.journal import Journal, EventQuery
 
 directory, size, way = Path(sys.argv[1]), 50, sys.argv[2]
 ballast = directory / "ballast"
@@ -557,7 +557,7 @@ async def main():
     store = EventStore(directory / "events.db", node="web1", table=LogTable(), tell=told.append, size=size, retry=0.1)
     journal = Journal(node="web1", log=lambda e: None, size=size, store=store, above=await store.last())
     journal.write(Event(level=Level.INFO, origin="module", message="first"))
-    await store.before(1, wanted=Wanted(), limit=1)
+    await store.before(1, wanted=EventQuery(), limit=1)
     fill()
     await write_until(journal, lambda: told)
     print(told[0].level, told[0].message)

@@ -5,7 +5,7 @@ from kernel.test_packet_filter import SETTINGS
 from kernel.tiny_programs import XDP, XDP_PASS, program
 from lan.as_found import as_found, differences
 
-from l2mode.host_setup import Grounds
+from l2mode.host_setup import HostSetup
 from l2mode.kernel.netlink import route
 from l2mode.kernel.tc import index_of
 
@@ -14,7 +14,7 @@ GENERIC = 2
 
 @contextlib.contextmanager
 def set_up(server, wanted):
-    made = Grounds(
+    made = HostSetup(
         SETTINGS,
         interface=None,
         address="192.0.2.11",

@@ -7,7 +7,7 @@ from lan.namespaces import run
 
 from l2mode.core.verdict import Delivery
 from l2mode.kernel.errors import FilterError
-from l2mode.kernel.host import Host
+from l2mode.kernel.host import HostAddresses
 from l2mode.kernel.interface import interface_holding, mac_of, read_interface
 from l2mode.kernel.sysctls import effective, write_by_netlink
 
@@ -24,7 +24,7 @@ READ_ONLY_PROC = (
 
 
 def host_of(server, *vips, record=None):
-    return Host(vips or (VIP, VIP6), "eth0", record or server.record(), delivery=Delivery.DIRECTED)
+    return HostAddresses(vips or (VIP, VIP6), "eth0", record or server.record(), delivery=Delivery.DIRECTED)
 
 
 def test_the_virtual_ips_are_on_the_loopback_and_the_kernel_is_quiet_about_them(server):
@@ -129,12 +129,12 @@ def test_settings_can_be_written_where_proc_is_read_only(server):
 from pathlib import Path
 from ipaddress import ip_address
 from l2mode.core.verdict import Delivery
-from l2mode.kernel.host import Host
+from l2mode.kernel.host import HostAddresses
 from l2mode.kernel.restore import open_record
 from l2mode.kernel.sysctls import effective
 settings = ("arp_ignore", "arp_announce")
 record = open_record(Path({str(server.directory)!r}), tell=lambda *event: None)
-host = Host([ip_address("192.0.2.50")], "eth0", record, delivery=Delivery.DIRECTED)
+host = HostAddresses([ip_address("192.0.2.50")], "eth0", record, delivery=Delivery.DIRECTED)
 host.set_up()
 print([effective("eth0", name) for name in settings])
 host.take_down()
@@ -150,11 +150,11 @@ from pathlib import Path
 from ipaddress import ip_address
 from l2mode.kernel.errors import FilterError
 from l2mode.core.verdict import Delivery
-from l2mode.kernel.host import Host
+from l2mode.kernel.host import HostAddresses
 from l2mode.kernel.restore import open_record
 record = open_record(Path({str(server.directory)!r}), tell=lambda *event: None)
 try:
-    Host([ip_address("192.0.2.50")], "eth0", record, delivery=Delivery.DIRECTED).set_up()
+    HostAddresses([ip_address("192.0.2.50")], "eth0", record, delivery=Delivery.DIRECTED).set_up()
 except FilterError as error:
     print(error.problem)
     print(error.remedy)
@@ -182,9 +182,9 @@ def test_without_the_capability_the_remedy_names_it(server):
         """
 from ipaddress import ip_address
 from l2mode.core.verdict import Delivery
-from l2mode.kernel.host import Host
+from l2mode.kernel.host import HostAddresses
 try:
-    Host([ip_address("192.0.2.50")], "eth0", record, delivery=Delivery.DIRECTED).set_up()
+    HostAddresses([ip_address("192.0.2.50")], "eth0", record, delivery=Delivery.DIRECTED).set_up()
 except FilterError as error:
     print(error)
 """,
@@ -264,7 +264,7 @@ def test_a_macvlans_parent_is_silent_too_and_gets_its_settings_back(server):
         "ip link add link eth0 name x0 type macvlan mode bridge; ip link set x0 up; "
         "ip address del 192.0.2.11/24 dev eth0; ip address add 192.0.2.11/24 dev x0"
     )
-    host = Host([VIP], "x0", server.record(), delivery=Delivery.DIRECTED)
+    host = HostAddresses([VIP], "x0", server.record(), delivery=Delivery.DIRECTED)
     host.set_up()
     for name in ("x0", "eth0"):
         assert (server.setting("arp_ignore", name), server.setting("arp_announce", name)) == (1, 2)

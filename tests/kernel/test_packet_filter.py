@@ -13,7 +13,7 @@ from l2mode.core.tables import Tables
 from l2mode.core.verdict import Delivery
 from l2mode.kernel.changes import AddressAdded, SettingChanged
 from l2mode.kernel.errors import FilterError
-from l2mode.kernel.host import Host
+from l2mode.kernel.host import HostAddresses
 from l2mode.kernel.packet_filter import choose_filter
 from l2mode.kernel.xdp import XdpFilter
 
@@ -30,17 +30,17 @@ SETTINGS = LayerTwoSettings(
 SET_UP = """
 from kernel.test_packet_filter import SETTINGS
 from l2mode.core.verdict import Delivery
-from l2mode.kernel.host import Host
+from l2mode.kernel.host import HostAddresses
 from l2mode.kernel.packet_filter import choose_filter
 choose_filter({wanted!r}, SETTINGS, "eth0", record, tell=print)
-Host(SETTINGS.vips, "eth0", record, delivery=Delivery.DIRECTED).set_up()
+HostAddresses(SETTINGS.vips, "eth0", record, delivery=Delivery.DIRECTED).set_up()
 """
 
 
 def set_up(server, wanted="auto", record=None):
     record = record or server.record()
     chosen, choice = choose_filter(wanted, SETTINGS, "eth0", record, tell=server.tell)
-    Host(SETTINGS.vips, "eth0", record, delivery=Delivery.DIRECTED).set_up()
+    HostAddresses(SETTINGS.vips, "eth0", record, delivery=Delivery.DIRECTED).set_up()
     return chosen, choice
 
 

@@ -8,7 +8,7 @@ from kernel.tiny_programs import TC, TC_ACT_UNSPEC, XDP, XDP_PASS, memory, progr
 from lan.as_found import as_found, differences
 
 from l2mode.core.verdict import Delivery
-from l2mode.kernel.host import Host
+from l2mode.kernel.host import HostAddresses
 from l2mode.kernel.survey import survey
 from l2mode.kernel.tc import TcFilter
 from l2mode.kernel.xdp import XdpFilter
@@ -35,7 +35,7 @@ def give_up_sys_admin():
 
 def set_up(server):
     record = server.record()
-    Host(VIPS, "eth0", record, delivery=Delivery.DIRECTED).set_up()
+    HostAddresses(VIPS, "eth0", record, delivery=Delivery.DIRECTED).set_up()
     tiny = program(TC, TC_ACT_UNSPEC, "hcsidecar_tc")
     TcFilter(tiny, memory(), interface="eth0", farm="apache", record=record).attach()
 
@@ -134,7 +134,7 @@ def test_programs_of_others_that_come_first_are_found(server):
 
 def test_behind_an_xdp_filter_of_ours_nothing_comes_first(server):
     record = server.record()
-    Host(VIPS, "eth0", record, delivery=Delivery.DIRECTED).set_up()
+    HostAddresses(VIPS, "eth0", record, delivery=Delivery.DIRECTED).set_up()
     server.sh(
         "tc qdisc add dev eth0 clsact;"
         "tc filter add dev eth0 ingress protocol ip prio 1 u32 match ip dport 80 0xffff flowid 1:1"
@@ -146,7 +146,7 @@ def test_behind_an_xdp_filter_of_ours_nothing_comes_first(server):
 
 def test_a_filter_of_ours_is_known_without_sys_admin(server):
     record = server.record()
-    Host(VIPS, "eth0", record, delivery=Delivery.DIRECTED).set_up()
+    HostAddresses(VIPS, "eth0", record, delivery=Delivery.DIRECTED).set_up()
     ours = program(XDP, XDP_PASS, "hcsidecar_xdp")
     XdpFilter(ours, memory(), generic=True, interface="eth0", record=record).attach()
     with ThreadPoolExecutor(1, initializer=give_up_sys_admin) as powerless:

@@ -7,7 +7,7 @@ import platform
 import struct
 from pathlib import Path
 
-from l2mode.kernel.libbpf import Program
+from l2mode.kernel.libbpf import BpfProgram
 
 TC, XDP = 3, 6
 TC_ACT_UNSPEC, TC_ACT_SHOT = -1, 2
@@ -27,7 +27,7 @@ def program(kind, answer, name="tiny"):
     attributes = struct.pack("=IIQQIIQII16s", kind, len(code) // 8, *places, 0, 0, 0, 0, 0, name.encode())
     fd = _bpf(_BPF_PROG_LOAD, attributes + bytes(64))
     facts = dict(line.split(":\t", 1) for line in Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines())
-    return Program(name=name, fd=fd, number=int(facts["prog_id"]), tag=facts["prog_tag"])
+    return BpfProgram(name=name, fd=fd, number=int(facts["prog_id"]), tag=facts["prog_tag"])
 
 
 def link_at_tcx_ingress(tiny, index):

@@ -1,11 +1,11 @@
 import pytest
 
 from l2mode.core.filters import (
-    Choice,
+    Attachment,
+    FilterChoice,
     FilterKind,
     FilterRow,
     PassedOver,
-    Place,
     ahead_of,
     candidates,
     filter_name,
@@ -75,13 +75,13 @@ def passed_over(kind, problem="it is refused", remedy="grant BPF"):
 
 
 def test_the_first_filter_that_is_tried_costs_nothing():
-    choice = Choice(kind=FilterKind.TC, why="it works on every interface")
+    choice = FilterChoice(kind=FilterKind.TC, why="it works on every interface")
     assert (choice.fall_back, choice.cost, choice.remedy, choice.degraded) == (None, "", "", False)
 
 
 def test_one_reason_for_two_filters_is_told_once_with_what_it_costs():
     refused = (passed_over(FilterKind.TC), passed_over(FilterKind.XDP))
-    choice = Choice(kind=FilterKind.NFQUEUE, why="it needs no BPF", passed_over=refused)
+    choice = FilterChoice(kind=FilterKind.NFQUEUE, why="it needs no BPF", passed_over=refused)
     assert choice.degraded
     assert choice.fall_back.startswith("the filter is nfqueue in place of tc and xdp (it is refused): a Python process")
     assert choice.remedy == 'grant BPF; or set filter = "nfqueue" in [l2], if it is enough'
@@ -95,8 +95,8 @@ def test_two_reasons_are_told_apart():
 
 
 def test_xdp_in_place_of_tc_is_no_last_resort_and_neither_is_a_queue_that_was_asked_for():
-    assert not Choice(kind=FilterKind.XDP, why="", passed_over=(passed_over(FilterKind.TC),)).degraded
-    assert not Choice(kind=FilterKind.NFQUEUE, why="the farm file wants it").degraded
+    assert not FilterChoice(kind=FilterKind.XDP, why="", passed_over=(passed_over(FilterKind.TC),)).degraded
+    assert not FilterChoice(kind=FilterKind.NFQUEUE, why="the farm file wants it").degraded
 
 
 @pytest.mark.parametrize("wanted", ["auto", "xdp", "tc", "nfqueue"])
@@ -104,30 +104,30 @@ def test_xdp_in_place_of_tc_is_no_last_resort_and_neither_is_a_queue_that_was_as
 def test_every_filter_that_comes_after_another_has_its_price(wanted, kind):
     before = []
     for found in kinds(wanted, kind):
-        assert bool(Choice(kind=found, why="", passed_over=tuple(before)).cost) == bool(before)
+        assert bool(FilterChoice(kind=found, why="", passed_over=tuple(before)).cost) == bool(before)
         before.append(passed_over(found))
 
 
 def test_the_filter_goes_to_the_first_place_when_it_is_free():
-    assert place_for([], NAME) == Place(priority=1, handle=1)
-    assert place_for([bpf(49152, "other")], NAME) == Place(priority=1, handle=1)
+    assert place_for([], NAME) == Attachment(priority=1, handle=1)
+    assert place_for([bpf(49152, "other")], NAME) == Attachment(priority=1, handle=1)
 
 
 def test_the_filter_goes_as_far_ahead_as_there_is_room():
     rows = [bpf(1, "first"), bpf(2, "second"), bpf(7, "later")]
-    assert place_for(rows, NAME) == Place(priority=3, handle=1)
+    assert place_for(rows, NAME) == Attachment(priority=3, handle=1)
     assert ahead_of(rows, 3) == ("bpf first at priority 1", "bpf second at priority 2")
 
 
 def test_a_filter_left_by_a_killed_process_is_replaced_where_it_is():
     rows = [FilterRow(priority=5, handle=0, kind="bpf"), bpf(5, NAME, handle=7)]
     assert own_row(rows, NAME) == rows[1]
-    assert place_for(rows, NAME) == Place(priority=5, handle=7)
+    assert place_for(rows, NAME) == Attachment(priority=5, handle=7)
 
 
 def test_a_filter_of_another_farm_keeps_its_place_and_is_no_stranger():
     rows = [bpf(1, "hcsidecar:mail")]
-    assert place_for(rows, NAME) == Place(priority=2, handle=1)
+    assert place_for(rows, NAME) == Attachment(priority=2, handle=1)
     assert ahead_of(rows, 2) == ()
 
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from l2mode.core.frames import (
-    Claim,
-    Question,
+    AddressClaim,
+    AddressQuestion,
     announcement,
     answer,
     correction,
@@ -53,15 +53,15 @@ def settings(farm="apache", vips=(VIP, VIP6), me="web1"):
 
 
 def test_an_arp_request_is_a_question():
-    assert parse(ARP_REQUEST) == Question(target=VIP, asker=PEER, asker_mac=CLIENT, destination_mac=b"\xff" * 6)
+    assert parse(ARP_REQUEST) == AddressQuestion(target=VIP, asker=PEER, asker_mac=CLIENT, destination_mac=b"\xff" * 6)
 
 
 def test_an_arp_reply_is_a_claim():
-    assert parse(ARP_REPLY) == Claim(address=VIP, mac=WEB1, source_mac=WEB1)
+    assert parse(ARP_REPLY) == AddressClaim(address=VIP, mac=WEB1, source_mac=WEB1)
 
 
 def test_a_neighbour_solicitation_is_a_question():
-    asked = Question(target=VIP6, asker=PEER6, asker_mac=CLIENT, destination_mac=bytes.fromhex("3333ff000050"))
+    asked = AddressQuestion(target=VIP6, asker=PEER6, asker_mac=CLIENT, destination_mac=bytes.fromhex("3333ff000050"))
     assert parse(SOLICITATION) == asked
 
 
@@ -80,7 +80,7 @@ def test_an_announcement_has_the_form_of_a_request_for_the_address_itself():
     assert frame[:14] == b"\xff" * 6 + WEB2 + b"\x08\x06"
     assert frame[20:22] == b"\0\1"
     assert frame[22:] == WEB1 + VIP.packed + bytes(6) + VIP.packed
-    assert parse(frame) == Claim(address=VIP, mac=WEB1, source_mac=WEB2, to_all=True)
+    assert parse(frame) == AddressClaim(address=VIP, mac=WEB1, source_mac=WEB2, to_all=True)
 
 
 def test_an_unsolicited_advertisement_overrides_and_goes_to_all_nodes():
@@ -88,14 +88,14 @@ def test_an_unsolicited_advertisement_overrides_and_goes_to_all_nodes():
     assert frame[:6] == bytes.fromhex("333300000001")
     assert frame[38:54] == IPv6Address("ff02::1").packed
     assert frame[58:62] == bytes.fromhex("20000000")
-    assert parse(frame) == Claim(address=VIP6, mac=WEB1, source_mac=WEB2, to_all=True)
+    assert parse(frame) == AddressClaim(address=VIP6, mac=WEB1, source_mac=WEB2, to_all=True)
 
 
 def test_one_node_may_answer_for_another():
     for asked, vip in ((ARP_REQUEST, VIP), (SOLICITATION, VIP6)):
         frame = answer(parse(asked), mac=WEB1, source_mac=WEB2)
         assert frame[:12] == CLIENT + WEB2
-        assert parse(frame) == Claim(address=vip, mac=WEB1, source_mac=WEB2)
+        assert parse(frame) == AddressClaim(address=vip, mac=WEB1, source_mac=WEB2)
 
 
 @pytest.mark.parametrize(("vip", "to"), [(VIP, CLIENT), (VIP6, bytes.fromhex("333300000001"))])
@@ -104,7 +104,7 @@ def test_one_who_has_no_address_yet_is_answered_where_it_listens(vip, to):
     assert probe.asker is None
     frame = answer(probe, mac=WEB1, source_mac=WEB1)
     assert frame[:6] == to
-    assert parse(frame) == Claim(address=vip, mac=WEB1, source_mac=WEB1, to_all=bool(to[0] & 1))
+    assert parse(frame) == AddressClaim(address=vip, mac=WEB1, source_mac=WEB1, to_all=bool(to[0] & 1))
 
 
 def test_an_advertisement_of_one_who_speaks_for_another_is_no_claim():
@@ -154,7 +154,7 @@ def test_what_is_built_is_read_back(ends, asker_mac, mac, source_mac):
     target, asker = ends
     asked = parse(question(source_mac=asker_mac, asker=asker, target=target))
     assert (asked.target, asked.asker, asked.asker_mac) == (target, asker, asker_mac)
-    claim = Claim(address=target, mac=mac, source_mac=source_mac)
+    claim = AddressClaim(address=target, mac=mac, source_mac=source_mac)
     assert parse(answer(asked, mac=mac, source_mac=source_mac)) == claim
     announced = parse(announcement(target, mac=mac, source_mac=source_mac))
     assert announced == dataclasses.replace(claim, to_all=True)
@@ -259,9 +259,9 @@ def test_no_spoiled_frame_raises_or_names_a_group(frame, changes, length):
     if frame[12:14] == b"\x86\xdd" and len(frame) > 57:
         frame = summed(frame)
     heard = parse(frame[:length])
-    if isinstance(heard, Question):
+    if isinstance(heard, AddressQuestion):
         assert not heard.asker_mac[0] & 1
-    if isinstance(heard, Claim):
+    if isinstance(heard, AddressClaim):
         assert not heard.mac[0] & 1
 
 

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from l2mode.core.buckets import masks, owners
 from l2mode.core.cells import NOBODY, PASS_ON, PENDING
-from l2mode.core.handover import Handover, Neighbour, Phase, director_of
+from l2mode.core.handover import BucketState, Handover, HeardNode, director_of
 
 COUNT = 64
 ALL = (1 << COUNT) - 1
@@ -39,17 +39,17 @@ def test_a_new_one_holds_nothing_and_its_lease_is_over():
     assert not share.holding
     assert not share.open_at(0, 0, now=0.0)
     assert share.fractions(now=0.0) == (0.0,)
-    assert share.phase(0, 5) is Phase.OTHER
+    assert share.phase(0, 5) is BucketState.OTHER
 
 
 def test_what_a_view_gives_is_pending_until_it_is_claimed():
     share = handover()
     share.adopt(ALONE)
     assert (share.mine(0), share.pending(0), share.holding) == (0, ALL, False)
-    assert share.phase(0, 5) is Phase.PENDING
+    assert share.phase(0, 5) is BucketState.PENDING
     share.claim()
     assert (share.mine(0), share.pending(0), share.holding) == (ALL, 0, True)
-    assert share.phase(0, 5) is Phase.MINE
+    assert share.phase(0, 5) is BucketState.MINE
 
 
 def test_what_a_view_takes_is_dropped_at_once_and_the_rest_goes_on():
@@ -230,8 +230,8 @@ def test_neighbours_are_kept_in_the_order_of_their_names():
     share = handover()
     share.meet([("web3", b"3", True, b"\x06", ALONE, False), ("web2", b"", False, b"", (), True)])
     assert share.neighbours == (
-        Neighbour(name="web2", mac=b"", dirty_buckets=0),
-        Neighbour(name="web3", mac=b"3", dirty_buckets=6, view=ALONE, claimed=False),
+        HeardNode(name="web2", mac=b"", dirty_buckets=0),
+        HeardNode(name="web3", mac=b"3", dirty_buckets=6, view=ALONE, claimed=False),
     )
 
 
@@ -340,9 +340,9 @@ def test_the_phase_of_a_bucket_is_what_the_masks_say(view, group, bucket):
     share = Handover(name="web1", groups=2, count=COUNT)
     share.adopt(view)
     owner = share.owners(group)[bucket]
-    assert (share.phase(group, bucket) is Phase.PENDING) == (owner == "web1")
+    assert (share.phase(group, bucket) is BucketState.PENDING) == (owner == "web1")
     share.claim()
-    assert (share.phase(group, bucket) is Phase.MINE) == (owner == "web1")
+    assert (share.phase(group, bucket) is BucketState.MINE) == (owner == "web1")
 
 
 def test_a_look_tells_in_which_buckets_the_connections_are():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l2mode.core.packets import MAX_EXTENSIONS, SIGHT, Content, Kind, read_content, read_head
+from l2mode.core.packets import MAX_EXTENSIONS, SIGHT, Content, PacketKind, read_content, read_head
 from l2mode.core.settings import Protocol
 
 OWN, ROUTER = bytes.fromhex("025500000001"), bytes.fromhex("00005e000101")
@@ -65,7 +65,7 @@ def read(packet):
 
 def flow(protocol, client, vip_port, *, opens, ip_id=None, port=40000, at=None):
     return Content(
-        kind=Kind.FLOW,
+        kind=PacketKind.FLOW,
         protocol=protocol,
         client=client,
         client_port=port,
@@ -83,11 +83,11 @@ def behind(at):
 
 
 def portless(client, protocol=None, *, opens=True):
-    return Content(kind=Kind.PORTLESS, client=client, protocol=protocol, opens=opens)
+    return Content(kind=PacketKind.PORTLESS, client=client, protocol=protocol, opens=opens)
 
 
-OTHER, MALFORMED = Content(kind=Kind.OTHER), Content(kind=Kind.MALFORMED)
-DISCOVERY = Content(kind=Kind.NEIGHBOUR_DISCOVERY)
+OTHER, MALFORMED = Content(kind=PacketKind.OTHER), Content(kind=PacketKind.MALFORMED)
+DISCOVERY = Content(kind=PacketKind.NEIGHBOUR_DISCOVERY)
 FROM_VIP4, FROM_VIP6 = {"source": VIP4, "destination": CLIENT4}, {"source": VIP6, "destination": CLIENT6}
 SENT4, SENT6 = ipv4(tcp(80, 40000), **FROM_VIP4), ipv6(tcp(80, 40000), **FROM_VIP6)
 ECHO4, ECHO6 = struct.pack("!BBHI", 8, 0, 0, 1), struct.pack("!BBHI", 128, 0, 0, 1)
@@ -227,7 +227,7 @@ def test_no_bytes_break_the_reader(packet, kind):
     head = read_head(made)
     if head is not None:
         content = read_content(made, head)
-        assert (content.kind in (Kind.FLOW, Kind.PORTLESS)) == bool(content.client)
+        assert (content.kind in (PacketKind.FLOW, PacketKind.PORTLESS)) == bool(content.client)
 
 
 @given(st.sampled_from([row[1] for row in ROWS]), st.integers(0, 200))

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from l2mode.core.buckets import masks
 from l2mode.core.conflicts import Conflict
 from l2mode.core.filter_kinds import FilterKind
-from l2mode.core.filters import Choice, PassedOver
+from l2mode.core.filters import FilterChoice, PassedOver
 from l2mode.core.handover import Handover
 from l2mode.core.reasons import Reason
 from l2mode.core.report import FilterReport, layer_two_document
@@ -16,7 +16,7 @@ from l2mode.core.verdict import Delivery
 WEB = ShareGroup(name="WEB", protocol=Protocol.TCP, ports=(80, 443))
 DNS = ShareGroup(name="DNS", protocol=Protocol.UDP, ports=(53,), by=By.PORT)
 USED = FilterReport(
-    choice=Choice(kind=FilterKind.TC, why="eth0 is a veth"),
+    choice=FilterChoice(kind=FilterKind.TC, why="eth0 is a veth"),
     warnings=("another program runs first",),
     interface="eth0",
     mac=bytes.fromhex("020000000001"),
@@ -94,7 +94,7 @@ def test_in_flooded_delivery_every_vip_is_at_the_virtual_mac_and_nobody_directs(
 
 def test_a_filter_that_took_the_place_of_others_says_of_which_and_why():
     refused = PassedOver(kind=FilterKind.TC, problem="it is refused", remedy="grant BPF")
-    choice = Choice(kind=FilterKind.NFQUEUE, why="it needs no BPF", passed_over=(refused,))
+    choice = FilterChoice(kind=FilterKind.NFQUEUE, why="it needs no BPF", passed_over=(refused,))
     used = dataclasses.replace(USED, choice=choice)
     document = layer_two_document(handover(), settings(), used, virtual_mac=None, **NOTHING, now=1)
     told = document["filter"]

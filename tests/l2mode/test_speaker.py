@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from l2mode.core.conflicts import GONE_AFTER, Conflict, ConflictOver
 from l2mode.core.frames import (
-    Claim,
-    Question,
+    AddressClaim,
+    AddressQuestion,
     announcement,
     answer,
     correction,
@@ -58,8 +58,8 @@ def announced(said):
     """The addresses and MACs that frames announce to everybody."""
     assert all(frame[0] & 1 for frame in said)
     read = list(map(parse, said))
-    assert all(isinstance(each, Claim) or each.asker is None for each in read)
-    return [(claim.address, claim.mac) for claim in read if isinstance(claim, Claim)]
+    assert all(isinstance(each, AddressClaim) or each.asker is None for each in read)
+    return [(claim.address, claim.mac) for claim in read if isinstance(claim, AddressClaim)]
 
 
 def known(said):
@@ -70,7 +70,7 @@ def known(said):
 def asked(said):
     """The addresses that are asked for."""
     read = [parse(each) for each in said if isinstance(each, bytes)]
-    return [each.target for each in read if isinstance(each, Question)]
+    return [each.target for each in read if isinstance(each, AddressQuestion)]
 
 
 # what it is, who answers, delivery, view, director, addressed to, lease, the MAC it tells (None: silence)
@@ -465,7 +465,7 @@ def test_whatever_happens_the_rules_hold(delivery, waits, story):
                 said = speaker.due(now=now)
                 assert speaker.next_at() > now
         for claim in map(parse, [frame for frame in said if isinstance(frame, bytes)]):
-            if isinstance(claim, Question):
+            if isinstance(claim, AddressQuestion):
                 assert (claim.asker, claim.asker_mac) == (None, WEB1)
                 continue
             assert claim.source_mac == WEB1

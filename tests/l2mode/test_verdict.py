@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l2mode.core.handover import Phase
-from l2mode.core.verdict import Action, Delivery, Packet, Reason, Standing, judge, under_lease
+from l2mode.core.handover import BucketState
+from l2mode.core.verdict import Action, Delivery, Ownership, Packet, Reason, judge, under_lease
 
-MINE, PENDING, OTHER = Phase.MINE, Phase.PENDING, Phase.OTHER
+MINE, PENDING, OTHER = BucketState.MINE, BucketState.PENDING, BucketState.OTHER
 DIRECTED, FLOODED = Delivery.DIRECTED, Delivery.FLOODED
 
 
@@ -19,7 +19,7 @@ def mask(*nodes):
 
 
 def standing(phase=OTHER, *, me=B, dirty=False, beside=(), owner=A, outside=False):
-    return Standing(
+    return Ownership(
         me=me,
         phase=phase,
         dirty=dirty,
@@ -147,7 +147,7 @@ packets = st.builds(
 )
 tables = st.builds(
     standing,
-    st.sampled_from(Phase),
+    st.sampled_from(BucketState),
     dirty=st.booleans(),
     beside=st.sets(st.sampled_from([A, C, D])),
     owner=st.none() | nodes,

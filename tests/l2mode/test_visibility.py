@@ -4,9 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l2mode.core.visibility import ENOUGH, FORGOTTEN_AFTER, TIMING, WINDOW, Change, Count, Sight, Visibility
+from l2mode.core.visibility import (
+    ENOUGH,
+    FORGOTTEN_AFTER,
+    TIMING,
+    WINDOW,
+    NodeVisibility,
+    SeenPackets,
+    Visibility,
+    VisibilityChange,
+)
 
-CUT_OFF, SEES_AGAIN, UNKNOWN = Change.CUT_OFF, Change.SEES_AGAIN, Change.UNKNOWN
+CUT_OFF, SEES_AGAIN, UNKNOWN = VisibilityChange.CUT_OFF, VisibilityChange.SEES_AGAIN, VisibilityChange.UNKNOWN
 
 
 class Farm:
@@ -31,7 +40,7 @@ class Farm:
             for name, rate in self.rates.items():
                 self.counts[name] += rate
                 if name not in self.silent:
-                    self.said[name] = Count(packets=self.counts[name], at=self.now + self.clocks[name])
+                    self.said[name] = SeenPackets(packets=self.counts[name], at=self.now + self.clocks[name])
             told += self.visibility.look(self.said, now=self.now)
         return [(sight.node, sight.change) for sight in told]
 
@@ -80,7 +89,7 @@ def test_the_alarm_comes_once_and_so_does_its_end():
 
 def test_what_is_told_are_sentences():
     def told(change, seen, others):
-        return str(Sight(node="web2", change=change, seen=seen, others=others))
+        return str(NodeVisibility(node="web2", change=change, seen=seen, others=others))
 
     assert told(CUT_OFF, 3, 1200) == (
         "web2 is cut off by the switch: it saw 3 packets to the VIPs in 15 s, the others 1200"
@@ -214,7 +223,7 @@ def test_who_sees_what_the_others_see_is_never_cut_off_whatever_the_delays(traff
     seen = 0
     for now, packets in enumerate(traffic):
         seen += packets
-        counts = {"me": Count(packets=seen, at=float(now))}
+        counts = {"me": SeenPackets(packets=seen, at=float(now))}
         for name, quickest, stalls, sent in others:
             # What is heard is the latest that has arrived.
             arrived = [told for at, told in enumerate(sent) if at + quickest + stalled(stalls, at) <= now and told]
@@ -232,7 +241,7 @@ def sent_by(traffic, clock, pause):
             said.append(None)
             continue
         seen, time = seen + packets, time + 1
-        said.append(Count(packets=seen, at=time))
+        said.append(SeenPackets(packets=seen, at=time))
     return said
 
 

@@ -10,7 +10,7 @@ from daemons import wait_for
 from lan.namespaces import configure, inside, run, set_kernel
 from lan.site import VIP
 
-from l2mode.announcer import Voice
+from l2mode.announcer import Announcer
 from l2mode.core.frames import virtual_mac
 from l2mode.core.settings import LayerTwoSettings
 from l2mode.core.speaker import Speaker
@@ -38,7 +38,7 @@ class SpeakingNode:
                 virtual_mac=virtual_mac(settings) if flooded else None,
             )
         self._loop = asyncio.SelectorEventLoop()
-        self._voice = Voice(
+        self._voice = Announcer(
             Speaker(settings),
             self.wire,
             loop=self._loop,

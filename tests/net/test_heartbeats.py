@@ -12,7 +12,7 @@ from small_farm import FakeShare
 from waiting import until
 
 from hcsidecar.core.farmfile.settings import FarmFile
-from hcsidecar.net.datagrams import ListenError
+from hcsidecar.net.datagrams import HeartbeatSocketError
 from hcsidecar.net.heartbeats import Heartbeats
 from hcsidecar.net.keyring import Keyring
 
@@ -253,7 +253,9 @@ def test_a_taken_port_is_a_clear_error(keyring):
     async def story():
         farm = farm_file(free_port())
         async with running(farm, keyring, "web1"):
-            with pytest.raises(ListenError, match=rf"UDP 127\.77\.1\.1 port {farm.heartbeat.port}: another process"):
+            with pytest.raises(
+                HeartbeatSocketError, match=rf"UDP 127\.77\.1\.1 port {farm.heartbeat.port}: another process"
+            ):
                 await make(farm, "web1", keyring, []).open()
 
     asyncio.run(story())

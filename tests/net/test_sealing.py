@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hcsidecar.net.keyring import Keyring
-from hcsidecar.net.sealing import OVERHEAD_BYTES, Opened, Opener, Refusal, Sealer
+from hcsidecar.net.sealing import OVERHEAD_BYTES, DatagramOpener, DatagramSealer, Opened, OpenFailure
 
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 OLD_KEYS = Keyring.create(Path("farm.key"), now=NEW_YEAR)
@@ -19,12 +19,12 @@ NODES = ("web1", "web2")
 numbers = st.integers(min_value=0, max_value=2**64 - 1)
 
 
-def sealer(keyring: Keyring = OLD_KEYS, farm: str = "apache", node: str = "web1", boot: int = 7) -> Sealer:
-    return Sealer(keyring, farm, node, boot)
+def sealer(keyring: Keyring = OLD_KEYS, farm: str = "apache", node: str = "web1", boot: int = 7) -> DatagramSealer:
+    return DatagramSealer(keyring, farm, node, boot)
 
 
-def opener(keyring: Keyring = OLD_KEYS, farm: str = "apache") -> Opener:
-    return Opener(keyring, farm, NODES)
+def opener(keyring: Keyring = OLD_KEYS, farm: str = "apache") -> DatagramOpener:
+    return DatagramOpener(keyring, farm, NODES)
 
 
 class CountingKeyring(Keyring):
@@ -60,14 +60,14 @@ def test_what_is_sealed_is_opened_as_it_was(node, boot, seq, plaintext):
 @given(st.binary(max_size=200))
 @example(b"HCS\x01")
 def test_no_bytes_whatever_raise_or_open(garbage):
-    assert isinstance(opener().open(garbage), Refusal)
+    assert isinstance(opener().open(garbage), OpenFailure)
 
 
 @settings(deadline=None)
 @given(st.binary(max_size=100))
 def test_nothing_behind_a_good_header_raises_or_opens(garbage):
     header = sealer().seal(1, b"")[:32]
-    assert opener().open(header + garbage) in {Refusal.TOO_SHORT, Refusal.BAD_SEAL}
+    assert opener().open(header + garbage) in {OpenFailure.TOO_SHORT, OpenFailure.BAD_SEAL}
 
 
 @settings(deadline=None)
@@ -78,7 +78,7 @@ def test_any_flipped_bit_is_refused(plaintext, data):
     receiver = opener()
     receiver.open(sealer().seal(0, b"makes the key known"))
     datagram[bit // 8] ^= 1 << bit % 8
-    assert isinstance(receiver.open(bytes(datagram)), Refusal)
+    assert isinstance(receiver.open(bytes(datagram)), OpenFailure)
 
 
 @settings(deadline=None)
@@ -86,23 +86,23 @@ def test_any_flipped_bit_is_refused(plaintext, data):
 def test_any_cut_is_refused(plaintext, data):
     datagram = sealer().seal(1, plaintext)
     length = data.draw(st.integers(min_value=0, max_value=len(datagram) - 1))
-    assert isinstance(opener().open(datagram[:length]), Refusal)
+    assert isinstance(opener().open(datagram[:length]), OpenFailure)
 
 
 def test_each_refusal_has_its_reason():
     datagram = sealer().seal(1, b"hello")
-    assert opener().open(datagram[: OVERHEAD_BYTES - 1]) is Refusal.TOO_SHORT
-    assert opener().open(b"DNS" + datagram[3:]) is Refusal.NOT_OURS
-    assert opener().open(datagram[:3] + b"\x02" + datagram[4:]) is Refusal.UNKNOWN_VERSION
-    assert opener().open(sealer(node="web3").seal(1, b"hello")) is Refusal.UNKNOWN_NODE
-    assert opener(farm="other").open(datagram) is Refusal.UNKNOWN_NODE
-    assert opener().open(sealer(NEW_KEYS).seal(1, b"hello")) is Refusal.UNKNOWN_KEY
-    assert opener().open(datagram[:-1] + bytes((datagram[-1] ^ 1,))) is Refusal.BAD_SEAL
+    assert opener().open(datagram[: OVERHEAD_BYTES - 1]) is OpenFailure.TOO_SHORT
+    assert opener().open(b"DNS" + datagram[3:]) is OpenFailure.NOT_OURS
+    assert opener().open(datagram[:3] + b"\x02" + datagram[4:]) is OpenFailure.UNKNOWN_VERSION
+    assert opener().open(sealer(node="web3").seal(1, b"hello")) is OpenFailure.UNKNOWN_NODE
+    assert opener(farm="other").open(datagram) is OpenFailure.UNKNOWN_NODE
+    assert opener().open(sealer(NEW_KEYS).seal(1, b"hello")) is OpenFailure.UNKNOWN_KEY
+    assert opener().open(datagram[:-1] + bytes((datagram[-1] ^ 1,))) is OpenFailure.BAD_SEAL
 
 
 def test_two_names_are_not_taken_for_two_others():
     datagram = sealer(farm="ab", node="c").seal(1, b"hello")
-    assert Opener(OLD_KEYS, "a", ["bc"]).open(datagram) is Refusal.UNKNOWN_NODE
+    assert DatagramOpener(OLD_KEYS, "a", ["bc"]).open(datagram) is OpenFailure.UNKNOWN_NODE
 
 
 @pytest.mark.parametrize("seq", [5, 4])
@@ -139,7 +139,7 @@ def test_a_rotation_under_way_loses_no_datagram():
             for sender in senders:
                 seq += 1
                 opened = receiver.open(sender.seal(seq, b"hello"))
-                assert isinstance(opened, Opened) or (opened is Refusal.UNKNOWN_KEY and ids == (new,))
+                assert isinstance(opened, Opened) or (opened is OpenFailure.UNKNOWN_KEY and ids == (new,))
     assert isinstance(receiver.open(senders[0].seal(seq + 1, b"hello")), Opened)
 
 
@@ -151,7 +151,7 @@ def test_a_key_that_was_dropped_opens_nothing_any_more():
     ring.active_id = next(key_id for key_id in ring.ids if key_id != OLD_KEYS.active_id)
     ring.keys = ring.without(OLD_KEYS.active_id).keys
     receiver.follow_keys()
-    assert receiver.open(sender.seal(2, b"hello")) is Refusal.UNKNOWN_KEY
+    assert receiver.open(sender.seal(2, b"hello")) is OpenFailure.UNKNOWN_KEY
 
 
 def test_a_boot_costs_one_derivation_however_many_datagrams_it_sends():
@@ -171,7 +171,7 @@ def test_forged_boots_do_not_push_out_the_key_that_has_opened():
     receiver.open(sender.seal(0, b"hello"))
     for seq in range(1, 100):
         datagram = sender.seal(seq, b"hello")
-        assert receiver.open(forged(datagram, boot=1000 + seq)) is Refusal.BAD_SEAL
+        assert receiver.open(forged(datagram, boot=1000 + seq)) is OpenFailure.BAD_SEAL
         assert isinstance(receiver.open(datagram), Opened)
     assert keyring.derived == 1 + 99, "one for the sender, at most one for each forgery"
 

@@ -14,7 +14,7 @@ from aiohttp import web
 from api_nodes import FakeControl
 from cli_farm import cli_farm
 
-from hcsidecar.api.control import Answer
+from hcsidecar.api.control import CommandResult
 from hcsidecar.api.local import local_app
 from hcsidecar.api.routes import Api
 from hcsidecar.api.servers import serve_unix
@@ -135,7 +135,7 @@ def test_with_an_identity_it_is_the_applications_own_request(action):
 
 def test_a_refusal_fails_with_its_reason():
     def prepare(control):
-        control.request_answer = Answer(ok=False, text="the module is stopped")
+        control.request_answer = CommandResult(ok=False, text="the module is stopped")
 
     assert given("restart", "-i", "x", prepare=prepare)[:2] == (1, "safekit: the module is stopped\n")
 

@@ -3,8 +3,8 @@
 from simulation.network import NEVER
 
 from l2mode.core.cells import NOBODY, PENDING
-from l2mode.core.handover import Phase
-from l2mode.core.verdict import Action, Delivery, Packet, Reason, Standing, Verdict, judge
+from l2mode.core.handover import BucketState
+from l2mode.core.verdict import Action, Delivery, Ownership, Packet, Reason, Verdict, judge
 
 DEAD = Verdict(Reason.LEASE_OVER)
 NOWHERE = Verdict(Reason.NO_MAC)
@@ -173,9 +173,9 @@ class Flows:
         packet = Packet(opens=opens, known=lambda: flow.home is machine, sender=sender, chained=chained)
         # As `classify` reads the tables.
         cell = share.cells_now[flow.group][flow.bucket]
-        standing = Standing(
+        standing = Ownership(
             me=machine.index,
-            phase={machine.index: Phase.MINE, PENDING: Phase.PENDING}.get(cell, Phase.OTHER),
+            phase={machine.index: BucketState.MINE, PENDING: BucketState.PENDING}.get(cell, BucketState.OTHER),
             dirty=share.dirty,
             dirty_members=sum((mask >> flow.bucket & 1) << node for node, mask in machine.dirty_members().items()),
             owner={NOBODY: None, PENDING: machine.index}.get(cell, cell),

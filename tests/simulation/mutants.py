@@ -5,11 +5,11 @@ Each class breaks what its docstring says. `share` stands for the kernel's side 
 
 from simulation.machine import KernelShare
 
-from hcsidecar.core.membership.connectivity import Hearing
+from hcsidecar.core.membership.connectivity import Connectivity
 from hcsidecar.core.membership.listening import Listening
 from hcsidecar.core.membership.membership import Membership
 from hcsidecar.core.membership.peers import Peer
-from hcsidecar.core.membership.view_selection import Chooser
+from hcsidecar.core.membership.view_selection import ViewSelector
 
 
 class ViewIsProof(Membership):
@@ -164,7 +164,7 @@ class DoesNotListen(Membership):
     listening = _Deaf
 
 
-class _Small(Chooser):
+class _Small(ViewSelector):
     def why_too_few(self):
         return None
 
@@ -230,12 +230,12 @@ class OneEarOfTwo(Membership):
         self.roster.hearing = _OneEar(len(self.roster.names))
 
 
-class _OneEar(Hearing):
+class _OneEar(Connectivity):
     def edges(self, node):
         return self._hears[node]
 
 
-class _Stubborn(Chooser):
+class _Stubborn(ViewSelector):
     def _why_yield(self, own):
         return None
 
@@ -246,7 +246,7 @@ class NeverYields(Membership):
     chooser = _Stubborn
 
 
-class _Headstrong(Chooser):
+class _Headstrong(ViewSelector):
     def _right_settings(self, own):
         return own.settings
 

@@ -12,7 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from hcsidecar.cli import files, service
-from hcsidecar.core.service_unit import UnitWishes, for_systemd, is_ours
+from hcsidecar.core.service_unit import UnitOptions, for_systemd, is_ours
 from hcsidecar.daemon.service import Service, ServiceError, shipped_unit, this_program, why_not_here
 
 app = typer.Typer(rich_markup_mode=None)
@@ -84,7 +84,7 @@ def wish(**others):
         "state": None,
         "drain": 10.0,
     }
-    return UnitWishes(**usual | others)
+    return UnitOptions(**usual | others)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from strict_aws import Group, StrictAws
 from waiting import until
 
 from hcsidecar.core.application.states import Word
-from hcsidecar.core.targets.backoff import Pace
+from hcsidecar.core.targets.backoff import Backoff
 from hcsidecar.core.targets.desired_state import Situation
 from hcsidecar.core.targets.reconcile import Reconciler
 from hcsidecar.targets.aws import AwsBalancer
@@ -26,7 +26,7 @@ __all__ = ["aws_environment"]
 READY = Situation(word=Word.START, ready=True, in_view=True)
 UNREADY = Situation(word=Word.START, ready=False, in_view=True)
 LEFT = Situation(word=Word.LEAVE)
-QUICK = Pace(
+QUICK = Backoff(
     poll=0.05,
     hold_up=0.01,
     soon=0.02,
@@ -199,7 +199,7 @@ def test_while_the_api_hangs_the_health_url_is_answered_and_calls_do_not_pile_up
 
 def test_a_leave_that_hangs_is_told_after_its_budget_and_goes_on(tmp_path):
     async def story(aws, group):
-        pace = Pace(poll=0.05, hold_up=0.01, soon=0.02, longest_pause=0.1, leaving=0.05, leave_budget=0.5)
+        pace = Backoff(poll=0.05, hold_up=0.01, soon=0.02, longest_pause=0.1, leaving=0.05, leave_budget=0.5)
         async with Node(aws, group, tmp_path, pace=pace, limit=0.2) as node:
             node.follow(READY)
             await node.sees("healthy")

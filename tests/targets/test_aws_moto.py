@@ -18,7 +18,7 @@ from waiting import until
 
 from hcsidecar.core.application.states import Word
 from hcsidecar.core.farmfile.target_tables import AwsTarget
-from hcsidecar.core.targets.backoff import Pace
+from hcsidecar.core.targets.backoff import Backoff
 from hcsidecar.core.targets.desired_state import Situation
 from hcsidecar.core.targets.reconcile import Reconciler
 from hcsidecar.core.targets.registration import Presence, TargetError, Trouble
@@ -28,7 +28,7 @@ from hcsidecar.targets.registrar import Registrar
 pytestmark = pytest.mark.usefixtures("aws_environment")
 __all__ = ["aws_environment"]
 POLICY = Path(__file__).parents[2] / "config" / "aws-policy.json"
-QUICK = Pace(poll=0.1, hold_up=0.01, soon=0.05, longest_pause=0.2, leaving=0.1)
+QUICK = Backoff(poll=0.1, hold_up=0.01, soon=0.05, longest_pause=0.2, leaving=0.1)
 
 
 @pytest.fixture(scope="module")

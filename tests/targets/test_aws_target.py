@@ -596,7 +596,7 @@ def test_the_descriptions_of_aws_are_read_once_for_all_targets():
     script = """
 import sys
 from aws_here import table
-from hcsidecar.targets.aws_api import Api
+from hcsidecar.targets.aws_api import TargetGroupApi
 read = []
 
 def note(event, arguments):
@@ -605,7 +605,7 @@ def note(event, arguments):
 
 sys.addaudithook(note)
 for group in ("a", "b", "c"):
-    Api(table("http://127.0.0.1:1", group=group))._make_client()
+    TargetGroupApi(table("http://127.0.0.1:1", group=group))._make_client()
 print(len(read))
 """
     done = subprocess.run(

@@ -15,7 +15,7 @@ from waiting import on_a_loop, until
 
 from hcsidecar.core.farmfile.target_tables import CommandTarget
 from hcsidecar.core.targets.registration import Observation, Presence, TargetError, Trouble
-from hcsidecar.targets.command import KIND, Program
+from hcsidecar.targets.command import KIND, ProgramBalancer
 from hcsidecar.targets.kind import Here
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "examples" / "nginx" / "bin" / "nginx-upstream"
@@ -42,7 +42,7 @@ def program(directory, text, **options):
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o755)
     table = CommandTarget.model_validate({"type": "command", "name": "pool", "command": ["register", "a b"]} | options)
-    return Program(table, here_of(directory), base={"PATH": "/usr/bin:/bin", "AWS_SECRET": "x", "LC_ALL": "C"})
+    return ProgramBalancer(table, here_of(directory), base={"PATH": "/usr/bin:/bin", "AWS_SECRET": "x", "LC_ALL": "C"})
 
 
 @on_a_loop
@@ -222,7 +222,7 @@ def node_at_nginx(directory, name, port, called):
     table = CommandTarget.model_validate({"type": "command", "command": words})
     # The Python of the tests, for one that has none of Debian's.
     base = {"PATH": f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin"}
-    return Program(table, here_of(directory, node=name, address="127.0.0.1"), base=base)
+    return ProgramBalancer(table, here_of(directory, node=name, address="127.0.0.1"), base=base)
 
 
 def test_the_example_can_be_run():

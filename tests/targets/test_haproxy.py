@@ -16,7 +16,7 @@ from waiting import on_a_loop, until
 
 from hcsidecar.core.application.states import Word
 from hcsidecar.core.farmfile.target_tables import HaproxyTarget
-from hcsidecar.core.targets.backoff import Pace
+from hcsidecar.core.targets.backoff import Backoff
 from hcsidecar.core.targets.desired_state import Situation
 from hcsidecar.core.targets.registration import Observation, Presence, TargetError, Trouble
 from hcsidecar.targets.haproxy import KIND
@@ -165,7 +165,7 @@ async def test_the_loop_deletes_what_it_has_drained_once_nobody_is_left_and_adds
             open_balancer=KIND.open,
             chance=Random(1),
             tell=lambda event: events.append(event.message),
-            pace=lambda _: Pace(poll=0.2, hold_up=0.0, soon=0.05),
+            pace=lambda _: Backoff(poll=0.2, hold_up=0.0, soon=0.05),
         )
 
         async def comes_to_be(presence):

@@ -17,7 +17,7 @@ from daemons import wait_for
 from waiting import on_a_loop, until
 
 from hcsidecar.core.targets.registration import Presence, TargetError, Trouble
-from hcsidecar.targets.apart import Apart
+from hcsidecar.targets.apart import HelperBalancer
 from hcsidecar.targets.helper_process import HelperProcess
 
 LIMIT = 20.0
@@ -46,7 +46,7 @@ async def helper(environment, **options):
 def side(process, tmp_path, deed="", *, name="odd", limit=LIMIT):
     """Give the side of a target that does what `deed` says at each look."""
     table = {"type": "odd", "name": name, "deed": textwrap.dedent(deed)}
-    return Apart(process, name=name, kind="odd", table=table, here=here(tmp_path), limit=limit)
+    return HelperBalancer(process, name=name, kind="odd", table=table, here=here(tmp_path), limit=limit)
 
 
 async def failure(call):
@@ -148,7 +148,7 @@ async def test_what_a_call_raises_is_its_failure_with_its_words(tmp_path, enviro
         assert await failure(late.observe()) == "no answer in time"
         assert await failure(odd.register()) == "KeyError: 'RegisterTargetsResult'"
         assert len(await failure(side(process, tmp_path, "raise ValueError('x' * 10**6)", name="b").observe())) == 500
-        no_kind = Apart(process, name="x", kind="nothing", table={}, here=here(tmp_path), limit=LIMIT)
+        no_kind = HelperBalancer(process, name="x", kind="nothing", table={}, here=here(tmp_path), limit=LIMIT)
         with pytest.raises(TargetError, match="there is no kind nothing") as caught:
             await no_kind.observe()
         assert caught.value.trouble is Trouble.CONFIG
@@ -166,7 +166,7 @@ _SAY = "import os, sys, time; from hcsidecar.targets.questions import *; packets
         ("raise SystemExit('done')", "has ended with status 1: SystemExit: done"),
         ("os.write(packets, b'HTTP/1.1 200 OK'); time.sleep(60)", "says what makes no sense, and is killed: "),
         ("os.write(packets, bytes(100_000)); time.sleep(60)", "says what makes no sense, and is killed: "),
-        ("os.write(packets, encode(Answer(number=99)))", "answers what was not asked, and is killed"),
+        ("os.write(packets, encode(CallResult(number=99)))", "answers what was not asked, and is killed"),
         ("os.write(packets, encode(Begun()))", "answers what was not asked, and is killed"),
         ("os.close(packets); time.sleep(60)", "has closed its connection, and is killed"),
     ],
@@ -264,12 +264,12 @@ _NOBODY = 65534
 _ASK_ONCE = """
 import asyncio, os, resource, sys
 from hcsidecar.core.targets.registration import TargetError
-from hcsidecar.targets.apart import Apart
+from hcsidecar.targets.apart import HelperBalancer
 from hcsidecar.targets.helper_process import HelperProcess
-from hcsidecar.targets.questions import Ask, Call
+from hcsidecar.targets.questions import Call, CallRequest
 
 async def ask():
-    question = Ask(target="x", call=Call.OBSERVE, kind="odd", table={}, here={}, notes=b"")
+    question = CallRequest(target="x", call=Call.OBSERVE, kind="odd", table={}, here={}, notes=b"")
     try:
         await HelperProcess("x").ask(question, limit=5)
     except TargetError as error:

@@ -9,7 +9,7 @@ from waiting import until
 
 from hcsidecar.core.application.states import Word
 from hcsidecar.core.farmfile.target_tables import Target
-from hcsidecar.core.targets.backoff import Pace
+from hcsidecar.core.targets.backoff import Backoff
 from hcsidecar.core.targets.desired_state import Situation
 from hcsidecar.core.targets.reconcile import Reconciler
 from hcsidecar.core.targets.registration import Observation, Presence, TargetError, Trouble
@@ -19,7 +19,7 @@ from hcsidecar.targets.targets import Targets
 
 READY = Situation(word=Word.START, ready=True, in_view=True)
 LEFT = Situation(word=Word.LEAVE)
-QUICK = Pace(poll=0.05, hold_up=0.01, soon=0.01, longest_pause=0.05, first_pause_for_people=0.05)
+QUICK = Backoff(poll=0.05, hold_up=0.01, soon=0.01, longest_pause=0.05, first_pause_for_people=0.05)
 
 
 class Fake:

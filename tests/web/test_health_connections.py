@@ -3,7 +3,7 @@ import socket
 
 from waiting import until
 
-from hcsidecar.web.connections import Connections, Limits, close_our_half
+from hcsidecar.web.connections import ConnectionLimiter, Limits, close_our_half
 
 
 class Held:
@@ -24,7 +24,7 @@ class Held:
 
 def test_each_connection_ends_at_its_own_deadline():
     async def story():
-        connections = Connections(Limits(sweep_interval=0.01))
+        connections = ConnectionLimiter(Limits(sweep_interval=0.01))
         now = asyncio.get_running_loop().time()
         over, later = Held(connections, now), Held(connections, now + 3600)
         connections.admit(later)
@@ -41,7 +41,7 @@ def test_each_connection_ends_at_its_own_deadline():
 
 def test_nobody_looks_while_nobody_is_here():
     async def story():
-        connections = Connections(Limits(sweep_interval=0.01))
+        connections = ConnectionLimiter(Limits(sweep_interval=0.01))
         for _ in range(3):
             held = Held(connections, 0.0)
             connections.admit(held)
@@ -53,7 +53,7 @@ def test_nobody_looks_while_nobody_is_here():
 
 def test_a_connection_of_the_api_has_no_deadline():
     async def story():
-        connections = Connections(Limits(sweep_interval=0.01))
+        connections = ConnectionLimiter(Limits(sweep_interval=0.01))
         api, probe = Held(connections, 0.0), Held(connections, 0.0)
         connections.admit(api)
         connections.hand_over(api)

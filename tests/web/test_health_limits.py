@@ -13,7 +13,7 @@ from probes import PROBES, V1_TCP4, V2_LOCAL
 from waiting import until
 
 from hcsidecar.web.connections import Limits
-from hcsidecar.web.refusals import Refusal
+from hcsidecar.web.refusals import ConnectionRefusal
 
 HASTY = Limits(head_timeout=0.2, idle_timeout=0.4, close_timeout=0.2, sweep_interval=0.02)
 PROBE = b"GET /health HTTP/1.1\r\nHost: web1\r\n\r\n"
@@ -83,7 +83,7 @@ def test_when_it_is_crowded_the_longest_silent_goes_and_a_new_probe_gets_in():
             assert await asyncio.wait_for(connections[1][0].read(), LIMIT) == b""
             connections[0][1].write(PROBE)
             assert (await read_answer(connections[0][0])).endswith(b"OK\n")
-            assert node.server.connections.refusals == {Refusal.CROWDED_OUT: 1}
+            assert node.server.connections.refusals == {ConnectionRefusal.CROWDED_OUT: 1}
 
     asyncio.run(story())
 
@@ -115,7 +115,7 @@ def test_who_fills_the_api_crowds_out_no_probe_and_no_api_connection_outlives_it
                 writer.write(b"GET /api HTTP/1.1\r\nHost: a\r\n\r\n")
                 await read_answer(reader)
             assert len(node.server.connections) == 1 + 5
-            assert node.server.connections.refusals == {Refusal.CROWDED_OUT: 15}
+            assert node.server.connections.refusals == {ConnectionRefusal.CROWDED_OUT: 15}
             for reader, _ in others[:15]:
                 assert await asyncio.wait_for(reader.read(), LIMIT) == b""
             prober[1].write(PROBE)
@@ -132,7 +132,7 @@ def test_a_head_that_does_not_come_in_time_ends_the_connection(begin):
     async def story():
         async with health_node(limits=HASTY) as node:
             assert await node.ask(begin) == b""
-            assert node.server.connections.refusals == {Refusal.TOO_SLOW: 1}
+            assert node.server.connections.refusals == {ConnectionRefusal.TOO_SLOW: 1}
             assert len(node.server.connections) == 0
 
     asyncio.run(story())
@@ -146,7 +146,7 @@ def test_who_dribbles_gains_no_time():
             while not node.server.connections.refusals:
                 writer.write(b"b")
                 await asyncio.sleep(0.001)
-            assert node.server.connections.refusals == {Refusal.TOO_SLOW: 1}
+            assert node.server.connections.refusals == {ConnectionRefusal.TOO_SLOW: 1}
             writer.close()
 
     asyncio.run(story())
@@ -159,7 +159,7 @@ def test_the_second_request_must_come_in_time_too():
             writer.write(PROBE + HALF_A_PROBE)
             await read_answer(reader)
             assert await asyncio.wait_for(reader.read(), LIMIT) == b""
-            assert node.server.connections.refusals == {Refusal.TOO_SLOW: 1}
+            assert node.server.connections.refusals == {ConnectionRefusal.TOO_SLOW: 1}
             writer.close()
 
     asyncio.run(story())
@@ -188,7 +188,7 @@ def test_a_handshake_that_does_not_end_in_time_ends_the_connection(tmp_path):
                 assert await node.ask(begin) == b""
             await until(lambda: len(node.server.connections) == 0)
             refusals = node.server.connections.refusals
-            assert refusals[Refusal.TLS] + refusals[Refusal.TOO_SLOW] == 4
+            assert refusals[ConnectionRefusal.TLS] + refusals[ConnectionRefusal.TOO_SLOW] == 4
 
     asyncio.run(story())
 
@@ -196,14 +196,14 @@ def test_a_handshake_that_does_not_end_in_time_ends_the_connection(tmp_path):
 @pytest.mark.parametrize(
     ("garbage", "status", "refusal"),
     [
-        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"400", Refusal.REQUEST_LINE),
-        (bytes(range(256)) * 100, b"400", Refusal.REQUEST_LINE),
-        (b"GET /health HTTP/1.1\r\nHost\r\n\r\n", b"400", Refusal.HEADER),
-        (b"GET /health HTTP/1.1\r\n" + b"A: b\r\n" * 100_000, b"431", Refusal.TOO_LARGE),
-        (b"GET /" + b"a" * 1_000_000, b"431", Refusal.TOO_LARGE),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"505", Refusal.HTTP_2),
-        (PROBE * 17, b"429", Refusal.PIPELINED),
-        (PROBE * 100_000, b"429", Refusal.PIPELINED),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"400", ConnectionRefusal.REQUEST_LINE),
+        (bytes(range(256)) * 100, b"400", ConnectionRefusal.REQUEST_LINE),
+        (b"GET /health HTTP/1.1\r\nHost\r\n\r\n", b"400", ConnectionRefusal.HEADER),
+        (b"GET /health HTTP/1.1\r\n" + b"A: b\r\n" * 100_000, b"431", ConnectionRefusal.TOO_LARGE),
+        (b"GET /" + b"a" * 1_000_000, b"431", ConnectionRefusal.TOO_LARGE),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"505", ConnectionRefusal.HTTP_2),
+        (PROBE * 17, b"429", ConnectionRefusal.PIPELINED),
+        (PROBE * 100_000, b"429", ConnectionRefusal.PIPELINED),
     ],
 )
 @pytest.mark.parametrize("app", [lambda: None, echo_app])
@@ -227,7 +227,7 @@ def test_garbage_over_tls_is_refused_and_counted(tmp_path):
     async def story():
         async with health_node(tls=server_tls) as node:
             assert (await node.ask(b"\0", ssl=client_tls)).startswith(b"HTTP/1.1 400 ")
-            assert node.server.connections.refusals == {Refusal.REQUEST_LINE: 1}
+            assert node.server.connections.refusals == {ConnectionRefusal.REQUEST_LINE: 1}
             await until(lambda: len(node.server.connections) == 0)
 
     asyncio.run(story())
@@ -237,7 +237,7 @@ def test_a_bad_prefix_is_not_even_answered():
     async def story():
         async with health_node() as node:
             assert await node.ask(b"PROXY nonsense\r\n" + PROBE) == b""
-            assert node.server.connections.refusals == {Refusal.PROXY_PREFIX: 1}
+            assert node.server.connections.refusals == {ConnectionRefusal.PROXY_PREFIX: 1}
 
     asyncio.run(story())
 
@@ -256,7 +256,7 @@ def test_who_asks_and_does_not_read_is_thrown_out():
                     told = node.face.told_ok
                     await loop.sock_sendall(client, PROBE * 500)
                     await until(lambda told=told: refusals or node.face.told_ok == told + 500)
-                assert refusals == {Refusal.READS_TOO_SLOWLY: 1}
+                assert refusals == {ConnectionRefusal.READS_TOO_SLOWLY: 1}
                 await until(lambda: len(node.server.connections) == 0)
                 assert await node.is_answered()
             finally:
@@ -318,9 +318,9 @@ def test_what_the_api_cannot_read_is_counted_and_not_logged():
                 b"POST /api HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n",
                 b"GET /api HTTP/1.1\r\nHost: a\r\n\r\nGET /\xff HTTP/1.1\r\n\r\n",
             ):
-                before = node.server.connections.refusals[Refusal.UNREADABLE_FOR_API]
+                before = node.server.connections.refusals[ConnectionRefusal.UNREADABLE_FOR_API]
                 assert b" 400 " in await node.ask(bad)
-                assert node.server.connections.refusals[Refusal.UNREADABLE_FOR_API] == before + 1
+                assert node.server.connections.refusals[ConnectionRefusal.UNREADABLE_FOR_API] == before + 1
 
     asyncio.run(story())
 

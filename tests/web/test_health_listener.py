@@ -9,7 +9,7 @@ from waiting import until
 from hcsidecar.core.health import HealthAnswer, HealthFace
 from hcsidecar.web.connections import Limits
 from hcsidecar.web.listener import HealthServer, ListenError
-from hcsidecar.web.refusals import Refusal
+from hcsidecar.web.refusals import ConnectionRefusal
 
 APPS = {"health only": lambda: None, "health and API": echo_app}
 
@@ -230,7 +230,7 @@ def test_the_api_is_not_bothered_with_requests_that_name_no_host():
     async def story():
         async with health_node(app=echo_app()) as node:
             assert (await node.ask(b"GET /api HTTP/1.1\r\n\r\n")).startswith(b"HTTP/1.1 401 Unauthorized\r\n")
-            assert node.server.connections.refusals == {Refusal.NO_HOST: 1}
+            assert node.server.connections.refusals == {ConnectionRefusal.NO_HOST: 1}
 
     asyncio.run(story())
 

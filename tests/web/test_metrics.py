@@ -24,7 +24,7 @@ from hcsidecar.api.auth import Verifier
 from hcsidecar.api.farm import farm_app
 from hcsidecar.api.routes import Api
 from hcsidecar.api.servers import tcp_protocols
-from hcsidecar.core.metric_catalogue import CATALOGUE, Family, Kind, Sample
+from hcsidecar.core.metric_catalogue import CATALOGUE, Family, MetricKind, Sample
 from hcsidecar.web.exposition import Form, form_for, render
 from hcsidecar.web.metrics_page import MetricsPage
 
@@ -47,11 +47,11 @@ def family(name, kind, *samples):
 
 
 FAMILIES = (
-    family("hcsidecar_build_info", Kind.INFO, ({"node": "web1", "version": "1.2.3"}, 1)),
-    family("hcsidecar_ready", Kind.GAUGE, ({"node": "web1"}, 1)),
+    family("hcsidecar_build_info", MetricKind.INFO, ({"node": "web1", "version": "1.2.3"}, 1)),
+    family("hcsidecar_ready", MetricKind.GAUGE, ({"node": "web1"}, 1)),
     family(
         "hcsidecar_events_total",
-        Kind.COUNTER,
+        MetricKind.COUNTER,
         ({"node": "web1", "level": "info"}, 2**53),
         ({"node": "web1", "level": "error"}, 0),
     ),
@@ -89,7 +89,7 @@ def test_openmetrics_says_the_same():
 
 def test_no_label_breaks_the_text():
     nasty = 'a"b\\c\nd}e 1.0'
-    text, _ = render([family("hcsidecar_ready", Kind.GAUGE, ({"check": nasty}, 1))])
+    text, _ = render([family("hcsidecar_ready", MetricKind.GAUGE, ({"check": nasty}, 1))])
     assert samples_of(parse(text.decode())) == {("hcsidecar_ready", ("check", nasty)): 1}
 
 
@@ -219,7 +219,7 @@ def test_a_page_that_is_old_is_written_anew():
 
 
 def test_who_reads_nothing_holds_up_nobody():
-    many = Counted([family("hcsidecar_ready", Kind.GAUGE, *(({"peer": f"web{n}"}, n) for n in range(50_000)))])
+    many = Counted([family("hcsidecar_ready", MetricKind.GAUGE, *(({"peer": f"web{n}"}, n) for n in range(50_000)))])
 
     async def story(ask, address):
         with contextlib.ExitStack() as stack:

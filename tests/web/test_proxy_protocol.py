@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from probes import V1_TCP4, V2_LOCAL, V2_TCP4_WITH_AWS_TLV
 
 from hcsidecar.web.proxy_protocol import prefix_length
-from hcsidecar.web.refusals import Refusal
+from hcsidecar.web.refusals import ConnectionRefusal
 
 V1_LONGEST = b"PROXY UNKNOWN ffff:f...f:ffff ffff:f...f:ffff 65535 65535".ljust(105, b" ") + b"\r\n"
 PREFIXES = [
@@ -62,7 +62,7 @@ def test_what_begins_otherwise_has_no_prefix(begin):
     ],
 )
 def test_a_bad_prefix_is_refused(bad):
-    assert prefix_length(bad) is Refusal.PROXY_PREFIX
+    assert prefix_length(bad) is ConnectionRefusal.PROXY_PREFIX
 
 
 @given(
@@ -70,4 +70,4 @@ def test_a_bad_prefix_is_refused(bad):
 )
 def test_no_bytes_are_too_odd(data):
     length = prefix_length(data)
-    assert length is None or isinstance(length, Refusal) or 0 <= length <= len(data)
+    assert length is None or isinstance(length, ConnectionRefusal) or 0 <= length <= len(data)

@@ -6,7 +6,7 @@ from typing import Final
 
 from hcsidecar.core.application.checks import why_not_good
 from hcsidecar.core.farmfile.values import format_duration
-from hcsidecar.system.programs import CannotStartError, Command, Running
+from hcsidecar.system.programs import CannotStartError, Command, RunningProgram
 
 DOWN: Final = "its program says down"
 "The complaint after the word `down`."
@@ -45,7 +45,7 @@ class CustomWatch:
     async def _run_once(self) -> str:
         self._at_work = True
         try:
-            async with Running(self._command) as running:
+            async with RunningProgram(self._command) as running:
                 status = await running.ended()
                 return why_not_good(status, running.output) or "exit status 0"
         except CannotStartError as error:

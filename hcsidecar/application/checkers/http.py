@@ -9,7 +9,7 @@ from yarl import URL
 from hcsidecar import __version__
 from hcsidecar.application.checkers.pattern import TooSlowError, count_matches
 from hcsidecar.application.checkers.reasons import describe
-from hcsidecar.application.checkers.worker_thread import Lane
+from hcsidecar.application.checkers.worker_thread import WorkerThread
 from hcsidecar.core.farmfile.settings import HttpCheck
 
 READ_LIMIT: Final = 65536
@@ -32,7 +32,7 @@ def open_session() -> aiohttp.ClientSession:
 class HttpProbe:
     """One check of a web server; keeps whom it trusts, which takes long to read."""
 
-    def __init__(self, check: HttpCheck, session: aiohttp.ClientSession, lane: Lane) -> None:
+    def __init__(self, check: HttpCheck, session: aiohttp.ClientSession, lane: WorkerThread) -> None:
         self._check = check
         self._session = session
         self._lane = lane

@@ -11,7 +11,7 @@ from typing import Final
 
 from hcsidecar.application.checkers.pattern import TooSlowError, count_matches
 from hcsidecar.application.checkers.reasons import describe
-from hcsidecar.application.checkers.worker_thread import Lane
+from hcsidecar.application.checkers.worker_thread import WorkerThread
 from hcsidecar.core.application.process_selection import (
     command_line,
     complaint,
@@ -35,7 +35,7 @@ _SYSTEMCTL_TIMEOUT: Final = 60.0
 "Seconds after which systemctl is given up: the check has failed long before."
 
 
-async def probe(check: ProcessCheck, lane: Lane) -> str | None:
+async def probe(check: ProcessCheck, lane: WorkerThread) -> str | None:
     """Count once; gives the reason when the number is not as it should be. May be cancelled."""
     return await lane.run(lambda: look(check))
 

@@ -10,7 +10,7 @@ from hcsidecar.system.threads import start_thread
 _Given = TypeVar("_Given")
 
 
-class Lane:
+class WorkerThread:
     """The thread of one check. Work that hangs keeps the lane, so that a check never runs beside itself.
 
     A thread cannot be ended from outside. So a caller may be cancelled at any time, the work that it leaves behind goes

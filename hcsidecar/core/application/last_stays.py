@@ -15,7 +15,7 @@ HOLD = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Neighbour:
+class OtherNode:
     """Another node that is alive, as its heartbeat says."""
 
     name: str
@@ -38,7 +38,7 @@ class Outlook:
 NOBODY_HEARD = Outlook(others_serve=False, is_last=True)
 
 
-def look_around(me: str, unmet: Iterable[str], neighbours: Iterable[Neighbour]) -> Outlook:
+def look_around(me: str, unmet: Iterable[str], neighbours: Iterable[OtherNode]) -> Outlook:
     """Say how the others are."""
     mine = frozenset(unmet)
     serving = [other for other in neighbours if other.serves and other.name != me]
@@ -46,7 +46,7 @@ def look_around(me: str, unmet: Iterable[str], neighbours: Iterable[Neighbour]) 
     return Outlook(others_serve=len(alike) < len(serving), is_last=all(me < name for name in alike))
 
 
-class Verdict(Enum):
+class UnmetNeedDecision(Enum):
     """What to do about an unmet need."""
 
     HOLD_ON = auto()
@@ -67,27 +67,27 @@ class LastStays:
         "When it is to be decided, in seconds of the monotonic clock."
         self.stays = False
 
-    def judge(self, *, now: float) -> Verdict:
+    def judge(self, *, now: float) -> UnmetNeedDecision:
         """Decide on an unmet need; to be asked again at `hold_until`, and whenever something has changed."""
         if self.outlook.others_serve:
-            return self._leave(Verdict.LEAVE)
+            return self._leave(UnmetNeedDecision.LEAVE)
         if self.stays:
-            return Verdict.STAY
+            return UnmetNeedDecision.STAY
         if self._enabled and self.hold_until == inf:
             self.hold_until = now + HOLD
         if self._enabled and now < self.hold_until:
-            return Verdict.HOLD_ON
+            return UnmetNeedDecision.HOLD_ON
         if self._enabled and self.outlook.is_last:
             self.stays, self.hold_until = True, inf
-            return Verdict.STAY
+            return UnmetNeedDecision.STAY
         # Where the last one stays, it is another, of a lower name.
-        return self._leave(Verdict.LEAVE if self._enabled else Verdict.LEAVE_NOBODY)
+        return self._leave(UnmetNeedDecision.LEAVE if self._enabled else UnmetNeedDecision.LEAVE_NOBODY)
 
     def reset(self) -> bool:
         """Forget the need, which is met again or no longer matters; True if the node had stayed up for it."""
         stayed, self.stays, self.hold_until = self.stays, False, inf
         return stayed
 
-    def _leave(self, verdict: Verdict) -> Verdict:
+    def _leave(self, verdict: UnmetNeedDecision) -> UnmetNeedDecision:
         self.reset()
         return verdict

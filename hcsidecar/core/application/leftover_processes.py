@@ -31,7 +31,7 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class KeeperRecord:
     """What a keeper has written down of itself and of the script that it has started."""
 
     run: str
@@ -45,14 +45,14 @@ class Record:
     "The systemd unit that both are in; empty without."
 
 
-def read_record(run: str, text: str) -> Record | None:
+def read_record(run: str, text: str) -> KeeperRecord | None:
     """Read what a keeper has written; None if that is not what it says."""
     words = text.split(" ")
     numbers = words[1:5]
     if len(words) != 6 or not all(number.isascii() and number.isdecimal() for number in numbers):  # noqa: PLR2004
         return None
     keeper, keeper_start, script, script_start = map(int, numbers)
-    return Record(
+    return KeeperRecord(
         run=run,
         boot=words[0],
         keeper=keeper,
@@ -63,7 +63,9 @@ def read_record(run: str, text: str) -> Record | None:
     )
 
 
-def living_runs(processes: Mapping[int, Process], records: Iterable[Record], *, boot: str) -> dict[str, Record]:
+def living_runs(
+    processes: Mapping[int, Process], records: Iterable[KeeperRecord], *, boot: str
+) -> dict[str, KeeperRecord]:
     """Give the records whose keeper lives, by their runs."""
     return {
         record.run: record
@@ -77,7 +79,7 @@ def living_runs(processes: Mapping[int, Process], records: Iterable[Record], *, 
 
 def left_running(
     processes: Mapping[int, Process],
-    records: Collection[Record],
+    records: Collection[KeeperRecord],
     *,
     boot: str,
     marked: Mapping[int, str],

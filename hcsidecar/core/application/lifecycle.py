@@ -35,7 +35,7 @@ from math import inf
 from typing import assert_never
 
 from hcsidecar.core.application.checks import UNCHECKED
-from hcsidecar.core.application.last_stays import Outlook, Verdict
+from hcsidecar.core.application.last_stays import Outlook, UnmetNeedDecision
 from hcsidecar.core.application.scripts import Script, ScriptRun
 from hcsidecar.core.application.state import Past
 from hcsidecar.core.application.states import Aim, Left, Outcome, Phase, Role, Status, Word, accept, refuse
@@ -212,18 +212,18 @@ class Lifecycle(Course):
             return self._fail("stop", why, now=now)
         stayed = self._last.stays
         match self._last.judge(now=now):
-            case Verdict.HOLD_ON:
+            case UnmetNeedDecision.HOLD_ON:
                 return []
-            case Verdict.STAY:
+            case UnmetNeedDecision.STAY:
                 self._remark = f"{why}; stays UP, since no other node would be left"
                 return [] if stayed else [self._tell(self._remark, level=Level.ERROR)]
-            case Verdict.LEAVE_NOBODY:
+            case UnmetNeedDecision.LEAVE_NOBODY:
                 message = f"no node of the farm is left to serve: {why}"
                 return [
                     Event(level=Level.ERROR, origin="module", message=message),
                     *self._fail("wait", why, now=now),
                 ]
-            case Verdict.LEAVE:
+            case UnmetNeedDecision.LEAVE:
                 return self._fail("wait", why, now=now)
 
     def see_farm(self, outlook: Outlook, *, now: float) -> list[Event]:

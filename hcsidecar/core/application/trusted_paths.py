@@ -15,7 +15,7 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class PathStep:
     """A directory or a symbolic link on the way to a file, or at the end the file itself."""
 
     path: str
@@ -26,7 +26,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class UntrustedPath:
     """Why a script must not run, and what would help."""
 
     message: str
@@ -37,26 +37,26 @@ class Refusal:
         return f"{self.message}: {self.hint}" if self.hint else self.message
 
 
-def why_not_trusted(way: Iterable[Step], owners: Collection[int]) -> Refusal | None:
+def why_not_trusted(way: Iterable[PathStep], owners: Collection[int]) -> UntrustedPath | None:
     """Say who besides `owners` (user ids) could change a file; `way` goes from the root directory to the file."""
     shared = False
     for step in way:
         is_directory, is_link = stat.S_ISDIR(step.mode), stat.S_ISLNK(step.mode)
         what = f"is reached by {step.path}, which" if is_directory or is_link else ""
         if step.owner not in owners:
-            return Refusal(
+            return UntrustedPath(
                 message=f"{what} belongs to another user (uid {step.owner})".strip(),
                 hint=f"chown {'-h ' if is_link else ''}root {step.path}",
             )
         if shared and not is_directory:
-            return Refusal(
+            return UntrustedPath(
                 message=f"{what} lies in a directory where everybody may make files".strip(),
                 hint=f"move {step.path} into a directory of its own",
             )
         writable = not is_link and bool(step.mode & _OTHERS_WRITE)
         shared = writable and is_directory and bool(step.mode & stat.S_ISVTX)
         if writable and not shared:
-            return Refusal(
+            return UntrustedPath(
                 message=f"{what} may be written by others than its owner".strip(), hint=f"chmod go-w {step.path}"
             )
     return None

@@ -9,13 +9,13 @@ from pydantic import AfterValidator, Field, model_validator
 from hcsidecar.core.farmfile.patterns import why_too_costly
 from hcsidecar.core.farmfile.tables import Table
 from hcsidecar.core.farmfile.values import (
-    Count,
+    CountValue,
     HostPort,
     HttpStatus,
     InterfaceAddress,
     InterfaceName,
     IpAddress,
-    Name,
+    NameValue,
     Port,
     Seconds,
     StatusRange,
@@ -26,7 +26,7 @@ from hcsidecar.core.farmfile.values import (
 )
 
 _URL_CHARACTERS = r"[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*"
-Action = Literal["restart", "stopstart", "wait", "stop", "none"]
+FailureAction = Literal["restart", "stopstart", "wait", "stop", "none"]
 
 
 def _pattern(value: str) -> str:
@@ -67,11 +67,11 @@ class Check(Table):
 
     type: str
     "What is checked."
-    name: Name = Field(examples=["HTTP_APACHE"])
+    name: NameValue = Field(examples=["HTTP_APACHE"])
     "Name of the check, in the log and the status."
     when: Literal["both", "pre"] = "both"
     "Both: of the application, once it is started. Pre: of something outside that it needs, before the start too."
-    action: Action | None = Field(default=None, examples=["none"])
+    action: FailureAction | None = Field(default=None, examples=["none"])
     "On failure; unless set, of a `pre` check wait (until it passes), else restart if there are scripts, else none."
     interval: Annotated[Seconds, AfterValidator(between("10ms", "1h"))] = 10.0
     "Time from one attempt to the next."
@@ -79,9 +79,9 @@ class Check(Table):
     "The same while a change is pending: not passed yet, or fewer than rise or fall in a row; at most `interval`."
     timeout: Annotated[Seconds, AfterValidator(between("10ms", "10m"))] = 5.0
     "An attempt without an answer has failed after this."
-    rise: Count = 1
+    rise: CountValue = 1
     "The check passes after so many good attempts in a row."
-    fall: Count = 1
+    fall: CountValue = 1
     "The check fails after so many bad attempts in a row; the node is not Ready then."
 
     @model_validator(mode="after")

@@ -7,18 +7,18 @@ from itertools import combinations, product
 
 from hcsidecar.core.farmfile.l2_cross_checks import L2_RULES
 from hcsidecar.core.farmfile.problems import Problem, path_of
-from hcsidecar.core.farmfile.raw_tables import Parts, Place, present, twice
+from hcsidecar.core.farmfile.raw_tables import KeyPath, RawTables, present, twice
 from hcsidecar.core.farmfile.tables import DEFAULT_NETWORK, NodeTable
 from hcsidecar.core.farmfile.target_cross_checks import TARGET_RULES
 from hcsidecar.core.farmfile.values import HostPort, is_ipv6
 
 
-def relation_problems(parts: Parts) -> list[Problem]:
+def relation_problems(parts: RawTables) -> list[Problem]:
     """List every relation that does not hold, table by table."""
     return [problem for rule in _RULES for problem in rule(parts)]
 
 
-def _farm_keeps_no_more_nodes_than_it_has(parts: Parts) -> Iterator[Problem]:
+def _farm_keeps_no_more_nodes_than_it_has(parts: RawTables) -> Iterator[Problem]:
     if parts.farm is not None and parts.node and parts.farm.keep_ready > len(parts.node):
         yield Problem(
             path="farm.keep_ready",
@@ -27,20 +27,20 @@ def _farm_keeps_no_more_nodes_than_it_has(parts: Parts) -> Iterator[Problem]:
         )
 
 
-def _nodes_have_names_of_their_own(parts: Parts) -> Iterator[Problem]:
+def _nodes_have_names_of_their_own(parts: RawTables) -> Iterator[Problem]:
     # Names become directories, and some file systems do not tell Web1 from web1.
     names = ((("node", index, "name"), node.name) for index, node in parts.nodes)
     yield from twice(names, "is the name of another node: {}", key=str.lower)
 
 
-def address_place(index: int, node: NodeTable, network: str) -> Place:
+def address_place(index: int, node: NodeTable, network: str) -> KeyPath:
     """Give the place of an address, in the short form where the node has only the one."""
     if tuple(node.addresses) == (DEFAULT_NETWORK,):
         return ("node", index, "address")
     return ("node", index, "addresses", network)
 
 
-def _nodes_have_addresses_of_their_own(parts: Parts) -> Iterator[Problem]:
+def _nodes_have_addresses_of_their_own(parts: RawTables) -> Iterator[Problem]:
     addresses = (
         (address_place(index, node, network), address)
         for index, node in parts.nodes
@@ -49,7 +49,7 @@ def _nodes_have_addresses_of_their_own(parts: Parts) -> Iterator[Problem]:
     yield from twice(addresses, "is given twice: {}")
 
 
-def _nodes_are_on_the_same_networks(parts: Parts) -> Iterator[Problem]:
+def _nodes_are_on_the_same_networks(parts: RawTables) -> Iterator[Problem]:
     if not parts.nodes:
         return
     # Most nodes are right: the commonest set of networks is what the others are measured by.
@@ -78,7 +78,7 @@ def _nodes_are_on_the_same_networks(parts: Parts) -> Iterator[Problem]:
                 )
 
 
-def _nodes_can_be_asked(parts: Parts) -> Iterator[Problem]:
+def _nodes_can_be_asked(parts: RawTables) -> Iterator[Problem]:
     if parts.web is None:
         return
     unheard = []
@@ -112,7 +112,7 @@ def api_endpoint(node: NodeTable, listeners: Sequence[HostPort]) -> HostPort | N
     return next((listener for listener in listeners if not listener.is_wildcard), None)
 
 
-def _listeners_do_not_meet(parts: Parts) -> Iterator[Problem]:
+def _listeners_do_not_meet(parts: RawTables) -> Iterator[Problem]:
     # The web listener of a node is the general one or its own, never both.
     pairs = list(combinations([*parts.web_listeners, *parts.general_listeners], 2))
     for _, own in parts.own_listeners:
@@ -126,7 +126,7 @@ def _listeners_do_not_meet(parts: Parts) -> Iterator[Problem]:
             )
 
 
-def _listeners_are_on_every_node(parts: Parts) -> Iterator[Problem]:
+def _listeners_are_on_every_node(parts: RawTables) -> Iterator[Problem]:
     owners = {address: node for _, node in parts.nodes for address in node.addresses.values()}
     for users, listeners in (
         ([node for _, node in parts.nodes if node.listen is None], parts.web_listeners),
@@ -146,7 +146,7 @@ def _listeners_are_on_every_node(parts: Parts) -> Iterator[Problem]:
             )
 
 
-def _nodes_have_a_power(parts: Parts) -> Iterator[Problem]:
+def _nodes_have_a_power(parts: RawTables) -> Iterator[Problem]:
     # With [l2] each share has powers of its own.
     if parts.nodes and not parts.share and None not in parts.node and not any(node.power for _, node in parts.nodes):
         yield Problem(
@@ -156,12 +156,12 @@ def _nodes_have_a_power(parts: Parts) -> Iterator[Problem]:
         )
 
 
-def _checks_have_names_of_their_own(parts: Parts) -> Iterator[Problem]:
+def _checks_have_names_of_their_own(parts: RawTables) -> Iterator[Problem]:
     names = ((("check", index, "name"), check.name) for index, check in present(parts.check))
     yield from twice(names, "is the name of another check: {}")
 
 
-def _checks_restart_what_has_scripts(parts: Parts) -> Iterator[Problem]:
+def _checks_restart_what_has_scripts(parts: RawTables) -> Iterator[Problem]:
     for index, check in present(parts.check):
         if check.action in ("restart", "stopstart") and not parts.has_application:
             yield Problem(
@@ -171,7 +171,7 @@ def _checks_restart_what_has_scripts(parts: Parts) -> Iterator[Problem]:
             )
 
 
-_RULES: tuple[Callable[[Parts], Iterator[Problem]], ...] = (
+_RULES: tuple[Callable[[RawTables], Iterator[Problem]], ...] = (
     _farm_keeps_no_more_nodes_than_it_has,
     _nodes_have_names_of_their_own,
     _nodes_have_addresses_of_their_own,

@@ -86,11 +86,11 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     return [model for argument in get_args(annotation) for model in _models_in(argument)]
 
 
-Words = tuple[str, str]
+Wording = tuple[str, str]
 Fields = dict[str, FieldInfo]
 
 
-def _missing(error: ErrorDetails, fields: Fields) -> Words:
+def _missing(error: ErrorDetails, fields: Fields) -> Wording:
     name = str(error["loc"][-1])
     if name == "addresses":
         return "is missing", 'for example address = "192.0.2.11"'
@@ -102,7 +102,7 @@ def _missing(error: ErrorDetails, fields: Fields) -> Words:
     return "is missing", f"for example {name} = {as_toml(examples[0])}" if examples else ""
 
 
-def _unknown(error: ErrorDetails, fields: Fields, model: type[BaseModel]) -> Words:
+def _unknown(error: ErrorDetails, fields: Fields, model: type[BaseModel]) -> Wording:
     place = tuple(part for part in error["loc"] if isinstance(part, str))
     name = place[-1]
     of_a_kind = len(place) > 1 and place[0] in _KINDS
@@ -122,8 +122,8 @@ def _table_with(name: str, model: type[BaseModel]) -> str:
     return ""
 
 
-def _not_a(kind: str) -> Callable[[ErrorDetails, Fields], Words]:
-    def say(error: ErrorDetails, fields: Fields) -> Words:
+def _not_a(kind: str) -> Callable[[ErrorDetails, Fields], Wording]:
+    def say(error: ErrorDetails, fields: Fields) -> Wording:
         name = error["loc"][-1] if error["loc"] else ""
         field = fields.get(str(name))
         examples = field.examples if field else None
@@ -133,21 +133,21 @@ def _not_a(kind: str) -> Callable[[ErrorDetails, Fields], Words]:
     return say
 
 
-def _out_of_bounds(error: ErrorDetails, _fields: Fields) -> Words:
+def _out_of_bounds(error: ErrorDetails, _fields: Fields) -> Wording:
     bounds = error["ctx"]
     low, high = bounds.get("ge"), bounds.get("le")
     least_or_most = f"at least {low}" if high is None else f"at most {high}"
     return f"must be {least_or_most}, not {as_toml(error['input'])}", ""
 
 
-def _wrong_length(error: ErrorDetails, _fields: Fields) -> Words:
+def _wrong_length(error: ErrorDetails, _fields: Fields) -> Wording:
     bounds = error["ctx"]
     if "min_length" in bounds:
         return "is empty", f"at least {bounds['min_length']} needed"
     return f"has {bounds['actual_length'] or 'too many'} entries", f"at most {bounds['max_length']}"
 
 
-def _no_such_word(error: ErrorDetails, fields: Fields) -> Words:
+def _no_such_word(error: ErrorDetails, fields: Fields) -> Wording:
     field = fields.get(str(error["loc"][-1]))
     known = [str(word) for word in get_args(field.annotation)] if field else []
     near = get_close_matches(str(error["input"]).lower(), known, n=1)
@@ -155,7 +155,7 @@ def _no_such_word(error: ErrorDetails, fields: Fields) -> Words:
     return message, f"did you mean {near[0]}?" if near else ""
 
 
-def _no_such_kind(error: ErrorDetails, _fields: Fields) -> Words:
+def _no_such_kind(error: ErrorDetails, _fields: Fields) -> Wording:
     table = error["input"]
     kinds = _KINDS[str(error["loc"][0])]
     tag = table.get("type") if isinstance(table, dict) else None
@@ -164,21 +164,21 @@ def _no_such_kind(error: ErrorDetails, _fields: Fields) -> Words:
     return no_such_type(tag, kinds)
 
 
-def no_such_type(tag: object, kinds: Collection[str]) -> Words:
+def no_such_type(tag: object, kinds: Collection[str]) -> Wording:
     """Say that a table is of a type that there is not."""
     near = get_close_matches(str(tag).lower(), kinds, n=1)
     return f"must be one of {', '.join(kinds)}, not {as_toml(tag)}", f"did you mean {near[0]}?" if near else ""
 
 
-def _own_words(error: ErrorDetails, _fields: Fields) -> Words:
+def _own_words(error: ErrorDetails, _fields: Fields) -> Wording:
     return error["ctx"]["message"], error["ctx"]["hint"]
 
 
-def _say_anyway(error: ErrorDetails, _fields: Fields) -> Words:
+def _say_anyway(error: ErrorDetails, _fields: Fields) -> Wording:
     return error["msg"], ""
 
 
-_SAY: dict[str, Callable[[ErrorDetails, Fields], Words]] = {
+_SAY: dict[str, Callable[[ErrorDetails, Fields], Wording]] = {
     "wrong": _own_words,
     "missing": _missing,
     "string_type": _not_a("text in quotes"),

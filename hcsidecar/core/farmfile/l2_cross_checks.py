@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 from hcsidecar.core.farmfile.problems import Problem, path_of
-from hcsidecar.core.farmfile.raw_tables import Parts, twice
+from hcsidecar.core.farmfile.raw_tables import RawTables, twice
 from hcsidecar.core.farmfile.values import HostPort, is_ipv6
 from l2mode.core.port_classes import MAX_CLASSES, count_classes
 
 
-def _vips_are_nobodys(parts: Parts) -> Iterator[Problem]:
+def _vips_are_nobodys(parts: RawTables) -> Iterator[Problem]:
     own = {address: node.name for _, node in parts.nodes for address in node.addresses.values()}
     for index, vip in parts.vips:
         if vip.address in own:
@@ -22,7 +22,7 @@ def _vips_are_nobodys(parts: Parts) -> Iterator[Problem]:
     )
 
 
-def _vips_have_the_family_of_the_nodes(parts: Parts) -> Iterator[Problem]:
+def _vips_have_the_family_of_the_nodes(parts: RawTables) -> Iterator[Problem]:
     for index, vip in parts.vips:
         family = "IPv6" if is_ipv6(vip.address) else "IPv4"
         without = [
@@ -38,12 +38,12 @@ def _vips_have_the_family_of_the_nodes(parts: Parts) -> Iterator[Problem]:
             )
 
 
-def _shares_have_names_of_their_own(parts: Parts) -> Iterator[Problem]:
+def _shares_have_names_of_their_own(parts: RawTables) -> Iterator[Problem]:
     names = ((("l2", "share", index, "name"), share.name) for index, share in parts.shares)
     yield from twice(names, "is the name of another share: {}")
 
 
-def _shares_name_what_there_is(parts: Parts) -> Iterator[Problem]:
+def _shares_name_what_there_is(parts: RawTables) -> Iterator[Problem]:
     nodes = {node.name for _, node in parts.nodes}
     vips = {vip.address for _, vip in parts.vips}
     for index, share in parts.shares:
@@ -64,7 +64,7 @@ def _shares_name_what_there_is(parts: Parts) -> Iterator[Problem]:
                 )
 
 
-def _shares_have_takers(parts: Parts) -> Iterator[Problem]:
+def _shares_have_takers(parts: RawTables) -> Iterator[Problem]:
     if None in parts.node or not parts.node:
         return
     for index, share in parts.shares:
@@ -75,7 +75,7 @@ def _shares_have_takers(parts: Parts) -> Iterator[Problem]:
             )
 
 
-def _shares_do_not_overlap(parts: Parts) -> Iterator[Problem]:
+def _shares_do_not_overlap(parts: RawTables) -> Iterator[Problem]:
     for place, (index, share) in enumerate(parts.shares):
         for _, first in parts.shares[:place]:
             ports = sorted(set(share.ports) & set(first.ports))
@@ -89,7 +89,7 @@ def _shares_do_not_overlap(parts: Parts) -> Iterator[Problem]:
                 break
 
 
-def _shares_leave_the_daemon_its_ports(parts: Parts) -> Iterator[Problem]:
+def _shares_leave_the_daemon_its_ports(parts: RawTables) -> Iterator[Problem]:
     """Look for shared traffic that would reach the daemon instead of the application, at the node that takes it."""
     listeners = [*parts.general_listeners, *(each for _, own in parts.own_listeners for each in own)]
     if not parts.nodes or any(node.listen is None for _, node in parts.nodes):
@@ -117,7 +117,7 @@ def _shares_leave_the_daemon_its_ports(parts: Parts) -> Iterator[Problem]:
             )
 
 
-def _shares_fit_the_filter(parts: Parts) -> Iterator[Problem]:
+def _shares_fit_the_filter(parts: RawTables) -> Iterator[Problem]:
     ports = [share.ports for _, share in parts.shares]
     if (found := count_classes(ports)) <= MAX_CLASSES:
         return

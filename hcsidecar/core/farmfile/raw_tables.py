@@ -19,14 +19,14 @@ from hcsidecar.core.farmfile.tables import (
 from hcsidecar.core.farmfile.target_tables import Target
 from hcsidecar.core.farmfile.values import HostPort
 
-Place = tuple[str | int, ...]
-Listener = tuple[Place, HostPort]
+KeyPath = tuple[str | int, ...]
+ListenAddress = tuple[KeyPath, HostPort]
 "Where the daemon listens over TCP, and where the file says so."
 _Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class RawTables:
     """The tables of one file; None stands for one that is wrong by itself, so that the others keep their places."""
 
     farm: FarmTable | None
@@ -58,7 +58,7 @@ class Parts:
         return present(self.vip)
 
     @property
-    def general_listeners(self) -> list[Listener]:
+    def general_listeners(self) -> list[ListenAddress]:
         """What listens on every node."""
         health = [] if self.health is None else placed(("health", "listen"), self.health.listen)
         if self.health and self.health.agent_check:
@@ -66,17 +66,17 @@ class Parts:
         return health
 
     @property
-    def web_listeners(self) -> list[Listener]:
+    def web_listeners(self) -> list[ListenAddress]:
         """What listens besides on each node without listeners of its own."""
         return [] if self.web is None else placed(("web", "listen"), self.web.listen)
 
     @property
-    def own_listeners(self) -> list[tuple[int, list[Listener]]]:
+    def own_listeners(self) -> list[tuple[int, list[ListenAddress]]]:
         """What listens in place of that on single nodes, by the index of the node."""
         return [(index, placed(("node", index, "listen"), node.listen or ())) for index, node in self.nodes]
 
 
-def placed(place: Place, listeners: Sequence[HostPort]) -> list[Listener]:
+def placed(place: KeyPath, listeners: Sequence[HostPort]) -> list[ListenAddress]:
     """Give each listener of a list its place."""
     return [((*place, index), listener) for index, listener in enumerate(listeners)]
 
@@ -86,7 +86,7 @@ def present(items: Sequence[_Item | None]) -> list[tuple[int, _Item]]:
     return [(index, item) for index, item in enumerate(items) if item is not None]
 
 
-def twice(names: Iterable[tuple[Place, str]], message: str, key: Callable[[str], str] = str) -> Iterator[Problem]:
+def twice(names: Iterable[tuple[KeyPath, str]], message: str, key: Callable[[str], str] = str) -> Iterator[Problem]:
     """Report each name that stands at a second place, with the first place as the hint."""
     seen: dict[str, str] = {}
     for place, name in names:

@@ -25,7 +25,7 @@ PREAMBLE = (
 )
 _WIDTH = 118
 
-Values = Mapping[str, object]
+TableValues = Mapping[str, object]
 "The keys of one table that are in force."
 
 
@@ -48,7 +48,7 @@ def reference() -> str:
     )
 
 
-def farm_file(tables: Mapping[str, Sequence[Values]]) -> str:
+def farm_file(tables: Mapping[str, Sequence[TableValues]]) -> str:
     """Write a farm file in which these tables are in force, and all else stands as comments below them."""
     schema = file_schema()
     lines = [f"# {line}".rstrip() for line in PREAMBLE]
@@ -116,7 +116,7 @@ def _texts_in(module: ModuleType) -> dict[str, dict[str, str]]:
 
 
 def _section(
-    schema: dict[str, Any], path: str, rule: dict[str, Any], definition: dict[str, Any], values: Values | None
+    schema: dict[str, Any], path: str, rule: dict[str, Any], definition: dict[str, Any], values: TableValues | None
 ) -> Iterator[str]:
     """Write a table with all its keys, then the tables below it; without values it is a comment throughout."""
     header = f"[[{path}]]" if rule.get("type") == "array" else f"[{path}]"
@@ -134,7 +134,7 @@ def _section(
         yield from _section(schema, inner_path, inner_rule, inner, None)
 
 
-def _key(key: str, rule: dict[str, Any], needed: bool, values: Values) -> str:
+def _key(key: str, rule: dict[str, Any], needed: bool, values: TableValues) -> str:
     if key in values:
         return f"{key} = {as_toml(values[key])}"
     if needed:

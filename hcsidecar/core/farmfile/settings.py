@@ -11,11 +11,11 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from hcsidecar.core.farmfile.application_table import ApplicationTable
 from hcsidecar.core.farmfile.check_tables import (
     CHECKS,
-    Action,
     AnyCheck,
     Check,
     CommandCheck,
     CustomCheck,
+    FailureAction,
     HttpCheck,
     InterfaceCheck,
     PingCheck,
@@ -26,7 +26,7 @@ from hcsidecar.core.farmfile.check_tables import (
 from hcsidecar.core.farmfile.cross_checks import api_endpoint, relation_problems
 from hcsidecar.core.farmfile.error_messages import problem_of
 from hcsidecar.core.farmfile.problems import Problem
-from hcsidecar.core.farmfile.raw_tables import Parts
+from hcsidecar.core.farmfile.raw_tables import RawTables
 from hcsidecar.core.farmfile.tables import (
     MAX_VIPS,
     PRESETS,
@@ -57,7 +57,6 @@ from hcsidecar.core.membership.heartbeat import MAX_NODES, MAX_SHARES, PROTOCOL_
 
 __all__ = [
     "PRESETS",
-    "Action",
     "AnyCheck",
     "AnyTarget",
     "ApplicationTable",
@@ -66,6 +65,7 @@ __all__ = [
     "CommandCheck",
     "CommandTarget",
     "CustomCheck",
+    "FailureAction",
     "FarmFile",
     "FarmTable",
     "HaproxyTarget",
@@ -121,9 +121,9 @@ class FarmFile(Table):
         return self
 
     @property
-    def parts(self) -> Parts:
+    def parts(self) -> RawTables:
         """The tables, each by itself."""
-        return Parts(
+        return RawTables(
             farm=self.farm,
             node=self.node,
             web=self.web,
@@ -156,7 +156,7 @@ class FarmFile(Table):
             return (node.power,)
         return tuple(share.power.get(node.name, node.power) for share in self.l2.share)
 
-    def action_of(self, check: Check) -> Action:
+    def action_of(self, check: Check) -> FailureAction:
         """Say what a failure of a check leads to."""
         if check.action is not None:
             return check.action
@@ -210,11 +210,11 @@ def _is_an_echo(error: ErrorDetails) -> bool:
     return error["type"] == "too_short" and len(error["input"]) >= error["ctx"]["min_length"]
 
 
-def right_parts(document: Mapping[str, object]) -> Parts:
+def right_parts(document: Mapping[str, object]) -> RawTables:
     """Give the tables of a document that are right by themselves."""
     l2, checks, targets = document.get("l2"), document.get("check"), document.get("target")
     l2_tables = l2 if isinstance(l2, dict) else {}
-    return Parts(
+    return RawTables(
         farm=_or_none(FarmTable, document.get("farm")),
         node=_each_or_none(NodeTable, document.get("node"), MAX_NODES),
         web=_or_none(WebTable, document.get("web", {})),

@@ -8,14 +8,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from hcsidecar.core.farmfile.values import (
     AbsolutePath,
-    Count,
+    CountValue,
     Endpoint,
     HostPort,
     InterfaceName,
     IpAddress,
-    Name,
+    NameValue,
     Port,
-    Power,
+    PowerValue,
     Seconds,
     SharedAddress,
     Text,
@@ -84,7 +84,7 @@ class Table(BaseModel):
 class FarmTable(Table):
     """The farm as a whole."""
 
-    name: Name = Field(examples=["apache"])
+    name: NameValue = Field(examples=["apache"])
     "Name of the farm, and of its module; part of paths and of the health URL."
     key_file: Text = "farm.key"
     "File of the farm's secrets, made by `hcsidecar init`; relative to this file, the same on every node, mode 0600."
@@ -116,13 +116,13 @@ class NodeTable(Table):
 
     model_config = ConfigDict(json_schema_extra=_address_or_addresses)
 
-    name: Name = Field(examples=["web1"])
+    name: NameValue = Field(examples=["web1"])
     "Name of the node."
-    addresses: Mapping[Name, IpAddress] = Field(
+    addresses: Mapping[NameValue, IpAddress] = Field(
         min_length=1, max_length=16, examples=[{DEFAULT_NETWORK: "192.0.2.11", "backup": "198.51.100.11"}]
     )
     "Instead of `address`: one on each of several networks, the main one first; a node heard on any of them is alive."
-    power: Power = 1
+    power: PowerValue = 1
     "Weight of the node in the shares, beside the others'; 0 = takes none, and so does a 64th of another's, or less."
     listen: Endpoints | None = Field(default=None, min_length=1, examples=[["192.0.2.11:9010"]])
     "Instead of [web] listen, for this node; several nodes can so run on one machine."
@@ -212,7 +212,7 @@ class HealthTable(Table):
     "Address and TCP port for HAProxy's agent-check."
     lame_duck: Annotated[Seconds, AfterValidator(between("0s", "1h"))] = 10.0
     "Limit of a drain: how long the node serves on while it answers 404, before it stops."
-    prober_fall: Count = 3
+    prober_fall: CountValue = 3
     "A prober has understood after so many answers of 404 in a row; HAProxy's agent-check after one."
 
     @model_validator(mode="after")
@@ -247,7 +247,7 @@ class VipTable(Table):
 class ShareTable(Table):
     """Traffic that the nodes share out among themselves."""
 
-    name: Name = Field(examples=["APACHE"])
+    name: NameValue = Field(examples=["APACHE"])
     "Name of the share, in the log and the status."
     protocol: Literal["tcp", "udp"] = "tcp"
     "Protocol of the traffic."
@@ -259,7 +259,7 @@ class ShareTable(Table):
     "The one VIP that it is for; all of them unless set."
     by: Literal["address", "port", "datagram"] = "address"
     "What decides who serves: the client's address, its address and port, or each datagram by itself (udp only)."
-    power: Mapping[Name, Power] = Field(default={}, examples=[{"web1": 2}])
+    power: Mapping[NameValue, PowerValue] = Field(default={}, examples=[{"web1": 2}])
     "Weight by node in this share, over the node's own."
 
     @model_validator(mode="after")

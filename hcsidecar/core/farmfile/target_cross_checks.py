@@ -3,17 +3,17 @@
 from collections.abc import Callable, Iterator
 
 from hcsidecar.core.farmfile.problems import Problem, path_of
-from hcsidecar.core.farmfile.raw_tables import Parts, present, twice
+from hcsidecar.core.farmfile.raw_tables import RawTables, present, twice
 from hcsidecar.core.farmfile.target_tables import FROM_METADATA, AwsTarget, HaproxyTarget
 
 
-def _targets_have_names_of_their_own(parts: Parts) -> Iterator[Problem]:
+def _targets_have_names_of_their_own(parts: RawTables) -> Iterator[Problem]:
     # The name becomes that of a file.
     names = ((("target", index, "name"), target.label) for index, target in present(parts.target))
     yield from twice(names, "is the name of another target: {}", key=str.lower)
 
 
-def _ids_are_of_one_node(parts: Parts) -> Iterator[Problem]:
+def _ids_are_of_one_node(parts: RawTables) -> Iterator[Problem]:
     """What stands in the table itself is for every node, and an id is one node's."""
     several = len(parts.node) > 1
     for index, target in present(parts.target):
@@ -31,7 +31,7 @@ def _ids_are_of_one_node(parts: Parts) -> Iterator[Problem]:
             )
 
 
-def _ids_are_of_nodes_that_there_are(parts: Parts) -> Iterator[Problem]:
+def _ids_are_of_nodes_that_there_are(parts: RawTables) -> Iterator[Problem]:
     names = {node.name for _, node in parts.nodes}
     # A node that is wrong by itself has a name all the same.
     if len(names) < len(parts.node):
@@ -48,7 +48,7 @@ def _ids_are_of_nodes_that_there_are(parts: Parts) -> Iterator[Problem]:
                 )
 
 
-def _nodes_have_ids_of_their_own(parts: Parts) -> Iterator[Problem]:
+def _nodes_have_ids_of_their_own(parts: RawTables) -> Iterator[Problem]:
     for index, target in present(parts.target):
         if isinstance(target, AwsTarget):
             ids = (
@@ -59,7 +59,7 @@ def _nodes_have_ids_of_their_own(parts: Parts) -> Iterator[Problem]:
             yield from twice(ids, "is the id of another node: {}")
 
 
-TARGET_RULES: tuple[Callable[[Parts], Iterator[Problem]], ...] = (
+TARGET_RULES: tuple[Callable[[RawTables], Iterator[Problem]], ...] = (
     _targets_have_names_of_their_own,
     _ids_are_of_one_node,
     _ids_are_of_nodes_that_there_are,

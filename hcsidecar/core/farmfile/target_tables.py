@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from hcsidecar.core.farmfile.tables import Table
 from hcsidecar.core.farmfile.values import (
     AbsolutePath,
-    Name,
+    NameValue,
     Port,
     Seconds,
     ServerEndpoint,
@@ -73,7 +73,7 @@ class Target(Table):
 
     type: str
     "Kind of the balancer."
-    name: Name | None = Field(default=None, examples=["web"])
+    name: NameValue | None = Field(default=None, examples=["web"])
     "Name of the target, in the log and the status; unless set, what it is called at the balancer."
     policy: Literal["member", "healthy", "observe"] = "member"
     "Member: registered from Ready on until `leave`. Healthy: not while unhealthy for `hold_down`. Observe: only look."
@@ -142,7 +142,7 @@ class AwsTarget(Target):
     "Proxy for the API; the environment's is not used."
     balancer: Literal["alb", "nlb"] = "alb"
     "Kind of the load balancer: behind an nlb, `leave` deregisters first and serves on until draining has ended."
-    nodes: Mapping[Name, AwsNode] = Field(default={}, examples=[{"web1": {"id": "198.51.100.11"}}])
+    nodes: Mapping[NameValue, AwsNode] = Field(default={}, examples=[{"web1": {"id": "198.51.100.11"}}])
     "Id and availability_zone by node, over the table's."
 
     @property

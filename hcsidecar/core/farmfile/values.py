@@ -230,7 +230,7 @@ def _name(value: str) -> str:
     return value
 
 
-Name = Annotated[
+NameValue = Annotated[
     str,
     Field(strict=True),
     AfterValidator(_name),
@@ -283,9 +283,9 @@ UrlPath = Annotated[str, Field(strict=True), AfterValidator(_url_path)]
 
 Port = Annotated[int, Field(strict=True, ge=1, le=LAST_PORT)]
 "A TCP or UDP port."
-Power = Annotated[int, Field(strict=True, ge=0, le=MAX_POWER)]
+PowerValue = Annotated[int, Field(strict=True, ge=0, le=MAX_POWER)]
 "Weight of a node in a share, beside the others'; 0 = takes none."
-Count = Annotated[int, Field(strict=True, ge=1, le=1000)]
+CountValue = Annotated[int, Field(strict=True, ge=1, le=1000)]
 "How many times in a row."
 
 

@@ -9,7 +9,7 @@ for ever.
 from enum import Enum, auto
 
 
-class Verdict(Enum):
+class DisputeOutcome(Enum):
     """What to do about a refusal."""
 
     IGNORE = auto()
@@ -29,12 +29,12 @@ class BootDispute:
         self._why_out = ""
         self._told = False
 
-    def hear(self, *, peer: str, boot: int, lives: bool, lost_after: float, now: float) -> Verdict:
+    def hear(self, *, peer: str, boot: int, lives: bool, lost_after: float, now: float) -> DisputeOutcome:
         """Judge that a peer refuses a process of this name since it heard `boot`; `lives`: it hears that one still."""
         if boot < self._boot:
-            return Verdict.IGNORE
+            return DisputeOutcome.IGNORE
         if not lives:
-            return Verdict.GO_ABOVE
+            return DisputeOutcome.GO_ABOVE
         if boot == self._boot:
             return self._tell()
         if now >= self._until:
@@ -42,12 +42,12 @@ class BootDispute:
         self._until = now + lost_after
         self._why_out = f"{peer} hears another process as {self._name}, with a higher boot"
         # What has died is forgotten within lost_after.
-        return self._tell() if now >= self._since + 2 * lost_after else Verdict.STAY_OUT
+        return self._tell() if now >= self._since + 2 * lost_after else DisputeOutcome.STAY_OUT
 
     def why_out(self, *, now: float) -> str | None:
         """Say why this node takes no share, or None."""
         return self._why_out if now < self._until else None
 
-    def _tell(self) -> Verdict:
+    def _tell(self) -> DisputeOutcome:
         told, self._told = self._told, True
-        return Verdict.STAY_OUT if told else Verdict.TELL
+        return DisputeOutcome.STAY_OUT if told else DisputeOutcome.TELL

@@ -4,7 +4,7 @@ Bit i of every mask stands for the i-th node of the farm file in the order of na
 """
 
 
-class Hearing:
+class Connectivity:
     """The directed graph "listener hears speaker", as one node knows it from the latest heartbeats."""
 
     def __init__(self, size: int) -> None:

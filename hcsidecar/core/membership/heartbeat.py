@@ -18,13 +18,13 @@ MAX_POWER: Final = 1_000_000
 MAX_BUCKET_BYTES: Final = 512
 "A bit for each of 4096 buckets."
 
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=63)]
+NodeName = Annotated[str, msgspec.Meta(min_length=1, max_length=63)]
 Boot = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Sequence = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Counter = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Microseconds = Annotated[int, msgspec.Meta(ge=0, le=3_600_000_000)]
 Power = Annotated[int, msgspec.Meta(ge=0, le=MAX_POWER)]
-Powers = Annotated[tuple[Power, ...], msgspec.Meta(min_length=1, max_length=MAX_SHARES)]
+PowerList = Annotated[tuple[Power, ...], msgspec.Meta(min_length=1, max_length=MAX_SHARES)]
 
 View = tuple[tuple[str, tuple[int, ...]], ...]
 "The members that take shares, each with its powers (one per share group), sorted by name; () = out."
@@ -33,8 +33,8 @@ View = tuple[tuple[str, tuple[int, ...]], ...]
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """One node's word about itself and whom it hears. Every field is what the sender knew when it sent."""
 
-    farm: Name
-    node: Name
+    farm: NodeName
+    node: NodeName
     boot: Boot
     "Grows with every start of the node; a lower one is from the past."
     seq: Sequence
@@ -46,11 +46,11 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=F
     "Why the node is not Ready; empty when it is."
     wants: bool = False
     "Would take a share: listened, Ready, not draining."
-    powers: Powers = (1,)
+    powers: PowerList = (1,)
     settings: Annotated[bytes, msgspec.Meta(max_length=32)] = b""
     "Digest of what must be equal on nodes that share buckets."
     view: Annotated[
-        tuple[tuple[Name, Powers], ...],
+        tuple[tuple[NodeName, PowerList], ...],
         msgspec.Meta(max_length=MAX_NODES),
     ] = ()
     holding: bool = False
@@ -66,13 +66,13 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=F
     mac: Annotated[bytes, msgspec.Meta(max_length=6)] = b""
     counters: Annotated[tuple[Counter, ...], msgspec.Meta(max_length=8)] = ()
     heard_boots: Annotated[
-        tuple[tuple[Name, Boot], ...],
+        tuple[tuple[NodeName, Boot], ...],
         msgspec.Meta(max_length=MAX_NODES),
     ] = ()
     "Each member heard within lost_after, with its boot. Apart from the sequences: it seldom changes."
     heard_seqs: Annotated[tuple[Sequence, ...], msgspec.Meta(max_length=MAX_NODES)] = ()
     "The highest sequence processed of each of these, in the same order."
-    unmet: Annotated[tuple[Name, ...], msgspec.Meta(max_length=64)] = ()
+    unmet: Annotated[tuple[NodeName, ...], msgspec.Meta(max_length=64)] = ()
     "The module's needs that are not met: names of `pre` checks that fail."
     timing: tuple[Microseconds, Microseconds] = (0, 0)
     "Pulse and lost_after of the sender's farm file."
@@ -80,7 +80,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=F
     "The slowest timing of the sender and of those whom it hears."
     guarding: bool = False
     "A node that it has heard has died, and may still hold buckets: who has not heard that one must wait as well."
-    refuses: Annotated[tuple[tuple[Name, Boot], ...], msgspec.Meta(max_length=MAX_NODES)] = ()
+    refuses: Annotated[tuple[tuple[NodeName, Boot], ...], msgspec.Meta(max_length=MAX_NODES)] = ()
     "Nodes that speak with an older boot than the one given here, which the sender goes by, and are not heard for it."
 
 

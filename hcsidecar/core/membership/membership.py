@@ -25,7 +25,7 @@ the heartbeat for a `Broadcast` or an `Answer`. `now` is in seconds of a monoton
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
-from hcsidecar.core.membership.boot_dispute import BootDispute, Verdict
+from hcsidecar.core.membership.boot_dispute import BootDispute, DisputeOutcome
 from hcsidecar.core.membership.effects import (
     Adopt,
     Answer,
@@ -41,10 +41,10 @@ from hcsidecar.core.membership.effects import (
 )
 from hcsidecar.core.membership.heartbeat import Heartbeat, View, is_within
 from hcsidecar.core.membership.listening import Listening
-from hcsidecar.core.membership.peers import KnownPeer, Peer, Roster, would_share
+from hcsidecar.core.membership.peers import KnownPeer, Peer, Peers, would_share
 from hcsidecar.core.membership.send_times import SendTimes
 from hcsidecar.core.membership.timing import Timing
-from hcsidecar.core.membership.view_selection import Chooser, Own
+from hcsidecar.core.membership.view_selection import Own, ViewSelector
 
 ANSWER_DISTANCE = 0.008
 "Seconds between two answers to the same asker."
@@ -64,7 +64,7 @@ class Membership:
     an earlier boot said.
     """
 
-    chooser: ClassVar[type[Chooser]] = Chooser
+    chooser: ClassVar[type[ViewSelector]] = ViewSelector
     listening: ClassVar[type[Listening]] = Listening
 
     def __init__(
@@ -83,7 +83,7 @@ class Membership:
     ) -> None:
         self.name, self.boot, self.farm, self.timing = name, boot, farm, timing
         self.settings, self.powers = settings, powers
-        self.roster = Roster(me=name, boot=boot, names=nodes, timing=timing, known=known)
+        self.roster = Peers(me=name, boot=boot, names=nodes, timing=timing, known=known)
         self.others = tuple(self.roster.peers)
         self._chooser = self.chooser(self.roster, timing, partition=partition)
 
@@ -473,9 +473,9 @@ class Membership:
             now=now,
         )
         self._undecided = True
-        if verdict is Verdict.GO_ABOVE:
+        if verdict is DisputeOutcome.GO_ABOVE:
             self._take_new_boot(f"{peer.name} has heard a higher boot of this node ({boot})", boot, effects)
-        elif verdict is Verdict.TELL:
+        elif verdict is DisputeOutcome.TELL:
             how = (
                 f"{peer.name} hears boots {boot} and {self.boot}"
                 if boot != self.boot

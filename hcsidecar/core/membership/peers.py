@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from hcsidecar.core.membership.connectivity import Hearing, bits
+from hcsidecar.core.membership.connectivity import Connectivity, bits
 from hcsidecar.core.membership.heartbeat import Heartbeat, View
 from hcsidecar.core.membership.timing import Timing
 
@@ -106,7 +106,7 @@ class Peer:
         return self.heartbeat.view if self.alive and self.heartbeat is not None else ()
 
 
-class Roster:
+class Peers:
     """The other nodes of the farm, and the graph of who hears whom; masks have bit i for the i-th name."""
 
     def __init__(
@@ -121,7 +121,7 @@ class Roster:
         self.names = tuple(sorted(names))
         self.index = {name: index for index, name in enumerate(self.names)}
         self.me = self.index[me]
-        self.hearing = Hearing(len(self.names))
+        self.hearing = Connectivity(len(self.names))
         self.peers = {name: Peer(name, index, timing) for name, index in self.index.items() if name != me}
         for name, before in (known or {}).items():
             if name in self.peers:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from hcsidecar.core.membership.connectivity import bits
 from hcsidecar.core.membership.heartbeat import View
-from hcsidecar.core.membership.peers import Peer, Roster, would_share
+from hcsidecar.core.membership.peers import Peer, Peers, would_share
 from hcsidecar.core.membership.timing import Timing
 
 
@@ -34,7 +34,7 @@ class Own:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class ViewChoice:
     """The view that a node should be in; () and the reason why it is out."""
 
     view: View = ()
@@ -45,32 +45,32 @@ class Choice:
     "The answer may change by the mere passing of time."
 
 
-class Chooser:
+class ViewSelector:
     """Chooses for one node. `partition` is "serve" or "majority"."""
 
-    def __init__(self, roster: Roster, timing: Timing, *, partition: str) -> None:
+    def __init__(self, roster: Peers, timing: Timing, *, partition: str) -> None:
         self._roster = roster
         self._timing = timing
         self._partition = partition
         self._time_decides = False
 
-    def choose(self, own: Own, *, now: float) -> Choice:
+    def choose(self, own: Own, *, now: float) -> ViewChoice:
         """Give the right view."""
         self._time_decides = False
         reason = self._why_no_candidate(own)
         if reason is not None:
-            return Choice(out_reason=reason, time_decides=not own.listened or own.refused is not None)
+            return ViewChoice(out_reason=reason, time_decides=not own.listened or own.refused is not None)
         candidates, newcomers = self._candidates(own, now)
         seeds = candidates & ~newcomers if self._has_just_changed(own, newcomers, now) else candidates
         clique = self._adopted(candidates, self._roster.hearing.greedy_clique(seeds, self._incumbents(own)))
         if not clique >> self._roster.me & 1:
             reason = f"{self._roster.named(clique)} serve, and this node has no mutual link with all of them"
-            return Choice(out_reason=reason, time_decides=self._time_decides)
+            return ViewChoice(out_reason=reason, time_decides=self._time_decides)
         reason = self._why_yield(own)
         if reason is not None:
-            return Choice(out_reason=reason, yields=True, time_decides=self._time_decides)
+            return ViewChoice(out_reason=reason, yields=True, time_decides=self._time_decides)
         view = tuple((self._roster.names[index], self._powers_of(index, own)) for index in bits(clique))
-        return Choice(view=view, time_decides=self._time_decides)
+        return ViewChoice(view=view, time_decides=self._time_decides)
 
     def why_too_few(self) -> str | None:
         """Say that this node must not serve because it reaches no majority; whoever waited for it would wait long."""

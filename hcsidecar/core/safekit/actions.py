@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from hcsidecar.core.safekit.draft import Draft
-from hcsidecar.core.safekit.notes import Reader, Verdict
+from hcsidecar.core.safekit.notes import Coverage, ElementReader
 
-TAKEN, DIFFERENT, NOT = Verdict.TAKEN, Verdict.DIFFERENT, Verdict.NOT
+TAKEN, DIFFERENT, NOT = Coverage.TAKEN, Coverage.DIFFERENT, Coverage.NOT
 
 ACTIONS = {"restart": "restart", "stopstart": "stopstart", "wait": "wait", "stop": "stop", "noaction": "none"}
 _MIRROR = ("prim", "second", "sec")
@@ -24,7 +24,7 @@ def mirror_only(when: str | None) -> str | None:
     return f'when="{when}" is for mirror modules' if when in _MIRROR else None
 
 
-def react(reader: Reader, draft: Draft, *, when: str, action: str, outside: bool) -> Reaction:
+def react(reader: ElementReader, draft: Draft, *, when: str, action: str, outside: bool) -> Reaction:
     """Read when and action of a checker, given its defaults; `outside` says that it looks at something elsewhere.
 
     What the farm file does not allow becomes what comes nearest, and is noted so.
@@ -34,7 +34,9 @@ def react(reader: Reader, draft: Draft, *, when: str, action: str, outside: bool
     return suit(reader, draft, when=when, action=ACTIONS[asked], outside=outside, at=("when", "action"))
 
 
-def suit(reader: Reader, draft: Draft, *, when: str, action: str, outside: bool, at: tuple[str, str]) -> Reaction:
+def suit(
+    reader: ElementReader, draft: Draft, *, when: str, action: str, outside: bool, at: tuple[str, str]
+) -> Reaction:
     """Make when and action fit each other and the farm; notes them at these two attributes."""
     at_when, at_action = at
     verdict, why = TAKEN, ""

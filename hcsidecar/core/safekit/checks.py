@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator, Mapping
 
 from hcsidecar.core.farmfile.values import LAST_PORT, format_duration, parse_address
 from hcsidecar.core.safekit.actions import Reaction, mirror_only, react
-from hcsidecar.core.safekit.draft import Draft, Row, Values, usable_name
-from hcsidecar.core.safekit.notes import LOOKS_FOR_FILES, Notes, Reader, Verdict
-from hcsidecar.core.safekit.scripts import Scripts
+from hcsidecar.core.safekit.draft import Draft, DraftTable, DraftValues, usable_name
+from hcsidecar.core.safekit.notes import LOOKS_FOR_FILES, Coverage, ElementReader, Notes
+from hcsidecar.core.safekit.scripts import ModuleScripts
 from hcsidecar.core.safekit.source import Element
 
-TAKEN, DIFFERENT, NOT = Verdict.TAKEN, Verdict.DIFFERENT, Verdict.NOT
+TAKEN, DIFFERENT, NOT = Coverage.TAKEN, Coverage.DIFFERENT, Coverage.NOT
 
 _INTERVAL = (0.01, 3600.0)
 _TIMEOUT = (0.01, 600.0)
@@ -22,9 +22,9 @@ _SPLIT_BRAIN = (
 )
 
 
-def read_checks(element: Element, draft: Draft, scripts: Scripts, notes: Notes) -> None:
+def read_checks(element: Element, draft: Draft, scripts: ModuleScripts, notes: Notes) -> None:
     """Read <check>."""
-    with Reader(element, notes) as reader:
+    with ElementReader(element, notes) as reader:
         reader.whole(TAKEN, "[[check]]")
     for child in element.children:
         why = mirror_only(child.attributes.get("when", "").strip())
@@ -35,13 +35,13 @@ def read_checks(element: Element, draft: Draft, scripts: Scripts, notes: Notes) 
         elif child.tag == "custom":
             _read_custom(child, draft, scripts, notes)
         elif child.tag in _KINDS:
-            with Reader(child, notes) as reader:
+            with ElementReader(child, notes) as reader:
                 _KINDS[child.tag](reader, draft)
         else:
             notes.drop(child, _OTHERS.get(child.tag, f"hcsidecar knows no checker <{child.tag}>"))
 
 
-def _targets(reader: Reader, *, at_least: int = 1) -> Iterator[Reader]:
+def _targets(reader: ElementReader, *, at_least: int = 1) -> Iterator[ElementReader]:
     """Give each <to> of a checker, and note everything else in it as unknown."""
     targets = [child for child in reader.element.children if child.tag == "to"]
     for child in reader.element.children:
@@ -50,13 +50,13 @@ def _targets(reader: Reader, *, at_least: int = 1) -> Iterator[Reader]:
     if len(targets) < at_least:
         reader.refuse("", "has no <to>", "what is it to look at?")
     for child in targets:
-        with Reader(child, reader.notes) as target:
+        with ElementReader(child, reader.notes) as target:
             target.whole(TAKEN, "what the check looks at")
             target.nothing_below()
             yield target
 
 
-def _address(target: Reader, name: str = "addr") -> str | None:
+def _address(target: ElementReader, name: str = "addr") -> str | None:
     """Read the address of a target."""
     text = target.need(name)
     if text is None:
@@ -77,24 +77,24 @@ def _is_outside(address: str, draft: Draft) -> bool:
     return not (address.startswith("127.") or address == "::1" or address in {*draft.vip_addresses, *draft.addresses})
 
 
-def _add(reader: Reader, draft: Draft, values: Values, *, ident: str | None = None) -> None:
+def _add(reader: ElementReader, draft: Draft, values: DraftValues, *, ident: str | None = None) -> None:
     """Add the check of a checker, under a name of its own."""
     ident = ident or reader.need("ident")
     name = draft.check_name(reader.element.tag, ident or "unnamed")
     verdict = TAKEN if name == ident else DIFFERENT
     reader.say("ident", verdict, f"name = {name}")
     comment = f"{reader.element.tag} checker, line {reader.element.line}"
-    draft.checks.append(Row(values={"type": values.pop("type"), "name": name, **values}, comment=comment))
+    draft.checks.append(DraftTable(values={"type": values.pop("type"), "name": name, **values}, comment=comment))
     reader.whole(TAKEN, f"check {name}")
 
 
-def _timing(target: Reader) -> Values:
+def _timing(target: ElementReader) -> DraftValues:
     interval = target.duration("interval", 10.0, unit="s", key="interval", bounds=_INTERVAL)
     timeout = target.duration("timeout", 5.0, unit="s", key="timeout", bounds=_TIMEOUT)
     return {"interval": format_duration(interval), "timeout": format_duration(timeout)}
 
 
-def _port(target: Reader, default: int | None = None) -> int | None:
+def _port(target: ElementReader, default: int | None = None) -> int | None:
     if default is None and target.need("port") is None:
         return None
     port = target.integer("port", default or 1, least=1, most=LAST_PORT)
@@ -102,7 +102,7 @@ def _port(target: Reader, default: int | None = None) -> int | None:
     return port
 
 
-def _say_way(target: Reader) -> None:
+def _say_way(target: ElementReader) -> None:
     """Speak of the way that a check takes: by which address, and whether it is encrypted."""
     target.say("local_addr", NOT, "a check leaves by the address that the system chooses for it")
     if target.flag("secure", default=False):
@@ -113,7 +113,7 @@ def _say_way(target: Reader) -> None:
         target.say("secure", TAKEN, "without TLS")
 
 
-def _read_tcp(reader: Reader, draft: Draft) -> None:
+def _read_tcp(reader: ElementReader, draft: Draft) -> None:
     for target in _targets(reader):
         address, port, timing = _address(target), _port(target), _timing(target)
         _say_way(target)
@@ -123,11 +123,11 @@ def _read_tcp(reader: Reader, draft: Draft) -> None:
             target.say("addr", TAKEN, f"address = {address}: on lo of every node, so that each looks at itself")
         target.say("addr", TAKEN, f"address = {address}") if not target.was_said("addr") else None
         reaction = react(reader, draft, when="both", action="restart", outside=_is_outside(address, draft))
-        values: Values = {"type": "tcp", "when": reaction.when, "action": reaction.action}
+        values: DraftValues = {"type": "tcp", "when": reaction.when, "action": reaction.action}
         _add(reader, draft, values | {"address": address, "port": port, **timing})
 
 
-def _read_ping(reader: Reader, draft: Draft) -> None:
+def _read_ping(reader: ElementReader, draft: Draft) -> None:
     for target in _targets(reader):
         address, timing = _address(target), _timing(target)
         target.say("local_addr", NOT, "a check leaves by the address that the system chooses for it")
@@ -135,18 +135,18 @@ def _read_ping(reader: Reader, draft: Draft) -> None:
             continue
         target.say("addr", TAKEN, f"address = {address}") if not target.was_said("addr") else None
         reaction = react(reader, draft, when="pre", action="wait", outside=True)
-        values: Values = {"type": "ping", "when": reaction.when, "action": reaction.action}
+        values: DraftValues = {"type": "ping", "when": reaction.when, "action": reaction.action}
         _add(reader, draft, values | {"address": address, **timing})
 
 
-def _read_intf(reader: Reader, draft: Draft) -> None:
+def _read_intf(reader: ElementReader, draft: Draft) -> None:
     for target in _targets(reader):
         address = _address(target, "local_addr")
         if address is None:
             continue
         if address in draft.addresses and len(draft.nodes) > 1:
             target.say("local_addr", DIFFERENT, "the interface of each node's own address")
-            where: Values = {}
+            where: DraftValues = {}
         else:
             target.say("local_addr", TAKEN, f"address = {address}: fails on a node that does not have it")
             where = {"address": address}
@@ -154,7 +154,7 @@ def _read_intf(reader: Reader, draft: Draft) -> None:
         _add(reader, draft, {"type": "interface", "when": reaction.when, "action": reaction.action, **where})
 
 
-def _read_ip(reader: Reader, draft: Draft) -> None:
+def _read_ip(reader: ElementReader, draft: Draft) -> None:
     for target in _targets(reader):
         address = _address(target)
         target.say("interval", DIFFERENT, "the kernel tells of every change at once")
@@ -168,22 +168,27 @@ def _read_ip(reader: Reader, draft: Draft) -> None:
             continue
         target.say("addr", TAKEN, f"address = {address}: fails on a node that does not have it")
         reaction = react(reader, draft, when="both", action="stopstart", outside=False)
-        values: Values = {"type": "interface", "when": reaction.when, "action": reaction.action, "address": address}
+        values: DraftValues = {
+            "type": "interface",
+            "when": reaction.when,
+            "action": reaction.action,
+            "address": address,
+        }
         _add(reader, draft, values)
 
 
-def _read_module(reader: Reader, draft: Draft) -> None:
+def _read_module(reader: ElementReader, draft: Draft) -> None:
     reaction = react(reader, draft, when="pre", action="wait", outside=True)
     elsewhere = False
     for target in _targets(reader, at_least=0):
         elsewhere = True
         _ask_module(reader, target, reaction, draft)
     if not elsewhere:
-        with Reader(Element(tag="to", line=reader.element.line), reader.notes) as target:
+        with ElementReader(Element(tag="to", line=reader.element.line), reader.notes) as target:
             _ask_module(reader, target, reaction, draft)
 
 
-def _ask_module(reader: Reader, target: Reader, reaction: Reaction, draft: Draft) -> None:
+def _ask_module(reader: ElementReader, target: ElementReader, reaction: Reaction, draft: Draft) -> None:
     module = reader.need("name")
     secure = target.flag("secure", default=False)
     has_address = "addr" in target.element.attributes or "addr" in target.element.unfilled
@@ -195,18 +200,18 @@ def _ask_module(reader: Reader, target: Reader, reaction: Reaction, draft: Draft
     target.say("secure", TAKEN, "tls = unverified" if secure else "without TLS")
     path = f"/var/modules/{module}/ready.txt"
     reader.say("name", DIFFERENT, f"asks for {path} there; that it was restarted meanwhile is not noticed")
-    values: Values = {"type": "http", "when": reaction.when, "action": reaction.action, "address": address}
+    values: DraftValues = {"type": "http", "when": reaction.when, "action": reaction.action, "address": address}
     values |= {"port": port, "path": path, "status": [200]} | ({"tls": "unverified"} if secure else {})
     _add(reader, draft, values | timing, ident=reader.get("ident") or usable_name(f"{module}_{address}"))
 
 
-def _read_custom(element: Element, draft: Draft, scripts: Scripts, notes: Notes) -> None:
+def _read_custom(element: Element, draft: Draft, scripts: ModuleScripts, notes: Notes) -> None:
     program = element.attributes.get("exec", "").strip()
     if scripts.is_for_windows(program):
         why = f'{program} is for Windows: port it, and add a check of type custom with command = ["bin/…"]'
         notes.drop(element, why)
         return
-    with Reader(element, notes) as reader:
+    with ElementReader(element, notes) as reader:
         reader.nothing_below()
         given, arguments = reader.need("exec"), _arguments(reader)
         ident = reader.need("ident")
@@ -225,7 +230,7 @@ def _read_custom(element: Element, draft: Draft, scripts: Scripts, notes: Notes)
         _add(reader, draft, {"type": "custom", "when": reaction.when, "action": reaction.action, "command": command})
 
 
-def _arguments(reader: Reader) -> list[str]:
+def _arguments(reader: ElementReader) -> list[str]:
     text = reader.get("arg", "") or ""
     try:
         words = shlex.split(text)
@@ -235,7 +240,7 @@ def _arguments(reader: Reader) -> list[str]:
     return [word for word in words if word]
 
 
-_KINDS: Mapping[str, Callable[[Reader, Draft], None]] = {
+_KINDS: Mapping[str, Callable[[ElementReader, Draft], None]] = {
     "tcp": _read_tcp,
     "ping": _read_ping,
     "intf": _read_intf,

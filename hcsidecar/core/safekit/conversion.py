@@ -17,16 +17,16 @@ from hcsidecar.core.safekit.checks import read_checks
 from hcsidecar.core.safekit.draft import Draft, usable_name
 from hcsidecar.core.safekit.failover import read_failover
 from hcsidecar.core.safekit.macros import fill_macros
-from hcsidecar.core.safekit.notes import Note, Notes, Reader, Verdict
+from hcsidecar.core.safekit.notes import Coverage, ElementReader, Note, Notes
 from hcsidecar.core.safekit.processes import read_errd
-from hcsidecar.core.safekit.scripts import Scripts, application_of, note_scripts
+from hcsidecar.core.safekit.scripts import ModuleScripts, application_of, note_scripts
 from hcsidecar.core.safekit.service import read_farm, read_service, why_not_a_farm
-from hcsidecar.core.safekit.source import Element, Module, Wishes
+from hcsidecar.core.safekit.source import Element, ImportOptions, SafekitModule
 from hcsidecar.core.safekit.toml import farm_file_of
 from hcsidecar.core.safekit.user import read_user
 from hcsidecar.core.safekit.vip import read_vip
 
-TAKEN, NOT = Verdict.TAKEN, Verdict.NOT
+TAKEN, NOT = Coverage.TAKEN, Coverage.NOT
 
 _MIRROR_ONLY = {
     "heart": "is for mirror modules: the heartbeats of a farm are in <farm>",
@@ -51,7 +51,7 @@ class Imported:
     "In the order of userconfig.xml; then what is not in it."
 
 
-def import_module(module: Module, wishes: Wishes) -> Imported | tuple[Problem, ...]:
+def import_module(module: SafekitModule, wishes: ImportOptions) -> Imported | tuple[Problem, ...]:
     """Make a farm of a module, or list everything that is in the way."""
     notes = Notes()
     if module.root.tag != "safe":
@@ -72,8 +72,8 @@ def import_module(module: Module, wishes: Wishes) -> Imported | tuple[Problem, .
     if name != usable_name(name):
         notes.refuse(0, f'the name "{name}"', "cannot be the name of a farm", f"--name {usable_name(name)}")
     draft = Draft(module=name, farm={"name": name})
-    scripts = Scripts(files=module.scripts)
-    with Reader(root, notes) as reader:
+    scripts = ModuleScripts(files=module.scripts)
+    with ElementReader(root, notes) as reader:
         reader.whole(TAKEN, "the farm")
     for child in root.children:
         if child is not services[0]:
@@ -85,7 +85,7 @@ def import_module(module: Module, wishes: Wishes) -> Imported | tuple[Problem, .
     return _concluded(draft, scripts, notes)
 
 
-def _read_service(service: Element, draft: Draft, scripts: Scripts, wishes: Wishes, notes: Notes) -> None:
+def _read_service(service: Element, draft: Draft, scripts: ModuleScripts, wishes: ImportOptions, notes: Notes) -> None:
     parts: dict[str, Element] = {}
     for child in service.children:
         if child.tag in _MIRROR_ONLY:
@@ -96,7 +96,7 @@ def _read_service(service: Element, draft: Draft, scripts: Scripts, wishes: Wish
             notes.refuse(child.line, child.tag, "stands there twice", f"line {parts[child.tag].line} has it already")
         else:
             parts[child.tag] = child
-    with Reader(service, notes) as reader:
+    with ElementReader(service, notes) as reader:
         restarts = read_service(reader, draft)
     read_farm(parts.get("farm", Element(tag="farm", line=service.line)), draft, wishes, notes)
     if "user" in parts:
@@ -119,7 +119,7 @@ def _read_service(service: Element, draft: Draft, scripts: Scripts, wishes: Wish
         read_failover(parts["failover"], notes)
 
 
-def _concluded(draft: Draft, scripts: Scripts, notes: Notes) -> Imported | tuple[Problem, ...]:
+def _concluded(draft: Draft, scripts: ModuleScripts, notes: Notes) -> Imported | tuple[Problem, ...]:
     document = draft.document()
     if notes.problems:
         return tuple(dict.fromkeys(notes.problems))

@@ -4,17 +4,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-Values = dict[str, object]
+DraftValues = dict[str, object]
 
 _UNUSABLE = re.compile(r"[^A-Za-z0-9._-]+")
 _LONGEST = 63
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class DraftTable:
     """One of several tables of a name."""
 
-    values: Values
+    values: DraftValues
     comment: str = ""
 
 
@@ -24,15 +24,15 @@ class Draft:
 
     module: str
     "Name of the module, as the scripts know it."
-    farm: Values
-    nodes: list[Row] = field(default_factory=list)
-    heartbeat: Values = field(default_factory=dict)
-    web: Values = field(default_factory=dict)
-    l2: Values = field(default_factory=dict)
-    vips: list[Row] = field(default_factory=list)
-    shares: list[Row] = field(default_factory=list)
-    application: Values = field(default_factory=dict)
-    checks: list[Row] = field(default_factory=list)
+    farm: DraftValues
+    nodes: list[DraftTable] = field(default_factory=list)
+    heartbeat: DraftValues = field(default_factory=dict)
+    web: DraftValues = field(default_factory=dict)
+    l2: DraftValues = field(default_factory=dict)
+    vips: list[DraftTable] = field(default_factory=list)
+    shares: list[DraftTable] = field(default_factory=list)
+    application: DraftValues = field(default_factory=dict)
+    checks: list[DraftTable] = field(default_factory=list)
     start_timeout: float = 60.0
     "Seconds that the application may take to start."
 

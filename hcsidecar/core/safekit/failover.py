@@ -2,10 +2,10 @@
 
 import re
 
-from hcsidecar.core.safekit.notes import Notes, Reader, Verdict
+from hcsidecar.core.safekit.notes import Coverage, ElementReader, Notes
 from hcsidecar.core.safekit.source import Element
 
-TAKEN, DIFFERENT, NOT = Verdict.TAKEN, Verdict.DIFFERENT, Verdict.NOT
+TAKEN, DIFFERENT, NOT = Coverage.TAKEN, Coverage.DIFFERENT, Coverage.NOT
 
 _RULE = re.compile(r"\b(?P<label>[A-Za-z_]\w{0,80})[ \t]*:[ \t\r\n]*if\b(?P<rest>[^;]{0,500})")
 _ACTION = re.compile(r"\b(stopstart|restart|stop|wait|swap|wakeup)\b[ \t]*\([ \t]*\)[ \t\r\n]*$")
@@ -24,7 +24,7 @@ _MANY = 200
 
 def read_failover(element: Element, notes: Notes) -> None:
     """Read <failover>: notes every rule that can be told apart."""
-    with Reader(element, notes) as reader:
+    with ElementReader(element, notes) as reader:
         reader.whole(
             DIFFERENT, "each check has its action; a module that waits starts when its `pre` checks pass again"
         )

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from hcsidecar.core.safekit.notes import Notes, Verdict
+from hcsidecar.core.safekit.notes import Coverage, Notes
 from hcsidecar.core.safekit.source import Element
 
 LONGEST = 4096
@@ -121,13 +121,13 @@ def _note_definition(element: Element, given: Mapping[str, str], used: set[str],
     if _USE.fullmatch(f"%{name}%") is None:
         notes.refuse(element.line, "macro name", f'is not usable: "{name}"', "letters, digits and underscore")
     elif name not in used:
-        notes.say(element.line, subject, Verdict.TAKEN, "used nowhere in userconfig.xml, and so nothing comes of it")
+        notes.say(element.line, subject, Coverage.TAKEN, "used nowhere in userconfig.xml, and so nothing comes of it")
     elif name in given:
-        notes.say(element.line, subject, Verdict.TAKEN, f'"{given[name]}" was given, and stands wherever %{name}% did')
+        notes.say(element.line, subject, Coverage.TAKEN, f'"{given[name]}" was given, and stands wherever %{name}% did')
     else:
-        notes.say(element.line, subject, Verdict.TAKEN, f"stands wherever %{name}% did")
+        notes.say(element.line, subject, Coverage.TAKEN, f"stands wherever %{name}% did")
     for other in element.attributes.keys() - {"name", "value"}:
-        notes.say(element.line, f"macro {other}", Verdict.NOT, "hcsidecar does not know this attribute")
+        notes.say(element.line, f"macro {other}", Coverage.NOT, "hcsidecar does not know this attribute")
     for child in element.children:
         notes.drop(child, f"hcsidecar knows no <{child.tag}> in <macro>")
 

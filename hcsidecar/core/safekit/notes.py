@@ -19,7 +19,7 @@ _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{0,6})?)\s*(d|h|m|s|ms|us)?")
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
-class Verdict(StrEnum):
+class Coverage(StrEnum):
     """How much of something there is here."""
 
     TAKEN = "taken over"
@@ -34,7 +34,7 @@ class Note:
     line: int
     "In userconfig.xml; 0 for what is not in it."
     subject: str
-    verdict: Verdict
+    verdict: Coverage
     text: str
 
 
@@ -45,7 +45,7 @@ class Notes:
     notes: list[Note] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
-    def say(self, line: int, subject: str, verdict: Verdict, text: str) -> None:
+    def say(self, line: int, subject: str, verdict: Coverage, text: str) -> None:
         """Note what became of something."""
         self.notes.append(Note(line=line, subject=printable(subject), verdict=verdict, text=printable(text)))
 
@@ -58,12 +58,12 @@ class Notes:
         """Note that an element is not taken over, with all that is in it."""
         for each in element.walk():
             reason = why if each is element else f"goes with <{element.tag}>"
-            self.say(each.line, f"<{each.tag}>", Verdict.NOT, reason)
+            self.say(each.line, f"<{each.tag}>", Coverage.NOT, reason)
             for name, value in each.attributes.items():
-                self.say(each.line, f'{each.tag} {name}="{value}"', Verdict.NOT, f"goes with <{element.tag}>")
+                self.say(each.line, f'{each.tag} {name}="{value}"', Coverage.NOT, f"goes with <{element.tag}>")
 
 
-class Reader:
+class ElementReader:
     """One element that is being read: whatever is not spoken of by the end is noted as unknown."""
 
     def __init__(self, element: Element, notes: Notes) -> None:
@@ -77,9 +77,9 @@ class Reader:
     def __exit__(self, *failure: object) -> None:
         for name in self.element.attributes:
             if name not in self._spoken:
-                self.say(name, Verdict.NOT, _ATTRIBUTES.get(name, "hcsidecar does not know this attribute"))
+                self.say(name, Coverage.NOT, _ATTRIBUTES.get(name, "hcsidecar does not know this attribute"))
 
-    def say(self, name: str, verdict: Verdict, text: str, *, unset: str | None = None) -> None:
+    def say(self, name: str, verdict: Coverage, text: str, *, unset: str | None = None) -> None:
         """Note what became of an attribute; of one that is not there only if `unset` says what it counts as."""
         self._spoken.add(name)
         value = self.element.attributes.get(name)
@@ -88,7 +88,7 @@ class Reader:
         elif unset is not None and name not in self.element.unfilled:
             self.notes.say(self.element.line, f'{self.element.tag} {name} (unset: "{unset}")', verdict, text)
 
-    def whole(self, verdict: Verdict, text: str) -> None:
+    def whole(self, verdict: Coverage, text: str) -> None:
         """Note what became of the element itself."""
         self.notes.say(self.element.line, f"<{self.element.tag}>", verdict, text)
 
@@ -154,7 +154,7 @@ class Reader:
         bounded = min(max(wanted, least), most)
         if bounded != wanted:
             bound = "least" if bounded == least else "most"
-            self.say(name, Verdict.DIFFERENT, f"{format_duration(bounded)}: the {bound} there is here")
+            self.say(name, Coverage.DIFFERENT, f"{format_duration(bounded)}: the {bound} there is here")
         return bounded
 
     def was_said(self, name: str) -> bool:
@@ -166,7 +166,7 @@ class Reader:
         least, most = bounds
         seconds = self.seconds(name, default, unit=unit, least=least, most=most)
         if not self.was_said(name):
-            self.say(name, Verdict.TAKEN, f'{key} = "{format_duration(seconds)}"')
+            self.say(name, Coverage.TAKEN, f'{key} = "{format_duration(seconds)}"')
         return seconds
 
     def nothing_below(self) -> None:

@@ -5,11 +5,11 @@ import warnings
 
 from hcsidecar.core.farmfile.values import format_duration
 from hcsidecar.core.safekit.actions import ACTIONS, mirror_only, suit
-from hcsidecar.core.safekit.draft import Draft, Row, Values
-from hcsidecar.core.safekit.notes import Notes, Reader, Verdict
+from hcsidecar.core.safekit.draft import Draft, DraftTable, DraftValues
+from hcsidecar.core.safekit.notes import Coverage, ElementReader, Notes
 from hcsidecar.core.safekit.source import Element
 
-TAKEN, DIFFERENT, NOT = Verdict.TAKEN, Verdict.DIFFERENT, Verdict.NOT
+TAKEN, DIFFERENT, NOT = Coverage.TAKEN, Coverage.DIFFERENT, Coverage.NOT
 
 _INTERVAL = (0.01, 3600.0)
 _MOST = 1_000_000
@@ -34,7 +34,7 @@ _POSIX = {
 
 def read_errd(element: Element, draft: Draft, notes: Notes) -> None:
     """Read <errd>."""
-    with Reader(element, notes) as reader:
+    with ElementReader(element, notes) as reader:
         reader.whole(TAKEN, "checks of type process")
         poll = reader.duration("polltimer", 30.0, unit="s", key="interval", bounds=_INTERVAL)
     for child in element.children:
@@ -46,12 +46,12 @@ def read_errd(element: Element, draft: Draft, notes: Notes) -> None:
         elif kind not in ("both", "pre"):
             notes.drop(child, f'class="{kind}" is watched only after `safekit errd enable`, which there is not here')
         else:
-            with Reader(child, notes) as reader:
+            with ElementReader(child, notes) as reader:
                 reader.nothing_below()
                 _read_process(reader, draft, kind, poll)
 
 
-def _read_process(reader: Reader, draft: Draft, kind: str, poll: float) -> None:
+def _read_process(reader: ElementReader, draft: Draft, kind: str, poll: float) -> None:
     name = reader.need("name")
     what = _what(reader, name)
     least = reader.integer("atleast", 1, least=-1, most=_MOST)
@@ -61,7 +61,7 @@ def _read_process(reader: Reader, draft: Draft, kind: str, poll: float) -> None:
     if least in (-1, 0) and most == -1:
         reader.notes.drop(reader.element, "neither too few nor too many would be a failure: there is nothing to check")
         return
-    counts: Values = {"at_least": max(least, 0)}
+    counts: DraftValues = {"at_least": max(least, 0)}
     if most != -1:
         counts["at_most"] = most
     reader.say("atleast", TAKEN, f"at_least = {counts['at_least']}")
@@ -74,16 +74,16 @@ def _read_process(reader: Reader, draft: Draft, kind: str, poll: float) -> None:
     reader.say("restart_services", NOT, "restart runs the whole stop script and the whole start script")
     reaction = suit(reader, draft, when=kind, action=_action(reader), outside=kind == "pre", at=("class", "action"))
     check_name = draft.check_name("proc", name)
-    values: Values = {"type": "process", "name": check_name, "when": reaction.when, "action": reaction.action}
+    values: DraftValues = {"type": "process", "name": check_name, "when": reaction.when, "action": reaction.action}
     values |= {"interval": format_duration(poll), **what, **counts}
     reader.say("name", TAKEN if check_name == name else DIFFERENT, f"check {check_name}")
     reader.whole(TAKEN, f"check {check_name}: a failure is seen after one look, every {format_duration(poll)}")
-    draft.checks.append(Row(values=values, comment=f"proc, line {reader.element.line}"))
+    draft.checks.append(DraftTable(values=values, comment=f"proc, line {reader.element.line}"))
 
 
-def _what(reader: Reader, name: str | None) -> Values | None:
+def _what(reader: ElementReader, name: str | None) -> DraftValues | None:
     """Give what is looked for: a unit, or a name and a command line."""
-    what: Values = {}
+    what: DraftValues = {}
     is_service = reader.flag("service", default=False)
     patterns = [_pattern(reader, key) for key in ("nameregex", "argregex")]
     if name is None or any(pattern is None for pattern in patterns):
@@ -118,7 +118,7 @@ def _of_first_word(pattern: str) -> str:
     return rf"^([^\s]*/)?+{begin}({inner})" + (r"(\s|$)" if is_ended else "")
 
 
-def _pattern(reader: Reader, key: str) -> str | None:
+def _pattern(reader: ElementReader, key: str) -> str | None:
     """Give a POSIX regular expression as Python has it: "" for none, None where it is wrong."""
     text = reader.get(key, "") or ""
     pattern = re.sub(r"\[:(\w+):\]", lambda match: _POSIX.get(match[1], match[0]), text)
@@ -133,7 +133,7 @@ def _pattern(reader: Reader, key: str) -> str | None:
     return pattern
 
 
-def _action(reader: Reader) -> str:
+def _action(reader: ElementReader) -> str:
     word = reader.get("action", "stopstart") or ""
     if word in ACTIONS:
         return ACTIONS[word]
@@ -141,7 +141,7 @@ def _action(reader: Reader) -> str:
     return "none"
 
 
-def _delay_start(reader: Reader, draft: Draft, poll: float) -> None:
+def _delay_start(reader: ElementReader, draft: Draft, poll: float) -> None:
     """Turn the looks that a start may take into the time that it may take."""
     looks = reader.integer("start_after", 0, least=0, most=_MOST)
     delay = min(max(looks - 1, 0) * poll, 86400.0)

@@ -6,13 +6,13 @@ from textwrap import wrap
 
 from hcsidecar.core.farmfile.problems import Problem
 from hcsidecar.core.safekit.conversion import Imported
-from hcsidecar.core.safekit.notes import Note, Verdict
+from hcsidecar.core.safekit.notes import Coverage, Note
 
 _WIDTH = 100
 _HEADINGS = {
-    Verdict.NOT: "Not supported",
-    Verdict.DIFFERENT: "Taken over with a difference",
-    Verdict.TAKEN: "Taken over",
+    Coverage.NOT: "Not supported",
+    Coverage.DIFFERENT: "Taken over with a difference",
+    Coverage.TAKEN: "Taken over",
 }
 
 

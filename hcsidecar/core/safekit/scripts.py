@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from hcsidecar.core.safekit.draft import Values
-from hcsidecar.core.safekit.notes import Notes, Verdict
+from hcsidecar.core.safekit.draft import DraftValues
+from hcsidecar.core.safekit.notes import Coverage, Notes
 
-TAKEN, DIFFERENT, NOT = Verdict.TAKEN, Verdict.DIFFERENT, Verdict.NOT
+TAKEN, DIFFERENT, NOT = Coverage.TAKEN, Coverage.DIFFERENT, Coverage.NOT
 
 CALLED = {
     "start_both": "start",
@@ -38,7 +38,7 @@ _UNKNOWN_CALLS = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scripts:
+class ModuleScripts:
     """What is in bin/."""
 
     files: Mapping[str, bytes] | None
@@ -66,9 +66,9 @@ class Scripts:
         return next((path for path in sorted(names) if self.is_for_windows(path) and _stem(path) == name), None)
 
 
-def application_of(scripts: Scripts, notes: Notes) -> Values:
+def application_of(scripts: ModuleScripts, notes: Notes) -> DraftValues:
     """Give the scripts of [application], and add to bin/ what it needs; none where there is nothing to call."""
-    keys: Values = {}
+    keys: DraftValues = {}
     if scripts.files is None:
         notes.say(0, "bin/", NOT, "only the configuration was given, so the application is checked, but not started")
         return keys
@@ -92,7 +92,7 @@ def application_of(scripts: Scripts, notes: Notes) -> Values:
     return keys
 
 
-def note_scripts(scripts: Scripts, called: Values, notes: Notes) -> None:
+def note_scripts(scripts: ModuleScripts, called: DraftValues, notes: Notes) -> None:
     """Note what becomes of each file of bin/."""
     for path, content in sorted((scripts.files or {}).items()):
         subject = f"bin/{path}"
@@ -113,7 +113,7 @@ def note_scripts(scripts: Scripts, called: Values, notes: Notes) -> None:
             notes.say(0, subject, what, why)
 
 
-def _obstacles(content: bytes, *, called: bool) -> Iterator[tuple[Verdict, str]]:
+def _obstacles(content: bytes, *, called: bool) -> Iterator[tuple[Coverage, str]]:
     first, _, _ = content.partition(b"\n")
     if first.startswith(b"#!") and first.endswith(b"\r"):
         yield NOT, "does not run as it is: its lines end as on Windows; sed -i 's/\\r$//' mends it"

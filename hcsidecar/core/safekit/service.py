@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 
 from hcsidecar.core.farmfile.tables import PULSES_TO_DEATH
 from hcsidecar.core.farmfile.values import LAST_PORT, HostPort, format_duration, is_ipv6, parse_address
-from hcsidecar.core.safekit.draft import Draft, Row, Values, usable_name
-from hcsidecar.core.safekit.notes import Notes, Reader, Verdict
-from hcsidecar.core.safekit.source import Element, Wishes
+from hcsidecar.core.safekit.draft import Draft, DraftTable, DraftValues, usable_name
+from hcsidecar.core.safekit.notes import Coverage, ElementReader, Notes
+from hcsidecar.core.safekit.source import Element, ImportOptions
 
-TAKEN, DIFFERENT, NOT = Verdict.TAKEN, Verdict.DIFFERENT, Verdict.NOT
+TAKEN, DIFFERENT, NOT = Coverage.TAKEN, Coverage.DIFFERENT, Coverage.NOT
 
 NAME_NODES = "--node NAME=ADDRESS, once for each server"
 _HOUR, _DAY = 3600.0, 86400.0
@@ -33,7 +33,7 @@ def why_not_a_farm(service: Element) -> tuple[str, str] | None:
     return known, 'only modules with mode="farm" can be imported'
 
 
-def read_service(reader: Reader, draft: Draft) -> Values:
+def read_service(reader: ElementReader, draft: Draft) -> DraftValues:
     """Read the attributes of <service>; gives the keys of [application] that come of them."""
     reader.whole(TAKEN, f"[farm] {draft.farm['name']}")
     reader.say("mode", TAKEN, "a farm")
@@ -55,10 +55,10 @@ def read_service(reader: Reader, draft: Draft) -> Values:
     return {"max_restarts": most, "restart_window": format_duration(window)}
 
 
-def read_farm(element: Element, draft: Draft, wishes: Wishes, notes: Notes) -> None:
+def read_farm(element: Element, draft: Draft, wishes: ImportOptions, notes: Notes) -> None:
     """Read <farm> with its lans and nodes: [heartbeat], the nodes, and where they listen."""
     lans = [child for child in element.children if child.tag == "lan"]
-    with Reader(element, notes) as reader:
+    with ElementReader(element, notes) as reader:
         reader.whole(TAKEN, "[heartbeat]")
         _read_timing(reader, draft)
     for child in element.children:
@@ -77,14 +77,14 @@ def read_farm(element: Element, draft: Draft, wishes: Wishes, notes: Notes) -> N
         for address in given[max(len(lans), 1) :]:
             notes.refuse(0, f"--node {name}={address}", f"is address {len(given)} of {name}", f"lans: {len(lans)}")
         pairs = dict(zip(networks, given, strict=False))
-        place: Values = {"address": given[0]} if len(networks) < 2 else {"addresses": pairs}  # noqa: PLR2004 - several
-        draft.nodes.append(Row(values={"name": name, **place}))
+        place: DraftValues = {"address": given[0]} if len(networks) < 2 else {"addresses": pairs}  # noqa: PLR2004 - several
+        draft.nodes.append(DraftTable(values={"name": name, **place}))
     families = sorted({is_ipv6(given[0]) for given in by_name.values()})
     if True in families:
         draft.web["listen"] = [str(HostPort("::" if ipv6 else "0.0.0.0", 9010)) for ipv6 in families]
 
 
-def _read_timing(reader: Reader, draft: Draft) -> None:
+def _read_timing(reader: ElementReader, draft: Draft) -> None:
     pulse = reader.seconds("pulse", 0.1, unit="ms", least=0.001, most=60)
     missed = reader.integer("slost_count", 10, least=1, most=1_000_000)
     timed = {"pulse", "slost_count"} & reader.element.attributes.keys()
@@ -109,13 +109,13 @@ def _read_timing(reader: Reader, draft: Draft) -> None:
         reader.say("port", DIFFERENT, "UDP port of the heartbeats; SafeKit must not run at the same time")
 
 
-def _read_nodes(lan: Element, number: int, wishes: Wishes, notes: Notes) -> Iterator[tuple[str, str]]:
+def _read_nodes(lan: Element, number: int, wishes: ImportOptions, notes: Notes) -> Iterator[tuple[str, str]]:
     """Give name and address of each <node> of a lan, as modules before SafeKit 7.2 have them."""
     for child in lan.children:
         if child.tag != "node":
             notes.drop(child, f"hcsidecar knows no <{child.tag}> in <lan>")
             continue
-        with Reader(child, notes) as reader:
+        with ElementReader(child, notes) as reader:
             if wishes.nodes:
                 reader.whole(DIFFERENT, "the servers are those that were given with --node")
                 for key in ("name", "addr"):
@@ -131,7 +131,7 @@ def _read_nodes(lan: Element, number: int, wishes: Wishes, notes: Notes) -> Iter
             reader.nothing_below()
 
 
-def _address(reader: Reader, text: str) -> str:
+def _address(reader: ElementReader, text: str) -> str:
     try:
         return parse_address(text.removeprefix("[").removesuffix("]"))
     except ValueError:
@@ -144,7 +144,7 @@ def _read_lans(lans: Sequence[Element], nodes: dict[str, list[str]], notes: Note
     usable = min((len(given) for given in nodes.values()), default=len(lans))
     networks: list[str] = []
     for number, lan in enumerate(lans):
-        with Reader(lan, notes) as reader:
+        with ElementReader(lan, notes) as reader:
             named = reader.need("name")
             name = usable_name(named or f"lan{number + 1}")
             name = f"{name[:50]}-{number + 1}" if name in networks else name

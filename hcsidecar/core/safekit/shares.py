@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 from hcsidecar.core.farmfile.values import LAST_PORT, parse_address
 from hcsidecar.core.membership.heartbeat import MAX_POWER
-from hcsidecar.core.safekit.draft import Draft, Row, Values
-from hcsidecar.core.safekit.notes import Notes, Reader, Verdict
+from hcsidecar.core.safekit.draft import Draft, DraftTable, DraftValues
+from hcsidecar.core.safekit.notes import Coverage, ElementReader, Notes
 from hcsidecar.core.safekit.source import Element
 
-TAKEN, DIFFERENT, NOT = Verdict.TAKEN, Verdict.DIFFERENT, Verdict.NOT
+TAKEN, DIFFERENT, NOT = Coverage.TAKEN, Coverage.DIFFERENT, Coverage.NOT
 
 _BY = {"on_addr": "address", "on_port": "port", "on_ipid": "datagram"}
 _EVERY_PORT = (
@@ -37,7 +37,7 @@ class _Group:
 def read_shares(lists: Sequence[Element], draft: Draft, notes: Notes) -> None:
     """Read every <loadbalancing_list>: each group becomes a share, or several where its rules differ in kind."""
     for each in lists:
-        with Reader(each, notes) as reader:
+        with ElementReader(each, notes) as reader:
             reader.whole(TAKEN, "what is in it")
         groups = [child for child in each.children if child.tag == "group"]
         if not groups:
@@ -52,7 +52,7 @@ def read_shares(lists: Sequence[Element], draft: Draft, notes: Notes) -> None:
 def _read_group(element: Element, draft: Draft, notes: Notes) -> None:
     group = _Group()
     powers: dict[str, int] = {}
-    with Reader(element, notes) as reader:
+    with ElementReader(element, notes) as reader:
         name = draft.share_name(reader.get("name") or "group")
         for child in element.children:
             if child.tag == "rule":
@@ -73,18 +73,23 @@ def _add_shares(name: str, group: _Group, powers: Mapping[str, int], draft: Draf
     names = []
     for number, (kind, ports) in enumerate(group.ports.items()):
         wanted = name if number == 0 else f"{name}-{kind.protocol}-{kind.by}"
-        values: Values = {"name": draft.share_name(wanted), "protocol": kind.protocol, "ports": ports, "by": kind.by}
+        values: DraftValues = {
+            "name": draft.share_name(wanted),
+            "protocol": kind.protocol,
+            "ports": ports,
+            "by": kind.by,
+        }
         if kind.vip:
             values["vip"] = kind.vip
         if powers:
             values["power"] = dict(powers)
-        draft.shares.append(Row(values=values, comment=f"group, line {line}"))
+        draft.shares.append(DraftTable(values=values, comment=f"group, line {line}"))
         names.append(str(values["name"]))
     return names
 
 
 def _read_rule(element: Element, group: _Group, draft: Draft, notes: Notes) -> None:
-    with Reader(element, notes) as reader:
+    with ElementReader(element, notes) as reader:
         reader.nothing_below()
         protocol, by = reader.need("proto"), reader.need("filter")
         if protocol == "arp":
@@ -112,7 +117,7 @@ def _read_rule(element: Element, group: _Group, draft: Draft, notes: Notes) -> N
                 ports.append(port)
 
 
-def _read_port(reader: Reader) -> int | None:
+def _read_port(reader: ElementReader) -> int | None:
     text = reader.get("port", "*" if "port" not in reader.element.unfilled else None)
     if text is None:
         return None
@@ -125,7 +130,7 @@ def _read_port(reader: Reader) -> int | None:
     return port if len(reader.notes.problems) == problems else None
 
 
-def _read_vip_of(reader: Reader, draft: Draft) -> str | None:
+def _read_vip_of(reader: ElementReader, draft: Draft) -> str | None:
     text = reader.get("virtual_addr", "*")
     if text == "*":
         reader.say("virtual_addr", TAKEN, "all VIPs", unset="*")
@@ -145,13 +150,13 @@ def _read_vip_of(reader: Reader, draft: Draft) -> str | None:
 
 def _read_cluster(element: Element, draft: Draft, notes: Notes) -> dict[str, int]:
     powers: dict[str, int] = {}
-    with Reader(element, notes) as reader:
+    with ElementReader(element, notes) as reader:
         reader.whole(TAKEN, "power of the share")
     for child in element.children:
         if child.tag != "host":
             notes.drop(child, f"hcsidecar knows no <{child.tag}> in <cluster>")
             continue
-        with Reader(child, notes) as reader:
+        with ElementReader(child, notes) as reader:
             reader.nothing_below()
             name = reader.need("name")
             power = reader.integer("power", 1, least=0, most=MAX_POWER)

@@ -28,7 +28,7 @@ class Element:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Module:
+class SafekitModule:
     """A module: what one file, directory or archive held."""
 
     name: str
@@ -40,7 +40,7 @@ class Module:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
+class ImportOptions:
     """What the operator says beside the module."""
 
     name: str | None = None

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from hcsidecar.core.safekit.draft import Draft, Row
+from hcsidecar.core.safekit.draft import Draft, DraftTable
 from hcsidecar.core.safekit.notes import printable
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -32,7 +32,7 @@ def _table(header: str, values: Mapping[str, object]) -> Iterator[str]:
         yield from ("", header, *_keys(values))
 
 
-def _tables(header: str, rows: Sequence[Row]) -> Iterator[str]:
+def _tables(header: str, rows: Sequence[DraftTable]) -> Iterator[str]:
     for row in rows:
         yield ""
         if row.comment:

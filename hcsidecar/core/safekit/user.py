@@ -3,21 +3,21 @@
 import re
 
 from hcsidecar.core.farmfile.values import format_duration
-from hcsidecar.core.safekit.draft import Values
-from hcsidecar.core.safekit.notes import Notes, Reader, Verdict
+from hcsidecar.core.safekit.draft import DraftValues
+from hcsidecar.core.safekit.notes import Coverage, ElementReader, Notes
 from hcsidecar.core.safekit.source import Element
 
-TAKEN, DIFFERENT, NOT = Verdict.TAKEN, Verdict.DIFFERENT, Verdict.NOT
+TAKEN, DIFFERENT, NOT = Coverage.TAKEN, Coverage.DIFFERENT, Coverage.NOT
 
 _LIMITS = (0.1, 86400.0)
 _LEAST_LOG, _MOST_LOG = 16, 1_048_576
 "Kilobytes."
 
 
-def read_user(element: Element, notes: Notes) -> Values:
+def read_user(element: Element, notes: Notes) -> DraftValues:
     """Read <user>; gives the keys of [application] that come of it."""
     environment: dict[str, str] = {}
-    with Reader(element, notes) as reader:
+    with ElementReader(element, notes) as reader:
         reader.whole(
             DIFFERENT, "[application]; start_both has start_timeout, 1 minute, to start it, and no limit before"
         )
@@ -35,7 +35,7 @@ def read_user(element: Element, notes: Notes) -> Values:
                 _read_variable(child, environment, notes)
             else:
                 notes.drop(child, f"hcsidecar knows no <{child.tag}> in <user>")
-    values: Values = {
+    values: DraftValues = {
         "stop_timeout": format_duration(nice),
         "force_timeout": format_duration(force),
         "log_kb": log_kb,
@@ -45,7 +45,7 @@ def read_user(element: Element, notes: Notes) -> Values:
 
 
 def _read_variable(element: Element, environment: dict[str, str], notes: Notes) -> None:
-    with Reader(element, notes) as reader:
+    with ElementReader(element, notes) as reader:
         reader.nothing_below()
         name, value = reader.need("name"), element.attributes.get("value", "")
         reader.whole(TAKEN, "environment of the scripts")

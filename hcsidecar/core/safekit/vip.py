@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from hcsidecar.core.farmfile.values import parse_address
-from hcsidecar.core.safekit.draft import Draft, Row, Values
-from hcsidecar.core.safekit.notes import Notes, Reader, Verdict
+from hcsidecar.core.safekit.draft import Draft, DraftTable, DraftValues
+from hcsidecar.core.safekit.notes import Coverage, ElementReader, Notes
 from hcsidecar.core.safekit.shares import read_shares
 from hcsidecar.core.safekit.source import Element
 
-TAKEN, DIFFERENT, NOT = Verdict.TAKEN, Verdict.DIFFERENT, Verdict.NOT
+TAKEN, DIFFERENT, NOT = Coverage.TAKEN, Coverage.DIFFERENT, Coverage.NOT
 
 _DELIVERIES = {"vmac_directed": "directed", "vmac_invisible": "flooded"}
 _ON_LO = "the VIP stands on lo of every node while its daemon runs; the daemon puts it back when somebody removes it"
@@ -16,7 +16,7 @@ _ON_LO = "the VIP stands on lo of every node while its daemon runs; the daemon p
 
 def read_vip(element: Element, draft: Draft, notes: Notes) -> None:
     """Read <vip>."""
-    with Reader(element, notes) as reader:
+    with ElementReader(element, notes) as reader:
         reader.whole(TAKEN, "[l2]")
         _read_switches(reader)
     lists = [child for child in element.children if child.tag == "interface_list"]
@@ -33,7 +33,7 @@ def read_vip(element: Element, draft: Draft, notes: Notes) -> None:
         notes.refuse(element.line, "vip", "has no virtual_addr that the rules could be for")
 
 
-def _read_switches(reader: Reader) -> None:
+def _read_switches(reader: ElementReader) -> None:
     if reader.flag("tcpreset", default=True):
         reader.say(
             "tcpreset",
@@ -57,7 +57,7 @@ def _read_switches(reader: Reader) -> None:
 
 def _read_interfaces(lists: Sequence[Element], draft: Draft, notes: Notes) -> None:
     for each in lists:
-        with Reader(each, notes) as reader:
+        with ElementReader(each, notes) as reader:
             reader.whole(TAKEN, "what is in it")
         for child in each.children:
             if child.tag == "interface":
@@ -73,7 +73,7 @@ def _read_interface(element: Element, draft: Draft, notes: Notes) -> None:
         where = f"interface {ours}" if ours else "the interface of the nodes' main addresses"
         notes.drop(element, f"all VIPs of a farm are on one interface, and the first ones are on {where}")
         return
-    with Reader(element, notes) as reader:
+    with ElementReader(element, notes) as reader:
         reader.whole(TAKEN, "[l2] interface")
         if name:
             draft.l2["interface"] = name
@@ -90,23 +90,23 @@ def _read_interface(element: Element, draft: Draft, notes: Notes) -> None:
                 notes.drop(child, f"hcsidecar knows no <{child.tag}> in <interface>")
 
 
-def _read_interface_check(reader: Reader, name: str | None, draft: Draft) -> None:
+def _read_interface_check(reader: ElementReader, name: str | None, draft: Draft) -> None:
     if not reader.flag("check", default=True):
         reader.say("check", TAKEN, "no check of the interface")
         return
-    kind: Values = {"type": "interface"}
+    kind: DraftValues = {"type": "interface"}
     if any(row.values.items() >= kind.items() and row.values.get("interface") == name for row in draft.checks):
         reader.say("check", TAKEN, "its check is there already", unset="on")
         return
     values = kind | {"name": draft.check_name("intf", name or "network"), "when": "pre", "action": "wait"}
     if name:
         values["interface"] = name
-    draft.checks.append(Row(values=values, comment=f"interface check, line {reader.element.line}"))
+    draft.checks.append(DraftTable(values=values, comment=f"interface check, line {reader.element.line}"))
     reader.say("check", TAKEN, f"check {values['name']}: an interface that is down means WAIT, at once", unset="on")
 
 
 def _read_virtual_interface(element: Element, draft: Draft, notes: Notes) -> None:
-    with Reader(element, notes) as reader:
+    with ElementReader(element, notes) as reader:
         reader.whole(TAKEN, "[l2] delivery")
         kind = reader.choice("type", "vmac_directed", _DELIVERIES)
         delivery = _DELIVERIES[kind]
@@ -137,7 +137,7 @@ def _read_virtual_addr(element: Element, draft: Draft, notes: Notes) -> None:
     if where != "alias":
         notes.drop(element, f'where="{where}" is for mirror modules: one node has the address; here all have')
         return
-    with Reader(element, notes) as reader:
+    with ElementReader(element, notes) as reader:
         text = reader.need("addr")
         reader.say("where", TAKEN, "on all nodes", unset="alias")
         reader.say("netmask", TAKEN, "not needed: the VIP is on lo, with the mask of one address")
@@ -159,6 +159,6 @@ def _read_virtual_addr(element: Element, draft: Draft, notes: Notes) -> None:
         if address in draft.vip_addresses:
             reader.whole(TAKEN, "the VIP is there already")
         else:
-            draft.vips.append(Row(values={"address": address}, comment=f"virtual_addr, line {element.line}"))
+            draft.vips.append(DraftTable(values={"address": address}, comment=f"virtual_addr, line {element.line}"))
             reader.whole(TAKEN, "[[l2.vip]]")
         reader.say("addr", TAKEN, f"VIP {address}")

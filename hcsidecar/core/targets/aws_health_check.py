@@ -9,18 +9,18 @@ from typing import Any
 from hcsidecar.core.farmfile.settings import FarmFile, NodeTable
 from hcsidecar.core.farmfile.target_tables import AwsTarget
 from hcsidecar.core.farmfile.values import format_duration
-from hcsidecar.core.targets.findings import Finding, Grade
+from hcsidecar.core.targets.findings import Grade, ReviewFinding
 
 NLB_LAG = 40
 "Seconds for which an NLB goes on sending new connections to a target that has become unhealthy, as its users say."
 
 
-def review_health_check(table: AwsTarget, farm: FarmFile, group: Mapping[str, Any]) -> Iterator[Finding]:
+def review_health_check(table: AwsTarget, farm: FarmFile, group: Mapping[str, Any]) -> Iterator[ReviewFinding]:
     """Judge the health check of a group, as `DescribeTargetGroups` gives it."""
     protocol = str(group.get("HealthCheckProtocol") or "")
     if protocol not in ("HTTP", "HTTPS"):
         text = f"the health check is a {protocol} connection" if protocol else "the group has no health check"
-        yield Finding(
+        yield ReviewFinding(
             grade=Grade.PROBLEM,
             text=text,
             effect="a node that is drained, or whose application is ill, goes on getting traffic",
@@ -34,17 +34,17 @@ def review_health_check(table: AwsTarget, farm: FarmFile, group: Mapping[str, An
     yield from _times(table, farm, group)
 
 
-def _version(group: Mapping[str, Any]) -> Iterator[Finding]:
+def _version(group: Mapping[str, Any]) -> Iterator[ReviewFinding]:
     version = group.get("ProtocolVersion", "HTTP1")
     if version == "GRPC":
-        yield Finding(
+        yield ReviewFinding(
             grade=Grade.PROBLEM,
             text="the group speaks gRPC, with its health check too",
             effect="the health URL does not, and no node becomes healthy",
             remedy="make a group with --protocol-version HTTP1, or HTTP2",
         )
     elif version == "HTTP2":
-        yield Finding(
+        yield ReviewFinding(
             grade=Grade.WARNING,
             text="the group speaks HTTP/2",
             effect="if AWS probes with it as well, the health URL, which speaks HTTP/1.1, does not answer: not tried",
@@ -52,7 +52,7 @@ def _version(group: Mapping[str, Any]) -> Iterator[Finding]:
         )
 
 
-def _where(table: AwsTarget, farm: FarmFile, group: Mapping[str, Any], protocol: str) -> Iterator[Finding]:
+def _where(table: AwsTarget, farm: FarmFile, group: Mapping[str, Any], protocol: str) -> Iterator[ReviewFinding]:
     """Judge the port of the health check: the health URL should be there, on each node."""
     said = str(group.get("HealthCheckPort", "traffic-port"))
     port = int(said) if said.isdigit() else int(table.port or group.get("Port", 0))
@@ -61,7 +61,7 @@ def _where(table: AwsTarget, farm: FarmFile, group: Mapping[str, Any], protocol:
     best = next((port for ports in listening.values() for port in ports), farm.api_address(farm.node[0]).port)
     remedy = _modify(table, f"--health-check-port {best}")
     if without and not said.isdigit():
-        yield Finding(
+        yield ReviewFinding(
             grade=Grade.PROBLEM,
             text=f"the health check asks the traffic port, {port}, and so the application",
             effect="a drain, a failed check or a stop of hcsidecar is not seen until the application itself is gone",
@@ -69,7 +69,7 @@ def _where(table: AwsTarget, farm: FarmFile, group: Mapping[str, Any], protocol:
         )
         return
     if without:
-        yield Finding(
+        yield ReviewFinding(
             grade=Grade.PROBLEM,
             text=f"the health check asks port {port}, where the health URL of {', '.join(without)} is not",
             effect="they do not become healthy",
@@ -79,14 +79,14 @@ def _where(table: AwsTarget, farm: FarmFile, group: Mapping[str, Any], protocol:
     spoken = {ports[port] for ports in listening.values()}
     if (protocol == "HTTPS") not in spoken:
         right = "HTTP" if protocol == "HTTPS" else "HTTPS"
-        yield Finding(
+        yield ReviewFinding(
             grade=Grade.PROBLEM,
             text=f"the health check speaks {protocol} to port {port}, and the health URL there {right}",
             effect="no node becomes healthy",
             remedy=_modify(table, f"--health-check-protocol {right}"),
         )
         return
-    yield Finding(grade=Grade.OK, text=f"the health check asks port {port} by {protocol}")
+    yield ReviewFinding(grade=Grade.OK, text=f"the health check asks port {port} by {protocol}")
 
 
 def health_ports(farm: FarmFile, node: NodeTable) -> dict[int, bool]:
@@ -101,10 +101,10 @@ def health_ports(farm: FarmFile, node: NodeTable) -> dict[int, bool]:
     return ports
 
 
-def _path(table: AwsTarget, farm: FarmFile, group: Mapping[str, Any]) -> Iterator[Finding]:
+def _path(table: AwsTarget, farm: FarmFile, group: Mapping[str, Any]) -> Iterator[ReviewFinding]:
     path = str(group.get("HealthCheckPath", ""))
     if path.partition("?")[0] not in (farm.health.path, f"/var/modules/{farm.farm.name}/ready.txt"):
-        yield Finding(
+        yield ReviewFinding(
             grade=Grade.PROBLEM,
             text=f"the health check asks for {path}, and the health URL is {farm.health.path}",
             effect="no node becomes healthy, or the application answers in place of hcsidecar",
@@ -112,19 +112,19 @@ def _path(table: AwsTarget, farm: FarmFile, group: Mapping[str, Any]) -> Iterato
         )
 
 
-def _matcher(table: AwsTarget, group: Mapping[str, Any]) -> Iterator[Finding]:
+def _matcher(table: AwsTarget, group: Mapping[str, Any]) -> Iterator[ReviewFinding]:
     matcher = group.get("Matcher")
     codes = str(matcher.get("HttpCode", "")) if isinstance(matcher, Mapping) else ""
     remedy = _modify(table, "--matcher HttpCode=200")
     if not matches(codes, 200):
-        yield Finding(
+        yield ReviewFinding(
             grade=Grade.PROBLEM,
             text=f"the health check takes {codes or 'nothing'} for healthy, and a node that is well answers 200",
             effect="no node becomes healthy",
             remedy=remedy,
         )
     if matches(codes, 404):
-        yield Finding(
+        yield ReviewFinding(
             grade=Grade.PROBLEM,
             text=f"the health check takes {codes} for healthy, 404 with it",
             effect="a node that is drained, stopped or ill goes on getting traffic",
@@ -141,11 +141,13 @@ def matches(codes: str, status: int) -> bool:
     return False
 
 
-def _times(table: AwsTarget, farm: FarmFile, group: Mapping[str, Any]) -> Iterator[Finding]:
+def _times(table: AwsTarget, farm: FarmFile, group: Mapping[str, Any]) -> Iterator[ReviewFinding]:
     """Judge [health] by the balancer's times: a stop must not end before the balancer has noticed."""
     interval, fall = group.get("HealthCheckIntervalSeconds"), group.get("UnhealthyThresholdCount")
     if not isinstance(interval, int) or not isinstance(fall, int) or interval <= 0:
-        yield Finding(grade=Grade.UNSEEN, text="the group does not tell interval and threshold of its health check")
+        yield ReviewFinding(
+            grade=Grade.UNSEEN, text="the group does not tell interval and threshold of its health check"
+        )
         return
     lag = NLB_LAG if table.balancer == "nlb" else 0
     health = farm.health
@@ -154,7 +156,7 @@ def _times(table: AwsTarget, farm: FarmFile, group: Mapping[str, Any]) -> Iterat
     told = f"every {interval} s, out after {fall} failures"
     quicker = _modify(table, "--health-check-interval-seconds 10 --unhealthy-threshold-count 2")
     if health.lame_duck < needed:
-        yield Finding(
+        yield ReviewFinding(
             grade=Grade.WARNING,
             text=f"the health check, {told}, takes up to {needed} s to see a node go; lame_duck is"
             f" {format_duration(health.lame_duck)}",
@@ -162,14 +164,14 @@ def _times(table: AwsTarget, farm: FarmFile, group: Mapping[str, Any]) -> Iterat
             remedy=f'[health] lame_duck = "{needed + 5}s"' + (f"; or {quicker}" if interval > 10 else ""),  # noqa: PLR2004 - what the remedy would set
         )
     if health.prober_fall < answers:
-        yield Finding(
+        yield ReviewFinding(
             grade=Grade.WARNING,
             text=f"the balancer acts after {answers} answers of NOT FOUND; prober_fall is {health.prober_fall}",
             effect="a stop may take the drain as done before the balancer has acted",
             remedy=f"[health] prober_fall = {answers}",
         )
     if health.lame_duck >= needed and health.prober_fall >= answers:
-        yield Finding(grade=Grade.OK, text=f"the health check comes {told}; a stop waits for it")
+        yield ReviewFinding(grade=Grade.OK, text=f"the health check comes {told}; a stop waits for it")
 
 
 def _modify(table: AwsTarget, what: str) -> str:

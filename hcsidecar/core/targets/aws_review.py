@@ -15,7 +15,7 @@ from hcsidecar.core.targets.aws_failures import AwsError
 from hcsidecar.core.targets.aws_health_check import review_health_check
 from hcsidecar.core.targets.aws_stopping import review_stopping
 from hcsidecar.core.targets.aws_targets import TargetKey, observation, plain_id
-from hcsidecar.core.targets.findings import Finding, Grade
+from hcsidecar.core.targets.findings import Grade, ReviewFinding
 from hcsidecar.core.targets.registration import TargetError
 
 _BALANCERS: Mapping[str, str] = {
@@ -24,13 +24,15 @@ _BALANCERS: Mapping[str, str] = {
     **dict.fromkeys(("TCP", "TLS", "UDP", "TCP_UDP", "QUIC", "TCP_QUIC"), "nlb"),
 }
 
-Answer = Mapping[str, Any] | TargetError
+AwsResponse = Mapping[str, Any] | TargetError
 "An answer, or why there is none."
 
 
-def review(table: AwsTarget, farm: FarmFile, *, group: Answer, attributes: Answer, health: Answer) -> list[Finding]:
+def review(
+    table: AwsTarget, farm: FarmFile, *, group: AwsResponse, attributes: AwsResponse, health: AwsResponse
+) -> list[ReviewFinding]:
     """Judge a group, as `DescribeTargetGroups` gives it, its attributes by name, and the health of all its targets."""
-    found: list[Finding] = []
+    found: list[ReviewFinding] = []
     if isinstance(group, TargetError):
         found.append(_not_seen("the group", group))
     else:
@@ -50,35 +52,35 @@ def review(table: AwsTarget, farm: FarmFile, *, group: Answer, attributes: Answe
     return list(dict.fromkeys(found))
 
 
-def _not_seen(what: str, error: TargetError) -> Finding:
+def _not_seen(what: str, error: TargetError) -> ReviewFinding:
     if isinstance(error, AwsError) and error.is_denied:
-        return Finding(
+        return ReviewFinding(
             grade=Grade.UNSEEN, text=f"{what} could not be looked at: {error.text}", effect="what it says is not judged"
         )
-    return Finding(grade=Grade.PROBLEM, text=error.text, effect="nodes cannot be registered, nor seen")
+    return ReviewFinding(grade=Grade.PROBLEM, text=error.text, effect="nodes cannot be registered, nor seen")
 
 
-def _kind(table: AwsTarget, farm: FarmFile, group: Mapping[str, Any]) -> Iterator[Finding]:
+def _kind(table: AwsTarget, farm: FarmFile, group: Mapping[str, Any]) -> Iterator[ReviewFinding]:
     type_, protocol = str(group.get("TargetType", "")), str(group.get("Protocol", ""))
     if type_ in ("ip", "instance") and type_ != table.target:
-        yield Finding(
+        yield ReviewFinding(
             grade=Grade.PROBLEM,
             text=f"the group's targets are of type {type_}, the farm file says {table.target}",
             effect="registration is refused",
             remedy=f'target = "{type_}"; the type of a group cannot be changed',
         )
     elif type_ != table.target:
-        yield Finding(
+        yield ReviewFinding(
             grade=Grade.PROBLEM,
             text=f"the group's targets are of type {type_}",
             effect="a server cannot be registered there",
             remedy=f"make a group with --target-type {table.target}",
         )
     else:
-        yield Finding(grade=Grade.OK, text=f"targets of type {type_}, {protocol} to port {_port(table, group)}")
+        yield ReviewFinding(grade=Grade.OK, text=f"targets of type {type_}, {protocol} to port {_port(table, group)}")
     balancer = _BALANCERS.get(protocol)
     if balancer is None:
-        yield Finding(
+        yield ReviewFinding(
             grade=Grade.PROBLEM,
             text=f"the group's protocol is {protocol}",
             effect="it is of neither an Application nor a Network Load Balancer",
@@ -87,14 +89,14 @@ def _kind(table: AwsTarget, farm: FarmFile, group: Mapping[str, Any]) -> Iterato
     elif balancer != table.balancer:
         early = "the node answers NOT FOUND at once, and the balancer sends new connections for two minutes more"
         late = "`leave` goes on serving for two minutes that this balancer does not need"
-        yield Finding(
+        yield ReviewFinding(
             grade=Grade.WARNING,
             text=f"{protocol} is what an {balancer} has, and the farm file says {table.balancer}",
             effect=early if balancer == "nlb" else late,
             remedy=f'balancer = "{balancer}"',
         )
     if not group.get("LoadBalancerArns"):
-        yield Finding(
+        yield ReviewFinding(
             grade=Grade.WARNING,
             text="no load balancer uses the group",
             effect="it is never probed, and nodes stay unused",
@@ -104,7 +106,7 @@ def _kind(table: AwsTarget, farm: FarmFile, group: Mapping[str, Any]) -> Iterato
     for node in farm.node if table.target == "ip" else ():
         known = table.id_of(node.name, node.address)
         if known != FROM_METADATA and is_ipv6(known) != (family == "ipv6"):
-            yield Finding(
+            yield ReviewFinding(
                 grade=Grade.PROBLEM,
                 text=f"{node.name} is {known}, and the group's addresses are {family}",
                 effect="its registration is refused",
@@ -116,18 +118,18 @@ def _port(table: AwsTarget, group: Mapping[str, Any]) -> int:
     return int(table.port or group.get("Port", 0))
 
 
-def _targets(table: AwsTarget, farm: FarmFile, health: Mapping[str, Any], port: Any) -> Iterator[Finding]:
+def _targets(table: AwsTarget, farm: FarmFile, health: Mapping[str, Any], port: Any) -> Iterator[ReviewFinding]:
     """Say how the nodes stand there, and who else."""
     try:
         described = {one["Target"]["Id"]: one for one in health["TargetHealthDescriptions"]}
     except (KeyError, TypeError):
-        yield Finding(grade=Grade.UNSEEN, text="the group's targets could not be read")
+        yield ReviewFinding(grade=Grade.UNSEEN, text="the group's targets could not be read")
         return
     ours: set[str] = set()
     for node in farm.node:
         known = table.id_of(node.name, node.address)
         if known == FROM_METADATA:
-            yield Finding(grade=Grade.UNSEEN, text=f"{node.name}: only its machine knows its id")
+            yield ReviewFinding(grade=Grade.UNSEEN, text=f"{node.name}: only its machine knows its id")
             continue
         ours.add(plain_id(known))
         mine = [one for one in health["TargetHealthDescriptions"] if plain_id(one["Target"]["Id"]) == plain_id(known)]
@@ -136,14 +138,16 @@ def _targets(table: AwsTarget, farm: FarmFile, health: Mapping[str, Any], port: 
             seen = observation({"TargetHealthDescriptions": mine}, key)
         except TargetError:
             ports = ", ".join(str(one["Target"].get("Port")) for one in mine)
-            yield Finding(grade=Grade.OK, text=f"{node.name}: {key} is absent; registered under port {ports} instead")
+            yield ReviewFinding(
+                grade=Grade.OK, text=f"{node.name}: {key} is absent; registered under port {ports} instead"
+            )
             continue
         reason = f" ({seen.reason})" if seen.reason else ""
-        yield Finding(grade=Grade.OK, text=f"{node.name}: {key} is {seen.presence}{reason}")
+        yield ReviewFinding(grade=Grade.OK, text=f"{node.name}: {key} is {seen.presence}{reason}")
     vips = {plain_id(vip.address) for vip in farm.l2.vip} if farm.l2 else set()
     for other in sorted(described):
         if plain_id(other) in vips:
-            yield Finding(
+            yield ReviewFinding(
                 grade=Grade.WARNING,
                 text=f"the virtual IP {other} is a target",
                 effect="its health is that of whichever node answers the probe",
@@ -153,4 +157,4 @@ def _targets(table: AwsTarget, farm: FarmFile, health: Mapping[str, Any], port: 
     if table.target == "ip" and all(table.id_of(node.name, node.address) != FROM_METADATA for node in farm.node):
         foreign = sorted(other for other in described if plain_id(other) not in ours | vips)
         if foreign:
-            yield Finding(grade=Grade.OK, text=f"targets that are no nodes of this farm: {', '.join(foreign)}")
+            yield ReviewFinding(grade=Grade.OK, text=f"targets that are no nodes of this farm: {', '.join(foreign)}")

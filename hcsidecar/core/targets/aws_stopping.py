@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from hcsidecar.core.farmfile.target_tables import AwsTarget
-from hcsidecar.core.targets.findings import Finding, Grade
+from hcsidecar.core.targets.findings import Grade, ReviewFinding
 
 DELAY = "deregistration_delay.timeout_seconds"
 CUT_AT_END = "deregistration_delay.connection_termination.enabled"
@@ -15,11 +15,11 @@ _LONG = 600
 "Seconds of a deregistration delay that a person who waits for `leave` wonders about."
 
 
-def review_stopping(table: AwsTarget, attributes: Mapping[str, str], *, protocol: str) -> Iterator[Finding]:
+def review_stopping(table: AwsTarget, attributes: Mapping[str, str], *, protocol: str) -> Iterator[ReviewFinding]:
     """Judge the attributes by name; `protocol` is the group's, empty where that is not known."""
     yield from _delay(table, attributes.get(DELAY, ""))
     if attributes.get(CUT_AT_END) == "true":
-        yield Finding(
+        yield ReviewFinding(
             grade=Grade.WARNING,
             text="connections are cut at the end of the deregistration delay",
             effect="after `leave`, who is still connected then is reset; the server itself would let him finish",
@@ -27,46 +27,46 @@ def review_stopping(table: AwsTarget, attributes: Mapping[str, str], *, protocol
         )
     yield from _unhealthy(table, attributes, protocol)
     if attributes.get(PROXY_PROTOCOL) == "true":
-        yield Finding(
+        yield ReviewFinding(
             grade=Grade.OK,
             text="PROXY protocol version 2 is on: the health URL understands it, the application must as well",
         )
     if attributes.get(CLIENT_ADDRESSES) == "true":
-        yield Finding(
+        yield ReviewFinding(
             grade=Grade.OK,
             text="the clients' addresses are preserved: the servers' security groups must let the clients in, too",
         )
 
 
-def _delay(table: AwsTarget, said: str) -> Iterator[Finding]:
+def _delay(table: AwsTarget, said: str) -> Iterator[ReviewFinding]:
     if not said.isdigit():
-        yield Finding(grade=Grade.UNSEEN, text="the group does not tell its deregistration delay")
+        yield ReviewFinding(grade=Grade.UNSEEN, text="the group does not tell its deregistration delay")
         return
     delay = int(said)
     if delay == 0:
-        yield Finding(
+        yield ReviewFinding(
             grade=Grade.WARNING,
             text="the deregistration delay is 0",
             effect="`leave` cuts requests that are under way",
             remedy=_modify(table, f"Key={DELAY},Value=60"),
         )
     elif delay > _LONG and table.balancer == "nlb":
-        yield Finding(
+        yield ReviewFinding(
             grade=Grade.WARNING,
             text=f"the deregistration delay is {delay} s",
             effect="`leave` serves on for so long before the node answers NOT FOUND",
             remedy=_modify(table, f"Key={DELAY},Value=300"),
         )
     else:
-        yield Finding(grade=Grade.OK, text=f"after `leave` connections have {delay} s to end")
+        yield ReviewFinding(grade=Grade.OK, text=f"after `leave` connections have {delay} s to end")
 
 
-def _unhealthy(table: AwsTarget, attributes: Mapping[str, str], protocol: str) -> Iterator[Finding]:
+def _unhealthy(table: AwsTarget, attributes: Mapping[str, str], protocol: str) -> Iterator[ReviewFinding]:
     """Judge what an NLB does to connections of a target that becomes unhealthy, which a drain makes of a node."""
     said = attributes.get(CUT_WHEN_UNHEALTHY)
     streams = protocol in ("TCP", "TLS") or (not protocol and table.balancer == "nlb")
     if said == "true":
-        yield Finding(
+        yield ReviewFinding(
             grade=Grade.WARNING,
             text="connections to a target that becomes unhealthy are cut",
             effect="a drain or a stop makes a node unhealthy: instead of letting its connections end, it resets them",
@@ -74,12 +74,12 @@ def _unhealthy(table: AwsTarget, attributes: Mapping[str, str], protocol: str) -
         )
     elif said == "false":
         interval = attributes.get(UNHEALTHY_INTERVAL, "0")
-        yield Finding(
+        yield ReviewFinding(
             grade=Grade.OK,
             text=f"connections to a target that becomes unhealthy may end by themselves (interval {interval} s)",
         )
     elif streams:
-        yield Finding(
+        yield ReviewFinding(
             grade=Grade.UNSEEN,
             text=f"the group does not tell {CUT_WHEN_UNHEALTHY}, which is true by default and cuts connections",
         )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class Backoff:
     """Seconds between one thing and the next; the defaults are for a cloud whose limits many nodes share."""
 
     poll: float = 60.0

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from hcsidecar.core.targets.registration import Presence, Wish
+from hcsidecar.core.targets.registration import DesiredState, Presence
 
 
 class Failing(msgspec.Struct, frozen=True, kw_only=True):
@@ -14,7 +14,7 @@ class Failing(msgspec.Struct, frozen=True, kw_only=True):
     "Seconds since the latest failure."
 
 
-class TargetSight(msgspec.Struct, frozen=True, kw_only=True):
+class TargetStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One target of a node; ages and times to wait are in seconds."""
 
     name: str
@@ -50,7 +50,7 @@ class TargetSight(msgspec.Struct, frozen=True, kw_only=True):
             # Nothing more can be known.
             return None
         is_out = self.observed in (Presence.ABSENT, Presence.DRAINING)
-        if (self.desired, is_out) in ((Wish.PRESENT, True), (Wish.ABSENT, False)):
+        if (self.desired, is_out) in ((DesiredState.PRESENT, True), (DesiredState.ABSENT, False)):
             return f"to be {'registered' if is_out else 'deregistered'}"
         return None
 
@@ -59,4 +59,4 @@ class TargetsDocument(msgspec.Struct, frozen=True, kw_only=True):
     """All targets of a node; unknown keys are of a newer version."""
 
     node: str
-    targets: tuple[TargetSight, ...]
+    targets: tuple[TargetStatus, ...]

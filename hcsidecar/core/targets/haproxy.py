@@ -18,14 +18,14 @@ from hcsidecar.core.targets.haproxy_answers import (
     STOPPING,
     Admin,
     Checks,
-    Place,
-    Server,
+    HaproxyServer,
+    ServerAddress,
     refusal,
 )
 from hcsidecar.core.targets.registration import Observation, Presence, TargetError, Trouble
 
 
-def observation_of(server: Server | None, place: Place) -> Observation:
+def observation_of(server: HaproxyServer | None, place: ServerAddress) -> Observation:
     """Say what a server is to this node; TargetError where a person must first put one there."""
     if server is None:
         _need_dynamic(place)
@@ -47,7 +47,7 @@ def observation_of(server: Server | None, place: Place) -> Observation:
     return _health(server, place)
 
 
-def _why_held(server: Server) -> str:
+def _why_held(server: HaproxyServer) -> str:
     if server.admin & Admin.FORCED_MAINT:
         return "in maintenance at HAProxy: left alone until made ready there"
     if server.admin & Admin.UNRESOLVED:
@@ -55,7 +55,7 @@ def _why_held(server: Server) -> str:
     return "HAProxy lets it follow a server that is out"
 
 
-def _elsewhere(server: Server, place: Place) -> str | None:
+def _elsewhere(server: HaproxyServer, place: ServerAddress) -> str | None:
     """Say where the server of this node's name is, if that is not where the node is."""
     if not place.dynamic:
         return None  # HAProxy may know the node by another address
@@ -73,7 +73,7 @@ def _usual(address: str) -> str:
         return address
 
 
-def _health(server: Server, place: Place) -> Observation:
+def _health(server: HaproxyServer, place: ServerAddress) -> Observation:
     if server.admin & Admin.FORCED_DRAIN:
         return Observation(presence=Presence.UNHEALTHY, reason="drained by its agent-check")
     if not server.checks & Checks.CONFIGURED or not server.checks & Checks.ENABLED:
@@ -88,7 +88,7 @@ def _health(server: Server, place: Place) -> Observation:
     return _by_state(server, server.check_words)
 
 
-def _by_state(server: Server, reason: str) -> Observation:
+def _by_state(server: HaproxyServer, reason: str) -> Observation:
     match server.state:
         case state if state in (STARTING, RUNNING):
             presence = Presence.HEALTHY
@@ -99,7 +99,7 @@ def _by_state(server: Server, reason: str) -> Observation:
     return Observation(presence=presence, reason=reason)
 
 
-def to_register(server: Server | None, place: Place) -> list[str]:
+def to_register(server: HaproxyServer | None, place: ServerAddress) -> list[str]:
     """Give the commands that make a server take traffic; none where people hold it."""
     path = place.path
     if server is None:
@@ -124,7 +124,7 @@ def to_register(server: Server | None, place: Place) -> list[str]:
     return [*commands, f"set server {path} state ready"]
 
 
-def to_deregister(server: Server | None, place: Place) -> list[str]:
+def to_deregister(server: HaproxyServer | None, place: ServerAddress) -> list[str]:
     """Give the commands that take a server out, or delete it where it can be; none where it is out."""
     path = place.path
     if server is None or server.is_held or server.is_disabled:
@@ -137,19 +137,19 @@ def to_deregister(server: Server | None, place: Place) -> list[str]:
     return [*silence, drain]
 
 
-def why_not_registered(server: Server | None, answer: str, place: Place) -> TargetError | None:
+def why_not_registered(server: HaproxyServer | None, answer: str, place: ServerAddress) -> TargetError | None:
     """Judge by the look after it what became of a registration."""
     if server is None or server.is_disabled or server.is_drained or _elsewhere(server, place) is not None:
         return refusal(answer, place)
     return None
 
 
-def why_not_deregistered(server: Server | None, answer: str, place: Place) -> TargetError | None:
+def why_not_deregistered(server: HaproxyServer | None, answer: str, place: ServerAddress) -> TargetError | None:
     """Judge by the look after it what became of a deregistration."""
     return None if server is None or server.is_drained else refusal(answer, place)
 
 
-def _need_dynamic(place: Place) -> None:
+def _need_dynamic(place: ServerAddress) -> None:
     if not place.dynamic:
         remedy = 'add one to HAProxy\'s configuration, or set servers = "dynamic"'
         text = f"backend {place.backend} has no server {place.server}: {remedy}"

@@ -48,7 +48,7 @@ STOPPED, STARTING, RUNNING, STOPPING = range(4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class ServerAddress:
     """Where this node is to be at HAProxy."""
 
     backend: str
@@ -74,7 +74,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
+class HaproxyServer:
     """A server, as HAProxy shows it."""
 
     address: str
@@ -120,29 +120,29 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Process:
+class HaproxyProcess:
     """The HAProxy that has answered."""
 
     number: int
     uptime: int
     "In seconds."
 
-    def has_followed(self, former: "Process") -> bool:
+    def has_followed(self, former: "HaproxyProcess") -> bool:
         """Tell whether it has taken the place of another one: after a reload, or a restart."""
         # In a container each may have the same number.
         return self.number != former.number or self.uptime < former.uptime
 
 
-def process_in(answer: str) -> Process | None:
+def process_in(answer: str) -> HaproxyProcess | None:
     """Read which HAProxy has answered; None if it does not say."""
     # It comes last, and what is before may be megabytes.
     info = answer[max(0, answer.rfind(_INFO)) :]
     found = {name: re.search(rf"^{name}: ([0-9]+)$", info, re.MULTILINE) for name in ("Pid", "Uptime_sec")}
     number, uptime = found["Pid"], found["Uptime_sec"]
-    return None if number is None or uptime is None else Process(number=int(number[1]), uptime=int(uptime[1]))
+    return None if number is None or uptime is None else HaproxyProcess(number=int(number[1]), uptime=int(uptime[1]))
 
 
-def server_in(answer: str, place: Place) -> Server | None:
+def server_in(answer: str, place: ServerAddress) -> HaproxyServer | None:
     """Read what a look at the backend has shown of the server; None: there is none of this name.
 
     TargetError says why the answer shows nothing.
@@ -169,7 +169,7 @@ def _lines_with(words: str, text: str) -> Iterator[str]:
         at = text.find(words, end)
 
 
-def _server_in(states: str, statistics: str, place: Place) -> Server | None:
+def _server_in(states: str, statistics: str, place: ServerAddress) -> HaproxyServer | None:
     names = ("be_id", *states.partition("\n")[0].split())
     # So that the last word of a line has a blank behind it, too.
     spaced = states.replace("\n", " \n")
@@ -178,7 +178,7 @@ def _server_in(states: str, statistics: str, place: Place) -> Server | None:
     if not own:
         return None
     row, numbers = own[0], _statistics(statistics, place)
-    return Server(
+    return HaproxyServer(
         address=row["srv_addr"],
         port=int(row["srv_port"]),
         admin=Admin(int(row["srv_admin_state"])),
@@ -194,7 +194,7 @@ def _server_in(states: str, statistics: str, place: Place) -> Server | None:
     )
 
 
-def _statistics(text: str, place: Place) -> Mapping[str, str]:
+def _statistics(text: str, place: ServerAddress) -> Mapping[str, str]:
     names = ["pxname", *text.partition("\n")[0].split(",")]
     for values in csv.reader(_lines_with(f"\n{place.backend},{place.server},", text)):
         return dict(zip(names, values, strict=False))
@@ -206,7 +206,7 @@ def _check_words(numbers: Mapping[str, str]) -> str:
     return quote(f"{status}/{code} {numbers['last_chk']}" if code else f"{status} {numbers['last_chk']}")
 
 
-def refusal(answer: str, place: Place) -> TargetError:
+def refusal(answer: str, place: ServerAddress) -> TargetError:
     """Say what an answer without the expected sight means, and what to do."""
     # An answer is all answers of a line, and the sight of what is comes last.
     words = answer.partition(_STATE)[0].removesuffix("1\n").strip()

@@ -25,7 +25,7 @@ _LONGEST: Final = 200
 "Characters of a word of an answer."
 
 
-class Question(msgspec.Struct, frozen=True, kw_only=True):
+class ProgramRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a program is asked for, and for whom."""
 
     call: Call

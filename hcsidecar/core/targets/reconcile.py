@@ -27,15 +27,15 @@ from math import inf
 from random import Random
 
 from hcsidecar.core.events import Event, Level
-from hcsidecar.core.targets.backoff import Pace
-from hcsidecar.core.targets.desired_state import Policy, Situation, Wanted, what_to_wish
-from hcsidecar.core.targets.registration import Call, Observation, Presence, Trouble, Wish
+from hcsidecar.core.targets.backoff import Backoff
+from hcsidecar.core.targets.desired_state import Desired, Policy, Situation, what_to_wish
+from hcsidecar.core.targets.registration import Call, DesiredState, Observation, Presence, Trouble
 
 _FIRST_REPETITION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class CallFailure:
     """The latest failure, until a call works again."""
 
     call: Call
@@ -48,7 +48,7 @@ class Reconciler:
     """The loop of one target."""
 
     def __init__(
-        self, *, name: str, policy: Policy, pace: Pace, chance: Random, now: float, tells_first: bool = False
+        self, *, name: str, policy: Policy, pace: Backoff, chance: Random, now: float, tells_first: bool = False
     ) -> None:
         self.name = name
         self._policy = policy
@@ -58,7 +58,7 @@ class Reconciler:
         "The balancer must have drained this node before it answers NOT FOUND."
         self._situation = Situation()
         self._unready_since = now
-        self._wanted = Wanted(wish=Wish.AS_IT_IS, why="the daemon has just started")
+        self._wanted = Desired(wish=DesiredState.AS_IT_IS, why="the daemon has just started")
         self._wished_at = now
         self._seen: Observation | None = None
         self._seen_at = -inf
@@ -72,7 +72,7 @@ class Reconciler:
         "Failures."
         self._fruitless = 0
         "Changes in a row that were accepted and did nothing."
-        self._failure: Failure | None = None
+        self._failure: CallFailure | None = None
         self._worked_at: float | None = None
         self._calling: Call | None = None
         self._changed_blindly: tuple[Call, float] | None = None
@@ -156,21 +156,21 @@ class Reconciler:
     def _held_at(self) -> float:
         """Say from when on the wish may cost a call."""
         # To be absent is wished by the operator, or after a while that was long enough.
-        return self._wished_at + (self._pace.hold_up if self._wanted.wish is Wish.PRESENT else 0.0)
+        return self._wished_at + (self._pace.hold_up if self._wanted.wish is DesiredState.PRESENT else 0.0)
 
     def _change(self, now: float) -> Call | None:
         """Say what would make the balancer as is wished, by the latest look."""
         seen = self._seen
-        if seen is None or self._wanted.wish is Wish.AS_IT_IS or now < self._held_at():
+        if seen is None or self._wanted.wish is DesiredState.AS_IT_IS or now < self._held_at():
             return None
         if self.is_contested(now=now) and now < self._repairs[-1] + self._pace.resync:
             return None
-        call = Call.REGISTER if self._wanted.wish is Wish.PRESENT else Call.DEREGISTER
+        call = Call.REGISTER if self._wanted.wish is DesiredState.PRESENT else Call.DEREGISTER
         if seen.presence is Presence.UNSEEN:
             last, at = self._changed_blindly or (None, -inf)
             if last is not call or (call is Call.REGISTER and now >= at + self._pace.resync):
                 return call
-        elif seen.is_there != (self._wanted.wish is Wish.PRESENT) and (
+        elif seen.is_there != (self._wanted.wish is DesiredState.PRESENT) and (
             self._wanted.firm or seen.presence is not Presence.UNKNOWN
         ):
             return call
@@ -197,16 +197,16 @@ class Reconciler:
         elif agrees:
             self._agreed = True
             self._fruitless = self._fruitless if seen.former else 0
-        if self._wanted.wish is Wish.ABSENT and seen.presence is Presence.DRAINING and self._gone_at is None:
+        if self._wanted.wish is DesiredState.ABSENT and seen.presence is Presence.DRAINING and self._gone_at is None:
             self._gone_at = now
         self._look_at = now + self._next_look(seen, now)
         return events
 
     def _agrees(self, seen: Observation) -> bool | None:
         """Tell whether the balancer is as is wished; None where that cannot be told, or nothing is wished."""
-        if self._wanted.wish is Wish.AS_IT_IS or seen.presence in (Presence.UNSEEN, Presence.UNKNOWN):
+        if self._wanted.wish is DesiredState.AS_IT_IS or seen.presence in (Presence.UNSEEN, Presence.UNKNOWN):
             return None
-        return seen.is_there == (self._wanted.wish is Wish.PRESENT)
+        return seen.is_there == (self._wanted.wish is DesiredState.PRESENT)
 
     def _disagrees(self, seen: Observation, now: float) -> list[Event]:
         if not self._agreed:
@@ -216,7 +216,7 @@ class Reconciler:
         if seen.forgot:
             return [self._tell("the balancer has begun anew, and forgotten this node")]
         self._repairs.append(now)
-        done = "deregistered" if self._wanted.wish is Wish.PRESENT else "registered"
+        done = "deregistered" if self._wanted.wish is DesiredState.PRESENT else "registered"
         what = f"somebody else has {done} this node ({seen.presence})"
         if not self.is_contested(now=now):
             return [self._tell(f"{what}; puts that right", Level.WARNING)]
@@ -230,7 +230,7 @@ class Reconciler:
         """Give the seconds to the next look."""
         pace = self._pace
         undecided = seen.presence is Presence.PENDING or self._agrees(seen) is False
-        draining = seen.presence is Presence.DRAINING and self._wanted.wish is Wish.ABSENT
+        draining = seen.presence is Presence.DRAINING and self._wanted.wish is DesiredState.ABSENT
         if self._settling and (undecided or draining):
             wait = self._settling
             longest = pace.poll
@@ -258,7 +258,7 @@ class Reconciler:
             return (
                 events if again else [*events, self._tell(f"{call}ed: {self._wanted.why}, without the right to see it")]
             )
-        is_wished = call is not (Call.DEREGISTER if self._wanted.wish is Wish.PRESENT else Call.REGISTER)
+        is_wished = call is not (Call.DEREGISTER if self._wanted.wish is DesiredState.PRESENT else Call.REGISTER)
         self._fruitless += is_wished
         if self._fruitless <= 1:
             return [*events, self._tell(self._what_was_done(call))]
@@ -291,7 +291,7 @@ class Reconciler:
         if self._waits_for_person(now):
             pause = min(pause, pace.leaving)
         self._not_before = now + pause
-        former, self._failure = self._failure, Failure(call=call, trouble=trouble, text=text, at=now)
+        former, self._failure = self._failure, CallFailure(call=call, trouble=trouble, text=text, at=now)
         if former is not None and (former.call, former.trouble, former.text) == (call, trouble, text):
             return []
         level = Level.ERROR if trouble in (Trouble.AUTH, Trouble.CONFIG) else Level.WARNING

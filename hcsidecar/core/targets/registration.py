@@ -66,7 +66,7 @@ class TargetError(Exception):
         self.text = text
 
 
-class Wish(StrEnum):
+class DesiredState(StrEnum):
     """What this node wants to be at the balancer."""
 
     PRESENT = "registered"

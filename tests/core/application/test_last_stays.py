@@ -2,7 +2,7 @@
 
 import pytest
 
-from hcsidecar.core.application.last_stays import LastStays, Neighbour, Outlook, Verdict, look_around
+from hcsidecar.core.application.last_stays import LastStays, OtherNode, Outlook, UnmetNeedDecision, look_around
 
 BETTER = Outlook(others_serve=True, is_last=False)
 ALONE = Outlook(others_serve=False, is_last=True)
@@ -10,7 +10,7 @@ NOT_THE_LAST = Outlook(others_serve=False, is_last=False)
 
 
 def other(name, *unmet, serves=True):
-    return Neighbour(name=name, serves=serves, unmet=frozenset(unmet))
+    return OtherNode(name=name, serves=serves, unmet=frozenset(unmet))
 
 
 @pytest.mark.parametrize(
@@ -40,11 +40,11 @@ def judge(outlook, *, enabled, now=0.0):
 @pytest.mark.parametrize(
     ("outlook", "enabled", "verdict"),
     [
-        (BETTER, False, Verdict.LEAVE),
-        (BETTER, True, Verdict.LEAVE),
-        (ALONE, False, Verdict.LEAVE_NOBODY),
-        (ALONE, True, Verdict.HOLD_ON),
-        (NOT_THE_LAST, True, Verdict.HOLD_ON),
+        (BETTER, False, UnmetNeedDecision.LEAVE),
+        (BETTER, True, UnmetNeedDecision.LEAVE),
+        (ALONE, False, UnmetNeedDecision.LEAVE_NOBODY),
+        (ALONE, True, UnmetNeedDecision.HOLD_ON),
+        (NOT_THE_LAST, True, UnmetNeedDecision.HOLD_ON),
     ],
 )
 def test_a_node_holds_on_only_where_the_last_one_stays_and_nobody_is_better_off(outlook, enabled, verdict):
@@ -54,18 +54,18 @@ def test_a_node_holds_on_only_where_the_last_one_stays_and_nobody_is_better_off(
 def test_after_a_moment_the_lowest_name_stays_and_the_others_leave():
     lowest, _ = judge(ALONE, enabled=True)
     assert lowest.hold_until == 1
-    assert (lowest.judge(now=0.9), lowest.judge(now=1)) == (Verdict.HOLD_ON, Verdict.STAY)
+    assert (lowest.judge(now=0.9), lowest.judge(now=1)) == (UnmetNeedDecision.HOLD_ON, UnmetNeedDecision.STAY)
     second, _ = judge(NOT_THE_LAST, enabled=True)
-    assert second.judge(now=1) is Verdict.LEAVE
+    assert second.judge(now=1) is UnmetNeedDecision.LEAVE
 
 
 def test_who_has_stayed_goes_on_staying_until_another_is_better_off():
     stays, _ = judge(ALONE, enabled=True)
     stays.judge(now=1)
     stays.outlook = NOT_THE_LAST
-    assert stays.judge(now=2) is Verdict.STAY
+    assert stays.judge(now=2) is UnmetNeedDecision.STAY
     stays.outlook = BETTER
-    assert stays.judge(now=3) is Verdict.LEAVE
+    assert stays.judge(now=3) is UnmetNeedDecision.LEAVE
     assert not stays.stays
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from hcsidecar.core.application.leftover_processes import Process, Record, left_running, living_runs, read_record
+from hcsidecar.core.application.leftover_processes import KeeperRecord, Process, left_running, living_runs, read_record
 
 DAEMON, KEEPER, SCRIPT = 100, 200, 201
 START, STOP = "1_start", "2_stop"
@@ -12,7 +12,7 @@ def process(pid, *, parent=1, group=None, state="S", start=None):
 
 
 def record(run=START, *, boot="now", keeper=KEEPER, script=SCRIPT, unit=""):
-    return Record(
+    return KeeperRecord(
         run=run,
         boot=boot,
         keeper=keeper,

@@ -2,7 +2,7 @@ import stat
 
 import pytest
 
-from hcsidecar.core.application.trusted_paths import Refusal, Step, why_not_trusted
+from hcsidecar.core.application.trusted_paths import PathStep, UntrustedPath, why_not_trusted
 
 DIRECTORY, FILE, LINK = stat.S_IFDIR, stat.S_IFREG, stat.S_IFLNK
 ROOT, OURS, THEIRS = 0, 1000, 1001
@@ -10,7 +10,9 @@ SHARED = ("/shared", DIRECTORY | 0o1777, ROOT)
 
 
 def refusal(*way):
-    steps = [Step(path=path, mode=mode, owner=owner) for path, mode, owner in (("/", DIRECTORY | 0o755, ROOT), *way)]
+    steps = [
+        PathStep(path=path, mode=mode, owner=owner) for path, mode, owner in (("/", DIRECTORY | 0o755, ROOT), *way)
+    ]
     return why_not_trusted(steps, {ROOT, OURS})
 
 
@@ -67,8 +69,10 @@ def test_a_script_that_only_root_or_we_can_change_is_trusted(way):
     ],
 )
 def test_a_script_that_somebody_else_could_change_is_refused_with_the_remedy(way, message, hint):
-    assert refusal(*way) == Refusal(message=message, hint=hint)
+    assert refusal(*way) == UntrustedPath(message=message, hint=hint)
 
 
 def test_a_refusal_reads_as_a_sentence():
-    assert str(Refusal(message="is not executable", hint="chmod +x /start")) == "is not executable: chmod +x /start"
+    assert (
+        str(UntrustedPath(message="is not executable", hint="chmod +x /start")) == "is not executable: chmod +x /start"
+    )

@@ -2,14 +2,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcsidecar.core.membership.connectivity import Hearing, bits
+from hcsidecar.core.membership.connectivity import Connectivity, bits
 
 SIZE = 6
 graphs = st.lists(st.integers(0, 2**SIZE - 1), min_size=SIZE, max_size=SIZE)
 
 
 def hearing_of(masks):
-    hearing = Hearing(len(masks))
+    hearing = Connectivity(len(masks))
     for listener, mask in enumerate(masks):
         hearing.set_heard(listener, mask & ~(1 << listener))
     return hearing
@@ -42,13 +42,13 @@ def test_a_clique_is_mutual_hearing_of_each_pair(masks, members):
 
 
 def test_of_a_pair_in_which_only_one_hears_the_other_the_deaf_one_is_preferred():
-    hearing = Hearing(2)
+    hearing = Connectivity(2)
     hearing.set_heard(0, 0b10)
     assert hearing.greedy_clique(0b11, 0b11) == 0b10
 
 
 def test_of_equals_those_already_in_a_view_come_first_then_the_lower_names():
-    hearing = Hearing(3)
+    hearing = Connectivity(3)
     assert hearing.greedy_clique(0b111, 0b100) == 0b100
     assert hearing.greedy_clique(0b111, 0) == 0b001
 

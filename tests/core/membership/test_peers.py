@@ -1,6 +1,6 @@
 from small_farm import LAN, heartbeat, live, membership
 
-from hcsidecar.core.membership.peers import Roster
+from hcsidecar.core.membership.peers import Peers
 
 
 def view(*names):
@@ -8,7 +8,7 @@ def view(*names):
 
 
 def roster():
-    return Roster(me="web1", boot=7, names=("web2", "web1", "web3"), timing=LAN)
+    return Peers(me="web1", boot=7, names=("web2", "web1", "web3"), timing=LAN)
 
 
 def test_a_view_with_a_node_that_this_farm_does_not_have_has_no_mask():

@@ -5,9 +5,9 @@ import re
 import pytest
 from safekit_modules import SCRIPTS, VIP, good, refused, xml
 
-from hcsidecar.core.safekit.notes import Verdict
+from hcsidecar.core.safekit.notes import Coverage
 
-TAKEN, DIFFERENT, NOT = Verdict.TAKEN, Verdict.DIFFERENT, Verdict.NOT
+TAKEN, DIFFERENT, NOT = Coverage.TAKEN, Coverage.DIFFERENT, Coverage.NOT
 
 
 def checked(inside, **more):

@@ -12,9 +12,9 @@ from hcsidecar.core.farmfile.problems import Problem
 from hcsidecar.core.farmfile.settings import FarmFile, read
 from hcsidecar.core.safekit.conversion import Imported, import_module
 from hcsidecar.core.safekit.macros import DEEPEST, LONGEST
-from hcsidecar.core.safekit.notes import Verdict
+from hcsidecar.core.safekit.notes import Coverage
 from hcsidecar.core.safekit.report import report_document, report_text
-from hcsidecar.core.safekit.source import Element, Module, Wishes
+from hcsidecar.core.safekit.source import Element, ImportOptions, SafekitModule
 from hcsidecar.core.safekit.toml import toml_value
 from hcsidecar.safekit.xml import read_xml
 
@@ -65,7 +65,7 @@ def test_what_a_macro_would_fill_in_is_not_complained_of_as_well():
 
 def test_a_macro_that_nobody_uses_may_be_unfilled():
     _, notes = good(xml(before=macro("A", "A_TO_BE_DEFINED")))
-    assert notes['macro name="A" value="A_TO_BE_DEFINED"'].verdict is Verdict.TAKEN
+    assert notes['macro name="A" value="A_TO_BE_DEFINED"'].verdict is Coverage.TAKEN
 
 
 def test_a_given_macro_that_is_nowhere_is_a_mistake():
@@ -99,7 +99,7 @@ def test_a_macro_without_a_usable_name_is_refused(before):
 
 def test_other_parts_of_a_macro_are_told_of():
     _, notes = good(xml(user=SITE, before="<macro name='SITE' value='x' y='z'><w/></macro>"))
-    assert notes["macro y"].verdict is notes["<w>"].verdict is Verdict.NOT
+    assert notes["macro y"].verdict is notes["<w>"].verdict is Coverage.NOT
 
 
 @pytest.mark.parametrize("text", ["100%", "%", "%%", "%a b%", "50% of 60%", "%d %s"])
@@ -251,8 +251,8 @@ def elements(draw, tag="safe", depth=0):
 @settings(max_examples=150, deadline=None)
 @given(elements())
 def test_whatever_a_configuration_says_it_is_imported_in_full_or_refused(root):
-    module = Module(name="web_farm", root=root, scripts=SCRIPTS)
-    result = import_module(module, Wishes(nodes=NODES))
+    module = SafekitModule(name="web_farm", root=root, scripts=SCRIPTS)
+    result = import_module(module, ImportOptions(nodes=NODES))
     if not isinstance(result, Imported):
         assert result
         assert all(isinstance(problem, Problem) and str(problem).isprintable() for problem in result)
@@ -305,7 +305,7 @@ def test_a_macro_that_is_empty_by_another_one_is_named_as_it_stands():
 @pytest.mark.parametrize("name", ["postconfig.ps1", "postconfig.cmd", "confcheck.ps1"])
 def test_a_script_of_windows_that_is_never_called_need_not_be_ported(name):
     _, notes = good(xml(), scripts={**SCRIPTS, name: b"exit 0"})
-    assert notes[f"bin/{name}"].verdict is Verdict.NOT
+    assert notes[f"bin/{name}"].verdict is Coverage.NOT
     assert notes[f"bin/{name}"].text.startswith("copied, and never called: there is no configuration step")
 
 
@@ -323,16 +323,16 @@ def test_what_safekit_knows_and_a_farm_here_does_not_is_known_by_name():
     told = {subject: (note.verdict, note.text) for subject, note in notes.items()}
     assert not [text for _, text in told.values() if "knows no" in text or "does not know" in text]
     assert told["<real_interface>"] == (
-        Verdict.NOT,
+        Coverage.NOT,
         "is for mirror modules: one node has its addresses; here all nodes have the VIPs",
     )
-    assert told['to local_addr="192.0.2.11"'][0] is Verdict.NOT
-    assert told['to secure="on"'][0] is Verdict.DIFFERENT
-    assert told['lan command="on"'][0] is Verdict.TAKEN
+    assert told['to local_addr="192.0.2.11"'][0] is Coverage.NOT
+    assert told['to secure="on"'][0] is Coverage.DIFFERENT
+    assert told['lan command="on"'][0] is Coverage.TAKEN
     assert "/usr/bin/test" in told["<checkfile>"][1]
 
 
-@pytest.mark.parametrize(("second", "verdict"), [("on", Verdict.DIFFERENT), ("off", Verdict.TAKEN)])
+@pytest.mark.parametrize(("second", "verdict"), [("on", Coverage.DIFFERENT), ("off", Coverage.TAKEN)])
 def test_commands_go_by_the_first_lan(second, verdict):
     nodes = (*NODES, ("web1", "198.51.100.11"), ("web2", "198.51.100.12"))
     lans = f"<farm><lan name='front'/><lan name='back' command='{second}'/></farm>"
@@ -342,4 +342,4 @@ def test_commands_go_by_the_first_lan(second, verdict):
 
 def test_a_tcp_check_without_tls_is_taken_over_as_it_is():
     _, notes = good(xml("<check><tcp ident='W'><to addr='127.0.0.1' port='80' secure='off'/></tcp></check>"))
-    assert notes['to secure="off"'].verdict is Verdict.TAKEN
+    assert notes['to secure="off"'].verdict is Coverage.TAKEN

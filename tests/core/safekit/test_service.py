@@ -4,9 +4,9 @@ import pytest
 from safekit_modules import NODES, SCRIPTS, VIP, good, imported, refused, xml
 
 from hcsidecar.core.safekit.conversion import Imported
-from hcsidecar.core.safekit.notes import Verdict
+from hcsidecar.core.safekit.notes import Coverage
 
-TAKEN, DIFFERENT, NOT = Verdict.TAKEN, Verdict.DIFFERENT, Verdict.NOT
+TAKEN, DIFFERENT, NOT = Coverage.TAKEN, Coverage.DIFFERENT, Coverage.NOT
 
 
 def verdict_of(notes, subject):

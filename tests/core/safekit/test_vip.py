@@ -3,9 +3,9 @@
 import pytest
 from safekit_modules import VIP, good, refused, xml
 
-from hcsidecar.core.safekit.notes import Verdict
+from hcsidecar.core.safekit.notes import Coverage
 
-TAKEN, DIFFERENT, NOT = Verdict.TAKEN, Verdict.DIFFERENT, Verdict.NOT
+TAKEN, DIFFERENT, NOT = Coverage.TAKEN, Coverage.DIFFERENT, Coverage.NOT
 
 
 def vip(

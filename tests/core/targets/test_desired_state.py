@@ -4,10 +4,10 @@ import pytest
 
 from hcsidecar.core.application.states import Word
 from hcsidecar.core.targets.desired_state import Situation, what_to_wish
-from hcsidecar.core.targets.registration import Wish
+from hcsidecar.core.targets.registration import DesiredState
 
 START, STOP, DRAIN, LEAVE = Word.START, Word.STOP, Word.DRAIN, Word.LEAVE
-PRESENT, ABSENT, AS_IT_IS = Wish.PRESENT, Wish.ABSENT, Wish.AS_IT_IS
+PRESENT, ABSENT, AS_IT_IS = DesiredState.PRESENT, DesiredState.ABSENT, DesiredState.AS_IT_IS
 
 # policy, last word, Ready, in the view, seconds of not being Ready -> wish, whether a person waits, why
 TABLE = [

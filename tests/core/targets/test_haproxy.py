@@ -3,10 +3,18 @@ from dataclasses import replace
 import pytest
 
 from hcsidecar.core.targets.haproxy import observation_of, to_deregister, to_register
-from hcsidecar.core.targets.haproxy_answers import Admin, Checks, Place, Server, process_in, refusal, server_in
+from hcsidecar.core.targets.haproxy_answers import (
+    Admin,
+    Checks,
+    HaproxyServer,
+    ServerAddress,
+    process_in,
+    refusal,
+    server_in,
+)
 from hcsidecar.core.targets.registration import Presence, TargetError, Trouble
 
-HERE = Place(
+HERE = ServerAddress(
     backend="web",
     server="web1",
     address="192.0.2.11",
@@ -17,7 +25,7 @@ HERE = Place(
 )
 STATIC = replace(HERE, dynamic=False, check_port=None, options="")
 CHECKED = Checks.CONFIGURED | Checks.ENABLED
-WELL = Server(
+WELL = HaproxyServer(
     address="192.0.2.11",
     port=80,
     admin=Admin(0),

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from reconciling import LEFT, READY, UNREADY, Balancer, Loop
 
 from hcsidecar.core.application.states import Word
-from hcsidecar.core.targets.backoff import Pace
+from hcsidecar.core.targets.backoff import Backoff
 from hcsidecar.core.targets.desired_state import Situation
 from hcsidecar.core.targets.registration import Call, Observation, Presence, TargetError, Trouble
 
@@ -636,7 +636,7 @@ test_any_story = AnyStory.TestCase
 
 @given(seed=st.integers(0, 1000), poll=st.sampled_from([1.0, 10.0, 60.0, 3600.0]))
 def test_nodes_do_not_look_in_step(seed, poll):
-    loops = [Loop(seed=Random(seed * 2 + number).randrange(10**9), pace=Pace(poll=poll)) for number in range(2)]
+    loops = [Loop(seed=Random(seed * 2 + number).randrange(10**9), pace=Backoff(poll=poll)) for number in range(2)]
     for loop in loops:
         loop.run(10 * poll)
     assert {at for at, _ in loops[0].balancer.asked}.isdisjoint({at for at, _ in loops[1].balancer.asked})
