@@ -41,12 +41,16 @@ TLS_CHECKS = {
 }
 
 
-def backend(node, lines="", server=""):
+PATIENT = "inter 1s fastinter 50ms downinter 50ms"
+"HAProxy gives `inter` to connect, with the handshake: on a busy machine 50 ms are not enough for TLS."
+
+
+def backend(node, lines="", server="", timing="inter 50ms"):
     host, port = node.address
     return f"""
 backend farm
     {lines}
-    server web1 {host}:{port} check inter 50ms fall 2 rise 2 {server}
+    server web1 {host}:{port} check {timing} fall 2 rise 2 {server}
 """
 
 
@@ -80,7 +84,7 @@ def test_haproxy_follows_the_answer_over_tls_by(name, tmp_path):
     async def story():
         async with (
             health_node(tls=server_tls) as node,
-            haproxy(tmp_path, backend(node, *TLS_CHECKS[name])) as balancer,
+            haproxy(tmp_path, backend(node, *TLS_CHECKS[name], timing=PATIENT)) as balancer,
         ):
             await follows(node, balancer)
 
