@@ -8,24 +8,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from interfaces import ETH0
 
 from l2mode.core.conditions import CONDITIONS, HOLD, LONGEST_HOLD, Hold, Machine, Response, in_the_way
-from l2mode.core.interface import ConfiguredAddress, Interface, Obstacle
+from l2mode.core.interface import ConfiguredAddress, Obstacle
 from l2mode.core.verdict import Delivery
 
 MANUAL = Path(__file__).parents[2] / "docs" / "manual" / "layer2.md"
 VIPS = (ip_address("192.0.2.50"), ip_address("2001:db8::50"))
-ETH0 = Interface(
-    name="eth0",
-    index=2,
-    mac=bytes.fromhex("020000000001"),
-    mtu=1500,
-    up=True,
-    loopback=False,
-    ethernet=True,
-    kind=None,
-    driver="virtio_net",
-)
 
 
 def at(interface, address, length):

@@ -1,4 +1,7 @@
+import dataclasses
+
 import pytest
+from interfaces import ETH0
 
 from l2mode.core.filters import (
     Attachment,
@@ -14,23 +17,12 @@ from l2mode.core.filters import (
     problems_of,
     remedies_of,
 )
-from l2mode.core.interface import Interface
 
 NAME = "hcsidecar:apache"
 
 
 def interface(kind=None, driver="virtio_net"):
-    return Interface(
-        name="eth0",
-        index=2,
-        mac=bytes(6),
-        mtu=1500,
-        up=True,
-        loopback=False,
-        ethernet=True,
-        kind=kind,
-        driver=driver,
-    )
+    return dataclasses.replace(ETH0, kind=kind, driver=driver)
 
 
 def bpf(priority, name, handle=1):

@@ -2,22 +2,12 @@ import dataclasses
 from ipaddress import ip_address
 
 import pytest
+from interfaces import ETH0
 
-from l2mode.core.interface import ConfiguredAddress, Interface, holder_of, missing, obstacles
+from l2mode.core.interface import ConfiguredAddress, holder_of, missing, obstacles
 
 VIP = ip_address("192.0.2.50")
 VIP6 = ip_address("2001:db8::50")
-ETH0 = Interface(
-    name="eth0",
-    index=2,
-    mac=bytes.fromhex("020000000001"),
-    mtu=1500,
-    up=True,
-    loopback=False,
-    ethernet=True,
-    kind=None,
-    driver="virtio_net",
-)
 
 
 def at(interface, address, length=24, *, usable_as_source=True):

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from interfaces import ETH0
 
 from l2mode.core.interface import Interface
 from l2mode.core.interface_kinds import KINDS, Fit, in_the_same_network, judge
@@ -13,21 +14,10 @@ from l2mode.core.verdict import Delivery
 DIRECTED, FLOODED = Delivery.DIRECTED, Delivery.FLOODED
 RIGHT, DOUBTFUL, REFUSED = Fit.RIGHT, Fit.DOUBTFUL, Fit.REFUSED
 MANUAL = Path(__file__).parents[2] / "docs" / "manual"
-CARD = Interface(
-    name="eth0",
-    index=2,
-    mac=bytes.fromhex("020000000001"),
-    mtu=1500,
-    up=True,
-    loopback=False,
-    ethernet=True,
-    kind=None,
-    driver="virtio_net",
-)
 
 
 def interface(kind, mode="", **facts):
-    return dataclasses.replace(CARD, name="x0", kind=kind, mode=mode, **facts)
+    return dataclasses.replace(ETH0, name="x0", kind=kind, mode=mode, **facts)
 
 
 def fits(found):
@@ -40,7 +30,7 @@ def fits(found):
 @pytest.mark.parametrize(
     ("found", "directed", "flooded"),
     [
-        (CARD, RIGHT, RIGHT),
+        (ETH0, RIGHT, RIGHT),
         (interface(None, virtual_function=True), DOUBTFUL, DOUBTFUL),
         (interface(None, wireless=True), REFUSED, REFUSED),
         (interface("veth"), RIGHT, RIGHT),
@@ -54,15 +44,15 @@ def fits(found):
         (interface("bond", "balance-tlb"), REFUSED, RIGHT),
         (interface("bond", "balance-alb"), REFUSED, REFUSED),
         (interface("team"), DOUBTFUL, DOUBTFUL),
-        (interface("macvlan", "bridge", lower=CARD), RIGHT, REFUSED),
-        (interface("macvlan", "private", lower=CARD), RIGHT, REFUSED),
-        (interface("macvlan", "vepa", lower=CARD), RIGHT, REFUSED),
-        (interface("macvlan", "passthru", lower=CARD), RIGHT, RIGHT),
-        (interface("macvlan", "source", lower=CARD), REFUSED, REFUSED),
+        (interface("macvlan", "bridge", lower=ETH0), RIGHT, REFUSED),
+        (interface("macvlan", "private", lower=ETH0), RIGHT, REFUSED),
+        (interface("macvlan", "vepa", lower=ETH0), RIGHT, REFUSED),
+        (interface("macvlan", "passthru", lower=ETH0), RIGHT, RIGHT),
+        (interface("macvlan", "source", lower=ETH0), REFUSED, REFUSED),
         (interface("macvlan", "bridge"), RIGHT, REFUSED),
-        (interface("macvtap", lower=CARD), REFUSED, REFUSED),
-        (interface("ipvlan", lower=CARD), REFUSED, REFUSED),
-        (interface("ipvtap", lower=CARD), REFUSED, REFUSED),
+        (interface("macvtap", lower=ETH0), REFUSED, REFUSED),
+        (interface("ipvlan", lower=ETH0), REFUSED, REFUSED),
+        (interface("ipvtap", lower=ETH0), REFUSED, REFUSED),
         (interface("tun"), DOUBTFUL, DOUBTFUL),
         (interface("vxlan"), RIGHT, DOUBTFUL),
         (interface("gretap"), RIGHT, RIGHT),
@@ -74,11 +64,11 @@ def fits(found):
         (interface(None, port_of="bond0", port_kind="bond"), REFUSED, REFUSED),
         (interface(None, port_of="red", port_kind="vrf"), REFUSED, REFUSED),
         # What stands on another is as that is.
-        (interface("vlan", lower=CARD), RIGHT, RIGHT),
+        (interface("vlan", lower=ETH0), RIGHT, RIGHT),
         (interface("vlan", lower=interface("bond", "active-backup")), RIGHT, RIGHT),
         (interface("vlan", lower=interface("bond", "balance-alb")), REFUSED, REFUSED),
         (interface("vlan", lower=interface("bond", "balance-tlb")), REFUSED, RIGHT),
-        (interface("vlan", lower=interface("macvlan", "bridge", lower=CARD)), RIGHT, REFUSED),
+        (interface("vlan", lower=interface("macvlan", "bridge", lower=ETH0)), RIGHT, REFUSED),
         (interface("vlan", lower=interface("vlan", lower=interface(None, wireless=True))), REFUSED, REFUSED),
         (interface("vlan", lower=interface(None, port_of="br0", port_kind="bridge")), RIGHT, RIGHT),
         (interface("macvlan", "passthru", lower=interface("bond", "balance-alb")), REFUSED, REFUSED),
@@ -97,7 +87,7 @@ def test_whatever_is_not_right_has_its_reason_and_a_remedy(key, delivery):
     assert (row.directed, row.flooded) == (RIGHT, RIGHT) or (row.why and row.remedy)
     kind, _, mode = key.partition(" ")
     if key not in {"", "virtual function", "wireless"}:
-        for one in judge(interface(kind, mode, lower=CARD), delivery):
+        for one in judge(interface(kind, mode, lower=ETH0), delivery):
             assert one.fit is row.fit(delivery)
             assert row.what in one.text
             assert one.fit is RIGHT or one.remedy
@@ -119,7 +109,7 @@ def test_what_stands_on_one_that_cannot_be_seen_says_of_what_that_must_not_be():
 
 
 def test_what_is_refused_says_why_and_what_to_take():
-    [one] = judge(interface("macvlan", "bridge", lower=CARD), FLOODED)
+    [one] = judge(interface("macvlan", "bridge", lower=ETH0), FLOODED)
     assert one.text == (
         "x0 is a macvlan, bridge, which flooded delivery cannot use: its parent hands it only what is for its own MAC,"
         " and flooded frames are for another one"
@@ -146,18 +136,18 @@ def test_for_a_port_the_master_is_the_one_to_name_and_that_comes_first():
 
 
 def test_a_macvlans_parents_hear_what_it_hears():
-    assert in_the_same_network(CARD) == ("eth0",)
+    assert in_the_same_network(ETH0) == ("eth0",)
     on_top = dataclasses.replace(
-        interface("macvlan", "bridge", lower=interface("macvlan", "bridge", lower=CARD)), name="x1"
+        interface("macvlan", "bridge", lower=interface("macvlan", "bridge", lower=ETH0)), name="x1"
     )
     assert in_the_same_network(on_top) == ("x1", "x0", "eth0")
-    assert in_the_same_network(interface("vlan", lower=CARD)) == ("x0",)
+    assert in_the_same_network(interface("vlan", lower=ETH0)) == ("x0",)
     assert in_the_same_network(interface("macvlan", "bridge")) == ("x0",)
 
 
 def test_what_is_no_ethernet_interface_is_not_judged_here():
     assert judge(interface("wireguard", ethernet=False), DIRECTED) == ()
-    assert judge(dataclasses.replace(CARD, loopback=True), DIRECTED) == ()
+    assert judge(dataclasses.replace(ETH0, loopback=True), DIRECTED) == ()
 
 
 def test_the_manual_has_the_same_table():

@@ -1,16 +1,16 @@
 import dataclasses
 from ipaddress import ip_address
 
-from l2mode.core.interface import ConfiguredAddress, Interface
+from interfaces import ETH0
+
+from l2mode.core.interface import ConfiguredAddress
 from l2mode.core.survey import Surroundings, findings
 from l2mode.core.verdict import Delivery
 
 VIP = ip_address("192.0.2.50")
-ETH0 = Interface(
-    name="br0", index=2, mac=bytes(6), mtu=1500, up=True, loopback=False, ethernet=True, kind="bridge", driver="bridge"
-)
+BR0 = dataclasses.replace(ETH0, name="br0", kind="bridge", driver="bridge")
 WELL = Surroundings(
-    interface=ETH0,
+    interface=BR0,
     delivery=Delivery.DIRECTED,
     loopback_up=True,
     addresses=[
@@ -44,7 +44,7 @@ def test_netfilter_on_a_bridge_sees_packets_first():
             "sysctl -w net/bridge/bridge-nf-call-iptables=0; sysctl -w net/bridge/bridge-nf-call-ip6tables=0",
         )
     ]
-    real = dataclasses.replace(ETH0, kind=None)
+    real = dataclasses.replace(BR0, kind=None)
     assert troubles(bridge_netfilter=switched_on, interface=real) == []
 
 

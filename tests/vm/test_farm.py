@@ -16,7 +16,7 @@ from lan.site import VIP
 from lan.traffic import Failure, crowd
 from vm import seen
 from vm.kernels import kernel
-from vm.machine import Build
+from vm.machine import Build, Machine
 from vm.servers import farm
 
 KERNELS = os.environ.get("KERNELS", "6.1 6.12").split()
@@ -109,6 +109,25 @@ def failed(coming, *, but_between=(inf, inf)):
     ]
 
 
+def drops_out_and_returns(made, story, what, *, strike, heal=lambda _: None, resets=False):
+    """Let the director (directed) or another node drop out under clients, and come back; nobody may fail for it.
+
+    `strike` and `heal` take its machine. `resets`: what it had when it dropped out may fail until it is replaced.
+    """
+    ready(made, *story)
+    with checked(made, f"{story[0]}: {what}") as figures:
+        victim = made.director(4) or "web2"
+        with newcomers(made) as coming:
+            struck = time.monotonic()
+            strike(made.machines[victim])
+            made.serving(*(name for name in made.names if name != victim))
+            replaced = time.monotonic()
+            heal(made.machines[victim])
+            made.serving()
+        assert failed(coming, but_between=(struck, replaced) if resets else (inf, inf)) == []
+        figures.update(told(coming))
+
+
 def longest_wait(coming):
     """Give the longest time in seconds that a client waited for an answer that came."""
     return max(attempt.ended - attempt.began for attempt in attempts_of(coming) if attempt.server)
@@ -176,46 +195,24 @@ def test_a_gentle_stop_costs_nobody_a_request(made, story):
 
 
 def test_a_killed_daemon_is_started_again_and_nobody_fails(made, story):
-    ready(made, *story)
-    with checked(made, f"{story[0]}: daemon killed") as figures:
-        victim = made.director(4) or "web2"
-        with newcomers(made) as coming:
-            made.machines[victim].sh("systemctl kill --signal KILL --kill-whom main hcsidecar")
-            made.serving(*(name for name in made.names if name != victim))
-            made.serving()
-        assert failed(coming) == []
-        figures.update(told(coming))
+    def kill(machine):
+        machine.sh("systemctl kill --signal KILL --kill-whom main hcsidecar")
+
+    drops_out_and_returns(made, story, "daemon killed", strike=kill)
 
 
 def test_a_frozen_daemon_is_replaced_and_its_thaw_harms_nobody(made, story):
-    ready(made, *story)
-    with checked(made, f"{story[0]}: daemon frozen and thawed") as figures:
-        victim = made.director(4) or "web2"
-        with newcomers(made) as coming:
-            frozen = time.monotonic()
-            made.machines[victim].sh("kill -STOP $(systemctl show --property MainPID --value hcsidecar)")
-            made.serving(*(name for name in made.names if name != victim))
-            replaced = time.monotonic()
-            made.machines[victim].sh("kill -CONT $(systemctl show --property MainPID --value hcsidecar)")
-            made.serving()
-        assert failed(coming, but_between=(frozen, replaced)) == []
-        figures.update(told(coming))
+    def signalling(signal):
+        return lambda machine: machine.sh(f"kill -{signal} $(systemctl show --property MainPID --value hcsidecar)")
+
+    what = "daemon frozen and thawed"
+    drops_out_and_returns(made, story, what, strike=signalling("STOP"), heal=signalling("CONT"), resets=True)
 
 
 def test_a_machine_that_stood_still_is_replaced_and_its_thaw_harms_nobody(made, story):
     """Its clock stood still as well, so that it goes on with a lease which is over for all others."""
-    ready(made, *story)
-    with checked(made, f"{story[0]}: machine paused and resumed") as figures:
-        victim = made.director(4) or "web2"
-        with newcomers(made) as coming:
-            frozen = time.monotonic()
-            made.machines[victim].freeze()
-            made.serving(*(name for name in made.names if name != victim))
-            replaced = time.monotonic()
-            made.machines[victim].thaw()
-            made.serving()
-        assert failed(coming, but_between=(frozen, replaced)) == []
-        figures.update(told(coming))
+    what = "machine paused and resumed"
+    drops_out_and_returns(made, story, what, strike=Machine.freeze, heal=Machine.thaw, resets=True)
 
 
 def test_a_dead_machine_costs_only_those_whom_it_was_serving(made, story):
