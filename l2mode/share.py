@@ -184,8 +184,8 @@ class LayerTwo:
     def _turn(self) -> None:
         """Have the filter obey the handover."""
         handover = self.handover
-        directors = [handover.director(vip.packed) for vip in self.settings.vips]
         self._others = self._view_to_pass_on_by()
+        directors = [director_of(handover.view or self._others, vip.packed) for vip in self.settings.vips]
         former, dirty = self._dirty, self._dirty_members()
         # While the tables are swapped, who is dirty by one or the other is: else the filter would answer with resets.
         self.tables.set_dirty(
@@ -193,7 +193,8 @@ class LayerTwo:
         )
         self.tables.swap(
             [self._cells(group) for group in range(len(self.settings.groups))],
-            [NOBODY if name is None else self._numbers[name] for name in directors],
+            # The others' view may be of another farm file, with nodes that this one does not know.
+            [NOBODY if name is None else self._numbers.get(name, NOBODY) for name in directors],
         )
         self.tables.set_dirty(handover.dirty, dirty)
         self._dirty = dirty

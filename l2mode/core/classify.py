@@ -105,8 +105,7 @@ def _judge(frame: bytes, head: PacketHeaders, vip: int, tables: Tables, known: C
         return Verdict(Reason.MALFORMED)
     group = _group(content, vip, tables)
     if group is None:
-        takes = tables.director_takes_unmatched and tables.director(vip) == tables.me
-        return Verdict(Reason.DIRECTOR_TAKES if takes else Reason.UNMATCHED)
+        return _judge_unmatched(head, vip, tables)
 
     def known_here() -> bool:
         return content.asks_for_socket and known(
@@ -135,6 +134,20 @@ def _judge(frame: bytes, head: PacketHeaders, vip: int, tables: Tables, known: C
         ),
         delivery,
     )
+
+
+def _judge_unmatched(head: PacketHeaders, vip: int, tables: Tables) -> Verdict:
+    """Say what becomes of a frame that no share names: it is the director's, or nobody's.
+
+    Clients may still aim at a former director, as they do with what a share names; what a member sends goes no further.
+    """
+    director = tables.director(vip) if tables.director_takes_unmatched else None
+    if director == tables.me:
+        return Verdict(Reason.DIRECTOR_TAKES)
+    directed = tables.delivery is Delivery.DIRECTED
+    if directed and director is not None and sender_of(head.from_mac, tables)[0] is None:
+        return Verdict(Reason.TO_DIRECTOR, director)
+    return Verdict(Reason.UNMATCHED)
 
 
 def sender_of(mac: bytes, tables: Tables) -> tuple[int | None, bool]:

@@ -46,6 +46,7 @@ class Reason(Enum):
     TTL_OVER = (17, Action.DROP, "its time to live ran out on the way to its owner")
     NO_MAC = (18, Action.DROP, "the MAC of the member that it should go to is not known yet")
     PASSED_ON = (19, Action.FORWARD, "sent to this node, which is out of the view; its owner takes it")
+    TO_DIRECTOR = (20, Action.FORWARD, "no share names it, and another node is the director; that one takes it")
 
     def __init__(self, number: int, action: Action, text: str) -> None:
         self.number = number

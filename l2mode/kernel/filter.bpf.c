@@ -95,6 +95,7 @@ enum reason {
 	TTL_OVER,
 	NO_MAC,
 	PASSED_ON,
+	TO_DIRECTOR,
 };
 
 /* As Action of reasons.py. */
@@ -563,6 +564,18 @@ static __always_inline struct verdict judge(void *ctx, const void *data, const v
 	return (struct verdict){.reason = NOT_MINE};
 }
 
+/* What no share names is the director's, or nobody's. */
+static __always_inline struct verdict judge_unmatched(__u32 director, __u64 from)
+{
+	if (!tables.director_takes_unmatched)
+		return (struct verdict){.reason = UNMATCHED};
+	if (director == tables.me)
+		return (struct verdict){.reason = DIRECTOR_TAKES};
+	if (!tables.flooded && director != NOBODY && sender_of(from) == NOBODY)
+		return (struct verdict){.reason = TO_DIRECTOR, .to = director & (NODES - 1)};
+	return (struct verdict){.reason = UNMATCHED};
+}
+
 /* All but what a frame may not be sent for and the lease. */
 static __always_inline struct verdict consider(void *ctx, const void *data, const void *end)
 {
@@ -622,11 +635,8 @@ static __always_inline struct verdict consider(void *ctx, const void *data, cons
 		rule = sum(2 * vip, content.flags & 1) * CLASSES;
 		group = tables.rules[sum(rule, tables.port_classes[content.vip_port])];
 	}
-	if (unlikely(group >= GROUPS)) {
-		if (tables.director_takes_unmatched && tables.directors[sum(half * VIPS, vip)] == tables.me)
-			return (struct verdict){.reason = DIRECTOR_TAKES};
-		return (struct verdict){.reason = UNMATCHED};
-	}
+	if (unlikely(group >= GROUPS))
+		return judge_unmatched(tables.directors[sum(half * VIPS, vip)], from_and_type & MAC_MASK);
 	if (!(content.flags & PORTLESS) && tables.by[group] != BY_ADDRESS) {
 		if (v6 || tables.by[group] == BY_PORT) {
 			more = content.client_port;
@@ -656,6 +666,7 @@ static __always_inline enum action action_of(enum reason reason)
 		return RESET;
 	case TO_OWNER:
 	case PASSED_ON:
+	case TO_DIRECTOR:
 		return FORWARD;
 	case ALONG_DIRTY:
 		return CHAIN;

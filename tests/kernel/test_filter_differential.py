@@ -42,6 +42,7 @@ MUTANTS = [
     ("datagrams of IPv6 go by address", "if (v6 || tables.by[group] == BY_PORT)", "if (tables.by[group] == BY_PORT)"),
     ("what is passed on goes uncounted as such", "cell & PASS_ON ? PASSED_ON : TO_OWNER", "TO_OWNER"),
     ("who is out of the view takes what a member sends", "sender == cell;", "sender == (cell & ~PASS_ON);"),
+    ("what no share names goes from member to member", "&& sender_of(from) == NOBODY", ""),
     ("a frame to the virtual MAC keeps it", "if (tables.flooded && data + ETHERNET <= end)", "if (false)"),
 ]
 

@@ -206,11 +206,22 @@ def test_no_socket_is_looked_for_but_for_whole_tcp_packets():
 def test_what_no_share_names_is_dropped_or_the_directors(made):
     assert reason(made, tables()) is Reason.UNMATCHED
     assert reason(made, tables(director=ME)) is Reason.UNMATCHED
-    assert reason(made, tables(unmatched=Unmatched.DIRECTOR)) is Reason.UNMATCHED
     assert reason(made, tables(unmatched=Unmatched.DIRECTOR, director=NOBODY)) is Reason.UNMATCHED
     mine = tables(unmatched=Unmatched.DIRECTOR, director=ME)
     assert reason(made, mine) is Reason.DIRECTOR_TAKES
     assert reason(made, mine, now_ns=NOW + 1) is Reason.LEASE_OVER
+
+
+def test_what_no_share_names_goes_to_the_director_from_a_node_that_clients_still_aim_at():
+    others = tables(unmatched=Unmatched.DIRECTOR, director=WEB3)
+    sent = decide(frame(tcp(81, SYN), sender=ROUTER), others)
+    assert (sent.reason, sent.node) == (Reason.TO_DIRECTOR, WEB3)
+    assert sent.frame == frame(tcp(81, SYN), ttl=63, to=MACS[WEB3], sender=OWN)
+    for member in (MACS[WEB1], MACS[WEB3], marked(MACS[WEB1])):
+        assert reason(frame(tcp(81, SYN), sender=member), others) is Reason.UNMATCHED, "it goes no further"
+    assert reason(frame(tcp(81, SYN), sender=ROUTER), others, now_ns=NOW + 1) is Reason.LEASE_OVER
+    flooded = tables(unmatched=Unmatched.DIRECTOR, director=WEB3, delivery=Delivery.FLOODED)
+    assert reason(frame(tcp(81, SYN), sender=ROUTER), flooded) is Reason.UNMATCHED, "it has a copy of its own"
 
 
 def test_an_echo_to_a_virtual_ip_without_a_share_is_unmatched():

@@ -30,6 +30,7 @@ lame_duck = "{lame_duck}"
 [l2]
 delivery = "{delivery}"
 filter = "{filter}"
+unmatched = "{unmatched}"
 {vips}
 [[l2.share]]
 name = "APACHE"
@@ -56,7 +57,18 @@ class SharedFarm(RealFarm):
     """
 
     def __init__(
-        self, site, web, *, delivery, packet_filter, powers=None, lame_duck="10s", machine=(), name="apache", nodes=None
+        self,
+        site,
+        web,
+        *,
+        delivery,
+        packet_filter,
+        unmatched="drop",
+        powers=None,
+        lame_duck="10s",
+        machine=(),
+        name="apache",
+        nodes=None,
     ):
         self.site = site
         self.web = web
@@ -85,6 +97,7 @@ class SharedFarm(RealFarm):
                 nodes=nodes,
                 delivery=delivery,
                 filter=packet_filter,
+                unmatched=unmatched,
                 vips="\n".join(f'[[l2.vip]]\naddress = "{vip}"' for vip in VIP.values()),
                 port=PORT,
                 second_port=SECOND_PORT,
