@@ -1,0 +1,150 @@
+"""The documents of the API, to the byte: programs read them, and daemons and commands of other versions."""
+
+from http import HTTPStatus
+from ipaddress import ip_address
+from pathlib import Path
+from random import Random
+
+import msgspec
+import pytest
+from small_farm import Farm
+
+from hcsidecar.api.control import CommandResult, RestartBudgetReport
+from hcsidecar.api.following import Notice
+from hcsidecar.api.requests import document, not_yet, refused
+from hcsidecar.application.run_logs import Output, Run, Runs
+from hcsidecar.core.events import Level
+from hcsidecar.core.l2_documents import CheckLevel, Finding, Heard
+from hcsidecar.core.metric_catalogue import BUILD, NODES
+from hcsidecar.core.status import ModuleState, status_document
+from hcsidecar.core.targets.backoff import Backoff
+from hcsidecar.core.targets.reconcile import Reconciler
+from hcsidecar.core.targets.registration import Call, Observation, Presence, Trouble
+from hcsidecar.events.journal import Entry, Page
+from l2mode.core.conflicts import Conflict
+from l2mode.core.explain import Client, explain
+from l2mode.core.filter_kinds import FilterKind
+from l2mode.core.filters import FilterChoice, PassedOver
+from l2mode.core.handover import Handover
+from l2mode.core.reasons import Reason
+from l2mode.core.report import FilterReport, layer_two_document
+from l2mode.core.settings import By, LayerTwoSettings, Protocol, ShareGroup
+
+SAMPLES = Path(__file__).parent / "api_documents"
+
+
+def golden(name):
+    """Give the bytes that a document must have."""
+    return (SAMPLES / f"{name}.json").read_bytes().removesuffix(b"\n")
+
+
+def status():
+    farm = Farm("web1", "web2", farm_names=("web1", "web2", "web3")).run(until=1)
+    module = ModuleState(
+        role="UP", status="Ready", draining=True, reason="drained by x", waits_for=("2 connections",), restarts=(1, 3)
+    )
+    return status_document(
+        membership=farm.nodes["web1"].membership,
+        module=module,
+        addresses={"web1": "192.0.2.11", "web2": "192.0.2.12", "web3": "192.0.2.13"},
+        file_powers=dict.fromkeys(("web1", "web2", "web3"), (2,)),
+        shares=("WEB",),
+        groups=("WEB",),
+        fractions=lambda view, name: (1 / 3 if name in dict(view) else 0.0,),
+        now=1.0,
+    )
+
+
+WEB = ShareGroup(name="WEB", protocol=Protocol.TCP, ports=(80, 443))
+DNS = ShareGroup(name="DNS", protocol=Protocol.UDP, ports=(53,), by=By.DATAGRAM)
+VIP = ip_address("192.0.2.50")
+SETTINGS = LayerTwoSettings(
+    farm="apache", me="web1", nodes=("web1", "web2"), vips=(VIP,), groups=(WEB, DNS), seed=bytes(16)
+)
+
+
+def handover():
+    machine = Handover(name="web1", groups=2)
+    machine.meet([("web2", bytes.fromhex("020000000002"), True, b"", (), True)])
+    machine.adopt((("web1", (1, 0)), ("web2", (1, 1))))
+    machine.claim()
+    machine.renew(10)
+    return machine
+
+
+def layer_two():
+    passed_over = PassedOver(kind=FilterKind.TC, problem="it is refused", remedy="grant BPF")
+    used = FilterReport(
+        choice=FilterChoice(kind=FilterKind.NFQUEUE, why="it needs no BPF", passed_over=(passed_over,)),
+        warnings=("another program runs first",),
+        interface="eth0",
+        mac=bytes.fromhex("020000000001"),
+        packets={Reason.NEW: 2, Reason.NOT_MINE: 5},
+    )
+    return layer_two_document(
+        handover(),
+        SETTINGS,
+        used,
+        virtual_mac=None,
+        cut_off={"web2"},
+        lasting={Reason.NOT_MINE},
+        conflicts=(Conflict(vip=VIP, mac=bytes.fromhex("0600000000ba")),),
+        now=1,
+    )
+
+
+def layer_two_check():
+    findings = [Finding(level=CheckLevel.WARNING, message="rp_filter = 1", remedy="sysctl -w x=2")]
+    answers = {"192.0.2.50": [Heard(mac="02:00:00:00:00:02", source_mac="02:00:00:00:00:02")]}
+    return {**layer_two(), "findings": msgspec.to_builtins(findings), "answers": msgspec.to_builtins(answers)}
+
+
+def explanation():
+    return explain(handover(), SETTINGS, Client(address=ip_address("203.0.113.7"), port=4711, vip=VIP), now=1)
+
+
+def targets():
+    def loop(name):
+        return Reconciler(name=name, policy="member", pace=Backoff(), chance=Random(1), now=0.0)
+
+    fresh, seen = loop("front"), loop("back")
+    seen.observed(Observation(presence=Presence.UNHEALTHY, reason="L4CON", former=("192.0.2.7:80",)), now=20.0)
+    seen.failed(Call.OBSERVE, Trouble.AUTH, "no rights", now=30.0)
+    return {"node": "web1", "targets": [{"type": "haproxy"} | each.document(now=31.25) for each in (fresh, seen)]}
+
+
+def metrics():
+    common = {"farm": "apache", "node": "web1"}
+    return (BUILD.family({("1.2.3",): 1}, common), NODES.family({(): 3.0}, common))
+
+
+ENTRY = Entry(
+    number=7, time=1795395612.345, node="web1", level=Level.INFO, origin="membership", message="web2 is heard"
+)
+RUN = "20261128T034001.123Z_start"
+
+DOCUMENTS = {
+    "status": status,
+    "layer_two": layer_two,
+    "check": layer_two_check,
+    "explain": explanation,
+    "targets": targets,
+    "metrics": metrics,
+    "events": lambda: Page(node="web1", missed=0, next=7, events=(ENTRY,)),
+    "notice": lambda: Notice(node="web1", notice="2 events are missing here", missed=2),
+    "runs": lambda: Runs(node="web1", runs=(Run(name=RUN, script="start", started=1795837201.123, size=9),)),
+    "output": lambda: Output(node="web1", name=RUN, text="starting\n", next="1179-9"),
+    "budget": lambda: RestartBudgetReport(used=1, most=3, reached=False),
+    "result": lambda: CommandResult(ok=True, text="the module stops"),
+}
+"Each as the daemon makes it."
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_document_is_the_same_to_the_byte(name):
+    assert document(DOCUMENTS[name]()).body == golden(name)
+
+
+def test_a_refusal_says_no_more_than_is_to_be_said():
+    assert refused(HTTPStatus.NOT_FOUND, "no run").body == b'{"reason":"no run"}'
+    assert not_yet("no address").body == b'{"reason":"no address","starting":true}'
