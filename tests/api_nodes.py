@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
+import msgspec
 from keys import FixedKeys
 
 from hcsidecar.api.auth import Signer, Verifier
@@ -20,6 +21,7 @@ from hcsidecar.api.local import local_app
 from hcsidecar.api.relay import Relay
 from hcsidecar.api.routes import Api
 from hcsidecar.api.servers import serve_unix, tcp_protocols
+from hcsidecar.core.documents import FarmStatus
 from hcsidecar.core.farmfile.values import HostPort
 from hcsidecar.core.metric_catalogue import Family
 from hcsidecar.events.journal import Journal
@@ -79,12 +81,13 @@ class FakeControl:
         for name in self.nodes:
             if name not in self.rows:
                 self.row(name)
-        return {
+        document = {
             "farm": self.farm,
             "node": self.node,
             "view": [name for name, row in self.rows.items() if row["status"] == "Ready"],
             "nodes": [self.rows[name] for name in self.nodes],
         }
+        return msgspec.convert(document, FarmStatus)
 
     def metrics(self):
         return self.families

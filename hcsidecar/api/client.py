@@ -20,6 +20,7 @@ from hcsidecar.api.control import CommandResult, NodeCommand
 from hcsidecar.api.following import Notice
 from hcsidecar.api.routes import PREFIX
 from hcsidecar.application.run_logs import Output, Runs
+from hcsidecar.core.documents import FarmStatus, NodeStatus
 from hcsidecar.core.farmfile.settings import FarmFile, NodeTable
 from hcsidecar.core.metric_catalogue import Family
 from hcsidecar.events.journal import Entry, EventQuery, Page
@@ -54,47 +55,6 @@ class ClientError(Exception):
     def __init__(self, failure: ClientFailure, message: str, hint: str = "") -> None:
         super().__init__(f"{message}\n{hint}" if hint else message)
         self.failure = failure
-
-
-class Restarts(msgspec.Struct, frozen=True, kw_only=True):
-    """The restart budget of a module."""
-
-    used: int
-    most: int
-
-
-class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One node in the status document; see `hcsidecar.core.status`."""
-
-    name: str
-    address: str = ""
-    alive: bool
-    role: str | None = None
-    status: str | None = None
-    draining: bool = False
-    parting: bool = False
-    power: int = 0
-    powers: dict[str, int] = {}
-    file_powers: dict[str, int] = {}
-    share: dict[str, float] = {}
-    reason: str = ""
-    waits_for: tuple[str, ...] = ()
-    restarts: Restarts | None = None
-
-
-class FarmStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The status document."""
-
-    farm: str
-    node: str
-    "Who tells it."
-    view: tuple[str, ...]
-    nodes: tuple[Row, ...]
-
-    def row(self, name: str) -> Row:
-        """Give what it says about a node; one that it does not know is not alive."""
-        unknown = Row(name=name, alive=False, reason="not in the farm file of the daemon that was asked")
-        return next((row for row in self.nodes if row.name == name), unknown)
 
 
 class _Reason(msgspec.Struct, frozen=True):
@@ -158,9 +118,9 @@ class NodeClient:
         """Give the status document as JSON, as this node sees the farm."""
         return await self._ask("GET", "/status")
 
-    async def row(self) -> Row:
-        """Give what this node says about itself."""
-        return read_status(await self.status()).row(self.node)
+    async def node_status(self) -> NodeStatus:
+        """Return what this node says about itself."""
+        return read_status(await self.status()).of(self.node)
 
     async def targets(self) -> bytes:
         """Give what this node is at its load balancers as JSON, see `core.target_documents`."""

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from hcsidecar.core.documents import FarmStatus
 from hcsidecar.core.farmfile.values import HostPort
 from hcsidecar.core.metric_catalogue import Family
 from hcsidecar.events.journal import Journal
@@ -92,8 +93,8 @@ class Control(Protocol):
     def metrics(self) -> Sequence[Family]:
         """Give this node's metrics."""
 
-    def status(self) -> Mapping[str, object]:
-        """Give the status document (docs: design, section 9)."""
+    def status(self) -> FarmStatus:
+        """Return the status document."""
 
     async def act(self, action: NodeCommand, *, force: bool, by: str) -> CommandResult:
         """Begin an action or say why not, at once; `by` says who asked, for the log."""

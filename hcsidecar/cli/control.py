@@ -186,7 +186,7 @@ async def _knows(client: NodeClient, taken: list[str]) -> bool:
     limit = asyncio.get_running_loop().time() + SEEN_WITHIN
     while taken:
         status = read_status(await client.status())
-        rows = [status.row(name) for name in taken]
+        rows = [status.of(name) for name in taken]
         if all(row.draining or not row.alive or row.role == Role.STOP for row in rows):
             break
         if asyncio.get_running_loop().time() >= limit:

@@ -3,10 +3,9 @@
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
-import msgspec
 import typer
 
 from hcsidecar.api.client import ClientError, NodeClient, client_for, local_nodes, read_status
@@ -14,6 +13,7 @@ from hcsidecar.api.control import NodeCommand
 from hcsidecar.cli.asking import complain, farm_to_ask, run
 from hcsidecar.cli.farm import REFUSED, Config
 from hcsidecar.cli.waiting import drained, wait
+from hcsidecar.core.documents import FarmStatus
 from hcsidecar.core.farmfile.settings import FarmFile, NodeTable, parse_duration
 from hcsidecar.core.rolling import Finish, ReportProgress, Rolling, RollingStep, TakeNode
 from hcsidecar.events.journal import one_line
@@ -144,7 +144,7 @@ def _roll(farm: FarmFile, command: str, visit: Visit, limit: float) -> None:
 async def _drive(machine: Rolling, farm: FarmFile, visit: Visit) -> Finish:
     """Do what the machine says, until it is over."""
     while True:
-        steps: list[RollingStep] = machine.step(await _document(farm), now=time.monotonic())
+        steps: list[RollingStep] = machine.step(await _status(farm), now=time.monotonic())
         while steps:
             match steps.pop(0):
                 case ReportProgress(text):
@@ -166,15 +166,13 @@ async def _visit(visit: Visit, node: NodeTable) -> str | None:
         raise
 
 
-async def _document(farm: FarmFile) -> Mapping[str, object] | None:
-    """Give the status document of the first daemon here that answers; None when none does."""
+async def _status(farm: FarmFile) -> FarmStatus | None:
+    """Return the status document of the first daemon here that answers; None when none does."""
     for local in local_nodes(farm):
         try:
-            document = await NodeClient(local.name, local).status()
-            read_status(document)
+            return read_status(await NodeClient(local.name, local).status())
         except ClientError:
             continue
-        return msgspec.json.decode(document, type=dict[str, object])
     return None
 
 

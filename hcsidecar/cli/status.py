@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from hcsidecar.api.client import ClientError, ClientFailure, FarmStatus, NodeClient, Row, local_nodes, read_status
+from hcsidecar.api.client import ClientError, ClientFailure, NodeClient, local_nodes, read_status
 from hcsidecar.api.routes import NO_LAYER_TWO
 from hcsidecar.cli.asking import Chosen, EveryNode, OneNode, choose, complain, run
 from hcsidecar.cli.farm import WRONG_FILE, AsJson, Config
@@ -18,6 +18,7 @@ from hcsidecar.cli.packets import PacketFilter, ask_for_filters, packets_table
 from hcsidecar.cli.targets import ask_for_targets, troubles
 from hcsidecar.cli.wide import console, fitting, show_table
 from hcsidecar.core.application.states import Role, Status
+from hcsidecar.core.documents import FarmStatus, NodeStatus
 from hcsidecar.core.powers import beside_file
 from hcsidecar.events.journal import one_line
 
@@ -122,10 +123,10 @@ def status(
                 complain(f"{name}: {conflict.text} (hcsidecar l2-check says more)")
         if chosen.farm.target:
             _say_troubles(chosen)
-    raise typer.Exit(max(exit_status(farm.row(client.node)) for client in chosen.clients))
+    raise typer.Exit(max(exit_status(farm.of(client.node)) for client in chosen.clients))
 
 
-def exit_status(row: Row) -> int:
+def exit_status(row: NodeStatus) -> int:
     """Say with which status to exit for a node."""
     if not row.alive or row.role in (None, Role.STOP):
         return NOT_RUNNING
@@ -156,11 +157,11 @@ def table(farm: FarmStatus) -> Table:
 _STYLES = {READY: "green", ON_THE_WAY: "yellow", NOT_RUNNING: "red"}
 
 
-def _state(row: Row) -> str:
+def _state(row: NodeStatus) -> str:
     return f"{row.role}({row.status})" if row.alive and row.role else "-"
 
 
-def _power(row: Row) -> str:
+def _power(row: NodeStatus) -> str:
     """Give the powers, and beside each that was changed the farm file's; one where they are all the same."""
     told = {name: beside_file(power, row.file_powers.get(name, power)) for name, power in row.powers.items()}
     match sorted(set(told.values())):

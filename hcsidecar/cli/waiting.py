@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hcsidecar.api.client import ClientError, ClientFailure, NodeClient, Row, read_status
+from hcsidecar.api.client import ClientError, ClientFailure, NodeClient, read_status
 from hcsidecar.core.application.states import Role, Status
+from hcsidecar.core.documents import NodeStatus
 
 INTERVAL = 0.2
 "Seconds between two looks."
@@ -29,16 +30,16 @@ class WaitResult:
     text: str
 
 
-Judge = Callable[[Row, bool, float], WaitResult | None]
+Judge = Callable[[NodeStatus, bool, float], WaitResult | None]
 "Takes what a node says about itself, whether it is in its view, and the seconds waited; None means: wait on."
 
 
-def stopped(row: Row, _in_view: bool, waited: float) -> WaitResult | None:
+def stopped(node: NodeStatus, _in_view: bool, waited: float) -> WaitResult | None:
     """Judge whether the module has stopped; there is no limit, since a drain has one of its own."""
-    if row.role == Role.STOP:
+    if node.role == Role.STOP:
         return WaitResult(ok=True, text=f"stopped after {waited:.1f} s")
     # After its drain the stop script runs.
-    if row.role == Role.UP and not row.draining and not row.waits_for and waited >= SETTLE:
+    if node.role == Role.UP and not node.draining and not node.waits_for and waited >= SETTLE:
         return WaitResult(ok=False, text="does not stop: somebody has called that off")
     return None
 
@@ -51,17 +52,17 @@ def gone() -> Judge:
     """
     drained_at = 0.0
 
-    def judge(row: Row, in_view: bool, waited: float) -> WaitResult | None:
+    def judge(node: NodeStatus, in_view: bool, waited: float) -> WaitResult | None:
         nonlocal drained_at
         # One that somebody has told to drain only is Ready, and drains for ever.
-        if row.parting or (row.draining and row.status != Status.READY):
+        if node.parting or (node.draining and node.status != Status.READY):
             drained_at = waited
-        if row.role == Role.STOP and not in_view and not row.waits_for:
+        if node.role == Role.STOP and not in_view and not node.waits_for:
             return WaitResult(ok=True, text=f"has left after {waited:.1f} s")
-        if row.role == Role.UP and not row.parting and not row.draining and not row.waits_for and waited >= SETTLE:
+        if node.role == Role.UP and not node.parting and not node.draining and not node.waits_for and waited >= SETTLE:
             return WaitResult(ok=False, text="does not leave: somebody has called that off")
         if waited >= drained_at + LEAVE_BUDGET:
-            waits_for = ", ".join(row.waits_for) or "its module to stop"
+            waits_for = ", ".join(node.waits_for) or "its module to stop"
             within = f"{LEAVE_BUDGET:g} s" + (" after its drain" if drained_at else "")
             return WaitResult(ok=False, text=f"has not left within {within}, it waits for {waits_for}")
         return None
@@ -72,15 +73,15 @@ def gone() -> Judge:
 def drained(limit: float) -> Judge:
     """Make the judge of a drain, which ends with nobody left or with the limit in seconds, whoever is left."""
 
-    def judge(row: Row, _in_view: bool, waited: float) -> WaitResult | None:
-        if row.draining and not row.waits_for:
+    def judge(node: NodeStatus, _in_view: bool, waited: float) -> WaitResult | None:
+        if node.draining and not node.waits_for:
             return WaitResult(ok=True, text=f"drained after {waited:.1f} s")
-        if row.role == Role.STOP:
+        if node.role == Role.STOP:
             return WaitResult(ok=False, text="has been stopped by somebody")
-        if not row.draining and waited >= SETTLE:
+        if not node.draining and waited >= SETTLE:
             return WaitResult(ok=False, text="does not drain: somebody has called that off")
         if waited >= limit:
-            return WaitResult(ok=True, text=f"drained for {limit:g} s, still there: {', '.join(row.waits_for)}")
+            return WaitResult(ok=True, text=f"drained for {limit:g} s, still there: {', '.join(node.waits_for)}")
         return None
 
     return judge
@@ -95,26 +96,26 @@ async def wait(
     while True:
         now = time.monotonic()
         try:
-            row, in_view = await _look(client)
+            node, in_view = await _look(client)
         except ClientError as error:
             if now - seen >= patience:
                 return WaitResult(ok=False, text=f"is out of sight: {error}")
         else:
             seen = now
-            if verdict := judge(row, in_view, now - began):
+            if verdict := judge(node, in_view, now - began):
                 return verdict
-            if row.waits_for != told:
-                told = row.waits_for
+            if node.waits_for != told:
+                told = node.waits_for
                 tell(f"waits for {', '.join(told)}" if told else "waits for nobody any more")
         await asyncio.sleep(INTERVAL)
 
 
-async def _look(client: NodeClient) -> tuple[Row, bool]:
+async def _look(client: NodeClient) -> tuple[NodeStatus, bool]:
     """Give what a node says about itself, and whether it is in its view."""
     try:
         status = read_status(await client.status())
     except ClientError as error:
         if error.failure is ClientFailure.NOT_RUNNING and client.via.name == client.node:
-            return Row(name=client.node, alive=False, role=Role.STOP, reason="its daemon has ended"), False
+            return NodeStatus(name=client.node, alive=False, role=Role.STOP, reason="its daemon has ended"), False
         raise
-    return status.row(client.node), client.node in status.view
+    return status.of(client.node), client.node in status.view

@@ -1,69 +1,46 @@
 """One node at a time: whether a node may be taken out of the farm, and the course of a command that visits all of them.
 
-`Rolling` decides from status documents (see `hcsidecar.core.status`); the caller fetches them, does what it is told
-and says how it went. `now` is in seconds of a monotonic clock.
+`Rolling` decides from status documents; the caller fetches them, does what it is told and says how it went. `now` is
+in seconds of a monotonic clock.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final, assert_never
 
-import msgspec
-
 from hcsidecar.core.application.states import Role, Status
+from hcsidecar.core.documents import FarmStatus, NodeStatus
 
 SETTLE: Final = 3.0
 "Seconds for which a node that was never seen to leave Ready may still show its state from before the command."
 
 
-class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What counts here of a node's entry in the status document."""
-
-    name: str
-    alive: bool
-    role: str | None = None
-    status: str | None = None
-    draining: bool = False
-    reason: str = ""
-
-    @property
-    def is_stopped(self) -> bool:
-        """True when its operator wants it out."""
-        return self.alive and self.role == Role.STOP
-
-    def why_not_ready(self) -> str | None:
-        """Say what keeps it from taking traffic, or None if it does."""
-        if not self.alive:
-            return f"{self.name} is not heard" + self._because()
-        if self.draining or self.role != Role.UP or self.status != Status.READY:
-            draining = ", draining" if self.draining else ""
-            return f"{self.name} is {self.role}({self.status}){draining}" + self._because()
-        return None
-
-    def _because(self) -> str:
-        return f": {self.reason}" if self.reason else ""
-
-
-class _Document(msgspec.Struct, frozen=True):
-    nodes: tuple[NodeStatus, ...]
-
-
-def why_not_drain(document: Mapping[str, object], node: str, *, keep_ready: int) -> str | None:
-    """Say why a node should stay in, or None if it may go out, by a status document.
+def why_not_drain(farm: FarmStatus, node: str, *, keep_ready: int) -> str | None:
+    """Say why a node should stay in, or None if it may go out.
 
     `drain` refuses for this reason unless forced; `stop` and `leave` only warn with it.
     """
-    return _why_not_spare(node, nodes_of(document), keep_ready)
+    return _why_not_spare(node, farm.nodes, keep_ready)
 
 
-def nodes_of(document: Mapping[str, object]) -> tuple[NodeStatus, ...]:
-    """Read a status document; msgspec.ValidationError if it is none."""
-    return msgspec.convert(document, _Document).nodes
+def _is_stopped(node: NodeStatus) -> bool:
+    """Tell whether its operator wants a node out."""
+    return node.alive and node.role == Role.STOP
+
+
+def _why_not_ready(node: NodeStatus) -> str | None:
+    """Say what keeps a node from taking traffic, or None if it does."""
+    because = f": {node.reason}" if node.reason else ""
+    if not node.alive:
+        return f"{node.name} is not heard{because}"
+    if node.draining or node.role != Role.UP or node.status != Status.READY:
+        draining = ", draining" if node.draining else ""
+        return f"{node.name} is {node.role}({node.status}){draining}{because}"
+    return None
 
 
 def _why_not_spare(node: str, nodes: tuple[NodeStatus, ...], keep_ready: int) -> str | None:
-    ready = [other.name for other in nodes if other.why_not_ready() is None]
+    ready = [other.name for other in nodes if _why_not_ready(other) is None]
     left = [other for other in ready if other != node]
     # A node that takes no traffic takes nothing away by going.
     if node not in ready or len(left) >= keep_ready:
@@ -130,9 +107,9 @@ class Rolling:
         """True after a `Finish`."""
         return self._stage is _Stage.OVER
 
-    def step(self, document: Mapping[str, object] | None, *, now: float) -> list[RollingStep]:
+    def step(self, farm: FarmStatus | None, *, now: float) -> list[RollingStep]:
         """Go on by what the farm looks like; None when nobody would say (a daemon that restarts, for example)."""
-        nodes = None if document is None else nodes_of(document)
+        nodes = None if farm is None else farm.nodes
         match self._stage:
             case _Stage.BEGINNING:
                 return self._begin(nodes)
@@ -155,7 +132,7 @@ class Rolling:
     def _begin(self, nodes: tuple[NodeStatus, ...] | None) -> list[RollingStep]:
         if nodes is None:
             return [self._give_up("the state of the farm is unknown")]
-        unfit = [reason for node in nodes if not node.is_stopped and (reason := node.why_not_ready())]
+        unfit = [reason for node in nodes if not _is_stopped(node) and (reason := _why_not_ready(node))]
         if unfit:
             return [self._give_up(f"the farm is not fit for it: {'; '.join(unfit)}")]
         self._to_do = [node.name for node in nodes]
@@ -179,8 +156,8 @@ class Rolling:
         states = {node.name: node for node in nodes}
         for name in (self._node, *self._done, *self._to_do):
             node = states.get(name)
-            reason = f"{name} is no longer in the farm" if node is None else node.why_not_ready()
-            if node is not None and node.is_stopped and name in self._to_do:
+            reason = f"{name} is no longer in the farm" if node is None else _why_not_ready(node)
+            if node is not None and _is_stopped(node) and name in self._to_do:
                 continue
             if reason is not None:
                 self._seen_leaving = self._seen_leaving or name == self._node
@@ -193,7 +170,7 @@ class Rolling:
         states = {node.name: node for node in nodes}
         while self._to_do:
             self._node = self._to_do.pop(0)
-            if states[self._node].is_stopped:
+            if _is_stopped(states[self._node]):
                 steps.append(ReportProgress(f"{self._node} is stopped: skipped"))
                 continue
             reason = _why_not_spare(self._node, nodes, self._keep_ready)

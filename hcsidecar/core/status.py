@@ -1,18 +1,11 @@
-"""The status document: the whole farm as one node sees it, the same for CLI, API and programs.
-
-`{"farm", "node", "view", "nodes": [{"name", "address", "alive", "role", "status", "draining", "parting", "power",
-"powers": {GROUP: weight}, "file_powers": {GROUP: weight}, "share": {GROUP: fraction}, "reason", "waits_for",
-"restarts": {"used", "most"} or null}]}`. Keys are only ever added. `role` and `status` are null for a node that is not
-heard, or heard without hearing this one. `power` is the node's weight in its first share group; `powers` has all of
-them, as far as they are known, and `file_powers` those of the farm file of the node that answers. `reason` says why a
-node is not Ready, or not in the view, and is "" when there is nothing to say. Of itself alone a node tells `parting`,
-that it takes traffic until its balancers have drained it and leaves then; `waits_for`, what it still waits for on its
-way out; and `restarts`, the restart budget.
-"""
+"""What a node tells of the farm: the status document (`core.documents.FarmStatus`), from what its membership knows."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import msgspec
+
+from hcsidecar.core.documents import FarmStatus, NodeStatus, RestartsUsed
 from hcsidecar.core.membership.heartbeat import Heartbeat, View
 from hcsidecar.core.membership.membership import Membership
 from hcsidecar.core.membership.peers import Peer
@@ -43,7 +36,7 @@ def status_document(
     groups: tuple[str, ...],
     fractions: Callable[[View, str], tuple[float, ...]],
     now: float,
-) -> dict[str, object]:
+) -> FarmStatus:
     """Build the document.
 
     `addresses` maps every node of the farm to its main address, in the farm file's order, `file_powers` to its powers
@@ -51,64 +44,61 @@ def status_document(
     mode) and `fractions(view, node)` gives a node's part of each.
     """
 
-    def parts(view: View, name: str) -> dict[str, float]:
-        return {group: round(part, 4) for group, part in zip(groups, fractions(view, name), strict=True)}
-
-    nodes: list[dict[str, object]] = []
-    for name, address in addresses.items():
-        about: dict[str, object] = {"name": name, "address": address}
+    def about(name: str) -> NodeStatus:
         peer = membership.roster.peers.get(name)
         if peer is None:
-            about |= _own(membership, module, now) | {"share": parts(membership.view, name)}
-            powers = membership.powers
+            told, view, powers = _own(membership, module, now=now), membership.view, membership.powers
         elif peer.alive and peer.acknowledged and peer.heartbeat is not None:
-            about |= _other(peer.heartbeat) | {"share": parts(peer.heartbeat.view, name)}
-            powers = peer.heartbeat.powers
+            told, view, powers = _other(name, peer.heartbeat), peer.heartbeat.view, peer.heartbeat.powers
         else:
-            about |= _unheard(peer, now)
-            about |= {"share": dict.fromkeys(groups, 0.0)}
+            told, view = _unheard(peer, now=now), None
             powers = peer.heartbeat.powers if peer.heartbeat is not None else ()
-        # Another node may have a farm file with other shares.
-        about["powers"] = dict(zip(shares, powers, strict=False))
-        about["file_powers"] = dict(zip(shares, file_powers[name], strict=True))
-        nodes.append(about)
-    return {
-        "farm": membership.farm,
-        "node": membership.name,
-        "view": [name for name, _ in membership.view],
-        "nodes": nodes,
-    }
+        parts = [0.0] * len(groups) if view is None else fractions(view, name)
+        return msgspec.structs.replace(
+            told,
+            address=addresses[name],
+            share={group: round(part, 4) for group, part in zip(groups, parts, strict=True)},
+            # Another node may have a farm file with other shares.
+            powers=dict(zip(shares, powers, strict=False)),
+            file_powers=dict(zip(shares, file_powers[name], strict=True)),
+        )
+
+    return FarmStatus(
+        farm=membership.farm,
+        node=membership.name,
+        view=tuple(name for name, _ in membership.view),
+        nodes=tuple(about(name) for name in addresses),
+    )
 
 
-def _own(membership: Membership, module: ModuleState, now: float) -> dict[str, object]:
-    return {
-        "alive": True,
-        "role": module.role,
-        "status": module.status,
-        "draining": module.draining,
-        "parting": module.parting,
-        "power": membership.powers[0],
-        "reason": module.reason or membership.out_reason or membership.why_not_claimed(now=now) or "",
-        "waits_for": list(module.waits_for),
-        "restarts": None if module.restarts is None else dict(zip(("used", "most"), module.restarts, strict=True)),
-    }
+def _own(membership: Membership, module: ModuleState, *, now: float) -> NodeStatus:
+    return NodeStatus(
+        name=membership.name,
+        alive=True,
+        role=module.role,
+        status=module.status,
+        draining=module.draining,
+        parting=module.parting,
+        power=membership.powers[0],
+        reason=module.reason or membership.out_reason or membership.why_not_claimed(now=now) or "",
+        waits_for=module.waits_for,
+        restarts=None if module.restarts is None else RestartsUsed(used=module.restarts[0], most=module.restarts[1]),
+    )
 
 
-def _other(heartbeat: Heartbeat) -> dict[str, object]:
-    return {
-        "alive": True,
-        "role": heartbeat.role,
-        "status": heartbeat.status,
-        "draining": heartbeat.draining,
-        "parting": False,
-        "power": heartbeat.powers[0],
-        "reason": heartbeat.reason,
-        "waits_for": [],
-        "restarts": None,
-    }
+def _other(name: str, heartbeat: Heartbeat) -> NodeStatus:
+    return NodeStatus(
+        name=name,
+        alive=True,
+        role=heartbeat.role,
+        status=heartbeat.status,
+        draining=heartbeat.draining,
+        power=heartbeat.powers[0],
+        reason=heartbeat.reason,
+    )
 
 
-def _unheard(peer: Peer, now: float) -> dict[str, object]:
+def _unheard(peer: Peer, *, now: float) -> NodeStatus:
     last = peer.heartbeat
     if now < peer.refused_at + peer.timing.lost_after:
         reason = f"refused: its boot number went back (boot {peer.boot} was heard before)"
@@ -120,14 +110,4 @@ def _unheard(peer: Peer, now: float) -> dict[str, object]:
         reason = "heard, but it does not hear this node, or what is heard is a recording"
     else:
         reason = f"silent for {now - peer.heard_at:.0f} s"
-    return {
-        "alive": False,
-        "role": None,
-        "status": None,
-        "draining": False,
-        "parting": False,
-        "power": last.powers[0] if last is not None else 0,
-        "reason": reason,
-        "waits_for": [],
-        "restarts": None,
-    }
+    return NodeStatus(name=peer.name, alive=False, power=last.powers[0] if last is not None else 0, reason=reason)

@@ -12,6 +12,7 @@ from hcsidecar.api.control import ApiAddress, ApplicationRequest, CommandResult,
 from hcsidecar.application.application import Application
 from hcsidecar.core.application import commands as orders
 from hcsidecar.core.application.lifecycle import Lifecycle, Outcome
+from hcsidecar.core.documents import FarmStatus
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.farmfile.settings import FarmFile, NodeTable
 from hcsidecar.core.health import HealthFace
@@ -101,8 +102,8 @@ class NodeControl:
         """Where the output of each run of a script is a file."""
         return state_dir(self._farm, self._me) / "application"
 
-    def status(self) -> Mapping[str, object]:
-        """Give the status document."""
+    def status(self) -> FarmStatus:
+        """Return the status document."""
         return status_document(
             membership=self._heartbeats.node.membership,
             module=self._own_state(),

@@ -8,14 +8,14 @@ from contextlib import ExitStack, suppress
 from rich.console import Console
 from rich.live import Live
 
-from hcsidecar.api.client import Row
+from hcsidecar.core.documents import NodeStatus
 from hcsidecar.demo.chronicle import DEMO, Chronicle, Happening
 from hcsidecar.demo.judge import Request, RequestLog, summarise
 from hcsidecar.demo.plan import SHARE, DemoServer
 from hcsidecar.demo.programs import DemoError
 from hcsidecar.demo.putting_up import put_up
 from hcsidecar.demo.screen import Picture, ServerLine, VipLine, VipPicture, draw, happening_text, plain_text, seen_text
-from hcsidecar.demo.sight import best_row, condition, why_not_ready
+from hcsidecar.demo.sight import best_status, condition, why_not_ready
 from hcsidecar.demo.stage import Stage
 from hcsidecar.demo.terminal import keys
 from hcsidecar.demo.through_vip import clients_of
@@ -135,24 +135,24 @@ class LiveView:
 
     def _line(self, server: DemoServer, answers: Mapping[str, int], vip: Sequence[Request]) -> ServerLine:
         watch = self._stage.watch
-        row = best_row(server.name, watch.documents)
+        node = best_status(server.name, watch.documents)
         target = watch.targets.get(server.name)
         return ServerLine(
             name=server.name,
-            condition=condition(row) if row is not None else "unknown",
-            why=why_not_ready(row) if row is not None else "no daemon answers",
+            condition=condition(node) if node is not None else "unknown",
+            why=why_not_ready(node) if node is not None else "no daemon answers",
             balancer=target.state if target is not None else "unknown",
             probe=target.probe if target is not None else "",
             per_second=answers.get(server.name, 0) / LATELY,
-            vip=self._vip_line(server, row, vip),
+            vip=self._vip_line(server, node, vip),
         )
 
-    def _vip_line(self, server: DemoServer, row: Row | None, lately: Sequence[Request]) -> VipLine | None:
+    def _vip_line(self, server: DemoServer, node: NodeStatus | None, lately: Sequence[Request]) -> VipLine | None:
         if self._stage.plan.vip is None:
             return None
         return VipLine(
-            share=row.share.get(SHARE, 0.0) if row is not None else 0.0,
-            power=row.power if row is not None else 0,
+            share=node.share.get(SHARE, 0.0) if node is not None else 0.0,
+            power=node.power if node is not None else 0,
             director=self._stage.watch.directors.get(server.name) == server.name,
             per_second=sum(request.server == server.name for request in lately) / LATELY,
             clients=tuple(sorted(clients_of(server.name, lately))),

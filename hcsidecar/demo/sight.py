@@ -7,7 +7,7 @@ from io import StringIO
 
 import msgspec
 
-from hcsidecar.api.client import FarmStatus, Row
+from hcsidecar.core.documents import FarmStatus, NodeStatus
 
 DEAD = "dead"
 READY = "UP(Ready)"
@@ -35,28 +35,28 @@ class _LayerTwo(msgspec.Struct, frozen=True):
     vips: tuple[_Vip, ...]
 
 
-def condition(row: Row) -> str:
+def condition(node: NodeStatus) -> str:
     """Say in a word or two how a node is."""
-    if not row.alive:
+    if not node.alive:
         return DEAD
-    if row.role == STOPPED:
+    if node.role == STOPPED:
         return STOPPED
-    state = f"{row.role}({row.status})"
-    return f"{state}, {_DRAINING}" if row.draining else state
+    state = f"{node.role}({node.status})"
+    return f"{state}, {_DRAINING}" if node.draining else state
 
 
-def why_not_ready(row: Row) -> str:
+def why_not_ready(node: NodeStatus) -> str:
     """Say why a node is not Ready and what its drain waits for; nothing when there is nothing to say."""
-    waits = f"waits for {', '.join(row.waits_for)}" if row.waits_for else ""
-    return "; ".join(filter(None, (row.reason, waits)))
+    waits = f"waits for {', '.join(node.waits_for)}" if node.waits_for else ""
+    return "; ".join(filter(None, (node.reason, waits)))
 
 
-def best_row(name: str, documents: Mapping[str, FarmStatus | None]) -> Row | None:
+def best_status(name: str, documents: Mapping[str, FarmStatus | None]) -> NodeStatus | None:
     """Give what is said about a node: by itself if it answers, else by the first that does."""
     own = documents.get(name)
     if own is not None:
-        return own.row(name)
-    return next((document.row(name) for document in documents.values() if document is not None), None)
+        return own.of(name)
+    return next((document.of(name) for document in documents.values() if document is not None), None)
 
 
 def why_not_agreed(documents: Mapping[str, FarmStatus | None], conditions: Mapping[str, str]) -> str | None:
@@ -66,10 +66,10 @@ def why_not_agreed(documents: Mapping[str, FarmStatus | None], conditions: Mappi
         if document is None:
             return f"{asked} does not answer"
         for name, wanted in conditions.items():
-            row = document.row(name)
-            if condition(row) != wanted:
-                reason = f" ({row.reason})" if row.reason else ""
-                return f"{asked} sees {name} as {condition(row)}{reason}, not {wanted}"
+            node = document.of(name)
+            if condition(node) != wanted:
+                reason = f" ({node.reason})" if node.reason else ""
+                return f"{asked} sees {name} as {condition(node)}{reason}, not {wanted}"
         # Who is out of the view has none.
         view = ready if asked in ready else []
         if sorted(document.view) != view:
@@ -82,7 +82,7 @@ def why_still_served(documents: Mapping[str, FarmStatus | None], name: str) -> s
     for asked, document in documents.items():
         if document is None:
             return f"{asked} does not answer"
-        if condition(document.row(name)) == READY:
+        if condition(document.of(name)) == READY:
             return f"{asked} sees {name} as {READY}"
         if name in document.view:
             return f"{asked} has {name} in its view"

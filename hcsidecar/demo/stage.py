@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import msgspec
 
-from hcsidecar.api.client import FarmStatus, Row
+from hcsidecar.core.documents import FarmStatus, NodeStatus
 from hcsidecar.demo.chronicle import DEMO, Chronicle
 from hcsidecar.demo.judge import Request, RequestLog
 from hcsidecar.demo.network import Network
@@ -137,9 +137,9 @@ class Stage:
 
     async def change_power(self, server: DemoServer) -> None:
         """Give a server the next of `POWERS`."""
-        row = self._own_row(server)
-        if row is not None:
-            power = next((power for power in POWERS if power > row.power), POWERS[0])
+        node = self._own_status(server)
+        if node is not None:
+            power = next((power for power in POWERS if power > node.power), POWERS[0])
             await self.command("power", server, str(power))
 
     async def bring_back(self, server: DemoServer) -> None:
@@ -158,10 +158,10 @@ class Stage:
                 self.chronicle.write(DEMO, f"$ hcsidecar run --node {server.name}")
                 self.watch.documents[server.name] = None
                 daemon = self._start_daemon(server)
-            await until(lambda: self._own_row(server) is not None or not daemon.running, limit=UP_WITHIN)
-            row = self._own_row(server)
+            await until(lambda: self._own_status(server) is not None or not daemon.running, limit=UP_WITHIN)
+            node = self._own_status(server)
             # The daemon remembers the operator's last word, and starts the module unless that was `stop`.
-            if row is not None and (row.role == STOPPED or row.draining):
+            if node is not None and (node.role == STOPPED or node.draining):
                 await self.command("start", server)
 
     async def command(self, name: str, server: DemoServer, *more: str) -> int:
@@ -216,9 +216,9 @@ class Stage:
         """Give what each daemon that runs says of the farm."""
         return {name: self.watch.documents[name] for name, daemon in self._daemons.items() if daemon.running}
 
-    def _own_row(self, server: DemoServer) -> Row | None:
+    def _own_status(self, server: DemoServer) -> NodeStatus | None:
         document = self.watch.documents[server.name]
-        return document.row(server.name) if document is not None else None
+        return document.of(server.name) if document is not None else None
 
     def _why_not_all_up(self) -> str | None:
         states = {name: target.state for name, target in self.watch.targets.items()}

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from hcsidecar.api.client import ClientError, FarmStatus, LocalNode, NodeClient, read_status
+from hcsidecar.api.client import ClientError, LocalNode, NodeClient, read_status
+from hcsidecar.core.documents import FarmStatus
 from hcsidecar.demo.chronicle import BALANCER, Chronicle
 from hcsidecar.demo.plan import DemoServer, Plan
 from hcsidecar.demo.sight import ServerAtHaproxy, parse_director, parse_targets

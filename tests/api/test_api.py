@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 
+import msgspec
 import pytest
 from api_nodes import FakeControl, told
 from hypothesis import given
@@ -12,17 +13,20 @@ from hypothesis import strategies as st
 from hcsidecar.api.control import CommandResult, NodeCommand
 from hcsidecar.api.requests import Reply
 from hcsidecar.api.routes import Api
+from hcsidecar.core.documents import FarmStatus
 
 
 @pytest.mark.parametrize("prefix", ["/api/v1", "/api/v1/nodes/web1"])
 def test_status_is_the_document_of_the_daemon(tmp_path, prefix):
     answers, nodes = told(tmp_path, ("GET", f"{prefix}/status"))
-    assert answers == [(200, nodes["web1"].control.status())]
+    [(status, document)] = answers
+    assert (status, msgspec.convert(document, FarmStatus)) == (200, nodes["web1"].control.status())
 
 
 def test_another_nodes_status_comes_through_the_relay(tmp_path):
     answers, nodes = told(tmp_path, ("GET", "/api/v1/nodes/web2/status"))
-    assert answers == [(200, nodes["web2"].control.status())]
+    [(status, document)] = answers
+    assert (status, msgspec.convert(document, FarmStatus)) == (200, nodes["web2"].control.status())
 
 
 def test_an_action_says_who_asked(tmp_path):

@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 import errno
-import json
 import socket
 
+import msgspec
 import pytest
 from api_nodes import FakeControl
 from cli_farm import cli_farm
@@ -39,7 +39,7 @@ def test_the_node_of_this_machine_is_asked_over_its_socket():
         async with farm.running(["web1", "web2"]) as nodes:
             client = client_for(farm.farm, None)
             assert (client.node, client.via.name) == ("web1", "web1")
-            assert json.loads(await client.status()) == nodes["web1"].control.status()
+            assert read_status(await client.status()) == nodes["web1"].control.status()
             assert (await client.act(NodeCommand.DRAIN, force=True)).ok
             assert [act[:2] for act in nodes["web1"].control.acts] == [("drain", True)]
 
@@ -172,7 +172,7 @@ def answered(status, body, kind="application/json"):
 def test_a_daemon_that_does_not_do_its_part_is_put_into_words(tmp_path, answer, failure, words):
     async def story():
         async with daemon(tmp_path / "s", answer) as client:
-            return await client.row()
+            return await client.node_status()
 
     failed = failure_of(story())
     assert failed.failure is failure
@@ -180,16 +180,16 @@ def test_a_daemon_that_does_not_do_its_part_is_put_into_words(tmp_path, answer, 
 
 
 def test_a_node_that_the_document_does_not_have_is_not_alive():
-    status = read_status(json.dumps(FakeControl(node="web1", nodes={"web1": None}).status()).encode())
-    assert status.row("web1").alive
-    assert not status.row("web4").alive
+    status = FakeControl(node="web1", nodes={"web1": None}).status()
+    assert status.of("web1").alive
+    assert not status.of("web4").alive
 
 
 def test_a_document_of_a_later_version_is_understood():
-    document = FakeControl(node="web1", nodes={"web1": None}).status()
+    document = msgspec.to_builtins(FakeControl(node="web1", nodes={"web1": None}).status())
     document["weather"] = "fine"
     document["nodes"][0]["mood"] = "good"
-    assert read_status(json.dumps(document).encode()).row("web1").role == "UP"
+    assert read_status(msgspec.json.encode(document)).of("web1").role == "UP"
 
 
 def test_following_goes_on_from_a_number():

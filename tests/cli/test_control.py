@@ -9,12 +9,13 @@ import select
 import signal
 import time
 
+import msgspec
 import pytest
 from cli_farm import cli_farm
 
-from hcsidecar.api.client import Row
 from hcsidecar.api.control import CommandResult, NodeCommand
 from hcsidecar.cli.status import exit_status
+from hcsidecar.core.documents import NodeStatus
 from hcsidecar.core.events import Event, Level
 
 TWO = {"web1": "127.0.0.1", "web2": "203.0.113.2"}
@@ -54,7 +55,7 @@ def seen_by_all(nodes, name, **changes):
     ],
 )
 def test_the_exit_status_tells_the_state(alive, role, status, expected):
-    assert exit_status(Row(name="web1", alive=alive, role=role, status=status)) == expected
+    assert exit_status(NodeStatus(name="web1", alive=alive, role=role, status=status)) == expected
 
 
 def test_status_shows_the_whole_farm():
@@ -92,8 +93,8 @@ def test_json_is_the_document():
             return await farm.give("status", "--json", "--node", "web2"), nodes["web2"].control.status()
 
     done, document = commanded(story)
-    assert json.loads(done.stdout) == document
-    assert document["node"] == "web2"
+    assert json.loads(done.stdout) == json.loads(msgspec.json.encode(document))
+    assert document.node == "web2"
 
 
 def test_the_node_that_is_meant_decides_the_exit_status():

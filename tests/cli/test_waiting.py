@@ -4,15 +4,20 @@ import asyncio
 
 import pytest
 
-from hcsidecar.api.client import LocalNode, NodeClient, Row
+from hcsidecar.api.client import LocalNode, NodeClient
 from hcsidecar.cli.waiting import drained, gone, stopped, wait
+from hcsidecar.core.documents import NodeStatus
 
-UP = Row(name="web1", alive=True, role="UP", status="Ready")
-STOP = Row(name="web1", alive=True, role="STOP", status="NotReady")
-DRAINING = Row(name="web1", alive=True, role="UP", status="Transient", draining=True, waits_for=("2 connections",))
-ALONE = Row(name="web1", alive=True, role="UP", status="Ready", draining=True)
-PARTING = Row(name="web1", alive=True, role="UP", status="Ready", parting=True, waits_for=("target web to be drained",))
-TO_DEREGISTER = Row(
+UP = NodeStatus(name="web1", alive=True, role="UP", status="Ready")
+STOP = NodeStatus(name="web1", alive=True, role="STOP", status="NotReady")
+DRAINING = NodeStatus(
+    name="web1", alive=True, role="UP", status="Transient", draining=True, waits_for=("2 connections",)
+)
+ALONE = NodeStatus(name="web1", alive=True, role="UP", status="Ready", draining=True)
+PARTING = NodeStatus(
+    name="web1", alive=True, role="UP", status="Ready", parting=True, waits_for=("target web to be drained",)
+)
+TO_DEREGISTER = NodeStatus(
     name="web1", alive=True, role="STOP", status="NotReady", waits_for=("target web to be deregistered",)
 )
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from hcsidecar.api.client import FarmStatus, Row
+from hcsidecar.core.documents import FarmStatus, NodeStatus
 from hcsidecar.demo.chronicle import Chronicle, read_daemon_line
 from hcsidecar.demo.sight import (
     ServerAtHaproxy,
-    best_row,
+    best_status,
     condition,
     parse_targets,
     why_not_agreed,
@@ -14,9 +14,9 @@ from hcsidecar.demo.sight import (
     why_still_served,
 )
 
-UP = Row(name="web1", alive=True, role="UP", status="Ready")
-STOPPED = Row(name="web2", alive=True, role="STOP", status="NotReady", reason="stopped by the operator")
-DEAD = Row(name="web3", alive=False, reason="silent for 2 s")
+UP = NodeStatus(name="web1", alive=True, role="UP", status="Ready")
+STOPPED = NodeStatus(name="web2", alive=True, role="STOP", status="NotReady", reason="stopped by the operator")
+DEAD = NodeStatus(name="web3", alive=False, reason="silent for 2 s")
 
 STATS = """\
 # pxname,svname,qcur,status,check_status,check_code,last_chk
@@ -36,17 +36,17 @@ def seen_by(node, *rows, view=("web1",)):
 
 
 @pytest.mark.parametrize(
-    ("row", "words"),
+    ("node", "words"),
     [
         (UP, "UP(Ready)"),
         (STOPPED, "STOP"),
         (DEAD, "dead"),
-        (Row(name="web1", alive=True, role="UP", status="NotReady"), "UP(NotReady)"),
-        (Row(name="web1", alive=True, role="UP", status="Ready", draining=True), "UP(Ready), draining"),
+        (NodeStatus(name="web1", alive=True, role="UP", status="NotReady"), "UP(NotReady)"),
+        (NodeStatus(name="web1", alive=True, role="UP", status="Ready", draining=True), "UP(Ready), draining"),
     ],
 )
-def test_a_node_is_described_in_a_word_or_two(row, words):
-    assert condition(row) == words
+def test_a_node_is_described_in_a_word_or_two(node, words):
+    assert condition(node) == words
 
 
 @pytest.mark.parametrize(
@@ -63,15 +63,15 @@ def test_a_node_is_described_in_a_word_or_two(row, words):
     ],
 )
 def test_why_a_node_is_not_ready_includes_what_it_waits_for(reason, waits_for, text):
-    assert why_not_ready(Row(name="web1", alive=True, reason=reason, waits_for=waits_for)) == text
+    assert why_not_ready(NodeStatus(name="web1", alive=True, reason=reason, waits_for=waits_for)) == text
 
 
 def test_a_node_speaks_for_itself_and_others_for_who_is_silent():
-    own = Row(name="web2", alive=True, role="UP", status="Ready")
+    own = NodeStatus(name="web2", alive=True, role="UP", status="Ready")
     documents = {"web1": seen_by("web1", UP, STOPPED, DEAD), "web2": seen_by("web2", UP, own, DEAD), "web3": None}
-    assert best_row("web2", documents) is own
-    assert best_row("web3", documents) is DEAD
-    assert best_row("web3", {"web3": None}) is None
+    assert best_status("web2", documents) is own
+    assert best_status("web3", documents) is DEAD
+    assert best_status("web3", {"web3": None}) is None
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_daemons_agree_when_every_one_of_them_sees_the_same(documents, why):
     assert why_not_agreed(documents, {"web1": "UP(Ready)", "web2": "STOP", "web3": "dead"}) == why
 
 
-HUNG = Row(name="web1", alive=True, role="UP", status="Transient")
+HUNG = NodeStatus(name="web1", alive=True, role="UP", status="Transient")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import textwrap
 import tomllib
 from pathlib import Path
 
+import msgspec
 import pytest
 from typer.main import get_command
 
@@ -298,15 +299,17 @@ def test_the_status_document_in_the_manual_has_the_keys_of_the_real_one():
         name="web1", boot=1, farm="apache", nodes=("web1", "web2"), timing=timing, settings=b"", powers=(1,), now=0.0
     )
 
-    real = status_document(
-        membership=membership,
-        module=ModuleState(role="UP", status="Ready", draining=False, reason="", waits_for=()),
-        addresses={"web1": "192.0.2.11", "web2": "192.0.2.12"},
-        file_powers={"web1": (1,), "web2": (1,)},
-        shares=("apache",),
-        groups=(),
-        fractions=lambda _view, _name: (),
-        now=0.0,
+    real = msgspec.to_builtins(
+        status_document(
+            membership=membership,
+            module=ModuleState(role="UP", status="Ready", draining=False, reason="", waits_for=()),
+            addresses={"web1": "192.0.2.11", "web2": "192.0.2.12"},
+            file_powers={"web1": (1,), "web2": (1,)},
+            shares=("apache",),
+            groups=(),
+            fractions=lambda _view, _name: (),
+            now=0.0,
+        )
     )
 
     assert shown.keys() == real.keys()

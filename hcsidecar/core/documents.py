@@ -1,0 +1,70 @@
+"""The documents of the API: each type is what one end encodes and the other decodes.
+
+Daemons and commands of different versions speak with each other. So keys are only ever added, a reader passes over
+those that it does not know, and what an older version does not say has a default. Keys are told in the order in which
+they stand here. What layer-2 mode tells is in `l2mode.core.documents`, targets in `core.targets.documents`, metrics in
+`core.metric_catalogue`.
+"""
+
+import msgspec
+
+
+class RestartsUsed(msgspec.Struct, frozen=True, kw_only=True):
+    """The restart budget, as the status document has it."""
+
+    used: int
+    "Failures that count now."
+    most: int
+    "How many it takes; one more stops the module."
+
+
+class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One node in the status document.
+
+    Only of itself does a node tell `parting`, `waits_for` and `restarts`.
+    """
+
+    name: str
+    address: str = ""
+    "Its main address, as in the farm file."
+    alive: bool
+    "It is heard, and hears the node that tells this."
+    role: str | None = None
+    "STOP, WAIT or UP; None when it is not alive."
+    status: str | None = None
+    "NotReady, Transient or Ready; None when it is not alive."
+    draining: bool = False
+    "It serves on and asks for no new traffic."
+    parting: bool = False
+    "It takes traffic until its balancers have drained it, and leaves then."
+    power: int = 0
+    "Its weight in the first share."
+    reason: str = ""
+    "Why it is not Ready, or not in the view; empty when there is nothing to say."
+    waits_for: tuple[str, ...] = ()
+    "What its drain or its stop still waits for, in plain words."
+    restarts: RestartsUsed | None = None
+    "None where nothing is restarted."
+    share: dict[str, float] = {}
+    "Its part of each share, 0 to 1; empty without [l2]."
+    powers: dict[str, int] = {}
+    "Its weight in each share, as far as it is known."
+    file_powers: dict[str, int] = {}
+    "The same by the farm file of the node that tells this."
+
+
+class FarmStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The status document: the whole farm as one node sees it, the same for command line, API and programs."""
+
+    farm: str
+    node: str
+    "Who tells it."
+    view: tuple[str, ...]
+    "Those that take shares together; empty when `node` is out."
+    nodes: tuple[NodeStatus, ...]
+    "All nodes of the farm file, in its order."
+
+    def of(self, name: str) -> NodeStatus:
+        """Return what it says about a node; one that it does not know is not alive."""
+        unknown = NodeStatus(name=name, alive=False, reason="not in the farm file of the daemon that was asked")
+        return next((node for node in self.nodes if node.name == name), unknown)
