@@ -13,6 +13,7 @@ from typing import Final
 from l2mode.announcer import Announcer
 from l2mode.core.cells import NOBODY
 from l2mode.core.conditions import Hold
+from l2mode.core.documents import LayerTwoReport
 from l2mode.core.explain import Client, explain
 from l2mode.core.filter_kinds import FilterKind
 from l2mode.core.frames import virtual_mac
@@ -255,8 +256,8 @@ class LayerTwo:
         """Give how many packets to the virtual IPs have come to this node since the start, by what became of them."""
         return self.tables.counters()
 
-    def document(self, *, cut_off: Collection[str], lasting: Collection[Reason]) -> dict[str, object]:
-        """Say what this node's filter does, as `l2mode.core.report` has it."""
+    def document(self, *, cut_off: Collection[str], lasting: Collection[Reason]) -> LayerTwoReport:
+        """Say what this node's filter does."""
         used = FilterReport(
             choice=self._grounds.choice,
             warnings=self._grounds.filter.warnings,

@@ -10,8 +10,10 @@ import msgspec
 
 from hcsidecar.core.documents import FarmStatus
 from hcsidecar.core.farmfile.values import HostPort
+from hcsidecar.core.l2_documents import LayerTwoCheck
 from hcsidecar.core.metric_catalogue import Family
 from hcsidecar.events.journal import Journal
+from l2mode.core.documents import LayerTwoReport
 
 
 class NodeCommand(StrEnum):
@@ -126,8 +128,8 @@ class Control(Protocol):
     def targets(self) -> Sequence[Mapping[str, object]]:
         """Say of each load balancer what this node is to be and is there, as `core.target_documents` has it."""
 
-    def layer_two(self) -> Mapping[str, object]:
-        """Say what this node's filter does, as `l2mode.core.report` has it; asked only where there are VIPs."""
+    def layer_two(self) -> LayerTwoReport | None:
+        """Say what this node's filter does; None in a farm without [l2]."""
 
     def explain(self, address: str, *, port: int | None, vip: str | None) -> Mapping[str, object]:
         """Say who takes a client, as `l2mode.core.explain` has it; asked only where there are VIPs.
@@ -135,8 +137,8 @@ class Control(Protocol):
         Both addresses are in their usual form, the VIP is one of the farm's, and one of the client's family is meant.
         """
 
-    async def l2_check(self) -> Mapping[str, object]:
-        """Look at what this node needs of its machine and network, as `hcsidecar.core.l2_documents` has it.
+    async def l2_check(self) -> LayerTwoCheck | None:
+        """Look at what this node needs of its machine and network; None in a farm without [l2].
 
-        Asked only where there are VIPs; within `web.api.CHECK_TAKES` seconds.
+        It takes less than `api.routes.CHECK_TAKES` seconds.
         """

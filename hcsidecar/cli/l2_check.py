@@ -13,7 +13,7 @@ from hcsidecar.api.routes import NO_LAYER_TWO
 from hcsidecar.cli.asking import choose, complain, run
 from hcsidecar.cli.farm import REFUSED, WRONG_FILE, AsJson, Config
 from hcsidecar.core.l2_check import CheckLine, judge
-from hcsidecar.core.l2_documents import CheckLevel, NodeCheck
+from hcsidecar.core.l2_documents import CheckLevel, LayerTwoCheck
 from hcsidecar.events.journal import one_line
 
 _WIDTH = max(map(len, CheckLevel))
@@ -58,7 +58,7 @@ class _Said:
 
     node: str
     document: bytes = b""
-    check: NodeCheck | None = None
+    check: LayerTwoCheck | None = None
     why_not: str = ""
 
 
@@ -69,7 +69,7 @@ async def _ask(clients: Sequence[NodeClient]) -> list[_Said]:
 async def _ask_one(client: NodeClient) -> _Said:
     try:
         document = await client.l2_check()
-        return _Said(node=client.node, document=document, check=read(document, NodeCheck))
+        return _Said(node=client.node, document=document, check=read(document, LayerTwoCheck))
     except ClientError as error:
         return _Said(node=client.node, why_not=str(error).replace("\n", "; "))
 

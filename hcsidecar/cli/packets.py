@@ -8,40 +8,28 @@ from rich.table import Table
 from rich.text import Text
 
 from hcsidecar.api.client import ClientError, NodeClient, read
-from hcsidecar.core.l2_documents import FilterState, VipConflict
 from hcsidecar.events.journal import one_line
+from l2mode.core.documents import FilterStatus, LayerTwoReport, PacketCount
 
 
-class PacketCount(msgspec.Struct, frozen=True, kw_only=True):
-    """How often a node's filter did one thing for one reason."""
-
-    name: str
-    action: str
-    text: str
-    odd: bool
-    persists: bool
-    count: int
-
-
-class PacketFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """What is read of the document of layer-2 mode; see `l2mode.core.report`."""
-
-    filter: FilterState
-    packets: tuple[PacketCount, ...]
-    conflicts: tuple[VipConflict, ...] = ()
-
-
-async def ask_for_filters(clients: Sequence[NodeClient]) -> dict[str, PacketFilter | ClientError]:
+async def ask_for_filters(clients: Sequence[NodeClient]) -> dict[str, LayerTwoReport | ClientError]:
     """Give what each node's filter does, or why that is not known."""
     answers = await asyncio.gather(*map(_ask_one, clients))
     return {client.node: answer for client, answer in zip(clients, answers, strict=True)}
 
 
-async def _ask_one(client: NodeClient) -> PacketFilter | ClientError:
+async def _ask_one(client: NodeClient) -> LayerTwoReport | ClientError:
     try:
-        return read(await client.layer_two(), PacketFilter)
+        return read(await client.layer_two(), LayerTwoReport)
     except ClientError as error:
         return error
+
+
+def filter_told(used: FilterStatus) -> dict[str, object]:
+    """Return what `status --json` tells of a filter; which others were tried is in `fall_back`."""
+    told = msgspec.structs.asdict(used)
+    del told["passed_over"]
+    return told
 
 
 def packets_table(counts: Mapping[str, Sequence[PacketCount]]) -> Table:

@@ -14,13 +14,14 @@ from hcsidecar.api.client import ClientError, ClientFailure, NodeClient, local_n
 from hcsidecar.api.routes import NO_LAYER_TWO
 from hcsidecar.cli.asking import Chosen, EveryNode, OneNode, choose, complain, run
 from hcsidecar.cli.farm import WRONG_FILE, AsJson, Config
-from hcsidecar.cli.packets import PacketFilter, ask_for_filters, packets_table
+from hcsidecar.cli.packets import ask_for_filters, filter_told, packets_table
 from hcsidecar.cli.targets import ask_for_targets, troubles
 from hcsidecar.cli.wide import console, fitting, show_table
 from hcsidecar.core.application.states import Role, Status
 from hcsidecar.core.documents import FarmStatus, NodeStatus
 from hcsidecar.core.powers import beside_file
 from hcsidecar.events.journal import one_line
+from l2mode.core.documents import LayerTwoReport
 
 READY, ON_THE_WAY, NOT_RUNNING, UNKNOWN = 0, 1, 3, 4
 "Exit status; those of LSB init scripts where they fit."
@@ -106,7 +107,8 @@ def status(
     filters = _filters(chosen, complaining=packets) if chosen.farm.l2 else {}
     counts = {name: each.packets for name, each in filters.items()} if packets else {}
     if as_json:
-        more: dict[str, object] = {"filters": {name: each.filter for name, each in filters.items()}} if filters else {}
+        told = {name: filter_told(each.filter) for name, each in filters.items()}
+        more: dict[str, object] = {"filters": told} if told else {}
         more |= {"packets": counts} if packets else {}
         whole = msgspec.json.encode(msgspec.json.decode(document) | more)
         typer.echo(msgspec.json.format(whole, indent=2))
@@ -176,9 +178,9 @@ def _yes(statement: bool) -> str:
     return "yes" if statement else "no"
 
 
-def _filters(chosen: Chosen, *, complaining: bool) -> dict[str, PacketFilter]:
+def _filters(chosen: Chosen, *, complaining: bool) -> dict[str, LayerTwoReport]:
     """Give what the filters of those that answer do; say of the others why they do not if it was asked for."""
-    filters: dict[str, PacketFilter] = {}
+    filters: dict[str, LayerTwoReport] = {}
     for node, answer in run(ask_for_filters(chosen.clients)).items():
         if not isinstance(answer, ClientError):
             filters[node] = answer

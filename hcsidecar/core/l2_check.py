@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from hcsidecar.core.l2_documents import CheckLevel, Heard, NodeCheck, Vip
+from hcsidecar.core.l2_documents import CheckLevel, LayerTwoCheck, VipAnswer
 from l2mode.core.buckets import BUCKETS
 from l2mode.core.conflicts import REMEDY
+from l2mode.core.documents import VipStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +23,7 @@ class CheckLine:
     remedy: str = ""
 
 
-def judge(nodes: Mapping[str, NodeCheck], silent: Mapping[str, str]) -> list[CheckLine]:
+def judge(nodes: Mapping[str, LayerTwoCheck], silent: Mapping[str, str]) -> list[CheckLine]:
     """Judge what the nodes tell; `silent` says of those that could not be asked why not."""
     lines = [
         CheckLine(
@@ -43,7 +44,7 @@ def judge(nodes: Mapping[str, NodeCheck], silent: Mapping[str, str]) -> list[Che
     return lines
 
 
-def _machine(name: str, node: NodeCheck) -> Iterator[CheckLine]:
+def _machine(name: str, node: LayerTwoCheck) -> Iterator[CheckLine]:
     """What the node says of itself."""
     used = f"{name}: the filter is {node.filter.name} on {node.interface}, {node.delivery} delivery: {node.filter.why}"
     yield CheckLine(level=CheckLevel.OK, text=used)
@@ -72,7 +73,7 @@ def _machine(name: str, node: NodeCheck) -> Iterator[CheckLine]:
             )
 
 
-def _agreement(nodes: Mapping[str, NodeCheck]) -> Iterator[CheckLine]:
+def _agreement(nodes: Mapping[str, LayerTwoCheck]) -> Iterator[CheckLine]:
     """Whether the nodes do the same."""
     deliveries = {node.delivery for node in nodes.values()}
     if len(deliveries) > 1:
@@ -86,7 +87,7 @@ def _agreement(nodes: Mapping[str, NodeCheck]) -> Iterator[CheckLine]:
         yield CheckLine(level=CheckLevel.PROBLEM, text=f"there are {len(views)} views: {told}", remedy=remedy)
 
 
-def _answers(vip: str, nodes: Mapping[str, NodeCheck]) -> Iterator[CheckLine]:
+def _answers(vip: str, nodes: Mapping[str, LayerTwoCheck]) -> Iterator[CheckLine]:
     """Who answers for a VIP: in directed delivery its director alone, in flooded every node with the virtual MAC."""
     names = {mac: name for node in nodes.values() for name, mac in node.macs.items()}
     good: list[str] = []
@@ -127,17 +128,17 @@ def _answers(vip: str, nodes: Mapping[str, NodeCheck]) -> Iterator[CheckLine]:
         )
 
 
-def _is_right(answer: Heard, place: Vip, names: Mapping[str, str]) -> bool:
+def _is_right(answer: VipAnswer, place: VipStatus, names: Mapping[str, str]) -> bool:
     return answer.mac == place.mac and answer.source_mac in names
 
 
-def _expected(asker: str, node: NodeCheck, place: Vip) -> set[str]:
+def _expected(asker: str, node: LayerTwoCheck, place: VipStatus) -> set[str]:
     """Who must answer a node; its own answer does not come back to it."""
     members = set(node.view) if place.director is None else {place.director}
     return members - {asker}
 
 
-def _stranger(vip: str, asker: str, answer: Heard, names: Mapping[str, str], place: Vip) -> CheckLine:
+def _stranger(vip: str, asker: str, answer: VipAnswer, names: Mapping[str, str], place: VipStatus) -> CheckLine:
     who = names.get(answer.source_mac)
     if who is None:
         return CheckLine(
@@ -152,7 +153,7 @@ def _stranger(vip: str, asker: str, answer: Heard, names: Mapping[str, str], pla
     )
 
 
-def _takers(nodes: Mapping[str, NodeCheck], *, complete: bool) -> Iterator[CheckLine]:
+def _takers(nodes: Mapping[str, LayerTwoCheck], *, complete: bool) -> Iterator[CheckLine]:
     """Whether every bucket has one taker; without a node's word its buckets cannot be told from nobody's."""
     for share in next(iter(nodes.values())).shares:
         mine = {
@@ -182,7 +183,7 @@ def _takers(nodes: Mapping[str, NodeCheck], *, complete: bool) -> Iterator[Check
             )
 
 
-def _sight(nodes: Mapping[str, NodeCheck]) -> Iterator[CheckLine]:
+def _sight(nodes: Mapping[str, LayerTwoCheck]) -> Iterator[CheckLine]:
     """Whether the switch floods to every node."""
     if not any(node.delivery == "flooded" for node in nodes.values()):
         return

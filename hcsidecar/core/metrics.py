@@ -17,6 +17,7 @@ from hcsidecar.core.metric_catalogue import Family, Metric, MetricValues
 from hcsidecar.core.status import ModuleState
 from hcsidecar.core.targets.documents import TargetStatus
 from hcsidecar.core.targets.registration import Presence
+from l2mode.core.documents import LayerTwoReport
 from l2mode.core.filter_kinds import FilterKind
 
 
@@ -70,8 +71,8 @@ class Facts:
     heartbeats: HeartbeatFigures
     targets: Sequence[Mapping[str, object]]
     "What is said of each target (`core.target_documents`)."
-    layer_two: Mapping[str, object]
-    "The document of layer-2 mode (`l2mode.core.report`); empty without [l2]."
+    layer_two: LayerTwoReport | None
+    "None without [l2]."
 
 
 Section = Iterator[tuple[Metric, MetricValues]]
@@ -152,47 +153,9 @@ def _targets(documents: Sequence[Mapping[str, object]]) -> Section:
     yield catalogue.TARGET_FAILURES, _pairs({target.name: target.failures for target in targets})
 
 
-class _Vip(msgspec.Struct, frozen=True, kw_only=True):
-    address: str
-    director: str | None
-
-
-class _Share(msgspec.Struct, frozen=True, kw_only=True):
-    name: str
-    mine: int
-    pending: int
-
-
-class _Packets(msgspec.Struct, frozen=True, kw_only=True):
-    name: str
-    action: str
-    count: int
-
-
-class _Filter(msgspec.Struct, frozen=True, kw_only=True):
-    name: str
-    degraded: bool
-
-
-class _LayerTwo(msgspec.Struct, frozen=True, kw_only=True):
-    """What is read of the document of layer-2 mode."""
-
-    node: str
-    filter: _Filter
-    delivery: str
-    lease_open: bool
-    dirty: bool
-    vips: tuple[_Vip, ...]
-    shares: tuple[_Share, ...]
-    packets: tuple[_Packets, ...]
-    cut_off: tuple[str, ...]
-    conflicts: tuple[object, ...]
-
-
-def _layer_two(document: Mapping[str, object]) -> Section:
-    if not document:
+def _layer_two(told: LayerTwoReport | None) -> Section:
+    if told is None:
         return
-    told = msgspec.convert(document, _LayerTwo)
     directed = told.delivery == "directed"
     yield catalogue.LEASE_OPEN, _one(told.lease_open)
     yield catalogue.DIRTY, _one(told.dirty)

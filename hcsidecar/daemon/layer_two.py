@@ -9,14 +9,13 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
-from hcsidecar.core import l2_documents
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.farmfile.settings import FarmFile, L2Table, NodeTable
+from hcsidecar.core.l2_documents import CheckFinding, CheckLevel, LayerTwoCheck, VipAnswer, checked
 from hcsidecar.core.membership.heartbeat import Heartbeat
 from hcsidecar.core.membership.peers import Peers
 from hcsidecar.system.process import CannotRunError
+from l2mode.core.documents import LayerTwoReport
 from l2mode.core.explain import Client
 from l2mode.core.hashing import SEED_BYTES
 from l2mode.core.interface import Obstacle
@@ -41,9 +40,9 @@ _MILLISECONDS: Final = 1000
 "Of a second: so heartbeats tell times."
 
 _LEVELS: Final = {
-    "info": l2_documents.CheckLevel.OK,
-    "warning": l2_documents.CheckLevel.WARNING,
-    "error": l2_documents.CheckLevel.PROBLEM,
+    "info": CheckLevel.OK,
+    "warning": CheckLevel.WARNING,
+    "error": CheckLevel.PROBLEM,
 }
 "Of the words of layer-2 mode."
 
@@ -132,7 +131,7 @@ class LayerTwoMode:
         """Put the machine back as it was found; safe to repeat."""
         await self.share.close()
 
-    def document(self) -> Mapping[str, object]:
+    def document(self) -> LayerTwoReport:
         """Say what this node's filter does."""
         cut_off = () if self._visibility is None else self._visibility.cut_off
         return self.share.document(cut_off=cut_off, lasting=self._oddities.lasting)
@@ -142,10 +141,10 @@ class LayerTwoMode:
         wanted = None if vip is None else ip_address(vip)
         return self.share.explain(Client(address=ip_address(address), port=port, vip=wanted))
 
-    async def check(self) -> Mapping[str, object]:
-        """Look at this machine and ask its network, and give it all as `hcsidecar.core.l2_documents` has it."""
+    async def check(self) -> LayerTwoCheck:
+        """Look at this machine and ask its network, and give it all."""
         findings, answers = await asyncio.to_thread(_look_around, self.share.interface, self.share.settings)
-        return {**self.document(), "findings": msgspec.to_builtins(findings), "answers": msgspec.to_builtins(answers)}
+        return checked(self.document(), findings=findings, answers=answers)
 
     async def _keep_looking(self, roster: Callable[[], Peers], say: Callable[[tuple[int, ...]], None]) -> None:
         loop = asyncio.get_running_loop()
@@ -183,15 +182,13 @@ def _counted_by(roster: Peers) -> dict[str, SeenPackets]:
     return counts
 
 
-def _look_around(
-    interface: str, settings: LayerTwoSettings
-) -> tuple[list[l2_documents.Finding], dict[str, list[l2_documents.Heard]]]:
+def _look_around(interface: str, settings: LayerTwoSettings) -> tuple[list[CheckFinding], dict[str, list[VipAnswer]]]:
     """Give what is found on this machine, and who answers for each virtual IP that could be asked for; blocks."""
     findings = []
     try:
         for found in survey(interface, settings.vips, settings.delivery):
             remedy = found.remedy or ""
-            findings.append(l2_documents.Finding(level=_LEVELS[found.level], message=found.message, remedy=remedy))
+            findings.append(CheckFinding(level=_LEVELS[found.level], message=found.message, remedy=remedy))
     except OSError as error:
         findings.append(_unseen(f"{interface} cannot be looked at: {error.strerror}", "ask again"))
     answers = {}
@@ -202,10 +199,10 @@ def _look_around(
             findings.append(_unseen(f"the network cannot be asked for {vip}: {error.problem}", error.remedy))
             continue
         answers[str(vip)] = [
-            l2_documents.Heard(mac=answer.mac.hex(":"), source_mac=answer.source_mac.hex(":")) for answer in heard
+            VipAnswer(mac=answer.mac.hex(":"), source_mac=answer.source_mac.hex(":")) for answer in heard
         ]
     return findings, answers
 
 
-def _unseen(message: str, remedy: str) -> l2_documents.Finding:
-    return l2_documents.Finding(level=l2_documents.CheckLevel.PROBLEM, message=message, remedy=remedy)
+def _unseen(message: str, remedy: str) -> CheckFinding:
+    return CheckFinding(level=CheckLevel.PROBLEM, message=message, remedy=remedy)

@@ -17,6 +17,7 @@ from hcsidecar.core.events import Event, Level
 from hcsidecar.core.farmfile.settings import FarmFile, NodeTable
 from hcsidecar.core.health import HealthFace
 from hcsidecar.core.key_change import KeyChange
+from hcsidecar.core.l2_documents import LayerTwoCheck
 from hcsidecar.core.membership.heartbeat import View
 from hcsidecar.core.membership.own_addresses import OwnAddresses
 from hcsidecar.core.metric_catalogue import Family
@@ -34,6 +35,7 @@ from hcsidecar.system.process import resident_bytes
 from hcsidecar.web.listener import HealthServer
 from hcsidecar.web.refusals import ConnectionRefusal
 from l2mode.core.buckets import BUCKETS, masks
+from l2mode.core.documents import LayerTwoReport
 
 if TYPE_CHECKING:
     from hcsidecar.daemon.layer_two import LayerTwoMode
@@ -204,17 +206,17 @@ class NodeControl:
         """Say of each load balancer what this node is to be and is there."""
         return self._targets.documents()
 
-    def layer_two(self) -> Mapping[str, object]:
+    def layer_two(self) -> LayerTwoReport | None:
         """Say what this node's filter does."""
-        return {} if self._layer_two is None else self._layer_two.document()
+        return None if self._layer_two is None else self._layer_two.document()
 
     def explain(self, address: str, *, port: int | None, vip: str | None) -> Mapping[str, object]:
         """Say who takes a client."""
         return {} if self._layer_two is None else self._layer_two.explain(address, port=port, vip=vip)
 
-    async def l2_check(self) -> Mapping[str, object]:
+    async def l2_check(self) -> LayerTwoCheck | None:
         """Look at what this node needs of its machine and network."""
-        return {} if self._layer_two is None else await self._layer_two.check()
+        return None if self._layer_two is None else await self._layer_two.check()
 
     def _own_state(self) -> ModuleState:
         """Say how this node's module is, and what of its leaving is still to be done at balancers."""

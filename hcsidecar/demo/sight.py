@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from io import StringIO
 
-import msgspec
-
 from hcsidecar.core.documents import FarmStatus, NodeStatus
 
 DEAD = "dead"
@@ -25,14 +23,6 @@ class ServerAtHaproxy:
     "UP, DOWN, NOLB (stopping: no new clients), or a state on its way to another, such as UP 1/2."
     probe: str
     "What the last probe met, such as L7OK/200."
-
-
-class _Vip(msgspec.Struct, frozen=True):
-    director: str | None
-
-
-class _LayerTwo(msgspec.Struct, frozen=True):
-    vips: tuple[_Vip, ...]
 
 
 def condition(node: NodeStatus) -> str:
@@ -87,15 +77,6 @@ def why_still_served(documents: Mapping[str, FarmStatus | None], name: str) -> s
         if name in document.view:
             return f"{asked} has {name} in its view"
     return None
-
-
-def parse_director(document: bytes) -> str | None:
-    """Read who answers for the virtual IP out of what a daemon tells of its layer-2 mode."""
-    try:
-        vips = msgspec.json.decode(document, type=_LayerTwo).vips
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    return vips[0].director if vips else None
 
 
 def parse_targets(answer: str) -> dict[str, ServerAtHaproxy]:

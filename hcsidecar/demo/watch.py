@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from hcsidecar.api.client import ClientError, LocalNode, NodeClient, read_status
+from hcsidecar.api.client import ClientError, LocalNode, NodeClient, read, read_status
 from hcsidecar.core.documents import FarmStatus
 from hcsidecar.demo.chronicle import BALANCER, Chronicle
 from hcsidecar.demo.plan import DemoServer, Plan
-from hcsidecar.demo.sight import ServerAtHaproxy, parse_director, parse_targets
+from hcsidecar.demo.sight import ServerAtHaproxy, parse_targets
+from l2mode.core.documents import LayerTwoReport
 
 LOOK_EVERY = 0.1
 "Seconds between two looks; what is measured with them is known no better."
@@ -63,9 +64,10 @@ async def _ask_daemon(client: NodeClient) -> FarmStatus | None:
 async def _ask_director(client: NodeClient) -> str | None:
     try:
         async with asyncio.timeout(PATIENCE):
-            return parse_director(await client.layer_two())
+            vips = read(await client.layer_two(), LayerTwoReport).vips
     except (ClientError, TimeoutError):
         return None
+    return vips[0].director if vips else None
 
 
 async def _ask_balancer(stats_socket: Path) -> str:

@@ -1,9 +1,18 @@
-"""What layer-2 mode does on this node, as a document for people and programs: `GET /api/v1/layer-two`."""
+"""What layer-2 mode does on this node, put into its document (`l2mode.core.documents.LayerTwoReport`)."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from l2mode.core.conflicts import Conflict
+from l2mode.core.documents import (
+    FilterStatus,
+    LayerTwoReport,
+    PacketCount,
+    ShareStatus,
+    UnusableFilter,
+    VipConflict,
+    VipStatus,
+)
 from l2mode.core.filters import FilterChoice
 from l2mode.core.handover import Handover
 from l2mode.core.oddities import odd_reasons
@@ -34,7 +43,7 @@ def layer_two_document(
     lasting: Collection[Reason],
     conflicts: Collection[Conflict],
     now: float,
-) -> dict[str, object]:
+) -> LayerTwoReport:
     """Build the document; in flooded delivery with the virtual MAC and the nodes that the switch has cut off.
 
     `lasting` are the reasons that should not occur, and go on; `conflicts` says which VIPs other machines use.
@@ -42,45 +51,45 @@ def layer_two_document(
     macs = {neighbour.name: neighbour.mac for neighbour in handover.neighbours} | {settings.me: used.mac}
     fractions = handover.fractions(now=now)
     odd = odd_reasons(settings.delivery)
-    return {
-        "farm": settings.farm,
-        "node": settings.me,
-        "view": [name for name, _ in handover.view],
-        "filter": _filter(used),
-        "interface": used.interface,
-        "macs": {name: mac.hex(":") for name, mac in sorted(macs.items()) if mac},
-        "delivery": settings.delivery.value,
-        "lease_open": now < handover.lease,
-        "dirty": handover.dirty,
-        "dirty_members": [neighbour.name for neighbour in handover.neighbours if neighbour.dirty],
-        "vips": [_vip(vip, handover, macs, virtual_mac) for vip in settings.vips],
-        "shares": [
-            {
-                "name": group.name,
-                "protocol": group.protocol.value,
-                "ports": list(group.ports),
-                "by": group.by.value,
-                "mine": handover.mine(index).bit_count(),
-                "pending": handover.pending(index).bit_count(),
-                "fraction": round(fractions[index], 4),
-            }
+    return LayerTwoReport(
+        farm=settings.farm,
+        node=settings.me,
+        view=tuple(name for name, _ in handover.view),
+        filter=_filter(used),
+        interface=used.interface,
+        macs={name: mac.hex(":") for name, mac in sorted(macs.items()) if mac},
+        delivery=settings.delivery.value,
+        lease_open=now < handover.lease,
+        dirty=handover.dirty,
+        dirty_members=tuple(neighbour.name for neighbour in handover.neighbours if neighbour.dirty),
+        vips=tuple(_vip(vip, handover, macs, virtual_mac) for vip in settings.vips),
+        shares=tuple(
+            ShareStatus(
+                name=group.name,
+                protocol=group.protocol.value,
+                ports=group.ports,
+                by=group.by.value,
+                mine=handover.mine(index).bit_count(),
+                pending=handover.pending(index).bit_count(),
+                fraction=round(fractions[index], 4),
+            )
             for index, group in enumerate(settings.groups)
-        ],
-        "packets": [
-            {
-                "name": reason.name.lower(),
-                "action": reason.action.value,
-                "text": reason.text,
-                "odd": reason in odd,
-                "persists": reason in lasting,
-                "count": count,
-            }
+        ),
+        packets=tuple(
+            PacketCount(
+                name=reason.name.lower(),
+                action=reason.action.value,
+                text=reason.text,
+                odd=reason in odd,
+                persists=reason in lasting,
+                count=count,
+            )
             for reason, count in used.packets.items()
-        ],
-        "seen": packets_seen(used.packets),
-        "cut_off": sorted(cut_off),
-        "conflicts": [{"vip": str(each.vip), "mac": each.mac.hex(":"), "text": str(each)} for each in conflicts],
-    }
+        ),
+        seen=packets_seen(used.packets),
+        cut_off=tuple(sorted(cut_off)),
+        conflicts=tuple(VipConflict(vip=str(each.vip), mac=each.mac.hex(":"), text=str(each)) for each in conflicts),
+    )
 
 
 def packets_seen(counters: Mapping[Reason, int]) -> int:
@@ -88,27 +97,24 @@ def packets_seen(counters: Mapping[Reason, int]) -> int:
     return sum(count for reason, count in counters.items() if reason is not Reason.NEIGHBOUR_DISCOVERY)
 
 
-def _filter(used: FilterReport) -> dict[str, object]:
+def _filter(used: FilterReport) -> FilterStatus:
     choice = used.choice
-    return {
-        "name": choice.kind.value,
-        "why": choice.why,
-        "warnings": list(used.warnings),
-        "degraded": choice.degraded,
-        "fall_back": choice.fall_back,
-        "remedy": choice.remedy,
-        "passed_over": [
-            {"name": each.kind.value, "problem": each.problem, "remedy": each.remedy} for each in choice.passed_over
-        ],
-    }
+    return FilterStatus(
+        name=choice.kind.value,
+        why=choice.why,
+        warnings=used.warnings,
+        degraded=choice.degraded,
+        fall_back=choice.fall_back,
+        remedy=choice.remedy,
+        passed_over=tuple(
+            UnusableFilter(name=each.kind.value, problem=each.problem, remedy=each.remedy)
+            for each in choice.passed_over
+        ),
+    )
 
 
-def _vip(vip: VirtualIp, handover: Handover, macs: Mapping[str, bytes], virtual_mac: bytes | None) -> dict[str, object]:
+def _vip(vip: VirtualIp, handover: Handover, macs: Mapping[str, bytes], virtual_mac: bytes | None) -> VipStatus:
     """Say who answers for a VIP, and with which MAC; in flooded delivery everybody does."""
     director = handover.director(vip.packed) if virtual_mac is None else None
     mac = macs.get(director or "") if virtual_mac is None else virtual_mac
-    return {"address": str(vip), "director": director, "mac": _text(mac)}
-
-
-def _text(mac: bytes | None) -> str | None:
-    return mac.hex(":") if mac else None
+    return VipStatus(address=str(vip), director=director, mac=mac.hex(":") if mac else None)

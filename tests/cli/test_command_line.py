@@ -84,7 +84,7 @@ FILTER = {
     "remedy": "",
 }
 MACS = {"web1": "02:00:00:00:00:01", "web2": "02:00:00:00:00:02"}
-L2_CHECK = {
+LAYER_TWO = {
     "farm": "apache",
     "view": ["web1", "web2"],
     "filter": FILTER,
@@ -95,7 +95,6 @@ L2_CHECK = {
     "vips": [{"address": "192.0.2.50", "director": "web1", "mac": MACS["web1"]}],
     "shares": [{"name": "WEB", "mine": 2048, "pending": 0}],
     "packets": [],
-    "findings": [],
 }
 PACKETS = {
     "name": "no_mac",
@@ -170,8 +169,9 @@ def prepare(control):
     control.vips = ("192.0.2.50",)
     control.explanation = {"node": control.node, "view": ["web1", "web2"], "shares": [SHARE]}
     heard = [] if control.node == "web1" else [{"mac": MACS["web1"], "source_mac": MACS["web1"]}]
-    control.check_document = L2_CHECK | {"node": control.node, "answers": {"192.0.2.50": heard}}
-    control.layer_two_document = {"node": control.node, "filter": FILTER, "packets": [PACKETS]}
+    layer_two = LAYER_TWO | {"node": control.node}
+    control.check_document = layer_two | {"findings": [], "answers": {"192.0.2.50": heard}}
+    control.layer_two_document = layer_two | {"packets": [PACKETS]}
     control.target_documents = [TARGET]
     control.checks = {"QUEUE": "down"}
     control.families = (READY,)

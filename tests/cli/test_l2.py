@@ -32,7 +32,7 @@ def count(name, number, *, persists=False):
     return {"name": name, "action": action, "text": text, "odd": odd, "persists": persists, "count": number}
 
 
-def check_document(name, *, mine):
+def layer_two_document(name, *, mine):
     return {
         "farm": "apache",
         "node": name,
@@ -45,6 +45,11 @@ def check_document(name, *, mine):
         "vips": [{"address": "192.0.2.50", "director": "web1", "mac": MACS["web1"]}],
         "shares": [{"name": "WEB", "mine": mine, "pending": 0}],
         "packets": [],
+    }
+
+
+def check_document(name, *, mine):
+    return layer_two_document(name, mine=mine) | {
         "findings": [{"level": "warning", "message": "rp_filter = 1", "remedy": "sysctl -w x=2"}],
         "answers": {"192.0.2.50": [] if name == "web1" else [{"mac": MACS["web1"], "source_mac": MACS["web1"]}]},
     }
@@ -133,7 +138,7 @@ def counted(nodes):
         "web2": [count("new", 7), count("malformed", 0), count("no_mac", 0)],
     }
     for name, node in nodes.items():
-        node.control.layer_two_document = {"node": name, "filter": TC, "packets": told[name]}
+        node.control.layer_two_document = layer_two_document(name, mine=2048) | {"packets": told[name]}
 
 
 def test_status_shows_the_packets_of_the_node_that_is_meant_by_reason():

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from hcsidecar.core.l2_check import judge
-from hcsidecar.core.l2_documents import CheckLevel, NodeCheck
+from hcsidecar.core.l2_documents import CheckLevel, LayerTwoCheck
 
 MACS = {f"web{number}": f"02:00:00:00:00:0{number}" for number in (1, 2, 3)}
 VIRTUAL = "0a:11:22:33:44:55"
@@ -20,6 +20,7 @@ def directed(name, **changes):
     """Give what a node of a sound farm says whose director is web1."""
     document = {
         "farm": "apache",
+        "node": name,
         "view": ["web1", "web2", "web3"],
         "filter": {"name": "tc", "why": "eth0 is a veth", "warnings": []},
         "interface": "eth0",
@@ -28,7 +29,16 @@ def directed(name, **changes):
         "lease_open": True,
         "vips": [{"address": VIP, "director": "web1", "mac": MACS["web1"]}],
         "shares": [{"name": "WEB", "mine": SHARES[name], "pending": 0}],
-        "packets": [{"name": "not_mine", "text": "the bucket is not mine", "count": 3, "odd": True, "persists": False}],
+        "packets": [
+            {
+                "name": "not_mine",
+                "action": "drop",
+                "text": "the bucket is not mine",
+                "count": 3,
+                "odd": True,
+                "persists": False,
+            }
+        ],
         "findings": [{"level": "ok", "message": f"{VIP} is on lo", "remedy": ""}],
         "answers": {VIP: [] if name == "web1" else [heard("web1")]},
     }
@@ -45,7 +55,7 @@ def flooded(name, **changes):
 def lines_of(document, silent=(), **changed):
     """Judge a sound farm in which some nodes say something else; give the lines that are not ok."""
     nodes = {name: document(name, **changed.get(name, {})) for name in MACS if name not in silent}
-    checks = {name: msgspec.convert(said, NodeCheck) for name, said in nodes.items()}
+    checks = {name: msgspec.convert(said, LayerTwoCheck) for name, said in nodes.items()}
     return [line for line in judge(checks, dict.fromkeys(silent, "no answer")) if line.level is not CheckLevel.OK]
 
 
@@ -55,7 +65,7 @@ def test_a_sound_farm_has_nothing_but_ok(document):
 
 
 def test_what_is_right_is_told_too():
-    checks = {name: msgspec.convert(directed(name), NodeCheck) for name in MACS}
+    checks = {name: msgspec.convert(directed(name), LayerTwoCheck) for name in MACS}
     told = [line.text for line in judge(checks, {})]
     assert "web1: the filter is tc on eth0, directed delivery: eth0 is a veth" in told
     assert f"web2: {VIP} is on lo" in told
@@ -79,7 +89,14 @@ def test_what_is_right_is_told_too():
         (
             {
                 "packets": [
-                    {"name": "no_mac", "text": "the MAC is not known yet", "count": 9, "odd": True, "persists": True}
+                    {
+                        "name": "no_mac",
+                        "action": "drop",
+                        "text": "the MAC is not known yet",
+                        "count": 9,
+                        "odd": True,
+                        "persists": True,
+                    }
                 ]
             },
             "warning",
@@ -127,7 +144,16 @@ def test_a_virtual_ip_that_another_machine_uses_is_a_problem_with_a_remedy():
 
 
 def test_a_packet_that_went_astray_once_is_no_news():
-    packets = [{"name": "not_mine", "text": "the bucket is not mine", "count": 3, "odd": True, "persists": False}]
+    packets = [
+        {
+            "name": "not_mine",
+            "action": "drop",
+            "text": "the bucket is not mine",
+            "count": 3,
+            "odd": True,
+            "persists": False,
+        }
+    ]
     assert lines_of(directed, web2={"packets": packets}) == []
 
 
@@ -180,7 +206,7 @@ def test_nobody_to_ask_leaves_only_why():
 
 def test_a_single_member_cannot_be_heard_by_another():
     alone = {"view": ["web1"], "shares": [{"name": "WEB", "mine": 4096, "pending": 0}]}
-    checks = {"web1": msgspec.convert(directed("web1", **alone), NodeCheck)}
+    checks = {"web1": msgspec.convert(directed("web1", **alone), LayerTwoCheck)}
     told = [line.text for line in judge(checks, {}) if line.level is not CheckLevel.OK]
     assert told == [f"{VIP}: there is no other member that could ask who answers"]
 
@@ -213,7 +239,7 @@ def test_what_most_nodes_do_not_say_of_a_node_is_no_verdict_and_never_are_two_no
 def test_a_filter_in_place_of_a_better_one_is_told_and_is_a_warning_when_it_is_the_last_resort(degraded, levels):
     used = {"name": "nfqueue", "why": "it needs no BPF", "degraded": degraded}
     used |= {"fall_back": "the filter is nfqueue in place of tc (refused)", "remedy": "grant BPF"}
-    checks = {"web1": msgspec.convert(directed("web1", filter=used), NodeCheck)}
+    checks = {"web1": msgspec.convert(directed("web1", filter=used), LayerTwoCheck)}
     [line] = [line for line in judge(checks, {"web2": "off", "web3": "off"}) if "in place of" in line.text]
     assert (line.text, line.remedy) == ("web1: the filter is nfqueue in place of tc (refused)", "grant BPF")
     assert [line.level for line in [line] if line.level is not CheckLevel.OK] == levels

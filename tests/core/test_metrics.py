@@ -248,7 +248,7 @@ def test_a_node_that_drains_is_not_ready_and_says_why_not():
 def test_what_there_is_not_is_absent():
     module = ModuleState(role="STOP", status="NotReady", draining=False, reason="", waits_for=())
     process = ProcessFigures(started_at=1e9, cpu_seconds=1.5, resident_bytes=None, longest_stall=0.0)
-    nothing = {"checks": {}, "share": {}, "targets": [], "layer_two": {}}
+    nothing = {"checks": {}, "share": {}, "targets": [], "layer_two": None}
     names = {name for name, *_ in told(module=module, process=process, **nothing)}
     absent = {"check_passing", "restart_budget_used", "restart_budget_limit", "process_resident_memory_bytes"}
     absent |= {

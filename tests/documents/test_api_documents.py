@@ -5,7 +5,6 @@ from ipaddress import ip_address
 from pathlib import Path
 from random import Random
 
-import msgspec
 import pytest
 from small_farm import Farm
 
@@ -14,7 +13,7 @@ from hcsidecar.api.following import Notice
 from hcsidecar.api.requests import document, not_yet, refused
 from hcsidecar.application.run_logs import Output, Run, Runs
 from hcsidecar.core.events import Level
-from hcsidecar.core.l2_documents import CheckLevel, Finding, Heard
+from hcsidecar.core.l2_documents import CheckFinding, CheckLevel, VipAnswer, checked
 from hcsidecar.core.metric_catalogue import BUILD, NODES
 from hcsidecar.core.status import ModuleState, status_document
 from hcsidecar.core.targets.backoff import Backoff
@@ -94,9 +93,9 @@ def layer_two():
 
 
 def layer_two_check():
-    findings = [Finding(level=CheckLevel.WARNING, message="rp_filter = 1", remedy="sysctl -w x=2")]
-    answers = {"192.0.2.50": [Heard(mac="02:00:00:00:00:02", source_mac="02:00:00:00:00:02")]}
-    return {**layer_two(), "findings": msgspec.to_builtins(findings), "answers": msgspec.to_builtins(answers)}
+    findings = [CheckFinding(level=CheckLevel.WARNING, message="rp_filter = 1", remedy="sysctl -w x=2")]
+    answers = {"192.0.2.50": [VipAnswer(mac="02:00:00:00:00:02", source_mac="02:00:00:00:00:02")]}
+    return checked(layer_two(), findings=findings, answers=answers)
 
 
 def explanation():

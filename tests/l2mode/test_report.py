@@ -5,6 +5,7 @@ from ipaddress import ip_address
 
 from l2mode.core.buckets import masks
 from l2mode.core.conflicts import Conflict
+from l2mode.core.documents import FilterStatus, PacketCount, UnusableFilter, VipConflict, VipStatus
 from l2mode.core.filter_kinds import FilterKind
 from l2mode.core.filters import FilterChoice, PassedOver
 from l2mode.core.handover import Handover
@@ -54,32 +55,32 @@ def test_buckets_are_pending_until_they_are_claimed_and_then_mine():
     before = layer_two_document(machine, settings(), USED, virtual_mac=None, **NOTHING, now=1)
     machine.claim()
     after = layer_two_document(machine, settings(), USED, virtual_mac=None, **NOTHING, now=1)
-    assert [share["name"] for share in before["shares"]] == ["WEB", "DNS"]
-    assert [(share["mine"], share["pending"]) for share in before["shares"]] == [(0, owned), (0, 0)]
-    assert [(share["mine"], share["pending"]) for share in after["shares"]] == [(owned, 0), (0, 0)]
-    assert [share["fraction"] for share in after["shares"]] == [round(owned / 4096, 4), 0.0]
+    assert [share.name for share in before.shares] == ["WEB", "DNS"]
+    assert [(share.mine, share.pending) for share in before.shares] == [(0, owned), (0, 0)]
+    assert [(share.mine, share.pending) for share in after.shares] == [(owned, 0), (0, 0)]
+    assert [share.fraction for share in after.shares] == [round(owned / 4096, 4), 0.0]
 
 
 def test_a_lease_that_is_over_shows_and_leaves_no_fraction():
     machine = handover()
     machine.claim()
     document = layer_two_document(machine, settings(), USED, virtual_mac=None, **NOTHING, now=10)
-    assert not document["lease_open"]
-    assert document["shares"][0]["fraction"] == 0.0
+    assert not document.lease_open
+    assert document.shares[0].fraction == 0.0
 
 
 def test_each_vip_has_a_director_and_its_mac_in_directed_delivery():
     document = layer_two_document(handover(), settings(), USED, virtual_mac=None, **NOTHING, now=1)
     macs = {"web1": "02:00:00:00:00:01", "web2": "02:00:00:00:00:02"}
-    assert {vip["director"] for vip in document["vips"]} == {"web1", "web2"}
-    assert all(vip["mac"] == macs[vip["director"]] for vip in document["vips"])
+    assert {vip.director for vip in document.vips} == {"web1", "web2"}
+    assert all(vip.mac == macs[vip.director] for vip in document.vips)
 
 
 def test_out_of_the_view_this_node_knows_no_director():
     machine = handover()
     machine.adopt(())
     document = layer_two_document(machine, settings(), USED, virtual_mac=None, **NOTHING, now=1)
-    assert document["vips"][0] == {"address": "192.0.2.50", "director": None, "mac": None}
+    assert document.vips[0] == VipStatus(address="192.0.2.50", director=None, mac=None)
 
 
 def test_in_flooded_delivery_every_vip_is_at_the_virtual_mac_and_nobody_directs():
@@ -88,8 +89,8 @@ def test_in_flooded_delivery_every_vip_is_at_the_virtual_mac_and_nobody_directs(
     document = layer_two_document(
         handover(), flooded, USED, virtual_mac=virtual, **NOTHING | {"cut_off": {"web2"}}, now=1
     )
-    assert document["vips"][0] == {"address": "192.0.2.50", "director": None, "mac": "0a:11:22:33:44:55"}
-    assert document["cut_off"] == ["web2"]
+    assert document.vips[0] == VipStatus(address="192.0.2.50", director=None, mac="0a:11:22:33:44:55")
+    assert document.cut_off == ("web2",)
 
 
 def test_a_filter_that_took_the_place_of_others_says_of_which_and_why():
@@ -97,44 +98,31 @@ def test_a_filter_that_took_the_place_of_others_says_of_which_and_why():
     choice = FilterChoice(kind=FilterKind.NFQUEUE, why="it needs no BPF", passed_over=(refused,))
     used = dataclasses.replace(USED, choice=choice)
     document = layer_two_document(handover(), settings(), used, virtual_mac=None, **NOTHING, now=1)
-    told = document["filter"]
-    assert (told["name"], told["degraded"], told["remedy"]) == ("nfqueue", True, choice.remedy)
-    assert told["fall_back"] == choice.fall_back
-    assert told["passed_over"] == [{"name": "tc", "problem": "it is refused", "remedy": "grant BPF"}]
+    told = document.filter
+    assert (told.name, told.degraded, told.remedy) == ("nfqueue", True, choice.remedy)
+    assert told.fall_back == choice.fall_back
+    assert told.passed_over == (UnusableFilter(name="tc", problem="it is refused", remedy="grant BPF"),)
 
 
 def test_the_filter_who_is_dirty_and_what_was_counted_are_told():
     document = layer_two_document(
         handover(), settings(), USED, virtual_mac=None, **NOTHING | {"lasting": {Reason.NOT_MINE}}, now=1
     )
-    assert document["filter"] == {
-        "name": "tc",
-        "why": "eth0 is a veth",
-        "warnings": ["another program runs first"],
-        "degraded": False,
-        "fall_back": None,
-        "remedy": "",
-        "passed_over": [],
-    }
-    assert document["interface"] == "eth0"
-    assert document["view"] == ["web1", "web2"]
-    assert document["macs"] == {"web1": "02:00:00:00:00:01", "web2": "02:00:00:00:00:02"}
-    assert (document["dirty"], document["dirty_members"]) == (True, ["web2"])
-    assert document["packets"][1] == {
-        "name": "new",
-        "action": "take",
-        "text": "new, and the bucket is mine",
-        "odd": False,
-        "persists": False,
-        "count": 2,
-    }
-    assert [
-        tuple(packets[key] for key in ("name", "count", "odd", "persists")) for packets in document["packets"][2:]
-    ] == [
+    assert document.filter == FilterStatus(
+        name="tc", why="eth0 is a veth", warnings=("another program runs first",), degraded=False, fall_back=None
+    )
+    assert document.interface == "eth0"
+    assert document.view == ("web1", "web2")
+    assert document.macs == {"web1": "02:00:00:00:00:01", "web2": "02:00:00:00:00:02"}
+    assert (document.dirty, document.dirty_members) == (True, ("web2",))
+    assert document.packets[1] == PacketCount(
+        name="new", action="take", text="new, and the bucket is mine", odd=False, persists=False, count=2
+    )
+    assert [(each.name, each.count, each.odd, each.persists) for each in document.packets[2:]] == [
         ("not_mine", 5, True, True),
         ("ttl_over", 0, True, False),
     ]
-    assert document["seen"] == 7
+    assert document.seen == 7
 
 
 def test_the_virtual_ips_that_other_machines_use_are_told():
@@ -142,4 +130,4 @@ def test_the_virtual_ips_that_other_machines_use_are_told():
     document = layer_two_document(
         handover(), settings(), USED, virtual_mac=None, **NOTHING | {"conflicts": (conflict,)}, now=1
     )
-    assert document["conflicts"] == [{"vip": "192.0.2.50", "mac": "06:00:00:00:00:ba", "text": str(conflict)}]
+    assert document.conflicts == (VipConflict(vip="192.0.2.50", mac="06:00:00:00:00:ba", text=str(conflict)),)
