@@ -13,7 +13,7 @@ from typing import Final
 from l2mode.announcer import Announcer
 from l2mode.core.cells import NOBODY
 from l2mode.core.conditions import Hold
-from l2mode.core.documents import LayerTwoReport
+from l2mode.core.documents import ClientExplanation, LayerTwoReport
 from l2mode.core.explain import Client, explain
 from l2mode.core.filter_kinds import FilterKind
 from l2mode.core.frames import virtual_mac
@@ -276,8 +276,8 @@ class LayerTwo:
             now=self._loop.time(),
         )
 
-    def explain(self, client: Client) -> dict[str, object]:
-        """Say who takes a client, as `l2mode.core.explain` has it."""
+    def explain(self, client: Client) -> ClientExplanation:
+        """Say who takes a client."""
         return explain(self.handover, self.settings, client, now=self._loop.time())
 
     # -- beside the loop ----------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from hcsidecar.core.farmfile.values import HostPort
 from hcsidecar.core.l2_documents import LayerTwoCheck
 from hcsidecar.core.metric_catalogue import Family
 from hcsidecar.events.journal import Journal
-from l2mode.core.documents import LayerTwoReport
+from l2mode.core.documents import ClientExplanation, LayerTwoReport
 
 
 class NodeCommand(StrEnum):
@@ -131,8 +131,8 @@ class Control(Protocol):
     def layer_two(self) -> LayerTwoReport | None:
         """Say what this node's filter does; None in a farm without [l2]."""
 
-    def explain(self, address: str, *, port: int | None, vip: str | None) -> Mapping[str, object]:
-        """Say who takes a client, as `l2mode.core.explain` has it; asked only where there are VIPs.
+    def explain(self, address: str, *, port: int | None, vip: str | None) -> ClientExplanation | None:
+        """Say who takes a client; None in a farm without [l2].
 
         Both addresses are in their usual form, the VIP is one of the farm's, and one of the client's family is meant.
         """

@@ -15,33 +15,10 @@ from hcsidecar.cli.farm import REFUSED, WRONG_FILE, AsJson, Config
 from hcsidecar.core.farmfile.settings import FarmFile
 from hcsidecar.core.farmfile.values import LAST_PORT, is_ipv6, parse_address
 from hcsidecar.events.journal import one_line
+from l2mode.core.documents import ClientExplanation, ShareExplanation
 
 _BRACKETED = re.compile(r"\[([^\]]*)\](?::([0-9]{1,5}))?")
 _WITH_PORT = re.compile(r"([^:]*):([0-9]{1,5})")
-
-
-class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """Who takes a client in one share group; see `l2mode.core.explain`."""
-
-    share: str
-    protocol: str
-    ports: tuple[int, ...]
-    vips: tuple[str, ...]
-    by: str
-    bucket: int | None
-    owner: str | None
-    phase: str | None
-    fraction: float
-    may_hold: tuple[str, ...]
-    reason: str
-
-
-class Explanations(msgspec.Struct, frozen=True, kw_only=True):
-    """Who takes a client, as one node sees it."""
-
-    node: str
-    view: tuple[str, ...]
-    shares: tuple[Explanation, ...]
 
 
 def explain(
@@ -77,7 +54,7 @@ def explain(
     wanted = _vip(vip, chosen.farm, address)
     try:
         document = run(chosen.clients[0].explain(address, port=port, vip=wanted))
-        told = read(document, Explanations)
+        told = read(document, ClientExplanation)
     except ClientError as error:
         complain(str(error))
         raise typer.Exit(REFUSED) from None
@@ -120,7 +97,7 @@ def _vip(text: str | None, farm: FarmFile, address: str) -> str | None:
     return wanted
 
 
-def _lines(told: Explanations) -> Iterator[str]:
+def _lines(told: ClientExplanation) -> Iterator[str]:
     for share in told.shares:
         ports = ", ".join(map(str, share.ports))
         yield f"{share.share} ({share.protocol} {ports} on {', '.join(share.vips)}, by {share.by}): {share.reason}"
@@ -130,6 +107,6 @@ def _lines(told: Explanations) -> Iterator[str]:
         yield "no share is for a VIP that this client can use: nobody takes it"
 
 
-def _bucket(share: Explanation, node: str) -> str:
+def _bucket(share: ShareExplanation, node: str) -> str:
     owner = f", {share.owner} has {share.fraction:.1%} of all" if share.owner else ""
     return f"bucket {share.bucket}, {share.phase} to {node}{owner}"

@@ -4,7 +4,7 @@ Imported only where the farm file has an [l2] table: everything that layer-2 mod
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,7 @@ from hcsidecar.core.l2_documents import CheckFinding, CheckLevel, LayerTwoCheck,
 from hcsidecar.core.membership.heartbeat import Heartbeat
 from hcsidecar.core.membership.peers import Peers
 from hcsidecar.system.process import CannotRunError
-from l2mode.core.documents import LayerTwoReport
+from l2mode.core.documents import ClientExplanation, LayerTwoReport
 from l2mode.core.explain import Client
 from l2mode.core.hashing import SEED_BYTES
 from l2mode.core.interface import Obstacle
@@ -136,7 +136,7 @@ class LayerTwoMode:
         cut_off = () if self._visibility is None else self._visibility.cut_off
         return self.share.document(cut_off=cut_off, lasting=self._oddities.lasting)
 
-    def explain(self, address: str, *, port: int | None, vip: str | None) -> Mapping[str, object]:
+    def explain(self, address: str, *, port: int | None, vip: str | None) -> ClientExplanation:
         """Say who takes a client."""
         wanted = None if vip is None else ip_address(vip)
         return self.share.explain(Client(address=ip_address(address), port=port, vip=wanted))

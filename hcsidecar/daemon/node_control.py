@@ -35,7 +35,7 @@ from hcsidecar.system.process import resident_bytes
 from hcsidecar.web.listener import HealthServer
 from hcsidecar.web.refusals import ConnectionRefusal
 from l2mode.core.buckets import BUCKETS, masks
-from l2mode.core.documents import LayerTwoReport
+from l2mode.core.documents import ClientExplanation, LayerTwoReport
 
 if TYPE_CHECKING:
     from hcsidecar.daemon.layer_two import LayerTwoMode
@@ -210,9 +210,9 @@ class NodeControl:
         """Say what this node's filter does."""
         return None if self._layer_two is None else self._layer_two.document()
 
-    def explain(self, address: str, *, port: int | None, vip: str | None) -> Mapping[str, object]:
+    def explain(self, address: str, *, port: int | None, vip: str | None) -> ClientExplanation | None:
         """Say who takes a client."""
-        return {} if self._layer_two is None else self._layer_two.explain(address, port=port, vip=vip)
+        return None if self._layer_two is None else self._layer_two.explain(address, port=port, vip=vip)
 
     async def l2_check(self) -> LayerTwoCheck | None:
         """Look at what this node needs of its machine and network."""

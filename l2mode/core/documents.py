@@ -114,3 +114,42 @@ class LayerTwoReport(msgspec.Struct, frozen=True, kw_only=True):
     cut_off: tuple[str, ...] = ()
     "Nodes to which the switch does not flood, as far as this node can tell."
     conflicts: tuple[VipConflict, ...] = ()
+
+
+class ShareExplanation(msgspec.Struct, frozen=True, kw_only=True):
+    """What becomes of a client's new connections or datagrams in one share group."""
+
+    share: str
+    protocol: str
+    ports: tuple[int, ...]
+    vips: tuple[str, ...]
+    "Those of the client's family that the group is for, or the one that was asked for."
+    by: str
+    bucket: int | None
+    "None: the question does not say enough to tell."
+    owner: str | None
+    phase: str | None
+    "What the bucket is to this node: mine, pending or other."
+    fraction: float
+    "The part of the group's buckets that the owner has by this node's view, 0 to 1."
+    may_hold: tuple[str, ...]
+    "Nodes that may still hold older connections of the bucket: those that are dirty there, beside the owner."
+    reason: str
+    "One sentence."
+
+
+class ClientExplanation(msgspec.Struct, frozen=True, kw_only=True):
+    """Who takes a client, as one node sees it: `GET /api/v1/layer-two/explain`."""
+
+    farm: str
+    node: str
+    "Who tells it."
+    view: tuple[str, ...]
+    address: str
+    "The client's."
+    port: int | None
+    "The client's; None: not asked for."
+    vip: str | None
+    "None: any."
+    shares: tuple[ShareExplanation, ...]
+    "One for each share group that the client can use."

@@ -1,8 +1,9 @@
 """Who takes a client, and why: the answer to `hcsidecar explain`, by the same tables that the filter obeys."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
+from l2mode.core.documents import ClientExplanation, ShareExplanation
 from l2mode.core.handover import BucketState, Handover
 from l2mode.core.hashing import bucket_of_address, bucket_of_port
 from l2mode.core.settings import By, LayerTwoSettings, Protocol, ShareGroup, VirtualIp
@@ -19,57 +20,33 @@ class Client:
     "The VIP that it uses; None: any."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
-    """What becomes of a client's new connections or datagrams in one share group."""
-
-    share: str
-    protocol: str
-    ports: tuple[int, ...]
-    vips: tuple[str, ...]
-    "Those of the client's family that the group is for, or the one that was asked for."
-    by: str
-    bucket: int | None
-    "None: the question does not say enough to tell."
-    owner: str | None
-    phase: str | None
-    "What the bucket is to this node: mine, pending or other."
-    fraction: float
-    "The part of the group's buckets that the owner has by this node's view, 0 to 1."
-    may_hold: tuple[str, ...]
-    "Nodes that may still hold older connections of the bucket: those that are dirty there, beside the owner."
-    reason: str
-    "One sentence."
-
-
-def explain(handover: Handover, settings: LayerTwoSettings, client: Client, *, now: float) -> dict[str, object]:
-    """Give the document of `GET /api/v1/layer-two/explain`: one explanation per share group that the client can use."""
-    shares = [
-        asdict(_explain_group(handover, settings, client, index, now=now))
-        for index, group in enumerate(settings.groups)
-        if _vips_of(group, settings, client)
-    ]
-    return {
-        "farm": settings.farm,
-        "node": settings.me,
-        "view": [name for name, _ in handover.view],
-        "address": str(client.address),
-        "port": client.port,
-        "vip": None if client.vip is None else str(client.vip),
-        "shares": shares,
-    }
+def explain(handover: Handover, settings: LayerTwoSettings, client: Client, *, now: float) -> ClientExplanation:
+    """Say who takes a client, in each share group that it can use."""
+    return ClientExplanation(
+        farm=settings.farm,
+        node=settings.me,
+        view=tuple(name for name, _ in handover.view),
+        address=str(client.address),
+        port=client.port,
+        vip=None if client.vip is None else str(client.vip),
+        shares=tuple(
+            _explain_group(handover, settings, client, index, now=now)
+            for index, group in enumerate(settings.groups)
+            if _vips_of(group, settings, client)
+        ),
+    )
 
 
 def _explain_group(
     handover: Handover, settings: LayerTwoSettings, client: Client, index: int, *, now: float
-) -> Explanation:
+) -> ShareExplanation:
     group = settings.groups[index]
     bucket = _bucket(group, settings.seed, client)
     owners = handover.owners(index)
     owner = None if bucket is None else owners[bucket]
     phase = None if bucket is None else handover.phase(index, bucket)
     may_hold = tuple(_dirty(handover, settings.me, owner, bucket)) if group.protocol is Protocol.TCP else ()
-    return Explanation(
+    return ShareExplanation(
         share=group.name,
         protocol=group.protocol.value,
         ports=group.ports,

@@ -55,6 +55,14 @@ SHARE = {
     "may_hold": [],
     "reason": "web2 takes it, by the view of web1, web2",
 }
+EXPLANATION = {
+    "farm": "apache",
+    "view": ["web1", "web2"],
+    "address": "203.0.113.7",
+    "port": None,
+    "vip": None,
+    "shares": [SHARE],
+}
 
 
 TARGET = {
@@ -167,7 +175,7 @@ def farm():
 
 def prepare(control):
     control.vips = ("192.0.2.50",)
-    control.explanation = {"node": control.node, "view": ["web1", "web2"], "shares": [SHARE]}
+    control.explanation = EXPLANATION | {"node": control.node}
     heard = [] if control.node == "web1" else [{"mac": MACS["web1"], "source_mac": MACS["web1"]}]
     layer_two = LAYER_TWO | {"node": control.node}
     control.check_document = layer_two | {"findings": [], "answers": {"192.0.2.50": heard}}

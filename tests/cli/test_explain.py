@@ -43,6 +43,18 @@ BY_PORT = {
 }
 
 
+def explanation(node, shares):
+    return {
+        "farm": "apache",
+        "node": node,
+        "view": ["web1", "web2"],
+        "address": "203.0.113.7",
+        "port": None,
+        "vip": None,
+        "shares": list(shares),
+    }
+
+
 def explained(*arguments, shares=(WEB,), tail=L2):
     """Give the command to a farm whose nodes explain so; gives what came of it and what was asked."""
 
@@ -50,7 +62,7 @@ def explained(*arguments, shares=(WEB,), tail=L2):
         async with farm.running(["web1", "web2"], remote=["web2"]) as nodes:
             for name, node in nodes.items():
                 node.control.vips = ("192.0.2.50", "192.0.2.51")
-                node.control.explanation = {"node": name, "view": ["web1", "web2"], "shares": list(shares)}
+                node.control.explanation = explanation(name, shares)
             done = await farm.give("explain", *arguments)
             return done, {name: node.control.explained for name, node in nodes.items()}
 
@@ -111,7 +123,7 @@ def test_each_share_is_explained_in_a_sentence_with_its_bucket():
 def test_another_node_is_asked_about_one_vip_and_its_document_printed():
     done, asked = explained("203.0.113.7", "--node", "web2", "--vip", "192.0.2.51", "--json")
     assert done.exit_code == 0
-    assert json.loads(done.stdout) == {"node": "web2", "view": ["web1", "web2"], "shares": [WEB]}
+    assert json.loads(done.stdout) == explanation("web2", [WEB])
     assert asked == {"web1": [], "web2": [("203.0.113.7", None, "192.0.2.51")]}
 
 
