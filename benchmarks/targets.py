@@ -169,7 +169,7 @@ def _ratios(seen: dict[str, list[float]], what: str) -> tuple[float, ...]:
 def _calls_in_an_hour(seed: int) -> int:
     """Count the calls in the second hour of a node that is registered and healthy."""
     now = 0.0
-    reconciler = Reconciler(name="bench", policy="member", pace=Backoff(), chance=Random(seed), now=now)
+    reconciler = Reconciler(name="bench", kind="aws", policy="member", pace=Backoff(), chance=Random(seed), now=now)
     reconciler.follow(Situation(word=Word.START, ready=True, in_view=True), now=now)
     presence, calls = Presence.ABSENT, 0
     while now < 7200.0:

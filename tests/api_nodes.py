@@ -24,6 +24,7 @@ from hcsidecar.api.servers import serve_unix, tcp_protocols
 from hcsidecar.core.documents import FarmStatus
 from hcsidecar.core.farmfile.values import HostPort
 from hcsidecar.core.metric_catalogue import Family
+from hcsidecar.core.targets.documents import TargetStatus
 from hcsidecar.events.journal import Journal
 
 KEYS = FixedKeys(key1="secret")
@@ -125,7 +126,7 @@ class FakeControl:
         return self.power_answer
 
     def targets(self):
-        return self.target_documents
+        return msgspec.convert(self.target_documents, tuple[TargetStatus, ...])
 
     def layer_two(self):
         return self.layer_two_document

@@ -92,7 +92,13 @@ class Loop:
         self.balancer = balancer or Balancer()
         self.events: list[Event] = []
         self.reconciler = Reconciler(
-            name="web", policy=policy, pace=pace or Backoff(), chance=Random(seed), now=now, tells_first=tells_first
+            name="web",
+            kind="haproxy",
+            policy=policy,
+            pace=pace or Backoff(),
+            chance=Random(seed),
+            now=now,
+            tells_first=tells_first,
         )
 
     def follow(self, situation: Situation) -> None:

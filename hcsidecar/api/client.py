@@ -123,7 +123,7 @@ class NodeClient:
         return read_status(await self.status()).of(self.node)
 
     async def targets(self) -> bytes:
-        """Give what this node is at its load balancers as JSON, see `core.target_documents`."""
+        """Give what this node is at its load balancers as JSON: a `TargetsReport`."""
         return await self._ask("GET", "/targets")
 
     async def metrics(self) -> list[Family]:

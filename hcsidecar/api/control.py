@@ -12,6 +12,7 @@ from hcsidecar.core.documents import FarmStatus
 from hcsidecar.core.farmfile.values import HostPort
 from hcsidecar.core.l2_documents import LayerTwoCheck
 from hcsidecar.core.metric_catalogue import Family
+from hcsidecar.core.targets.documents import TargetStatus
 from hcsidecar.events.journal import Journal
 from l2mode.core.documents import ClientExplanation, LayerTwoReport
 
@@ -125,8 +126,8 @@ class Control(Protocol):
     def set_power(self, power: int | None, *, share: str | None, by: str) -> CommandResult:
         """Change this node's weight in a share group, or in all (None); power None goes back to the farm file's."""
 
-    def targets(self) -> Sequence[Mapping[str, object]]:
-        """Say of each load balancer what this node is to be and is there, as `core.target_documents` has it."""
+    def targets(self) -> Sequence[TargetStatus]:
+        """Say of each load balancer what this node is to be and is there."""
 
     def layer_two(self) -> LayerTwoReport | None:
         """Say what this node's filter does; None in a farm without [l2]."""

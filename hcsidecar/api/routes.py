@@ -43,6 +43,7 @@ from hcsidecar.api.requests import (
 from hcsidecar.api.runs import RunsApi
 from hcsidecar.core.farmfile.values import LAST_PORT, is_ipv6, parse_address
 from hcsidecar.core.membership.heartbeat import Power
+from hcsidecar.core.targets.documents import TargetsReport
 
 PREFIX = "/api/v1"
 NO_LAYER_TWO = "this farm has no [l2] table: no virtual IP, and no share that a client could belong to"
@@ -117,7 +118,7 @@ class Api:
                     return self._set_power(parse_power_body(body), by)
                 case [_, _, _, "targets"]:
                     only("GET", method)
-                    return document({"node": self.control.node, "targets": self.control.targets()})
+                    return document(TargetsReport(node=self.control.node, targets=tuple(self.control.targets())))
                 case [_, _, _, "layer-two", *rest] if rest in ([], ["explain"], ["check"]):
                     only("GET", method)
                     return await self._layer_two(rest, query)

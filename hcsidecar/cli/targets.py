@@ -13,7 +13,7 @@ from hcsidecar.api.client import ClientError, NodeClient, read
 from hcsidecar.cli.asking import EveryNode, OneNode, choose, complain, run
 from hcsidecar.cli.farm import REFUSED, WRONG_FILE, AsJson, Config
 from hcsidecar.cli.wide import show_table
-from hcsidecar.core.targets.documents import TargetsDocument, TargetStatus
+from hcsidecar.core.targets.documents import TargetsReport, TargetStatus
 from hcsidecar.core.targets.registration import Presence
 from hcsidecar.events.journal import one_line
 
@@ -63,7 +63,7 @@ def targets(config: Config = None, node: OneNode = None, everyone: EveryNode = F
             fine = False
             complain(f"targets of {name}: {answer}")
         else:
-            fine = fine and not any(each.why_not_as_wished() for each in read(answer, TargetsDocument).targets)
+            fine = fine and not any(each.why_not_as_wished() for each in read(answer, TargetsReport).targets)
     if as_json:
         typer.echo(json.dumps({"nodes": {name: _as_json(answer) for name, answer in answers.items()}}, indent=2))
     else:
@@ -73,14 +73,14 @@ def targets(config: Config = None, node: OneNode = None, everyone: EveryNode = F
 
 
 async def ask_for_targets(clients: Sequence[NodeClient]) -> dict[str, bytes | ClientError]:
-    """Give the document of each node, which can be read as TargetsDocument, or why there is none."""
+    """Give the document of each node, which can be read as TargetsReport, or why there is none."""
     return dict(zip((client.node for client in clients), await asyncio.gather(*map(_ask_one, clients)), strict=True))
 
 
 async def _ask_one(client: NodeClient) -> bytes | ClientError:
     try:
         document = await client.targets()
-        read(document, TargetsDocument)
+        read(document, TargetsReport)
     except ClientError as error:
         return error
     return document
@@ -90,13 +90,13 @@ def troubles(document: bytes) -> list[str]:
     """Give what keeps a node's balancers from being as it wishes; what is on its way is no trouble."""
     return [
         f"target {each.name}: {each.why_not_as_wished()}"
-        for each in read(document, TargetsDocument).targets
+        for each in read(document, TargetsReport).targets
         if each.error is not None or each.contested
     ]
 
 
 def _seen(answer: bytes | ClientError) -> Sequence[TargetStatus]:
-    return () if isinstance(answer, ClientError) else read(answer, TargetsDocument).targets
+    return () if isinstance(answer, ClientError) else read(answer, TargetsReport).targets
 
 
 def _as_json(answer: bytes | ClientError) -> object:

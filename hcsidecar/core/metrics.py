@@ -8,8 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-import msgspec
-
 from hcsidecar.core import metric_catalogue as catalogue
 from hcsidecar.core.application.states import Role, Status
 from hcsidecar.core.membership.membership import Membership
@@ -69,8 +67,7 @@ class Facts:
     share: Mapping[str, float]
     "Its part of each share, 0 to 1; empty without [l2]."
     heartbeats: HeartbeatFigures
-    targets: Sequence[Mapping[str, object]]
-    "What is said of each target (`core.target_documents`)."
+    targets: Sequence[TargetStatus]
     layer_two: LayerTwoReport | None
     "None without [l2]."
 
@@ -138,8 +135,7 @@ def _heartbeats(figures: HeartbeatFigures) -> Section:
     yield catalogue.DROPPED, _each(figures.dropped)
 
 
-def _targets(documents: Sequence[Mapping[str, object]]) -> Section:
-    targets = [msgspec.convert(document, TargetStatus) for document in documents]
+def _targets(targets: Sequence[TargetStatus]) -> Section:
     looked = [target for target in targets if target.observed is not None]
     ages = {target.name: target.last_success_age for target in targets}
     yield (

@@ -25,6 +25,7 @@ from hcsidecar.core.metrics import Facts, ProcessFigures, metric_families
 from hcsidecar.core.powers import NodePowers, why_nobody_takes
 from hcsidecar.core.rolling import why_not_drain
 from hcsidecar.core.status import ModuleState, status_document
+from hcsidecar.core.targets.documents import TargetStatus
 from hcsidecar.daemon.application_control import ApplicationControl
 from hcsidecar.daemon.memory import StateFile
 from hcsidecar.daemon.own_targets import OwnTargets
@@ -202,9 +203,9 @@ class NodeControl:
         """The farm's virtual IPs."""
         return () if self._farm.l2 is None else tuple(vip.address for vip in self._farm.l2.vip)
 
-    def targets(self) -> Sequence[Mapping[str, object]]:
+    def targets(self) -> Sequence[TargetStatus]:
         """Say of each load balancer what this node is to be and is there."""
-        return self._targets.documents()
+        return self._targets.status()
 
     def layer_two(self) -> LayerTwoReport | None:
         """Say what this node's filter does."""

@@ -1,12 +1,13 @@
 """This node's targets, as the daemon sees them; without a [[target]] in the farm file nothing is imported for them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from random import SystemRandom
 from typing import TYPE_CHECKING, Protocol
 
 from hcsidecar.core.events import Event
 from hcsidecar.core.farmfile.settings import NodeTable
 from hcsidecar.core.targets.desired_state import Situation
+from hcsidecar.core.targets.documents import TargetStatus
 from hcsidecar.farmfile.dirs import state_dir
 from hcsidecar.farmfile.loading import LoadedFarm
 
@@ -39,7 +40,7 @@ class OwnTargets(Protocol):
     def follow(self, situation: Situation) -> None:
         """Take how the node is."""
 
-    def documents(self) -> Sequence[Mapping[str, object]]:
+    def status(self) -> Sequence[TargetStatus]:
         """Say of each target what is wished, what was seen, and what goes wrong."""
 
 
@@ -56,7 +57,7 @@ class NoTargets:
     def follow(self, situation: Situation) -> None:
         """Do nothing."""
 
-    def documents(self) -> Sequence[Mapping[str, object]]:
+    def status(self) -> Sequence[TargetStatus]:
         """Give none."""
         return ()
 

@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from math import inf
 
 from hcsidecar.core.events import Event
 from hcsidecar.core.targets.desired_state import Situation
+from hcsidecar.core.targets.documents import TargetStatus
 from hcsidecar.core.targets.reconcile import Reconciler
 from hcsidecar.core.targets.registration import Call, Observation, TargetError, Trouble
 from hcsidecar.targets.kind import Balancer
@@ -72,9 +73,9 @@ class Registrar:
         """Say why a node that leaves must still answer OK for this balancer's sake; None when it need not."""
         return self._reconciler.keeps_serving_for(now=self._loop.time())
 
-    def document(self) -> Mapping[str, object]:
+    def status(self) -> TargetStatus:
         """Say what is wished, what was seen, and what goes wrong."""
-        return self._reconciler.document(now=self._loop.time())
+        return self._reconciler.status(now=self._loop.time())
 
     async def _make(self, call: Call) -> None:
         trouble, text, seen = None, "", None

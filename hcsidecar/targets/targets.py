@@ -1,7 +1,7 @@
 """All targets of this node: what the daemon sees of `hcsidecar.targets`."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 
@@ -9,6 +9,7 @@ from hcsidecar.core.events import Event
 from hcsidecar.core.farmfile.settings import FarmFile, NodeTable, Target
 from hcsidecar.core.targets.backoff import Backoff
 from hcsidecar.core.targets.desired_state import Situation
+from hcsidecar.core.targets.documents import TargetStatus
 from hcsidecar.core.targets.reconcile import Reconciler
 from hcsidecar.core.targets.registration import Observation, TargetError, Trouble
 from hcsidecar.targets.apart import HelperBalancer
@@ -33,13 +34,13 @@ class Targets:
         pace: Callable[[Target], Backoff] | None = None,
     ) -> None:
         now = asyncio.get_running_loop().time()
-        self._types = [table.type for table in tables]
         self._situation = Situation()
         self._tells_first = any(table.deregisters_first and table.policy != "observe" for table in tables)
         self._registrars = []
         for table in tables:
             reconciler = Reconciler(
                 name=table.label,
+                kind=table.type,
                 policy=table.policy,
                 pace=(pace or pace_of)(table),
                 chance=chance,
@@ -83,12 +84,9 @@ class Targets:
         """Why a node that leaves must still answer OK, in plain words; empty when it need not."""
         return tuple(text for registrar in self._registrars if (text := registrar.keeps_serving_for()))
 
-    def documents(self) -> list[Mapping[str, object]]:
-        """Say of each target what is wished, what was seen, and what goes wrong; see `Reconciler.document`."""
-        return [
-            {"type": kind} | dict(registrar.document())
-            for kind, registrar in zip(self._types, self._registrars, strict=True)
-        ]
+    def status(self) -> tuple[TargetStatus, ...]:
+        """Say of each target what is wished, what was seen, and what goes wrong."""
+        return tuple(registrar.status() for registrar in self._registrars)
 
 
 class _Unopened:

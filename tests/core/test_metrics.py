@@ -13,6 +13,7 @@ from hcsidecar.core.membership.timing import Timing
 from hcsidecar.core.metric_catalogue import CATALOGUE, Family, MetricKind
 from hcsidecar.core.metrics import Facts, HeartbeatFigures, ProcessFigures, metric_families
 from hcsidecar.core.status import ModuleState
+from hcsidecar.core.targets.documents import TargetFailure, TargetStatus
 from l2mode.core.conflicts import Conflict
 from l2mode.core.filter_kinds import FilterKind
 from l2mode.core.filters import FilterChoice, PassedOver
@@ -87,7 +88,7 @@ def target(**changes):
         "calls": {"observe": 7, "register": 1},
         "failures": {"throttle": 2},
     }
-    return {**usual, **changes}
+    return TargetStatus(**{**usual, **changes})
 
 
 def facts(**changes):
@@ -201,7 +202,7 @@ def test_each_figure_is_where_it_belongs(sample, value):
 
 
 def test_a_target_that_was_never_reached_is_not_as_wished_and_has_no_age():
-    error = {"trouble": "auth", "text": "no credentials", "age": 3.0}
+    error = TargetFailure(trouble="auth", text="no credentials", age=3.0)
     samples = told(targets=[target(observed=None, last_success_age=None, error=error), target(name="green")])
     assert (samples["target_as_wished", "blue"], samples["target_as_wished", "green"]) == (0, 1)
     assert ("target_presence", "blue", "absent") not in samples

@@ -17,6 +17,7 @@ from hcsidecar.core.l2_documents import CheckFinding, CheckLevel, VipAnswer, che
 from hcsidecar.core.metric_catalogue import BUILD, NODES
 from hcsidecar.core.status import ModuleState, status_document
 from hcsidecar.core.targets.backoff import Backoff
+from hcsidecar.core.targets.documents import TargetsReport
 from hcsidecar.core.targets.reconcile import Reconciler
 from hcsidecar.core.targets.registration import Call, Observation, Presence, Trouble
 from hcsidecar.events.journal import Entry, Page
@@ -104,12 +105,12 @@ def explanation():
 
 def targets():
     def loop(name):
-        return Reconciler(name=name, policy="member", pace=Backoff(), chance=Random(1), now=0.0)
+        return Reconciler(name=name, kind="haproxy", policy="member", pace=Backoff(), chance=Random(1), now=0.0)
 
     fresh, seen = loop("front"), loop("back")
     seen.observed(Observation(presence=Presence.UNHEALTHY, reason="L4CON", former=("192.0.2.7:80",)), now=20.0)
     seen.failed(Call.OBSERVE, Trouble.AUTH, "no rights", now=30.0)
-    return {"node": "web1", "targets": [{"type": "haproxy"} | each.document(now=31.25) for each in (fresh, seen)]}
+    return TargetsReport(node="web1", targets=tuple(each.status(now=31.25) for each in (fresh, seen)))
 
 
 def metrics():

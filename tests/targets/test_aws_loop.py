@@ -53,7 +53,7 @@ class Node:
         self._balancer = AwsBalancer(table(aws.url, group=group.name), here(state_dir, **changes))
         self._address = changes.get("address", "127.0.1.1")
         now = asyncio.get_running_loop().time()
-        self.reconciler = Reconciler(name=group.name, policy="member", pace=pace, chance=Random(1), now=now)
+        self.reconciler = Reconciler(name=group.name, kind="aws", policy="member", pace=pace, chance=Random(1), now=now)
         self.registrar = Registrar(self.reconciler, self._balancer, limit=limit, tell=self.events.append)
 
     async def __aenter__(self):
@@ -75,15 +75,13 @@ class Node:
 
     @property
     def document(self):
-        return self.registrar.document()
+        return self.registrar.status()
 
     async def sees(self, presence):
-        await until(
-            lambda: self.document["observed"] == presence, limit=LIMIT, what=f"{self.document} to be {presence}"
-        )
+        await until(lambda: self.document.observed == presence, limit=LIMIT, what=f"{self.document} to be {presence}")
 
     def failures(self, trouble):
-        return self.document["failures"][trouble]
+        return self.document.failures[trouble]
 
 
 def run(story, *groups, **options):
@@ -155,10 +153,10 @@ def test_a_denied_node_recovers_when_it_is_given_the_right(tmp_path):
             await until(lambda: node.failures("auth") >= 2, limit=LIMIT)
             told = [event for event in node.events if "AccessDenied" in event.message]
             assert len(told) == 1, "the same failure is told once"
-            assert "AccessDenied" in node.document["error"]["text"]
+            assert "AccessDenied" in node.document.error.text
             aws.denied.clear()
             await node.sees("healthy")
-            assert node.document["error"] is None
+            assert node.document.error is None
 
     run(story)
 
@@ -191,7 +189,7 @@ def test_while_the_api_hangs_the_health_url_is_answered_and_calls_do_not_pile_up
             await until(lambda: aws.probes[WEB1] >= probes + 3, limit=LIMIT)
             assert group.targets[WEB1].state == "healthy"
             assert len(aws.calls) == calls, "one that hangs keeps its place"
-            assert "the former call still has no answer" in node.document["error"]["text"]
+            assert "the former call still has no answer" in node.document.error.text
             await node.sees("healthy")
 
     run(story)
@@ -287,7 +285,7 @@ def test_a_full_group_takes_the_node_when_there_is_room(tmp_path):
         async with Node(aws, group, tmp_path) as node:
             node.follow(READY)
             await until(lambda: node.failures("config") >= 1, limit=LIMIT)
-            assert "quota" in node.document["error"]["text"]
+            assert "quota" in node.document.error.text
             aws.take_away(group, WEB2)
             await node.sees("healthy")
 
@@ -330,7 +328,7 @@ def test_a_new_address_takes_the_place_of_the_old_one(tmp_path):
         async with Node(aws, group, tmp_path, **moved) as node:
             node.follow(READY)
             await until(lambda: aws.count("DeregisterTargets") == 1, limit=LIMIT)
-            await until(lambda: node.document["former"] == [], limit=LIMIT)
+            await until(lambda: node.document.former == (), limit=LIMIT)
             new = ("127.0.1.9", 80)
             register, deregister = ("RegisterTargets", [new]), ("DeregisterTargets", [WEB1])
             assert aws.changes[1:] == [register, deregister], "the new one first"
@@ -387,7 +385,7 @@ def test_without_the_sdk_only_this_target_fails_and_says_what_to_install(tmp_pat
         async with Node(aws, group, tmp_path) as node:
             node.follow(READY)
             await until(lambda: node.failures("config") >= 1, limit=LIMIT)
-            assert "pip install 'hcsidecar[aws]'" in node.document["error"]["text"]
+            assert "pip install 'hcsidecar[aws]'" in node.document.error.text
             assert aws.calls == []
 
     run(story)

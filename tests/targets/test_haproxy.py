@@ -169,7 +169,7 @@ async def test_the_loop_deletes_what_it_has_drained_once_nobody_is_left_and_adds
         )
 
         async def comes_to_be(presence):
-            await until(lambda: targets.documents()[0]["observed"] == presence, limit=LIMIT, what=presence)
+            await until(lambda: targets.status()[0].observed == presence, limit=LIMIT, what=presence)
 
         async with asyncio.TaskGroup() as tasks:
             running = targets.begin(tasks)

@@ -74,29 +74,29 @@ async def run(fake, until, *, situation=READY, limit=0.1):
     """Run a registrar until a condition of its document holds; gives the last document and the events."""
     loop = asyncio.get_running_loop()
     events = []
-    reconciler = Reconciler(name="web", policy="member", pace=QUICK, chance=Random(1), now=loop.time())
+    reconciler = Reconciler(name="web", kind="haproxy", policy="member", pace=QUICK, chance=Random(1), now=loop.time())
     registrar = Registrar(reconciler, fake, limit=limit, tell=events.append)
     task = asyncio.create_task(registrar.run())
     registrar.follow(situation)
     try:
         for _ in range(4000):
-            if until(registrar.document()):
+            if until(registrar.status()):
                 break
             await asyncio.sleep(0.005)
         else:
-            raise AssertionError(registrar.document())
+            raise AssertionError(registrar.status())
     finally:
         task.cancel()
         await asyncio.wait({task})
     assert task.cancelled()
-    return registrar.document(), [event.message for event in events]
+    return registrar.status(), [event.message for event in events]
 
 
 def test_it_registers_and_closes_at_the_end():
     fake = Fake()
-    document, said = asyncio.run(run(fake, lambda document: document["observed"] == "healthy"))
+    document, said = asyncio.run(run(fake, lambda document: document.observed == "healthy"))
     assert fake.calls[:3] == ["observe", "register", "observe"]
-    assert (fake.closed, document["error"]) == (1, None)
+    assert (fake.closed, document.error) == (1, None)
     assert "web: registered: Ready and a member" in said
 
 
@@ -112,21 +112,21 @@ def test_it_registers_and_closes_at_the_end():
 )
 def test_whatever_a_call_raises_is_a_failure_with_its_words_and_ends_nothing(error, trouble, text):
     fake = Fake(observe=raising(error))
-    document, _ = asyncio.run(run(fake, lambda document: document["calls"]["observe"] > 3))
-    assert (document["error"]["trouble"], document["error"]["text"]) == (trouble, text)
+    document, _ = asyncio.run(run(fake, lambda document: document.calls["observe"] > 3))
+    assert (document.error.trouble, document.error.text) == (trouble, text)
 
 
 def test_a_call_that_hangs_is_given_up_at_its_limit_and_tried_again():
     fake = Fake(observe=_for_ever)
-    document, said = asyncio.run(run(fake, lambda document: document["failures"]["retry"] > 2))
-    assert document["error"]["text"] == "no answer within 0.1 s"
+    document, said = asyncio.run(run(fake, lambda document: document.failures["retry"] > 2))
+    assert document.error.text == "no answer within 0.1 s"
     assert said.count("web: observe failed: no answer within 0.1 s") == 1
 
 
 @pytest.mark.parametrize("close", [_for_ever, raising(RuntimeError("no"))])
 def test_a_close_that_hangs_or_fails_does_not_hold_up_the_end(close):
     fake = Fake(close=close)
-    asyncio.run(run(fake, lambda document: document["observed"] == "healthy"))
+    asyncio.run(run(fake, lambda document: document.observed == "healthy"))
     assert fake.closed == 1
 
 
@@ -182,8 +182,8 @@ def test_a_blocking_call_that_hangs_does_not_hold_up_the_end_of_the_loop():
 def test_what_is_no_observation_is_a_failure_that_says_so():
     fake = Fake()
     fake.observe = _nothing
-    document, _ = asyncio.run(run(fake, lambda document: document["failures"]["retry"] > 1))
-    assert document["error"]["text"] == "TypeError: observe gives NoneType, and no Observation"
+    document, _ = asyncio.run(run(fake, lambda document: document.failures["retry"] > 1))
+    assert document.error.text == "TypeError: observe gives NoneType, and no Observation"
 
 
 def test_a_side_that_cannot_be_made_is_a_failure_of_its_own_target_alone():
@@ -201,8 +201,8 @@ def test_a_side_that_cannot_be_made_is_a_failure_of_its_own_target_alone():
         async with asyncio.TaskGroup() as group:
             tasks = targets.begin(group)
             for _ in range(4000):
-                broken, fine = targets.documents()
-                if fine["observed"] == "healthy" and broken["error"]:
+                broken, fine = targets.status()
+                if fine.observed == "healthy" and broken.error:
                     break
                 await asyncio.sleep(0.005)
             for task in tasks:
@@ -210,9 +210,9 @@ def test_a_side_that_cannot_be_made_is_a_failure_of_its_own_target_alone():
         return broken, fine
 
     broken, fine = asyncio.run(story())
-    assert (broken["error"]["trouble"], broken["calls"]["register"]) == ("config", 0)
-    assert broken["error"]["text"] == "a target of type x cannot be made: ValueError: no such cloud"
-    assert (fine["observed"], fine["error"]) == ("healthy", None)
+    assert (broken.error.trouble, broken.calls["register"]) == ("config", 0)
+    assert broken.error.text == "a target of type x cannot be made: ValueError: no such cloud"
+    assert (fine.observed, fine.error) == ("healthy", None)
 
 
 def test_balancers_have_let_go_when_all_have_that_are_to_and_those_that_are_only_watched_do_not_count():
@@ -233,7 +233,7 @@ def test_balancers_have_let_go_when_all_have_that_are_to_and_those_that_are_only
         async with asyncio.TaskGroup() as group:
             tasks = targets.begin(group)
             targets.follow(READY)
-            await until(lambda: [row["observed"] for row in targets.documents()][:2] == ["healthy"] * 2)
+            await until(lambda: [row.observed for row in targets.status()][:2] == ["healthy"] * 2)
             assert not targets.have_let_go
             targets.follow(LEFT)
             await until(lambda: targets.unfinished == ("target slow to be deregistered, no",))

@@ -1,14 +1,18 @@
-"""What a node says of its targets (`Reconciler.document`), as who asks it reads it, and whether all is as wished."""
+"""What a node says of its targets, for those who make it and those who read it, and whether all is as wished.
+
+As in every document, keys are told in the order in which they stand here (see `hcsidecar.core.documents`).
+"""
 
 import msgspec
 
 from hcsidecar.core.targets.registration import DesiredState, Presence
 
 
-class Failing(msgspec.Struct, frozen=True, kw_only=True):
-    """What goes wrong, until a call works again."""
+class TargetFailure(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes wrong at a target, until a call works again."""
 
     trouble: str
+    "retry, throttle, auth or config."
     text: str
     age: float
     "Seconds since the latest failure."
@@ -17,24 +21,34 @@ class Failing(msgspec.Struct, frozen=True, kw_only=True):
 class TargetStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One target of a node; ages and times to wait are in seconds."""
 
-    name: str
     type: str
+    name: str
     policy: str
     desired: str
+    "What the node wants to be there: registered, absent or as it is."
     why: str
+    "The reason of that wish."
     observed: str | None = None
+    "What the node was there at the last look (`Presence`); None before the first."
     reason: str = ""
+    "The balancer's word for that."
     former: tuple[str, ...] = ()
+    "What of this node is still registered from before, under another address."
     observed_age: float | None = None
+    "Since that look."
     last_success_age: float | None = None
-    error: Failing | None = None
+    "Since a call last worked."
+    error: TargetFailure | None = None
     next_try: float | None = None
-    contested: bool = False
-    leaving: bool = False
+    "Until the next call; None while one is made."
     calls: dict[str, int] = {}
     "Calls of the balancer since the daemon's start, by kind."
     failures: dict[str, int] = {}
     "Those that failed, by kind of trouble."
+    contested: bool = False
+    "Somebody else keeps undoing what this node does."
+    leaving: bool = False
+    "It is to be deregistered, and is not yet."
 
     def why_not_as_wished(self) -> str | None:
         """Say what keeps the balancer from being as this node wishes, or what cannot be told; None if nothing does."""
@@ -55,8 +69,9 @@ class TargetStatus(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
 
-class TargetsDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """All targets of a node; unknown keys are of a newer version."""
+class TargetsReport(msgspec.Struct, frozen=True, kw_only=True):
+    """All targets of a node, in the order of the farm file: `GET /api/v1/targets`."""
 
     node: str
+    "Who tells it."
     targets: tuple[TargetStatus, ...]

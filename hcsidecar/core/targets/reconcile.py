@@ -29,6 +29,7 @@ from random import Random
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.targets.backoff import Backoff
 from hcsidecar.core.targets.desired_state import Desired, Policy, Situation, what_to_wish
+from hcsidecar.core.targets.documents import TargetFailure, TargetStatus
 from hcsidecar.core.targets.registration import Call, DesiredState, Observation, Presence, Trouble
 
 _FIRST_REPETITION = 2
@@ -48,9 +49,19 @@ class Reconciler:
     """The loop of one target."""
 
     def __init__(
-        self, *, name: str, policy: Policy, pace: Backoff, chance: Random, now: float, tells_first: bool = False
+        self,
+        *,
+        name: str,
+        kind: str,
+        policy: Policy,
+        pace: Backoff,
+        chance: Random,
+        now: float,
+        tells_first: bool = False,
     ) -> None:
         self.name = name
+        self._kind = kind
+        "The `type` of the farm file: only to be told."
         self._policy = policy
         self._pace = pace
         self._chance = chance
@@ -359,33 +370,30 @@ class Reconciler:
 
     # What people see
 
-    def document(self, *, now: float) -> dict[str, object]:
-        """Say what is wished, what was seen, and what goes wrong; ages and times to wait are in seconds."""
-
-        def age(at: float | None) -> float | None:
-            return None if at is None else round(now - at, 1)
-
+    def status(self, *, now: float) -> TargetStatus:
+        """Say what is wished, what was seen, and what goes wrong."""
         seen, failure = self._seen, self._failure
         next_at = self.next_at(now=now)
-        return {
-            "name": self.name,
-            "policy": self._policy,
-            "desired": str(self._wanted.wish),
-            "why": self._wanted.why,
-            "observed": None if seen is None else str(seen.presence),
-            "reason": "" if seen is None else seen.reason,
-            "former": [] if seen is None else list(seen.former),
-            "observed_age": None if seen is None else age(self._seen_at),
-            "last_success_age": age(self._worked_at),
-            "error": None
+        return TargetStatus(
+            type=self._kind,
+            name=self.name,
+            policy=self._policy,
+            desired=self._wanted.wish.value,
+            why=self._wanted.why,
+            observed=None if seen is None else str(seen.presence),
+            reason="" if seen is None else seen.reason,
+            former=() if seen is None else tuple(seen.former),
+            observed_age=None if seen is None else round(now - self._seen_at, 1),
+            last_success_age=None if self._worked_at is None else round(now - self._worked_at, 1),
+            error=None
             if failure is None
-            else {"trouble": str(failure.trouble), "text": failure.text, "age": age(failure.at)},
-            "next_try": None if next_at == inf else round(max(0.0, next_at - now), 1),
-            "calls": {str(call): self.calls[call] for call in Call},
-            "failures": {str(trouble): self.failures[trouble] for trouble in Trouble},
-            "contested": self.is_contested(now=now),
-            "leaving": self._wanted.firm and not self.has_left,
-        }
+            else TargetFailure(trouble=failure.trouble.value, text=failure.text, age=round(now - failure.at, 1)),
+            next_try=None if next_at == inf else round(max(0.0, next_at - now), 1),
+            calls={call.value: self.calls[call] for call in Call},
+            failures={trouble.value: self.failures[trouble] for trouble in Trouble},
+            contested=self.is_contested(now=now),
+            leaving=self._wanted.firm and not self.has_left,
+        )
 
     def _tell_seen(self, seen: Observation) -> Event:
         former = f"; registered too, from before: {', '.join(seen.former)}" if seen.former else ""

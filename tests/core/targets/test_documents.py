@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from hcsidecar.core.targets.backoff import Backoff
-from hcsidecar.core.targets.documents import Failing, TargetStatus
+from hcsidecar.core.targets.documents import TargetFailure, TargetStatus
 from hcsidecar.core.targets.reconcile import Reconciler
 from hcsidecar.core.targets.registration import Call, Observation, Presence, Trouble
 
@@ -32,7 +32,7 @@ def sight(**changes):
         ({"desired": "as it is", "observed": "healthy"}, None),
         ({"contested": True}, "somebody else keeps undoing what this node does"),
         ({"desired": "absent", "observed": "unseen", "leaving": True}, "to be deregistered"),
-        ({"error": Failing(trouble="auth", text="no rights", age=1.0)}, "auth: no rights"),
+        ({"error": TargetFailure(trouble="auth", text="no rights", age=1.0)}, "auth: no rights"),
     ],
 )
 def test_why_a_balancer_is_not_as_wished(changes, why):
@@ -40,16 +40,14 @@ def test_why_a_balancer_is_not_as_wished(changes, why):
 
 
 def test_what_the_loop_says_of_a_target_can_be_read():
-    loop = Reconciler(name="web", policy="observe", pace=Backoff(), chance=Random(1), now=0.0)
+    loop = Reconciler(name="web", kind="haproxy", policy="observe", pace=Backoff(), chance=Random(1), now=0.0)
 
     def read(now):
-        document = msgspec.json.encode(loop.document(now=now) | {"type": "haproxy"})
-        assert set(TargetStatus.__struct_fields__) <= set(msgspec.json.decode(document))
-        return msgspec.json.decode(document, type=TargetStatus)
+        return msgspec.json.decode(msgspec.json.encode(loop.status(now=now)), type=TargetStatus)
 
     assert read(0.0).why_not_as_wished() == "not looked at yet"
     loop.failed(Call.OBSERVE, Trouble.AUTH, "no rights", now=10.0)
-    assert read(13.0).error == Failing(trouble="auth", text="no rights", age=3.0)
+    assert read(13.0).error == TargetFailure(trouble="auth", text="no rights", age=3.0)
     loop.observed(Observation(presence=Presence.UNHEALTHY, reason="L4CON", former=("192.0.2.7:80",)), now=20.0)
     assert read(21.0) == TargetStatus(
         name="web",

@@ -156,7 +156,7 @@ def test_a_balancer_that_forgets_at_each_reload_is_told_again_at_once_and_nobody
     assert loop.balancer.changes == [Call.REGISTER] * 21
     assert loop.said_of("info web: the balancer has begun anew, and forgotten this node") == 20
     assert loop.said_of("somebody else") == 0
-    assert loop.reconciler.document(now=loop.now)["contested"] is False
+    assert loop.reconciler.status(now=loop.now).contested is False
 
 
 def test_who_keeps_undoing_it_is_put_right_ever_more_rarely_with_one_alarm():
@@ -168,7 +168,7 @@ def test_who_keeps_undoing_it_is_put_right_ever_more_rarely_with_one_alarm():
     hours = 2
     assert 8 <= loop.balancer.count(Call.REGISTER) <= 1 + hours * (6 + 6)
     assert loop.said_of("error web: somebody else has deregistered this node") >= 1
-    assert loop.reconciler.document(now=loop.now)["contested"] is True
+    assert loop.reconciler.status(now=loop.now).contested is True
 
 
 def test_an_alarm_ends_when_nobody_undoes_it_any_more():
@@ -500,18 +500,18 @@ def test_the_document_says_what_is_wished_and_seen_and_what_goes_wrong():
     loop = registered()
     loop.balancer.fault = always(Trouble.AUTH, "ExpiredToken")
     loop.run(70)
-    document = loop.reconciler.document(now=loop.now)
-    assert [document[key] for key in ("name", "desired", "why", "observed")] == [
+    document = loop.reconciler.status(now=loop.now)
+    assert (document.name, document.desired, document.why, document.observed) == (
         "web",
         "registered",
         "Ready and a member",
         "healthy",
-    ]
-    assert document["error"]["text"] == "ExpiredToken"
-    assert document["last_success_age"] > 0
-    assert document["next_try"] > 0
-    assert document["calls"]["register"] == 1
-    assert document["failures"]["auth"] >= 1
+    )
+    assert document.error.text == "ExpiredToken"
+    assert document.last_success_age > 0
+    assert document.next_try > 0
+    assert document.calls["register"] == 1
+    assert document.failures["auth"] >= 1
 
 
 # Always and never
