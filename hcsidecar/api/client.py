@@ -17,13 +17,12 @@ import msgspec
 from yarl import URL
 
 from hcsidecar.api.control import CommandResult, NodeCommand
-from hcsidecar.api.following import Notice
 from hcsidecar.api.routes import PREFIX
 from hcsidecar.application.run_logs import Output, Runs
-from hcsidecar.core.documents import FarmStatus, NodeStatus
+from hcsidecar.core.documents import Entry, EventPage, FarmStatus, NodeStatus, Notice
 from hcsidecar.core.farmfile.settings import FarmFile, NodeTable
 from hcsidecar.core.metric_catalogue import Family
-from hcsidecar.events.journal import Entry, EventQuery, Page
+from hcsidecar.events.journal import EventQuery
 from hcsidecar.farmfile.dirs import control_socket, starting_socket
 from hcsidecar.farmfile.loading import FarmFileError, NoNodeHereError, find_node
 
@@ -158,14 +157,14 @@ class NodeClient:
         """Let this node look at its machine and ask its network, and give what it found as JSON."""
         return await self._ask("GET", "/layer-two/check")
 
-    async def events(self, *, last: int, before: int | None = None, wanted: EventQuery) -> Page:
+    async def events(self, *, last: int, before: int | None = None, wanted: EventQuery) -> EventPage:
         """Give the last events, before a number if there is one."""
         query = {"last": str(last), "level": wanted.level.value}
         query |= {"before": str(before)} if before is not None else {}
         # Whoever wants to leave out what is older by a fraction of a second looks at the time again.
         query |= {"since": str(int(wanted.since))} if wanted.since else {}
         query |= {"grep": wanted.text} if wanted.text else {}
-        return read(await self._ask("GET", f"/events?{urlencode(query)}"), Page)
+        return read(await self._ask("GET", f"/events?{urlencode(query)}"), EventPage)
 
     async def log(self, level: str, text: str, *, origin: str) -> CommandResult:
         """Write an event into the node's log."""

@@ -9,9 +9,10 @@ import msgspec
 
 from hcsidecar.api.control import CommandResult
 from hcsidecar.api.requests import MAX_NUMBER, ApiError, Body, no_others, parse_body, whole
+from hcsidecar.core.documents import EventPage
 from hcsidecar.core.events import Level
 from hcsidecar.core.remarks import LONGEST_ORIGIN, LONGEST_TEXT, OPERATOR, remark, why_not_origin
-from hcsidecar.events.journal import PAGE, EventQuery, Journal, Page, one_line
+from hcsidecar.events.journal import PAGE, EventQuery, Journal, one_line
 
 MAX_WAIT = 20
 "Seconds that a request may wait for the next event."
@@ -65,7 +66,7 @@ def parse_events_query(query: Mapping[str, str]) -> EventsQuery:
     )
 
 
-async def events(journal: Journal, query: EventsQuery) -> Page:
+async def events(journal: Journal, query: EventsQuery) -> EventPage:
     """Give the page that is asked for."""
     if query.after is None:
         return await journal.page_before(query.before, count=query.last, wanted=query.wanted)

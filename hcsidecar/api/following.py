@@ -11,7 +11,7 @@ import msgspec
 
 from hcsidecar.api.relay import UnreachableError
 from hcsidecar.api.requests import Reply
-from hcsidecar.events.journal import Page
+from hcsidecar.core.documents import EventPage, Notice
 
 WAIT = 10
 "Seconds that one question waits for news; so long may a follower linger that has gone."
@@ -22,15 +22,6 @@ RETRY = 1.0
 
 FetchEvents = Callable[[Mapping[str, str]], Awaitable[Reply]]
 "Asks a node for the events of a query; raises UnreachableError."
-
-
-class Notice(msgspec.Struct, frozen=True, kw_only=True):
-    """What a follower is told beside the events."""
-
-    node: str
-    notice: str
-    missed: int = 0
-    "Events that were overwritten before this follower took them."
 
 
 async def follow(
@@ -65,10 +56,10 @@ async def follow(
             silent = False
 
 
-def read_page(reply: Reply) -> Page:
+def read_page(reply: Reply) -> EventPage:
     """Read a page from an answer; UnreachableError if it is none."""
     try:
-        return msgspec.json.decode(reply.body, type=Page)
+        return msgspec.json.decode(reply.body, type=EventPage)
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise UnreachableError("its answer is not in a form that this version understands") from None
 

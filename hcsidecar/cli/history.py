@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from hcsidecar.api.client import NodeClient
 from hcsidecar.cli.stored import StoredEvents
-from hcsidecar.events.journal import PAGE, Entry, EventQuery, Page
+from hcsidecar.core.documents import Entry, EventPage
+from hcsidecar.events.journal import PAGE, EventQuery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,7 @@ class History:
     "Why there may have been more."
 
 
-FetchPage = Callable[[int | None, int], Awaitable[Page]]
+FetchPage = Callable[[int | None, int], Awaitable[EventPage]]
 "Gives the newest events before a number, or (None) of all: at most so many."
 
 
@@ -60,7 +61,7 @@ def _count(wish: HistoryQuery, have: int) -> int:
 def ask_through(client: NodeClient, wish: HistoryQuery) -> FetchPage:
     """Ask the node's daemon."""
 
-    async def ask(before: int | None, count: int) -> Page:
+    async def ask(before: int | None, count: int) -> EventPage:
         return await client.events(last=count, before=before, wanted=wish.wanted)
 
     return ask
@@ -69,8 +70,8 @@ def ask_through(client: NodeClient, wish: HistoryQuery) -> FetchPage:
 def ask_stored(stored: StoredEvents, node: str, wish: HistoryQuery) -> FetchPage:
     """Ask what the node has stored, while its daemon does not run."""
 
-    async def ask(before: int | None, count: int) -> Page:
+    async def ask(before: int | None, count: int) -> EventPage:
         found = stored.before(before, wanted=wish.wanted, count=count)
-        return Page(node=node, missed=0, next=stored.last, previous=found.reached, events=found.entries)
+        return EventPage(node=node, missed=0, next=stored.last, previous=found.reached, events=found.entries)
 
     return ask

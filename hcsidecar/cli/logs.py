@@ -13,17 +13,17 @@ import msgspec
 import typer
 
 from hcsidecar.api.client import ClientError, ClientFailure, NodeClient, client_for, local_nodes
-from hcsidecar.api.following import Notice
 from hcsidecar.cli.application_log import list_runs, show_run
 from hcsidecar.cli.asking import EveryNode, OneNode, choose, complain, farm_to_ask, run
 from hcsidecar.cli.farm import REFUSED, AsJson, Config, give_up
 from hcsidecar.cli.history import History, HistoryQuery, ask_stored, ask_through, read_history
 from hcsidecar.cli.moments import parse_moment
 from hcsidecar.cli.stored import NothingStoredError, StoredEvents
+from hcsidecar.core.documents import Entry, Notice
 from hcsidecar.core.events import Level
 from hcsidecar.core.farmfile.settings import FarmFile
 from hcsidecar.core.terminals import takes_colours
-from hcsidecar.events.journal import Entry, EventQuery, one_line
+from hcsidecar.events.journal import EventQuery, one_line
 from hcsidecar.events.keeper import NAME
 from hcsidecar.farmfile.dirs import state_dir
 from hcsidecar.farmfile.loading import FarmFileError

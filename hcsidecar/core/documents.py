@@ -8,6 +8,8 @@ they stand here. What layer-2 mode tells is in `l2mode.core.documents`, targets 
 
 import msgspec
 
+from hcsidecar.core.events import Level
+
 
 class RestartsUsed(msgspec.Struct, frozen=True, kw_only=True):
     """The restart budget, as the status document has it."""
@@ -68,3 +70,50 @@ class FarmStatus(msgspec.Struct, frozen=True, kw_only=True):
         """Return what it says about a node; one that it does not know is not alive."""
         unknown = NodeStatus(name=name, alive=False, reason="not in the farm file of the daemon that was asked")
         return next((node for node in self.nodes if node.name == name), unknown)
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """An event with its place in the journal."""
+
+    number: int
+    time: float
+    "Wall clock, seconds since 1970 in UTC: for people, never for decisions."
+    node: str
+    level: Level
+    origin: str
+    message: str
+
+
+class EventPage(msgspec.Struct, frozen=True, kw_only=True):
+    """What came after a number, or before one: `GET /api/v1/events`."""
+
+    node: str
+    missed: int
+    "Entries after that number which are no longer held."
+    next: int
+    "The number to ask with next; it passes over entries that are not wanted."
+    previous: int = 0
+    "The number before which to ask for older ones; 0 when there are none, or newer ones were asked for."
+    lacking: str = ""
+    "Why older events, which the store may have, are not here."
+    events: tuple[Entry, ...]
+
+
+class Notice(msgspec.Struct, frozen=True, kw_only=True):
+    """What a follower is told beside the events."""
+
+    node: str
+    notice: str
+    missed: int = 0
+    "Events that were overwritten before this follower took them."
+
+
+class LogLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of the daemon's log with `--log-json`."""
+
+    time: str = ""
+    "UTC, as 2026-11-28T03:40:01.123Z."
+    node: str = ""
+    level: Level
+    origin: str
+    message: str

@@ -16,13 +16,14 @@ from pathlib import Path
 import hcsidecar.daemon.slim  # noqa: F401
 from hcsidecar import __version__
 from hcsidecar.api.servers import saying
+from hcsidecar.core.documents import Entry
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.farmfile.settings import NodeTable
 from hcsidecar.core.lost_files import Losses
 from hcsidecar.daemon.daemon import KERNEL_RECORD, Daemon
 from hcsidecar.daemon.memory import StateFile
 from hcsidecar.daemon.start_conditions import STILL, StartConditions, StoppedError
-from hcsidecar.events.journal import Entry, Journal
+from hcsidecar.events.journal import Journal
 from hcsidecar.events.log_output import configure, log_entry
 from hcsidecar.events.store import kept_journal
 from hcsidecar.farmfile.dirs import control_socket, make_private, starting_socket, state_dir

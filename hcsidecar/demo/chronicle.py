@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from hcsidecar.core.documents import LogLine
 from hcsidecar.core.events import Level
 
 REMEMBERED = 2000
@@ -24,12 +25,6 @@ class Happening:
     origin: str
     text: str
     grave: bool
-
-
-class _LogLine(msgspec.Struct, frozen=True, kw_only=True):
-    level: Level
-    origin: str
-    message: str
 
 
 class Chronicle:
@@ -64,7 +59,7 @@ class Chronicle:
 def read_daemon_line(line: str) -> tuple[str, bool]:
     """Give the text of a line and whether it is grave."""
     try:
-        entry = msgspec.json.decode(line, type=_LogLine)
+        entry = msgspec.json.decode(line, type=LogLine)
     except msgspec.DecodeError:
         return line.strip(), True
     return f"{entry.origin}: {entry.message}", entry.level in (Level.WARNING, Level.ERROR)

@@ -12,7 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from hcsidecar.events.journal import SEVERITY, Entry, EventQuery, Found, lower, one_line
+from hcsidecar.core.documents import Entry
+from hcsidecar.events.journal import SEVERITY, EventQuery, Found, lower, one_line
 
 VERSION: Final = 1
 "Of the table below."

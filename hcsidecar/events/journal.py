@@ -18,6 +18,7 @@ from typing import Protocol
 
 import msgspec
 
+from hcsidecar.core.documents import Entry, EventPage
 from hcsidecar.core.events import Event, Level
 
 SIZE = 2000
@@ -28,18 +29,6 @@ PAGE = 500
 "Entries handed out at once: such a page stays under 2.5 MB."
 
 SEVERITY = {Level.DEBUG: 0, Level.INFO: 1, Level.WARNING: 2, Level.ERROR: 3}
-
-
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """An event with its place in the journal."""
-
-    number: int
-    time: float
-    "Wall clock, seconds since 1970 in UTC: for people, never for decisions."
-    node: str
-    level: Level
-    origin: str
-    message: str
 
 
 class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,21 +51,6 @@ class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ALL = EventQuery()
-
-
-class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """What came after a number, or before one."""
-
-    node: str
-    missed: int
-    "Entries after that number which are no longer held."
-    next: int
-    "The number to ask with next; it passes over entries that are not wanted."
-    previous: int = 0
-    "The number before which to ask for older ones; 0 when there are none, or newer ones were asked for."
-    lacking: str = ""
-    "Why older events, which the store may have, are not here."
-    events: tuple[Entry, ...]
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,7 +134,7 @@ class Journal:
         self._wake()
         return entry
 
-    def after(self, number: int, *, wanted: EventQuery = ALL, limit: int = PAGE) -> Page:
+    def after(self, number: int, *, wanted: EventQuery = ALL, limit: int = PAGE) -> EventPage:
         """Give the oldest entries in memory after a number; 0 means from the oldest that is held."""
         start = self._start(number)
         missed = max(0, self._oldest - start) if number > 0 else 0
@@ -173,9 +147,9 @@ class Journal:
                 seen = found[-1].number
                 break
             found.append(entry)
-        return Page(node=self._node, missed=missed, next=seen, events=tuple(found))
+        return EventPage(node=self._node, missed=missed, next=seen, events=tuple(found))
 
-    async def page_after(self, number: int, *, wanted: EventQuery = ALL, limit: int = PAGE) -> Page:
+    async def page_after(self, number: int, *, wanted: EventQuery = ALL, limit: int = PAGE) -> EventPage:
         """Give the oldest entries after a number, those that the store has included; 0 means from the oldest on."""
         if number > self._last:  # from a life of this daemon when its clock was ahead
             number = self._first - 1
@@ -190,11 +164,11 @@ class Journal:
         if found.reached + 1 == self._oldest and len(found.entries) < limit:
             page = self.after(found.reached, wanted=wanted, limit=limit - len(found.entries))
             rest, following = page.events, page.next
-        return Page(
+        return EventPage(
             node=self._node, missed=missed, next=following, lacking=found.lacking, events=(*found.entries, *rest)
         )
 
-    async def page_before(self, number: int | None = None, *, count: int = PAGE, wanted: EventQuery = ALL) -> Page:
+    async def page_before(self, number: int | None = None, *, count: int = PAGE, wanted: EventQuery = ALL) -> EventPage:
         """Give the newest `count` entries (at most PAGE) before a number, or (None) of all."""
         last, count = self._last, min(count, PAGE)
         end = last + 1 if number is None else min(number, last + 1)
@@ -206,7 +180,7 @@ class Journal:
             if self._store is not None:
                 older = await self._store.before(min(end, self._oldest), wanted=wanted, limit=count - len(found))
                 found, previous, lacking = [*older.entries, *found], older.reached, older.lacking
-        return Page(node=self._node, missed=0, next=last, previous=previous, lacking=lacking, events=tuple(found))
+        return EventPage(node=self._node, missed=0, next=last, previous=previous, lacking=lacking, events=tuple(found))
 
     async def wait(self, number: int, *, limit: float) -> None:
         """Return when there is an entry after a number, the journal is closed, or `limit` seconds have passed."""

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
+from hcsidecar.core.documents import Entry
 from hcsidecar.core.events import Level
 from hcsidecar.core.farmfile.tables import LogTable
 from hcsidecar.core.lost_files import OVERWRITTEN, REMOVED, REPLACED, Loss, Stamp, what_became
@@ -21,7 +22,7 @@ from hcsidecar.events.database import (
     LockedDatabaseError,
     UnusableDatabaseError,
 )
-from hcsidecar.events.journal import SIZE, Entry, Found
+from hcsidecar.events.journal import SIZE, Found
 from hcsidecar.system.private_file import make_directory, stamp
 
 T = TypeVar("T")

@@ -20,9 +20,10 @@ from enum import Enum
 import msgspec
 from aiohttp.http_exceptions import HttpProcessingError
 
+from hcsidecar.core.documents import Entry, LogLine
 from hcsidecar.core.events import Level
 from hcsidecar.core.terminals import takes_colours
-from hcsidecar.events.journal import Entry, one_line
+from hcsidecar.events.journal import one_line
 from hcsidecar.system.threads import start_thread
 
 QUEUED = 1000
@@ -78,7 +79,7 @@ def render(style: Style, *, level: Level, node: str, origin: str, message: str, 
         case Style.JOURNAL:
             return f"<{PRIORITIES[level]}>{node} {origin}: {message}"
         case Style.JSON:
-            line = {"time": _iso(moment), "node": node, "level": level, "origin": origin, "message": message}
+            line = LogLine(time=_iso(moment), node=node, level=level, origin=origin, message=message)
             return msgspec.json.encode(line).decode()
 
 

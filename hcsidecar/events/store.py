@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from hcsidecar.core.documents import Entry
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.farmfile.tables import LogTable
 from hcsidecar.core.lost_files import Loss
-from hcsidecar.events.journal import SIZE, Entry, EventQuery, Found, Journal
+from hcsidecar.events.journal import SIZE, EventQuery, Found, Journal
 from hcsidecar.events.keeper import NAME, RETRY, DatabaseQuery, StoreWorker
 from hcsidecar.system.threads import start_thread
 

@@ -20,9 +20,8 @@ from hcsidecar.api.client import (
     read_status,
 )
 from hcsidecar.api.control import CommandResult, NodeCommand
-from hcsidecar.api.following import Notice
+from hcsidecar.core.documents import Entry, Notice
 from hcsidecar.core.events import Event, Level
-from hcsidecar.events.journal import Entry
 from hcsidecar.farmfile.loading import FarmFileError
 
 TWO_HERE = {"web1": "127.0.0.1", "web2": "127.0.0.2", "web3": "203.0.113.3"}

@@ -11,9 +11,9 @@ import pytest
 from cli_farm import cli_farm
 
 from hcsidecar.api.control import NodeCommand
+from hcsidecar.core.documents import Entry
 from hcsidecar.core.events import Level
 from hcsidecar.events.database import EventDatabase
-from hcsidecar.events.journal import Entry
 from hcsidecar.farmfile.copy import NAME
 
 ONE = {"web1": "127.0.0.1"}

@@ -9,9 +9,9 @@ import pytest
 from small_farm import Farm
 
 from hcsidecar.api.control import CommandResult, RestartBudgetReport
-from hcsidecar.api.following import Notice
 from hcsidecar.api.requests import document, not_yet, refused
 from hcsidecar.application.run_logs import Output, Run, Runs
+from hcsidecar.core.documents import Entry, EventPage, Notice
 from hcsidecar.core.events import Level
 from hcsidecar.core.l2_documents import CheckFinding, CheckLevel, VipAnswer, checked
 from hcsidecar.core.metric_catalogue import BUILD, NODES
@@ -20,7 +20,6 @@ from hcsidecar.core.targets.backoff import Backoff
 from hcsidecar.core.targets.documents import TargetsReport
 from hcsidecar.core.targets.reconcile import Reconciler
 from hcsidecar.core.targets.registration import Call, Observation, Presence, Trouble
-from hcsidecar.events.journal import Entry, Page
 from l2mode.core.conflicts import Conflict
 from l2mode.core.explain import Client, explain
 from l2mode.core.filter_kinds import FilterKind
@@ -130,7 +129,7 @@ DOCUMENTS = {
     "explain": explanation,
     "targets": targets,
     "metrics": metrics,
-    "events": lambda: Page(node="web1", missed=0, next=7, events=(ENTRY,)),
+    "events": lambda: EventPage(node="web1", missed=0, next=7, events=(ENTRY,)),
     "notice": lambda: Notice(node="web1", notice="2 events are missing here", missed=2),
     "runs": lambda: Runs(node="web1", runs=(Run(name=RUN, script="start", started=1795837201.123, size=9),)),
     "output": lambda: Output(node="web1", name=RUN, text="starting\n", next="1179-9"),

@@ -19,10 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from waiting import until
 
+from hcsidecar.core.documents import Entry
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.farmfile.tables import LogTable
 from hcsidecar.events.database import STEP, EventDatabase
-from hcsidecar.events.journal import Entry, EventQuery, Journal
+from hcsidecar.events.journal import EventQuery, Journal
 from hcsidecar.events.keeper import NAME, StoreWorker
 from hcsidecar.events.store import EventStore, kept_journal
 
