@@ -12,9 +12,10 @@ from hcsidecar.application.scripts import Scripts, with_home
 from hcsidecar.application.service import ApplicationService, DrainEvidence, Published
 from hcsidecar.core.application.check_results import CheckRule
 from hcsidecar.core.application.last_stays import Outlook
-from hcsidecar.core.application.lifecycle import Lifecycle, Past
+from hcsidecar.core.application.lifecycle import Lifecycle
 from hcsidecar.core.application.runs import Place, check_environment
 from hcsidecar.core.application.scripts import ScriptPlan
+from hcsidecar.core.application.state import Past
 from hcsidecar.core.events import Event
 from hcsidecar.core.farmfile.settings import AnyCheck, InterfaceCheck, NodeTable
 from hcsidecar.farmfile.dirs import state_dir

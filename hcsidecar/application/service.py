@@ -1,4 +1,4 @@
-"""Drives this node's module: orders, checks, scripts and time go into its lifecycle; what it decides goes out at once.
+"""Drives this node's application: commands, checks, scripts and time go into its lifecycle, decisions go out at once.
 
 Nothing is waited for here but scripts, and each of these has a limit that the lifecycle keeps.
 """
@@ -12,15 +12,18 @@ from typing import Literal, Protocol
 from hcsidecar.core.application.checks import UNCHECKED
 from hcsidecar.core.application.commands import shutdown
 from hcsidecar.core.application.last_stays import Outlook
-from hcsidecar.core.application.lifecycle import Lifecycle, Outcome, Past, Role, Word
+from hcsidecar.core.application.lifecycle import Lifecycle
+from hcsidecar.core.application.outcome import Outcome
 from hcsidecar.core.application.scripts import Script, ScriptRun
+from hcsidecar.core.application.state import Past
+from hcsidecar.core.application.states import Role, Word
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.status import ModuleState
 
 EVIDENCE_TIMEOUT = 2.0
 "Seconds after which a count of connections is taken as impossible: the limit of the drain must not wait for it."
 EVIDENCE_INTERVAL = 0.25
-"Seconds between two looks at who is still there while the module drains."
+"Seconds between two looks at who is still there while the application drains."
 FARM_INTERVAL = 0.5
 "Seconds between two looks at the other nodes while a need is unmet."
 TRANSITION_LIMIT = 60.0
@@ -29,8 +32,12 @@ MOST_TRANSITIONS = 16
 "Changes of state that may wait for the transition script; the next ones it is not told of."
 
 
+Command = Callable[[Lifecycle, float], Outcome]
+"What an operator or the application asks of the lifecycle, at a time of the monotonic clock."
+
+
 class DrainEvidence(Protocol):
-    """Who still uses a draining module."""
+    """Who still uses an application that drains."""
 
     async def connections(self) -> Mapping[int, int] | None:
         """Count the connections to the checked ports; None when that cannot be told."""
@@ -39,7 +46,7 @@ class DrainEvidence(Protocol):
         """Describe the probers that have not had their fill of NOT FOUND."""
 
     def balancers(self) -> Iterable[str]:
-        """Say why a module that is parting must still take traffic."""
+        """Say why an application that is parting must still take traffic."""
 
 
 class ScriptResult(Protocol):
@@ -69,7 +76,7 @@ class Scripts(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """What the rest of the daemon needs to know of the module."""
+    """What the rest of the daemon needs to know of the application."""
 
     state: ModuleState
     name: str
@@ -118,7 +125,7 @@ class ApplicationService:
         self._scripts = scripts
         self._round: int | None = None
         self._need_round: int | None = None
-        self._past = lifecycle.past
+        self._past = lifecycle.state.past
         self._published: Published | None = None
         self._changed = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
@@ -138,19 +145,19 @@ class ApplicationService:
             while not self.finished.is_set():
                 self._look_around()
                 self._take(self._lifecycle.tick(now=loop.time()))
-                if self._lifecycle.draining:
+                if self._lifecycle.state.draining:
                     connections = await self._count_connections()
                     now = loop.time()
                     probers = tuple(self._evidence.probers(now=now))
                     self._take(self._lifecycle.evidence(connections=connections, probers=probers, now=now))
-                if self._lifecycle.parting:
+                if self._lifecycle.state.parting:
                     self._take(self._lifecycle.see_balancers(self._evidence.balancers(), now=loop.time()))
                 await self._wait_for_change(self._patience(loop.time()))
             transitions.cancel()
 
-    def order(self, give: Callable[[Lifecycle, float], Outcome]) -> Outcome:
-        """Give the lifecycle an order; what it decides has taken effect when this returns."""
-        outcome = give(self._lifecycle, asyncio.get_running_loop().time())
+    def carry_out(self, command: Command) -> Outcome:
+        """Give the lifecycle a command or a request; what it decides has taken effect when this returns."""
+        outcome = command(self._lifecycle, asyncio.get_running_loop().time())
         self._take(outcome.events)
         return outcome
 
@@ -173,7 +180,7 @@ class ApplicationService:
 
     def says(self, name: str) -> Literal["up", "down", "init"] | None:
         """Give what a check says now: init while it has said nothing; None if there is no such check."""
-        board = self._lifecycle.board
+        board = self._lifecycle.state.board
         if name not in board:
             return None
         complaint = board.complaint(name)
@@ -182,70 +189,69 @@ class ApplicationService:
     @property
     def check_results(self) -> Mapping[str, bool]:
         """Tell of the checks that are made now, and have a result, whether they pass."""
-        return self._lifecycle.check_results
+        return self._lifecycle.state.check_results
 
     @property
     def budget(self) -> tuple[int, int, bool]:
-        """The failures that count, how many may, and whether the next one stops the module."""
-        budget, now = self._lifecycle.budget, asyncio.get_running_loop().time()
+        """The failures that count, how many may, and whether the next one stops the application."""
+        budget, now = self._lifecycle.state.budget, asyncio.get_running_loop().time()
         return budget.used(now=now), budget.most, budget.is_reached(now=now)
 
     def look(self) -> Published:
-        """Say what the module is now."""
-        lifecycle = self._lifecycle
+        """Say how the application is now."""
+        state = self._lifecycle.state
         now = asyncio.get_running_loop().time()
-        budget = (lifecycle.budget.used(now=now), lifecycle.budget.most) if lifecycle.plan.table else None
+        budget = (state.budget.used(now=now), state.budget.most) if self._lifecycle.plan.table else None
         return Published(
             state=ModuleState(
-                role=lifecycle.role,
-                status=lifecycle.status,
-                draining=lifecycle.draining,
-                parting=lifecycle.parting,
-                reason=lifecycle.why_not_ready() or lifecycle.remark,
-                waits_for=lifecycle.waits_for,
+                role=state.role,
+                status=state.status,
+                draining=state.draining,
+                parting=state.parting,
+                reason=state.why_not_ready() or state.remark,
+                waits_for=state.waits_for,
                 restarts=budget,
             ),
-            name=lifecycle.state,
-            serving=lifecycle.serving,
-            wants_share=lifecycle.wants_share,
-            word=lifecycle.last_word,
-            unmet=lifecycle.unmet,
+            name=state.name,
+            serving=state.serving,
+            wants_share=state.wants_share,
+            word=state.last_word,
+            unmet=state.unmet,
         )
 
     def _take(self, events: Iterable[Event]) -> None:
-        lifecycle = self._lifecycle
+        state = self._lifecycle.state
         published = self.look()
         if published != self._published:
             self._published = published
             self._publish(published)
         for event in events:
             self._tell(event)
-        if (past := lifecycle.past) != self._past:
+        if (past := state.past) != self._past:
             self._past = past
             self._remember(past)
-        if lifecycle.check_round != self._round:
-            self._round = lifecycle.check_round
+        if state.check_round != self._round:
+            self._round = state.check_round
             self._new_round(self._round)
-        if lifecycle.need_round != self._need_round:
-            self._need_round = lifecycle.need_round
+        if state.need_round != self._need_round:
+            self._need_round = state.need_round
             self._new_need_round(self._need_round)
         self._follow_script()
         self._note_transition()
-        if lifecycle.finished:
+        if state.finished:
             self.finished.set()
         self._changed.set()
 
     def _look_around(self) -> None:
         """Let the lifecycle know how the others are, where that matters."""
-        lifecycle = self._lifecycle
         now = asyncio.get_running_loop().time()
-        self._take(lifecycle.see_farm(self._outlook(lifecycle.unmet), now=now))
+        self._take(self._lifecycle.see_farm(self._outlook(self._lifecycle.state.unmet), now=now))
 
     # Scripts
 
     def _follow_script(self) -> None:
         """See to it that what runs is what the lifecycle wants."""
-        wanted = self._lifecycle.script
+        wanted = self._lifecycle.state.script
         run, task = self._running or (None, None)
         if (wanted and wanted.number) == (run and run.number):
             return
@@ -286,11 +292,11 @@ class ApplicationService:
             self._tell(Event(level=Level.WARNING, origin="application", message=message))
 
     def _note_transition(self) -> None:
-        role, self._role = self._role, self._lifecycle.role
+        role, self._role = self._role, self._lifecycle.state.role
         table = self._lifecycle.plan.table
         if role is self._role or table is None or table.transition is None or self._transitions.full():
             return
-        action = self._lifecycle.aim or ("stop" if self._role is Role.STOP else "start")
+        action = self._lifecycle.state.aim or ("stop" if self._role is Role.STOP else "start")
         self._transitions.put_nowait((str(role), str(self._role), str(action)))
 
     async def _tell_transitions(self) -> None:
@@ -314,9 +320,9 @@ class ApplicationService:
     def _patience(self, now: float) -> float:
         """Say for how long nothing has to be looked at, in seconds."""
         wait = self._lifecycle.next_tick_at() - now
-        if self._lifecycle.draining or self._lifecycle.parting:
+        if self._lifecycle.state.draining or self._lifecycle.state.parting:
             wait = min(wait, EVIDENCE_INTERVAL)
-        if self._lifecycle.unmet:
+        if self._lifecycle.state.unmet:
             wait = min(wait, FARM_INTERVAL)
         return wait
 

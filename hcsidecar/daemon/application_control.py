@@ -4,7 +4,7 @@ from typing import Literal
 
 from hcsidecar.api.control import ApplicationRequest, CommandResult, RestartBudgetReport
 from hcsidecar.application.application import Application
-from hcsidecar.core.application import commands as orders
+from hcsidecar.core.application import commands
 
 
 class ApplicationControl:
@@ -17,7 +17,7 @@ class ApplicationControl:
     def request(self, action: ApplicationRequest, *, identity: str) -> CommandResult:
         """Begin what the application asks for, or say why not."""
         why = f"{identity} asks for it"
-        outcome = self._module.order(lambda lifecycle, now: lifecycle.request(action, why, now=now))
+        outcome = self._module.carry_out(lambda lifecycle, now: lifecycle.request(action, why, now=now))
         return CommandResult(ok=outcome.accepted, text=outcome.text)
 
     def reported(self, name: str) -> Literal["up", "down", "init"] | None:
@@ -37,10 +37,10 @@ class ApplicationControl:
     def count_restart(self, *, identity: str) -> CommandResult:
         """Count a restart that the application has done by itself."""
         why = f"{identity} has restarted something"
-        outcome = self._module.order(lambda lifecycle, now: orders.count_failure(lifecycle, why, now=now))
+        outcome = self._module.carry_out(lambda lifecycle, now: lifecycle.count_failure(why, now=now))
         return CommandResult(ok=outcome.accepted, text=outcome.text)
 
     def reset_budget(self, *, by: str) -> CommandResult:
         """Begin to count anew."""
-        outcome = self._module.order(lambda lifecycle, _now: orders.forgive(lifecycle, by=by))
+        outcome = self._module.carry_out(lambda lifecycle, _now: commands.reset_budget(lifecycle, by=by))
         return CommandResult(ok=outcome.accepted, text=outcome.text)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Literal
 from hcsidecar import __version__
 from hcsidecar.api.control import ApiAddress, ApplicationRequest, CommandResult, NodeCommand, RestartBudgetReport
 from hcsidecar.application.application import Application
-from hcsidecar.core.application import commands as orders
-from hcsidecar.core.application.lifecycle import Lifecycle, Outcome
+from hcsidecar.application.service import Command
+from hcsidecar.core.application import commands
+from hcsidecar.core.application.outcome import Outcome
 from hcsidecar.core.documents import FarmStatus
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.farmfile.settings import FarmFile, NodeTable
@@ -154,10 +155,10 @@ class NodeControl:
             refusal = why_not_drain(self.status(), self.node, keep_ready=self._farm.farm.keep_ready)
         if action is NodeCommand.DRAIN and refusal is not None and not force:
             return CommandResult(ok=False, text=f"{refusal}; --force drains all the same")
-        order = _order(action, by, tells_first=self._targets.tells_first)
-        outcome = self._module.order(order)
+        command = _command(action, by, tells_first=self._targets.tells_first)
+        outcome = self._module.carry_out(command)
         if action is NodeCommand.STOP and force and outcome.accepted and self._module.look().state.draining:
-            outcome = self._module.order(order)
+            outcome = self._module.carry_out(command)
         warnings = (refusal,) if refusal is not None and outcome.accepted else ()
         return CommandResult(ok=outcome.accepted, text=outcome.text, warnings=warnings)
 
@@ -237,13 +238,13 @@ def _parts(view: View, group: int) -> Mapping[str, float]:
     return {member: mask.bit_count() / BUCKETS for member, mask in owned.items()}
 
 
-def _order(action: NodeCommand, by: str, *, tells_first: bool) -> Callable[[Lifecycle, float], Outcome]:
-    orders_of: Mapping[NodeCommand, Callable[..., Outcome]] = {
-        NodeCommand.START: orders.start,
-        NodeCommand.STOP: orders.stop,
-        NodeCommand.LEAVE: partial(orders.leave, tells_first=tells_first),
-        NodeCommand.RESTART: orders.restart,
-        NodeCommand.DRAIN: orders.drain,
-        NodeCommand.RESUME: orders.resume,
+def _command(action: NodeCommand, by: str, *, tells_first: bool) -> Command:
+    command_of: Mapping[NodeCommand, Callable[..., Outcome]] = {
+        NodeCommand.START: commands.start,
+        NodeCommand.STOP: commands.stop,
+        NodeCommand.LEAVE: partial(commands.leave, tells_first=tells_first),
+        NodeCommand.RESTART: commands.restart,
+        NodeCommand.DRAIN: commands.drain,
+        NodeCommand.RESUME: commands.resume,
     }
-    return lambda lifecycle, now: orders_of[action](lifecycle, now=now, by=by)
+    return lambda lifecycle, now: command_of[action](lifecycle, now=now, by=by)

@@ -1,4 +1,4 @@
-"""The module on the loop: one script at a time, in the order that its lifecycle wants, and nobody waits for hooks."""
+"""The application on the loop: one script at a time, as its lifecycle wants, and nobody waits for hooks."""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from waiting import until
 
 from hcsidecar.application.service import ApplicationService
-from hcsidecar.core.application import commands as orders
+from hcsidecar.core.application import commands
 from hcsidecar.core.application.check_results import CheckRule
 from hcsidecar.core.application.last_stays import NOBODY_HEARD
 from hcsidecar.core.application.lifecycle import Lifecycle
@@ -71,7 +71,7 @@ class Scene:
         self.written = 0
         plan = ScriptPlan(table=ApplicationTable(start="bin/start", stop="bin/stop", **table))
         self.lifecycle = Lifecycle(checks=[CheckRule(name="HTTP", action="restart")], lame_duck=5, plan=plan, past=past)
-        self.module = ApplicationService(
+        self.service = ApplicationService(
             self.lifecycle,
             evidence=Nobody(),
             publish=lambda published: None,
@@ -87,20 +87,20 @@ class Scene:
     async def note_written(self):
         self.scripts.story.append(f"written: {self.kept[-1].left}")
 
-    def give(self, order, by="root"):
-        return self.module.order(lambda lifecycle, now: order(lifecycle, now=now, by=by))
+    def give(self, command, by="root"):
+        return self.service.carry_out(lambda lifecycle, now: command(lifecycle, now=now, by=by))
 
 
 @asynccontextmanager
 async def running(**options):
     scene = Scene(**options)
-    task = asyncio.create_task(scene.module.run())
+    task = asyncio.create_task(scene.service.run())
     await asyncio.sleep(0)
     try:
         yield scene
     finally:
         for _ in range(2):
-            scene.module.shutdown("the test")
+            scene.service.shutdown("the test")
         scene.scripts.killing.set()
         async with asyncio.timeout(5):
             await task
@@ -108,18 +108,18 @@ async def running(**options):
 
 async def serving(scene):
     await scene.scripts.end("start")
-    await until(lambda: scene.lifecycle.check_round)
-    scene.module.check_result("HTTP", None)
-    assert scene.lifecycle.serving
+    await until(lambda: scene.lifecycle.state.check_round)
+    scene.service.check_result("HTTP", None)
+    assert scene.lifecycle.state.serving
 
 
 def test_what_is_about_to_run_is_on_disk_before_it_runs():
     async def act():
         async with running() as scene:
             await serving(scene)
-            scene.give(orders.stop)
+            scene.give(commands.stop)
             await scene.scripts.end("stop")
-            await until(lambda: scene.lifecycle.left is Left.STOPPED)
+            await until(lambda: scene.lifecycle.state.left is Left.STOPPED)
             assert scene.scripts.story == [
                 "written: unclear",
                 ("start", "WAIT", "UP", "start"),
@@ -135,7 +135,7 @@ def test_a_script_that_hangs_is_over_before_the_next_begins_and_its_last_words_a
     async def act():
         async with running(stop_timeout=0.1) as scene:
             await serving(scene)
-            scene.give(orders.stop)
+            scene.give(commands.stop)
             await until(lambda: ("stop", "force", "UP", "WAIT", "stop") in scene.scripts.story)
             assert scene.scripts.story[-4:] == [
                 ("stop", "UP", "WAIT", "stop"),
@@ -148,7 +148,7 @@ def test_a_script_that_hangs_is_over_before_the_next_begins_and_its_last_words_a
             await until(lambda: scene.scripts.story[-1] == "kill")
             assert "the stop force script exit status 3, its last words: oops" in scene.log
             scene.scripts.killing.set()
-            await until(lambda: scene.lifecycle.left is Left.STOPPED)
+            await until(lambda: scene.lifecycle.state.left is Left.STOPPED)
 
     asyncio.run(act())
 
@@ -157,10 +157,10 @@ def test_a_script_that_ends_well_is_not_told_as_broken_off():
     async def act():
         async with running(poststop="bin/poststop") as scene:
             await serving(scene)
-            scene.give(orders.stop)
+            scene.give(commands.stop)
             await scene.scripts.end("stop")
             await scene.scripts.end("poststop")
-            await until(lambda: scene.lifecycle.state == "STOP(NotReady)")
+            await until(lambda: scene.lifecycle.state.name == "STOP(NotReady)")
             assert not [line for line in scene.log if "broken off" in line]
 
     asyncio.run(act())
@@ -181,9 +181,9 @@ def test_the_transition_script_is_told_of_each_change_of_role_and_nobody_waits_f
         async with running(transition="bin/transition") as scene:
             await serving(scene)
             assert ("transition", "STOP", "UP", "start") in scene.scripts.story
-            scene.give(orders.stop)
+            scene.give(commands.stop)
             await scene.scripts.end("stop")
-            await until(lambda: scene.lifecycle.state == "STOP(NotReady)")
+            await until(lambda: scene.lifecycle.state.name == "STOP(NotReady)")
             # It hangs, and everything else went on. When it ends, it hears of the next change.
             await scene.scripts.end("transition")
             await until(lambda: ("transition", "UP", "STOP", "stop") in scene.scripts.story)
@@ -194,8 +194,8 @@ def test_the_transition_script_is_told_of_each_change_of_role_and_nobody_waits_f
 def test_an_application_that_is_taken_over_runs_no_script():
     async def act():
         async with running(past=Past(left=Left.STARTED, has_passed=True)) as scene:
-            scene.module.check_result("HTTP", None)
-            assert scene.lifecycle.serving
+            scene.service.check_result("HTTP", None)
+            assert scene.lifecycle.state.serving
             assert scene.scripts.story == []
 
     asyncio.run(act())

@@ -1,4 +1,4 @@
-"""What the checks of a module say, those of the application (`both`) and those of what it needs (`pre`)."""
+"""What the checks of an application say, those of itself (`both`) and those of what it needs (`pre`)."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from hcsidecar.core.application.checks import UNCHECKED, first_complaint
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckRule:
-    """One check, as far as the module's life depends on it."""
+    """One check, as far as the application's life depends on it."""
 
     name: str
     pre: bool = False
@@ -70,7 +70,7 @@ class CheckBoard:
         }
 
     def unmet(self) -> tuple[str, ...]:
-        """Name the needs that are known to be unmet and that a module waits for."""
+        """Name the needs that are known to be unmet and that an application waits for."""
         return tuple(
             name
             for name, text in self.of_needs().items()

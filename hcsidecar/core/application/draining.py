@@ -1,4 +1,4 @@
-"""Who is still there while a module drains: connections to its ports, and probers that may not have noticed yet."""
+"""Who is still there while an application drains: connections to its ports, and probers that may not know it yet."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

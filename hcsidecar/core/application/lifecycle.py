@@ -1,91 +1,450 @@
-"""The module of this node: how its application starts, takes traffic, is restarted, and stops hurting nobody.
+"""The life of this node's application: how it starts, takes traffic, is restarted, and stops hurting nobody.
 
 Theory of operation
 -------------------
-A module goes this way (states as people know them in brackets; `core/application/states.py` has every move):
+An application goes this way (in brackets its role as people know it):
 
     STOPPED -> PREPARING -> WAITING -> STARTING -> SERVING -> LEAVING -> CLOSING -> CLEARING -> STOPPED
     [STOP]     [WAIT]       [WAIT]     [UP]        [UP]       [UP]       [UP]       [WAIT]      [STOP]
                prestart     `pre`      start       all        drain      stop       poststop
                script       checks     script      checks                scripts    script
 
-Only UP(Ready) and not draining is answered with 200 on the health URL and wants a share of the layer-2 traffic; both
-end in the same instant. Traffic comes after the start script has ended and every check has passed, and it has ended
-before the stop script begins. A step for which there is nothing to do takes no time: an application without scripts,
-that runs by itself, goes from STOPPED to SERVING at once.
+`MOVES` below has every move that is allowed, with what leads to it; no other one is ever made. A step for which there
+is nothing to do takes no time: an application without scripts goes from STOPPED to SERVING at once.
 
-To leave is to drain first: NOT FOUND and no share at once, while the application serves on. The drain ends on
-evidence, that is when no connection to the checked ports is left and every prober that is about has been told NOT
-FOUND often enough; at the latest when the limit is over. A second `stop` ends it at once. What comes after it is the
-*aim*. A module that leaves because a check fails does not wait for probers: its requests fail anyway.
+Traffic: only UP(Ready) and not draining is answered with 200 on the health URL and wants a share of the layer-2
+traffic; both end in the same instant. Traffic comes after the start script has ended and every check has passed. It
+has ended before the stop script begins.
 
-`stop` is called, then `stop` with `force` if the first fails or takes too long, then the processes are killed. A
-failing check leads to its action, and that is counted on the budget; the failure that is one too many stops the
-module, until the operator says otherwise. Before the checks have passed for the first time since the start, a failing
-one is no failure, for `start_timeout`.
+Leaving: the application drains first. It answers NOT FOUND and wants no share from that instant on, and serves those
+who are still there. The drain ends on evidence: no connection to the checked ports is left, and every prober that is
+about has been told NOT FOUND often enough. It ends at the latest when its limit is over. A second `stop` ends it at
+once. What comes after it is the *aim*. An application that leaves because a check fails does not wait for probers,
+since its requests fail anyway. Behind a balancer that must drain this node first, the application *parts* before it
+leaves: it takes traffic until the balancer has nothing more to send.
 
-The daemon may end and come back while the application runs: `left` says what is known of it, and is kept on disk.
+Stopping: the stop script is called, then the stop script with `force` if the first fails or takes too long, then the
+processes are killed.
 
-Commands are in `commands.py`. `script` is what should run now; whoever runs it says `script_ended`. Everything else
-returns events. `now` is in seconds of the monotonic clock.
+Failures: a failing check leads to its action, and that is counted on the restart budget. The failure that is one too
+many stops the application until the operator says otherwise. Before the checks have passed for the first time since
+the start, a failing one is no failure, for `start_timeout`.
+
+The daemon may end and come back while the application runs. `ApplicationState.left` says what is known of the
+application, and is kept on disk.
+
+The machine runs nothing. Its `state` is for everybody to read (`state.py`), and `state.script` is the script that
+should run now; whoever runs it says `script_ended`. What an operator may say in which phase is in `commands.py`. `now`
+is in seconds of the monotonic clock. Methods return the events that tell of what they did.
 """
 
 from collections.abc import Iterable, Mapping
 from math import inf
-from typing import assert_never
+from typing import Final, assert_never
 
+from hcsidecar.core.application.check_results import CheckBoard, CheckRule
 from hcsidecar.core.application.checks import UNCHECKED
-from hcsidecar.core.application.last_stays import Outlook, UnmetNeedDecision
-from hcsidecar.core.application.scripts import Script, ScriptRun
-from hcsidecar.core.application.state import Past
-from hcsidecar.core.application.states import Aim, Left, Outcome, Phase, Role, Status, Word, accept, refuse
-from hcsidecar.core.application.transitions import Course
+from hcsidecar.core.application.draining import Drain
+from hcsidecar.core.application.last_stays import LastStays, Outlook, UnmetNeedDecision
+from hcsidecar.core.application.outcome import Outcome, accept, refuse
+from hcsidecar.core.application.restart_budget import RestartBudget
+from hcsidecar.core.application.scripts import Script, ScriptPlan, ScriptRun
+from hcsidecar.core.application.state import ApplicationState, Past
+from hcsidecar.core.application.states import Aim, Left, Phase, Word
 from hcsidecar.core.events import Event, Level
 
-__all__ = ["Lifecycle", "Outcome", "Past", "Role", "Status", "Word"]
+MOVES: Final[Mapping[Phase, frozenset[Phase]]] = {
+    Phase.STOPPED: frozenset({
+        Phase.PREPARING,  # a start
+        Phase.SERVING,  # the daemon takes over an application as it runs
+        Phase.DRAINING,  # the same, and the operator has drained it
+        Phase.CLOSING,  # something may still run that must not
+        Phase.FINISHED,  # the daemon ends
+    }),
+    Phase.PREPARING: frozenset({
+        Phase.WAITING,  # the prestart script has ended
+        Phase.CLOSING,  # it failed, or the start is called off
+        Phase.FINISHED,  # the daemon ends
+    }),
+    Phase.WAITING: frozenset({
+        Phase.STARTING,  # every need is met, and the pause after a failure is over
+        Phase.CLOSING,  # a need with action "stop" is unmet, or the start is called off
+        Phase.FINISHED,  # the daemon ends
+    }),
+    Phase.STARTING: frozenset({
+        Phase.SERVING,  # the start script has ended
+        Phase.DRAINING,  # the same, and the operator has drained it
+        Phase.CLOSING,  # the start script failed, or the start is called off
+        Phase.FINISHED,  # the daemon ends
+    }),
+    Phase.SERVING: frozenset({
+        Phase.DRAINING,  # a drain
+        Phase.PARTING,  # a leave, behind a balancer that must drain this node first
+        Phase.LEAVING,  # a stop, a restart, a failure, or the daemon ends
+    }),
+    Phase.PARTING: frozenset({
+        Phase.SERVING,  # the leave is called off
+        Phase.LEAVING,  # the balancers have nothing more to send, or nobody waits for them any longer
+    }),
+    Phase.DRAINING: frozenset({
+        Phase.SERVING,  # the drain is over
+        Phase.LEAVING,  # as from SERVING
+    }),
+    Phase.LEAVING: frozenset({
+        Phase.SERVING,  # the stop is called off
+        Phase.CLOSING,  # nobody is left, or nobody waits any longer
+        Phase.FINISHED,  # the same, and the daemon ends while the application runs on
+    }),
+    Phase.CLOSING: frozenset({
+        Phase.WAITING,  # the application is stopped, to be restarted, or to wait for a need
+        Phase.CLEARING,  # the application is stopped, and so is what is around it
+        Phase.FINISHED,  # the application is stopped, and the daemon ends
+    }),
+    Phase.CLEARING: frozenset({
+        Phase.STOPPED,  # the poststop script has ended
+        Phase.PREPARING,  # the same, and all of it starts again
+        Phase.FINISHED,  # the same, and the daemon ends
+    }),
+    Phase.FINISHED: frozenset(),
+}  # fmt: skip
+"""Every allowed move. Nothing goes from traffic to the end without having asked for no more traffic first."""
 
 _AIMS: Mapping[str, Aim] = {"restart": Aim.RESTART, "stopstart": Aim.STOPSTART, "wait": Aim.WAIT, "stop": Aim.STOP}
+"What each action of a failing check leads to."
 _LONGEST_PAUSE = 30.0
 "Seconds between a stop and the next start, where failures come one after the other."
 _BROKEN_DRAIN = 2.0
 "Seconds that connections to an application may last whose own check fails: what hangs would last for ever."
 _RECENT = 3600.0
 "Seconds for which a failure makes the next start wait."
+_NO_LOOK_YET = ("a first look at its balancers",)
 
 
-class Lifecycle(Course):
-    """The state machine of one module; see the module's theory of operation. It does nothing until `begin`."""
+class Lifecycle:
+    """The state machine of one application; see the module's theory of operation. It does nothing until `begin`.
 
-    # The beginning
+    `lame_duck` is the limit of a drain in seconds, where the application has none of its own.
+    """
+
+    def __init__(
+        self,
+        *,
+        checks: Iterable[CheckRule],
+        lame_duck: float,
+        plan: ScriptPlan | None = None,
+        past: Past | None = None,
+        last_stays: bool = False,
+    ) -> None:
+        self.plan = plan or ScriptPlan()
+        table = self.plan.table
+        self._lame_duck = lame_duck
+        self._drain_limit = table.drain if table is not None and table.drain is not None else lame_duck
+        self._start_timeout = table.start_timeout if table is not None else inf
+        self._always_force = table is not None and table.safekit
+        past = past or Past()
+        self.state = ApplicationState(
+            last_word=past.last_word,
+            left=past.left if table is not None else Left.STOPPED,
+            has_passed=past.has_passed,
+            gave_up=past.gave_up,
+            budget=RestartBudget(
+                most=table.max_restarts if table else 3,
+                window=table.restart_window if table else 0.0,
+                failures=past.failures,
+            ),
+            board=CheckBoard(checks),
+            last_stays=LastStays(enabled=last_stays),
+        )
+
+    def _enter(self, phase: Phase) -> None:
+        """Make a move of the table: the only place where the phase changes."""
+        state = self.state
+        if phase not in MOVES[state.phase]:
+            raise RuntimeError(f"an application cannot go from {state.phase.name} to {phase.name}")
+        state.phase = phase
+        if phase not in (Phase.SERVING, Phase.DRAINING):
+            state.start_by = inf
+            state.last_stays.reset()
+        if phase is not Phase.LEAVING:
+            state.drain_until = inf
+
+    def tell(self, why: str, *, level: Level = Level.INFO) -> Event:
+        """Return the event that says the state and what led to it."""
+        name = f"{self.state.name}, draining" if self.state.draining else self.state.name
+        return Event(level=level, origin="module", message=f"{name}: {why}")
+
+    # -- starting: STOPPED, PREPARING, WAITING, STARTING ----------------------------------------------------------
 
     def begin(self, *, now: float) -> list[Event]:
         """Do what the past asks of a daemon that has just started; to be called once."""
-        if self.last_word in (Word.STOP, Word.LEAVE) or self.gave_up:
-            why = self.gave_up or f"the operator's last word was {self.last_word}"
-            if self.left is not Left.STOPPED:
-                self.aim, self._is_thorough = Aim.STOP, self.left is Left.UNCLEAR
-                return self._close(now, f"the application is {self.left}, and {why}")
-            return [self._tell(f"not started, {why}; `hcsidecar start` starts it")]
-        match self.left:
+        state = self.state
+        if state.last_word in (Word.STOP, Word.LEAVE) or state.gave_up:
+            why = state.gave_up or f"the operator's last word was {state.last_word}"
+            if state.left is not Left.STOPPED:
+                state.aim, state.is_thorough = Aim.STOP, state.left is Left.UNCLEAR
+                return self._close(f"the application is {state.left}, and {why}", now=now)
+            return [self.tell(f"not started, {why}; `hcsidecar start` starts it")]
+        match state.left:
             case Left.STOPPED:
-                return self.start_anew(now, "started with the daemon")
+                return self.start("started with the daemon", now=now)
             case Left.STARTED:
-                self._began = now
-                self._begin_needs()
-                return self._serve(now, "took over the application as it runs", has_passed=self.has_passed)
+                state.began = now
+                self._check_needs()
+                return self._serve("took over the application as it runs", has_passed=state.has_passed, now=now)
             case Left.UNCLEAR:
-                self.aim, self._is_thorough = Aim.STOPSTART, True
-                return self._close(now, "the former daemon ended in the midst of a start or stop: begins anew")
+                state.aim, state.is_thorough = Aim.STOPSTART, True
+                why = "the former daemon ended in the midst of a start or stop: begins anew"
+                return self._close(why, now=now)
             case _:
-                assert_never(self.left)
+                assert_never(state.left)
 
-    # What is seen
+    def start(self, why: str, *, now: float) -> list[Event]:
+        """Begin a start. What may still run of the application is stopped first."""
+        state = self.state
+        if state.left is not Left.STOPPED:
+            state.aim, state.is_thorough = Aim.STOPSTART, True
+            return self._close(f"{why}; some of the application may still run", now=now)
+        self._enter(Phase.PREPARING)
+        state.began = now
+        if self.plan.has(Script.PRESTART):
+            self._run(Script.PRESTART, now=now)
+            return [self.tell(f"{why}; the prestart script runs")]
+        return self._wait(why, now=now)
+
+    def _wait(self, why: str, *, now: float) -> list[Event]:
+        """Wait for what the application needs, if anything."""
+        self._enter(Phase.WAITING)
+        self._check_needs()
+        return self._start_if_due(why, now=now)
+
+    def _start_if_due(self, why: str, *, now: float) -> list[Event]:
+        """Run the start script, or say what the start still waits for."""
+        state = self.state
+        complaint = state.board.why_not_start()
+        if complaint is None and now < state.not_before:
+            complaint = f"pauses for {state.not_before - now:.0f} s before the next start"
+        if complaint is not None:
+            return [self.tell(f"{why}; {complaint}")]
+        self._enter(Phase.STARTING)
+        state.began, state.requested = now, None
+        if self.plan.has(Script.START):
+            state.left = Left.UNCLEAR
+            state.has_passed = False
+            self._run(Script.START, now=now)
+            return [self.tell(f"{why}; the start script runs")]
+        return self._serve(why, now=now)
+
+    def turn_back(self, aim: Aim, why: str, *, now: float, level: Level = Level.INFO) -> list[Event]:
+        """Call off a start; a script that runs for it is broken off."""
+        self.state.aim = aim
+        self.state.script = None
+        return self._close(why, now=now, level=level)
+
+    def _check_needs(self) -> None:
+        state = self.state
+        if state.need_round is None:
+            state.need_rounds += 1
+            state.need_round = state.need_rounds
+            state.board.begin(pre=True)
+
+    # -- serving: SERVING, DRAINING, PARTING ----------------------------------------------------------------------
+
+    def _serve(self, why: str, *, now: float, has_passed: bool = False) -> list[Event]:
+        """Take traffic as soon as the checks pass, now that the application is started."""
+        state = self.state
+        state.aim = None
+        state.has_passed = has_passed
+        state.check_rounds += 1
+        state.check_round = state.check_rounds
+        state.board.begin(pre=False)
+        self._enter(Phase.DRAINING if state.last_word is Word.DRAIN else Phase.SERVING)
+        state.drain = Drain(since=now)
+        state.start_by = state.began + self._start_timeout
+        state.in_grace = not has_passed
+        self._note_passing()
+        if state.phase is Phase.DRAINING:
+            return [self.tell(f"{why}, but drained as the operator left it; `hcsidecar resume` ends that")]
+        return [self.tell(f"{why}{state.reservation()}")]
+
+    def start_draining(self, why: str, *, now: float) -> list[Event]:
+        """Ask for nothing new, until further notice."""
+        self._enter(Phase.DRAINING)
+        self.state.drain = Drain(since=now)
+        return [self.tell(why)]
+
+    def stop_draining(self, why: str, *, now: float) -> list[Event]:
+        """Take traffic again after a drain."""
+        self._enter(Phase.SERVING)
+        return [self.tell(f"{why} after {now - self.state.drain.since:.1f} s{self.state.reservation()}")]
+
+    def part(self, why: str) -> list[Event]:
+        """Take traffic until balancers have drained this node; then leave, to stop."""
+        state = self.state
+        state.aim, state.failure = Aim.STOP, ""
+        state.waits_for_balancers = _NO_LOOK_YET
+        self._enter(Phase.PARTING)
+        return [self.tell(f"{why}; takes traffic until its balancers have drained it")]
+
+    def see_balancers(self, waits_for: Iterable[str], *, now: float) -> list[Event]:
+        """Take why an application that is parting must still take traffic; it leaves when there is nothing."""
+        if self.state.phase is not Phase.PARTING:
+            return []
+        self.state.waits_for_balancers = tuple(waits_for)
+        if self.state.waits_for_balancers:
+            return []
+        return self.leave(Aim.STOP, "its balancers have nothing more to send", now=now)
+
+    # -- leaving: LEAVING -----------------------------------------------------------------------------------------
+
+    def leave(
+        self,
+        aim: Aim,
+        why: str,
+        *,
+        now: float,
+        waits_for_probers: bool = True,
+        at_most: float = inf,
+        level: Level = Level.INFO,
+    ) -> list[Event]:
+        """Begin a drain that ends after `at_most` seconds, and earlier if the settings say so."""
+        state = self.state
+        state.aim = aim
+        if waits_for_probers:
+            state.failure = ""
+        if state.phase in (Phase.SERVING, Phase.PARTING):
+            state.drain = Drain(since=now)
+        self._enter(Phase.LEAVING)
+        state.waits_for_probers = waits_for_probers
+        state.began = now
+        # A drain that the operator began long ago gets the full time again: who says stop now counts from now.
+        limit = min(at_most, self._lame_duck if aim is Aim.EXIT or self.plan.table is None else self._drain_limit)
+        state.drain_until = now + limit
+        return [self.tell(f"{why}, drains for {limit:g} s at most", level=level), *self._end_late_drain(now=now)]
+
+    def call_off(self, why: str) -> list[Event]:
+        """Take traffic again, in the midst of a drain that was to lead to a stop."""
+        self._enter(Phase.SERVING)
+        self.state.aim, self.state.failure = None, ""
+        return [self.tell(f"{why}{self.state.reservation()}")]
+
+    def evidence(self, *, connections: Mapping[int, int] | None, probers: Iterable[str], now: float) -> list[Event]:
+        """Take who is still there; see `Drain.see`."""
+        state = self.state
+        if not state.draining:
+            return []
+        had_been_empty = state.drain.found_empty
+        with_probers = state.waits_for_probers or state.phase is Phase.DRAINING
+        state.drain.see(connections=connections, probers=probers if with_probers else ())
+        if state.drained and state.phase is Phase.LEAVING:
+            return self.hurry("nobody is left", now=now)
+        if state.drained and not had_been_empty:
+            return [self.tell(f"nobody is left after {now - state.drain.since:.1f} s")]
+        return []
+
+    def _end_late_drain(self, *, now: float) -> list[Event]:
+        """End a drain that has reached its limit."""
+        state = self.state
+        if state.phase is not Phase.LEAVING or now < state.drain_until:
+            return []
+        still_there = ", ".join(state.drain.waits_for)
+        why = f"{state.drain_until - state.began:g} s are over, still there: {still_there}"
+        return self.hurry(why, now=now, level=Level.WARNING)
+
+    def hurry(self, why: str, *, now: float, level: Level = Level.INFO) -> list[Event]:
+        """End the drain, or a script that stops the application and takes its time; `why` says who wants that."""
+        state = self.state
+        if state.phase is Phase.LEAVING:
+            if state.aim is Aim.EXIT:
+                return self.finish(why, now=now, level=level)
+            return self._close(why, now=now, level=level)
+        match state.script and state.script.script:
+            case Script.STOP:
+                self._run(Script.FORCE, now=now)
+                return [self.tell(f"{why}: stops with force", level=level)]
+            case Script.FORCE:
+                self._run(Script.KILL, now=now)
+                return [self.tell(f"{why}: kills the processes of the application", level=Level.WARNING)]
+            case Script.POSTSTOP:
+                state.script = None
+                return self._cleared(why, now=now, level=level)
+        return []
+
+    def redirect(self, aim: Aim, why: str) -> list[Event]:
+        """Change what comes after a stop that has begun."""
+        self.state.aim = aim
+        return [self.tell(why)]
+
+    # -- stopping: CLOSING, CLEARING, FINISHED --------------------------------------------------------------------
+
+    def _close(self, why: str, *, now: float, level: Level = Level.INFO) -> list[Event]:
+        """Run the stop scripts: nobody is left, or nobody waits any longer."""
+        state = self.state
+        if state.phase is not Phase.LEAVING:
+            state.began = now
+        self._enter(Phase.CLOSING)
+        state.check_round = None
+        if self.plan.table is None or state.left is Left.STOPPED:
+            return self._closed(why, now=now, level=level)
+        state.left = Left.UNCLEAR
+        self._run(Script.STOP, now=now)
+        return [self.tell(f"{why}; the stop script runs", level=level)]
+
+    def _closed(self, why: str, *, now: float, level: Level = Level.INFO) -> list[Event]:
+        """Do what the aim says, now that the application is stopped."""
+        state = self.state
+        took = f"{now - state.began:.1f} s"
+        if state.exiting and state.aim is not Aim.STOP:
+            return self.finish(f"stopped after {took}, {why}", now=now, level=level)
+        match state.aim:
+            case Aim.RESTART:
+                return self._wait(f"stopped after {took}, {why}; starts again", now=now)
+            case Aim.WAIT:
+                state.aim = None
+                return self._wait(f"stopped after {took}, {why}", now=now)
+            case _:
+                self._enter(Phase.CLEARING)
+                if self.plan.has(Script.POSTSTOP):
+                    self._run(Script.POSTSTOP, now=now)
+                    return [self.tell(f"{why}; the poststop script runs", level=level)]
+                return self._cleared(why, now=now, level=level)
+
+    def _cleared(self, why: str, *, now: float, level: Level = Level.INFO) -> list[Event]:
+        """Do what comes after the poststop script."""
+        state = self.state
+        aim, state.aim = state.aim, None
+        state.need_round = None
+        took = f"stopped after {now - state.began:.1f} s"
+        if state.exiting:
+            return self.finish(f"{took}, {why}", now=now, level=level)
+        if aim is Aim.STOPSTART:
+            return self.start(f"{took}, {why}; starts again", now=now)
+        self._enter(Phase.STOPPED)
+        return [self.tell(f"{took}, {why}", level=level)]
+
+    def finish(self, why: str, *, now: float, level: Level = Level.INFO) -> list[Event]:
+        """End for good: the daemon may exit."""
+        state = self.state
+        was_leaving = state.phase is Phase.LEAVING
+        state.script = state.check_round = state.need_round = None
+        self._enter(Phase.FINISHED)
+        runs_on = "; the application runs on" if state.left is Left.STARTED else ""
+        after = f"stopped after {now - state.began:.1f} s, " if was_leaving else ""
+        return [self.tell(f"{after}{why}{runs_on}", level=level)]
+
+    # -- scripts --------------------------------------------------------------------------------------------------
+
+    def _run(self, script: Script, *, now: float) -> None:
+        """Let this script run, in place of any other."""
+        state = self.state
+        state.script_runs += 1
+        aim = None if script in (Script.PRESTART, Script.START) and state.aim is not Aim.RESTART else state.aim
+        state.script = self.plan.run(script, number=state.script_runs, aim=aim, now=now)
 
     def script_ended(
         self, number: int, failure: str | None, last_lines: Iterable[str] = (), *, now: float
     ) -> list[Event]:
         """Take how the run of this number has ended: None when it was well, else why not; its last lines of output."""
-        run = self.script
+        run = self.state.script
         if run is None or run.number != number:
             return []  # one that was ended because another was wanted
         return self._script_over(run, failure, tuple(last_lines), now=now)
@@ -93,7 +452,8 @@ class Lifecycle(Course):
     def _script_over(
         self, run: ScriptRun, failure: str | None, last_lines: tuple[str, ...], *, now: float
     ) -> list[Event]:
-        self.script = None
+        state = self.state
+        state.script = None
         took = f"{now - run.began:.1f} s"
         said = f", its last words: {' | '.join(last_lines)}" if failure and last_lines else ""
         problem = f"the {run.script} script {failure}{said}"
@@ -105,118 +465,143 @@ class Lifecycle(Course):
             case Script.PRESTART:
                 if failure and not self._always_force:
                     return events + self._fail("stopstart", problem, now=now)
-                return events + self._wait(now, f"prestart took {took}")
+                return events + self._wait(f"prestart took {took}", now=now)
             case Script.START:
                 return events + self._started(failure, problem, took, now=now)
             case Script.STOP:
-                if failure or self._always_force or self._is_thorough:
-                    self._run(Script.FORCE, now)
+                if failure or self._always_force or state.is_thorough:
+                    self._run(Script.FORCE, now=now)
                     return events
                 return self._stopped(f"the stop script took {took}", now=now)
             case Script.FORCE:
                 if failure:
-                    self._run(Script.KILL, now)
-                    return [*events, self._tell("kills the processes of the application", level=Level.WARNING)]
-                if self._is_thorough:
-                    self._run(Script.KILL, now)
-                    return [self._tell("sees to it that nothing of the application is left")]
+                    self._run(Script.KILL, now=now)
+                    return [*events, self.tell("kills the processes of the application", level=Level.WARNING)]
+                if state.is_thorough:
+                    self._run(Script.KILL, now=now)
+                    return [self.tell("sees to it that nothing of the application is left")]
                 return self._stopped("stopped with force", now=now)
             case Script.KILL:
                 if failure:
-                    self.gave_up = f"its processes could not be ended: {failure}"
-                    self.aim = Aim.STOP
-                    return events + self._closed(now, self.gave_up, level=Level.ERROR)
+                    state.gave_up = f"its processes could not be ended: {failure}"
+                    state.aim = Aim.STOP
+                    return events + self._closed(state.gave_up, now=now, level=Level.ERROR)
                 return self._stopped("none of its processes is left", now=now)
             case Script.POSTSTOP:
-                return events + self._cleared(now, f"poststop took {took}")
+                return events + self._cleared(f"poststop took {took}", now=now)
             case _:
                 assert_never(run.script)
 
     def _started(self, failure: str | None, problem: str, took: str, *, now: float) -> list[Event]:
+        state = self.state
         if failure and not self._always_force:
             return self._fail("restart", problem, now=now)
-        self.left = Left.STARTED
-        if self._requested is not None:
-            (action, why), self._requested = self._requested, None
+        state.left = Left.STARTED
+        if state.requested is not None:
+            (action, why), state.requested = state.requested, None
             return self._fail(action, why, now=now)
-        self.aim = None
-        return self._serve(now, f"started, which took {took}")
+        state.aim = None
+        return self._serve(f"started, which took {took}", now=now)
 
     def _stopped(self, how: str, *, now: float) -> list[Event]:
-        self.left, self._is_thorough = Left.STOPPED, False
-        return self._closed(now, how)
+        self.state.left, self.state.is_thorough = Left.STOPPED, False
+        return self._closed(how, now=now)
+
+    # -- checks ---------------------------------------------------------------------------------------------------
 
     def is_news(self, name: str, complaint: str | None) -> bool:
         """Tell whether a check says anything but that it still passes."""
-        return complaint is not None or self.board.complaint(name) is not None
+        return complaint is not None or self.state.board.complaint(name) is not None
 
     def check_result(self, *, name: str, complaint: str | None, now: float) -> list[Event]:
         """Take what a check has to say, its `rise` and `fall` counted: what is wrong, or None when it passes."""
-        rule = self.board.rule(name)
-        if (self.need_round if rule.pre else self.check_round) is None:
+        state = self.state
+        rule = state.board.rule(name)
+        if (state.need_round if rule.pre else state.check_round) is None:
             return []
-        state, before = self.state, self.board.take(name, complaint)
+        name_before, complaint_before = state.name, state.board.take(name, complaint)
         events = []
-        if complaint is None and before is not None:
+        if complaint is None and complaint_before is not None:
             events = [Event(level=Level.INFO, origin="check", message=f"{name} passes")]
-        elif complaint is not None and complaint != UNCHECKED and before in (None, UNCHECKED):
+        elif complaint is not None and complaint != UNCHECKED and complaint_before in (None, UNCHECKED):
             events = [Event(level=Level.WARNING, origin="check", message=f"{name} fails: {complaint}")]
         self._note_passing()
-        if self.state != state and self.phase is not Phase.WAITING:
-            why_not = self.board.why_not_serve()
-            events.append(self._tell(why_not or "every check passes", level=Level.WARNING if why_not else Level.INFO))
-        if self.phase is Phase.WAITING:
-            return events + self._look_at_needs(now=now, state=state, name=name)
-        return events + self._act(now=now)
+        is_other = state.name != name_before
+        if state.phase is Phase.WAITING:
+            return events + self._act_on_need(name, is_other=is_other, now=now)
+        if is_other:
+            why_not = state.board.why_not_serve()
+            events.append(self.tell(why_not or "every check passes", level=Level.WARNING if why_not else Level.INFO))
+        return events + self._act_on_checks(now=now)
 
     def see_machine(self, obstacle: str | None, remedy: str = "", *, now: float) -> list[Event]:
         """Take what of the machine keeps this node from serving, and what to do about it; None: nothing any more."""
-        before, self.board.obstacle = self.board.obstacle, obstacle
+        board = self.state.board
+        before, board.obstacle = board.obstacle, obstacle
         if obstacle == before:
             return []
         if obstacle is None:
-            return [self._tell(f"{before}: that is over{self._but()}")]
-        told = self._tell(f"{obstacle}; {remedy}" if remedy else obstacle, level=Level.ERROR)
-        return [told, *self._act(now=now)]
+            return [self.tell(f"{before}: that is over{self.state.reservation()}")]
+        told = self.tell(f"{obstacle}; {remedy}" if remedy else obstacle, level=Level.ERROR)
+        return [told, *self._act_on_checks(now=now)]
 
-    def _look_at_needs(self, *, now: float, state: str, name: str) -> list[Event]:
-        """A module that waits has heard of a need."""
-        complaint = self.board.complaint(name)
-        if complaint not in (None, UNCHECKED) and self.board.rule(name).action == "stop":
+    def see_farm(self, outlook: Outlook, *, now: float) -> list[Event]:
+        """Take how the other nodes are."""
+        last_stays = self.state.last_stays
+        last_stays.outlook = outlook
+        return self._act_on_checks(now=now) if last_stays.stays and outlook.others_serve else []
+
+    def _note_passing(self) -> None:
+        """End the time after a start in which failing checks are no failures, once all have passed."""
+        state = self.state
+        if state.phase in (Phase.SERVING, Phase.DRAINING) and all(
+            text is None for text in state.board.of_application().values()
+        ):
+            state.has_passed, state.in_grace, state.start_by = True, False, inf
+
+    def _act_on_need(self, name: str, *, is_other: bool, now: float) -> list[Event]:
+        """Act on what a need has said while the application waits; `is_other` when that has changed its state."""
+        board = self.state.board
+        complaint = board.complaint(name)
+        if complaint not in (None, UNCHECKED) and board.rule(name).action == "stop":
             return self._fail("stop", f"check {name}: {complaint}", now=now)
-        why_not = self.board.why_not_start()
+        why_not = board.why_not_start()
         if why_not is None:
-            return self._start_if_due(now, "all that it needs is there")
-        return [self._tell(why_not, level=Level.WARNING)] if self.state != state else []
+            return self._start_if_due("all that it needs is there", now=now)
+        return [self.tell(why_not, level=Level.WARNING)] if is_other else []
 
-    def _act(self, *, now: float, is_late: bool = False) -> list[Event]:
+    def _act_on_checks(self, *, now: float, is_late: bool = False) -> list[Event]:
         """Act on the first check that fails; `is_late` when those that have not passed since the start fail too."""
-        if self.phase is Phase.PARTING and (broken := self.board.why_not_serve()) is not None:
+        state = self.state
+        if state.phase is Phase.PARTING and (broken := state.board.why_not_serve()) is not None:
             why = f"{broken}; takes no more traffic, whether its balancers have drained it or not"
-            return self.leave(Aim.STOP, why, now=now, patient=False, at_most=_BROKEN_DRAIN, level=Level.WARNING)
-        if self.phase not in (Phase.SERVING, Phase.DRAINING):
+            return self.leave(
+                Aim.STOP, why, now=now, waits_for_probers=False, at_most=_BROKEN_DRAIN, level=Level.WARNING
+            )
+        if state.phase not in (Phase.SERVING, Phase.DRAINING):
             return []
-        if not self._in_grace:
-            for name, text in self.board.of_application().items():
-                action = self.board.rule(name).action
+        if not state.in_grace:
+            for name, text in state.board.of_application().items():
+                action = state.board.rule(name).action
                 if text is not None and (text != UNCHECKED or is_late) and action != "none":
-                    return self._fail(action, f"check {name}: {text}", now=now, drain=_BROKEN_DRAIN)
-        for name, text in self.board.of_needs().items():
+                    return self._fail(action, f"check {name}: {text}", now=now, at_most=_BROKEN_DRAIN)
+        for name, text in state.board.of_needs().items():
             if text not in (None, UNCHECKED):
-                return self._go_without(f"check {name}: {text}", self.board.rule(name).action, now=now)
-        return [self._tell("all that it needs is there again")] if self._last.reset() else []
+                return self._go_without(f"check {name}: {text}", state.board.rule(name).action, now=now)
+        return [self.tell("all that it needs is there again")] if state.last_stays.reset() else []
 
     def _go_without(self, why: str, action: str, *, now: float) -> list[Event]:
-        """A need is unmet while the module is up."""
+        """Act on a need that is unmet while the application is up."""
         if action == "stop":
             return self._fail("stop", why, now=now)
-        stayed = self._last.stays
-        match self._last.judge(now=now):
+        state = self.state
+        stayed = state.last_stays.stays
+        match state.last_stays.judge(now=now):
             case UnmetNeedDecision.HOLD_ON:
                 return []
             case UnmetNeedDecision.STAY:
-                self._remark = f"{why}; stays UP, since no other node would be left"
-                return [] if stayed else [self._tell(self._remark, level=Level.ERROR)]
+                state.stays_because = f"{why}; stays UP, since no other node would be left"
+                return [] if stayed else [self.tell(state.stays_because, level=Level.ERROR)]
             case UnmetNeedDecision.LEAVE_NOBODY:
                 message = f"no node of the farm is left to serve: {why}"
                 return [
@@ -226,84 +611,92 @@ class Lifecycle(Course):
             case UnmetNeedDecision.LEAVE:
                 return self._fail("wait", why, now=now)
 
-    def see_farm(self, outlook: Outlook, *, now: float) -> list[Event]:
-        """Take how the other nodes are."""
-        self._last.outlook = outlook
-        return self._act(now=now) if self._last.stays and outlook.others_serve else []
+    # -- failures and the operator's word -------------------------------------------------------------------------
+
+    def _fail(self, action: str, why: str, *, now: float, at_most: float = inf) -> list[Event]:
+        """Do what a failure leads to, within the budget; connections may last for `at_most` seconds."""
+        state = self.state
+        aim, level = _AIMS[action], Level.WARNING
+        if aim is Aim.STOP:
+            state.gave_up, level = why, Level.ERROR
+        elif (story := state.budget.spend(why, now=now)) is not None:
+            state.gave_up, aim, level = story, Aim.STOP, Level.ERROR
+        if aim is not Aim.STOP:
+            recent = sum(now - failure.at < _RECENT for failure in state.budget.failures(now=now))
+            state.not_before = now + min(_LONGEST_PAUSE, 2.0 ** min(recent - 1, 9) - 1) if recent else now
+        state.aim, state.failure = aim, state.gave_up or why
+        text = f"{aim} after a failure: {state.failure}"
+        if state.phase in (Phase.SERVING, Phase.DRAINING):
+            return self.leave(aim, text, now=now, waits_for_probers=False, at_most=at_most, level=level)
+        if state.phase is Phase.STARTING:
+            return self._close(text, now=now, level=level)
+        return self.turn_back(aim, text, now=now, level=level)
 
     def request(self, action: str, why: str, *, now: float) -> Outcome:
         """Take what the application itself asks for: restart, stopstart, wait or stop. It counts as a failure."""
-        if self.phase is Phase.STARTING:
-            self._requested = (action, why)
+        state = self.state
+        if state.phase is Phase.STARTING:
+            state.requested = (action, why)
             return accept(f"the module does that when the start script has ended: {action}")
-        if self.phase is Phase.PARTING:
-            return refuse(f"the module {self.remark}")
-        if self.phase not in (Phase.SERVING, Phase.DRAINING, Phase.PREPARING, Phase.WAITING):
-            return refuse(f"the module is {self.state} and does not take this now: {self.why_not_ready()}")
+        if state.phase is Phase.PARTING:
+            return refuse(f"the module {state.remark}")
+        if state.phase not in (Phase.SERVING, Phase.DRAINING, Phase.PREPARING, Phase.WAITING):
+            return refuse(f"the module is {state.name} and does not take this now: {state.why_not_ready()}")
         return accept(f"the module does that: {action}", *self._fail(action, why, now=now))
 
-    def _fail(self, action: str, why: str, *, now: float, drain: float = inf) -> list[Event]:
-        """Do what a failure leads to, within the budget; connections may last for `drain` seconds at most."""
-        aim, level = _AIMS[action], Level.WARNING
-        if aim is Aim.STOP:
-            self.gave_up, level = why, Level.ERROR
-        elif (story := self.budget.spend(why, now=now)) is not None:
-            self.gave_up, aim, level = story, Aim.STOP, Level.ERROR
-        if aim is not Aim.STOP:
-            recent = sum(now - failure.at < _RECENT for failure in self.budget.failures(now=now))
-            self._not_before = now + min(_LONGEST_PAUSE, 2.0 ** min(recent - 1, 9) - 1) if recent else now
-        text = f"{aim} after a failure: {self.gave_up or why}"
-        self.aim, self._why = aim, self.gave_up or why
-        if self.phase in (Phase.SERVING, Phase.DRAINING):
-            return self.leave(aim, text, now=now, patient=False, at_most=drain, level=level)
-        if self.phase is Phase.STARTING:
-            return self._close(now, text, level=level)
-        return self.turn_back(aim, text, now=now, level=level)
+    def count_failure(self, why: str, *, now: float) -> Outcome:
+        """Count a failure that the application has mended by itself; refused when the budget is spent."""
+        budget = self.state.budget
+        if (story := budget.spend(why, now=now)) is not None:
+            return refuse(f"the budget is spent: {story}")
+        return accept(f"{budget.used(now=now)} of {budget.most} restarts")
 
-    def see_balancers(self, waits_for: Iterable[str], *, now: float) -> list[Event]:
-        """Take why a module that is parting must still take traffic; it leaves when there is nothing."""
-        if self.phase is not Phase.PARTING:
-            return []
-        self._balancers = tuple(waits_for)
-        return [] if self._balancers else self.leave(Aim.STOP, "its balancers have nothing more to send", now=now)
+    def reset_budget(self, why: str) -> list[Event]:
+        """Count failures anew."""
+        self.state.budget.reset()
+        return [self.tell(why)]
 
-    def evidence(self, *, connections: Mapping[int, int] | None, probers: Iterable[str], now: float) -> list[Event]:
-        """Take who is still there; see `Drain.see`."""
-        if not self.draining:
-            return []
-        had_been_empty = self._drain.found_empty
-        patient = self._patient or self.phase is Phase.DRAINING
-        self._drain.see(connections=connections, probers=probers if patient else ())
-        if self.drained and self.phase is Phase.LEAVING:
-            return self.hurry("nobody is left", now=now)
-        if self.drained and not had_been_empty:
-            return [self._tell(f"nobody is left after {now - self._drain.since:.1f} s")]
-        return []
+    def forgive(self) -> None:
+        """Forget the failures: the operator has taken over."""
+        self.state.budget.reset()
+        self.state.gave_up, self.state.not_before = "", 0.0
+
+    def keep_word(self, word: Word) -> None:
+        """Keep the operator's word, for the next daemon too; by itself it moves nothing."""
+        self.state.last_word = word
+
+    def prepare_to_exit(self) -> None:
+        """Let the daemon end as soon as what has begun is done."""
+        self.state.exiting = True
+
+    # -- time -----------------------------------------------------------------------------------------------------
 
     def tick(self, *, now: float) -> list[Event]:
         """Do what time has brought."""
-        if self.script is not None and now >= self.script.ends_by:
-            return self._script_over(self.script, self.script.why_late(), (), now=now)
-        match self.phase:
+        state = self.state
+        if state.script is not None and now >= state.script.ends_by:
+            return self._script_over(state.script, state.script.why_late(), (), now=now)
+        match state.phase:
             case Phase.LEAVING:
-                return self._tick_drain(now=now)
-            case Phase.WAITING if now >= self._not_before and self.board.why_not_start() is None:
-                return self._start_if_due(now, "the pause is over")
-            case Phase.SERVING | Phase.DRAINING if now >= min(self._start_by, self._last.hold_until):
-                is_late = now >= self._start_by
+                return self._end_late_drain(now=now)
+            case Phase.WAITING if now >= state.not_before and state.board.why_not_start() is None:
+                return self._start_if_due("the pause is over", now=now)
+            case Phase.SERVING | Phase.DRAINING if now >= min(state.start_by, state.last_stays.hold_until):
+                is_late = now >= state.start_by
                 if is_late:
-                    self._in_grace, self._start_by = False, inf
-                return self._act(now=now, is_late=is_late)
+                    state.in_grace, state.start_by = False, inf
+                return self._act_on_checks(now=now, is_late=is_late)
         return []
 
     def next_tick_at(self) -> float:
-        """Say when `tick` is due next; inf when nothing runs out."""
-        due = self.script.ends_by if self.script is not None else inf
-        match self.phase:
+        """Return when `tick` is due next; inf when nothing runs out."""
+        state = self.state
+        due = state.script.ends_by if state.script is not None else inf
+        match state.phase:
             case Phase.LEAVING:
-                return min(due, self._limit)
-            case Phase.WAITING if self.board.why_not_start() is None:
-                return min(due, self._not_before)
+                return min(due, state.drain_until)
+            case Phase.WAITING if state.board.why_not_start() is None:
+                return min(due, state.not_before)
             case Phase.SERVING | Phase.DRAINING:
-                return min(due, self._start_by, self._last.hold_until)
+                return min(due, state.start_by, state.last_stays.hold_until)
         return due

@@ -1,4 +1,4 @@
-"""How many restarts an application may cost before its module stops: SafeKit's maxloop and loop_interval."""
+"""How many restarts an application may cost before it stops for good: SafeKit's maxloop and loop_interval."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class RestartBudget:
         return len(self.failures(now=now))
 
     def is_reached(self, *, now: float) -> bool:
-        """Tell whether the next failure would stop the module."""
+        """Tell whether the next failure would stop the application."""
         return self.window > 0 and self.used(now=now) >= self.most
 
     def spend(self, why: str, *, now: float) -> str | None:

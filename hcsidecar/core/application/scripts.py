@@ -62,7 +62,7 @@ class ScriptPlan:
         return script is Script.KILL or script.key in self.table.scripts
 
     def run(self, script: Script, *, number: int, aim: Aim | None, now: float) -> ScriptRun:
-        """Make a run; `aim` is what the module is about to do, None when it starts."""
+        """Make a run; `aim` is what the application is about to do, None when it starts."""
         assert self.table is not None  # noqa: S101 - asked only for scripts that there are
         limits = {
             Script.START: self.table.start_timeout,

@@ -1,22 +1,24 @@
-"""What a module is at one moment: where it stands, and how that reads to balancers, members and people."""
+"""The state of an application at one moment, and how it reads to balancers, other nodes and people.
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+`Lifecycle` in `lifecycle.py` changes the state; everybody else only reads it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import inf
 from typing import assert_never
 
-from hcsidecar.core.application.check_results import CheckBoard, CheckRule
+from hcsidecar.core.application.check_results import CheckBoard
 from hcsidecar.core.application.draining import Drain
 from hcsidecar.core.application.last_stays import LastStays
 from hcsidecar.core.application.restart_budget import Failure, RestartBudget
-from hcsidecar.core.application.scripts import ScriptPlan, ScriptRun
+from hcsidecar.core.application.scripts import ScriptRun
 from hcsidecar.core.application.states import GOING, Aim, Left, Phase, Role, Status, Word
-from hcsidecar.core.events import Event, Level
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
-    """What is kept of a module over the end of its daemon."""
+    """What is kept of an application over the end of its daemon."""
 
     last_word: Word = Word.START
     "What the operator said last."
@@ -25,81 +27,78 @@ class Past:
     has_passed: bool = False
     "The checks have passed since the application was started."
     gave_up: str = ""
-    "Why the module has stopped by itself, for good."
+    "Why the application has stopped by itself, for good."
     failures: tuple[Failure, ...] = ()
 
 
-class Standing:
-    """Where a module stands, without what moves it: `Lifecycle` does.
+@dataclass(slots=True, kw_only=True)
+class ApplicationState:
+    """What is true of one application. Times are in seconds of the monotonic clock."""
 
-    `lame_duck` is the limit of a drain in seconds, where the application has none of its own.
-    """
+    # What outlives the daemon: see `past`.
+    last_word: Word = Word.START
+    "What the operator said last."
+    left: Left = Left.STOPPED
+    "What is known of an application with scripts."
+    has_passed: bool = False
+    "The checks have passed since the application was started."
+    gave_up: str = ""
+    "Why the application has stopped by itself, for good."
+    budget: RestartBudget
+    "Its failures."
 
-    def __init__(
-        self,
-        *,
-        checks: Iterable[CheckRule],
-        lame_duck: float,
-        plan: ScriptPlan | None = None,
-        past: Past | None = None,
-        last_stays: bool = False,
-    ) -> None:
-        past = past or Past()
-        self.plan = plan or ScriptPlan()
-        table = self.plan.table
-        self.board = CheckBoard(checks)
-        self.last_word = past.last_word
-        self.left = past.left if table is not None else Left.STOPPED
-        self.gave_up = past.gave_up
-        self.has_passed = past.has_passed
-        self.budget = RestartBudget(
-            most=table.max_restarts if table else 3,
-            window=table.restart_window if table else 0.0,
-            failures=past.failures,
-        )
-        self.script: ScriptRun | None = None
-        "What should run now."
-        self.phase = Phase.STOPPED
-        self.aim: Aim | None = None
-        "What comes after leaving; of a module that starts: RESTART when it has not left its role."
-        self.exiting = False
-        "The daemon ends as soon as what has begun is done."
-        self.check_round: int | None = None
-        "The number of this round of the application's checks, None while they rest; a new one: begin all anew."
-        self.need_round: int | None = None
-        "The same for the `pre` checks."
-        self._lame_duck = lame_duck
-        self._drain_limit = table.drain if table is not None and table.drain is not None else lame_duck
-        self._start_timeout = table.start_timeout if table is not None else inf
-        self._always_force = table is not None and table.safekit
-        self._rounds = self._need_rounds = 0
-        self._runs = 0
-        self._drain = Drain(since=0)
-        "Counts while draining."
-        self._patient = True
-        "The drain waits for probers too."
-        self._limit = inf
-        "When a drain ends, whoever is left."
-        self._began = 0.0
-        "When this start, or this leaving, began."
-        self._why = ""
-        "What led to it."
-        self._start_by = inf
-        "When the checks must have passed for the first time."
-        self._in_grace = False
-        "A failing check is no failure yet."
-        self._not_before = 0.0
-        "When the next start is due at the earliest."
-        self._last = LastStays(enabled=last_stays)
-        self._remark = ""
-        self._balancers: tuple[str, ...] = ()
-        "What it waits for while parting, in plain words."
-        self._is_thorough = False
-        "A script of the former daemon may still be at work: this stop goes all the way, whatever the scripts say."
-        self._requested: tuple[str, str] | None = None
-        "Action and reason that the application has asked for while its start script runs."
+    # Where it is and where it goes.
+    phase: Phase = Phase.STOPPED
+    aim: Aim | None = None
+    "What comes after leaving; while starting: RESTART when the application has not left its role."
+    failure: str = ""
+    "The failure that led to the aim; empty when somebody has asked for it."
+    requested: tuple[str, str] | None = None
+    "Action and reason that the application has asked for while its start script runs."
+    exiting: bool = False
+    "The daemon ends as soon as what has begun is done."
+    began: float = 0.0
+    "When this start, or this leaving, began."
 
-    # What it is
+    # Its scripts.
+    script: ScriptRun | None = None
+    "The script that should run now."
+    script_runs: int = 0
+    "How many runs there have been."
+    is_thorough: bool = False
+    "A script of the former daemon may still be at work: this stop goes all the way, whatever the scripts say."
+    not_before: float = 0.0
+    "When the next start is due at the earliest."
+
+    # Its checks.
+    board: CheckBoard
+    "What they say."
+    check_round: int | None = None
+    "The number of this round of the application's checks, None while they rest; a new number: begin all anew."
+    need_round: int | None = None
+    "The same for the `pre` checks."
+    check_rounds: int = 0
+    need_rounds: int = 0
+    "How many rounds there have been."
+    in_grace: bool = False
+    "A failing check is no failure yet."
+    start_by: float = inf
+    "When the checks must have passed for the first time."
+    last_stays: LastStays
+    "Whether it stays up with an unmet need, because no other node would be left."
+    stays_because: str = ""
+    "What is to be told while it does."
+
+    # Its drain.
+    drain: Drain = field(default_factory=lambda: Drain(since=0.0))
+    waits_for_probers: bool = True
+    "The drain ends only when the probers have had their fill, too."
+    drain_until: float = inf
+    "When the drain ends, whoever is left."
+    waits_for_balancers: tuple[str, ...] = ()
+    "Why an application that is parting must still take traffic, in plain words."
+
+    # -- how it reads -------------------------------------------------------------------------------------------
 
     @property
     def past(self) -> Past:
@@ -136,7 +135,7 @@ class Standing:
         return Status.READY if serves and self.board.why_not_serve() is None else Status.TRANSIENT
 
     @property
-    def state(self) -> str:
+    def name(self) -> str:
         """Role and status as people know them: "UP(Ready)"."""
         return f"{self.role}({self.status})"
 
@@ -162,16 +161,16 @@ class Standing:
 
     @property
     def drained(self) -> bool:
-        """True when a draining module has nobody left, by the last evidence."""
-        return self.draining and not self._drain.waits_for
+        """True while it drains and nobody is left, by the last evidence."""
+        return self.draining and not self.drain.waits_for
 
     @property
     def waits_for(self) -> tuple[str, ...]:
         """What it still waits for on its way out, in plain words."""
         if self.draining:
-            return self._drain.waits_for
+            return self.drain.waits_for
         if self.parting:
-            return self._balancers
+            return self.waits_for_balancers
         return (f"the {self.script.script} script",) if self.script and self.phase in GOING else ()
 
     @property
@@ -186,16 +185,16 @@ class Standing:
 
     @property
     def check_results(self) -> Mapping[str, bool]:
-        """Tell of the checks that are made now, and have a result, whether they pass."""
+        """Whether the checks pass that are made now and have a result."""
         of_needs = {} if self.need_round is None else self.board.results(pre=True)
         return of_needs if self.check_round is None else {**of_needs, **self.board.results(pre=False)}
 
     @property
     def remark(self) -> str:
-        """What an operator should know of a module that takes traffic all the same."""
+        """What an operator should know of an application that takes traffic all the same."""
         if self.parting:
             return "leaves when its balancers have drained it, and takes traffic until then"
-        return self._remark if self.serving and self._last.stays else ""
+        return self.stays_because if self.serving and self.last_stays.stays else ""
 
     def why_not_ready(self) -> str | None:
         """Say why this node must get no traffic, or None if it may."""
@@ -232,14 +231,9 @@ class Standing:
                 text = "stopping, to wait"
             case _:
                 text = "stopping"
-        return f"{text}: {self._why}" if self._why else text
+        return f"{text}: {self.failure}" if self.failure else text
 
-    def _but(self) -> str:
-        """Complete the sentence on a start: what is still in the way of traffic."""
+    def reservation(self) -> str:
+        """Return what is still in the way of traffic, to follow a sentence on a start: "; check HTTP: refused"."""
         complaint = self.board.why_not_serve() if self.phase is Phase.SERVING else None
         return f"; {complaint}" if complaint else ""
-
-    def _tell(self, why: str, *, level: Level = Level.INFO) -> Event:
-        """Say the state and what led to it."""
-        state = f"{self.state}, draining" if self.draining else self.state
-        return Event(level=level, origin="module", message=f"{state}: {why}")

@@ -1,19 +1,15 @@
-"""The words for what a module is doing, as SafeKit has them, and which change may follow which."""
+"""The words for what an application is doing, as SafeKit has them. `lifecycle.py` has the table of its moves."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 from typing import Final
 
-from hcsidecar.core.events import Event
-
 
 class Role(StrEnum):
-    """What a module is there for, at this moment."""
+    """What an application is there for, at this moment."""
 
     STOP = "STOP"
     WAIT = "WAIT"
-    "Would be UP but for something outside that it needs; only modules with `wait` checks come here."
+    "Would be UP but for something outside that it needs; only applications with `wait` checks come here."
     UP = "UP"
 
 
@@ -26,7 +22,7 @@ class Status(StrEnum):
 
 
 class Word(StrEnum):
-    """The operator's last word on a module. It outlives the daemon and decides what `run` does."""
+    """The operator's last word on an application. It outlives the daemon and decides what `run` does."""
 
     START = "start"
     STOP = "stop"
@@ -37,7 +33,7 @@ class Word(StrEnum):
 
 
 class Phase(Enum):
-    """Where a module stands; role, status and draining follow from it and from the checks."""
+    """Where an application is on its way; role, status and draining follow from it and from the checks."""
 
     STOPPED = auto()
     PREPARING = auto()
@@ -63,13 +59,13 @@ class Phase(Enum):
 
 
 class Aim(StrEnum):
-    """What a module that leaves will do next; the value is the action that scripts are told."""
+    """What an application that leaves will do next; the value is the action that scripts are told."""
 
     STOP = "stop"
     RESTART = "restart"
     "Stop and start the application; what is around it, the `pre` checks for one, goes on."
     STOPSTART = "stopstart"
-    "Stop the whole module and start it again."
+    "Stop the application and what is around it, `prestart` and `poststop` included, and start all of it again."
     WAIT = "stopwait"
     "Stop the application until what it needs is back."
     EXIT = "exit"
@@ -85,43 +81,5 @@ class Left(StrEnum):
     "A start or stop has begun, and nobody knows how it ended."
 
 
-COMING: Final = frozenset({Phase.PREPARING, Phase.WAITING, Phase.STARTING})
-"On the way to traffic."
 GOING: Final = frozenset({Phase.LEAVING, Phase.CLOSING, Phase.CLEARING})
-"On the way out, wherever that leads."
-
-_AWAY: Final = frozenset({Phase.CLOSING, Phase.CLEARING, Phase.FINISHED})
-MOVES: Final[Mapping[Phase, frozenset[Phase]]] = {
-    Phase.STOPPED: frozenset({Phase.PREPARING, Phase.SERVING, Phase.DRAINING, Phase.CLOSING, Phase.FINISHED}),
-    Phase.PREPARING: frozenset({Phase.WAITING}) | _AWAY,
-    Phase.WAITING: frozenset({Phase.STARTING}) | _AWAY,
-    Phase.STARTING: frozenset({Phase.SERVING, Phase.DRAINING}) | _AWAY,
-    Phase.SERVING: frozenset({Phase.DRAINING, Phase.PARTING, Phase.LEAVING}),
-    Phase.PARTING: frozenset({Phase.SERVING, Phase.LEAVING}),
-    Phase.DRAINING: frozenset({Phase.SERVING, Phase.LEAVING}),
-    Phase.LEAVING: frozenset({Phase.SERVING, Phase.CLOSING, Phase.FINISHED}),
-    Phase.CLOSING: frozenset({Phase.WAITING, Phase.CLEARING, Phase.FINISHED}),
-    Phase.CLEARING: frozenset({Phase.STOPPED, Phase.PREPARING, Phase.FINISHED}),
-    Phase.FINISHED: frozenset(),
-}
-"Every allowed change. Nothing goes from traffic to the end without having asked for no more traffic first."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What became of a command: accepted, with the events that it caused, or refused, which changes nothing."""
-
-    accepted: bool
-    text: str
-    "One sentence for who gave the command: what happens now, or why not."
-    events: tuple[Event, ...] = ()
-
-
-def accept(text: str, *events: Event) -> Outcome:
-    """Take a command; without events, all was already as it asks."""
-    return Outcome(accepted=True, text=text, events=events)
-
-
-def refuse(reason: str) -> Outcome:
-    """Turn a command down."""
-    return Outcome(accepted=False, text=reason)
+"The phases on the way out, wherever that leads."
