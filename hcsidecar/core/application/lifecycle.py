@@ -103,6 +103,7 @@ MOVES: Final[Mapping[Phase, frozenset[Phase]]] = {
     Phase.CLEARING: frozenset({
         Phase.STOPPED,  # the poststop script has ended
         Phase.PREPARING,  # the same, and all of it starts again
+        Phase.CLOSING,  # the same, but some of the application could not be ended before
         Phase.FINISHED,  # the same, and the daemon ends
     }),
     Phase.FINISHED: frozenset(),

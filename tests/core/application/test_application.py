@@ -221,6 +221,18 @@ def test_a_start_over_what_could_not_be_killed_tries_to_end_it_first():
     assert runs(made)[0] == "start"
 
 
+def test_a_start_ordered_while_poststop_runs_over_what_could_not_be_killed_tries_to_end_it_first():
+    made = serving(poststop="bin/poststop")
+    stop(made, now=0, by="root")
+    made.evidence(**NOBODY, now=1)
+    for now in (2, 3, 4):
+        ends(made, now=now, failure="exit status 1")
+    assert runs(made)[0] == "poststop"
+    assert start(made, now=5, by="root").text == "the module will start as soon as it has stopped"
+    ends(made, now=6)
+    assert runs(made) == ("stop", "UP", "WAIT", "stopstart")
+
+
 def test_a_second_stop_ends_the_drain_a_third_the_stop_script_and_a_fourth_kills():
     made = serving()
     stop(made, now=0, by="root")
