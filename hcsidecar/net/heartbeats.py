@@ -129,7 +129,7 @@ class Heartbeats:
 
     def say_counters(self, counters: tuple[int, ...]) -> None:
         """Let the next heartbeats carry these counts; nobody waits for them."""
-        self.node.membership.counters = counters
+        self.node.membership.set_counters(counters)
 
     def follow_keys(self) -> None:
         """Seal and open with the keys that the keyring has now."""

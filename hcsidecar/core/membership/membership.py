@@ -94,7 +94,7 @@ class Membership:
         self.counters: tuple[int, ...] = ()
         self.mac, self.dirty, self.dirty_buckets = b"", False, b""
         self.holding = False
-        "Set by the caller after each Adopt, Claim and Release: some bucket is open here."
+        "Some bucket is open here, as the caller last said."
         self.view: View = ()
         self.out_reason: str | None = "this node has just started"
         "Why this node is not in a view, or None while it is."
@@ -105,13 +105,13 @@ class Membership:
         self.leaving = False
         self.asleep = False
         "A Reincarnate was issued: this object is of no use any more."
-        self.neighbours_changed = True
-        "Set when `neighbours` gives a new answer; the caller takes it back."
         self.refused = {"old boot": 0, "old sequence": 0, "after leave": 0, "own name": 0}
         "Authentic heartbeats that were not processed, by reason."
 
         self._pending_since = now
         self._listening = self.listening(timing, started_at=now)
+        self._neighbours_changed = True
+        "The nodes that count say something else of themselves than at the last `take_neighbours`."
         self._told_waiting = self._yields = self._known_changed = False
         "Of the last: what must be known of the others over a restart has changed."
         self._seq, self._epoch = 0, 1
@@ -222,6 +222,18 @@ class Membership:
         """Say which MAC this node's interface has in the virtual IPs' network."""
         return self._change(now, mac=mac)
 
+    def set_counters(self, counters: tuple[int, ...]) -> None:
+        """Let the next heartbeats carry these counts; nobody waits for them."""
+        self.counters = counters
+
+    def see_holding(self, holding: bool) -> None:
+        """Take whether some bucket is open here."""
+        self.holding = holding
+
+    def see_share(self, *, holding: bool, dirty: bool, dirty_buckets: bytes) -> None:
+        """Take how the share is; to be called after each Adopt, Claim and Release, before the next `compose`."""
+        self.holding, self.dirty, self.dirty_buckets = holding, dirty, dirty_buckets
+
     def inherit(self, former: "Membership") -> None:
         """Take over what was said of the module to the one that this one follows after a Reincarnate, and counts."""
         self.wants, self.powers, self.settings = former.wants, former.powers, former.settings
@@ -310,8 +322,11 @@ class Membership:
         waits = sorted(peer.name for peer in self.roster.alive() if not self._proven(peer, now))
         return f"no proof yet from {', '.join(waits)}" if waits else None
 
-    def neighbours(self) -> list[Said]:
-        """List the nodes that count, each with what it says of itself."""
+    def take_neighbours(self) -> list[Said] | None:
+        """Return what the nodes that count say of themselves, or None when that is as it was at the last call."""
+        if not self._neighbours_changed:
+            return None
+        self._neighbours_changed = False
         heard = ((peer.name, peer.heartbeat) for peer in self.roster.acknowledged())
         return [
             (name, said.mac, said.dirty, said.dirty_buckets, said.view, not said.ask)
@@ -331,7 +346,7 @@ class Membership:
             self._known_changed = True
         before = peer.heartbeat if peer.alive else None
         if before is None or _looks_different(before, heartbeat):
-            self.neighbours_changed = True
+            self._neighbours_changed = True
         peer.seq, peer.heartbeat, peer.heard_at = heartbeat.seq, heartbeat, now
         if heartbeat.leave:
             peer.left = True
@@ -391,7 +406,7 @@ class Membership:
             self.roster.note_hearing(peer, fresh=listed)
             self._undecided = True
         if peer.acknowledged != acknowledged_before:
-            self.neighbours_changed = True
+            self._neighbours_changed = True
             if peer.acknowledged:
                 effects.append(inform(f"{peer.name} is heard"))
         if listed_before and not listed:
@@ -408,7 +423,7 @@ class Membership:
         self.roster.forget(peer)
         self._known_changed = True
         self._heard_changed_at = self._seq + 1
-        self._undecided = self.neighbours_changed = True
+        self._undecided = self._neighbours_changed = True
 
     def _bury(self, peer: Peer, now: float, effects: list[Effect]) -> None:
         was_in, was_told = bool(peer.view), peer.acknowledged or peer.told_deaf

@@ -176,10 +176,10 @@ class Node:
     def _carry_out(self, effects: list[Effect], now: float) -> list[Output]:
         membership, share = self.membership, self.share
         # Before a claim: who has let go of buckets has said in the same breath that it keeps their connections.
-        if membership.neighbours_changed:
-            membership.neighbours_changed = False
-            share.meet(membership.neighbours())
-            membership.holding = share.holding
+        neighbours = membership.take_neighbours()
+        if neighbours is not None:
+            share.meet(neighbours)
+            membership.see_holding(share.holding)
         if not effects:
             return []
         outputs: list[Output] = []
@@ -207,5 +207,5 @@ class Node:
         return outputs
 
     def _look(self) -> None:
-        self.membership.holding = self.share.holding
-        self.membership.dirty, self.membership.dirty_buckets = self.share.dirty, self.share.dirty_buckets
+        share = self.share
+        self.membership.see_share(holding=share.holding, dirty=share.dirty, dirty_buckets=share.dirty_buckets)

@@ -440,7 +440,7 @@ def test_a_recording_counts_for_nothing_however_long_it_is_played():
         effects += node.receive(heartbeat("web2", seq=400 + number, **recorded), now=now)
     assert node.roster.acknowledged() == []
     assert (node.view, node.claimed) == (views_of("web1"), True)
-    assert node.neighbours() == []
+    assert node.take_neighbours() == []
     assert not said(effects, "web2 is heard") or len(said(effects, "web2 is heard, but does not hear this node")) == 1
 
 

@@ -1,7 +1,11 @@
 """The order in which a node acts: the share closes before the heartbeat that says so is composed."""
 
+import ast
+import inspect
+
 from small_farm import LAN, FakeShare, Farm, heartbeat
 
+from hcsidecar.core.membership import node as node_module
 from hcsidecar.core.membership.node import Node, NoShare, Send
 
 
@@ -27,6 +31,15 @@ def make(share):
         share=share,
         now=0.0,
     )
+
+
+def test_a_node_changes_its_membership_only_by_methods():
+    stores = [
+        node
+        for node in ast.walk(ast.parse(inspect.getsource(node_module)))
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+    ]
+    assert {ast.unparse(node.value) for node in stores} == {"self"}
 
 
 def test_whatever_an_earlier_boot_left_open_is_closed_before_the_first_word():
