@@ -199,7 +199,7 @@ class Daemon:
             ),
             now=self._loop.time(),
         )
-        self._heartbeats.say_module(
+        self._heartbeats.say_application(
             role=state.role,
             status=state.status,
             draining=state.draining,

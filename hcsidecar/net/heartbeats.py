@@ -107,12 +107,12 @@ class Heartbeats:
             async with asyncio.timeout(4 * self._timing.pulse):
                 await self._farewell.wait()
 
-    def say_module(
+    def say_application(
         self, *, role: str, status: str, draining: bool, reason: str, unmet: tuple[str, ...] = (), wants: bool
     ) -> None:
-        """Tell the others of this node's module, and whether it would take a share."""
+        """Tell the others of this node's application, and whether it would take a share."""
         now = self._loop.time()
-        outputs = self.node.set_module(
+        outputs = self.node.set_application(
             role=role, status=status, draining=draining, reason=reason[:200], unmet=unmet[:64], now=now
         )
         self.carry_out(outputs + self.node.set_wants(wants, now=now))

@@ -62,7 +62,7 @@ async def running(farm, keyring, *names):
     try:
         for part in parts.values():
             await part.open()
-            part.say_module(role="UP", status="Ready", draining=False, reason="", wants=True)
+            part.say_application(role="UP", status="Ready", draining=False, reason="", wants=True)
         yield parts, story
     finally:
         for part in parts.values():
@@ -182,12 +182,12 @@ def test_a_node_whose_boot_number_went_back_finds_its_place_again(keyring):
         async with running(farm, keyring, "web1") as (parts, told):
             first = parts["web2"] = make(farm, "web2", keyring, told, boots=count(100))
             await first.open()
-            first.say_module(role="UP", status="Ready", draining=False, reason="", wants=True)
+            first.say_application(role="UP", status="Ready", draining=False, reason="", wants=True)
             await until(lambda: agreed(parts))
             parts.pop("web2").close()
             parts["web2"] = make(farm, "web2", keyring, told, boots=iter([3, 101]))
             await parts["web2"].open()
-            parts["web2"].say_module(role="UP", status="Ready", draining=False, reason="", wants=True)
+            parts["web2"].say_application(role="UP", status="Ready", draining=False, reason="", wants=True)
             await until(lambda: agreed(parts))
             assert parts["web2"].node.membership.boot == 101
             assert any("web2 went back to boot 3, after its boot 100 was heard" in message for _, message in told)

@@ -73,7 +73,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=F
     heard_seqs: Annotated[tuple[Sequence, ...], msgspec.Meta(max_length=MAX_NODES)] = ()
     "The highest sequence processed of each of these, in the same order."
     unmet: Annotated[tuple[NodeName, ...], msgspec.Meta(max_length=64)] = ()
-    "The module's needs that are not met: names of `pre` checks that fail."
+    "The application's needs that are not met: names of `pre` checks that fail."
     timing: tuple[Microseconds, Microseconds] = (0, 0)
     "Pulse and lost_after of the sender's farm file."
     slowest: tuple[Microseconds, Microseconds] = (0, 0)

@@ -88,7 +88,7 @@ class Membership:
         self._chooser = self.chooser(self.roster, timing, partition=partition)
 
         self.wants = False
-        "The module of this node is Ready and not draining; what is announced also needs to have listened."
+        "The application of this node is Ready and not draining; what is announced also needs to have listened."
         self.role, self.status, self.draining, self.reason = "STOP", "NotReady", False, ""
         self.unmet: tuple[str, ...] = ()
         self.counters: tuple[int, ...] = ()
@@ -193,7 +193,7 @@ class Membership:
         return due
 
     def set_wants(self, wants: bool, *, now: float) -> list[Effect]:
-        """Say whether this node's module would take a share."""
+        """Say whether this node's application would take a share."""
         return self._change(now, wants=wants)
 
     def set_powers(self, powers: tuple[int, ...], *, now: float) -> list[Effect]:
@@ -204,10 +204,10 @@ class Membership:
         """Change the digest of this node's farm file."""
         return self._change(now, settings=settings)
 
-    def set_module(
+    def set_application(
         self, *, role: str, status: str, draining: bool, reason: str, unmet: tuple[str, ...] = (), now: float
     ) -> list[Effect]:
-        """Change what is told of this node's module."""
+        """Change what is told of this node's application."""
         return self._change(now, role=role, status=status, draining=draining, reason=reason, unmet=unmet)
 
     def set_dirty(self, dirty: bool, buckets: bytes = b"", *, now: float) -> list[Effect]:
@@ -235,7 +235,7 @@ class Membership:
         self.holding, self.dirty, self.dirty_buckets = holding, dirty, dirty_buckets
 
     def inherit(self, former: "Membership") -> None:
-        """Take over what was said of the module to the one that this one follows after a Reincarnate, and counts."""
+        """Take over what the boot before this one was told of the application, and what it counted."""
         self.wants, self.powers, self.settings = former.wants, former.powers, former.settings
         self.role, self.status, self.draining = former.role, former.status, former.draining
         self.reason, self.unmet, self.mac = former.reason, former.unmet, former.mac
@@ -707,7 +707,7 @@ class Membership:
     def _change(self, now: float, **changes: object) -> list[Effect]:
         effects = self._wake(now)
         changed = any(getattr(self, name) != value for name, value in changes.items())
-        # Also when this node just saw that it slept: who follows it inherits what was said of the module.
+        # Also when this node just saw that it slept: who follows it inherits what was said of the application.
         for name, value in changes.items():
             setattr(self, name, value)
         if self.asleep or not changed:

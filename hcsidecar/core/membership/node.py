@@ -141,14 +141,14 @@ class Node:
         return self.membership.next_tick_at()
 
     def set_wants(self, wants: bool, *, now: float) -> list[Output]:
-        """Say whether this node's module would take a share."""
+        """Say whether this node's application would take a share."""
         return self._carry_out(self.membership.set_wants(wants, now=now), now)
 
-    def set_module(
+    def set_application(
         self, *, role: str, status: str, draining: bool, reason: str = "", unmet: tuple[str, ...] = (), now: float
     ) -> list[Output]:
-        """Change what is told of this node's module."""
-        effects = self.membership.set_module(
+        """Change what is told of this node's application."""
+        effects = self.membership.set_application(
             role=role, status=status, draining=draining, reason=reason, unmet=unmet, now=now
         )
         return self._carry_out(effects, now)

@@ -20,7 +20,7 @@ class Own:
     view: View
     wants: bool
     reason: str
-    "Why its module does not want a share."
+    "Why its application does not want a share."
     powers: tuple[int, ...]
     settings: bytes
     leaving: bool

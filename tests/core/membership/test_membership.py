@@ -394,7 +394,9 @@ def test_power_0_takes_no_share():
 def test_a_module_that_is_not_ready_gives_its_reason():
     farm = Farm("web1", "web2").run(until=1)
     node = farm.nodes["web2"]
-    farm.deliver("web2", node.set_module(role="UP", status="Transient", draining=False, reason="HTTP fails", now=1))
+    farm.deliver(
+        "web2", node.set_application(role="UP", status="Transient", draining=False, reason="HTTP fails", now=1)
+    )
     farm.deliver("web2", node.set_wants(False, now=1))
     assert node.membership.out_reason == "HTTP fails"
     assert farm.views()["web1"] == ["web1"]
@@ -544,7 +546,7 @@ def test_a_heartbeat_of_a_node_that_the_farm_file_does_not_have_changes_nothing(
 def test_after_a_reincarnation_what_was_said_of_the_module_is_kept():
     old = membership()
     old.set_wants(True, now=0.0)
-    old.set_module(role="UP", status="Ready", draining=False, reason="", now=0.0)
+    old.set_application(role="UP", status="Ready", draining=False, reason="", now=0.0)
     new = membership(boot=8, now=5.0)
     new.inherit(old)
     assert (new.wants, new.role, new.status) == (True, "UP", "Ready")
@@ -554,7 +556,7 @@ def test_what_is_said_in_the_midst_of_a_standstill_is_kept():
     node = membership()
     node.set_wants(True, now=0.0)
     node.tick(now=0.0)
-    effects = node.set_module(role="WAIT", status="NotReady", draining=False, reason="a check failed", now=3 * T)
+    effects = node.set_application(role="WAIT", status="NotReady", draining=False, reason="a check failed", now=3 * T)
     assert any(isinstance(effect, Reincarnate) for effect in effects)
     node.set_wants(False, now=3 * T)
     node.set_powers((3,), now=3 * T)
