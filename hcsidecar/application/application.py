@@ -74,7 +74,7 @@ class Application:
         if farm.application is not None:
             self._scripts = Scripts(farm.application, config=loaded.path, place=place, tell=tell)
         loop = asyncio.get_running_loop()
-        self.module = ApplicationService(
+        self.service = ApplicationService(
             Lifecycle(
                 checks=[
                     CheckRule(name=check.name, pre=check.when == "pre", action=farm.action_of(check))
@@ -97,7 +97,7 @@ class Application:
         )
 
     def begin(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
-        """Begin to check, whenever the module wants; gives the tasks, to be cancelled when it has finished."""
+        """Begin to check, whenever the lifecycle wants; gives the tasks, to be cancelled when it has finished."""
         tidying = [] if self._scripts is None else [tasks.create_task(self._scripts.keep_tidy(), name="old logs")]
         return [
             *tidying,
@@ -111,7 +111,7 @@ class Application:
         return checking.take_report(name, value)
 
     def _take_result(self, name: str, complaint: str | None) -> None:
-        self.module.check_result(name, complaint)
+        self.service.check_result(name, complaint)
 
 
 def _for_node(check: AnyCheck, me: NodeTable) -> AnyCheck:

@@ -1,8 +1,8 @@
 """The daemon: everything of one node put together, started in order, ended in order, owned by one TaskGroup.
 
 Start: keys and memory, heartbeats (which close whatever an earlier boot left open before they speak), listeners, the
-module. End: the module drains and stops while the health listener answers NOT FOUND, the last words are said, and only
-then the listeners close.
+application. End: the application drains and stops while the health listener answers NOT FOUND, the last words are said,
+and only then the listeners close.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ from hcsidecar.core.powers import NodePowers
 from hcsidecar.core.targets.desired_state import Situation
 from hcsidecar.daemon.drain_evidence import NodeDrainEvidence
 from hcsidecar.daemon.memory import StateFile
-from hcsidecar.daemon.node_control import NodeControl, NodeParts
+from hcsidecar.daemon.node_control import NodeControl
 from hcsidecar.daemon.own_targets import own_targets
 from hcsidecar.daemon.reload import CertificateError, Certificates, reread_farm_file
 from hcsidecar.daemon.start_conditions import STILL, StartConditions
@@ -160,24 +160,21 @@ class Daemon:
             tell=self.tell,
             outlook=self._outlook,
         )
-        self._module = self._application.module
         self._control = NodeControl(
-            NodeParts(
-                farm=self._farm,
-                me=me,
-                journal=journal,
-                memory=memory,
-                powers=powers,
-                face=self._face,
-                server=self._server,
-                layer_two=self._layer_two,
-                targets=self._targets,
-                heartbeats=self._heartbeats,
-                application=self._application,
-                own_addresses=self._own_addresses,
-                key_change=self._key_change,
-                clock=loop.time,
-            )
+            farm=self._farm,
+            me=me,
+            journal=journal,
+            memory=memory,
+            powers=powers,
+            face=self._face,
+            server=self._server,
+            layer_two=self._layer_two,
+            targets=self._targets,
+            heartbeats=self._heartbeats,
+            application=self._application,
+            own_addresses=self._own_addresses,
+            key_change=self._key_change,
+            clock=loop.time,
         )
 
     # -- what the parts tell each other -------------------------------------------------------------------------
@@ -273,8 +270,8 @@ class Daemon:
             self._heartbeats.say_layer_two(self._layer_two.share.mac)
 
     def _see_machine(self, obstacle: str | None, remedy: str) -> None:
-        """Let the module know what keeps this machine from serving the virtual IPs."""
-        self._module.see_machine(obstacle, remedy)
+        """Let the application know what keeps this machine from serving the virtual IPs."""
+        self._application.service.see_machine(obstacle, remedy)
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -320,7 +317,7 @@ class Daemon:
             stack.push_async_callback(door.aclose)
             stack.callback(self._journal.close)
             self._started = True
-            self._signals.lead_to(end=self._module.shutdown, reread=self._hung_up.set)
+            self._signals.lead_to(end=self._application.service.shutdown, reread=self._hung_up.set)
             self._hurry()
             await self._live()
 
@@ -351,9 +348,9 @@ class Daemon:
                     roster=lambda: self._heartbeats.node.membership.roster, say=self._heartbeats.say_counters
                 )
                 chores.append(tasks.create_task(layer_two, name="layer 2"))
-            module = tasks.create_task(self._module.run(), name="module")
+            application = tasks.create_task(self._application.service.run(), name="application")
             self._service.tell(READY=1, MAINPID=os.getpid())
-            await module
+            await application
             self._service.tell(STOPPING=1)
             await self._heartbeats.leave()
             for chore in chores:

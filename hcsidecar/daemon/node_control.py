@@ -1,8 +1,8 @@
-"""What operators, programs and Prometheus ask of a node, carried out: `web.control.Control` over the daemon's parts."""
+"""What operators, programs and Prometheus ask of a node, carried out: `api.control.Control` over the daemon's parts."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -27,7 +27,6 @@ from hcsidecar.core.powers import NodePowers, why_nobody_takes
 from hcsidecar.core.rolling import why_not_drain
 from hcsidecar.core.status import ModuleState, status_document
 from hcsidecar.core.targets.documents import TargetStatus
-from hcsidecar.daemon.application_control import ApplicationControl
 from hcsidecar.daemon.memory import StateFile
 from hcsidecar.daemon.own_targets import OwnTargets
 from hcsidecar.events.journal import Journal
@@ -43,46 +42,41 @@ if TYPE_CHECKING:
     from hcsidecar.daemon.layer_two import LayerTwoMode
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeParts:
-    """What a node is made of, as far as somebody may ask about it."""
-
-    farm: FarmFile
-    me: NodeTable
-    journal: Journal
-    memory: StateFile
-    powers: NodePowers
-    face: HealthFace
-    server: HealthServer
-    layer_two: "LayerTwoMode | None"
-    targets: OwnTargets
-    heartbeats: Heartbeats
-    application: Application
-    own_addresses: OwnAddresses
-    key_change: KeyChange
-    clock: Callable[[], float]
-    "Seconds of the monotonic clock."
-
-
 class NodeControl:
-    """One node, as the API sees it. Satisfies `hcsidecar.api.control.Control`."""
+    """One node, as the API sees it. Satisfies `hcsidecar.api.control.Control`. `clock` is the monotonic one."""
 
-    def __init__(self, parts: NodeParts) -> None:
-        self._farm = parts.farm
-        self._me = parts.me
-        self.journal = parts.journal
-        self._memory = parts.memory
-        self._powers = parts.powers
-        self._face = parts.face
-        self._server = parts.server
-        self._layer_two = parts.layer_two
-        self._targets = parts.targets
-        self._heartbeats = parts.heartbeats
-        self._module = parts.application.module
-        self._own_addresses = parts.own_addresses
-        self._key_change = parts.key_change
-        self._clock = parts.clock
-        self._voice = ApplicationControl(parts.application)
+    def __init__(
+        self,
+        *,
+        farm: FarmFile,
+        me: NodeTable,
+        journal: Journal,
+        memory: StateFile,
+        powers: NodePowers,
+        face: HealthFace,
+        server: HealthServer,
+        layer_two: "LayerTwoMode | None",
+        targets: OwnTargets,
+        heartbeats: Heartbeats,
+        application: Application,
+        own_addresses: OwnAddresses,
+        key_change: KeyChange,
+        clock: Callable[[], float],
+    ) -> None:
+        self._farm = farm
+        self._me = me
+        self.journal = journal
+        self._memory = memory
+        self._powers = powers
+        self._face = face
+        self._server = server
+        self._layer_two = layer_two
+        self._targets = targets
+        self._heartbeats = heartbeats
+        self._application = application
+        self._own_addresses = own_addresses
+        self._key_change = key_change
+        self._clock = clock
         self._started_at = time.time()
 
     @property
@@ -132,8 +126,8 @@ class NodeControl:
                 longest_stall=self._heartbeats.longest_lag,
             ),
             events={level.value: count for level, count in self.journal.counts.items()},
-            module=self._module.look().state,
-            checks=self._module.check_results,
+            module=self._application.service.look().state,
+            checks=self._application.service.check_results,
             ready=self._face.answer.ok,
             health_answers={"200": self._face.told_ok, "404": self._face.told_not_found},
             refused_connections={
@@ -156,11 +150,11 @@ class NodeControl:
         if action is NodeCommand.DRAIN and refusal is not None and not force:
             return CommandResult(ok=False, text=f"{refusal}; --force drains all the same")
         command = _command(action, by, tells_first=self._targets.tells_first)
-        outcome = self._module.carry_out(command)
-        if action is NodeCommand.STOP and force and outcome.accepted and self._module.look().state.draining:
-            outcome = self._module.carry_out(command)
-        warnings = (refusal,) if refusal is not None and outcome.accepted else ()
-        return CommandResult(ok=outcome.accepted, text=outcome.text, warnings=warnings)
+        result = self._carry_out(command)
+        if action is NodeCommand.STOP and force and result.ok and self._application.service.look().state.draining:
+            result = self._carry_out(command)
+        warnings = (refusal,) if refusal is not None and result.ok else ()
+        return CommandResult(ok=result.ok, text=result.text, warnings=warnings)
 
     def set_power(self, power: int | None, *, share: str | None, by: str) -> CommandResult:
         """Change this node's weight, and remember it."""
@@ -177,27 +171,35 @@ class NodeControl:
 
     async def request(self, action: ApplicationRequest, *, identity: str) -> CommandResult:
         """Begin what the application asks for itself, or say why not."""
-        return self._voice.request(action, identity=identity)
+        why = f"{identity} asks for it"
+        return self._carry_out(lambda lifecycle, now: lifecycle.request(action, why, now=now))
 
     def reported(self, name: str) -> Literal["up", "down", "init"] | None:
         """Give what a check says now."""
-        return self._voice.reported(name)
+        return self._application.service.says(name)
 
     def report(self, name: str, value: Literal["up", "down"]) -> CommandResult:
         """Take what the program of a custom check says."""
-        return self._voice.report(name, value)
+        refusal = self._application.take_report(name, value)
+        return CommandResult(ok=refusal is None, text=refusal or f"{name} is {value}")
 
     def budget(self) -> RestartBudgetReport:
         """Give the restart budget."""
-        return self._voice.budget()
+        used, most, reached = self._application.service.budget
+        return RestartBudgetReport(used=used, most=most, reached=reached)
 
     def count_restart(self, *, identity: str) -> CommandResult:
         """Count a restart that the application has done by itself."""
-        return self._voice.count_restart(identity=identity)
+        why = f"{identity} has restarted something"
+        return self._carry_out(lambda lifecycle, now: lifecycle.count_failure(why, now=now))
 
     def reset_budget(self, *, by: str) -> CommandResult:
         """Count restarts anew."""
-        return self._voice.reset_budget(by=by)
+        return self._carry_out(lambda lifecycle, _now: commands.reset_budget(lifecycle, by=by))
+
+    def _carry_out(self, command: Command) -> CommandResult:
+        outcome = self._application.service.carry_out(command)
+        return CommandResult(ok=outcome.accepted, text=outcome.text)
 
     @property
     def vips(self) -> tuple[str, ...]:
@@ -221,8 +223,8 @@ class NodeControl:
         return None if self._layer_two is None else await self._layer_two.check()
 
     def _own_state(self) -> ModuleState:
-        """Say how this node's module is, and what of its leaving is still to be done at balancers."""
-        state = self._module.look().state
+        """Say how this node's application is, and what of its leaving is still to be done at balancers."""
+        state = self._application.service.look().state
         state = replace(state, reason=state.reason or self._own_addresses.complaint or self._key_change.complaint)
         return state if state.parting else replace(state, waits_for=(*state.waits_for, *self._targets.unfinished))
 
