@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from random import SystemRandom
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, TypeAlias
 
 from hcsidecar.core.events import Event
 from hcsidecar.core.farmfile.settings import NodeTable
@@ -14,41 +14,19 @@ from hcsidecar.farmfile.loading import LoadedFarm
 if TYPE_CHECKING:
     import asyncio
 
+    from hcsidecar.targets.targets import Targets
 
-class OwnTargets(Protocol):
-    """What the daemon needs of its targets; all of it answers from memory, at once."""
 
-    @property
-    def tells_first(self) -> bool:
-        """True when a balancer must have drained this node before it answers NOT FOUND."""
-
-    @property
-    def unfinished(self) -> tuple[str, ...]:
-        """What of a `leave` is still to be done at balancers, in plain words."""
-
-    @property
-    def have_let_go(self) -> bool:
-        """True when the operator has said `leave`, and every balancer that this node leaves has deregistered it."""
-
-    @property
-    def keeps_serving_for(self) -> tuple[str, ...]:
-        """Why a node that leaves must still answer OK, in plain words; empty when it need not."""
-
-    def begin(self, tasks: "asyncio.TaskGroup") -> "Sequence[asyncio.Task[None]]":
-        """Begin to reconcile; gives the tasks, to be cancelled at the end."""
-
-    def follow(self, situation: Situation) -> None:
-        """Take how the node is."""
-
-    def status(self) -> Sequence[TargetStatus]:
-        """Say of each target what is wished, what was seen, and what goes wrong."""
+OwnTargets: TypeAlias = "Targets | NoTargets"
+"What the daemon has of its targets. All of it answers from memory, at once."
 
 
 class NoTargets:
-    """What a node has without a [[target]]."""
+    """What a node has without a [[target]]: the same as `Targets`, for none."""
 
     tells_first = have_let_go = False
-    unfinished = keeps_serving_for = ()
+    unfinished: tuple[str, ...] = ()
+    keeps_serving_for: tuple[str, ...] = ()
 
     def begin(self, tasks: "asyncio.TaskGroup") -> "Sequence[asyncio.Task[None]]":  # noqa: ARG002 - for none
         """Begin nothing."""

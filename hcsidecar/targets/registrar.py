@@ -7,7 +7,6 @@ from math import inf
 
 from hcsidecar.core.events import Event
 from hcsidecar.core.targets.desired_state import Situation
-from hcsidecar.core.targets.documents import TargetStatus
 from hcsidecar.core.targets.reconcile import Reconciler
 from hcsidecar.core.targets.registration import Call, Observation, TargetError, Trouble
 from hcsidecar.targets.kind import Balancer
@@ -53,29 +52,6 @@ class Registrar:
         """Take how the node is; never waits."""
         self._say(self._reconciler.follow(situation, now=self._loop.time()))
         self._changed.set()
-
-    @property
-    def is_leaving(self) -> bool:
-        """True when the operator has said that this node is to be deregistered here."""
-        return self._reconciler.is_leaving
-
-    @property
-    def has_left(self) -> bool:
-        """True when that is done."""
-        return self._reconciler.has_left
-
-    @property
-    def unfinished(self) -> str | None:
-        """What of a `leave` is still to be done here, in plain words; None when nothing is."""
-        return self._reconciler.unfinished
-
-    def keeps_serving_for(self) -> str | None:
-        """Say why a node that leaves must still answer OK for this balancer's sake; None when it need not."""
-        return self._reconciler.keeps_serving_for(now=self._loop.time())
-
-    def status(self) -> TargetStatus:
-        """Say what is wished, what was seen, and what goes wrong."""
-        return self._reconciler.status(now=self._loop.time())
 
     async def _make(self, call: Call) -> None:
         trouble, text, seen = None, "", None

@@ -33,10 +33,12 @@ class Targets:
         tell: Callable[[Event], None],
         pace: Callable[[Target], Backoff] | None = None,
     ) -> None:
-        now = asyncio.get_running_loop().time()
+        self._loop = asyncio.get_running_loop()
         self._situation = Situation()
-        self._tells_first = any(table.deregisters_first and table.policy != "observe" for table in tables)
-        self._registrars = []
+        self.tells_first = any(table.deregisters_first and table.policy != "observe" for table in tables)
+        "A balancer must have drained this node before it answers NOT FOUND."
+        self._reconcilers: list[Reconciler] = []
+        self._registrars: list[Registrar] = []
         for table in tables:
             reconciler = Reconciler(
                 name=table.label,
@@ -44,9 +46,10 @@ class Targets:
                 policy=table.policy,
                 pace=(pace or pace_of)(table),
                 chance=chance,
-                now=now,
+                now=self._loop.time(),
                 tells_first=table.deregisters_first,
             )
+            self._reconcilers.append(reconciler)
             balancer = _open(table, here, open_balancer)
             limit = balancer.patience if isinstance(balancer, HelperBalancer) else table.call_limit
             self._registrars.append(Registrar(reconciler, balancer, limit=limit, tell=tell))
@@ -64,29 +67,26 @@ class Targets:
             registrar.follow(situation)
 
     @property
-    def tells_first(self) -> bool:
-        """True when a balancer must have drained this node before it answers NOT FOUND."""
-        return self._tells_first
-
-    @property
     def unfinished(self) -> tuple[str, ...]:
         """What of a `leave` is still to be done at balancers, in plain words."""
-        return tuple(text for registrar in self._registrars if (text := registrar.unfinished))
+        return tuple(text for each in self._reconcilers if (text := each.unfinished))
 
     @property
     def have_let_go(self) -> bool:
         """True when the operator has said `leave`, and every balancer that this node leaves has deregistered it."""
-        left = [registrar for registrar in self._registrars if registrar.is_leaving]
-        return bool(left) and all(registrar.has_left for registrar in left)
+        leaving = [each for each in self._reconcilers if each.is_leaving]
+        return bool(leaving) and all(each.has_left for each in leaving)
 
     @property
     def keeps_serving_for(self) -> tuple[str, ...]:
         """Why a node that leaves must still answer OK, in plain words; empty when it need not."""
-        return tuple(text for registrar in self._registrars if (text := registrar.keeps_serving_for()))
+        now = self._loop.time()
+        return tuple(text for each in self._reconcilers if (text := each.keeps_serving_for(now=now)))
 
     def status(self) -> tuple[TargetStatus, ...]:
-        """Say of each target what is wished, what was seen, and what goes wrong."""
-        return tuple(registrar.status() for registrar in self._registrars)
+        """Return for each target what this node should be there, what was seen, and what goes wrong."""
+        now = self._loop.time()
+        return tuple(each.status(now=now) for each in self._reconcilers)
 
 
 class _Unopened:

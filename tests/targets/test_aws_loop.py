@@ -75,7 +75,7 @@ class Node:
 
     @property
     def document(self):
-        return self.registrar.status()
+        return self.reconciler.status(now=asyncio.get_running_loop().time())
 
     async def sees(self, presence):
         await until(lambda: self.document.observed == presence, limit=LIMIT, what=f"{self.document} to be {presence}")
@@ -172,7 +172,7 @@ def test_a_node_that_may_not_look_is_registered_blindly_and_leaves_blindly(tmp_p
             )
             node.follow(LEFT)
             await until(lambda: aws.count("DeregisterTargets") == 1, limit=LIMIT)
-            await until(lambda: node.registrar.unfinished is None, limit=LIMIT)
+            await until(lambda: node.reconciler.unfinished is None, limit=LIMIT)
 
     run(story)
 
@@ -205,9 +205,9 @@ def test_a_leave_that_hangs_is_told_after_its_budget_and_goes_on(tmp_path):
             aws.fail("DeregisterTargets", "hang")
             node.follow(LEFT)
             await until(lambda: any("goes on trying" in event.message for event in node.events), limit=LIMIT)
-            assert "the former call still has no answer" in node.registrar.unfinished
+            assert "the former call still has no answer" in node.reconciler.unfinished
             await node.sees("draining")
-            assert node.registrar.unfinished is None
+            assert node.reconciler.unfinished is None
 
     run(story, Group("web", draining=3600.0))
 
@@ -219,7 +219,7 @@ def test_a_leave_drains_and_the_node_is_gone_after_the_delay(tmp_path):
             await node.sees("healthy")
             node.follow(LEFT)
             await node.sees("draining")
-            assert node.registrar.unfinished is None
+            assert node.reconciler.unfinished is None
             await node.sees("absent")
             assert aws.changes == [("RegisterTargets", [WEB1]), ("DeregisterTargets", [WEB1])]
 

@@ -134,20 +134,20 @@ def test_the_whole_loop_registers_repairs_and_leaves(endpoint, clients, vpc, tmp
         ]
 
     async def story():
-        now = asyncio.get_running_loop().time()
-        reconciler = Reconciler(name="web", kind="aws", policy="member", pace=QUICK, chance=Random(1), now=now)
+        clock = asyncio.get_running_loop().time
+        reconciler = Reconciler(name="web", kind="aws", policy="member", pace=QUICK, chance=Random(1), now=clock())
         registrar = Registrar(reconciler, node(endpoint, arn, tmp_path), limit=6.0, tell=lambda event: None)
         task = asyncio.create_task(registrar.run())
         try:
             registrar.follow(Situation(word=Word.START, ready=True, in_view=True))
-            await until(lambda: registrar.status().observed in ("healthy", "unused"), limit=20)
+            await until(lambda: reconciler.status(now=clock()).observed in ("healthy", "unused"), limit=20)
             assert await asyncio.to_thread(there) == ["127.0.1.1"]
             target = {"Id": "127.0.1.1", "Port": 80}
             await asyncio.to_thread(elb.deregister_targets, TargetGroupArn=arn, Targets=[target])
-            await until(lambda: registrar.status().calls["register"] == 2, limit=20)
-            await until(lambda: registrar.status().observed in ("healthy", "unused"), limit=20)
+            await until(lambda: reconciler.status(now=clock()).calls["register"] == 2, limit=20)
+            await until(lambda: reconciler.status(now=clock()).observed in ("healthy", "unused"), limit=20)
             registrar.follow(Situation(word=Word.LEAVE))
-            await until(lambda: registrar.unfinished is None, limit=20)
+            await until(lambda: reconciler.unfinished is None, limit=20)
             assert await asyncio.to_thread(there) == []
         finally:
             task.cancel()

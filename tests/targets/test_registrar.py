@@ -80,16 +80,16 @@ async def run(fake, until, *, situation=READY, limit=0.1):
     registrar.follow(situation)
     try:
         for _ in range(4000):
-            if until(registrar.status()):
+            if until(reconciler.status(now=loop.time())):
                 break
             await asyncio.sleep(0.005)
         else:
-            raise AssertionError(registrar.status())
+            raise AssertionError(reconciler.status(now=loop.time()))
     finally:
         task.cancel()
         await asyncio.wait({task})
     assert task.cancelled()
-    return registrar.status(), [event.message for event in events]
+    return reconciler.status(now=loop.time()), [event.message for event in events]
 
 
 def test_it_registers_and_closes_at_the_end():
