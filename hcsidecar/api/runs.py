@@ -1,5 +1,6 @@
 """The part of the API that shows what the scripts of the application have said."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
@@ -18,7 +19,7 @@ from hcsidecar.application.run_logs import (
     read_end,
     read_on,
 )
-from hcsidecar.system.blocking_reads import BlockingReader, DiskHangsError
+from hcsidecar.system.blocking_calls import BlockingCalls, BusyError
 
 T = TypeVar("T")
 
@@ -26,6 +27,8 @@ LINES = 1000
 "Lines given when nobody says how many."
 LIMIT = 2.0
 "Seconds that a reading may take."
+AT_ONCE = 4
+"Readings under way; with a disk that hangs they stay so, and the next ones are refused at once."
 
 
 class RunsApi:
@@ -34,7 +37,7 @@ class RunsApi:
     def __init__(self, node: str, directory: Callable[[], Path]) -> None:
         self._node = node
         self._directory = directory
-        self._reader = BlockingReader()
+        self._calls = BlockingCalls("reader of runs", at_once=AT_ONCE)
 
     async def runs(self, query: Mapping[str, str]) -> Runs:
         """List the newest runs; ApiError says why not."""
@@ -59,10 +62,11 @@ class RunsApi:
 
     async def _read(self, work: Callable[[], T]) -> T:
         try:
-            return await self._reader.read(work, limit=LIMIT)
+            async with asyncio.timeout(LIMIT):
+                return await self._calls.run(work)
         except NoSuchRunError:
             raise ApiError(HTTPStatus.NOT_FOUND, "there is no such run, or its output is not kept any more") from None
-        except DiskHangsError:
+        except (BusyError, TimeoutError):
             raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "the disk of this node does not answer") from None
         except OSError as error:
             raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, f"the output cannot be read: {error.strerror}") from None

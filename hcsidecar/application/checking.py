@@ -14,7 +14,6 @@ from hcsidecar.application.checkers import command, http, ping, process, tcp
 from hcsidecar.application.checkers.custom import WORDS, CustomWatch
 from hcsidecar.application.checkers.interface import InterfaceWatch
 from hcsidecar.application.checkers.reasons import describe
-from hcsidecar.application.checkers.worker_thread import WorkerThread
 from hcsidecar.core.application.checks import CheckFilter
 from hcsidecar.core.farmfile.settings import (
     AnyCheck,
@@ -27,6 +26,7 @@ from hcsidecar.core.farmfile.settings import (
     TcpCheck,
     format_duration,
 )
+from hcsidecar.system.blocking_calls import BlockingCalls
 from hcsidecar.system.programs import Command
 
 _Probe = Callable[[], Awaitable[str | None]]
@@ -59,7 +59,7 @@ class Checking:
         self._tasks: list[asyncio.Task[None]] = []
         self._new_round = asyncio.Event()
         # They outlive a round: what still hangs in one is the same check.
-        self._lanes = {check.name: WorkerThread() for check in self._checks}
+        self._calls = {check.name: BlockingCalls("check") for check in self._checks}
         self._customs: dict[str, CustomWatch] = {}
         "Those of the present round."
 
@@ -102,19 +102,19 @@ class Checking:
             self._tasks = [group.create_task(self._keep_checking(check, session)) for check in self._checks]
 
     async def _keep_checking(self, check: AnyCheck, session: aiohttp.ClientSession) -> None:
-        lane = self._lanes[check.name]
+        calls = self._calls[check.name]
         match check:
             case TcpCheck():
                 await self._keep_trying(check, partial(tcp.probe, check))
             case HttpCheck():
-                await self._keep_trying(check, http.HttpProbe(check, session, lane).probe)
+                await self._keep_trying(check, http.HttpProbe(check, session, calls).probe)
             case PingCheck():
                 await self._keep_trying(check, partial(ping.probe, check))
             case InterfaceCheck():
                 async with InterfaceWatch(check) as watch:
                     await self._keep_trying(check, watch.probe, watch.until_other_than)
             case ProcessCheck():
-                await self._keep_trying(check, partial(process.probe, check, lane))
+                await self._keep_trying(check, partial(process.probe, check, calls))
             case CommandCheck():
                 await self._keep_trying(check, partial(command.probe, self._command(check)))
             case CustomCheck():

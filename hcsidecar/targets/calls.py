@@ -1,53 +1,26 @@
-"""Blocking calls to a balancer, in a thread beside the loop: one at a time, and none that hangs is waited for.
+"""Blocking calls to a balancer: one at a time, and none that hangs is waited for. Other packages' kinds use it too."""
 
-Threads of an executor hold up the end of a process until the last call has come back, and asyncio's own hold up the
-end of its loop as well. These are daemons, and hold up nobody.
-"""
-
-import asyncio
-import contextlib
 from collections.abc import Callable
 from typing import TypeVar
 
 from hcsidecar.core.targets.registration import TargetError, Trouble
-from hcsidecar.system.threads import NoThreadError, start_thread
+from hcsidecar.system.blocking_calls import BlockingCalls, BusyError
+from hcsidecar.system.threads import NoThreadError
 
-_Given = TypeVar("_Given")
+T = TypeVar("T")
 
 
 class Calls:
     """The calls to one balancer. One that hangs keeps its place: the next fails at once, and starts no thread."""
 
     def __init__(self) -> None:
-        self._busy = False
+        self._calls = BlockingCalls("call to a balancer")
 
-    async def run(self, work: Callable[[], _Given]) -> _Given:
-        """Do it; gives what it gives and raises what it raises. When cancelled, the work that is left goes on alone."""
-        if self._busy:
-            raise TargetError(Trouble.RETRY, "the former call still has no answer")
-        loop = asyncio.get_running_loop()
-        given: list[_Given] = []
-        raised: list[BaseException] = []
-        done = asyncio.Event()
-
-        def over() -> None:
-            self._busy = False
-            done.set()
-
-        def do() -> None:
-            try:
-                given.append(work())
-            except BaseException as error:  # noqa: BLE001 - it is raised again where it is waited for
-                raised.append(error)
-            with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits any more
-                loop.call_soon_threadsafe(over)
-
+    async def run(self, work: Callable[[], T]) -> T:
+        """Return what `work` returns, or raise what it raises; TargetError when it cannot be begun."""
         try:
-            start_thread(do, name="call to a balancer")
+            return await self._calls.run(work)
+        except BusyError:
+            raise TargetError(Trouble.RETRY, "the former call still has no answer") from None
         except NoThreadError as error:
             raise TargetError(Trouble.RETRY, str(error.strerror)) from None
-        self._busy = True
-        await done.wait()
-        if raised:
-            raise raised[0]
-        return given[0]

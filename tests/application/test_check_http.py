@@ -11,8 +11,8 @@ from waiting import turns_beside
 
 from hcsidecar.application.checkers import http
 from hcsidecar.application.checkers.pattern import count_matches
-from hcsidecar.application.checkers.worker_thread import WorkerThread
 from hcsidecar.core.farmfile.settings import HttpCheck
+from hcsidecar.system.blocking_calls import BlockingCalls
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nworkers: 7"
 
@@ -44,7 +44,7 @@ async def serving(answer=OK, *, tls=None, heads=None):
 
 async def ask(check):
     async with http.open_session() as session, asyncio.timeout(10):
-        return await http.HttpProbe(check, session, WorkerThread()).probe()
+        return await http.HttpProbe(check, session, BlockingCalls("check")).probe()
 
 
 def outcome(*, answer=OK, server_tls=None, heads=None, **options):

@@ -4,14 +4,13 @@ import asyncio
 import contextlib
 import re
 import subprocess
-import threading
 
 import pytest
 from waiting import turns_beside, until
 
 from hcsidecar.application.checkers import pattern, process
-from hcsidecar.application.checkers.worker_thread import WorkerThread
 from hcsidecar.core.farmfile.settings import ProcessCheck
+from hcsidecar.system.blocking_calls import BlockingCalls
 
 HOSTILE = "(a|aa)+$"
 VICTIM = "a" * 40 + "b"
@@ -97,9 +96,9 @@ def test_counting_many_processes_holds_up_nothing(tmp_path):
         (directory / "cmdline").write_bytes(b"apache2\0-k\0start\0")
 
     async def scene():
-        lane = WorkerThread()
+        calls = BlockingCalls("check")
         many = check(process="apache2", command_line="-k start", at_least=4000, at_most=4000)
-        return await turns_beside(lane.run(lambda: process.look(many, tmp_path)), process.look)
+        return await turns_beside(calls.run(lambda: process.look(many, tmp_path)), process.look)
 
     found, turns = asyncio.run(scene())
     assert found is None
@@ -116,7 +115,7 @@ def test_a_pattern_that_would_take_years_is_given_up_and_holds_up_nothing():
         return str(caught.value)
 
     async def scene():
-        return await turns_beside(WorkerThread().run(look), pattern.count_matches)
+        return await turns_beside(BlockingCalls("check").run(look), pattern.count_matches)
 
     reason, turns = asyncio.run(scene())
     assert reason == "the pattern takes longer than 1s to look for: make it simpler"
@@ -136,43 +135,3 @@ def test_the_limit_is_for_all_texts_together():
     with pytest.raises(pattern.TooSlowError):
         pattern.count_matches(HOSTILE, texts)
     assert next(texts, None) is not None
-
-
-# Lanes
-
-
-def test_a_lane_gives_what_the_work_gives_and_raises_what_it_raises():
-    def fail():
-        raise KeyError("x")
-
-    async def scene():
-        lane = WorkerThread()
-        assert await lane.run(lambda: 7) == 7
-        with pytest.raises(KeyError):
-            await lane.run(fail)
-        assert await lane.run(lambda: 8) == 8
-
-    asyncio.run(scene())
-
-
-def test_work_that_hangs_is_left_behind_and_the_next_waits_for_it():
-    async def scene():
-        lane, gate, order = WorkerThread(), threading.Event(), []
-
-        def hang():
-            gate.wait(10)
-            order.append("first")
-
-        first = asyncio.create_task(lane.run(hang))
-        await asyncio.sleep(0)
-        first.cancel()
-        await asyncio.wait({first})
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.05):
-                await lane.run(lambda: order.append("never"))
-        assert order == []
-        gate.set()
-        await lane.run(lambda: order.append("second"))
-        assert order == ["first", "second"]
-
-    asyncio.run(scene())

@@ -13,9 +13,9 @@ from aiohttp import web
 from waiting import until
 
 from hcsidecar.application.checkers import http, tcp
-from hcsidecar.application.checkers.worker_thread import WorkerThread
 from hcsidecar.application.checking import Checking
 from hcsidecar.core.farmfile.settings import HttpCheck, StatusRange, TcpCheck
+from hcsidecar.system.blocking_calls import BlockingCalls
 
 REFUSED = "connection refused"
 
@@ -94,7 +94,7 @@ def answering(data):
 
 async def ask(check):
     async with http.open_session() as session, asyncio.timeout(10):
-        return await http.HttpProbe(check, session, WorkerThread()).probe()
+        return await http.HttpProbe(check, session, BlockingCalls("check")).probe()
 
 
 def outcome(handle, **options):
@@ -233,7 +233,7 @@ def test_every_probe_comes_on_a_connection_of_its_own_and_closes_it():
     async def scene():
         async with asyncio.timeout(10), serving(handle) as port, http.open_session() as session:
             for _ in range(3):
-                assert await http.HttpProbe(http_check(port), session, WorkerThread()).probe() is None
+                assert await http.HttpProbe(http_check(port), session, BlockingCalls("check")).probe() is None
             await until(lambda: len(ends) == 3, what="end of the connections")
 
     asyncio.run(scene())
@@ -266,7 +266,7 @@ def test_cookies_are_not_kept():
 
     async def scene():
         async with serving(handle) as port, http.open_session() as session:
-            probe = http.HttpProbe(http_check(port, host="example.com"), session, WorkerThread()).probe
+            probe = http.HttpProbe(http_check(port, host="example.com"), session, BlockingCalls("check")).probe
             await probe()
             await probe()
 

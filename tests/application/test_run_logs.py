@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hcsidecar.application.run_logs import PAGE_BYTES, NoSuchRunError, list_runs, read_end, read_on
-from hcsidecar.system.blocking_reads import AT_ONCE, BlockingReader, DiskHangsError
 
 START = "20261128T034001.123Z_start"
 STOP = "20261128T040000.000Z_stop_force"
@@ -163,28 +162,3 @@ def test_what_is_no_run_is_not_shown(tmp_path, path, status):
     assert found == status
     assert set(document) == {"reason"}
     assert "secret" not in json.dumps(document)
-
-
-def test_a_disk_that_hangs_holds_up_nobody(tmp_path):
-    """Opening a FIFO that nobody writes waits for ever, as a dead file server does."""
-    os.mkfifo(tmp_path / "hangs")
-
-    async def story():
-        reader = BlockingReader()
-        for _ in range(AT_ONCE + 2):
-            with pytest.raises(DiskHangsError):
-                await reader.read((tmp_path / "hangs").read_bytes, limit=0.01)
-
-        async def works():
-            try:
-                return await reader.read(lambda: "works", limit=1)
-            except DiskHangsError:
-                return None
-
-        async with asyncio.timeout(5):
-            while await works() is None:
-                # Whoever waits for a writer gets one, and then the end.
-                os.close(os.open(tmp_path / "hangs", os.O_RDWR | os.O_NONBLOCK))
-                await asyncio.sleep(0.01)
-
-    asyncio.run(story())

@@ -9,8 +9,8 @@ from yarl import URL
 from hcsidecar import __version__
 from hcsidecar.application.checkers.pattern import TooSlowError, count_matches
 from hcsidecar.application.checkers.reasons import describe
-from hcsidecar.application.checkers.worker_thread import WorkerThread
 from hcsidecar.core.farmfile.settings import HttpCheck
+from hcsidecar.system.blocking_calls import BlockingCalls
 
 READ_LIMIT: Final = 65536
 "Bytes of an answer in which the text is looked for; the rest is not read."
@@ -32,10 +32,10 @@ def open_session() -> aiohttp.ClientSession:
 class HttpProbe:
     """One check of a web server; keeps whom it trusts, which takes long to read."""
 
-    def __init__(self, check: HttpCheck, session: aiohttp.ClientSession, lane: WorkerThread) -> None:
+    def __init__(self, check: HttpCheck, session: aiohttp.ClientSession, calls: BlockingCalls) -> None:
         self._check = check
         self._session = session
-        self._lane = lane
+        self._calls = calls
         self._trust: ssl.SSLContext | None = None
 
     async def probe(self) -> str | None:
@@ -46,7 +46,7 @@ class HttpProbe:
         check = self._check
         if check.tls != "off" and self._trust is None:
             # The certificates of all authorities are read: some 20 ms.
-            self._trust = await self._lane.run(lambda: _trust(verified=check.tls == "on"))
+            self._trust = await self._calls.run_in_turn(lambda: _trust(verified=check.tls == "on"))
         path, _, query = check.path.partition("?")
         url = URL.build(
             scheme="http" if check.tls == "off" else "https",
@@ -94,7 +94,7 @@ class HttpProbe:
             return f"{check.body!r} is not in the answer"
         text = beginning.decode(errors="replace")
         try:
-            found = await self._lane.run(lambda: count_matches(pattern, [text]))
+            found = await self._calls.run_in_turn(lambda: count_matches(pattern, [text]))
         except TooSlowError as error:
             return str(error)
         return None if found else f"nothing in the answer matches {pattern!r}"

@@ -11,7 +11,6 @@ from typing import Final
 
 from hcsidecar.application.checkers.pattern import TooSlowError, count_matches
 from hcsidecar.application.checkers.reasons import describe
-from hcsidecar.application.checkers.worker_thread import WorkerThread
 from hcsidecar.core.application.process_selection import (
     command_line,
     complaint,
@@ -22,6 +21,7 @@ from hcsidecar.core.application.process_selection import (
 )
 from hcsidecar.core.exhaustion import explained
 from hcsidecar.core.farmfile.settings import ProcessCheck
+from hcsidecar.system.blocking_calls import BlockingCalls
 
 _ROOM: Final = 65536
 "Bytes of a command line that are read."
@@ -35,9 +35,9 @@ _SYSTEMCTL_TIMEOUT: Final = 60.0
 "Seconds after which systemctl is given up: the check has failed long before."
 
 
-async def probe(check: ProcessCheck, lane: WorkerThread) -> str | None:
+async def probe(check: ProcessCheck, calls: BlockingCalls) -> str | None:
     """Count once; gives the reason when the number is not as it should be. May be cancelled."""
-    return await lane.run(lambda: look(check))
+    return await calls.run_in_turn(lambda: look(check))
 
 
 def look(check: ProcessCheck, proc: Path = Path("/proc"), systemctl: str | None = None) -> str | None:
