@@ -10,6 +10,7 @@ from hcsidecar.core.application.leftover_processes import KeeperRecord, read_rec
 from hcsidecar.core.application.runs import logs_to_remove
 from hcsidecar.core.exhaustion import explained
 from hcsidecar.events.journal import one_line
+from hcsidecar.system.private_file import replace_file
 
 LAST_LINES: Final = 5
 "Lines of output that an event shows."
@@ -93,10 +94,7 @@ def write_shim(directory: Path, others: Collection[Path]) -> None:
     shim = directory / "safekit"
     if shim.exists() and shim.read_text() == _SHIM:
         return
-    new = directory / "safekit.new"
-    new.write_text(_SHIM)
-    new.chmod(0o755)
-    new.replace(shim)
+    replace_file(shim, _SHIM.encode(), mode=0o755)
 
 
 def _tail(path: Path) -> bytes:

@@ -26,6 +26,7 @@ from hcsidecar.core.service_unit import (
     unit_text,
 )
 from hcsidecar.farmfile.dirs import make_private
+from hcsidecar.system.private_file import replace_file
 
 PATIENCE = 1000.0
 "Seconds that systemctl may take: a start may take the unit's TimeoutStartSec=, and a stop waits for the drain."
@@ -123,10 +124,7 @@ class Service:
                 pass
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            new = self._path.with_name(f".{self._path.name}.new")
-            new.write_text(signed(text), encoding="utf-8")
-            new.chmod(0o644)
-            new.replace(self._path)
+            replace_file(self._path, signed(text).encode(), mode=0o644)
         except OSError as error:
             raise ServiceError(f"{error.filename or self._path}: {error.strerror}") from error
         self._say(f"wrote {self._path}")

@@ -9,7 +9,6 @@ import os
 import re
 import secrets
 import stat
-import tempfile
 import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
@@ -24,6 +23,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from hcsidecar.core.key_change import KeyPrint
+from hcsidecar.system.private_file import place_file
 
 SECRET_BYTES = 32
 MAX_KEYS = 8
@@ -161,24 +161,7 @@ class Keyring:
         FileExistsError unless it may replace the one that is there; OSError as the system says.
         """
         # Through a link, so that the file meant is replaced and not the link to it.
-        path = self.path.resolve()
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                if replace and hasattr(os, "fchown"):
-                    owner = path.stat()
-                    os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
-                file.write(self._text().encode())
-                file.flush()
-                os.fsync(file.fileno())
-            if replace:
-                temporary.replace(path)
-            else:
-                # Of several that are made at the same time one becomes the file, and nobody ever reads half of it.
-                path.hardlink_to(temporary)
-        finally:
-            temporary.unlink(missing_ok=True)
+        place_file(self.path.resolve(), self._text().encode(), replace=replace)
 
     def _with(self, *, keys: Mapping[int, SealingKey] | None = None, active_id: int | None = None) -> Self:
         return type(self)(

@@ -1,20 +1,55 @@
-"""Small files of this user's alone, written so that after a crash there is either the old one or the new one."""
+"""Small files, of this user's alone for the most part: after a crash there is either the old one or the new one."""
 
 import os
+import tempfile
 from pathlib import Path
 
 from hcsidecar.core.lost_files import Stamp, what_became
 
 
-def replace_private(path: Path, content: bytes) -> str | None:
-    """Write a new file beside the old one, on disk, and put it in its place; gives the reason when that fails."""
+def replace_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Write a new file beside the old one, on disk, and put it in its place. Raises OSError.
+
+    For one writer at a time: the new file always has the same name, so that crashes leave one at most.
+    """
     new = path.with_suffix(".new")
+    _write_to_disk(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), content)
+    new.chmod(mode)  # whatever the umask, and also one that was left by a crash
+    new.replace(path)
+
+
+def place_file(path: Path, content: bytes, *, replace: bool) -> None:
+    """Make the file, or replace one that keeps its owner then; several writers at once do not disturb each other.
+
+    FileExistsError when there is one and it is not to be replaced, OSError as the system says.
+    """
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    new = Path(name)
     try:
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:  # noqa: PTH123 - needs a mode
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
+        _write_to_disk(descriptor, content, owner=path.stat() if replace else None)
+        if replace:
+            new.replace(path)
+        else:
+            # Of several that are made at the same time one becomes the file, and nobody ever reads half of it.
+            path.hardlink_to(new)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _write_to_disk(descriptor: int, content: bytes, *, owner: os.stat_result | None = None) -> None:
+    """Write all of it, on disk when this returns, and close the file."""
+    with open(descriptor, "wb") as file:
+        if owner is not None and hasattr(os, "fchown"):
+            os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace_private(path: Path, content: bytes) -> str | None:
+    """Replace a file, as `replace_file` does; gives the reason when that fails."""
+    try:
+        replace_file(path, content)
     except OSError as error:
         return error.strerror or str(error)
     return None

@@ -190,6 +190,7 @@ class Record:
             self._path.unlink(missing_ok=True)
             return
         content = _File(boot=self._boot, namespace=self._namespace, changes=self.changes)
+        # As `hcsidecar.system.private_file` does, of which this package imports nothing.
         new = self._path.with_suffix(".new")
         with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:  # noqa: PTH123 - needs a mode
             file.write(msgspec.json.format(msgspec.json.encode(content)) + b"\n")
