@@ -208,6 +208,7 @@ class Keeper:
     def _write_record(self) -> None:
         """Write down who we are, for later daemons; see hcsidecar.core.application.leftover_processes."""
         try:
+            # As hcsidecar.system.machine_start.boot_id does, which would have to be imported.
             with open("/proc/sys/kernel/random/boot_id", "rb") as file:
                 boot = file.read().strip()
             words = [boot, *_numbers(os.getpid()), *_numbers(self._script), self._job[b"unit"][0]]

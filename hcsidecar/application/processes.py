@@ -23,14 +23,6 @@ _INTERVAL: Final = 0.05
 _PROC = Path("/proc")
 
 
-def boot_id() -> str:
-    """Give what distinguishes this boot of the machine from others; empty if the kernel does not say."""
-    try:
-        return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
-
-
 def read_processes() -> dict[int, Process]:
     """Give all processes that can be seen, by their ids; OSError when there is no descriptor to look with."""
     return {process.pid: process for pid in _pids() if (process := _read(pid)) is not None}

@@ -25,6 +25,7 @@ from hcsidecar.core.events import Event, Level
 from hcsidecar.core.exhaustion import explained
 from hcsidecar.core.farmfile.application_table import ApplicationTable
 from hcsidecar.farmfile.permissions import why_not_run
+from hcsidecar.system.machine_start import boot_id
 
 TIDY_INTERVAL: Final = 3600.0
 "Seconds between two looks for logs that are too old."
@@ -192,7 +193,7 @@ class Scripts:
         records = self._files.read_records()
         table = processes.read_processes()
         marked = processes.read_marks(table, self._place.run_marked_in)
-        found = left_running(table, records, boot=processes.boot_id(), marked=marked, spare={os.getpid()})
+        found = left_running(table, records, boot=boot_id(), marked=marked, spare={os.getpid()})
         return {process: run for process, run in found.items() if run not in self._in_progress}
 
     def _count(self) -> int:
@@ -208,7 +209,7 @@ class Scripts:
 
     def _remove_old(self, in_progress: frozenset[str]) -> None:
         records = self._files.read_records()
-        living = living_runs(processes.read_processes(), records, boot=processes.boot_id()).keys() | in_progress
+        living = living_runs(processes.read_processes(), records, boot=boot_id()).keys() | in_progress
         self._files.tidy(
             keep=self._table.log_keep,
             wall_clock=self._wall_clock(),

@@ -73,8 +73,6 @@ OWN_DESCRIPTORS = 48
 "Open files that a daemon needs for itself, those of layer-2 mode included: 20 to 30 were counted."
 DESCRIPTORS_EACH = 6
 "Beyond those, for each check and each target: a program takes so many while it is started."
-KERNEL_RECORD = "kernel.json"
-"What layer-2 mode writes down in the state directory of what it changes in the kernel."
 
 
 class Daemon:

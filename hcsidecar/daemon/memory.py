@@ -23,6 +23,7 @@ from hcsidecar.core.lost_files import Loss
 from hcsidecar.core.membership.heartbeat import Boot, Microseconds, Power
 from hcsidecar.core.membership.peers import KnownPeer
 from hcsidecar.core.membership.timing import Timing
+from hcsidecar.system.machine_start import start_of_machine
 from hcsidecar.system.private_file import KeptFile
 from hcsidecar.system.threads import Workers
 
@@ -236,17 +237,3 @@ class StateFile:
 
     def _complain(self, what: str) -> None:
         self._tell(Event(level=Level.ERROR, origin="daemon", message=f"{self._path} {what}"))
-
-
-def start_of_machine(proc: Path = Path("/proc")) -> str:
-    """Tell this start of this machine, or of this container, from all others; empty where nothing tells.
-
-    A container that is started again has the machine's boot id, and a new first process.
-    """
-    try:
-        boot_id = (proc / "sys/kernel/random/boot_id").read_text().strip()
-        # proc(5): the start time is field 22, counted behind the name in parentheses, which may hold anything.
-        started = (proc / "1/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return ""
-    return f"{boot_id}/{started}"

@@ -20,7 +20,7 @@ from hcsidecar.core.documents import Entry
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.farmfile.settings import NodeTable
 from hcsidecar.core.lost_files import Losses
-from hcsidecar.daemon.daemon import KERNEL_RECORD, Daemon
+from hcsidecar.daemon.daemon import Daemon
 from hcsidecar.daemon.memory import StateFile
 from hcsidecar.daemon.start_conditions import STILL, StartConditions, StoppedError
 from hcsidecar.events.journal import Journal
@@ -31,6 +31,7 @@ from hcsidecar.farmfile.loading import FarmFileError, LoadedFarm, NoNodeHereErro
 from hcsidecar.system.process import CannotRunError, ServiceManager, start_programs_without_waiting
 from hcsidecar.system.signals import Signals, hold_still
 from hcsidecar.system.threads import NoThreadError, Workers, means_no_thread
+from l2mode import KERNEL_RECORD
 
 WORKERS = 2
 "Threads for what may block, which are there from the start: one may hang with a disk."

@@ -15,10 +15,10 @@ from typing import Final
 
 import msgspec
 
+from l2mode import KERNEL_RECORD
 from l2mode.kernel.changes import AnyChange
 from l2mode.kernel.errors import FilterError
 
-NAME: Final = "kernel.json"
 _SIZE_LIMIT: Final = 1 << 20
 "Bytes; what is longer was not written by us."
 _SO_NETNS_COOKIE: Final = 71
@@ -44,7 +44,7 @@ class Record:
     """
 
     def __init__(self, directory: Path, *, undo: Undo, tell: Tell) -> None:
-        self._path = directory / NAME
+        self._path = directory / KERNEL_RECORD
         self._undo = undo
         self._tell = tell
         self._boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

@@ -20,7 +20,8 @@ from hcsidecar.core.events import Level
 from hcsidecar.core.key_change import KeyPrint
 from hcsidecar.core.membership.peers import KnownPeer
 from hcsidecar.core.membership.timing import Timing
-from hcsidecar.daemon.memory import NAME, StateFile, start_of_machine
+from hcsidecar.daemon.memory import NAME, StateFile
+from hcsidecar.system.machine_start import start_of_machine
 
 MILLENNIUM = 946_684_800.5
 "Seconds since 1970."

@@ -5,9 +5,10 @@ import sys
 
 import pytest
 
+from l2mode import KERNEL_RECORD
 from l2mode.kernel.changes import AddressAdded, FilterAttached, SettingChanged
 from l2mode.kernel.errors import FilterError
-from l2mode.kernel.record import NAME, Record
+from l2mode.kernel.record import Record
 
 VIP = AddressAdded(interface="lo", address="192.0.2.50", prefix_length=32)
 OTHER_VIP = AddressAdded(interface="lo", address="2001:db8::50", prefix_length=128)
@@ -43,7 +44,7 @@ def machine(tmp_path):
 
 
 def rewrite(directory, **fields):
-    path = directory / NAME
+    path = directory / KERNEL_RECORD
     path.write_text(json.dumps(json.loads(path.read_text()) | fields))
 
 
@@ -59,7 +60,7 @@ def test_one_process_at_a_time_may_change_what_the_record_is_about(machine):
 def test_what_is_noted_is_on_the_disk_before_the_call_returns(machine, tmp_path):
     machine.record().note(VIP)
     assert machine.record().changes == (VIP,)
-    assert stat.S_IMODE((tmp_path / NAME).stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / KERNEL_RECORD).stat().st_mode) == 0o600
 
 
 def test_everything_is_put_back_last_first_and_the_file_is_gone(machine, tmp_path):
@@ -68,7 +69,7 @@ def test_everything_is_put_back_last_first_and_the_file_is_gone(machine, tmp_pat
         record.note(change)
     record.restore()
     assert machine.undone == [VIP, arp_ignore(0), FILTER]
-    assert not (tmp_path / NAME).exists()
+    assert not (tmp_path / KERNEL_RECORD).exists()
     assert machine.told == [
         ("info", "undone: lo"),
         ("info", "undone: eth0"),
@@ -175,7 +176,7 @@ def test_a_record_of_an_earlier_boot_is_deleted(machine, tmp_path):
     machine.record().note(VIP)
     rewrite(tmp_path, boot="11111111-2222-3333-4444-555555555555")
     assert machine.record().changes == ()
-    assert not (tmp_path / NAME).exists()
+    assert not (tmp_path / KERNEL_RECORD).exists()
     assert machine.told == []
 
 
@@ -183,7 +184,7 @@ def test_a_record_of_another_network_namespace_is_deleted(machine, tmp_path):
     machine.record().note(VIP)
     rewrite(tmp_path, namespace="1-1")
     assert machine.record().changes == ()
-    assert not (tmp_path / NAME).exists()
+    assert not (tmp_path / KERNEL_RECORD).exists()
 
 
 @pytest.mark.parametrize(
@@ -198,7 +199,7 @@ def test_a_record_of_another_network_namespace_is_deleted(machine, tmp_path):
     ],
 )
 def test_a_broken_record_is_told_and_moved_aside(machine, tmp_path, content):
-    (tmp_path / NAME).write_bytes(content)
+    (tmp_path / KERNEL_RECORD).write_bytes(content)
     record = machine.record()
     assert record.changes == ()
     ((level, message),) = machine.told
@@ -211,7 +212,7 @@ def test_a_broken_record_is_told_and_moved_aside(machine, tmp_path, content):
 
 
 def test_a_record_that_cannot_be_read_is_told(machine, tmp_path):
-    (tmp_path / NAME).mkdir()
+    (tmp_path / KERNEL_RECORD).mkdir()
     assert machine.record().changes == ()
     assert "cannot be read: Is a directory" in machine.told[0][1]
 
@@ -232,4 +233,4 @@ def test_a_change_that_cannot_be_struck_out_is_told(machine, tmp_path):
     record.note(FILTER)
     (tmp_path / "kernel.new").mkdir()
     record.forget(VIP)
-    assert machine.told == [("warning", f"{tmp_path / NAME} cannot be written: Is a directory")]
+    assert machine.told == [("warning", f"{tmp_path / KERNEL_RECORD} cannot be written: Is a directory")]
