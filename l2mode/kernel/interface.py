@@ -14,7 +14,8 @@ from l2mode.core.interface import ConfiguredAddress, Interface, holder_of
 from l2mode.core.interface_kinds import STANDS_ON
 from l2mode.core.settings import VirtualIp
 from l2mode.kernel.errors import FilterError
-from l2mode.kernel.netlink import attributes, dump, refused_as, route
+from l2mode.kernel.netlink import dump, refused_as, route
+from l2mode.kernel.netlink_messages import attributes
 
 _SYS: Final = Path("/sys/class/net")
 _DEEPEST: Final = 8

@@ -3,7 +3,6 @@
 import errno
 import os
 import socket
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -13,20 +12,12 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from l2mode.kernel.descriptors import ensure_descriptors
 from l2mode.kernel.errors import FilterError
+from l2mode.kernel.netlink_messages import DONE, DUMP, ERROR, HEADER, RECEIVE_SIZE, error_number, message, messages
 
-__all__ = ["NetlinkError", "attributes", "dump", "refused_as", "route"]
+__all__ = ["NetlinkError", "dump", "refused_as", "route"]
 
-# <linux/netlink.h>
-_NLM_F_REQUEST_AND_DUMP: Final = 0x301
-_NLMSG_ERROR: Final = 2
-_NLMSG_DONE: Final = 3
-_HEADER: Final = struct.Struct("=IHHII")
-_ATTRIBUTE: Final = struct.Struct("=HH")
-_ROOM: Final = 1 << 16
 _DESCRIPTORS: Final = 8
 "Open files of a question by pyroute2, and a few more: other threads open some in the same moment."
-_TYPE_BITS: Final = 0x3FFF
-"An attribute's type without the flags for nested and in network byte order."
 
 
 @contextmanager
@@ -64,28 +55,13 @@ def dump(kind: int, question: bytes) -> Iterator[bytes]:
     A machine with many containers has hundreds of addresses, and is asked every few seconds. Raises OSError.
     """
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
-        netlink.send(_HEADER.pack(_HEADER.size + len(question), kind, _NLM_F_REQUEST_AND_DUMP, 1, 0) + question)
+        netlink.send(message(kind, DUMP, question))
         while True:
-            received = netlink.recv(_ROOM)
-            at = 0
-            while at < len(received):
-                length, answer, _, _, _ = _HEADER.unpack_from(received, at)
-                if answer == _NLMSG_DONE:
+            received = netlink.recv(RECEIVE_SIZE)
+            for answer, at, end in messages(received):
+                if answer == DONE:
                     return
-                if answer == _NLMSG_ERROR:
-                    (code,) = struct.unpack_from("=i", received, at + _HEADER.size)
-                    raise OSError(-code, os.strerror(-code))
-                yield received[at + _HEADER.size : at + length]
-                at += length + 3 & ~3
-
-
-def attributes(message: bytes, at: int) -> dict[int, bytes]:
-    """Give the attributes of an answer, which begin there, by number."""
-    found = {}
-    while at + _ATTRIBUTE.size <= len(message):
-        length, kind = _ATTRIBUTE.unpack_from(message, at)
-        if length < _ATTRIBUTE.size:
-            break
-        found[kind & _TYPE_BITS] = message[at + _ATTRIBUTE.size : at + length]
-        at += length + 3 & ~3
-    return found
+                if answer == ERROR:
+                    code = error_number(received, at)
+                    raise OSError(code, os.strerror(code))
+                yield received[at + HEADER.size : end]

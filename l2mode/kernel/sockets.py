@@ -22,15 +22,20 @@ from l2mode.core.buckets import BUCKETS
 from l2mode.core.bulk_hashing import buckets_of
 from l2mode.core.classify import Flow
 from l2mode.core.settings import By, LayerTwoSettings, Protocol, VirtualIp
+from l2mode.kernel.netlink_messages import (
+    DONE,
+    DUMP,
+    ERROR,
+    HEADER,
+    RECEIVE_SIZE,
+    attribute,
+    error_number,
+    message,
+    messages,
+)
 
-# linux/netlink.h
+# linux/netlink.h, linux/sock_diag.h, linux/inet_diag.h
 _NETLINK_SOCK_DIAG: Final = 4
-_NLM_F_REQUEST: Final = 1
-_NLM_F_DUMP: Final = 0x300
-_NLMSG_ERROR: Final = 2
-_NLMSG_DONE: Final = 3
-
-# linux/sock_diag.h, linux/inet_diag.h
 _SOCK_DIAG_BY_FAMILY: Final = 20
 _INET_DIAG_REQ_BYTECODE: Final = 1
 _JUMP: Final = 1
@@ -46,26 +51,19 @@ _LISTEN: Final = 10
 _CONNECTIONS: Final = 0x1FFF & ~(1 << _TIME_WAIT | 1 << _CLOSE | 1 << _LISTEN)
 "The states asked for, with SYN_RECV (3) and what the kernel has for it while a handshake lasts (12)."
 
-_HEADER: Final = struct.Struct("=IHHII")
-"struct nlmsghdr: length, type, flags, sequence, port."
 _REQUEST: Final = struct.Struct("=BBBxI2s2s16s16sIII")
 "struct inet_diag_req_v2: family, protocol, extensions, states, local and remote port and address, interface, cookie."
-_ATTRIBUTE: Final = struct.Struct("=HH")
 _OPERATION: Final = struct.Struct("=BBH")
 "struct inet_diag_bc_op: code, bytes to go on by if true, bytes if false."
 _CONDITION: Final = struct.Struct("=BBxxi")
 "struct inet_diag_hostcond without the address: family, prefix length, port."
-_ERROR: Final = struct.Struct("=i")
-_LOOKUP: Final = _HEADER.pack(_HEADER.size + _REQUEST.size, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 0, 0)
 _PORTS_AND_ADDRESSES: Final = struct.Struct("2s2s16s16s")
 "Of struct inet_diag_msg: local port, remote port, local address, remote address; IPv4 in the first 4 bytes."
 
-_STATE_AT: Final = _HEADER.size + 1
-_TIMER_AT: Final = _HEADER.size + 2
-_PORTS_AT: Final = _HEADER.size + 4
+_STATE_AT: Final = HEADER.size + 1
+_TIMER_AT: Final = HEADER.size + 2
+_PORTS_AT: Final = HEADER.size + 4
 _IPV4_BYTES: Final = 4
-_RECEIVE_SIZE: Final = 1 << 16
-"Bytes; the kernel answers in pieces of at most 32 KB."
 _MAPPED: Final = bytes(10) + b"\xff\xff"
 _UNUSED: Final = bytes(12)
 "Behind an IPv4 address, where an IPv6 address has room."
@@ -90,9 +88,9 @@ class KnownSockets:
         request = _REQUEST.pack(
             family, socket.IPPROTO_TCP, 0, 0, *ports, flow.vip, flow.client, self._interface, _ANY_COOKIE, _ANY_COOKIE
         )
-        self._socket.send(_LOOKUP + request)
-        answer = self._socket.recv(_RECEIVE_SIZE)
-        if _HEADER.unpack_from(answer)[1] == _NLMSG_ERROR:
+        self._socket.send(message(_SOCK_DIAG_BY_FAMILY, 0, request))
+        answer = self._socket.recv(RECEIVE_SIZE)
+        if HEADER.unpack_from(answer)[1] == ERROR:
             refusal = _refusal(answer)
             if refusal.errno == errno.ENOENT:
                 return False
@@ -168,22 +166,18 @@ def _connections(netlink: socket.socket, family: int, program: bytes) -> Iterato
     request = _REQUEST.pack(
         family, socket.IPPROTO_TCP, 0, _CONNECTIONS, bytes(2), bytes(2), bytes(16), bytes(16), 0, 0, 0
     )
-    request += _ATTRIBUTE.pack(_ATTRIBUTE.size + len(program), _INET_DIAG_REQ_BYTECODE) + program
-    length = _HEADER.size + len(request)
-    netlink.send(_HEADER.pack(length, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST | _NLM_F_DUMP, 0, 0) + request)
+    request += attribute(_INET_DIAG_REQ_BYTECODE, program)
+    netlink.send(message(_SOCK_DIAG_BY_FAMILY, DUMP, request))
     while True:
-        answer = netlink.recv(_RECEIVE_SIZE)
-        at = 0
-        while at < len(answer):
-            length, kind, *_ = _HEADER.unpack_from(answer, at)
-            if kind in (_NLMSG_DONE, _NLMSG_ERROR):
+        answer = netlink.recv(RECEIVE_SIZE)
+        for kind, at, _ in messages(answer):
+            if kind in (DONE, ERROR):
                 refusal = _refusal(answer, at)
                 if refusal.errno:
                     raise refusal
                 return
             if answer[at + _TIMER_AT] != _TIMER_OF_TIME_WAIT:
                 yield _PORTS_AND_ADDRESSES.unpack_from(answer, at + _PORTS_AT)
-            at += (length + 3) & ~3
 
 
 def _local_addresses(vips: Sequence[VirtualIp]) -> bytes:
@@ -205,5 +199,5 @@ def _local_addresses(vips: Sequence[VirtualIp]) -> bytes:
 
 def _refusal(answer: bytes, at: int = 0) -> OSError:
     """Read the negative error number that ends a look-up; 0 ends a dump that told everything."""
-    (code,) = _ERROR.unpack_from(answer, at + _HEADER.size)
-    return OSError(-code, f"the kernel does not tell which TCP connections it has: {os.strerror(-code)}")
+    code = error_number(answer, at)
+    return OSError(code, f"the kernel does not tell which TCP connections it has: {os.strerror(code)}")

@@ -13,17 +13,16 @@ from typing import Final
 from l2mode.core.interface import ARP_SETTINGS
 from l2mode.kernel.changes import SettingChanged
 from l2mode.kernel.errors import FilterError
+from l2mode.kernel.netlink_messages import ACKNOWLEDGE, NESTED, RECEIVE_SIZE, attribute, error_number, message
 from l2mode.kernel.record import Record
 
 _CONF: Final = Path("/proc/sys/net/ipv4/conf")
 
 # <linux/rtnetlink.h>, <linux/if_link.h>, <linux/ip.h>
 _RTM_SETLINK: Final = 19
-_NLM_F_REQUEST_AND_ACK: Final = 5
 _IFLA_AF_SPEC: Final = 26
 _IFLA_INET_CONF: Final = 1
 _DEVCONF: Final = {"arp_announce": 18, "arp_ignore": 19}
-_NLA_F_NESTED: Final = 0x8000
 
 
 def effective(interface: str, name: str) -> int:
@@ -86,17 +85,11 @@ def write_by_netlink(interface: str, name: str, value: int) -> None:
 
     pyroute2 reads these settings as one structure, and to be written they must be attributes, so they are packed here.
     """
-    settings = _attribute(_IFLA_INET_CONF | _NLA_F_NESTED, _attribute(_DEVCONF[name], struct.pack("=I", value)))
-    families = _attribute(_IFLA_AF_SPEC | _NLA_F_NESTED, _attribute(socket.AF_INET | _NLA_F_NESTED, settings))
+    settings = attribute(_IFLA_INET_CONF | NESTED, attribute(_DEVCONF[name], struct.pack("=I", value)))
+    families = attribute(_IFLA_AF_SPEC | NESTED, attribute(socket.AF_INET | NESTED, settings))
     body = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, socket.if_nametoindex(interface), 0, 0) + families
-    header = struct.pack("=IHHII", 16 + len(body), _RTM_SETLINK, _NLM_F_REQUEST_AND_ACK, 1, 0)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
-        netlink.send(header + body)
-        # NLMSG_ERROR: a header of 16 bytes, then 0 or the error's number below zero.
-        (code,) = struct.unpack_from("=i", netlink.recv(4096), 16)
+        netlink.send(message(_RTM_SETLINK, ACKNOWLEDGE, body))
+        code = error_number(netlink.recv(RECEIVE_SIZE))
     if code:
-        raise OSError(-code, os.strerror(-code))
-
-
-def _attribute(kind: int, content: bytes) -> bytes:
-    return struct.pack("=HH", 4 + len(content), kind) + content + bytes(-len(content) % 4)
+        raise OSError(code, os.strerror(code))

@@ -4,7 +4,8 @@ from lan.namespaces import configure, run
 
 from l2mode.kernel.errors import FilterError
 from l2mode.kernel.interface import read_addresses
-from l2mode.kernel.netlink import attributes, dump, refused_as, route
+from l2mode.kernel.netlink import dump, refused_as, route
+from l2mode.kernel.netlink_messages import attributes
 
 
 def test_addresses_are_those_that_ip_shows(server):

@@ -1,0 +1,62 @@
+"""The framing of netlink (netlink(7)): messages and their attributes, as bytes.
+
+pyroute2 has it too, and makes an object of each message: too slow for tables that are long or read often.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+# <linux/netlink.h>
+REQUEST: Final = 1
+ACKNOWLEDGE: Final = 4
+DUMP: Final = 0x300
+ERROR: Final = 2
+DONE: Final = 3
+NESTED: Final = 0x8000
+HEADER: Final = struct.Struct("=IHHII")
+"struct nlmsghdr: length, type, flags, sequence, port."
+RECEIVE_SIZE: Final = 1 << 16
+"Bytes; the kernel answers in pieces of at most 32 KB."
+_ATTRIBUTE: Final = struct.Struct("=HH")
+"struct nlattr: length, type."
+_ERROR_NUMBER: Final = struct.Struct("=i")
+_TYPE_BITS: Final = 0x3FFF
+"An attribute's type without the flags for nested and in network byte order."
+
+
+def message(kind: int, flags: int, body: bytes) -> bytes:
+    """Make a question of this type."""
+    return HEADER.pack(HEADER.size + len(body), kind, REQUEST | flags, 1, 0) + body
+
+
+def attribute(kind: int, content: bytes) -> bytes:
+    """Make an attribute, padded to four bytes."""
+    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(content), kind) + content + bytes(-len(content) % 4)
+
+
+def messages(received: bytes) -> Iterator[tuple[int, int, int]]:
+    """Give the type of each message, and where it begins, its header included, and ends."""
+    at = 0
+    while at < len(received):
+        length, kind, _, _, _ = HEADER.unpack_from(received, at)
+        yield kind, at, at + length
+        at += length + 3 & ~3
+
+
+def error_number(received: bytes, at: int = 0) -> int:
+    """Read the errno(3) of an answer of the type ERROR, or DONE, that begins there; 0 says that all went well."""
+    (code,) = _ERROR_NUMBER.unpack_from(received, at + HEADER.size)
+    return -int(code)
+
+
+def attributes(content: bytes, at: int) -> dict[int, bytes]:
+    """Give the attributes of an answer, which begin there, by type."""
+    found = {}
+    while at + _ATTRIBUTE.size <= len(content):
+        length, kind = _ATTRIBUTE.unpack_from(content, at)
+        if length < _ATTRIBUTE.size:
+            break
+        found[kind & _TYPE_BITS] = content[at + _ATTRIBUTE.size : at + length]
+        at += length + 3 & ~3
+    return found
