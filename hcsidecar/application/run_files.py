@@ -9,6 +9,7 @@ from typing import Final
 from hcsidecar.core.application.leftover_processes import KeeperRecord, read_record
 from hcsidecar.core.application.runs import logs_to_remove
 from hcsidecar.core.exhaustion import explained
+from hcsidecar.core.plain_text import shortened
 from hcsidecar.events.journal import one_line
 from hcsidecar.system.private_file import replace_file
 
@@ -74,7 +75,7 @@ class RunFiles:
         if tail.count(b"\n") < LAST_LINES:
             tail = _tail(log.with_name(f"{log.name}.old")) + tail
         lines = [line for text in tail.decode(errors="replace").splitlines() if (line := text.rstrip())]
-        return tuple(_shortened(line) for line in lines[-LAST_LINES:])
+        return tuple(shortened(one_line(line[: LONGEST_LINE + 1]), LONGEST_LINE) for line in lines[-LAST_LINES:])
 
 
 @contextlib.contextmanager
@@ -104,8 +105,3 @@ def _tail(path: Path) -> bytes:
             return file.read(_TAIL)
     except OSError:
         return b""
-
-
-def _shortened(line: str) -> str:
-    shown = one_line(line[: LONGEST_LINE + 1])
-    return shown if len(shown) <= LONGEST_LINE else f"{shown[: LONGEST_LINE - 1]}…"

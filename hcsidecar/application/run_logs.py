@@ -10,10 +10,11 @@ import re
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
+
+from hcsidecar.core.application.runs import began_and_script, began_at
 
 MOST = 500
 "Runs listed: the newest."
@@ -22,7 +23,6 @@ PAGE_BYTES = 262_144
 LAST = "last"
 "Stands for the newest run, in place of its name."
 
-_NAME = re.compile(r"([0-9]{8}T[0-9]{6}\.[0-9]{3}Z)_([A-Za-z0-9_-]{1,64})", re.ASCII)
 _PLACE = re.compile(r"([0-9]{1,20})-([0-9]{1,18})", re.ASCII)
 _BEGINNING = "0"
 _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -71,7 +71,7 @@ def is_place(text: str) -> bool:
 
 def is_run(name: str) -> bool:
     """Tell whether this can be the name of a run."""
-    return name == LAST or _started(name) is not None
+    return name == LAST or began_at(name) is not None
 
 
 def list_runs(directory: Path, node: str, *, most: int = MOST) -> Runs:
@@ -80,7 +80,7 @@ def list_runs(directory: Path, node: str, *, most: int = MOST) -> Runs:
     with suppress(FileNotFoundError), os.scandir(directory) as entries:
         files = (entry.name for entry in entries if entry.is_file(follow_symlinks=False))
         names = [name.removesuffix(".log") for name in files if name.endswith(".log")]
-    newest = sorted(name for name in names if _started(name) is not None)[-most:]
+    newest = sorted(name for name in names if began_at(name) is not None)[-most:]
     return Runs(node=node, runs=tuple(run for name in newest if (run := _run(directory, name)) is not None))
 
 
@@ -180,7 +180,7 @@ def _resolved(directory: Path, name: str) -> str:
 
 
 def _run(directory: Path, name: str) -> Run | None:
-    started = _started(name)
+    started = began_at(name)
     size, found = 0, False
     for path in (directory / f"{name}.log", directory / f"{name}.log.old"):
         with suppress(FileNotFoundError):
@@ -189,17 +189,7 @@ def _run(directory: Path, name: str) -> Run | None:
                 size, found = size + status.st_size, True
     if started is None or not found:
         return None
-    return Run(name=name, script=name.partition("_")[2], started=started, size=size)
-
-
-def _started(name: str) -> float | None:
-    match = _NAME.fullmatch(name)
-    if match is None:
-        return None
-    try:
-        return datetime.strptime(match[1], "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC).timestamp()
-    except ValueError:
-        return None
+    return Run(name=name, script=began_and_script(name)[1], started=started, size=size)
 
 
 def _whole_characters(data: bytes) -> tuple[str, int]:

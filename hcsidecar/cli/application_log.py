@@ -12,7 +12,7 @@ from hcsidecar.api.client import ClientError, NodeClient
 from hcsidecar.application.run_logs import Output, Run
 from hcsidecar.cli.asking import complain
 from hcsidecar.cli.farm import REFUSED
-from hcsidecar.events.journal import printable
+from hcsidecar.core.plain_text import escaped
 
 POLL = 1.0
 "Seconds between two looks for more."
@@ -80,7 +80,7 @@ def _show(page: Output, rest: str, pattern: re.Pattern[str] | None, *, as_json: 
 def _echo(line: str, pattern: re.Pattern[str] | None) -> None:
     if pattern is None or pattern.search(line):
         # What an application writes may steer a terminal.
-        typer.echo(printable(line.removesuffix("\r"), beside="\t"))
+        typer.echo(escaped(line.removesuffix("\r"), beside="\t"))
 
 
 def _line(node: str, run: Run) -> str:

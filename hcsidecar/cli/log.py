@@ -10,7 +10,8 @@ import typer
 from hcsidecar.api.client import ClientError, LocalNode, NodeClient
 from hcsidecar.cli.asking import OneNode, choose, run
 from hcsidecar.cli.farm import Config, refuse
-from hcsidecar.core.remarks import LONGEST_TEXT, OPERATOR, fit, why_not_origin
+from hcsidecar.core.plain_text import shortened
+from hcsidecar.core.remarks import LONGEST_TEXT, OPERATOR, why_not_origin
 
 
 class Word(StrEnum):
@@ -42,7 +43,7 @@ def log(
 
     Example: hcsidecar log warning "the database is read-only since 03:40"
     """
-    said = fit(" | ".join(line for line in " ".join(text).splitlines() if line.strip()), LONGEST_TEXT)
+    said = shortened(" | ".join(line for line in " ".join(text).splitlines() if line.strip()), LONGEST_TEXT)
     if not said:
         raise typer.BadParameter("there is nothing to say")
     if origin is not None and (why := why_not_origin(origin)):

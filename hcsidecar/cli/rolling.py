@@ -14,6 +14,7 @@ from hcsidecar.cli.asking import complain, farm_to_ask, run
 from hcsidecar.cli.farm import REFUSED, Config
 from hcsidecar.cli.waiting import drained, wait
 from hcsidecar.core.documents import FarmStatus
+from hcsidecar.core.exit_status import how_it_ended
 from hcsidecar.core.farmfile.settings import FarmFile, NodeTable, parse_duration
 from hcsidecar.core.rolling import Finish, ReportProgress, Rolling, RollingStep, TakeNode
 from hcsidecar.events.journal import one_line
@@ -113,9 +114,7 @@ async def _execute(command: list[str], node: NodeTable) -> str | None:
     except OSError as error:
         return f"{command[0]}: {error.strerror}"
     status = await process.wait()
-    if status < 0:
-        return f"the command was ended by signal {-status}"
-    return f"the command ended with exit status {status}" if status else None
+    return f"the command failed: {how_it_ended(status)}" if status else None
 
 
 async def _resume(client: NodeClient, limit: float) -> str | None:

@@ -4,6 +4,7 @@ import re
 from typing import Final
 
 from hcsidecar.core.events import Event, Level
+from hcsidecar.core.plain_text import shortened
 
 LONGEST_TEXT = 1000
 "Characters, as of every message."
@@ -38,9 +39,4 @@ _OURS_BARE: Final = frozenset(map(_bare, OURS))
 def remark(level: Level, text: str, *, origin: str, by: str) -> Event:
     """Make the event: the text, cut where it must be, and in brackets who said it."""
     who = f" ({by})"
-    return Event(level=level, origin=origin, message=fit(text, LONGEST_TEXT - len(who)) + who)
-
-
-def fit(text: str, longest: int) -> str:
-    """Cut a text that is too long, and let that be seen."""
-    return text if len(text) <= longest else text[: longest - 1] + "…"
+    return Event(level=level, origin=origin, message=shortened(text, LONGEST_TEXT - len(who)) + who)

@@ -20,6 +20,7 @@ import msgspec
 
 from hcsidecar.core.documents import Entry, EventPage
 from hcsidecar.core.events import Event, Level
+from hcsidecar.core.plain_text import escaped, shortened
 
 SIZE = 2000
 "Entries held; with LONGEST the journal stays under 10 MB whatever happens, and usually under 1 MB."
@@ -217,19 +218,9 @@ class Journal:
 
 def one_line(text: str) -> str:
     """Escape what is not printable, so that no text from afar forges a line or steers a terminal; cut what is long."""
-    line = printable(text[: LONGEST + 1])
-    return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
-
-
-def printable(text: str, *, beside: str = "") -> str:
-    """Escape what is not printable, but for the characters `beside`."""
-    return "".join(c if c.isprintable() or c in beside else _escaped(c) for c in text)
+    return shortened(escaped(text[: LONGEST + 1]), LONGEST)
 
 
 def lower(text: str) -> str:
     """Give a text with its ASCII letters in lower case, as SQLite does."""
     return text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from hcsidecar.core.events import Event, Level
+from hcsidecar.core.exit_status import signal_name
 
 ENDING: Final = ("SIGTERM", "SIGINT", "SIGQUIT")
 REREADING: Final = "SIGHUP"
@@ -44,7 +45,9 @@ class Signals:
                 loop.add_signal_handler(number, self._told_to_reread)
             for number in _meaningless():
                 # The loop looks each up among all signals of the system, which takes it longer than all else here.
-                signal.signal(number, lambda number, _: loop.call_soon_threadsafe(self._told_nothing, _name(number)))
+                signal.signal(
+                    number, lambda number, _: loop.call_soon_threadsafe(self._told_nothing, signal_name(number))
+                )
 
     def lead_to(self, *, end: Callable[[str], object], reread: Callable[[], object]) -> None:
         """Call these from now on: `end` with the signal's name."""
@@ -78,10 +81,3 @@ def _meaningless() -> Iterator[int]:
         yield from _numbered(name)
     if hasattr(signal, "SIGRTMIN"):
         yield from range(signal.SIGRTMIN, signal.SIGRTMAX + 1)
-
-
-def _name(number: int) -> str:
-    """Name a signal as kill(1) does."""
-    if hasattr(signal, "SIGRTMIN") and number >= signal.SIGRTMIN:
-        return f"SIGRTMIN+{number - signal.SIGRTMIN}"
-    return signal.Signals(number).name

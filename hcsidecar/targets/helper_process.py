@@ -18,6 +18,7 @@ from typing import Final
 
 from msgspec import structs
 
+from hcsidecar.core.exit_status import signal_name
 from hcsidecar.core.targets.registration import TargetError, Trouble
 from hcsidecar.system.threads import NoThreadError, start_thread
 from hcsidecar.targets.questions import (
@@ -387,12 +388,5 @@ def _why_ended(status: int | None, said: bytes) -> str:
         return "has closed its connection, and is killed"
     if status == -signal.SIGKILL:
         return "was killed by SIGKILL: by somebody, or by the kernel because memory ran out"
-    how = f"was ended by {_name(-status)}" if status < 0 else f"has ended with status {status}"
+    how = f"was ended by {signal_name(-status)}" if status < 0 else f"has ended with status {status}"
     return f"{how}: {last}" if last else how
-
-
-def _name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # one of the real-time signals
-        return f"signal {number}"

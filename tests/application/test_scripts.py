@@ -67,7 +67,7 @@ def test_a_script_that_ends_well_has_no_reason_and_its_output_is_in_its_log(appl
 
 
 @pytest.mark.parametrize(
-    ("text", "status", "reason"), [("exit 3", 3, "exit status 3"), ("kill -9 $$", None, "killed by signal 9 (SIGKILL)")]
+    ("text", "status", "reason"), [("exit 3", 3, "exit status 3"), ("kill -9 $$", None, "killed by SIGKILL")]
 )
 def test_a_script_that_fails_says_how_and_shows_its_last_lines(application, text, status, reason):
     application.write("start", f"for i in 1 2 3 4 5 6 7; do echo line $i; echo; done\nprintf '\\033[31mred'\n{text}")

@@ -623,8 +623,8 @@ def test_rolling_run_waits_for_a_daemon_that_the_command_restarts():
 @pytest.mark.parametrize(
     ("command", "reason"),
     [
-        (["false"], "the command ended with exit status 1"),
-        (["sh", "-c", "kill -9 $$"], "the command was ended by signal 9"),
+        (["false"], "the command failed: exit status 1"),
+        (["sh", "-c", "kill -9 $$"], "the command failed: killed by SIGKILL"),
         (["/nonsense"], "/nonsense: No such file or directory"),
     ],
 )

@@ -1,8 +1,10 @@
 """What repeated attempts at a check amount to, and when the next attempt is due."""
 
 from collections.abc import Callable, Mapping
-from signal import Signals
 from typing import Final
+
+from hcsidecar.core.exit_status import how_it_ended
+from hcsidecar.core.plain_text import on_one_line, shortened
 
 UNCHECKED: Final = "not passed yet"
 "The complaint of a check that has said nothing so far."
@@ -90,26 +92,14 @@ def last_line(output: bytes) -> str:
 
     `output` may begin in the middle of a line.
     """
-    lines = (" ".join(_printable(line).split()) for line in reversed(output.decode(errors="replace").splitlines()))
-    line = next(filter(None, lines), "")
-    return line if len(line) <= _LONGEST_REASON else f"{line[: _LONGEST_REASON - 1]}…"
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else " " for char in text)
+    lines = map(on_one_line, reversed(output.decode(errors="replace").splitlines()))
+    return shortened(next(filter(None, lines), ""), _LONGEST_REASON)
 
 
 def why_not_good(status: int, output: bytes) -> str | None:
     """Say why a program that ended so has failed; None when its exit status is 0. A signal is a negative status."""
     if status == 0:
         return None
-    how = f"killed by {_signal_name(-status)}" if status < 0 else f"exit status {status}"
+    how = how_it_ended(status)
     line = last_line(output)
     return f"{line} ({how})" if line else how
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return Signals(number).name
-    except ValueError:  # a real-time signal
-        return f"signal {number}"

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hcsidecar.core.farmfile.values import format_duration
+from hcsidecar.core.plain_text import shortened
 
 _LONGEST = 200
 "Characters of a reason that are kept: a thousand failures must fit into the file that remembers them."
@@ -45,7 +46,7 @@ class RestartBudget:
     def spend(self, why: str, *, now: float) -> str | None:
         """Count a failure; gives the whole story if it is one too many, and counts no further then."""
         before = self.failures(now=now)
-        failure = Failure(at=now, why=why if len(why) <= _LONGEST else f"{why[: _LONGEST - 1]}…")
+        failure = Failure(at=now, why=shortened(why, _LONGEST))
         if self.window > 0 and len(before) >= self.most:
             return self._story((*before, failure), now=now)
         self._failures = (*before, failure)

@@ -1,12 +1,12 @@
 """One run of a script of the application: its name and mark, its environment, how it ended, when its log may go."""
 
 import re
-import signal
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from errno import ENOENT, ENOEXEC
 
+from hcsidecar.core.exit_status import how_it_ended
 from hcsidecar.core.farmfile.application_table import ApplicationTable
 
 KEPT_RUNS = 200
@@ -15,6 +15,7 @@ USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _KEPT_VARIABLES = frozenset({"HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "TZ", "USER"})
 _LOG = re.compile(r"(.+)\.log(?:\.old)?")
+_NAME = re.compile(r"([0-9]{8}T[0-9]{6}\.[0-9]{3}Z)_([A-Za-z0-9_-]{1,64})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +60,26 @@ def run_name(key: str, arguments: Sequence[str], *, wall_clock: float) -> str:
     return f"{began:%Y%m%dT%H%M%S}.{int(wall_clock * 1000) % 1000:03d}Z_{key}{forced}"
 
 
+def began_and_script(run: str) -> tuple[str, str]:
+    """Take the name of a run apart: when it began, as it stands there, and what it is."""
+    began, _, script = run.partition("_")
+    return began, script
+
+
+def began_at(run: str) -> float | None:
+    """Give when the run of this name began, in seconds since 1970; None if no run can have the name."""
+    match = _NAME.fullmatch(run)
+    if match is None:
+        return None
+    try:
+        return datetime.strptime(match[1], "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC).timestamp()
+    except ValueError:  # there is no such day
+        return None
+
+
 def is_start(run: str) -> bool:
     """Tell whether a run is one of the start script, by its name."""
-    return run.partition("_")[2] == "start"
+    return began_and_script(run)[1] == "start"
 
 
 def environment(
@@ -111,15 +129,7 @@ def bare_environment(base: Mapping[str, str]) -> dict[str, str]:
 
 def why_ended_badly(exit_code: int) -> str | None:
     """Say how a script ended, if not with status 0; a negative code is the signal that killed it."""
-    if exit_code == 0:
-        return None
-    if exit_code > 0:
-        return f"exit status {exit_code}"
-    try:
-        name = f" ({signal.Signals(-exit_code).name})"
-    except ValueError:  # a real-time signal has no name
-        name = ""
-    return f"killed by signal {-exit_code}{name}"
+    return None if exit_code == 0 else how_it_ended(exit_code)
 
 
 def why_not_started(step: str, number: int, text: str) -> str:

@@ -10,6 +10,8 @@ StandardInput=file:).
 import re
 from collections.abc import Mapping, Sequence
 
+from hcsidecar.core.application.runs import began_and_script
+
 STOP_SECONDS = 5
 "From SIGTERM to SIGKILL when a unit is stopped."
 
@@ -38,8 +40,8 @@ def own_unit(control_groups: str) -> str | None:
 
 def unit_name(farm: str, node: str, run: str) -> str:
     """Name the unit of a run: no run has had the name before, for it begins with the time."""
-    began, _, key = run.partition("_")
-    return f"hcsidecar-{farm}-{node}-{key}-{began}.service"
+    began, script = began_and_script(run)
+    return f"hcsidecar-{farm}-{node}-{script}-{began}.service"
 
 
 def start_command(

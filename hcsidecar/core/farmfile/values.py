@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from hcsidecar.core.membership.heartbeat import MAX_POWER
+from hcsidecar.core.plain_text import shortened
 
 FROM_FILE = {"from_file": True}
 "Validation context of a farm file, where a duration must carry its unit; in Python it may be a float in seconds."
@@ -341,7 +342,7 @@ def as_toml(value: object, *, depth: int = 3) -> str:
         case int() if value.bit_length() > _LONGEST:
             return "a huge number"
         case str():
-            return json.dumps(value if len(value) <= _LONGEST else f"{value[:_LONGEST]}…", ensure_ascii=False)
+            return json.dumps(shortened(value, _LONGEST + 1), ensure_ascii=False)
         case list() | tuple() if depth:
             return f"[{_some(as_toml(inner, depth=depth - 1) for inner in value)}]"
         case dict() if depth:

@@ -9,6 +9,7 @@ from typing import Self
 
 from hcsidecar.core.farmfile.problems import Problem
 from hcsidecar.core.farmfile.values import format_duration
+from hcsidecar.core.plain_text import escaped, shortened
 from hcsidecar.core.safekit.source import Element
 
 _LONGEST = 200
@@ -177,5 +178,4 @@ class ElementReader:
 
 def printable(text: str) -> str:
     """Escape what could steer a terminal or forge a line, and cut what is long."""
-    plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text[: _LONGEST + 1])
-    return plain if len(plain) <= _LONGEST else f"{plain[: _LONGEST - 1]}…"
+    return shortened(escaped(text[: _LONGEST + 1]), _LONGEST)

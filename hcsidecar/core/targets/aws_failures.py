@@ -7,6 +7,7 @@ exceptions those of botocore, which need not be installed to read this.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from hcsidecar.core.plain_text import on_one_line, shortened
 from hcsidecar.core.targets.registration import TargetError, Trouble
 
 POLICY = "config/aws-policy.json"
@@ -112,8 +113,7 @@ def _behalf(asked: Asked) -> str:
 
 
 def _short(text: str) -> str:
-    one_line = " ".join(text.split())
-    return one_line if len(one_line) <= _MOST else one_line[: _MOST - 1] + "…"
+    return shortened(on_one_line(text), _MOST)
 
 
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthFailure", "NotAuthorized"})

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import IntFlag
 from typing import Final
 
+from hcsidecar.core.plain_text import on_one_line, shortened
 from hcsidecar.core.targets.registration import TargetError, Trouble
 
 _STATE: Final = "# be_id "
@@ -249,5 +250,4 @@ _REFUSALS: Final = (
 
 def quote(text: str) -> str:
     """Put what came from HAProxy on one line, without what could steer a terminal."""
-    line = " ".join("".join(each if each.isprintable() else " " for each in text).split())
-    return line if len(line) <= _QUOTED else f"{line[:_QUOTED]}…"
+    return shortened(on_one_line(text), _QUOTED)

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from hcsidecar.core.application.checks import last_line, why_not_good
+from hcsidecar.core.plain_text import on_one_line, shortened
 from hcsidecar.core.targets.registration import Call, Observation, Presence, TargetError, Trouble
 
 _TROUBLES: Final = {
@@ -60,11 +61,10 @@ def observation_in(output: bytes) -> Observation:
         raise TargetError(Trouble.RETRY, text) from None
     return Observation(
         presence=answer.presence,
-        reason=_on_one_line(answer.reason),
-        former=tuple(_on_one_line(each) for each in answer.former),
+        reason=_short(answer.reason),
+        former=tuple(_short(each) for each in answer.former),
     )
 
 
-def _on_one_line(text: str) -> str:
-    line = " ".join("".join(each if each.isprintable() else " " for each in text).split())
-    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+def _short(text: str) -> str:
+    return shortened(on_one_line(text), _LONGEST)

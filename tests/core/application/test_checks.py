@@ -146,7 +146,7 @@ def test_the_reason_is_the_last_line_that_says_anything(output, line):
         (3, b"queue is full\n", "queue is full (exit status 3)"),
         (1, b"", "exit status 1"),
         (-11, b"", "killed by SIGSEGV"),
-        (-40, b"", "killed by signal 40"),
+        (-40, b"", "killed by SIGRTMIN+6"),
         (-9, b"at work", "at work (killed by SIGKILL)"),
     ],
 )

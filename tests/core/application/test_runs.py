@@ -1,11 +1,15 @@
 import os
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hcsidecar.core.application.runs import (
     KEPT_RUNS,
     USUAL_PATH,
     Place,
+    began_and_script,
+    began_at,
     environment,
     is_start,
     logs_to_remove,
@@ -105,6 +109,21 @@ def test_a_safekit_module_gets_safekits_environment_and_command():
     assert said["PATH"] == f"{safe}:/srv/bin"
 
 
+@given(st.integers(0, 4_000_000_000_000), st.sampled_from([("start", []), ("stop", ["force"]), ("prestart", [])]))
+def test_a_run_is_known_again_by_its_name(milliseconds, script):
+    name = run_name(*script, wall_clock=milliseconds / 1000)
+    assert began_at(name) == pytest.approx(milliseconds / 1000, abs=0.002)
+    assert began_and_script(name)[1] == "_".join((script[0], *script[1]))
+    assert is_start(name) == (script[0] == "start")
+
+
+@pytest.mark.parametrize(
+    "name", ["", "start", "20261128T034001.123Z_", "20261328T034001.123Z_start", "20261128T034001.123Z_../start"]
+)
+def test_no_run_has_another_name(name):
+    assert began_at(name) is None
+
+
 def environ(**more):
     return b"".join(f"{name}={value}\0".encode() for name, value in (variables() | more).items())
 
@@ -129,8 +148,8 @@ def test_a_process_is_marked_by_farm_node_and_state_directory(content, run):
     [
         (0, None),
         (3, "exit status 3"),
-        (-9, "killed by signal 9 (SIGKILL)"),
-        (-40, "killed by signal 40"),
+        (-9, "killed by SIGKILL"),
+        (-40, "killed by SIGRTMIN+6"),
     ],
 )
 def test_a_bad_end_is_told_in_plain_words(code, reason):

@@ -1,0 +1,27 @@
+"""Text from afar made fit for a line."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hcsidecar.core.plain_text import escaped, on_one_line, shortened
+
+
+@pytest.mark.parametrize(("text", "short"), [("", ""), ("abcd", "abcd"), ("abcde", "abc…"), ("abcdefgh", "abc…")])
+def test_what_is_too_long_is_cut_and_ends_in_an_ellipsis(text, short):
+    assert shortened(text, 4) == short
+
+
+def test_what_is_not_printable_is_escaped_but_for_what_may_stay():
+    assert escaped("a\tb\x1b[1m\nü") == "a\\tb\\x1b[1m\\nü"
+    assert escaped("a\tb\n", beside="\t") == "a\tb\\n"
+
+
+def test_a_text_on_one_line_has_single_blanks():
+    assert on_one_line("  no\x00server \n\n by that name\t") == "no server by that name"
+
+
+@given(st.text())
+def test_neither_steers_a_terminal(text):
+    assert escaped(text).isprintable()
+    assert on_one_line(text).isprintable()
