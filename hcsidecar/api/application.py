@@ -18,6 +18,7 @@ import msgspec
 
 from hcsidecar.api.control import ApplicationRequest, Control
 from hcsidecar.api.requests import why_not_right
+from hcsidecar.core.json_reading import JsonError, read_json
 
 PATHS = ("requests", "reports", "budget")
 "What stands after /api/v1/ in the paths that are answered here."
@@ -97,6 +98,6 @@ def _identity(body: bytes) -> str:
 
 def _parsed(body: bytes, kind: type[_B]) -> _B:
     try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return read_json(body, kind)
+    except JsonError as error:
         raise WrongRequestError(HTTPStatus.BAD_REQUEST, why_not_right(body, error)) from None

@@ -21,6 +21,7 @@ from hcsidecar.api.routes import PREFIX
 from hcsidecar.application.run_logs import Output, Runs
 from hcsidecar.core.documents import Entry, EventPage, FarmStatus, NodeStatus, Notice
 from hcsidecar.core.farmfile.settings import FarmFile, NodeTable
+from hcsidecar.core.json_reading import JsonError, read_json
 from hcsidecar.core.metric_catalogue import Family
 from hcsidecar.events.journal import EventQuery
 from hcsidecar.farmfile.dirs import control_socket, starting_socket
@@ -221,8 +222,8 @@ class NodeClient:
 
     def _not_served(self, status: int, answer: bytes) -> ClientError:
         try:
-            told = msgspec.json.decode(answer, type=_Reason)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            told = read_json(answer, _Reason)
+        except JsonError:
             told = _Reason("without a reason; its log may say more")
         reason = told.reason
         if told.starting:
@@ -326,7 +327,7 @@ def _exists(path: Path) -> bool:
 def read(answer: bytes, kind: type[T]) -> T:
     """Read a document; ClientError if it is none of this kind."""
     try:
-        return msgspec.json.decode(answer, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return read_json(answer, kind)
+    except JsonError as error:
         message = f"the daemon's answer is not in a form that this version understands: {error}"
         raise ClientError(ClientFailure.NOT_SERVED, message, "is the daemon of another version?") from None

@@ -12,6 +12,7 @@ import msgspec
 from hcsidecar.api.relay import UnreachableError
 from hcsidecar.api.requests import Reply
 from hcsidecar.core.documents import EventPage, Notice
+from hcsidecar.core.json_reading import JsonError, read_json
 
 WAIT = 10
 "Seconds that one question waits for news; so long may a follower linger that has gone."
@@ -59,8 +60,8 @@ async def follow(
 def read_page(reply: Reply) -> EventPage:
     """Read a page from an answer; UnreachableError if it is none."""
     try:
-        return msgspec.json.decode(reply.body, type=EventPage)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return read_json(reply.body, EventPage)
+    except JsonError:
         raise UnreachableError("its answer is not in a form that this version understands") from None
 
 

@@ -22,6 +22,7 @@ from yarl import URL
 from hcsidecar.api.auth import ANSWER_HEADER, Signer
 from hcsidecar.api.control import Control
 from hcsidecar.api.requests import Reply
+from hcsidecar.core.json_reading import JsonError, read_json
 
 TIMEOUT = 5.0
 "Seconds for a whole request; the other node answers from memory."
@@ -149,8 +150,8 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
 def _refusal(answer: bytes) -> _Refusal:
     try:
-        return msgspec.json.decode(answer, type=_Refusal)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return read_json(answer, _Refusal)
+    except JsonError:
         return _Refusal(reason="in words that this version does not understand")
 
 

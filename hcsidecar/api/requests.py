@@ -8,6 +8,8 @@ from typing import TypeVar
 
 import msgspec
 
+from hcsidecar.core.json_reading import JsonError, read_json
+
 MAX_BODY = 65536
 "Bytes of a request's body."
 MAX_NUMBER = 2**53
@@ -87,19 +89,19 @@ def whole(query: Mapping[str, str], name: str, default: int | None, most: int) -
 def parse_body(body: bytes, kind: type[B]) -> B:
     """Read the body of a POST; ApiError (400) says what is wrong."""
     try:
-        parsed = msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        parsed = read_json(body, kind)
+    except JsonError as error:
         raise ApiError(HTTPStatus.BAD_REQUEST, why_not_right(body, error)) from None
     if len(parsed.by) > LONGEST_NAME or not parsed.by.isprintable():
         raise ApiError(HTTPStatus.BAD_REQUEST, f"the body's `by` is not a name of at most {LONGEST_NAME} characters")
     return parsed
 
 
-def why_not_right(body: bytes, error: Exception) -> str:
+def why_not_right(body: bytes, error: JsonError) -> str:
     """Say why a body could not be read, from what the reader of JSON says of it."""
     half = _half_of_a_pair(body)
     # The reader takes it for an end that comes too early.
-    why = f"{half} is half of a surrogate pair, and no character" if half and isinstance(error, ValueError) else error
+    why = f"{half} is half of a surrogate pair, and no character" if half else error
     return f"the body is not right: {why}"
 
 

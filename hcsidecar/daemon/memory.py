@@ -18,6 +18,7 @@ from hcsidecar.core.application.restart_budget import Failure
 from hcsidecar.core.application.state import Past
 from hcsidecar.core.application.states import Left, Word
 from hcsidecar.core.events import Event, Level
+from hcsidecar.core.json_reading import JsonError, read_json
 from hcsidecar.core.key_change import KeyPrint
 from hcsidecar.core.lost_files import Loss
 from hcsidecar.core.membership.heartbeat import Boot, Microseconds, Power
@@ -226,12 +227,12 @@ class StateFile:
     def _read(self) -> _State:
         try:
             with self._path.open("rb") as file:
-                return msgspec.json.decode(file.read(_SIZE_LIMIT), type=_State)
+                return read_json(file.read(_SIZE_LIMIT), _State)
         except FileNotFoundError:
             pass  # a new node
         except OSError as error:
             self._complain(f"cannot be read: {error.strerror}; taken as new, the module starts")
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except JsonError as error:
             self._complain(f"is broken: {error}; taken as new, the module starts")
         return _State(boot=0, last_word=Word.START)
 

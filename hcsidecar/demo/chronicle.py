@@ -4,10 +4,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import msgspec
-
 from hcsidecar.core.documents import LogLine
 from hcsidecar.core.events import Level
+from hcsidecar.core.json_reading import JsonError, read_json
 
 REMEMBERED = 2000
 BALANCER = "haproxy"
@@ -59,7 +58,7 @@ class Chronicle:
 def read_daemon_line(line: str) -> tuple[str, bool]:
     """Give the text of a line and whether it is grave."""
     try:
-        entry = msgspec.json.decode(line, type=LogLine)
-    except msgspec.DecodeError:
+        entry = read_json(line, LogLine)
+    except JsonError:
         return line.strip(), True
     return f"{entry.origin}: {entry.message}", entry.level in (Level.WARNING, Level.ERROR)

@@ -7,9 +7,8 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 
-import msgspec
-
 from hcsidecar.core.documents import FarmStatus, NodeStatus
+from hcsidecar.core.json_reading import JsonError, read_json
 from hcsidecar.demo.chronicle import DEMO, Chronicle
 from hcsidecar.demo.judge import Request, RequestLog
 from hcsidecar.demo.network import Network
@@ -208,8 +207,8 @@ class Stage:
 
     def _take_request(self, line: str, record: RequestLog) -> None:
         try:
-            record.add(msgspec.json.decode(line, type=Request))
-        except msgspec.DecodeError:
+            record.add(read_json(line, Request))
+        except JsonError:
             self.chronicle.write(DEMO, line, grave=True)
 
     def _documents(self) -> Mapping[str, FarmStatus | None]:

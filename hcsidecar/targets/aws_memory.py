@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from hcsidecar.core.json_reading import JsonError, read_json
 from hcsidecar.core.targets.aws_targets import TargetKey
 from hcsidecar.system.private_file import replace_private
 
@@ -53,8 +54,8 @@ class KnownTargets:
     def _read(self) -> tuple[TargetKey, ...]:
         try:
             with self._path.open("rb") as file:
-                found = msgspec.json.decode(file.read(_MOST_BYTES), type=_File)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+                found = read_json(file.read(_MOST_BYTES), _File)
+        except (OSError, JsonError):
             return ()
         if found.group != self._group:
             return ()

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from hcsidecar.core.application.checks import last_line, why_not_good
+from hcsidecar.core.json_reading import JsonError, read_json
 from hcsidecar.core.plain_text import on_one_line, shortened
 from hcsidecar.core.targets.registration import Call, Observation, Presence, TargetError, Trouble
 
@@ -54,8 +55,8 @@ def why_failed(status: int, errors: bytes) -> TargetError | None:
 def observation_in(output: bytes) -> Observation:
     """Read the answer to `observe`; TargetError (RETRY) says what is wrong with it."""
     try:
-        answer = msgspec.json.decode(output, type=_Answer)
-    except msgspec.MsgspecError as error:
+        answer = read_json(output, _Answer)
+    except JsonError as error:
         said = last_line(output)
         text = f'must print JSON like {{"presence": "healthy"}}, and has printed {said or "nothing"}: {error}'
         raise TargetError(Trouble.RETRY, text) from None
