@@ -51,10 +51,10 @@ def register(app: typer.Typer) -> None:
 
 
 def start(config: Config = None, node: OneNode = None, everyone: EveryNode = False, as_json: AsJson = False) -> None:
-    """Start the module of a node. Returns at once; `hcsidecar status` tells when it is Ready.
+    """Start the application of a node. Returns at once; `hcsidecar status` tells when it is Ready.
 
-    A module that is stopping goes on instead, and one that drains takes traffic again. The daemon remembers it: after
-    a reboot the module starts by itself.
+    An application that is stopping goes on instead, and one that drains takes traffic again. The daemon remembers the
+    command: after a reboot the application starts by itself.
 
     Exit status: 0 it starts or is started, 1 refused or the node could not be asked, 2 wrong command or farm file.
 
@@ -67,14 +67,14 @@ def stop(
     config: Config = None,
     node: OneNode = None,
     everyone: EveryNode = False,
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="Return at once, while the module drains.")] = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Return at once, while the application drains.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Stop the module of a node, not its daemon. Returns when it has stopped.
+    """Stop the application of a node, not its daemon. Returns when it has stopped.
 
-    The health URL answers NOT FOUND at once; then the module drains, until nobody uses it any more or [health]
+    The health URL answers NOT FOUND at once; then the application drains, until nobody uses it any more or [health]
     lame_duck is over, and stops. What it still waits for is told meanwhile. Ctrl-C ends the telling, not the stop; a
-    second `stop` ends the drain at once. The daemon remembers it: after a reboot the module stays stopped until
+    second `stop` ends the drain at once. The daemon remembers it: after a reboot the application stays stopped until
     `start`. It warns, but does not refuse, when fewer than [farm] keep_ready nodes stay Ready.
 
     Exit status: 0 stopped, 1 refused, called off or the node could not be asked, 2 wrong command or farm file.
@@ -85,7 +85,7 @@ def stop(
 
 
 def restart(config: Config = None, node: OneNode = None, everyone: EveryNode = False, as_json: AsJson = False) -> None:
-    """Stop the module of a node, with its drain, and start it again. Returns at once.
+    """Stop the application of a node, with its drain, and start it again. Returns at once.
 
     With --all every node does so at the same time; `hcsidecar rolling restart` takes them one after the other.
 
@@ -129,7 +129,7 @@ def resume(config: Config = None, node: OneNode = None, everyone: EveryNode = Fa
 
 
 def leave(config: Config = None, node: OneNode = None, everyone: EveryNode = False, as_json: AsJson = False) -> None:
-    """Take a node out of the farm: drain it, stop its module, deregister it. Returns when that is done, or given up.
+    """Take a node out of the farm: drain, stop and deregister it. Returns when that is done, or given up.
 
     It is given up 20 s after the drain. With each [[target]] the node is deregistered at its load balancer; should
     that not work in time, it goes on trying. Behind an NLB it is deregistered first and takes traffic until it is

@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
 
 def init(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write farm.toml and farm.key.")],
-    name: Annotated[str, typer.Option(metavar="FARM", help="Name of the farm, and of its module.")],
+    name: Annotated[str, typer.Option(metavar="FARM", help="Name of the farm, and of its application.")],
     node: Annotated[
         list[str],
         typer.Option(metavar="NAME=ADDRESS", help="A server: its name and IP address. Once for each server."),

@@ -33,9 +33,9 @@ def report(
 ) -> None:
     """Say for a custom check whether the application is well. For the program that such a check runs.
 
-    The check says so until the next report; before the first one the module does not get Ready. In a script or program
-    that the daemon runs, the node that runs it is meant. Such a program may report more quickly, without the command
-    line: $HCSIDECAR_PYTHON -m hcsidecar.safekit.command set -r NAME -v up.
+    The check says so until the next report; before the first one the application does not get Ready. In a script or
+    program that the daemon runs, the node that runs it is meant. Such a program may report more quickly, without the
+    command line: $HCSIDECAR_PYTHON -m hcsidecar.safekit.command set -r NAME -v up.
 
     Exit status: 0 taken, 1 refused or the node could not be asked, 2 wrong command or farm file.
 

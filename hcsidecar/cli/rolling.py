@@ -48,7 +48,7 @@ rolling = typer.Typer(
 
 @rolling.command()
 def restart(config: Config = None, limit: Limit = "5m") -> None:
-    """Restart the module of every node, one at a time.
+    """Restart the application of every node, one at a time.
 
     Exit status: 0 every node is done, 1 given up, with the reason and how far it came, 2 wrong command or farm file.
 

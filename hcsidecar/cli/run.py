@@ -36,9 +36,9 @@ def run(
 ) -> None:
     """Run this server's node of the farm, in the foreground, until SIGTERM.
 
-    The module is started unless the operator's last word was `stop`. SIGTERM or Ctrl-C drains first (the health URL
-    answers 404, the application goes on) for at most [health] lame_duck, then stops; a second one stops at once. SIGHUP
-    reads key file and certificates anew, and says what of the farm file takes a restart.
+    The application is started unless the operator's last word was `stop`. SIGTERM or Ctrl-C drains first (the health
+    URL answers 404, the application goes on) for at most [health] lame_duck, then stops; a second one stops at once.
+    SIGHUP reads key file and certificates anew, and says what of the farm file takes a restart.
 
     What passes by itself is waited for, and the log says for what: an address that comes late, a port still in use.
 

@@ -44,9 +44,9 @@ def status(
 ) -> None:
     """Show the whole farm, as one node sees it.
 
-    The view is who takes a share. ALIVE tells whether a node's heartbeats are heard; STATE is its module's role and
-    status; REASON why it is not Ready or not in the view; WAITS FOR who still uses a node that drains; RESTARTS how
-    many failures count of how many that may be. The last two only the node itself knows.
+    The view is who takes a share. ALIVE tells whether a node's heartbeats are heard; STATE is the role and status of
+    its application; REASON why it is not Ready or not in the view; WAITS FOR who still uses a node that drains;
+    RESTARTS how many failures count of how many that may be. The last two only the node itself knows.
     With --node the farm is shown as that node sees it, or, if it does not answer, as another whose daemon runs here.
 
     With --json it prints an object with these keys; others are only ever added:

@@ -93,11 +93,13 @@ EVENTS = _counter("events_total", "Events written into the log, by level.", "lev
 
 # The module, its checks, and who asks for it
 READY = _gauge("ready", "1 while the health URL answers 200, 0 while it answers 404.")
-ROLE = _gauge("module_role", "1 for the role that the module has.", "role")
-STATUS = _gauge("module_status", "1 for the status that the module has in its role.", "status")
-DRAINING = _gauge("draining", "1 while the module serves on but asks for no new traffic.")
+ROLE = _gauge("module_role", "1 for the role that the application has.", "role")
+STATUS = _gauge("module_status", "1 for the status that the application has in its role.", "status")
+DRAINING = _gauge("draining", "1 while the application serves on but asks for no new traffic.")
 RESTARTS_USED = _gauge("restart_budget_used", "Failures that count on the restart budget now.")
-RESTARTS_LIMIT = _gauge("restart_budget_limit", "Failures that the restart budget takes; one more stops the module.")
+RESTARTS_LIMIT = _gauge(
+    "restart_budget_limit", "Failures that the restart budget allows; one more stops the application."
+)
 CHECK = _gauge(
     "check_passing", "1 while a check passes, 0 while it fails; absent while it is not made or has no result.", "check"
 )
