@@ -668,8 +668,6 @@ class Membership:
             return
         for peer in self.roster.alive():
             peer.heard_at = min(now, peer.heard_at + late)
-        if self._guard_until is not None:
-            self._guard_until += late
 
     def _take_new_boot(self, reason: str, above: int, effects: list[Effect]) -> None:
         """End this boot: what it held is closed, and what follows starts with a boot number above the one given."""
