@@ -10,10 +10,13 @@ from simulation import faults
 from simulation.faults import Draft
 from simulation.network import Weather
 from simulation.scenario import (
+    ARRIVAL,
     DEATH,
     DEATH_SEEN_BY_A_SLEEPER,
     LAST_TO_LET_GO,
     LOSSY_FAREWELL,
+    LOST_WORDS,
+    NO_MOVE,
     PLANNED,
     PRESETS,
     QUIET,
@@ -437,6 +440,115 @@ def crowd(draft):
     return {"until": 5.0, "weather": weather, "drift": DRIFT}
 
 
+def labour(draft):
+    """On busy machines closing, sending and looking take their time, and hold up what else the daemon does.
+
+    At the most as long as that they can still say what they have to: a fifth of a pulse for a heartbeat.
+    """
+    random = draft.random
+    draft.start_all(at_once=random.random() < 0.5)
+    for _ in range(random.randint(4, 10)):
+        at = random.uniform(2.5, 12.0)
+        draft.strike(at)
+        draft.add(at + draft.sometime(0.02, 0.2), "set_powers", draft.someone(), (random.randint(1, 5), 1))
+    end = max(draft.last, 12.0) + 0.1
+    draft.add(end, "heal_all")
+    draft.add(end, "calm", 0.0)
+    return {
+        "weather": Weather(delay=0.001, jitter=random.choice((0.002, 0.05)), loss=random.choice((0.0, 0.0, 0.1))),
+        "powers": _any_powers(random, draft.size),
+        "drift": DRIFT,
+        "labour": random.choice((0.01, 0.05, 0.1)),
+        "delivery": random.choice(("flooded", "directed")),
+        "connections": 8,
+    }
+
+
+def arrival(draft):
+    """Several join a farm that serves, at about the same time: only what they are to have moves."""
+    random = draft.random
+    joiners = random.sample(range(draft.size), random.randint(1, draft.size - 1))
+    for index in range(draft.size):
+        if index not in joiners:
+            draft.add(random.uniform(0, 0.02), "start", index)
+    draft.add(4.0, "measure")
+    at = 4.0
+    for index in joiners:
+        draft.add(at, "start", index)
+        at += draft.sometime(0.0, 0.01, 0.2)
+    draft.add(at + 4.0, "measured", ARRIVAL, *joiners)
+    return {"weather": Weather(delay=0.001, jitter=random.choice((0.002, 0.02, 0.05))), "drift": DRIFT}
+
+
+def rush(draft):
+    """Many start at once: they find together in a few views, not one for each that joins."""
+    draft.start_all()
+    draft.add(2.0, "few_views")
+    return {"until": 2.1, "weather": Weather(delay=0.001, jitter=draft.random.choice((0.004, 0.05))), "drift": DRIFT}
+
+
+def intruder(draft):
+    """One joins that has no mutual link to one who serves: whoever serves goes on as if it were not there."""
+    random = draft.random
+    joiner, stranger = random.sample(range(draft.size), 2)
+    ways = [(joiner, stranger), (stranger, joiner)]
+    for way in random.choice((ways, ways[:1], ways[1:])):
+        draft.add(0.0, "cut", *way)
+    for index in range(draft.size):
+        if index != joiner:
+            draft.add(random.uniform(0, 0.02), "start", index)
+    draft.add(4.0, "measure")
+    draft.add(4.1, "start", joiner)
+    draft.add(11.0, "measured", NO_MOVE)
+    return {
+        "weather": Weather(delay=0.001, jitter=random.choice((0.002, 0.02))),
+        "drift": DRIFT,
+        "delivery": random.choice(("flooded", "directed")),
+        "connections": 8,
+    }
+
+
+def stutter(draft):
+    """The first words of one that is drained, or comes back, are lost to some of the others."""
+    random = draft.random
+    draft.start_all()
+    at = 4.0
+    for _ in range(random.randint(2, 4)):
+        index = draft.someone()
+        others = [other for other in range(draft.size) if other != index]
+        draft.add(at, "measure")
+        for other in random.sample(others, random.randint(1, len(others))):
+            draft.add(at, "swallow", index, other)
+            draft.add(at + random.uniform(0.052, 0.07), "heal", index, other)
+        draft.add(at, "drain", index)
+        draft.add(at + 2.0, "measured", LOST_WORDS, index)
+        draft.add(at + 2.1, "come_back", index)
+        at += 4.0
+    return {"weather": Weather(delay=0.0005, jitter=0.002), "drift": DRIFT}
+
+
+def nap(draft):
+    """One stands still for less than T after the last beats to it were lost: nobody loses anything.
+
+    It has heard nobody for about T then, which the leases of the others bear.
+    """
+    random = draft.random
+    draft.start_all()
+    at = 4.0
+    for _ in range(random.randint(2, 4)):
+        index = draft.someone()
+        lost = random.uniform(0.35, 0.5)
+        draft.add(at - lost - 0.01, "measure")
+        for other in range(draft.size):
+            if other != index:
+                draft.add(at - lost, "swallow", other, index)
+                draft.add(at, "heal", other, index)
+        draft.add(at, "stick", index, 0.935 - lost)
+        draft.add(at + 2.0, "measured", NO_MOVE)
+        at += 3.0
+    return {"weather": Weather(delay=0.0005, jitter=0.002), "drift": DRIFT}
+
+
 KINDS = {
     "storm": storm,
     "large storm": storm,
@@ -456,6 +568,12 @@ KINDS = {
     "awakening": awakening,
     "misfortune": misfortune,
     "farewell": farewell,
+    "labour": labour,
+    "arrival": arrival,
+    "rush": rush,
+    "intruder": intruder,
+    "stutter": stutter,
+    "nap": nap,
     "struggle": struggle,
     "crowd": crowd,
 }
@@ -478,8 +596,13 @@ WEIGHTS = {
     "bad luck": 4,
     "awakening": 3,
     "misfortune": 4,
+    "labour": 5,
+    "arrival": 2,
+    "intruder": 2,
+    "stutter": 2,
+    "nap": 2,
 }
-"What a seed chooses of, per hundred."
+"How often a seed chooses each."
 
 
 def _few(random):
@@ -505,6 +628,12 @@ _SIZES = {
     "awakening": _few,
     "misfortune": _few,
     "farewell": lambda random: 3,
+    "labour": _few,
+    "arrival": lambda random: random.choice((2, 3, 4, 5, 6)),
+    "rush": lambda random: random.choice((12, 16, 20)),
+    "intruder": lambda random: random.choice((3, 3, 4, 5)),
+    "stutter": lambda random: random.choice((3, 3, 4)),
+    "nap": lambda random: random.choice((2, 3, 4)),
     "struggle": lambda random: 3,
     "crowd": lambda random: 64,
 }

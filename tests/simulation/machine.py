@@ -20,16 +20,16 @@ class KernelShare(Handover):
     def __init__(self, machine, **more):
         super().__init__(name=machine.name, **more)
         self._machine = machine
-        self.director_now = None
+        self._director = self.director_now = None
         self.cells_now = [bytes([NOBODY]) * self.count] * len(self._given)
         "What the filter goes by, as its tables have it: an owner's number for each bucket of each group."
 
     def adopt(self, view):
         super().adopt(view)
-        self.director_now = self.director(VIP)
+        self._director = self.director(VIP)
         self._write()
-        if self.director_now == self.name:
-            self._machine.announce()
+        if self._director == self.name:
+            self._machine.do(self._machine.announce)
 
     def claim(self):
         super().claim()
@@ -46,13 +46,17 @@ class KernelShare(Handover):
 
     def renew(self, until):
         super().renew(until)
-        self._machine.write_lease(until)
+        self._machine.do(self._machine.write_lease, until)
 
     def _write(self):
-        self.cells_now = [self.cells(group, self._machine.numbers) for group in range(len(self._given))]
+        cells = [self.cells(group, self._machine.numbers) for group in range(len(self._given))]
         mask = 0
         for group in range(len(self._mine)):
             mask |= self._mine[group] << (group * self.count)
+        self._machine.do(self._turn, cells, mask, self._director)
+
+    def _turn(self, cells, mask, director):
+        self.cells_now, self.director_now = cells, director
         self._machine.write_mask(mask)
         self._machine.tables_turned()
 
@@ -72,10 +76,12 @@ class Machine:
         "_snapshot",
         "_timer",
         "_timer_by_clock",
+        "_work",
         "_world",
         "boot",
         "index",
         "known",
+        "labour",
         "lateness",
         "leaving",
         "name",
@@ -98,12 +104,14 @@ class Machine:
         "wants",
     )
 
-    def __init__(self, *, world, index, name, powers, timing, clock_offset, clock_rate, lateness):
+    def __init__(self, *, world, index, name, powers, timing, clock_offset, clock_rate, lateness, labour):
         self._world = world
         self.index, self.name = index, name
         self._clock_offset, self._clock_rate = clock_offset, clock_rate
         self.lateness = lateness
         "Timers fire up to so many seconds late."
+        self.labour = labour
+        "Each thing that the daemon does (closing, sending and the like) takes up to so many seconds."
         self.powers, self.settings, self.wants = powers, b"digest", True
         self.others = {}
         "By name: index and arrive method of every other machine."
@@ -129,6 +137,8 @@ class Machine:
         self.said = None
         "The last heartbeat sent: what the others can know."
         self._inbox, self._errands = [], []
+        self._work = []
+        "What the daemon is at, in order; until it is done nothing is read."
         self._timer = self._timer_by_clock = float("inf")
         self._last = float("-inf")
 
@@ -141,6 +151,7 @@ class Machine:
         self.stuck_until, self.up_since, self.leaving = None, world.now, False
         self._inbox.clear()
         self._errands.clear()
+        self._work = []
         self.share = world.share(self, groups=len(self.powers), count=world.buckets, directed=world.directed)
         self._be_born()
         self._say_wants()
@@ -151,6 +162,7 @@ class Machine:
         self.paused = False
         self.said = None
         self._inbox.clear()
+        self._work = []
         if power_off:
             self.powered = False
             self.write_mask(0)
@@ -161,11 +173,17 @@ class Machine:
         self._world.schedule(self.stuck_until, self._come_free, self.up_since)
 
     def _come_free(self, started_at):
-        """Go on; what was queued, the timer and the operator's errands come in any order, as with a real loop."""
         world = self._world
         if self.up_since != started_at or self.stuck_until is None or world.now < self.stuck_until:
             return
         self.stuck_until, self.unstuck_at = None, world.now
+        self._go_on()
+
+    def _go_on(self):
+        """Go on; what was queued, the timer and the operator's errands come in any order, as with a real loop."""
+        world = self._world
+        if self.engaged:
+            return
         letters, self._inbox = self._inbox, []
         errands, self._errands = self._errands, []
         boot = self.boot
@@ -173,13 +191,46 @@ class Machine:
         for turn in range(len(letters) + 1):
             if turn == errand_turn:
                 for errand in errands:
-                    if self.running:
-                        errand()
+                    self._ask(errand)
             if turn == timer_turn and self._timer <= world.now:
                 self._fire(self._timer)
             # A new boot has discarded what was queued.
             if turn < len(letters) and self.boot == boot:
                 self.arrive(letters[turn])
+
+    @property
+    def engaged(self):
+        """True while the daemon reads nothing: it stands still, or is at something that takes its time."""
+        return self.stuck_until is not None or bool(self._work)
+
+    def do(self, call, *arguments):
+        """Have the daemon do something after all that it is at; on a busy machine it takes its time."""
+        if not self.labour:
+            call(*arguments)
+            return
+        self._work.append((call, arguments))
+        if len(self._work) == 1:
+            self._labour()
+
+    def _labour(self):
+        world = self._world
+        world.schedule(world.now + world.random.random() * self.labour, self._done, self._work)
+
+    def _done(self, work):
+        if work is not self._work or not work:
+            return
+        if self.stuck_until is not None:
+            self._world.schedule(max(self.stuck_until, self._world.now), self._done, work)
+            return
+        call, arguments = work[0]
+        call(*arguments)
+        if work is not self._work:
+            return
+        work.pop(0)
+        if work:
+            self._labour()
+        else:
+            self._go_on()
 
     def pause(self, seconds):
         """Stop the whole machine, kernel and clock, for so long."""
@@ -203,7 +254,7 @@ class Machine:
 
     def take_snapshot(self):
         """Keep all that this machine's memory, disk and clock hold."""
-        if self.running and not self.paused and self.stuck_until is None and not self.leaving:
+        if self.running and not self.paused and not self.engaged and not self.leaving:
             whole = {id(self): self, id(self._world): self._world, id(self.share): self.share}
             self._snapshot = (
                 copy.deepcopy(self.node, whole),
@@ -227,6 +278,7 @@ class Machine:
         self.stuck_until = None
         self._inbox.clear()
         self._errands.clear()
+        self._work = []
         self._clock_offset = clock - self._world.now * self._clock_rate
         self._last = clock
         self.write_mask(mask)
@@ -261,12 +313,12 @@ class Machine:
         self._ask(self._say_farewell)
 
     def _ask(self, errand):
-        """Have the daemon do it; one that is stuck does it as soon as it is free."""
+        """Have the daemon do it; one that is engaged does it as soon as it is free."""
         if self.running:
-            if self.stuck_until is None:
-                errand()
-            else:
+            if self.engaged:
                 self._errands.append(errand)
+            else:
+                errand()
 
     def _say_wants(self):
         self._carry_out(self.node.set_wants(self.wants, now=self.clock()))
@@ -282,9 +334,22 @@ class Machine:
         self._carry_out(self.node.leave(now=self.clock()))
 
     def scanned(self, held):
-        """Tell the share in which buckets connections live here."""
-        if self.running and self.stuck_until is None:
-            self.share.scanned(held, drops=self.share.drops)
+        """Tell the share in which buckets connections live here; a look takes its time on a busy machine."""
+        if not self.labour:
+            self._look_is_over(held, self.share.drops)
+        else:
+            look = (held, self.share.drops, self.share)
+            world = self._world
+            world.schedule(world.now + world.random.random() * 20 * self.labour, self._look_ends, look)
+
+    def _look_ends(self, look):
+        held, drops, share = look
+        if share is self.share:
+            self._ask(lambda: self._look_is_over(held, drops))
+
+    def _look_is_over(self, held, drops):
+        if self.running and not self.engaged:
+            self.share.scanned(held, drops=drops)
             self._carry_out(self.node.set_dirty(now=self.clock()))
 
     # -- the kernel ---------------------------------------------------------------------------------------------
@@ -322,8 +387,8 @@ class Machine:
 
     def arrive(self, letter):
         """Take a datagram from the network."""
-        if self.stuck_until is not None:
-            if len(self._inbox) < INBOX:
+        if self.engaged:
+            if self.running and len(self._inbox) < INBOX:
                 self._inbox.append(letter)
         elif self.running:
             self._world.deliveries += 1
@@ -331,7 +396,7 @@ class Machine:
             self._carry_out(self.node.receive(heartbeat, now=self.clock()))
 
     def _fire(self, timer):
-        if timer != self._timer or not self.running or self.stuck_until is not None:
+        if timer != self._timer or not self.running or self.engaged:
             return
         self._timer = float("inf")
         # The two clocks convert with rounding: a timer must not fire a hair before the time that it was set to.
@@ -362,13 +427,7 @@ class Machine:
         for output in outputs:
             kind = output.__class__
             if kind is Send:
-                heartbeat = output.heartbeat
-                self.said = heartbeat
-                # Through the real wire form; decoded once, for what is decoded is frozen.
-                letter = decode(encode(heartbeat)) if world.through_wire else heartbeat
-                others = self.others
-                world.record(self, letter)
-                world.network.carry(self.index, [others[name] for name in output.to], letter, now=world.now)
+                self.do(self._send, output)
             elif kind is Tell:
                 world.story.add(world.now, self.name, output.event.message)
             elif kind is Remember:
@@ -382,10 +441,21 @@ class Machine:
                 self._arm()
                 return
         if self.running and self.node.membership.said_farewell:
-            world.story.add(world.now, self.name, "ends after its farewell")
-            self.kill(power_off=False)
-            return
-        self._arm()
+            self.do(self._end)
+        if self.running:
+            self._arm()
+
+    def _send(self, output):
+        world, others = self._world, self.others
+        self.said = heartbeat = output.heartbeat
+        # Through the real wire form; decoded once, for what is decoded is frozen.
+        letter = decode(encode(heartbeat)) if world.through_wire else heartbeat
+        world.record(self, letter)
+        world.network.carry(self.index, [others[name] for name in output.to], letter, now=world.now)
+
+    def _end(self):
+        self._world.story.add(self._world.now, self.name, "ends after its farewell")
+        self.kill(power_off=False)
 
     def _arm(self):
         self._set_timer(self.node.next_tick_at())

@@ -266,6 +266,46 @@ class TellsWithTheNextBeat(Membership):
         self._next_send = now + self.timing.pulse
 
 
+class SaysItEachPulse(Membership):
+    """After a change of what a node wants it speaks no more often than else."""
+
+    def _hurry(self, now, *, just_sent=False):
+        super()._hurry(now, just_sent=just_sent)
+        self._burst_until = now
+        if just_sent:
+            self._next_send = now + self.timing.pulse
+
+
+class SaysBeforeClosing(Membership):
+    """A change of the view is told before the filter has closed what it takes."""
+
+    def _change_view(self, view, now, effects):
+        super()._change_view(view, now, effects)
+        adopt, *between, say = effects[-3:]
+        effects[-3:] = [say, *between, adopt]
+
+
+class BlamesOthersForItsSleep(Membership):
+    """Who wakes late counts the time for which it was deaf as the others' silence."""
+
+    def _wake_late(self, late, now, effects):
+        heard = [(peer, peer.heard_at) for peer in self.roster.alive()]
+        super()._wake_late(late, now, effects)
+        for peer, heard_at in heard:
+            peer.heard_at = heard_at
+
+
+class _Eager(ViewSelector):
+    def _has_just_changed(self, own, newcomers, now):
+        return False
+
+
+class ProposesEachNewcomerAtOnce(Membership):
+    """Members do not wait a moment between two views that they propose."""
+
+    chooser = _Eager
+
+
 class NoAnswers(Membership):
     """Who asks is not answered."""
 

@@ -29,6 +29,18 @@ LAST_TO_LET_GO = Limit(of_delay=2.05)
 DEATH = Limit(of_t=1.4, of_delay=2.0)
 "T to notice it, the guard, and two pulses more."
 
+ARRIVAL = Limit(of_t=0.105, of_delay=3.5)
+"Several join at once: members propose newcomers each half a pulse, and so does the one who has joined."
+
+A_FEW = 2
+"Views with more than one member, for each node of a farm that starts at once: the first ones are of two or three."
+
+NO_MOVE = Limit()
+"Nothing that anybody holds moves."
+
+LOST_WORDS = Limit(of_t=0.03, of_delay=3.5)
+"Who is drained says it each quarter of a pulse."
+
 LOSSY_FAREWELL = Limit(of_t=0.7)
 "Some of the last words are lost: still far less than a death."
 
@@ -65,6 +77,8 @@ class Scenario:
     "Clocks run up to this part fast or slow."
     lateness: float = 0.0
     "Timers fire up to so many P late."
+    labour: float = 0.0
+    "Closing, sending and the like take up to so many P each, looks at the sockets 20 times that."
     partition: str = "serve"
     delivery: str = "flooded"
     connections: int = 0

@@ -9,7 +9,7 @@ from simulation.flows import Flows
 from simulation.machine import KernelShare, Machine
 from simulation.network import NEVER, Network
 from simulation.observer import Observer
-from simulation.scenario import LAST_TO_LET_GO, PLANNED, PRESETS
+from simulation.scenario import A_FEW, LAST_TO_LET_GO, PLANNED, PRESETS
 from simulation.story import Story
 
 from hcsidecar.core.membership.membership import Membership
@@ -21,6 +21,9 @@ BUCKETS = 64
 
 RECORDED_AT_MOST = 2000
 "Datagrams of one machine."
+
+LONGEST_LABOUR = 0.005
+"Seconds: a system call on a busy machine does not last longer where beats are rarer."
 
 ENDLESS = 500_000
 "Events at one moment: a farm of 64 that starts at once, without delay, has a tenth of that."
@@ -71,6 +74,7 @@ class World:
                 clock_offset=random.uniform(0, 1e5),
                 clock_rate=1 + random.uniform(-1, 1) * scenario.drift,
                 lateness=scenario.lateness * timing_of(presets[index]).pulse,
+                labour=min(LONGEST_LABOUR, scenario.labour * timing_of(presets[index]).pulse),
             )
             for index, name in enumerate(self.names)
         ]
@@ -91,6 +95,8 @@ class World:
             )
         self.recorded = [[] for _ in self.machines] if scenario.recorded else None
         "Of each machine: what it has said, for somebody who plays it again."
+        self.views_said = set()
+        "By anybody, with more than one member."
         self.gaps = []
         "Of measured moves: seconds for which some bucket had no taker."
 
@@ -238,6 +244,9 @@ class World:
     # What somebody on the network can do who has no key.
 
     def record(self, machine, letter):
+        """Take note of what a machine says, as somebody on the network could."""
+        if len(letter.view) > 1:
+            self.views_said.add(letter.view)
         if self.recorded is not None and len(self.recorded[machine.index]) < RECORDED_AT_MOST:
             self.recorded[machine.index].append(letter)
 
@@ -263,25 +272,34 @@ class World:
     def set_settings(self, index, digest):
         self.machines[index].set_settings(digest)
 
+    def few_views(self):
+        """Judge in how many views the farm has found together."""
+        most = A_FEW * len(self.machines)
+        if len(self.views_said) > most:
+            self.observer.breach("few views", f"{len(self.views_said)} views were announced, more than {most}")
+
     def measure(self):
         self.observer.start_measuring()
 
-    def measured(self, limit, index):
-        """Judge a move of one machine in peace: nobody waited longer than the limit, and only its buckets moved."""
+    def measured(self, limit, *movers):
+        """Judge a move of machines in peace: nobody waited longer than the limit, and only their buckets moved."""
         most = limit.of_t * self.t + limit.of_delay * self._longest_delay
-        gap, mover = self.observer.stop_measuring(), self.machines[index]
+        gap, moved = self.observer.stop_measuring(), 0
+        for index in movers:
+            moved |= self.machines[index].open_now()
         self.gaps.append(gap)
-        if self.directed and limit in (PLANNED, LAST_TO_LET_GO) and mover.running and gap:
+        if self.directed and limit in (PLANNED, LAST_TO_LET_GO) and self.machines[movers[0]].running and gap:
             self.observer.breach("no gap", f"new connections had no taker for {gap:.6f} s, though no frame needs two")
         if self.scenario.peaceful and self.flows.worst_silence > most:
             self.observer.breach("no silence", f"a connection was unheard for {self.flows.worst_silence:.4f} s")
         if gap > most:
             self.observer.breach("short moves", f"buckets had no taker for {gap:.4f} s, more than {most:.4f} s")
         for other, lost in self.observer.lost_bits.items():
-            if other != index and lost & ~mover.open_now():
+            if other not in movers and lost & ~moved:
+                names = ", ".join(self.names[index] for index in movers) or "nobody"
                 self.observer.breach(
                     "only its buckets move",
-                    f"{self.names[other]} dropped {lost & ~mover.open_now():x}, which {mover.name} has not got",
+                    f"{self.names[other]} dropped {lost & ~moved:x}, where {names} was to move",
                 )
 
     def _look_after_hearing_time(self, one, other):
