@@ -480,6 +480,29 @@ def arrival(draft):
     return {"weather": Weather(delay=0.001, jitter=random.choice((0.002, 0.02, 0.05))), "drift": DRIFT}
 
 
+def mosaic(draft):
+    """Who hears whom is a thin graph from the beginning, on a network so even that nobody is ever first by chance."""
+    random = draft.random
+    density, one_way = random.choice((0.2, 0.3, 0.4, 0.6)), random.random() < 0.3
+    for one, other in itertools.combinations(range(draft.size), 2):
+        if random.random() > density:
+            kept = random.choice((None, one, other)) if one_way else None
+            for way in ((one, other), (other, one)):
+                if way[0] != kept:
+                    draft.add(0.0, "cut", *way)
+    if random.random() < 0.5:
+        for index in range(draft.size):
+            draft.add(0.0, "start", index)
+    else:
+        draft.start_all(at_once=random.random() < 0.5)
+    for _ in range(random.choice((0, 0, 1))):
+        faults.drain(draft, 5.0)
+    return {
+        "until": 14.0,
+        "weather": Weather(delay=random.choice((0.001, 0.01)), jitter=random.choice((0.0, 0.0, 0.01))),
+    }
+
+
 def rush(draft):
     """Many start at once: they find together in a few views, not one for each that joins."""
     draft.start_all()
@@ -570,6 +593,7 @@ KINDS = {
     "farewell": farewell,
     "labour": labour,
     "arrival": arrival,
+    "mosaic": mosaic,
     "rush": rush,
     "intruder": intruder,
     "stutter": stutter,
@@ -597,6 +621,7 @@ WEIGHTS = {
     "awakening": 3,
     "misfortune": 4,
     "labour": 5,
+    "mosaic": 3,
     "arrival": 2,
     "intruder": 2,
     "stutter": 2,
@@ -630,6 +655,7 @@ _SIZES = {
     "farewell": lambda random: 3,
     "labour": _few,
     "arrival": lambda random: random.choice((2, 3, 4, 5, 6)),
+    "mosaic": lambda random: random.randint(4, 9),
     "rush": lambda random: random.choice((12, 16, 20)),
     "intruder": lambda random: random.choice((3, 3, 4, 5)),
     "stutter": lambda random: random.choice((3, 3, 4)),

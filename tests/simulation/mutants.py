@@ -251,6 +251,17 @@ class _Headstrong(ViewSelector):
         return own.settings
 
 
+class _Restless(ViewSelector):
+    def _out_for_others(self, own, now):
+        return self._why_yield(own)
+
+
+class ComesBackAtOnce(Membership):
+    """Who has yielded again and again comes back as soon as it may."""
+
+    chooser = _Restless
+
+
 class OwnFarmFileCounts(Membership):
     """Each node goes by its own farm file instead of the majority's."""
 

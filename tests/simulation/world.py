@@ -19,6 +19,9 @@ from l2mode.core import buckets
 BUCKETS = 64
 "Per share group; the arithmetic is the same as with 4096."
 
+RESTLESS = 200
+"Changes of one machine's view: far more than the longest storm brings."
+
 RECORDED_AT_MOST = 2000
 "Datagrams of one machine."
 
@@ -95,6 +98,9 @@ class World:
             )
         self.recorded = [[] for _ in self.machines] if scenario.recorded else None
         "Of each machine: what it has said, for somebody who plays it again."
+        self._view_changes = [0] * size
+        "By machine: how often it has announced another view than before."
+        self._latest_views = [()] * size
         self.views_said = set()
         "By anybody, with more than one member."
         self.gaps = []
@@ -245,6 +251,11 @@ class World:
 
     def record(self, machine, letter):
         """Take note of what a machine says, as somebody on the network could."""
+        if letter.view != self._latest_views[machine.index]:
+            self._latest_views[machine.index] = letter.view
+            self._view_changes[machine.index] += 1
+            if self._view_changes[machine.index] == RESTLESS:
+                self.observer.breach("views settle", f"{machine.name} has changed its view {RESTLESS} times")
         if len(letter.view) > 1:
             self.views_said.add(letter.view)
         if self.recorded is not None and len(self.recorded[machine.index]) < RECORDED_AT_MOST:

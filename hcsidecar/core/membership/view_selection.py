@@ -5,12 +5,17 @@ greedily from whom it hears, and takes over the one of another member that is la
 all members of a part of the network announce the same. The theory is in `hcsidecar.core.membership.membership`.
 """
 
+from collections import deque
 from dataclasses import dataclass
+from typing import Final
 
 from hcsidecar.core.membership.connectivity import bits
 from hcsidecar.core.membership.heartbeat import View
 from hcsidecar.core.membership.peers import Peer, Peers, would_share
 from hcsidecar.core.membership.timing import Timing
+
+OFTEN: Final = 3
+"So many yields within twice lost_after are too many."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +58,10 @@ class ViewSelector:
         self._timing = timing
         self._partition = partition
         self._time_decides = False
+        self._yielding = False
+        self._yielded_at: deque[float] = deque(maxlen=OFTEN)
+        self._waits_until = float("-inf")
+        "Until when a node that yields again and again stays out."
 
     def choose(self, own: Own, *, now: float) -> ViewChoice:
         """Give the right view."""
@@ -66,7 +75,7 @@ class ViewSelector:
         if not clique >> self._roster.me & 1:
             reason = f"{self._roster.named(clique)} serve, and this node has no mutual link with all of them"
             return ViewChoice(out_reason=reason, time_decides=self._time_decides)
-        reason = self._why_yield(own)
+        reason = self._out_for_others(own, now)
         if reason is not None:
             return ViewChoice(out_reason=reason, yields=True, time_decides=self._time_decides)
         view = tuple((self._roster.names[index], self._powers_of(index, own)) for index in bits(clique))
@@ -157,6 +166,27 @@ class ViewSelector:
             if larger and roster.hearing.is_clique(mask):
                 best = mask
         return best
+
+    def _out_for_others(self, own: Own, now: float) -> str | None:
+        """Say why this node must be out for another's sake, or None.
+
+        Where two serve with one of two strangers each, both strangers yield, both come back, and so on for as long as
+        the network is even. So who does it again and again waits for its turn, the first by name least.
+        """
+        reason = self._why_yield(own)
+        if reason is not None:
+            if not self._yielding:
+                self._yielded_at.append(now)
+        elif self._yielding and self._yields_often(now):
+            self._waits_until = now + self._timing.pulse / 2 * (1 + self._roster.me)
+        self._yielding = reason is not None
+        if reason is None and now < self._waits_until:
+            self._time_decides = True
+            return "this node has stepped back for others again and again, and waits for its turn"
+        return reason
+
+    def _yields_often(self, now: float) -> bool:
+        return len(self._yielded_at) == OFTEN and now < self._yielded_at[0] + 2 * self._timing.lost_after
 
     def _why_yield(self, own: Own) -> str | None:
         """Say why this node must be out: one that knows whom it hears serves with somebody it cannot reach."""

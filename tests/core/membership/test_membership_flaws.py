@@ -52,6 +52,30 @@ def test_a_node_steps_back_once_the_other_knows_whom_it_hears():
     assert node.out_reason == "web2 serves with web3, whom this node cannot reach"
 
 
+def test_who_steps_back_again_and_again_waits_for_its_turn():
+    """Strangers stepped back for each other and came back together, for as long as the network was even."""
+    node = membership()
+    node.set_wants(True, now=0.0)
+    live(node, until=T)
+    web2 = {"wants": True, "node": "web2"}
+    node.receive(heartbeat(**web2, seq=1, heard=[("web1", 7, node._seq)]), now=T)
+    with_stranger = (("web2", (1,)), ("web3", (1,)))
+    for number in range(3):
+        now = T + 0.01 * (number + 1)
+        live(node, until=now)
+        node.compose(now=now)
+        node.receive(heartbeat(**web2, seq=2 + 2 * number, view=with_stranger, heard=[("web1", 7, node._seq)]), now=now)
+        assert node.out_reason == "web2 serves with web3, whom this node cannot reach"
+        node.receive(heartbeat(**web2, seq=3 + 2 * number, view=ALONE, heard=[("web1", 7, node._seq)]), now=now)
+        assert (node.view == BOTH) == (number < 2)
+    assert node.out_reason == "this node has stepped back for others again and again, and waits for its turn"
+    assert not node.compose(now=now).wants
+    live(node, until=now + P / 2)
+    assert node.view == ()
+    live(node, until=now + P)
+    assert node.view == BOTH
+
+
 def test_who_has_stepped_back_is_not_counted_on():
     """It kept on wanting a share: of five in a tangle two counted on one that had stepped back for the others."""
     farm = Farm("web1", "web2", "web3", "web4", "web5").run(until=1)
