@@ -464,6 +464,42 @@ def labour(draft):
     }
 
 
+def double(draft):
+    """A copied machine runs under the name of another, hears what that one hears, and one of the two may end again."""
+    random = draft.random
+    draft.start_all()
+    doubled, copy = draft.someone(), draft.size
+    at = draft.last + 3.0
+    if random.random() < 0.6:
+        draft.add(at, "copy_state", doubled, copy)
+    draft.add(at + draft.sometime(0.1, 1.0), "start", copy)
+    for _ in range(random.randint(0, 4)):
+        at = draft.last + random.uniform(0.1, 3.0)
+        index = random.choice((doubled, copy, draft.someone()))
+        what = random.choice(("crash", "stick", "cut", "drain", "power"))
+        if what == "crash":
+            draft.add(at, "crash", index, False)  # noqa: FBT003 - an argument of the step
+            draft.add(at + draft.sometime(0.1, 2.0), "start", index)
+        elif what == "stick":
+            draft.add(at, "stick", index, random.uniform(0.2, 1.6))
+        elif what == "cut":
+            other = random.choice([other for other in range(draft.size) if other not in (index, doubled)])
+            draft.add(at, "cut", *random.choice(((index, other), (other, index))))
+        elif what == "drain":
+            faults.drain(draft, at)
+        else:
+            faults.change_power(draft, at)
+    draft.add(draft.last + 1.7, "heal_all")
+    if random.random() < 0.3:
+        draft.add(draft.last + 3.0, "crash", random.choice((doubled, copy)), False)  # noqa: FBT003 - as above
+    return {
+        "weather": Weather(delay=0.001, jitter=random.choice((0.002, 0.05)), loss=random.choice((0.0, 0.0, 0.05))),
+        "drift": DRIFT,
+        "doubled": doubled,
+        "until": draft.last + QUIET + 3.0,
+    }
+
+
 def arrival(draft):
     """Several join a farm that serves, at about the same time: only what they are to have moves."""
     random = draft.random
@@ -592,6 +628,7 @@ KINDS = {
     "misfortune": misfortune,
     "farewell": farewell,
     "labour": labour,
+    "double": double,
     "arrival": arrival,
     "mosaic": mosaic,
     "rush": rush,
@@ -621,6 +658,7 @@ WEIGHTS = {
     "awakening": 3,
     "misfortune": 4,
     "labour": 5,
+    "double": 4,
     "mosaic": 3,
     "arrival": 2,
     "intruder": 2,
@@ -654,6 +692,7 @@ _SIZES = {
     "misfortune": _few,
     "farewell": lambda random: 3,
     "labour": _few,
+    "double": lambda random: random.choice((3, 3, 4)),
     "arrival": lambda random: random.choice((2, 3, 4, 5, 6)),
     "mosaic": lambda random: random.randint(4, 9),
     "rush": lambda random: random.choice((12, 16, 20)),

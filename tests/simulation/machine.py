@@ -81,6 +81,7 @@ class Machine:
         "boot",
         "index",
         "known",
+        "label",
         "labour",
         "lateness",
         "leaving",
@@ -104,9 +105,9 @@ class Machine:
         "wants",
     )
 
-    def __init__(self, *, world, index, name, powers, timing, clock_offset, clock_rate, lateness, labour):
+    def __init__(self, *, world, index, name, label, powers, timing, clock_offset, clock_rate, lateness, labour):
         self._world = world
-        self.index, self.name = index, name
+        self.index, self.name, self.label = index, name, label
         self._clock_offset, self._clock_rate = clock_offset, clock_rate
         self.lateness = lateness
         "Timers fire up to so many seconds late."
@@ -114,11 +115,11 @@ class Machine:
         "Each thing that the daemon does (closing, sending and the like) takes up to so many seconds."
         self.powers, self.settings, self.wants = powers, b"digest", True
         self.others = {}
-        "By name: index and arrive method of every other machine."
+        "By name: index and arrive method of each other machine that runs under it."
         self.timing = timing
         "By its farm file, which the next start reads."
         self.numbers = {}
-        "By name: index of every machine."
+        "By name: index of every machine; of two that run under one name, of the first."
         self.boot = 0
         self.known = {}
         "What its daemon wrote down of the other nodes."
@@ -406,6 +407,9 @@ class Machine:
     def _be_born(self, above=-1):
         world = self._world
         self.boot = max(self.boot, above) + 1
+        if self in world.twins:
+            # As the wall clock has it, whose milliseconds the daemon takes: two seldom begin in the same one.
+            self.boot += world.random.randrange(1000)
         self.node = Node(
             name=self.name,
             boot=self.boot,
@@ -429,7 +433,7 @@ class Machine:
             if kind is Send:
                 self.do(self._send, output)
             elif kind is Tell:
-                world.story.add(world.now, self.name, output.event.message)
+                world.story.add(world.now, self.label, output.event.message)
             elif kind is Remember:
                 self.known = output.peers
             elif kind is Reincarnate:
@@ -451,10 +455,12 @@ class Machine:
         # Through the real wire form; decoded once, for what is decoded is frozen.
         letter = decode(encode(heartbeat)) if world.through_wire else heartbeat
         world.record(self, letter)
-        world.network.carry(self.index, [others[name] for name in output.to], letter, now=world.now)
+        world.network.carry(
+            self.index, [address for name in output.to for address in others[name]], letter, now=world.now
+        )
 
     def _end(self):
-        self._world.story.add(self._world.now, self.name, "ends after its farewell")
+        self._world.story.add(self._world.now, self.label, "ends after its farewell")
         self.kill(power_off=False)
 
     def _arm(self):

@@ -5,6 +5,7 @@ Each class breaks what its docstring says. `share` stands for the kernel's side 
 
 from simulation.machine import KernelShare
 
+from hcsidecar.core.membership.boot_dispute import BootDispute, DisputeOutcome
 from hcsidecar.core.membership.connectivity import Connectivity
 from hcsidecar.core.membership.listening import Listening
 from hcsidecar.core.membership.membership import Membership
@@ -81,6 +82,45 @@ class TellsNobodyOfItsRefusal(Membership):
 
     def _see_the_past(self, peer, heartbeat, now, effects):
         pass
+
+
+class _Chaser(BootDispute):
+    def hear(self, *, peer, boot, lives, lost_after, now):
+        return super().hear(peer=peer, boot=boot, lives=lives and boot == self._boot, lost_after=lost_after, now=now)
+
+
+class ChasesItsNamesake(Membership):
+    """Who is refused goes above the other boot also while somebody runs with it."""
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self._dispute = _Chaser(name=self.name, boot=self.boot)
+
+
+class _Mute(BootDispute):
+    def _tell(self):
+        return DisputeOutcome.STAY_OUT
+
+
+class SaysNothingOfItsNamesake(Membership):
+    """That another process runs under a node's name is told to nobody."""
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self._dispute = _Mute(name=self.name, boot=self.boot)
+
+
+class _Present(BootDispute):
+    def why_out(self, *, now):
+        return None
+
+
+class StaysInThoughRefused(Membership):
+    """Whose boot is refused goes on wanting a share."""
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self._dispute = _Present(name=self.name, boot=self.boot)
 
 
 class GoesOnAfterASnapshot(Membership):

@@ -70,12 +70,16 @@ class Observer:
             overlap = one.open_now() & other.open_now()
             self.breach(
                 "one taker",
-                f"{one.name} and {other.name} both take {overlap.bit_count()} buckets ({overlap:x}); "
+                f"{one.label} and {other.label} both take {overlap.bit_count()} buckets ({overlap:x}); "
                 f"their link is whole for {self._world.now - since:.4f} s",
             )
 
     def link_whole_since(self, one, other):
         """Give since when the link between two machines is whole both ways; NEVER if it is not."""
+        if one.name == other.name:
+            # Two that run under one name say nothing to each other: they learn of it by way of the others.
+            rest = [machine for machine in self._world.machines if machine.name != one.name]
+            return min(max(self.link_whole_since(one, by), self.link_whole_since(by, other)) for by in rest)
         whole = self._world.network.whole
         return max(whole[one.index][other.index], whole[other.index][one.index])
 
@@ -123,11 +127,29 @@ class Observer:
 
     def judge_quiet(self):
         """Check that in each connected part every bucket has exactly one taker, and views agree."""
+        self._judge_twins()
         for part in self._parts():
             if self._is_clique(part):
                 self._judge_part(part)
             else:
                 self._judge_torn_part(part)
+
+    def _judge_twins(self):
+        """Of two that run under one name the one with the lower boot stays out, and both raise an alarm."""
+        refused = self._refused_twin()
+        if refused is None:
+            return
+        if refused.said.view or refused.said.wants or refused.open_now():
+            self.breach("a name serves once", f"{refused.label} is refused, and takes {refused.open_now():x}")
+        for twin in self._world.twins:
+            if not self._world.story.tells(twin.label, "another process runs as", since=twin.up_since):
+                self.breach("both alarm", f"{twin.label} runs under a name that is doubled, and says nothing of it")
+
+    def _refused_twin(self):
+        twins = self._world.twins
+        if not twins or not all(twin.running and twin.said for twin in twins):
+            return None
+        return min(twins, key=lambda twin: twin.said.boot)
 
     def _judge_part(self, part):
         world = self._world
@@ -149,7 +171,7 @@ class Observer:
             if machine.open_now() != shares.get(machine.name, 0):
                 self.breach(
                     "one taker after quiet",
-                    f"{machine.name} takes {machine.open_now():x}, its share is {shares.get(machine.name, 0):x}",
+                    f"{machine.label} takes {machine.open_now():x}, its share is {shares.get(machine.name, 0):x}",
                 )
 
     def _judge_torn_part(self, part):
@@ -168,7 +190,8 @@ class Observer:
 
     def _parts(self):
         """List the connected parts: machines that run, joined by links that are whole one way or both."""
-        rest = [machine for machine in self._world.machines if machine.running]
+        refused = self._refused_twin()
+        rest = [machine for machine in self._world.machines if machine.running and machine is not refused]
         parts = []
         while rest:
             part, edge = [], [rest.pop(0)]

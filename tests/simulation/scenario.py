@@ -75,6 +75,8 @@ class Scenario:
     "Of each machine, one per share group."
     drift: float = 0.0
     "Clocks run up to this part fast or slow."
+    doubled: int | None = None
+    "The machine under whose name another one runs as well: its number is the last, and it hears what that one hears."
     lateness: float = 0.0
     "Timers fire up to so many P late."
     labour: float = 0.0

@@ -20,6 +20,10 @@ class Story:
     def __len__(self):
         return len(self._lines)
 
+    def tells(self, who, what, *, since):
+        """Tell whether one has said something since a time."""
+        return any(name == who and what in line and at >= since for at, name, line in self._lines)
+
     def tail(self, count=TAIL):
         return [f"{at:10.4f}  {who:<6} {what}" for at, who, what in self._lines[-count:]]
 

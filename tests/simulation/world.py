@@ -65,28 +65,37 @@ class World:
         self.groups = len(powers[0])
         self.all_buckets = (1 << BUCKETS * self.groups) - 1
         self.names = tuple(f"n{index:02}" for index in range(size))
-        self.network = Network(size=size, weather=scenario.weather, scale=self.t, random=random, schedule=self.schedule)
+        "Of the farm file."
+        runs_as = list(range(size)) + ([] if scenario.doubled is None else [scenario.doubled])
+        self.labels = tuple(self.names[node] + "*" * (index >= size) for index, node in enumerate(runs_as))
+        "Of each machine: the star is of one that runs under the name of another."
+        self.network = Network(
+            size=len(self.labels), weather=scenario.weather, scale=self.t, random=random, schedule=self.schedule
+        )
         self.observer = Observer(self, hearing_time=self.hearing_time)
         self.machines = [
             Machine(
                 world=self,
                 index=index,
-                name=name,
-                powers=powers[index],
-                timing=timing_of(presets[index]),
+                name=self.names[node],
+                label=self.labels[index],
+                powers=powers[node],
+                timing=timing_of(presets[node]),
                 clock_offset=random.uniform(0, 1e5),
                 clock_rate=1 + random.uniform(-1, 1) * scenario.drift,
-                lateness=scenario.lateness * timing_of(presets[index]).pulse,
-                labour=min(LONGEST_LABOUR, scenario.labour * timing_of(presets[index]).pulse),
+                lateness=scenario.lateness * timing_of(presets[node]).pulse,
+                labour=min(LONGEST_LABOUR, scenario.labour * timing_of(presets[node]).pulse),
             )
-            for index, name in enumerate(self.names)
+            for index, node in enumerate(runs_as)
         ]
-        self.by_name = {machine.name: machine for machine in self.machines}
+        self.twins = () if scenario.doubled is None else (self.machines[scenario.doubled], self.machines[-1])
+        "The two that run under one name."
         for machine in self.machines:
-            machine.numbers = {other.name: other.index for other in self.machines}
-            machine.others = {
-                other.name: (other.index, other.arrive) for other in self.machines if other is not machine
-            }
+            machine.numbers = {name: index for index, name in enumerate(self.names)}
+            machine.others = {name: [] for name in self.names if name != machine.name}
+            for other in self.machines:
+                if other.name != machine.name:
+                    machine.others[other.name].append((other.index, other.arrive))
         self.flows = None
         if scenario.connections:
             self.flows = Flows(
@@ -98,9 +107,9 @@ class World:
             )
         self.recorded = [[] for _ in self.machines] if scenario.recorded else None
         "Of each machine: what it has said, for somebody who plays it again."
-        self._view_changes = [0] * size
+        self._view_changes = [0] * len(self.labels)
         "By machine: how often it has announced another view than before."
-        self._latest_views = [()] * size
+        self._latest_views = [()] * len(self.labels)
         self.views_said = set()
         "By anybody, with more than one member."
         self.gaps = []
@@ -143,11 +152,15 @@ class World:
         getattr(self, step.what)(*step.args)
 
     def _named(self, argument):
-        return self.names[argument] if isinstance(argument, int) and not isinstance(argument, bool) else str(argument)
+        return self.labels[argument] if isinstance(argument, int) and not isinstance(argument, bool) else str(argument)
 
     def start(self, index):
-        if not self.machines[index].running:
-            self.machines[index].start()
+        machine = self.machines[index]
+        if not machine.running:
+            machine.start()
+            if machine in self.twins:
+                for twin in self.twins:
+                    self.back_again(twin)
 
     def crash(self, index, power_off):
         machine = self.machines[index]
@@ -238,8 +251,12 @@ class World:
     def lose_state(self, index):
         self.machines[index].lose_state()
 
+    def copy_state(self, index, copy):
+        """Give a copied machine what the other one has on its disk."""
+        self.machines[copy].boot, self.machines[copy].known = self.machines[index].boot, self.machines[index].known
+
     def back_again(self, machine):
-        """Take note that a machine's clock stood still: the others may have buried it, and its lease runs on."""
+        """Count the time for which others could hear a machine anew: its clock stood still, or its name is doubled."""
         for other in self.machines:
             if other is not machine:
                 self.network.meet_anew(machine.index, other.index, now=self.now)
@@ -307,10 +324,10 @@ class World:
             self.observer.breach("short moves", f"buckets had no taker for {gap:.4f} s, more than {most:.4f} s")
         for other, lost in self.observer.lost_bits.items():
             if other not in movers and lost & ~moved:
-                names = ", ".join(self.names[index] for index in movers) or "nobody"
+                names = ", ".join(self.labels[index] for index in movers) or "nobody"
                 self.observer.breach(
                     "only its buckets move",
-                    f"{self.names[other]} dropped {lost & ~moved:x}, where {names} was to move",
+                    f"{self.labels[other]} dropped {lost & ~moved:x}, where {names} was to move",
                 )
 
     def _look_after_hearing_time(self, one, other):
@@ -376,7 +393,7 @@ class World:
 
     def rightful_views(self, part):
         """Give the views that a part of machines, which all hear each other, may have agreed on."""
-        if self.partition == "majority" and 2 * len(part) <= len(self.machines):
+        if self.partition == "majority" and 2 * len(part) <= len(self.names):
             return {()}
         candidates = [machine for machine in part if machine.wants and any(machine.powers)]
         votes = {}
