@@ -15,13 +15,13 @@ import msgspec
 from keys import FixedKeys
 
 from hcsidecar.api.auth import Signer, Verifier
-from hcsidecar.api.control import ApiAddress, CommandResult, NodeCommand, RestartBudgetReport
+from hcsidecar.api.control import ApiAddress, NodeCommand
 from hcsidecar.api.farm import farm_app
 from hcsidecar.api.local import local_app
 from hcsidecar.api.relay import Relay
 from hcsidecar.api.routes import Api
 from hcsidecar.api.servers import serve_unix, tcp_protocols
-from hcsidecar.core.documents import FarmStatus
+from hcsidecar.core.documents import CommandResult, FarmStatus, RestartBudgetReport
 from hcsidecar.core.farmfile.values import HostPort
 from hcsidecar.core.metric_catalogue import Family
 from hcsidecar.core.targets.documents import TargetStatus

@@ -18,6 +18,7 @@ import msgspec
 
 from hcsidecar.api.control import ApplicationRequest, Control
 from hcsidecar.api.requests import why_not_right
+from hcsidecar.core.documents import CheckReport
 from hcsidecar.core.json_reading import JsonError, read_json
 
 PATHS = ("requests", "reports", "budget")
@@ -62,7 +63,7 @@ async def answer(control: Control, method: str, parts: Sequence[str], body: byte
             value = control.reported(name)
             if value is None:
                 raise WrongRequestError(HTTPStatus.NOT_FOUND, f"no check {name[:LONGEST_IDENTITY]!r} in this farm")
-            return {"name": name, "value": value}
+            return CheckReport(name=name, value=value)
         case ("POST", "reports", name):
             return control.report(name, _parsed(body, _ReportBody).value)
         case ("GET", "budget"):

@@ -16,10 +16,19 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from hcsidecar.api.control import CommandResult, NodeCommand
+from hcsidecar.api.control import NodeCommand
 from hcsidecar.api.routes import PREFIX
-from hcsidecar.application.run_logs import Output, Runs
-from hcsidecar.core.documents import Entry, EventPage, FarmStatus, NodeStatus, Notice
+from hcsidecar.core.documents import (
+    CommandResult,
+    Entry,
+    EventPage,
+    FarmStatus,
+    NodeStatus,
+    Notice,
+    Refusal,
+    RunOutput,
+    Runs,
+)
 from hcsidecar.core.farmfile.settings import FarmFile, NodeTable
 from hcsidecar.core.json_reading import JsonError, read_json
 from hcsidecar.core.metric_catalogue import Family
@@ -55,11 +64,6 @@ class ClientError(Exception):
     def __init__(self, failure: ClientFailure, message: str, hint: str = "") -> None:
         super().__init__(f"{message}\n{hint}" if hint else message)
         self.failure = failure
-
-
-class _Reason(msgspec.Struct, frozen=True):
-    reason: str
-    starting: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,10 +180,10 @@ class NodeClient:
         """Give the newest runs of the application's scripts."""
         return read(await self._ask("GET", "/runs" + (f"?last={last}" if last is not None else "")), Runs)
 
-    async def output(self, name: str, *, after: str | None = None, last: int = 0) -> Output:
+    async def output(self, name: str, *, after: str | None = None, last: int = 0) -> RunOutput:
         """Give what a run has said from a place on, or its last lines."""
         query = {"after": after} if after is not None else {"last": str(last)}
-        return read(await self._ask("GET", f"/runs/{quote(as_text(name), safe='')}?{urlencode(query)}"), Output)
+        return read(await self._ask("GET", f"/runs/{quote(as_text(name), safe='')}?{urlencode(query)}"), RunOutput)
 
     async def follow(self, *, after: int, level: str) -> AsyncGenerator[Entry | Notice, None]:
         """Give events as they come, from a number on; ends when the daemon on this machine does."""
@@ -222,9 +226,9 @@ class NodeClient:
 
     def _not_served(self, status: int, answer: bytes) -> ClientError:
         try:
-            told = read_json(answer, _Reason)
+            told = read_json(answer, Refusal)
         except JsonError:
-            told = _Reason("without a reason; its log may say more")
+            told = Refusal(reason="without a reason; its log may say more")
         reason = told.reason
         if told.starting:
             return ClientError(ClientFailure.STARTING, reason)

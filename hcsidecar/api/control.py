@@ -6,9 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Protocol
 
-import msgspec
-
-from hcsidecar.core.documents import FarmStatus
+from hcsidecar.core.documents import CommandResult, FarmStatus, RestartBudgetReport
 from hcsidecar.core.farmfile.values import HostPort
 from hcsidecar.core.l2_documents import LayerTwoCheck
 from hcsidecar.core.metric_catalogue import Family
@@ -38,24 +36,6 @@ class ApplicationRequest(StrEnum):
     STOP = "stop"
     WAIT = "wait"
     "Stop, and start when the `pre` checks pass."
-
-
-class CommandResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of an action, at once: that it has begun, not that it is done."""
-
-    ok: bool
-    text: str
-    "One sentence; when not ok, the reason."
-    warnings: tuple[str, ...] = ()
-
-
-class RestartBudgetReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Restarts after failures: how many count now, and how many there may be."""
-
-    used: int
-    most: int
-    reached: bool
-    "True when the next failure stops the module."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from hcsidecar.api.control import CommandResult
 from hcsidecar.api.requests import MAX_NUMBER, ApiError, Body, no_others, parse_body, whole
-from hcsidecar.core.documents import EventPage
+from hcsidecar.core.documents import CommandResult, EventPage
 from hcsidecar.core.events import Level
 from hcsidecar.core.remarks import LONGEST_ORIGIN, LONGEST_TEXT, OPERATOR, remark, why_not_origin
 from hcsidecar.events.journal import PAGE, EventQuery, Journal, one_line

@@ -18,6 +18,7 @@ from hcsidecar.api.auth import ANSWER_HEADER, Caller, RequestRefusal, Verifier
 from hcsidecar.api.body import TIMEOUT, expect_nothing, read_body
 from hcsidecar.api.requests import MAX_BODY, ApiError, Reply
 from hcsidecar.api.routes import Api, refuse_from_afar
+from hcsidecar.core.documents import Refusal
 from hcsidecar.core.events import Event, Level
 
 TELL_EVERY = 60.0
@@ -92,7 +93,7 @@ class FarmApi:
             response = web.Response(status=HTTPStatus.UNAUTHORIZED)
             response.force_close()
             return response
-        told = {"reason": refusal.reason, "challenge": refusal.challenge}
+        told = Refusal(reason=refusal.reason, challenge=refusal.challenge)
         reply = Reply(status=HTTPStatus.UNAUTHORIZED, body=msgspec.json.encode(told))
         return self._signed(refusal.caller, reply)
 

@@ -13,15 +13,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from types import TracebackType
-from typing import Annotated, Self
+from typing import Self
 
 import aiohttp
-import msgspec
 from yarl import URL
 
 from hcsidecar.api.auth import ANSWER_HEADER, Signer
 from hcsidecar.api.control import Control
 from hcsidecar.api.requests import Reply
+from hcsidecar.core.documents import Refusal
 from hcsidecar.core.json_reading import JsonError, read_json
 
 TIMEOUT = 5.0
@@ -34,14 +34,6 @@ MAX_ANSWER = 4 * 1024 * 1024
 
 class UnreachableError(Exception):
     """The other node gave no answer that can be believed; the text says so in plain words."""
-
-
-class _Refusal(msgspec.Struct, frozen=True):
-    """What a node answers, signed, to a request that is proven and yet not served."""
-
-    reason: str
-    challenge: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{32}\Z")] | None = None
-    "The one to quote, if that was the reason."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,11 +140,11 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return bytes(answer)
 
 
-def _refusal(answer: bytes) -> _Refusal:
+def _refusal(answer: bytes) -> Refusal:
     try:
-        return read_json(answer, _Refusal)
+        return read_json(answer, Refusal)
     except JsonError:
-        return _Refusal(reason="in words that this version does not understand")
+        return Refusal(reason="in words that this version does not understand")
 
 
 def _in_plain_words(error: Exception, limit: float) -> str:

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from hcsidecar.core.documents import Refusal
 from hcsidecar.core.json_reading import JsonError, read_json
 
 MAX_BODY = 65536
@@ -50,12 +51,12 @@ class ApiError(Exception):
 
 def refused(status: HTTPStatus, reason: str) -> Reply:
     """Make the answer to a request that is not served."""
-    return Reply(status=status, body=msgspec.json.encode({"reason": reason}))
+    return Reply(status=status, body=msgspec.json.encode(Refusal(reason=reason)))
 
 
 def not_yet(reason: str) -> Reply:
     """Make the answer of a node that is still starting."""
-    body = msgspec.json.encode({"reason": reason, "starting": True})
+    body = msgspec.json.encode(Refusal(reason=reason, starting=True))
     return Reply(status=HTTPStatus.SERVICE_UNAVAILABLE, body=body)
 
 

@@ -26,7 +26,7 @@ from http import HTTPStatus
 import msgspec
 
 from hcsidecar.api import application as application_api
-from hcsidecar.api.control import CommandResult, Control, NodeCommand
+from hcsidecar.api.control import Control, NodeCommand
 from hcsidecar.api.events import events, parse_events_query, parse_log_body, write
 from hcsidecar.api.requests import (
     LONGEST_NAME,
@@ -41,6 +41,7 @@ from hcsidecar.api.requests import (
     whole,
 )
 from hcsidecar.api.runs import RunsApi
+from hcsidecar.core.documents import CommandResult
 from hcsidecar.core.farmfile.values import LAST_PORT, is_ipv6, parse_address
 from hcsidecar.core.membership.heartbeat import Power
 from hcsidecar.core.targets.documents import TargetsReport

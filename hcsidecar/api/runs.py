@@ -8,17 +8,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from hcsidecar.api.requests import LONGEST_NAME, MAX_NUMBER, ApiError, no_others, whole
-from hcsidecar.application.run_logs import (
-    MOST,
-    NoSuchRunError,
-    Output,
-    Runs,
-    is_place,
-    is_run,
-    list_runs,
-    read_end,
-    read_on,
-)
+from hcsidecar.application.run_logs import MOST, NoSuchRunError, is_place, is_run, list_runs, read_end, read_on
+from hcsidecar.core.documents import RunOutput, Runs
 from hcsidecar.system.blocking_calls import BlockingCalls, BusyError
 
 T = TypeVar("T")
@@ -45,7 +36,7 @@ class RunsApi:
         most = min(whole(query, "last", MOST, MAX_NUMBER) or 0, MOST)
         return await self._read(partial(list_runs, self._directory(), self._node, most=max(1, most)))
 
-    async def output(self, name: str, query: Mapping[str, str]) -> Output:
+    async def output(self, name: str, query: Mapping[str, str]) -> RunOutput:
         """Give a part of the output of a run; ApiError says why not."""
         no_others(query, {"last", "after"})
         if not is_run(name):

@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-import msgspec
-
 from hcsidecar.core.application.runs import began_and_script, began_at
+from hcsidecar.core.documents import Run, RunOutput, Runs
 
 MOST = 500
 "Runs listed: the newest."
@@ -26,38 +25,6 @@ LAST = "last"
 _PLACE = re.compile(r"([0-9]{1,20})-([0-9]{1,18})", re.ASCII)
 _BEGINNING = "0"
 _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-
-
-class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of a script."""
-
-    name: str
-    script: str
-    started: float
-    "Seconds since 1970."
-    size: int
-    "Bytes of output that are kept."
-
-
-class Runs(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest runs of a node, oldest first."""
-
-    node: str
-    runs: tuple[Run, ...]
-
-
-class Output(msgspec.Struct, frozen=True, kw_only=True):
-    """A part of what a run has said."""
-
-    node: str
-    name: str
-    text: str
-    next: str
-    "The place to ask with for what follows."
-    missed: bool = False
-    "What was at the place that was asked for is gone; this is the oldest that is kept."
-    more: bool = False
-    "There is more already."
 
 
 class NoSuchRunError(Exception):
@@ -84,7 +51,7 @@ def list_runs(directory: Path, node: str, *, most: int = MOST) -> Runs:
     return Runs(node=node, runs=tuple(run for name in newest if (run := _run(directory, name)) is not None))
 
 
-def read_end(directory: Path, node: str, name: str, *, lines: int) -> Output:
+def read_end(directory: Path, node: str, name: str, *, lines: int) -> RunOutput:
     """Give the last lines of a run's output, within PAGE_BYTES; NoSuchRunError or OSError if that cannot be."""
     name = _resolved(directory, name)
     with ExitStack() as stack:
@@ -93,10 +60,10 @@ def read_end(directory: Path, node: str, name: str, *, lines: int) -> Output:
         data = b"".join(file.read(skip, file.size - skip) for file, skip in _after_skipping(files, skipped))
         kept = data.splitlines(keepends=True)
         kept = kept[max(0, len(kept) - lines) :]
-        return Output(node=node, name=name, text=_text(b"".join(kept)), next=files[-1].place(files[-1].size))
+        return RunOutput(node=node, name=name, text=_text(b"".join(kept)), next=files[-1].place(files[-1].size))
 
 
-def read_on(directory: Path, node: str, name: str, *, place: str) -> Output:
+def read_on(directory: Path, node: str, name: str, *, place: str) -> RunOutput:
     """Give what follows a place; errors as above."""
     name = _resolved(directory, name)
     with ExitStack() as stack:
@@ -111,7 +78,7 @@ def read_on(directory: Path, node: str, name: str, *, place: str) -> Output:
         more = following + missing < file.size
         if not more and file is not files[-1]:
             file, following, more = files[-1], 0, files[-1].size > 0
-        return Output(node=node, name=name, text=text, next=file.place(following), missed=index < 0, more=more)
+        return RunOutput(node=node, name=name, text=text, next=file.place(following), missed=index < 0, more=more)
 
 
 class _File:

@@ -9,9 +9,9 @@ import msgspec
 import typer
 
 from hcsidecar.api.client import ClientError, NodeClient
-from hcsidecar.application.run_logs import Output, Run
 from hcsidecar.cli.asking import complain
 from hcsidecar.cli.farm import REFUSED
+from hcsidecar.core.documents import Run, RunOutput
 from hcsidecar.core.plain_text import escaped
 
 POLL = 1.0
@@ -65,7 +65,7 @@ async def show_run(
         _echo(rest, pattern)
 
 
-def _show(page: Output, rest: str, pattern: re.Pattern[str] | None, *, as_json: bool) -> str:
+def _show(page: RunOutput, rest: str, pattern: re.Pattern[str] | None, *, as_json: bool) -> str:
     """Show the lines that are whole; give the beginning of one that is not."""
     if as_json:
         if page.text:

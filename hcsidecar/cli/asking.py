@@ -10,9 +10,9 @@ from typing import Annotated, Any, TypeVar, cast
 import typer
 
 from hcsidecar.api.client import ClientError, ClientFailure, NodeClient, client_for, is_running_here
-from hcsidecar.api.control import CommandResult
 from hcsidecar.cli import completion
 from hcsidecar.cli.farm import REFUSED, give_up
+from hcsidecar.core.documents import CommandResult
 from hcsidecar.core.farmfile.settings import FarmFile
 from hcsidecar.events.journal import one_line
 from hcsidecar.farmfile.copy import FarmCopy, find_copies

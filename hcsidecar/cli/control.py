@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from hcsidecar.api.client import ClientError, NodeClient, read_status
-from hcsidecar.api.control import CommandResult, NodeCommand
+from hcsidecar.api.control import NodeCommand
 from hcsidecar.cli.asking import Chosen, EveryNode, OneNode, choose, conclude, run, tell
 from hcsidecar.cli.explain import explain
 from hcsidecar.cli.farm import AsJson, Config
@@ -22,6 +22,7 @@ from hcsidecar.cli.status import status
 from hcsidecar.cli.targets import targets
 from hcsidecar.cli.waiting import INTERVAL, Judge, gone, stopped, wait
 from hcsidecar.core.application.states import Role
+from hcsidecar.core.documents import CommandResult
 
 Say = Callable[[str, CommandResult], None]
 "Takes a node and what is to be said of it, at once."

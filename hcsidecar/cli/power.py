@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from hcsidecar.api.client import ClientError, NodeClient
-from hcsidecar.api.control import CommandResult
 from hcsidecar.cli import completion
 from hcsidecar.cli.asking import EveryNode, OneNode, choose, conclude, run, tell
 from hcsidecar.cli.farm import AsJson, Config
+from hcsidecar.core.documents import CommandResult
 from hcsidecar.core.membership.heartbeat import MAX_POWER
 
 

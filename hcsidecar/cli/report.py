@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from hcsidecar.api.client import ClientError, LocalNode, NodeClient
-from hcsidecar.api.control import CommandResult
 from hcsidecar.cli import completion
 from hcsidecar.cli.asking import OneNode, choose, complain, conclude, run, tell
 from hcsidecar.cli.farm import REFUSED, AsJson, Config
+from hcsidecar.core.documents import CommandResult
 
 VALUES = ("up", "down")
 

@@ -6,6 +6,8 @@ they stand here. What layer-2 mode tells is in `l2mode.core.documents`, targets 
 `core.metric_catalogue`.
 """
 
+from typing import Annotated, Literal
+
 import msgspec
 
 from hcsidecar.core.events import Level
@@ -117,3 +119,72 @@ class LogLine(msgspec.Struct, frozen=True, kw_only=True):
     level: Level
     origin: str
     message: str
+
+
+class CommandResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a command, at once: that it has begun, not that it is done."""
+
+    ok: bool
+    text: str
+    "One sentence; when not ok, the reason."
+    warnings: tuple[str, ...] = ()
+
+
+class RestartBudgetReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Restarts after failures: how many count now, and how many there may be. `GET /api/v1/budget`."""
+
+    used: int
+    most: int
+    reached: bool
+    "True when the next failure stops the module."
+
+
+class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a check says now: `GET /api/v1/reports/NAME`."""
+
+    name: str
+    value: Literal["up", "down", "init"]
+    "init: it has said nothing yet."
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of a script."""
+
+    name: str
+    script: str
+    started: float
+    "Seconds since 1970."
+    size: int
+    "Bytes of output that are kept."
+
+
+class Runs(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest runs of a node, oldest first: `GET /api/v1/runs`."""
+
+    node: str
+    runs: tuple[Run, ...]
+
+
+class RunOutput(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of what a run has said: `GET /api/v1/runs/NAME`."""
+
+    node: str
+    name: str
+    text: str
+    next: str
+    "The place to ask with for what follows."
+    missed: bool = False
+    "What was at the place that was asked for is gone; this is the oldest that is kept."
+    more: bool = False
+    "There is more already."
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The answer to a request that is not served."""
+
+    reason: str
+    "In plain words."
+    starting: bool = False
+    "The daemon is still starting, and the reason is what it waits for."
+    challenge: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{32}\Z")] | None = None
+    "The one to quote, where the request was signed for another."

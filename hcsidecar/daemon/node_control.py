@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hcsidecar import __version__
-from hcsidecar.api.control import ApiAddress, ApplicationRequest, CommandResult, NodeCommand, RestartBudgetReport
+from hcsidecar.api.control import ApiAddress, ApplicationRequest, NodeCommand
 from hcsidecar.application.application import Application
 from hcsidecar.application.service import Command
 from hcsidecar.core.application import commands
 from hcsidecar.core.application.outcome import Outcome
-from hcsidecar.core.documents import FarmStatus
+from hcsidecar.core.documents import CommandResult, FarmStatus, RestartBudgetReport
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.farmfile.settings import FarmFile, NodeTable
 from hcsidecar.core.health import HealthFace

@@ -10,10 +10,10 @@ from api_nodes import FakeControl, told
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcsidecar.api.control import CommandResult, NodeCommand
+from hcsidecar.api.control import NodeCommand
 from hcsidecar.api.requests import Reply
 from hcsidecar.api.routes import Api
-from hcsidecar.core.documents import FarmStatus
+from hcsidecar.core.documents import CommandResult, FarmStatus
 
 
 @pytest.mark.parametrize("prefix", ["/api/v1", "/api/v1/nodes/web1"])

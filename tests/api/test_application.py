@@ -11,8 +11,8 @@ from cli_farm import cli_farm
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcsidecar.api.control import CommandResult
 from hcsidecar.api.routes import Api, Reply
+from hcsidecar.core.documents import CommandResult
 
 WHO = "root" if os.geteuid() == 0 else f"user {os.geteuid()}"
 IDENTITY = b'{"identity":"start_both"}'

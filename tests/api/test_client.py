@@ -19,8 +19,8 @@ from hcsidecar.api.client import (
     read_line,
     read_status,
 )
-from hcsidecar.api.control import CommandResult, NodeCommand
-from hcsidecar.core.documents import Entry, Notice
+from hcsidecar.api.control import NodeCommand
+from hcsidecar.core.documents import CommandResult, Entry, Notice
 from hcsidecar.core.events import Event, Level
 from hcsidecar.farmfile.loading import FarmFileError
 

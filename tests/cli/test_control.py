@@ -13,9 +13,9 @@ import msgspec
 import pytest
 from cli_farm import cli_farm
 
-from hcsidecar.api.control import CommandResult, NodeCommand
+from hcsidecar.api.control import NodeCommand
 from hcsidecar.cli.status import exit_status
-from hcsidecar.core.documents import NodeStatus
+from hcsidecar.core.documents import CommandResult, NodeStatus
 from hcsidecar.core.events import Event, Level
 
 TWO = {"web1": "127.0.0.1", "web2": "203.0.113.2"}

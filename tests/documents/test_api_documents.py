@@ -8,10 +8,8 @@ from random import Random
 import pytest
 from small_farm import Farm
 
-from hcsidecar.api.control import CommandResult, RestartBudgetReport
 from hcsidecar.api.requests import document, not_yet, refused
-from hcsidecar.application.run_logs import Output, Run, Runs
-from hcsidecar.core.documents import Entry, EventPage, Notice
+from hcsidecar.core.documents import CommandResult, Entry, EventPage, Notice, RestartBudgetReport, Run, RunOutput, Runs
 from hcsidecar.core.events import Level
 from hcsidecar.core.l2_documents import CheckFinding, CheckLevel, VipAnswer, checked
 from hcsidecar.core.metric_catalogue import BUILD, NODES
@@ -132,7 +130,7 @@ DOCUMENTS = {
     "events": lambda: EventPage(node="web1", missed=0, next=7, events=(ENTRY,)),
     "notice": lambda: Notice(node="web1", notice="2 events are missing here", missed=2),
     "runs": lambda: Runs(node="web1", runs=(Run(name=RUN, script="start", started=1795837201.123, size=9),)),
-    "output": lambda: Output(node="web1", name=RUN, text="starting\n", next="1179-9"),
+    "output": lambda: RunOutput(node="web1", name=RUN, text="starting\n", next="1179-9"),
     "budget": lambda: RestartBudgetReport(used=1, most=3, reached=False),
     "result": lambda: CommandResult(ok=True, text="the module stops"),
 }

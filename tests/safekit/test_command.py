@@ -14,10 +14,10 @@ from aiohttp import web
 from api_nodes import FakeControl
 from cli_farm import cli_farm
 
-from hcsidecar.api.control import CommandResult
 from hcsidecar.api.local import local_app
 from hcsidecar.api.routes import Api
 from hcsidecar.api.servers import serve_unix
+from hcsidecar.core.documents import CommandResult
 
 MODULE = "web_farm"
 
