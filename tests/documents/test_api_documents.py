@@ -5,20 +5,34 @@ from ipaddress import ip_address
 from pathlib import Path
 from random import Random
 
+import msgspec
 import pytest
 from small_farm import Farm
 
 from hcsidecar.api.requests import document, not_yet, refused
-from hcsidecar.core.documents import CommandResult, Entry, EventPage, Notice, RestartBudgetReport, Run, RunOutput, Runs
+from hcsidecar.core.documents import (
+    CheckReport,
+    CommandResult,
+    Entry,
+    EventPage,
+    FarmStatus,
+    Notice,
+    Refusal,
+    RestartBudgetReport,
+    Run,
+    RunOutput,
+    Runs,
+)
 from hcsidecar.core.events import Level
-from hcsidecar.core.l2_documents import CheckFinding, CheckLevel, VipAnswer, checked
-from hcsidecar.core.metric_catalogue import BUILD, NODES
+from hcsidecar.core.l2_documents import CheckFinding, CheckLevel, LayerTwoCheck, VipAnswer, checked
+from hcsidecar.core.metric_catalogue import BUILD, NODES, Family
 from hcsidecar.core.status import ModuleState, status_document
 from hcsidecar.core.targets.backoff import Backoff
 from hcsidecar.core.targets.documents import TargetsReport
 from hcsidecar.core.targets.reconcile import Reconciler
 from hcsidecar.core.targets.registration import Call, Observation, Presence, Trouble
 from l2mode.core.conflicts import Conflict
+from l2mode.core.documents import ClientExplanation, LayerTwoReport
 from l2mode.core.explain import Client, explain
 from l2mode.core.filter_kinds import FilterKind
 from l2mode.core.filters import FilterChoice, PassedOver
@@ -121,25 +135,134 @@ ENTRY = Entry(
 RUN = "20261128T034001.123Z_start"
 
 DOCUMENTS = {
-    "status": status,
-    "layer_two": layer_two,
-    "check": layer_two_check,
-    "explain": explanation,
-    "targets": targets,
-    "metrics": metrics,
-    "events": lambda: EventPage(node="web1", missed=0, next=7, events=(ENTRY,)),
-    "notice": lambda: Notice(node="web1", notice="2 events are missing here", missed=2),
-    "runs": lambda: Runs(node="web1", runs=(Run(name=RUN, script="start", started=1795837201.123, size=9),)),
-    "output": lambda: RunOutput(node="web1", name=RUN, text="starting\n", next="1179-9"),
-    "budget": lambda: RestartBudgetReport(used=1, most=3, reached=False),
-    "result": lambda: CommandResult(ok=True, text="the module stops"),
+    "status": (FarmStatus, status),
+    "layer_two": (LayerTwoReport, layer_two),
+    "check": (LayerTwoCheck, layer_two_check),
+    "explain": (ClientExplanation, explanation),
+    "targets": (TargetsReport, targets),
+    "metrics": (tuple[Family, ...], metrics),
+    "events": (EventPage, lambda: EventPage(node="web1", missed=0, next=7, events=(ENTRY,))),
+    "notice": (Notice, lambda: Notice(node="web1", notice="2 events are missing here", missed=2)),
+    "runs": (
+        Runs,
+        lambda: Runs(node="web1", runs=(Run(name=RUN, script="start", started=1795837201.123, size=9),)),
+    ),
+    "output": (RunOutput, lambda: RunOutput(node="web1", name=RUN, text="starting\n", next="1179-9")),
+    "budget": (RestartBudgetReport, lambda: RestartBudgetReport(used=1, most=3, reached=False)),
+    "report": (CheckReport, lambda: CheckReport(name="QUEUE", value="down")),
+    "result": (CommandResult, lambda: CommandResult(ok=True, text="the module stops")),
+    "refusal": (Refusal, lambda: Refusal(reason="no run")),
 }
-"Each as the daemon makes it."
+"The type of each, and one as the daemon makes it."
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_document_is_the_same_to_the_byte(name):
-    assert document(DOCUMENTS[name]()).body == golden(name)
+    _, made = DOCUMENTS[name]
+    assert document(made()).body == golden(name)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_document_is_read_by_the_type_that_made_it(name):
+    kind, made = DOCUMENTS[name]
+    assert msgspec.json.decode(golden(name), type=kind) == made()
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_what_a_newer_version_adds_to_a_document_is_passed_over(name):
+    kind, made = DOCUMENTS[name]
+    newer = msgspec.json.encode(with_more(msgspec.json.decode(golden(name))))
+    assert msgspec.json.decode(newer, type=kind) == made()
+
+
+def with_more(told, *, by_name=False):
+    """Add a key to each object of a document, but to those whose keys are names."""
+    match told:
+        case list():
+            return [with_more(each) for each in told]
+        case dict():
+            more = {} if by_name else {"weather": "fine"}
+            return more | {key: with_more(value, by_name=key in BY_NAME) for key, value in told.items()}
+    return told
+
+
+BY_NAME = {"share", "powers", "file_powers", "macs", "answers", "calls", "failures", "labels"}
+"Keys of a document whose object is by name of whom or what it is about."
+
+
+LATER = {
+    "status": {"parting", "restarts", "share", "powers", "file_powers"},
+    "layer_two": {"dirty_members", "degraded", "fall_back", "remedy", "passed_over", "persists", "odd", "conflicts"},
+    "targets": {"calls", "failures", "contested", "leaving", "former"},
+    "events": {"previous", "lacking"},
+    "output": {"missed", "more"},
+    "result": {"warnings"},
+}
+"Keys that came later than others, or that are told only now and then."
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_what_an_older_version_does_not_say_has_a_default(name):
+    kind, made = DOCUMENTS[name]
+    older = msgspec.json.encode(without(msgspec.json.decode(golden(name)), LATER[name]))
+    told = msgspec.json.decode(older, type=kind)
+    assert without(told, LATER[name]) == without(made(), LATER[name])
+
+
+def without(told, keys):
+    """Leave keys out of all objects of a document."""
+    match told:
+        case list() | tuple():
+            return [without(each, keys) for each in told]
+        case dict():
+            return {key: without(value, keys) for key, value in told.items() if key not in keys}
+        case msgspec.Struct():
+            return without(msgspec.structs.asdict(told), keys)
+    return told
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_the_schema_of_a_document_has_the_keys_of_a_real_one(name):
+    kind, _ = DOCUMENTS[name]
+    (schema,), components = msgspec.json.schema_components([kind])
+    assert list(why_not_described(msgspec.json.decode(golden(name)), schema, components)) == []
+
+
+def why_not_described(told, schema, components, place="$"):
+    """Say what of a document its schema does not describe, or lacks in it."""
+    alternatives = [resolved(each, components) for each in schema.get("anyOf", [schema])]
+    match told:
+        case dict():
+            [described] = [each for each in alternatives if each["type"] == "object"]
+            properties = described.get("properties", {})
+            others = described.get("additionalProperties")
+            yield from (f"{place}.{key} is missing" for key in set(described.get("required", ())) - set(told))
+            for key, value in told.items():
+                if key not in properties and not others:
+                    yield f"{place}.{key} is not described"
+                else:
+                    yield from why_not_described(value, properties.get(key, others), components, f"{place}.{key}")
+        case list():
+            [described] = [each for each in alternatives if each["type"] == "array"]
+            for number, value in enumerate(told):
+                yield from why_not_described(value, described["items"], components, f"{place}[{number}]")
+        case _:
+            kinds = {bool: {"boolean"}, int: {"integer", "number"}, float: {"number"}, type(None): {"null"}}
+            allowed = kinds.get(type(told), {"string"})
+            if not any(each.get("type") in allowed or told in each.get("enum", ()) for each in alternatives):
+                yield f"{place} may not be {told!r}"
+
+
+def resolved(schema, components):
+    """Follow a reference."""
+    return components[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+
+
+def test_every_type_of_a_document_has_a_name_of_its_own_in_the_schema():
+    _, components = msgspec.json.schema_components([kind for kind, _ in DOCUMENTS.values()])
+    # Where two types have one name, a schema calls both by module and name.
+    assert [name for name in components if not name.isalnum()] == []
+    assert [name for name, schema in components.items() if not schema.get("description")] == []
 
 
 def test_a_refusal_says_no_more_than_is_to_be_said():
