@@ -6,13 +6,16 @@ from math import inf
 
 from l2mode.core.conflicts import REMEDY, Conflict, ConflictOver
 from l2mode.core.speaker import Speaker
-from l2mode.kernel.raw_frames import RawFrames, Tell
+from l2mode.kernel.raw_frames import RawFrames
+from l2mode.kernel.record import TellOperator
 
 
 class Announcer:
     """Answers and announces as the speaker says, on the thread of the loop."""
 
-    def __init__(self, speaker: Speaker, wire: RawFrames, *, loop: asyncio.AbstractEventLoop, tell: Tell) -> None:
+    def __init__(
+        self, speaker: Speaker, wire: RawFrames, *, loop: asyncio.AbstractEventLoop, tell: TellOperator
+    ) -> None:
         self._speaker = speaker
         self._wire = wire
         self._loop = loop

@@ -17,7 +17,7 @@ from l2mode.kernel.errors import FilterError, is_exhaustion
 from l2mode.kernel.host import HostAddresses
 from l2mode.kernel.interface import interface_holding, mac_of
 from l2mode.kernel.packet_filter import PacketFilter, choose_filter
-from l2mode.kernel.record import Tell
+from l2mode.kernel.record import TellOperator
 from l2mode.kernel.restore import open_record
 
 
@@ -38,7 +38,7 @@ class HostSetup:
         own_addresses: Iterable[str],
         wanted_filter: str,
         directory: Path,
-        tell: Tell,
+        tell: TellOperator,
     ) -> None:
         self._settings = settings
         self._wanted_interface = interface

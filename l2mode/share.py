@@ -28,7 +28,7 @@ from l2mode.core.verdict import Delivery
 from l2mode.host_setup import HostSetup
 from l2mode.kernel.errors import FilterError
 from l2mode.kernel.raw_frames import RawFrames
-from l2mode.kernel.record import Tell
+from l2mode.kernel.record import TellOperator
 from l2mode.kernel.sockets import held_buckets
 from l2mode.kernel.watch import NetworkWatch
 
@@ -65,7 +65,7 @@ class LayerTwo:
         own_addresses: Iterable[str],
         wanted_filter: str,
         directory: Path,
-        tell: Tell,
+        tell: TellOperator,
         changed: Callable[[], None],
         obstructed: Callable[[Obstacle | None], None],
     ) -> None:

@@ -61,7 +61,7 @@ class ScriptResult(Protocol):
         """The end of its output."""
 
 
-class Scripts(Protocol):
+class ScriptRunner(Protocol):
     """Runs the scripts of the application; may be cancelled at any time, which ends what runs."""
 
     async def run(self, key: str, arguments: Sequence[str]) -> ScriptResult:
@@ -111,7 +111,7 @@ class ApplicationService:
         new_round: Callable[[int | None], None],
         new_need_round: Callable[[int | None], None],
         outlook: Callable[[tuple[str, ...]], Outlook],
-        scripts: Scripts | None = None,
+        scripts: ScriptRunner | None = None,
     ) -> None:
         self._lifecycle = lifecycle
         self._evidence = evidence

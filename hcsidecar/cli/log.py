@@ -14,7 +14,7 @@ from hcsidecar.core.plain_text import shortened
 from hcsidecar.core.remarks import LONGEST_TEXT, OPERATOR, why_not_origin
 
 
-class Word(StrEnum):
+class RemarkLevel(StrEnum):
     """How much it matters."""
 
     INFO = "info"
@@ -23,7 +23,7 @@ class Word(StrEnum):
 
 
 def log(
-    level: Annotated[Word, typer.Argument(help="How much it matters.")],
+    level: Annotated[RemarkLevel, typer.Argument(help="How much it matters.")],
     text: Annotated[list[str], typer.Argument(metavar="TEXT...", help="What is to be said.")],
     config: Config = None,
     node: OneNode = None,

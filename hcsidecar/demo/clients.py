@@ -20,7 +20,7 @@ from hcsidecar.demo.traffic import name_in
 
 _LENGTH = re.compile(r"\r\ncontent-length: *(\d{1,5})\r\n", re.IGNORECASE)
 
-Endpoint = tuple[str, int]
+SocketAddress = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class WebConnection:
         self._writer = writer
 
     @classmethod
-    async def make(cls, target: Endpoint, source: str) -> "WebConnection":
+    async def make(cls, target: SocketAddress, source: str) -> "WebConnection":
         """Connect from an address; OSError if that fails."""
         return cls(target[0], *await asyncio.open_connection(*target, local_addr=(source, 0)))
 
@@ -82,7 +82,7 @@ class VipClient:
     """One address, and the connection that it keeps."""
 
     def __init__(
-        self, target: Endpoint, source: str, *, tell: Callable[[Request], None], pace: RequestRate = DEFAULT_PACE
+        self, target: SocketAddress, source: str, *, tell: Callable[[Request], None], pace: RequestRate = DEFAULT_PACE
     ) -> None:
         self._target = target
         self._source = source
@@ -178,7 +178,7 @@ def _in_words(error: Exception) -> str:
             return str(error)
 
 
-async def _ask_from(target: Endpoint, sources: Sequence[str]) -> None:
+async def _ask_from(target: SocketAddress, sources: Sequence[str]) -> None:
     def tell(request: Request) -> None:
         sys.stdout.buffer.write(msgspec.json.encode(request) + b"\n")
         sys.stdout.buffer.flush()

@@ -11,7 +11,7 @@ from l2mode.core.tables import Tables
 from l2mode.kernel import libbpf
 from l2mode.kernel.errors import FilterError
 from l2mode.kernel.interface import read_interface
-from l2mode.kernel.record import Record, Tell
+from l2mode.kernel.record import Record, TellOperator
 from l2mode.kernel.tc import TcFilter
 from l2mode.kernel.xdp import XdpFilter
 
@@ -47,7 +47,7 @@ def choose_filter(
     interface: str,
     record: Record,
     *,
-    tell: Tell,
+    tell: TellOperator,
     object_file: Path = libbpf.OBJECT,
 ) -> tuple[PacketFilter, FilterChoice]:
     """Attach the best filter that works here, closed, and say which it is, why, and which better ones do not work.

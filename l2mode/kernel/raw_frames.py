@@ -13,9 +13,8 @@ from typing import Final
 from l2mode.core.settings import VirtualIp
 from l2mode.kernel.errors import FilterError
 from l2mode.kernel.packet_sockets import PacketSockets
+from l2mode.kernel.record import TellOperator
 
-Tell = Callable[[str, str], None]
-'Takes an event: "info", "warning" or "error", and a sentence.'
 TakeFrame = Callable[[bytes], None]
 
 READS_AT_ONCE: Final = 32
@@ -39,7 +38,7 @@ class RawFrames:
     """
 
     def __init__(
-        self, interface: str, vips: Sequence[VirtualIp], *, tell: Tell, virtual_mac: bytes | None = None
+        self, interface: str, vips: Sequence[VirtualIp], *, tell: TellOperator, virtual_mac: bytes | None = None
     ) -> None:
         self.interface = interface
         self.heard = 0

@@ -24,7 +24,7 @@ _SIZE_LIMIT: Final = 1 << 20
 _SO_NETNS_COOKIE: Final = 71
 "From <asm-generic/socket.h>; a number of the network namespace that no later one has (Linux 5.14)."
 
-Tell = Callable[[str, str], None]
+TellOperator = Callable[[str, str], None]
 "Takes a level, `info`, `warning` or `error`, and what happened."
 Undo = Callable[[AnyChange], str | None]
 "Changes one thing back and says what it did, or None if that was so already; OSError if it cannot."
@@ -43,7 +43,7 @@ class Record:
     `directory` is the node's state directory and exists. Reading never fails: what cannot be read is told.
     """
 
-    def __init__(self, directory: Path, *, undo: Undo, tell: Tell) -> None:
+    def __init__(self, directory: Path, *, undo: Undo, tell: TellOperator) -> None:
         self._path = directory / KERNEL_RECORD
         self._undo = undo
         self._tell = tell

@@ -15,10 +15,10 @@ from l2mode.kernel.changes import (
     SettingChanged,
     XdpAttached,
 )
-from l2mode.kernel.record import Record, Tell
+from l2mode.kernel.record import Record, TellOperator
 
 
-def open_record(directory: Path, *, tell: Tell) -> Record:
+def open_record(directory: Path, *, tell: TellOperator) -> Record:
     """Read the record in a node's state directory, which exists; `tell` takes what is put back, and trouble."""
     return Record(directory, undo=undo, tell=tell)
 
