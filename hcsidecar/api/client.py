@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from http import HTTPStatus
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -31,10 +31,13 @@ from hcsidecar.core.documents import (
 )
 from hcsidecar.core.farmfile.settings import FarmFile, NodeTable
 from hcsidecar.core.json_reading import JsonError, read_json
+from hcsidecar.core.l2_documents import LayerTwoCheck
 from hcsidecar.core.metric_catalogue import Family
+from hcsidecar.core.targets.documents import TargetsReport
 from hcsidecar.events.journal import EventQuery
 from hcsidecar.farmfile.dirs import control_socket, starting_socket
 from hcsidecar.farmfile.loading import FarmFileError, NoNodeHereError, find_node
+from l2mode.core.documents import ClientExplanation, LayerTwoReport
 
 T = TypeVar("T")
 
@@ -64,6 +67,15 @@ class ClientError(Exception):
     def __init__(self, failure: ClientFailure, message: str, hint: str = "") -> None:
         super().__init__(f"{message}\n{hint}" if hint else message)
         self.failure = failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told(Generic[T]):
+    """A document that a node has told."""
+
+    document: T
+    raw: bytes
+    "The JSON that came: a newer version may say what this one does not know."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,25 +130,25 @@ class NodeClient:
         self._timeout = timeout
         self._base = PREFIX if node == via.name else f"{PREFIX}/nodes/{node}"
 
-    async def status(self) -> bytes:
-        """Give the status document as JSON, as this node sees the farm."""
-        return await self._ask("GET", "/status")
+    async def status(self) -> Told[FarmStatus]:
+        """Return the status document: the farm as this node sees it."""
+        return await self._document("/status", FarmStatus)
 
     async def node_status(self) -> NodeStatus:
         """Return what this node says about itself."""
-        return read_status(await self.status()).of(self.node)
+        return (await self.status()).document.of(self.node)
 
-    async def targets(self) -> bytes:
-        """Give what this node is at its load balancers as JSON: a `TargetsReport`."""
-        return await self._ask("GET", "/targets")
+    async def targets(self) -> Told[TargetsReport]:
+        """Return what this node is at its load balancers."""
+        return await self._document("/targets", TargetsReport)
 
     async def metrics(self) -> list[Family]:
         """Give the metrics of this node."""
         return read(await self._ask("GET", "/metrics"), list[Family])
 
-    async def layer_two(self) -> bytes:
-        """Give what layer-2 mode does on this node as JSON; NOT_SERVED if its farm file has no [l2] table."""
-        return await self._ask("GET", "/layer-two")
+    async def layer_two(self) -> Told[LayerTwoReport]:
+        """Return what layer-2 mode does on this node; NOT_SERVED if its farm file has no [l2] table."""
+        return await self._document("/layer-two", LayerTwoReport)
 
     async def act(self, action: NodeCommand, *, force: bool = False) -> CommandResult:
         """Ask for an action; the answer may be a refusal."""
@@ -153,14 +165,14 @@ class NodeClient:
         body = msgspec.json.encode({"value": value})
         return read(await self._ask("POST", f"/reports/{quote(as_text(check), safe='')}", body), CommandResult)
 
-    async def explain(self, address: str, *, port: int | None, vip: str | None) -> bytes:
-        """Give who takes a client as JSON."""
+    async def explain(self, address: str, *, port: int | None, vip: str | None) -> Told[ClientExplanation]:
+        """Return who takes a client."""
         query = {"address": address} | ({"port": str(port)} if port else {}) | ({"vip": vip} if vip else {})
-        return await self._ask("GET", f"/layer-two/explain?{urlencode(query)}")
+        return await self._document(f"/layer-two/explain?{urlencode(query)}", ClientExplanation)
 
-    async def l2_check(self) -> bytes:
-        """Let this node look at its machine and ask its network, and give what it found as JSON."""
-        return await self._ask("GET", "/layer-two/check")
+    async def l2_check(self) -> Told[LayerTwoCheck]:
+        """Let this node look at its machine and ask its network, and return what it found."""
+        return await self._document("/layer-two/check", LayerTwoCheck)
 
     async def events(self, *, last: int, before: int | None = None, wanted: EventQuery) -> EventPage:
         """Give the last events, before a number if there is one."""
@@ -194,6 +206,10 @@ class NodeClient:
                 raise self._not_served(response.status, await response.read())
             async for line in response.content:
                 yield read_line(line)
+
+    async def _document(self, path: str, kind: type[T]) -> Told[T]:
+        raw = await self._ask("GET", path)
+        return Told(document=read(raw, kind), raw=raw)
 
     async def _ask(self, method: str, path: str, body: bytes = b"") -> bytes:
         async with self._request(method, path, body, aiohttp.ClientTimeout(total=self._timeout)) as response:
@@ -300,11 +316,6 @@ def is_running_here(farm: FarmFile) -> bool:
         return any(node.is_running for node in local_nodes(farm))
     except FarmFileError:
         return False
-
-
-def read_status(document: bytes) -> FarmStatus:
-    """Read a status document; ClientError if it is none."""
-    return read(document, FarmStatus)
 
 
 def read_line(line: bytes) -> Entry | Notice:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hcsidecar.api.client import ClientError, NodeClient, read_status
+from hcsidecar.api.client import ClientError, NodeClient
 from hcsidecar.api.control import NodeCommand
 from hcsidecar.cli.asking import Chosen, EveryNode, OneNode, choose, conclude, run, tell
 from hcsidecar.cli.explain import explain
@@ -186,7 +186,7 @@ async def _knows(client: NodeClient, taken: list[str]) -> bool:
     """Wait until a node knows which others have just been drained: it would agree to one too many without that."""
     limit = asyncio.get_running_loop().time() + SEEN_WITHIN
     while taken:
-        status = read_status(await client.status())
+        status = (await client.status()).document
         rows = [status.of(name) for name in taken]
         if all(row.draining or not row.alive or row.role == Role.STOP for row in rows):
             break

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from hcsidecar.api.client import ClientError, read
+from hcsidecar.api.client import ClientError
 from hcsidecar.api.routes import NO_LAYER_TWO
 from hcsidecar.cli import completion
 from hcsidecar.cli.asking import OneNode, choose, complain, run
@@ -53,15 +53,14 @@ def explain(
         raise typer.Exit(WRONG_FILE)
     wanted = _vip(vip, chosen.farm, address)
     try:
-        document = run(chosen.clients[0].explain(address, port=port, vip=wanted))
-        told = read(document, ClientExplanation)
+        told = run(chosen.clients[0].explain(address, port=port, vip=wanted))
     except ClientError as error:
         complain(str(error))
         raise typer.Exit(REFUSED) from None
     if as_json:
-        typer.echo(msgspec.json.format(document, indent=2))
+        typer.echo(msgspec.json.format(told.raw, indent=2))
         return
-    for line in _lines(told):
+    for line in _lines(told.document):
         typer.echo(one_line(line))
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import msgspec
 import typer
 
-from hcsidecar.api.client import ClientError, NodeClient, read
+from hcsidecar.api.client import ClientError, NodeClient, Told
 from hcsidecar.api.routes import NO_LAYER_TWO
 from hcsidecar.cli.asking import choose, complain, run
 from hcsidecar.cli.farm import REFUSED, WRONG_FILE, AsJson, Config
@@ -39,11 +39,11 @@ def l2_check(config: Config = None, as_json: AsJson = False) -> None:
         complain(NO_LAYER_TWO)
         raise typer.Exit(WRONG_FILE)
     said = run(_ask(chosen.clients))
-    nodes = {each.node: each.check for each in said if each.check is not None}
-    lines = judge(nodes, {each.node: each.why_not for each in said if each.check is None})
+    nodes = {each.node: each.told.document for each in said if each.told is not None}
+    lines = judge(nodes, {each.node: each.why_not for each in said if each.told is None})
     fine = all(line.level is not CheckLevel.PROBLEM for line in lines)
     if as_json:
-        documents = {each.node: msgspec.json.decode(each.document) for each in said if each.check is not None}
+        documents = {each.node: msgspec.json.decode(each.told.raw) for each in said if each.told is not None}
         told: Mapping[str, object] = {"ok": fine, "lines": [asdict(line) for line in lines], "nodes": documents}
         typer.echo(json.dumps(told, indent=2))
     else:
@@ -57,8 +57,7 @@ class _Said:
     """What came of asking one node."""
 
     node: str
-    document: bytes = b""
-    check: LayerTwoCheck | None = None
+    told: Told[LayerTwoCheck] | None = None
     why_not: str = ""
 
 
@@ -68,8 +67,7 @@ async def _ask(clients: Sequence[NodeClient]) -> list[_Said]:
 
 async def _ask_one(client: NodeClient) -> _Said:
     try:
-        document = await client.l2_check()
-        return _Said(node=client.node, document=document, check=read(document, LayerTwoCheck))
+        return _Said(node=client.node, told=await client.l2_check())
     except ClientError as error:
         return _Said(node=client.node, why_not=str(error).replace("\n", "; "))
 

@@ -7,7 +7,7 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from hcsidecar.api.client import ClientError, NodeClient, read
+from hcsidecar.api.client import ClientError, NodeClient
 from hcsidecar.events.journal import one_line
 from l2mode.core.documents import FilterStatus, LayerTwoReport, PacketCount
 
@@ -20,7 +20,7 @@ async def ask_for_filters(clients: Sequence[NodeClient]) -> dict[str, LayerTwoRe
 
 async def _ask_one(client: NodeClient) -> LayerTwoReport | ClientError:
     try:
-        return read(await client.layer_two(), LayerTwoReport)
+        return (await client.layer_two()).document
     except ClientError as error:
         return error
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hcsidecar.api.client import ClientError, NodeClient, client_for, local_nodes, read_status
+from hcsidecar.api.client import ClientError, NodeClient, client_for, local_nodes
 from hcsidecar.api.control import NodeCommand
 from hcsidecar.cli.asking import complain, farm_to_ask, run
 from hcsidecar.cli.farm import REFUSED, Config
@@ -169,7 +169,7 @@ async def _status(farm: FarmFile) -> FarmStatus | None:
     """Return the status document of the first daemon here that answers; None when none does."""
     for local in local_nodes(farm):
         try:
-            return read_status(await NodeClient(local.name, local).status())
+            return (await NodeClient(local.name, local).status()).document
         except ClientError:
             continue
     return None

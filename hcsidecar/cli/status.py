@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from hcsidecar.api.client import ClientError, ClientFailure, NodeClient, local_nodes, read_status
+from hcsidecar.api.client import ClientError, ClientFailure, NodeClient, Told, local_nodes
 from hcsidecar.api.routes import NO_LAYER_TWO
 from hcsidecar.cli.asking import Chosen, EveryNode, OneNode, choose, complain, run
 from hcsidecar.cli.farm import WRONG_FILE, AsJson, Config
@@ -99,21 +99,20 @@ def status(
         run(_watch(chosen))
         return
     try:
-        document = run(_look(chosen))
-        farm = read_status(document)
+        told = run(_look(chosen))
     except ClientError as error:
         complain(str(error))
         raise typer.Exit(_EXIT.get(error.failure, UNKNOWN)) from None
     filters = _filters(chosen, complaining=packets) if chosen.farm.l2 else {}
     counts = {name: each.packets for name, each in filters.items()} if packets else {}
     if as_json:
-        told = {name: filter_told(each.filter) for name, each in filters.items()}
-        more: dict[str, object] = {"filters": told} if told else {}
+        used = {name: filter_told(each.filter) for name, each in filters.items()}
+        more: dict[str, object] = {"filters": used} if used else {}
         more |= {"packets": counts} if packets else {}
-        whole = msgspec.json.encode(msgspec.json.decode(document) | more)
+        whole = msgspec.json.encode(msgspec.json.decode(told.raw) | more)
         typer.echo(msgspec.json.format(whole, indent=2))
     else:
-        show_table(table(farm))
+        show_table(table(told.document))
         if counts:
             # No title of the table: one that is narrow would break it.
             console().print("packets to the virtual IPs since each node's filter was attached")
@@ -125,7 +124,7 @@ def status(
                 complain(f"{name}: {conflict.text} (hcsidecar l2-check says more)")
         if chosen.farm.target:
             _say_troubles(chosen)
-    raise typer.Exit(max(exit_status(farm.of(client.node)) for client in chosen.clients))
+    raise typer.Exit(max(exit_status(told.document.of(client.node)) for client in chosen.clients))
 
 
 def exit_status(row: NodeStatus) -> int:
@@ -192,11 +191,11 @@ def _filters(chosen: Chosen, *, complaining: bool) -> dict[str, LayerTwoReport]:
 def _say_troubles(chosen: Chosen) -> None:
     """Say beside the table what goes wrong at load balancers; who cannot be asked has said so in the table."""
     for node, answer in run(ask_for_targets(chosen.clients)).items():
-        for trouble in [] if isinstance(answer, ClientError) else troubles(answer):
+        for trouble in [] if isinstance(answer, ClientError) else troubles(answer.document):
             complain(f"{node}: {trouble} (hcsidecar targets says more)")
 
 
-async def _look(chosen: Chosen) -> bytes:
+async def _look(chosen: Chosen) -> Told[FarmStatus]:
     """Give the document of the node that is meant, or that of another which runs here when it does not answer."""
     client = min(chosen.clients, key=lambda client: client.via.name != client.node)
     try:
@@ -216,7 +215,7 @@ async def _watch(chosen: Chosen) -> None:
     with Live(console=terminal, auto_refresh=False, transient=False) as live:
         while True:
             try:
-                shown = fitting(table(read_status(await chosen.clients[0].status())), terminal)
+                shown = fitting(table((await chosen.clients[0].status()).document), terminal)
             except ClientError as error:
                 shown = Text(str(error))
             live.update(shown, refresh=True)

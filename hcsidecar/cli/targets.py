@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from hcsidecar.api.client import ClientError, NodeClient, read
+from hcsidecar.api.client import ClientError, NodeClient, Told
 from hcsidecar.cli.asking import EveryNode, OneNode, choose, complain, run
 from hcsidecar.cli.farm import REFUSED, WRONG_FILE, AsJson, Config
 from hcsidecar.cli.wide import show_table
@@ -63,7 +63,7 @@ def targets(config: Config = None, node: OneNode = None, everyone: EveryNode = F
             fine = False
             complain(f"targets of {name}: {answer}")
         else:
-            fine = fine and not any(each.why_not_as_wished() for each in read(answer, TargetsReport).targets)
+            fine = fine and not any(each.why_not_as_wished() for each in answer.document.targets)
     if as_json:
         typer.echo(json.dumps({"nodes": {name: _as_json(answer) for name, answer in answers.items()}}, indent=2))
     else:
@@ -72,35 +72,33 @@ def targets(config: Config = None, node: OneNode = None, everyone: EveryNode = F
         raise typer.Exit(REFUSED)
 
 
-async def ask_for_targets(clients: Sequence[NodeClient]) -> dict[str, bytes | ClientError]:
-    """Give the document of each node, which can be read as TargetsReport, or why there is none."""
+async def ask_for_targets(clients: Sequence[NodeClient]) -> dict[str, Told[TargetsReport] | ClientError]:
+    """Return the document of each node, or why there is none."""
     return dict(zip((client.node for client in clients), await asyncio.gather(*map(_ask_one, clients)), strict=True))
 
 
-async def _ask_one(client: NodeClient) -> bytes | ClientError:
+async def _ask_one(client: NodeClient) -> Told[TargetsReport] | ClientError:
     try:
-        document = await client.targets()
-        read(document, TargetsReport)
+        return await client.targets()
     except ClientError as error:
         return error
-    return document
 
 
-def troubles(document: bytes) -> list[str]:
+def troubles(report: TargetsReport) -> list[str]:
     """Give what keeps a node's balancers from being as it wishes; what is on its way is no trouble."""
     return [
         f"target {each.name}: {each.why_not_as_wished()}"
-        for each in read(document, TargetsReport).targets
+        for each in report.targets
         if each.error is not None or each.contested
     ]
 
 
-def _seen(answer: bytes | ClientError) -> Sequence[TargetStatus]:
-    return () if isinstance(answer, ClientError) else read(answer, TargetsReport).targets
+def _seen(answer: Told[TargetsReport] | ClientError) -> Sequence[TargetStatus]:
+    return () if isinstance(answer, ClientError) else answer.document.targets
 
 
-def _as_json(answer: bytes | ClientError) -> object:
-    return {"error": str(answer)} if isinstance(answer, ClientError) else msgspec.json.decode(answer)
+def _as_json(answer: Told[TargetsReport] | ClientError) -> object:
+    return {"error": str(answer)} if isinstance(answer, ClientError) else msgspec.json.decode(answer.raw)
 
 
 def _table(seen: Mapping[str, Sequence[TargetStatus]]) -> Table:

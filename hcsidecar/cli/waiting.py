@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hcsidecar.api.client import ClientError, ClientFailure, NodeClient, read_status
+from hcsidecar.api.client import ClientError, ClientFailure, NodeClient
 from hcsidecar.core.application.states import Role, Status
 from hcsidecar.core.documents import NodeStatus
 
@@ -113,7 +113,7 @@ async def wait(
 async def _look(client: NodeClient) -> tuple[NodeStatus, bool]:
     """Give what a node says about itself, and whether it is in its view."""
     try:
-        status = read_status(await client.status())
+        status = (await client.status()).document
     except ClientError as error:
         if error.failure is ClientFailure.NOT_RUNNING and client.via.name == client.node:
             return NodeStatus(name=client.node, alive=False, role=Role.STOP, reason="its daemon has ended"), False

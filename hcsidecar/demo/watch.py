@@ -6,12 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from hcsidecar.api.client import ClientError, LocalNode, NodeClient, read, read_status
+from hcsidecar.api.client import ClientError, LocalNode, NodeClient
 from hcsidecar.core.documents import FarmStatus
 from hcsidecar.demo.chronicle import BALANCER, Chronicle
 from hcsidecar.demo.plan import DemoServer, Plan
 from hcsidecar.demo.sight import ServerAtHaproxy, parse_targets
-from l2mode.core.documents import LayerTwoReport
 
 LOOK_EVERY = 0.1
 "Seconds between two looks; what is measured with them is known no better."
@@ -56,7 +55,7 @@ class Watch:
 async def _ask_daemon(client: NodeClient) -> FarmStatus | None:
     try:
         async with asyncio.timeout(PATIENCE):
-            return read_status(await client.status())
+            return (await client.status()).document
     except (ClientError, TimeoutError):
         return None
 
@@ -64,7 +63,7 @@ async def _ask_daemon(client: NodeClient) -> FarmStatus | None:
 async def _ask_director(client: NodeClient) -> str | None:
     try:
         async with asyncio.timeout(PATIENCE):
-            vips = read(await client.layer_two(), LayerTwoReport).vips
+            vips = (await client.layer_two()).document.vips
     except (ClientError, TimeoutError):
         return None
     return vips[0].director if vips else None

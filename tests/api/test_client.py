@@ -16,11 +16,11 @@ from hcsidecar.api.client import (
     LocalNode,
     NodeClient,
     client_for,
+    read,
     read_line,
-    read_status,
 )
 from hcsidecar.api.control import NodeCommand
-from hcsidecar.core.documents import CommandResult, Entry, Notice
+from hcsidecar.core.documents import CommandResult, Entry, FarmStatus, Notice
 from hcsidecar.core.events import Event, Level
 from hcsidecar.farmfile.loading import FarmFileError
 
@@ -38,7 +38,7 @@ def test_the_node_of_this_machine_is_asked_over_its_socket():
         async with farm.running(["web1", "web2"]) as nodes:
             client = client_for(farm.farm, None)
             assert (client.node, client.via.name) == ("web1", "web1")
-            assert read_status(await client.status()) == nodes["web1"].control.status()
+            assert (await client.status()).document == nodes["web1"].control.status()
             assert (await client.act(NodeCommand.DRAIN, force=True)).ok
             assert [act[:2] for act in nodes["web1"].control.acts] == [("drain", True)]
 
@@ -51,7 +51,7 @@ def test_another_node_is_asked_through_one_that_runs_here():
         async with farm.running(["web1", "web2"], remote=["web2"]) as nodes:
             client = client_for(farm.farm, "web2")
             assert (client.node, client.via.name) == ("web2", "web1")
-            assert read_status(await client.status()).node == "web2"
+            assert (await client.status()).document.node == "web2"
             nodes["web2"].control.answers[NodeCommand.DRAIN] = CommandResult(ok=False, text="too few")
             assert await client.act(NodeCommand.DRAIN) == CommandResult(ok=False, text="too few")
 
@@ -188,7 +188,7 @@ def test_a_document_of_a_later_version_is_understood():
     document = msgspec.to_builtins(FakeControl(node="web1", nodes={"web1": None}).status())
     document["weather"] = "fine"
     document["nodes"][0]["mood"] = "good"
-    assert read_status(msgspec.json.encode(document)).of("web1").role == "UP"
+    assert read(msgspec.json.encode(document), FarmStatus).of("web1").role == "UP"
 
 
 def test_following_goes_on_from_a_number():
