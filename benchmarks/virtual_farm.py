@@ -10,7 +10,7 @@ from itertools import count
 from random import Random
 
 from hcsidecar.core.membership.heartbeat import Heartbeat
-from hcsidecar.core.membership.node import Node, Output, Send, Timing
+from hcsidecar.core.membership.node import Node, NodeOutput, Send, Timing
 from l2mode.core.buckets import BUCKETS
 from l2mode.core.handover import Handover, View
 
@@ -117,14 +117,13 @@ class Machine:
         self._due = float("inf")
         self.farm.look()
 
-    def do(self, errand: Callable[[Node], list[Output]]) -> None:
+    def do(self, errand: Callable[[Node], NodeOutput]) -> None:
         """Have the node do something, and send what it wants sent."""
         node, farm = self.node, self.farm
         if node is None:
             return
-        for output in errand(node):
-            if isinstance(output, Send):
-                farm.carry(output)
+        for send in errand(node).sends:
+            farm.carry(send)
         if node.membership.said_farewell:
             self.die()
             return

@@ -1,9 +1,9 @@
 """Small farms in one process for tests of the core: heartbeats by hand, time in literals."""
 
-from hcsidecar.core.membership.effects import Broadcast
+from hcsidecar.core.membership.effects import Broadcast, Tell
 from hcsidecar.core.membership.heartbeat import Heartbeat
 from hcsidecar.core.membership.membership import Membership
-from hcsidecar.core.membership.node import Node, Output, Send, Tell
+from hcsidecar.core.membership.node import Node, NodeOutput
 from hcsidecar.core.membership.timing import Timing
 
 P, T = 0.05, 0.5
@@ -69,14 +69,12 @@ class Farm:
             self.deliver(name, self.nodes[name].set_wants(True, now=self.now))
         return self.nodes[name]
 
-    def deliver(self, sender, outputs: list[Output]):
-        for output in outputs:
-            if isinstance(output, Tell):
-                self.story.append((round(self.now, 4), sender, output.event.message))
-            elif isinstance(output, Send):
-                for to in output.to:
-                    if to in self.nodes and (sender, to) not in self.cut:
-                        self.deliver(to, self.nodes[to].receive(output.heartbeat, now=self.now))
+    def deliver(self, sender, output: NodeOutput):
+        self.story += [(round(self.now, 4), sender, event.message) for event in output.events]
+        for send in output.sends:
+            for to in send.to:
+                if to in self.nodes and (sender, to) not in self.cut:
+                    self.deliver(to, self.nodes[to].receive(send.heartbeat, now=self.now))
 
     def run(self, until):
         while True:

@@ -3,13 +3,11 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import assert_never
 
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.farmfile.settings import FarmFile, NodeTable
-from hcsidecar.core.membership.effects import Reincarnate, Remember, Tell
 from hcsidecar.core.membership.heartbeat import decode, encode
-from hcsidecar.core.membership.node import Node, Output, Send, Share, Timing
+from hcsidecar.core.membership.node import Node, NodeOutput, Share, Timing
 from hcsidecar.core.membership.peers import KnownPeer
 from hcsidecar.core.metrics import HeartbeatFigures
 from hcsidecar.net.datagrams import Datagrams
@@ -112,10 +110,12 @@ class Heartbeats:
     ) -> None:
         """Tell the others of this node's application, and whether it would take a share."""
         now = self._loop.time()
-        outputs = self.node.set_application(
-            role=role, status=status, draining=draining, reason=reason[:200], unmet=unmet[:64], now=now
+        self.carry_out(
+            self.node.set_application(
+                role=role, status=status, draining=draining, reason=reason[:200], unmet=unmet[:64], now=now
+            )
         )
-        self.carry_out(outputs + self.node.set_wants(wants, now=now))
+        self.carry_out(self.node.set_wants(wants, now=now))
 
     def say_powers(self, powers: tuple[int, ...]) -> None:
         """Take part with these powers from now on, one per share group."""
@@ -125,7 +125,8 @@ class Heartbeats:
     def say_layer_two(self, mac: bytes) -> None:
         """Tell the others where this node's interface is, and whether it is dirty, as the share says."""
         now = self._loop.time()
-        self.carry_out(self.node.set_mac(mac, now=now) + self.node.set_dirty(now=now))
+        self.carry_out(self.node.set_mac(mac, now=now))
+        self.carry_out(self.node.set_dirty(now=now))
 
     def say_counters(self, counters: tuple[int, ...]) -> None:
         """Let the next heartbeats carry these counts; nobody waits for them."""
@@ -136,23 +137,19 @@ class Heartbeats:
         self._opener.follow_keys()
         self._sealer.follow_keys()
 
-    def carry_out(self, outputs: list[Output]) -> None:
-        """Do what the node's machine wants done, in order."""
-        for output in outputs:
-            match output:
-                case Send(to, heartbeat):
-                    datagram = self._sealer.seal(heartbeat.seq, encode(heartbeat))
-                    for name in to:
-                        self._datagrams.send(name, datagram)
-                case Tell(event):
-                    self._tell(event)
-                case Remember(peers):
-                    self._remember(peers)
-                case Reincarnate(above=above):
-                    self._datagrams.discard()
-                    self.node = self._be_born(above)
-                case _:
-                    assert_never(output)
+    def carry_out(self, output: NodeOutput) -> None:
+        """Do what the node's machine wants done."""
+        for send in output.sends:
+            datagram = self._sealer.seal(send.heartbeat.seq, encode(send.heartbeat))
+            for name in send.to:
+                self._datagrams.send(name, datagram)
+        for event in output.events:
+            self._tell(event)
+        if output.known_peers is not None:
+            self._remember(output.known_peers)
+        if output.reborn_above is not None:
+            self._datagrams.discard()
+            self.node = self._be_born(output.reborn_above)
         if self.node.membership.said_farewell:
             self._farewell.set()
         self._arm()

@@ -49,10 +49,10 @@ def test_the_document_has_the_keys_that_scripts_rely_on():
 
 def test_other_nodes_are_shown_as_they_last_said():
     farm = Farm("web1", "web2").run(until=1)
-    outputs = farm.nodes["web2"].set_application(
+    output = farm.nodes["web2"].set_application(
         role="UP", status="Transient", draining=True, reason="drained by the operator", now=1
     )
-    farm.deliver("web2", outputs)
+    farm.deliver("web2", output)
     farm.run(until=1.1)
     about = document_of_two(farm).nodes[1]
     assert (about.role, about.status, about.draining) == ("UP", "Transient", True)

@@ -2,9 +2,8 @@
 
 import copy
 
-from hcsidecar.core.membership.effects import Reincarnate, Remember, Tell
 from hcsidecar.core.membership.heartbeat import decode, encode
-from hcsidecar.core.membership.node import Node, Send
+from hcsidecar.core.membership.node import Node
 from l2mode.core.cells import NOBODY
 from l2mode.core.handover import Handover
 
@@ -426,37 +425,35 @@ class Machine:
         )
         self._timer = float("inf")
 
-    def _carry_out(self, outputs):
+    def _carry_out(self, output):
         world = self._world
-        for output in outputs:
-            kind = output.__class__
-            if kind is Send:
-                self.do(self._send, output)
-            elif kind is Tell:
-                world.story.add(world.now, self.label, output.event.message)
-            elif kind is Remember:
-                self.known = output.peers
-            elif kind is Reincarnate:
-                self._inbox.clear()
-                former = self.node.membership
-                self._be_born(output.above)
-                # What was said of the module is said once, as to the daemon: see `Heartbeats`.
-                self.node.membership.inherit(former)
-                self._arm()
-                return
+        for send in output.sends:
+            self.do(self._send, send)
+        for event in output.events:
+            world.story.add(world.now, self.label, event.message)
+        if output.known_peers is not None:
+            self.known = output.known_peers
+        if output.reborn_above is not None:
+            self._inbox.clear()
+            former = self.node.membership
+            self._be_born(output.reborn_above)
+            # What was said of the application is said once, as to the daemon: see `Heartbeats`.
+            self.node.membership.inherit(former)
+            self._arm()
+            return
         if self.running and self.node.membership.said_farewell:
             self.do(self._end)
         if self.running:
             self._arm()
 
-    def _send(self, output):
+    def _send(self, send):
         world, others = self._world, self.others
-        self.said = heartbeat = output.heartbeat
+        self.said = heartbeat = send.heartbeat
         # Through the real wire form; decoded once, for what is decoded is frozen.
         letter = decode(encode(heartbeat)) if world.through_wire else heartbeat
         world.record(self, letter)
         world.network.carry(
-            self.index, [address for name in output.to for address in others[name]], letter, now=world.now
+            self.index, [address for name in send.to for address in others[name]], letter, now=world.now
         )
 
     def _end(self):

@@ -1,13 +1,14 @@
 """One node of a farm without its input and output: membership joined to the share that it governs.
 
-The daemon and the simulation drive exactly this object. The order matters and is kept here: the share has closed
-what a new view takes before the heartbeat that says so is composed.
+The daemon and the simulation drive exactly this object. What membership wants done is interpreted here and nowhere
+else. The order matters: the share has closed what a new view takes before the heartbeat that says so is composed.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, assert_never
+from typing import NamedTuple, Protocol, assert_never
 
+from hcsidecar.core.events import Event
 from hcsidecar.core.membership.effects import (
     Adopt,
     Answer,
@@ -24,7 +25,7 @@ from hcsidecar.core.membership.membership import Membership, Said
 from hcsidecar.core.membership.peers import KnownPeer
 from hcsidecar.core.membership.timing import Timing
 
-__all__ = ["Node", "Output", "Reincarnate", "Remember", "Send", "Share", "Tell", "Timing"]
+__all__ = ["NOTHING", "NoShare", "Node", "NodeOutput", "Send", "Share", "Timing"]
 
 
 class Share(Protocol):
@@ -89,7 +90,18 @@ class Send:
     heartbeat: Heartbeat
 
 
-Output = Send | Tell | Reincarnate | Remember
+class NodeOutput(NamedTuple):
+    """What whoever drives a node is to do: send, tell and remember in any order, and `reborn_above` after that."""
+
+    sends: Sequence[Send] = ()
+    events: Sequence[Event] = ()
+    known_peers: Mapping[str, KnownPeer] | None = None
+    "What must be known of the others over a restart, in place of all before; None when that is as it was."
+    reborn_above: int | None = None
+    "This boot can go on no more: discard queued datagrams, and start again with a boot number above this one."
+
+
+NOTHING = NodeOutput()
 
 
 class Node:
@@ -128,11 +140,11 @@ class Node:
         )
         self._look()
 
-    def receive(self, heartbeat: Heartbeat, *, now: float) -> list[Output]:
+    def receive(self, heartbeat: Heartbeat, *, now: float) -> NodeOutput:
         """Take in an authentic heartbeat."""
         return self._carry_out(self.membership.receive(heartbeat, now=now), now)
 
-    def tick(self, *, now: float) -> list[Output]:
+    def tick(self, *, now: float) -> NodeOutput:
         """Do what time has brought."""
         return self._carry_out(self.membership.tick(now=now), now)
 
@@ -140,40 +152,40 @@ class Node:
         """When `tick` is due."""
         return self.membership.next_tick_at()
 
-    def set_wants(self, wants: bool, *, now: float) -> list[Output]:
+    def set_wants(self, wants: bool, *, now: float) -> NodeOutput:
         """Say whether this node's application would take a share."""
         return self._carry_out(self.membership.set_wants(wants, now=now), now)
 
     def set_application(
         self, *, role: str, status: str, draining: bool, reason: str = "", unmet: tuple[str, ...] = (), now: float
-    ) -> list[Output]:
+    ) -> NodeOutput:
         """Change what is told of this node's application."""
         effects = self.membership.set_application(
             role=role, status=status, draining=draining, reason=reason, unmet=unmet, now=now
         )
         return self._carry_out(effects, now)
 
-    def set_powers(self, powers: tuple[int, ...], *, now: float) -> list[Output]:
+    def set_powers(self, powers: tuple[int, ...], *, now: float) -> NodeOutput:
         """Change this node's weights."""
         return self._carry_out(self.membership.set_powers(powers, now=now), now)
 
-    def set_settings(self, settings: bytes, *, now: float) -> list[Output]:
+    def set_settings(self, settings: bytes, *, now: float) -> NodeOutput:
         """Change the digest of this node's farm file."""
         return self._carry_out(self.membership.set_settings(settings, now=now), now)
 
-    def set_dirty(self, *, now: float) -> list[Output]:
+    def set_dirty(self, *, now: float) -> NodeOutput:
         """Tell the others whether connections in buckets not its own live here, as the share says."""
         return self._carry_out(self.membership.set_dirty(self.share.dirty, self.share.dirty_buckets, now=now), now)
 
-    def set_mac(self, mac: bytes, *, now: float) -> list[Output]:
+    def set_mac(self, mac: bytes, *, now: float) -> NodeOutput:
         """Tell the others the MAC of this node's interface in the virtual IPs' network."""
         return self._carry_out(self.membership.set_mac(mac, now=now), now)
 
-    def leave(self, *, now: float) -> list[Output]:
+    def leave(self, *, now: float) -> NodeOutput:
         """Close the share and say the last words."""
         return self._carry_out(self.membership.leave(now=now), now)
 
-    def _carry_out(self, effects: list[Effect], now: float) -> list[Output]:
+    def _carry_out(self, effects: list[Effect], now: float) -> NodeOutput:
         membership, share = self.membership, self.share
         # Before a claim: who has let go of buckets has said in the same breath that it keeps their connections.
         neighbours = membership.take_neighbours()
@@ -181,18 +193,24 @@ class Node:
             share.meet(neighbours)
             membership.see_holding(share.holding)
         if not effects:
-            return []
-        outputs: list[Output] = []
+            return NOTHING
+        sends: list[Send] = []
+        events: list[Event] = []
+        known_peers, reborn_above = None, None
         for effect in effects:
             match effect:
                 case Broadcast():
                     heartbeat = membership.compose(now=now)
                     share.renew(membership.lease)
-                    outputs.append(Send(membership.others, heartbeat))
+                    sends.append(Send(membership.others, heartbeat))
                 case Answer(to):
-                    outputs.append(Send((to,), membership.compose(now=now, to_all=False)))
-                case Tell() | Reincarnate() | Remember():
-                    outputs.append(effect)
+                    sends.append(Send((to,), membership.compose(now=now, to_all=False)))
+                case Tell(event):
+                    events.append(event)
+                case Remember(peers):
+                    known_peers = peers
+                case Reincarnate(above=above):
+                    reborn_above = above
                 case Adopt(view):
                     share.adopt(view)
                     self._look()
@@ -204,7 +222,7 @@ class Node:
                     self._look()
                 case _:
                     assert_never(effect)
-        return outputs
+        return NodeOutput(sends, events, known_peers, reborn_above)
 
     def _look(self) -> None:
         share = self.share

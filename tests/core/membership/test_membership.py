@@ -6,7 +6,6 @@ import pytest
 from small_farm import LAN, Farm, P, T, heartbeat, live, membership, said
 
 from hcsidecar.core.membership.effects import Answer, Broadcast, Reincarnate, Release, Remember
-from hcsidecar.core.membership.node import Send
 from hcsidecar.core.membership.peers import KnownPeer
 from hcsidecar.core.membership.timing import Timing
 
@@ -138,13 +137,13 @@ def test_a_leaver_closes_first_says_so_three_times_and_is_not_waited_for():
     farm = Farm("web1", "web2").run(until=1)
     words = []
     leaver = farm.nodes.pop("web2")
-    outputs = leaver.leave(now=1)
+    output = leaver.leave(now=1)
     assert not leaver.share.holding
     while not leaver.membership.said_farewell:
-        words += [output for output in outputs if isinstance(output, Send)]
-        farm.deliver("web2", outputs)
-        outputs = leaver.tick(now=leaver.next_tick_at())
-    words += [output for output in outputs if isinstance(output, Send)]
+        words += output.sends
+        farm.deliver("web2", output)
+        output = leaver.tick(now=leaver.next_tick_at())
+    words += output.sends
     assert [word.heartbeat.leave for word in words] == [True, True, True]
     assert farm.said("web2 has left")
     assert farm.nodes["web1"].membership.view == views_of("web1")
@@ -601,9 +600,9 @@ def test_saying_the_same_again_is_no_change():
 # Who lets go last
 
 
-def told_by(farm, name, outputs):
+def told_by(output):
     """Give the last heartbeat to all among what a node has said."""
-    return [output.heartbeat for output in outputs if isinstance(output, Send) and len(output.to) > 1][-1]
+    return [send.heartbeat for send in output.sends if len(send.to) > 1][-1]
 
 
 def settled_farm():
@@ -615,13 +614,13 @@ def settled_farm():
 def test_a_drained_node_keeps_its_share_until_all_others_have_adopted_a_view_without_it():
     farm = settled_farm()
     drained = farm.nodes["web1"]
-    said = told_by(farm, "web1", drained.set_wants(False, now=2))
+    said = told_by(drained.set_wants(False, now=2))
     assert (said.wants, len(said.view), drained.share.holding) == (False, 3, True)
-    answers = [told_by(farm, name, farm.nodes[name].receive(said, now=2)) for name in ("web2", "web3")]
+    answers = [told_by(farm.nodes[name].receive(said, now=2)) for name in ("web2", "web3")]
     assert [[name for name, _ in answer.view] for answer in answers] == [["web2", "web3"]] * 2
     drained.receive(answers[0], now=2)
     assert drained.share.holding
-    last = told_by(farm, "web1", drained.receive(answers[1], now=2))
+    last = told_by(drained.receive(answers[1], now=2))
     assert (last.view, last.holding, drained.share.holding) == ((), False, False)
     # It was the last one: with its word the others claim.
     assert not any(farm.nodes[name].membership.claimed for name in ("web2", "web3"))
@@ -665,7 +664,7 @@ def test_who_takes_power_from_itself_adopts_the_view_after_the_others_and_who_ta
     node = farm.nodes["web1"]
     farm.deliver("web1", node.set_powers((3,), now=2))
     farm.run(until=3)
-    said = told_by(farm, "web1", node.set_powers(powers, now=3))
+    said = told_by(node.set_powers(powers, now=3))
     assert said.powers == powers
     assert (dict(said.view)["web1"] == (3,)) == waits
     for name in ("web2", "web3"):

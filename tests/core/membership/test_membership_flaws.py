@@ -3,7 +3,7 @@
 from small_farm import LAN, FakeShare, Farm, P, T, heartbeat, live, membership
 
 from hcsidecar.core.membership.effects import Adopt, Answer
-from hcsidecar.core.membership.node import Node, Send
+from hcsidecar.core.membership.node import Node
 
 ALONE = (("web2", (1,)),)
 BOTH = (("web1", (1,)), ("web2", (1,)))
@@ -112,8 +112,7 @@ def test_the_first_word_of_a_new_boot_admits_the_connections_of_the_old_one():
         share=share,
         now=0.0,
     )
-    (first,) = node.tick(now=0.0)
-    assert isinstance(first, Send)
+    (first,) = node.tick(now=0.0).sends
     assert first.heartbeat.dirty
 
 

@@ -6,7 +6,7 @@ import inspect
 from small_farm import LAN, FakeShare, Farm, heartbeat
 
 from hcsidecar.core.membership import node as node_module
-from hcsidecar.core.membership.node import Node, NoShare, Send
+from hcsidecar.core.membership.node import NOTHING, Node, NoShare
 
 
 class WitnessShare(FakeShare):
@@ -53,10 +53,10 @@ def test_whatever_an_earlier_boot_left_open_is_closed_before_the_first_word():
 def test_the_share_has_adopted_a_view_before_the_heartbeat_with_it_is_composed():
     share = WitnessShare()
     share.node = node = make(share)
-    outputs = node.set_wants(True, now=0.0)
+    output = node.set_wants(True, now=0.0)
     while not node.membership.view:
-        outputs = node.tick(now=node.next_tick_at())
-    first_with_view = next(output.heartbeat for output in outputs if isinstance(output, Send) and output.heartbeat.view)
+        output = node.tick(now=node.next_tick_at())
+    first_with_view = next(send.heartbeat for send in output.sends if send.heartbeat.view)
     (adoption,) = [call for call in share.calls if call[0] == "adopt"]
     assert adoption[2] < first_with_view.seq
 
@@ -64,15 +64,11 @@ def test_the_share_has_adopted_a_view_before_the_heartbeat_with_it_is_composed()
 def test_the_lease_is_renewed_by_heartbeats_to_all_and_not_by_answers():
     share = FakeShare()
     node = make(share)
-    for output in node.tick(now=0.0):
-        assert isinstance(output, Send)
+    assert node.tick(now=0.0).sends
     renewed = share.until
     assert renewed == LAN.lost_after
-    (answer,) = [
-        output
-        for output in node.receive(heartbeat("web2", ask=True), now=0.01)
-        if isinstance(output, Send) and output.to == ("web2",)
-    ]
+    (answer,) = node.receive(heartbeat("web2", ask=True), now=0.01).sends
+    assert answer.to == ("web2",)
     assert answer.heartbeat.heard_seqs == (1,)
     assert share.until == renewed
 
@@ -118,7 +114,7 @@ def test_that_some_connections_have_ended_is_told_without_haste():
     farm.run(until=1.5)
     due = node.next_tick_at()
     node.share.dirty_buckets = b"\x05"
-    assert not node.set_dirty(now=farm.now)
+    assert node.set_dirty(now=farm.now) == NOTHING
     assert node.next_tick_at() == due
     farm.run(until=1.6)
     assert farm.nodes["web2"].share.neighbours[0][3] == b"\x05"
