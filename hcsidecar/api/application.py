@@ -17,7 +17,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 
 from hcsidecar.api.control import ApplicationRequest, Control
-from hcsidecar.api.requests import why_not_right
+from hcsidecar.api.requests import ApiError, why_not_right
 from hcsidecar.core.documents import CheckReport
 from hcsidecar.core.json_reading import JsonError, read_json
 
@@ -44,17 +44,11 @@ class _ReportBody(_Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
 _B = TypeVar("_B", bound=_Body)
 
 
-class WrongRequestError(Exception):
-    """A request that is not served, and why."""
-
-    def __init__(self, status: HTTPStatus, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.reason = reason
-
-
 async def answer(control: Control, method: str, parts: Sequence[str], body: bytes, *, who: Callable[[], str]) -> object:
-    """Serve one request; `parts` is the path after /api/v1/, `who` gives who asks. An Answer, or a document."""
+    """Serve one request; `parts` is the path after /api/v1/, `who` gives who asks.
+
+    Return a CommandResult, or a document. Raise ApiError if the request is not served.
+    """
     match (method, *parts):
         case ("POST", "requests", name):
             request = _request(name)
@@ -62,7 +56,7 @@ async def answer(control: Control, method: str, parts: Sequence[str], body: byte
         case ("GET", "reports", name):
             value = control.reported(name)
             if value is None:
-                raise WrongRequestError(HTTPStatus.NOT_FOUND, f"no check {name[:LONGEST_IDENTITY]!r} in this farm")
+                raise ApiError(HTTPStatus.NOT_FOUND, f"no check {name[:LONGEST_IDENTITY]!r} in this farm")
             return CheckReport(name=name, value=value)
         case ("POST", "reports", name):
             return control.report(name, _parsed(body, _ReportBody).value)
@@ -74,12 +68,12 @@ async def answer(control: Control, method: str, parts: Sequence[str], body: byte
             _parsed(body or b"{}", _Body)
             return control.reset_budget(by=who())
         case (_, "requests", _) | (_, "budget", "count" | "reset"):
-            raise WrongRequestError(HTTPStatus.METHOD_NOT_ALLOWED, "this path takes POST")
+            raise ApiError(HTTPStatus.METHOD_NOT_ALLOWED, "this path takes POST")
         case (_, "reports", _):
-            raise WrongRequestError(HTTPStatus.METHOD_NOT_ALLOWED, "this path takes GET and POST")
+            raise ApiError(HTTPStatus.METHOD_NOT_ALLOWED, "this path takes GET and POST")
         case (_, "budget"):
-            raise WrongRequestError(HTTPStatus.METHOD_NOT_ALLOWED, "this path takes GET")
-    raise WrongRequestError(HTTPStatus.NOT_FOUND, "the API has no such path")
+            raise ApiError(HTTPStatus.METHOD_NOT_ALLOWED, "this path takes GET")
+    raise ApiError(HTTPStatus.NOT_FOUND, "the API has no such path")
 
 
 def _request(name: str) -> ApplicationRequest:
@@ -87,13 +81,13 @@ def _request(name: str) -> ApplicationRequest:
         return ApplicationRequest(name)
     except ValueError:
         message = f"no request {name[:LONGEST_IDENTITY]!r}; there are {', '.join(ApplicationRequest)}"
-        raise WrongRequestError(HTTPStatus.NOT_FOUND, message) from None
+        raise ApiError(HTTPStatus.NOT_FOUND, message) from None
 
 
 def _identity(body: bytes) -> str:
     identity = _parsed(body, _IdentityBody).identity
     if not identity.isprintable():
-        raise WrongRequestError(HTTPStatus.BAD_REQUEST, "the body's `identity` is not printable")
+        raise ApiError(HTTPStatus.BAD_REQUEST, "the body's `identity` is not printable")
     return identity
 
 
@@ -101,4 +95,4 @@ def _parsed(body: bytes, kind: type[_B]) -> _B:
     try:
         return read_json(body, kind)
     except JsonError as error:
-        raise WrongRequestError(HTTPStatus.BAD_REQUEST, why_not_right(body, error)) from None
+        raise ApiError(HTTPStatus.BAD_REQUEST, why_not_right(body, error)) from None

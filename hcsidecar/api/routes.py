@@ -8,7 +8,7 @@
     GET  /api/v1/runs                the runs of scripts of which there is output
     GET  /api/v1/runs/NAME           the output of one: ?last=LINES or ?after=PLACE
     POST /api/v1/actions/ACTION      start, stop, restart, drain, resume, leave; body {"force": bool}
-    …    /api/v1/requests, /reports, /budget: see `application_api`
+    …    /api/v1/requests, /reports, /budget: see `api/application.py`
     POST /api/v1/power               this node's weight; body {"power": NUMBER or null, "share": GROUP or null}
     GET  /api/v1/targets             what this node is at its load balancers
     GET  /api/v1/layer-two           the filter, the VIPs, the buckets and the packets of this node
@@ -131,10 +131,7 @@ class Api:
         return _answered(await self.control.act(action, force=body.force, by=by(body.by)))
 
     async def _of_the_application(self, method: str, parts: list[str], body: bytes, by: Callable[[str], str]) -> Reply:
-        try:
-            found = await application_api.answer(self.control, method, parts, body, who=lambda: by(""))
-        except application_api.WrongRequestError as error:
-            raise ApiError(error.status, error.reason) from None
+        found = await application_api.answer(self.control, method, parts, body, who=lambda: by(""))
         return _answered(found) if isinstance(found, CommandResult) else document(found)
 
     def _set_power(self, body: PowerBody, by: Callable[[str], str]) -> Reply:
