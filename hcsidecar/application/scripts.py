@@ -19,7 +19,7 @@ from hcsidecar.application.live_run import LiveRun
 from hcsidecar.application.run_files import RunFiles, write_shim
 from hcsidecar.application.units import Units
 from hcsidecar.core.application.leftover_processes import Process, left_running, living_runs
-from hcsidecar.core.application.runs import Place, is_start, run_name
+from hcsidecar.core.application.runs import Place, run_name
 from hcsidecar.core.application.runs import environment as script_environment
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.exhaustion import explained
@@ -99,10 +99,6 @@ class Scripts:
         """Give the last lines of the latest run of a script, also of one that runs still or was cancelled."""
         run = self._latest.get(key)
         return () if run is None else await asyncio.to_thread(self._files.last_lines, run)
-
-    async def count_application(self) -> int:
-        """Say how many processes live that runs of the start script have left running; not of one in progress."""
-        return await asyncio.to_thread(self._count)
 
     async def kill_application(self) -> str | None:
         """End all that scripts have left running: SIGTERM, then SIGKILL; says what survived even that.
@@ -195,11 +191,6 @@ class Scripts:
         marked = processes.read_marks(table, self._place.run_marked_in)
         found = left_running(table, records, boot=boot_id(), marked=marked, spare={os.getpid()})
         return {process: run for process, run in found.items() if run not in self._in_progress}
-
-    def _count(self) -> int:
-        starts = [record for record in self._files.read_records() if is_start(record.run)]
-        in_units = self._units.processes([record for record in starts if record.run not in self._in_progress])
-        return len({process.pid for process, run in self._find().items() if is_start(run)} | in_units)
 
     async def _tidy(self) -> None:
         try:

@@ -14,7 +14,6 @@ from typing import Final
 
 DEFAULT_NAME: Final = "hcsidecar"
 SHIPPED_PROGRAM: Final = "/usr/bin/hcsidecar"
-SHIPPED_CONFIG: Final = "/etc/hcsidecar/farm.toml"
 SHIPPED_STATE: Final = "/var/lib/hcsidecar"
 
 LEAST_STOP_LIMIT: Final = 90.0

@@ -66,8 +66,6 @@ from l2mode.core.buckets import prepare
 if TYPE_CHECKING:
     from hcsidecar.daemon.layer_two import LayerTwoMode
 
-KEYS_INTERVAL = 1.0
-"Seconds between two looks at the key file."
 HOUSEKEEPING_INTERVAL = 1.0
 OWN_DESCRIPTORS = 48
 "Open files that a daemon needs for itself, those of layer-2 mode included: 20 to 30 were counted."

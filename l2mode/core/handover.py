@@ -198,10 +198,6 @@ class Handover:
             return BucketState.MINE
         return BucketState.PENDING if self._given[group] >> bucket & 1 else BucketState.OTHER
 
-    def open_at(self, group: int, bucket: int, *, now: float) -> bool:
-        """True when this node takes new connections of the bucket."""
-        return now < self.lease and self.phase(group, bucket) is BucketState.MINE
-
     def owners(self, group: int) -> tuple[str | None, ...]:
         """Name the owner of every bucket by this node's view; None where nobody has a power."""
         return owners(self._powers()[group], self.count)

@@ -37,7 +37,6 @@ def serving(view):
 def test_a_new_one_holds_nothing_and_its_lease_is_over():
     share = handover()
     assert not share.holding
-    assert not share.open_at(0, 0, now=0.0)
     assert share.fractions(now=0.0) == (0.0,)
     assert share.phase(0, 5) is BucketState.OTHER
 
@@ -82,8 +81,6 @@ def test_a_release_keeps_what_the_view_gives_pending():
 
 def test_the_filter_takes_until_the_lease_ends_and_not_at_its_end():
     share = serving(ALONE)
-    assert share.open_at(0, 3, now=9.999)
-    assert not share.open_at(0, 3, now=10.0)
     assert share.fractions(now=9.999) == (1.0,)
     assert share.fractions(now=10.0) == (0.0,)
 

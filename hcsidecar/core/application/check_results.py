@@ -32,11 +32,6 @@ class CheckBoard:
         """Give the check of this name."""
         return self._rules[name]
 
-    @property
-    def has_pre(self) -> bool:
-        """True when something outside is checked."""
-        return any(rule.pre for rule in self._rules.values())
-
     def begin(self, *, pre: bool) -> None:
         """Begin anew with those of one kind."""
         for name, rule in self._rules.items():

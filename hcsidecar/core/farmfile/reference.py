@@ -36,7 +36,7 @@ def file_schema() -> dict[str, Any]:
 
 
 def reference() -> str:
-    """Write the reference: a farm of one node, and whatever else a farm file may say."""
+    """Write config/farm.toml, which a test compares: a farm of one node, and whatever else a farm file may say."""
     return farm_file(
         {
             "farm": [{"name": "apache"}],

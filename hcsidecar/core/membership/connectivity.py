@@ -25,10 +25,6 @@ class Connectivity:
         """Mask of those whom a node hears."""
         return self._hears[listener]
 
-    def heard_by(self, speaker: int) -> int:
-        """Mask of those who hear a node."""
-        return self._heard_by[speaker]
-
     def edges(self, node: int) -> int:
         """Mask of those with whom a node has an edge: each hears the other."""
         return self._hears[node] & self._heard_by[node]

@@ -16,12 +16,13 @@ def hearing_of(masks):
 
 
 @given(graphs, graphs)
-def test_heard_by_mirrors_hears_whatever_was_set_before(first, second):
+def test_an_edge_is_hearing_and_being_heard_whatever_was_set_before(first, second):
     hearing = hearing_of(first)
     for listener, mask in enumerate(second):
         hearing.set_heard(listener, mask)
-    for speaker in range(SIZE):
-        assert hearing.heard_by(speaker) == sum(1 << i for i in range(SIZE) if second[i] >> speaker & 1)
+    for node in range(SIZE):
+        heard_by = sum(1 << i for i in range(SIZE) if second[i] >> node & 1)
+        assert hearing.edges(node) == second[node] & heard_by
 
 
 @given(graphs, st.integers(0, 2**SIZE - 1), st.integers(0, 2**SIZE - 1))
