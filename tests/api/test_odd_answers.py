@@ -6,9 +6,9 @@ from hcsidecar.api import relay
 from hcsidecar.api.client import ClientError, read
 from hcsidecar.api.following import read_page
 from hcsidecar.api.relay import UnreachableError
+from hcsidecar.core.documents import EventPage
 from hcsidecar.core.targets.program import observation_in
 from hcsidecar.core.targets.registration import TargetError
-from hcsidecar.events.journal import Page
 from hcsidecar.targets.aws_memory import KnownTargets
 
 NESTED = b'{"reason": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
@@ -18,7 +18,7 @@ ODD = pytest.mark.parametrize("answer", [b"", b"{", b"[]", b'{"reason": "\xff"}'
 @ODD
 def test_the_command_line_says_that_it_does_not_understand_an_answer(answer):
     with pytest.raises(ClientError, match="not in a form that this version understands"):
-        read(answer, Page)
+        read(answer, EventPage)
 
 
 @ODD
