@@ -27,7 +27,7 @@ from hcsidecar.core.farmfile.settings import (
     format_duration,
 )
 from hcsidecar.system.blocking_calls import BlockingCalls
-from hcsidecar.system.programs import Command
+from hcsidecar.system.programs import ProgramCommand
 
 _Probe = Callable[[], Awaitable[str | None]]
 "Tries once and gives the reason of a failure, None when all is well; has no time limit, and may be cancelled."
@@ -125,9 +125,9 @@ class Checking:
             case _:
                 assert_never(check)
 
-    def _command(self, check: CommandCheck | CustomCheck) -> Command:
+    def _command(self, check: CommandCheck | CustomCheck) -> ProgramCommand:
         environment = {**self._environment, "HCSIDECAR_CHECK": check.name}
-        return Command(words=check.command, directory=self._directory, environment=environment)
+        return ProgramCommand(words=check.command, directory=self._directory, environment=environment)
 
     async def _keep_trying(self, check: AnyCheck, probe: _Probe, until_other_than: _Pause | None = None) -> None:
         loop = asyncio.get_running_loop()

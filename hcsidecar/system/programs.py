@@ -42,7 +42,7 @@ class CannotStartError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class ProgramCommand:
     """What to run. The program is relative to the directory, in which it runs; `environment` is all of its own."""
 
     words: Sequence[str]
@@ -113,7 +113,7 @@ class RunningProgram:
     this machine has no thread or no descriptor for it.
     """
 
-    def __init__(self, command: Command) -> None:
+    def __init__(self, command: ProgramCommand) -> None:
         self._command = command
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -213,7 +213,7 @@ class RunningProgram:
             os.killpg(self._process.pid, signal.SIGKILL)
 
 
-def _start(command: Command, output: int, errors: int) -> subprocess.Popen[bytes]:
+def _start(command: ProgramCommand, output: int, errors: int) -> subprocess.Popen[bytes]:
     """Start it, unless others could have changed it."""
     program = command.program
     try:

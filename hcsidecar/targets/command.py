@@ -10,7 +10,7 @@ from hcsidecar.core.farmfile.target_tables import CommandTarget
 from hcsidecar.core.farmfile.values import HostPort
 from hcsidecar.core.targets.program import ProgramRequest, observation_in, why_failed
 from hcsidecar.core.targets.registration import Call, Observation, TargetError, Trouble
-from hcsidecar.system.programs import CannotStartError, Command, RunningProgram
+from hcsidecar.system.programs import CannotStartError, ProgramCommand, RunningProgram
 from hcsidecar.targets.kind import Here
 
 
@@ -44,7 +44,7 @@ class ProgramBalancer:
 
     async def _run(self, call: Call) -> bytes:
         """Run it to its end; gives what it has printed."""
-        command = Command(
+        command = ProgramCommand(
             words=self._table.command,
             directory=self._here.directory,
             environment=self._environment,

@@ -6,7 +6,7 @@ from typing import Final
 
 from hcsidecar.core.application.checks import why_not_good
 from hcsidecar.core.farmfile.values import format_duration
-from hcsidecar.system.programs import CannotStartError, Command, RunningProgram
+from hcsidecar.system.programs import CannotStartError, ProgramCommand, RunningProgram
 
 DOWN: Final = "its program says down"
 "The complaint after the word `down`."
@@ -20,7 +20,7 @@ class CustomWatch:
     and its last word is worth nothing; it is started again after `pause` seconds and says a new one.
     """
 
-    def __init__(self, name: str, command: Command, *, pause: float, tell: Callable[[str | None], None]) -> None:
+    def __init__(self, name: str, command: ProgramCommand, *, pause: float, tell: Callable[[str | None], None]) -> None:
         self._name = name
         self._command = command
         self._pause = pause
