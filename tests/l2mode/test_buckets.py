@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l2mode.core.buckets import BUCKETS, OUTWEIGHS, _cost, mask_of, masks, owner_of, owners, takers
+from l2mode.core.buckets import (
+    BUCKETS,
+    OUTWEIGHS,
+    _cost,
+    _unweighted,
+    mask_of,
+    masks,
+    owner_of,
+    owners,
+    prepare,
+    takers,
+)
 
 names = st.text(min_size=1, max_size=8)
 powers = st.integers(0, 1000)
@@ -154,6 +165,15 @@ def test_nobody_has_power_and_nobody_is_there():
 def test_more_members_than_a_farm_may_have_are_refused():
     with pytest.raises(ValueError, match="65 members"):
         owners({f"node{index}": 1 for index in range(65)})
+
+
+def test_of_members_that_were_prepared_nothing_is_drawn_when_the_view_changes():
+    farm = {f"prepared{index:02}": 1 for index in range(64)}
+    prepare(farm)
+    drawn = _unweighted.cache_info().misses
+    masks(farm)
+    masks({name: power for name, power in farm.items() if name != "prepared07"})
+    assert _unweighted.cache_info().misses == drawn
 
 
 @pytest.mark.parametrize(
