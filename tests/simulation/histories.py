@@ -653,7 +653,7 @@ WEIGHTS = {
     "replay": 5,
     "rebirth": 5,
     "deluge": 2,
-    "doze": 3,
+    "doze": 5,
     "bad luck": 4,
     "awakening": 3,
     "misfortune": 4,
