@@ -167,6 +167,17 @@ class LeaseOfWhoWasJustHeard(Membership):
         return super()._lease(now, [peer for peer in alive if peer.heard_at >= now - self.timing.pulse])
 
 
+class LeaseWithoutMargin(Membership):
+    """The lease keeps nothing for clocks that run at different speeds."""
+
+    def _lease(self, now, alive):
+        until = now + self.timing.lost_after
+        for peer in alive:
+            if peer.listed_me >= 0 and peer.heard_at >= now - 3 * peer.timing.pulse:
+                until = min(until, self._sent.sent_at(peer.acked) + peer.timing.lost_after + peer.timing.guard)
+        return until
+
+
 class ForgetsTheGuardOfOthers(Membership):
     """A node claims while another one still guards against a node that this one has never heard."""
 

@@ -35,6 +35,7 @@ CAUGHT = [
     (mutants.ListensByItsOwnTiming, "retiming", 0, {"one taker", "one taker after quiet"}),
     (mutants.LeaseOfMembersOnly, "misfortune", 40, {"one taker"}),
     (mutants.LeaseOfWhoWasJustHeard, "misfortune", 0, {"one taker"}),
+    (mutants.LeaseWithoutMargin, "misfortune", 40, {"one taker"}),
     (mutants.ForgetsTheGuardOfOthers, "misfortune", 0, {"one taker"}),
     (mutants.IgnoresWhoDoesNotListIt, "awakening", 0, {"one taker"}),
     (mutants.ListensOnlyOnceAlone, "awakening", 0, {"one taker"}),
@@ -111,8 +112,8 @@ UNSEEN = """\
 ## What it does not notice
 
 Some rules make moves fewer or quicker, and no promise is known to break without them: members adopt the larger view of
-another one, prefer those who serve already, and count a newcomer only once all of the view have met it. A claim that
-waits asks again and again, and answers have a least distance."""
+another one, and count a newcomer only once all of the view have met it; a claim that waits asks again and again, and
+answers have a least distance; all proofs are void when a lease has run out."""
 
 
 if __name__ == "__main__":

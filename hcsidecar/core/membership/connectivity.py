@@ -39,17 +39,16 @@ class Connectivity:
                 return False
         return True
 
-    def greedy_clique(self, candidates: int, incumbents: int) -> int:
-        """Build a clique by number of edges, already in a view, how many hear it, and name.
+    def greedy_clique(self, candidates: int) -> int:
+        """Build a clique by number of edges, how many hear it, and name.
 
         Members with the same knowledge build the same one. Being heard counts, so that of a pair in which
         only one hears the other the deaf one is preferred: it cannot be told to step back.
         """
 
-        def rank(node: int) -> tuple[int, int, int, int]:
+        def rank(node: int) -> tuple[int, int, int]:
             return (
                 -(self.edges(node) & candidates).bit_count(),
-                -(incumbents >> node & 1),
                 -(self._heard_by[node] & candidates).bit_count(),
                 node,
             )

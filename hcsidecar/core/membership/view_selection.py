@@ -71,7 +71,7 @@ class ViewSelector:
             return ViewChoice(out_reason=reason, time_decides=not own.listened or own.refused is not None)
         candidates, newcomers = self._candidates(own, now)
         seeds = candidates & ~newcomers if self._has_just_changed(own, newcomers, now) else candidates
-        clique = self._adopted(candidates, self._roster.hearing.greedy_clique(seeds, self._incumbents(own)))
+        clique = self._adopted(candidates, self._roster.hearing.greedy_clique(seeds))
         if not clique >> self._roster.me & 1:
             reason = f"{self._roster.named(clique)} serve, and this node has no mutual link with all of them"
             return ViewChoice(out_reason=reason, time_decides=self._time_decides)
@@ -147,13 +147,6 @@ class ViewSelector:
             return True
         self._time_decides = True
         return False
-
-    def _incumbents(self, own: Own) -> int:
-        mask = (1 << self._roster.me) if own.view else 0
-        for peer in self._roster.acknowledged():
-            if peer.view:
-                mask |= 1 << peer.index
-        return mask
 
     def _adopted(self, candidates: int, clique: int) -> int:
         """Prefer the view of a member with an edge to this node when it is valid here and larger than the own."""
