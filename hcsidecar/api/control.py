@@ -16,7 +16,7 @@ from l2mode.core.documents import ClientExplanation, LayerTwoReport
 
 
 class NodeCommand(StrEnum):
-    """What an operator may ask of a node's module."""
+    """What an operator may ask of a node's application."""
 
     START = "start"
     STOP = "stop"
@@ -30,9 +30,9 @@ class ApplicationRequest(StrEnum):
     """What the application itself may ask for; each counts as a failure on the restart budget, but for a stop."""
 
     RESTART = "restart"
-    "Its scripts only: stopped and started, the module is not left."
+    "Its scripts only: stopped and started; `prestart` and `poststop` do not run."
     STOPSTART = "stopstart"
-    "All of the module."
+    "All of it, `prestart` and `poststop` included."
     STOP = "stop"
     WAIT = "wait"
     "Stop, and start when the `pre` checks pass."
@@ -85,7 +85,7 @@ class Control(Protocol):
     async def request(self, action: ApplicationRequest, *, identity: str) -> CommandResult:
         """Begin what the application asks for itself, or say why not, at once; `identity` says which part of it.
 
-        Unlike an operator's action it counts on the restart budget, and what is beyond that stops the module.
+        Unlike an operator's action it counts on the restart budget, and what is beyond that stops it for good.
         """
 
     def reported(self, name: str) -> Literal["up", "down", "init"] | None:

@@ -1,4 +1,4 @@
-"""Who still uses this node's module, or needs it: what its drain and its parting wait for."""
+"""Who still uses this node's application, or needs it: what its drain and its parting wait for."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -40,5 +40,5 @@ class NodeDrainEvidence:
         return self._face.probers.waiting(self._fall, now=now, let_go=self._targets.have_let_go)
 
     def balancers(self) -> Iterable[str]:
-        """Say why a module that is parting must still take traffic."""
+        """Say why an application that is parting must still take traffic."""
         return self._targets.keeps_serving_for

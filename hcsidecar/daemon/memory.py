@@ -1,4 +1,4 @@
-"""What a node must remember over a restart: its module's past, its powers, boot numbers, keys, and the other nodes.
+"""What a node must remember over a restart: its application's past, powers, boot numbers, keys, and the other nodes.
 
 A file that is broken or cannot be written is told, and then done without; one that somebody removes or changes is
 written again. The boot number also follows the wall clock, so that it grows all the same.
@@ -92,7 +92,7 @@ class StateFile:
         self._state = self._read()
 
     def past(self, *, now: float) -> Past:
-        """Give the module's past; after a restart of the machine no application runs."""
+        """Return the application's past; after a restart of the machine no application runs."""
         state = self._state
         same = state.machine == self._machine
         age = self._wall_clock() - now
@@ -106,7 +106,7 @@ class StateFile:
         )
 
     def remember_past(self, past: Past, *, now: float) -> None:
-        """Keep the module's past. Needs a running loop."""
+        """Keep the application's past. Needs a running loop."""
         age = self._wall_clock() - now
         changed = msgspec.structs.replace(
             self._state,
