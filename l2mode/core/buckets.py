@@ -1,19 +1,20 @@
 """Who owns which bucket: weighted rendezvous hashing, a pure function of the members and their powers.
 
-Every member draws a 64-bit number for every bucket from a hash of its name; read as a fraction u in (0, 1], its
-cost for the bucket is -log2(u) / power, and the member with the lowest cost owns the bucket. Such costs are
-exponentially distributed, so a member's share is its power over the sum of powers, and when a member comes or goes
-only buckets of its own move (Thaler and Ravishankar, "Using name-based mappings to increase hit rates", 1998; the
-weights as in draft-ietf-bess-weighted-hrw, section 3).
+For every bucket, every member draws a 64-bit number from a hash of its name. Read as a fraction u in (0, 1], it gives
+the member's cost for the bucket, -log2(u) / power; the member with the lowest cost owns the bucket. These costs are
+exponentially distributed, so a member's share is its power divided by the sum of powers. When a member comes or goes,
+only its own buckets move (Thaler and Ravishankar, "Using name-based mappings to increase hit rates", 1998; the weights
+as in draft-ietf-bess-weighted-hrw, section 3).
 
-Integers only, so that every machine agrees to the last bit. A member's costs for all buckets are lanes of 64 bits in
-one large integer: the lower of two whole columns takes eight operations of the interpreter instead of 4096
-comparisons, and 64 members a few milliseconds instead of twenty.
+The arithmetic uses integers only, so that all machines agree to the last bit. A member's costs for all buckets are
+lanes of 64 bits in one large integer. The lower of two whole columns then takes eight operations of the interpreter
+instead of 4096 comparisons, and 64 members take a few milliseconds instead of twenty.
 
-A member whose power is 64 times another's outweighs it: the other stands by and owns nothing until the first is gone.
+A member whose power is 64 times another's or more outweighs it: the other owns nothing and stands by until the first is
+gone.
 
-The answer depends on nothing but names, powers and the count of buckets: never on the name of a share group, so
-that ports 80 and 443 of one client meet the same server.
+The result depends on names, powers and the number of buckets only. It does not depend on the name of the share group,
+so that ports 80 and 443 of one client reach the same server.
 """
 
 import hashlib
@@ -29,20 +30,20 @@ BUCKETS: Final = 4096
 MAX_MEMBERS: Final = 64
 
 OUTWEIGHS: Final = 64
-"""So many times the power of another, or more, and the other owns nothing: powers 1, 64, 4096 make a chain in which
-one serves and the next one stands by. Without it, chance would give a standby a bucket now and then."""
+"""The ratio of powers from which the lesser member owns nothing. Powers of 1, 64 and 4096 make a chain in which one
+serves and the next one stands by. Without this limit, chance would give a standby a bucket now and then."""
 
 _DOMAIN: Final = b"hcsidecar buckets 1\0"
-"Part of every hash; to change what follows from it is to change the protocol's version."
+"Prefix of every hash. A change of this, or of anything computed from it, requires a new version of the protocol."
 
 _FRACTION_BITS: Final = 48
-"Costs are fixed-point numbers with so many bits after the point; they go up to 64."
+"Costs are fixed-point numbers with this many bits after the point; they go up to 64."
 
 _TABLE_BITS: Final = 8
-"The logarithm is a line between 256 points: at most 3 millionths off."
+"The logarithm is interpolated linearly between 256 points: the error is at most 3 millionths."
 
-# A lane, from its lowest bit: 8 bits for the member's rank (the lower name wins a tie), 55 for the cost, one guard
-# bit that stays 0 and catches the borrow when lanes are subtracted.
+# A lane, from its lowest bit: 8 bits for the member's rank (the lower name wins a tie), 55 bits for the cost, and one
+# guard bit that stays 0 and catches the borrow when lanes are subtracted.
 _LANE_BYTES: Final = 8
 _RANK_BITS: Final = 8
 _GUARD_SHIFT: Final = 63
@@ -51,7 +52,7 @@ _NOBODY: Final = 255
 
 
 def owners(powers: Mapping[str, int], count: int = BUCKETS) -> tuple[str | None, ...]:
-    """Name the owner of each bucket, by members and their powers; None where nobody has a power above 0."""
+    """Return the owner of each bucket, given the members' powers; None everywhere if nobody has a power above 0."""
     members = _weighted(powers)
     names: list[str | None] = [name for name, _ in members]
     names += [None] * (_NOBODY + 1 - len(names))
@@ -59,7 +60,7 @@ def owners(powers: Mapping[str, int], count: int = BUCKETS) -> tuple[str | None,
 
 
 def owner_numbers(powers: Mapping[str, int], numbers: Mapping[str, int], count: int = BUCKETS) -> bytes:
-    """Give each bucket's owner as a byte: the number that `numbers` (0 to 254) has for it; 255 where nobody owns it."""
+    """Return the owner of each bucket as a byte: its number in `numbers` (0 to 254), or 255 where nobody owns it."""
     members = _weighted(powers)
     table = bytearray([_NOBODY]) * (_NOBODY + 1)
     for rank, (name, _) in enumerate(members):
@@ -68,7 +69,7 @@ def owner_numbers(powers: Mapping[str, int], numbers: Mapping[str, int], count: 
 
 
 def masks(powers: Mapping[str, int], count: int = BUCKETS) -> dict[str, int]:
-    """Give what each member owns as a mask: bit b stands for bucket b. Members without power have the mask 0."""
+    """Return a mask of what each member owns: bit b stands for bucket b. Members without power have the mask 0."""
     members = _weighted(powers)
     ranks = _ranks(members, count)[::-1]
     found = dict.fromkeys(powers, 0)
@@ -78,7 +79,7 @@ def masks(powers: Mapping[str, int], count: int = BUCKETS) -> dict[str, int]:
 
 
 def mask_of(name: str, powers: Mapping[str, int], count: int = BUCKETS) -> int:
-    """Give what one member owns as a mask, which takes a fraction of the time of all masks."""
+    """Return the mask of what one member owns, in a fraction of the time that all masks take."""
     members = _weighted(powers)
     ranks = _ranks(members, count)[::-1]
     rank = next((rank for rank, (member, _) in enumerate(members) if member == name), None)
@@ -86,7 +87,7 @@ def mask_of(name: str, powers: Mapping[str, int], count: int = BUCKETS) -> int:
 
 
 def owner_of(key: bytes, powers: Mapping[str, int]) -> str | None:
-    """Name the owner of a single thing that is no bucket, such as a virtual IP that needs a director."""
+    """Return the owner of a single thing that is not a bucket, such as a virtual IP that needs a director."""
     members = _weighted(powers)
     if not members:
         return None
@@ -100,13 +101,13 @@ def owner_of(key: bytes, powers: Mapping[str, int]) -> str | None:
 
 
 def prepare(names: Iterable[str], count: int = BUCKETS) -> None:
-    """Draw the members' numbers now (4 ms each), so that the first change of the view need not."""
+    """Compute the members' numbers now (4 ms each), so that the first change of the view need not."""
     for name in names:
         _unweighted(name, count)
 
 
 def takers(powers: Mapping[str, int]) -> tuple[str, ...]:
-    """Name the members that own buckets: those with a power above 0 that nobody else's outweighs."""
+    """Return the members that own buckets: those with a power above 0 that no other member outweighs."""
     return tuple([name for name, _ in _weighted(powers)])
 
 
@@ -121,7 +122,7 @@ def _weighted(powers: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
 
 @lru_cache(maxsize=16)
 def _ranks(members: tuple[tuple[str, int], ...], count: int) -> bytes:
-    """Give one byte per bucket: the rank of its owner in the order of names, or `_NOBODY`."""
+    """Return one byte per bucket: the rank of its owner in the order of names, or `_NOBODY`."""
     if not members:
         return bytes([_NOBODY]) * count
     ones = _ones(count)
@@ -129,7 +130,8 @@ def _ranks(members: tuple[tuple[str, int], ...], count: int) -> bytes:
     lowest = _column(*members[0], count)
     for rank, member in enumerate(members[1:], start=1):
         other = _column(*member, count) | _rank_lanes(rank, count)
-        # In each lane: the guard bit survives the subtraction where lowest >= other; then fill the lane with it.
+        # In each lane, the guard bit survives the subtraction where lowest >= other; it is then spread over the whole
+        # lane.
         not_less = ((lowest | guards) - other) & guards
         lanes = not_less - (not_less >> _GUARD_SHIFT)
         lowest ^= (lowest ^ other) & lanes
@@ -138,35 +140,35 @@ def _ranks(members: tuple[tuple[str, int], ...], count: int) -> bytes:
 
 @lru_cache(maxsize=8)
 def _ones(count: int) -> int:
-    """Give an integer with a 1 in every lane."""
+    """Return an integer with a 1 in every lane."""
     return int.from_bytes((b"\1" + bytes(_LANE_BYTES - 1)) * count, "little")
 
 
 @lru_cache(maxsize=MAX_MEMBERS)
 def _rank_lanes(rank: int, count: int) -> int:
-    """Give an integer with a rank in every lane: to multiply anew takes a third of a comparison's time."""
+    """Return an integer with `rank` in every lane, cached: multiplying anew takes a third of a comparison's time."""
     return rank * _ones(count)
 
 
 @lru_cache(maxsize=4 * MAX_MEMBERS)
 def _column(name: str, power: int, count: int) -> int:
-    """Give a member's costs, one lane per bucket, with the rank left 0."""
+    """Return a member's costs, one lane per bucket, with the rank bits left 0."""
     lanes = [cost // power << _RANK_BITS for cost in _unweighted(name, count)]
     return int.from_bytes(struct.pack(f"<{count}Q", *lanes), "little")
 
 
 @lru_cache(maxsize=2 * MAX_MEMBERS)
 def _unweighted(name: str, count: int) -> "array[int]":
-    """Give a member's cost for each bucket at power 1; an array, since 64 tuples of integers would fill 10 MB."""
+    """Return a member's cost for each bucket at power 1, as an array: 64 tuples of integers would take 10 MB."""
     digest = hashlib.shake_256(_DOMAIN + name.encode()).digest(_LANE_BYTES * count)
     return array("Q", [_cost(number) for number in struct.unpack(f"<{count}Q", digest)])
 
 
 def _cost(number: int) -> int:
-    """Give -log2((number + 1) / 2**64) as a fixed-point integer, for a 64-bit number."""
+    """Return -log2((number + 1) / 2**64) as a fixed-point integer, for a 64-bit number."""
     number += 1
     whole = number.bit_length() - 1
-    # The 64 bits below the leading one: first those that choose the table's interval, then where in it.
+    # Of the 64 bits below the leading one, the highest choose the interval of the table, the rest the place in it.
     mantissa = (number << 64 >> whole) - (1 << 64)
     interval = mantissa >> (64 - _TABLE_BITS)
     within = mantissa & ((1 << (64 - _TABLE_BITS)) - 1)
@@ -176,7 +178,7 @@ def _cost(number: int) -> int:
 
 
 def _make_log2_table() -> tuple[int, ...]:
-    """Give log2(1 + i / 256) as fixed-point integers, bit by bit: square, and halve what exceeds 2."""
+    """Return log2(1 + i / 256) as fixed-point integers, computed bit by bit: square, and halve what exceeds 2."""
     table = []
     for step in range((1 << _TABLE_BITS) + 1):
         bits, value = 0, ((1 << _TABLE_BITS) + step) << (62 - _TABLE_BITS)
@@ -197,5 +199,5 @@ _LOG2: Final = _make_log2_table()
 
 @lru_cache(maxsize=MAX_MEMBERS)
 def _digit_table(rank: int) -> bytes:
-    """Give the translation of ranks to the binary digits of this rank's mask."""
+    """Return the translation of ranks to the binary digits of this rank's mask."""
     return b"0" * rank + b"1" + b"0" * (255 - rank)

@@ -1,7 +1,7 @@
-"""The buckets of many clients at once, for a look at all sockets: the hash of `hashing`, six times as fast each.
+"""The buckets of many clients at once, for a scan of all sockets: the hash of `hashing`, six times as fast per client.
 
-Every input has a lane of 128 bits in one large integer: 64 bits of the hash's state, and 64 that take the carry of
-an addition and what a rotation pushes out. So one operation of the interpreter does the step for all inputs.
+Every input has a lane of 128 bits in one large integer: 64 bits hold the state of the hash, and 64 take the carry of an
+addition and the bits that a rotation pushes out. One operation of the interpreter thus does one step for all inputs.
 """
 
 import struct
@@ -13,11 +13,11 @@ from l2mode.core.buckets import BUCKETS
 _LANE_BYTES: Final = 16
 _WORD_BYTES: Final = 8
 _AT_ONCE: Final = 1024
-"Inputs hashed together: 1 ms of work, so that other threads of the interpreter get their turn."
+"Inputs hashed together: about 1 ms of work, so that the interpreter's other threads get their turn."
 
 
 def buckets_of(seed: bytes, inputs: Sequence[bytes]) -> list[int]:
-    """Give the bucket of each input; all inputs are of one length. What goes in is said in `hashing`."""
+    """Return the bucket of each input; all inputs have the same length. `hashing` documents what they consist of."""
     found: list[int] = []
     for start in range(0, len(inputs), _AT_ONCE):
         some = inputs[start : start + _AT_ONCE]

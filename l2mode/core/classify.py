@@ -1,11 +1,11 @@
-"""What a packet filter does with a frame, to the last byte: the specification of every filter, and one that runs.
+"""The decision about each frame: the specification that every packet filter follows, and one that runs.
 
-The program in the kernel (filter.bpf.c) is held against this module frame by frame; the filter in user space runs it.
-It reads the same memory (`Tables`) that the program in the kernel reads.
+The tests compare the program in the kernel (filter.bpf.c) with this module frame by frame; the filter in user space
+runs this module. Both read the same memory (`Tables`).
 
-A frame counts for the filter when it is IP, its destination is a virtual IP, and it is addressed to this node's MAC or,
-in flooded delivery, to the virtual MAC. One to a group MAC is dropped: several nodes have it. Frames to any other MAC
-are others' and pass untouched, as does neighbour discovery.
+The filter judges a frame if it is an IP frame to a virtual IP and is addressed to this node's MAC or, in flooded
+delivery, to the virtual MAC. A frame to a group MAC is dropped, because several nodes receive it. A frame to any other
+MAC belongs to another machine and passes untouched, as does neighbour discovery.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from l2mode.core.tables import Tables
 from l2mode.core.verdict import Delivery, Ownership, Packet, Verdict, judge, under_lease
 
 CHAIN_MARK: Final = 0x02
-"The locally administered bit: inverted in the first byte of a source MAC, it marks a frame of the chain."
+"The locally administered bit: it is inverted in the first byte of the source MAC of a frame that travels the chain."
 _GROUP_BIT: Final = 0x01
 
 _TTL_AT: Final = {4: 22, 6: 21}
@@ -42,28 +42,29 @@ class Flow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What becomes of a frame, and why."""
+    """The fate of a frame, and the reason for it."""
 
     reason: Reason
     node: int | None
-    "The node that it is sent to, where it is."
+    "The node that the frame is sent to; None if it is not sent on."
     frame: bytes
-    "As it goes on: changed where it is sent on, or where a taken one had to be given this node's MAC."
+    "The frame as it goes on: rewritten if it is sent on, or if a taken frame had to be given this node's MAC."
 
     @property
     def action(self) -> Action:
-        """What becomes of it."""
+        """What becomes of the frame."""
         return self.reason.action
 
 
 def classify(
     frame: bytes, tables: Tables, *, known: Callable[[Flow], bool], now_ns: int, readdress: bool = False
 ) -> Decision:
-    """Decide about a frame that came in, with its Ethernet header; any bytes will do.
+    """Decide about a frame that came in.
 
-    `known` says whether this node has a TCP socket for a flow that neither listens nor is in TIME_WAIT, or sent the
-    SYN cookie that the frame answers. `now_ns` is CLOCK_MONOTONIC. `readdress` gives a taken frame this node's MAC
-    instead of the virtual one, for a filter (XDP) that cannot tell the stack otherwise that the frame is for it.
+    `frame` begins with the Ethernet header; any bytes are accepted. `known` returns whether this node has a TCP socket
+    for a flow that neither listens nor is in TIME_WAIT, or whether this node sent the SYN cookie that the frame
+    answers. `now_ns` is CLOCK_MONOTONIC in nanoseconds. `readdress` replaces the destination MAC of a taken frame by
+    this node's MAC, for a filter (XDP) that has no other way to tell the network stack that the frame is for this host.
     """
     head = read_head(frame)
     vip = None if head is None else tables.vip(head.destination)
@@ -78,10 +79,10 @@ def classify(
 
 
 def client_bucket(content: Content, by: By, seed: bytes) -> int:
-    """Give the bucket of a packet of a share group that goes `by` this."""
+    """Return the bucket of a packet in a share group that is divided `by` this criterion."""
     if content.kind is PacketKind.PORTLESS or by is By.ADDRESS:
         return bucket_of_address(seed, content.client)
-    # IPv6 has no identification: there datagrams go by the port.
+    # IPv6 has no identification field, so its datagrams are divided by the port.
     if by is By.PORT or len(content.client) > 4:  # noqa: PLR2004 - the size of an IPv4 address
         return bucket_of_port(seed, content.client, content.client_port)
     if content.ip_id is None:
@@ -90,7 +91,7 @@ def client_bucket(content: Content, by: By, seed: bytes) -> int:
 
 
 def _judge(frame: bytes, head: PacketHeaders, vip: int, tables: Tables, known: Callable[[Flow], bool]) -> Verdict:
-    """Say what the lease permitting becomes of a frame to a virtual IP."""
+    """Return the verdict on a frame to a virtual IP while the lease runs."""
     delivery = tables.delivery
     to_group = bool(head.to_mac[0] & _GROUP_BIT)
     mine = head.to_mac == tables.own_mac or (delivery is Delivery.FLOODED and head.to_mac == tables.virtual_mac)
@@ -137,9 +138,10 @@ def _judge(frame: bytes, head: PacketHeaders, vip: int, tables: Tables, known: C
 
 
 def _judge_unmatched(head: PacketHeaders, vip: int, tables: Tables) -> Verdict:
-    """Say what becomes of a frame that no share names: it is the director's, or nobody's.
+    """Return the verdict on a frame that matches no share: the director takes it, or nobody does.
 
-    Clients may still aim at a former director, as they do with what a share names; what a member sends goes no further.
+    Clients may still send such frames to a former director, which passes them to the present one. A frame that another
+    member has sent is not passed on again.
     """
     director = tables.director(vip) if tables.director_takes_unmatched else None
     if director == tables.me:
@@ -151,7 +153,7 @@ def _judge_unmatched(head: PacketHeaders, vip: int, tables: Tables) -> Verdict:
 
 
 def sender_of(mac: bytes, tables: Tables) -> tuple[int | None, bool]:
-    """Say which member sent a frame, None for none, and whether it bears the mark of the chain."""
+    """Return which member sent a frame (None: no member did), and whether the frame bears the mark of the chain."""
     marked = bytes([mac[0] ^ CHAIN_MARK]) + mac[1:]
     by_mark = None
     for node, its in tables.macs():
@@ -171,7 +173,7 @@ def _group(content: Content, vip: int, tables: Tables) -> int | None:
 
 
 def _sendable(verdict: Verdict, frame: bytes, head: PacketHeaders, tables: Tables) -> Verdict:
-    """Let the verdict stand if the frame can be sent to `to`."""
+    """Return the verdict unchanged if the frame can be sent to the node `verdict.to`, or else one that drops it."""
     if verdict.to is None or tables.mac(verdict.to) is None:
         return Verdict(Reason.NO_MAC)
     if frame[_TTL_AT[head.version]] <= 1:
@@ -196,7 +198,10 @@ def _rewritten(frame: bytes, head: PacketHeaders, verdict: Verdict, tables: Tabl
 
 
 def _correct_checksum(changed: bytearray, *, before: int) -> None:
-    """Correct an IPv4 header's checksum for a change of the word with the time to live (RFC 1624, equation 3)."""
+    """Update the checksum of an IPv4 header after a change of the word that holds the time to live.
+
+    The formula is equation 3 of RFC 1624. `before` is that word before the change.
+    """
     at = _TTL_AT[4]
     checksum = int.from_bytes(changed[_CHECKSUM_AT : _CHECKSUM_AT + 2])
     total = (checksum ^ 0xFFFF) + (before ^ 0xFFFF) + int.from_bytes(changed[at : at + 2])

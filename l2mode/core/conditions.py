@@ -1,8 +1,9 @@
-"""What must hold of a machine while its node takes a share of the virtual IPs, and for how long it must hold again.
+"""The conditions that a machine must meet while its node takes a share of the virtual IPs.
 
-What somebody undoes and the daemon can put back is put back. For the rest the node takes no share until it is so
-again, since clients that reached it would get no answer: it leaves all virtual IPs, also where only one cannot be
-served, because a view is one for all of them. `CONDITIONS` is the whole list; the manual has it as a table.
+What somebody undoes and the daemon can restore, the daemon restores. While any other condition is not met, the node
+takes no share, since clients that reached it would get no answer. It then leaves all virtual IPs, even if only one of
+them cannot be served, because one view covers them all. `CONDITIONS` is the complete list; the manual shows it as a
+table.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -17,14 +18,14 @@ from l2mode.core.settings import VirtualIp
 from l2mode.core.verdict import Delivery
 
 HOLD: Final = 1.0
-"Seconds for which all must be right again. Who gives an address back sets routes just after it."
+"Seconds for which all conditions must be met again. Whoever restores an address often sets routes just after it."
 LONGEST_HOLD: Final = 30.0
 CALM: Final = 60.0
-"What is lost again sooner than this after it came back, in seconds, must hold twice as long the next time."
+"Seconds. A condition that is lost again within this time must be met for twice as long the next time."
 
 
 class Response(Enum):
-    """What follows when a condition no longer holds."""
+    """What the daemon does when a condition is no longer met."""
 
     PUT_BACK = "put back; while that is refused, no share"
     NO_SHARE = "no share until it is so again"
@@ -33,40 +34,41 @@ class Response(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What the kernel says, all of it read at one time."""
+    """A snapshot of what the kernel says of this machine, all read at one time."""
 
     name: str
-    "Of the interface of the virtual IPs."
+    "Name of the interface of the virtual IPs."
     interface: Interface | None
-    "None: there is none of this name."
+    "None: there is no interface of this name."
     loopback_up: bool
     addresses: Sequence[ConfiguredAddress]
     vips: Sequence[VirtualIp]
     delivery: Delivery
     own: Collection[VirtualIp]
-    "The node's addresses by the farm file, from which its heartbeats go out."
+    "The node's addresses in the farm file, from which its heartbeats go out."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """One thing that must hold."""
+    """One condition that a machine must meet."""
 
     what: str
     lost: str
-    "How it may be lost."
+    "How the condition can be lost."
     response: Response
     why_not: Callable[[Machine], Iterator[Obstacle]] = lambda _: iter(())
-    "Says what is in the way, where that is a matter of looking; what is put back says so when that is refused."
+    """Yields the obstacles that can be seen. A condition that the daemon restores has none here; the attempt reports a
+    failure."""
 
 
 def in_the_way(machine: Machine) -> Iterator[Obstacle]:
-    """Say all that keeps a node from taking a share, in the order of `CONDITIONS`."""
+    """Yield every obstacle that keeps a node from taking a share, in the order of `CONDITIONS`."""
     for condition in CONDITIONS:
         yield from condition.why_not(machine)
 
 
 def why_no_carrier(interface: Interface) -> Iterator[Obstacle]:
-    """Say that nothing is at the other end of the cable."""
+    """Yield an obstacle if the interface is up and has no carrier."""
     if interface.up and not interface.carrier:
         yield Obstacle(f"{interface.name} has no carrier", "look at the cable, and at the other end's port")
 
@@ -161,15 +163,15 @@ CONDITIONS: Final = (
         response=Response.FOLLOWED,
     ),
 )
-"""What is looked at first stands first: of an interface that is down it is not told that it has no address.
+"""In the order in which they are checked: an interface that is down is not also reported to have no address.
 
-Routes, firewalls and sysctls like rp_filter are not in it: what clients need of them cannot be told from here.
-`hcsidecar l2-check` warns of some.
+Routes, firewalls and sysctls like rp_filter are not included, because this machine cannot tell what clients need of
+them. `hcsidecar l2-check` warns of some of them.
 """
 
 
 class Hold:
-    """Keeps what was in the way until all has been right for `HOLD` seconds; longer for what comes and goes."""
+    """Keeps an obstacle until all conditions have been met for `HOLD` seconds, or longer if it comes and goes."""
 
     def __init__(self) -> None:
         self._present: Obstacle | None = None
@@ -179,11 +181,11 @@ class Hold:
 
     @property
     def obstacle(self) -> Obstacle | None:
-        """Why this node takes no share; None: it may."""
+        """The reason why this node takes no share; None: it may take one."""
         return self._present
 
     def see(self, found: Sequence[Obstacle], *, now: float) -> bool:
-        """Take what is in the way now; True when `obstacle` has changed."""
+        """Take in the present obstacles. Return whether `obstacle` has changed."""
         before = self._present
         if found:
             if before is None:
@@ -197,5 +199,5 @@ class Hold:
         return self._present != before
 
     def next_at(self) -> float:
-        """When to look again although nothing seems to change; infinity: not for this."""
+        """The time at which to check again even if nothing seems to change; infinity: no such time."""
         return inf if self._right_since is None else self._right_since + self._hold

@@ -1,8 +1,9 @@
-"""Who else uses a virtual IP: claims by MACs that no node of the farm has, from the first one until they are gone.
+"""Conflicts over a virtual IP: claims by MACs that no node of the farm has, from the first claim to the last.
 
-A claim may be older than the heartbeat that explains it: a node that has just been started, or has got another MAC. So
-it waits to be judged. What proves to be another machine's is told once and stands; whoever knows of it asks the network
-again and again, and when nobody else has claimed the address for a while, it is over.
+A claim may arrive before the heartbeat that explains it, from a node that has just started or has a new MAC. Claims
+therefore wait before they are judged. A claim that proves to be another machine's is reported once and kept; the nodes
+that know of it ask the network again and again. When nobody else has claimed the address for a while, the conflict is
+over.
 """
 
 from collections.abc import Collection
@@ -13,13 +14,13 @@ from typing import Final
 from l2mode.core.settings import VirtualIp
 
 PATIENCE: Final = 2.0
-"Seconds until a claim by an unknown MAC is called a conflict: its heartbeat may be the later one."
+"Seconds until a claim by an unknown MAC counts as a conflict: the heartbeat that explains it may arrive later."
 GONE_AFTER: Final = 15.0
-"Seconds without such a claim until a conflict is over."
+"Seconds without another claim until a conflict is over."
 CONFLICT_INTERVAL: Final = 60.0
-"Seconds between two reports about one virtual IP, where the other machine comes and goes."
+"Seconds between two reports about one virtual IP, if the other machine comes and goes."
 MAX_SUSPECTS: Final = 32
-"Claims that wait to be judged; further ones are forgotten, so that a flood of them does not fill the memory."
+"The number of claims that may wait to be judged. Further ones are ignored, so that a flood cannot fill the memory."
 REMEDY: Final = "find it by its MAC at the switch; take the address away from it, or choose another VIP"
 
 
@@ -36,7 +37,7 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConflictOver:
-    """It does not any more."""
+    """The machine outside the farm no longer uses the virtual IP."""
 
     conflict: Conflict
 
@@ -52,30 +53,30 @@ class _Standing:
 
 
 class Conflicts:
-    """The claims of others, by virtual IP."""
+    """The claims of machines outside the farm, by virtual IP."""
 
     def __init__(self) -> None:
         self._suspects: dict[tuple[VirtualIp, bytes], float] = {}
-        "When a claim is ripe to be judged."
+        "The time at which a claim is judged."
         self._standing: dict[VirtualIp, _Standing] = {}
         self._quiet_until: dict[VirtualIp, float] = {}
 
     @property
     def standing(self) -> tuple[Conflict, ...]:
-        """Those that have proved to be such, and are not over."""
+        """The conflicts that are proven and not over."""
         return tuple(each.conflict for each in self._standing.values())
 
     def claimed(self, vip: VirtualIp, mac: bytes, *, now: float) -> None:
-        """Take a claim by a MAC that is not known to be the farm's."""
+        """Take in a claim by a MAC that is not known to belong to the farm."""
         standing = self._standing.get(vip)
         if standing is not None:
-            # Of another farm each node may answer in turn; that is no other conflict.
+            # If the other machine is a farm, each of its nodes may answer in turn; that is still one conflict.
             standing.seen_at = now
         elif len(self._suspects) < MAX_SUSPECTS:
             self._suspects.setdefault((vip, mac), now + PATIENCE)
 
     def due(self, farm_macs: Collection[bytes], *, now: float) -> list[Conflict | ConflictOver]:
-        """Give the conflicts whose MACs are nobody's of the farm, even now, and those that are over."""
+        """Return the conflicts whose MACs still belong to no node of the farm, and those that are over."""
         said: list[Conflict | ConflictOver] = []
         for vip, mac in [suspect for suspect, ripe_at in self._suspects.items() if ripe_at <= now]:
             del self._suspects[vip, mac]
@@ -92,7 +93,7 @@ class Conflicts:
         return said
 
     def next_at(self) -> float:
-        """When the next claim is ripe, or the next conflict over or to be told."""
+        """The time at which the next claim is to be judged, or the next conflict is over or to be reported."""
         ripe = min(self._suspects.values(), default=inf)
         over = min((each.seen_at + GONE_AFTER for each in self._standing.values()), default=inf)
         untold = [self._quiet_until.get(vip, -inf) for vip, each in self._standing.items() if not each.told]

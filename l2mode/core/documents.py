@@ -1,14 +1,14 @@
-"""What layer-2 mode tells of itself: the types of its documents, for those who make them and those who read them.
+"""The types of the documents of layer-2 mode, for the code that makes them and the code that reads them.
 
-Keys are only ever added, and a reader passes over those that it does not know. What an older version does not say has
-a default. Keys are told in the order in which they stand here.
+Keys are only ever added, and a reader ignores keys that it does not know. A key that an older version does not send has
+a default. Keys are encoded in the order in which they are listed here.
 """
 
 import msgspec
 
 
 class UnusableFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """A filter that was tried before the one in use, and does not work on this machine."""
+    """A filter that was tried before the one in use, and that does not work on this machine."""
 
     name: str
     problem: str
@@ -21,63 +21,63 @@ class FilterStatus(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     "xdp, xdp generic, tc or nfqueue."
     why: str
-    "Why it was one to try."
+    "Why it was tried."
     warnings: tuple[str, ...] = ()
-    "What may be in its way."
+    "What may interfere with it."
     degraded: bool = False
-    "Only the filter in user space works on this machine, and nobody asked for that."
+    "Only the filter in user space works on this machine, and nobody asked for that one."
     fall_back: str | None = None
-    "In place of which others, why, and what that costs; None when it was the first to try."
+    "The filters that it replaces, why, and what that costs; None if it was the first one tried."
     remedy: str = ""
-    "What makes the others work."
+    "What would make the other filters work."
     passed_over: tuple[UnusableFilter, ...] = ()
 
 
 class VipStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A virtual IP, as one node sees it."""
+    """A virtual IP as one node sees it."""
 
     address: str
     director: str | None
-    "Who answers for it; None in flooded delivery, and out of the view."
+    "The node that answers for it; None in flooded delivery, and out of the view."
     mac: str | None
-    "Where clients should know it."
+    "The MAC that clients should have for it."
 
 
 class ShareStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A share group: how many of its buckets are open at one node, or wait to be."""
+    """A share group: the number of its buckets that this node owns, claimed or not."""
 
     name: str
     protocol: str = ""
     "tcp or udp."
     ports: tuple[int, ...] = ()
     by: str = ""
-    "What decides who serves a client: address, port or datagram."
+    "What decides which node serves a client: address, port or datagram."
     mine: int
-    "Buckets."
+    "Number of buckets."
     pending: int
-    "Buckets."
+    "Number of buckets."
     fraction: float = 0.0
-    "The part that is taken here now, 0 to 1; 0 when the lease is over."
+    "The fraction that is taken here now, 0 to 1; 0 if the lease is over."
 
 
 class PacketCount(msgspec.Struct, frozen=True, kw_only=True):
-    """How often a node's filter did one thing for one reason."""
+    """How often a node's filter took one action for one reason."""
 
     name: str
     action: str
-    "take, drop or another that the filter knows."
+    "The filter's action: take, drop and so on."
     text: str
     "The reason, in plain words."
     odd: bool = False
-    "It should not happen."
+    "Such packets should not occur."
     persists: bool = False
-    "It should not, and goes on."
+    "Such packets should not occur, and they keep coming."
     count: int
     "Packets since the filter was attached."
 
 
 class VipConflict(msgspec.Struct, frozen=True, kw_only=True):
-    """A machine outside the farm uses a virtual IP, as one node has heard."""
+    """A machine outside the farm that uses a virtual IP, as one node has heard."""
 
     vip: str
     mac: str = ""
@@ -85,34 +85,34 @@ class VipConflict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LayerTwoReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What layer-2 mode does on one node: `GET /api/v1/layer-two`. MACs are written 02:00:00:00:00:01."""
+    """The state of layer-2 mode on one node: `GET /api/v1/layer-two`. MACs are written 02:00:00:00:00:01."""
 
     farm: str
     node: str
-    "Who tells it."
+    "The node that reports."
     view: tuple[str, ...]
-    "Those that take shares together; empty when this node is out."
+    "The nodes that take shares together; empty if this node is out."
     filter: FilterStatus
     interface: str
-    "That of the virtual IPs."
+    "The interface of the virtual IPs."
     macs: dict[str, str]
-    "Of the nodes, as far as they are heard, and its own."
+    "The MACs of this node and of the nodes that it hears."
     delivery: str
     "directed or flooded."
     lease_open: bool
     "The filter may take packets."
     dirty: bool = False
-    "Older connections in buckets of others live here."
+    "This node holds older connections in buckets of others."
     dirty_members: tuple[str, ...] = ()
-    "Other nodes of which the same is known."
+    "Other nodes that are known to do so."
     vips: tuple[VipStatus, ...]
     shares: tuple[ShareStatus, ...]
     packets: tuple[PacketCount, ...] = ()
     "Packets to the virtual IPs, by what became of them."
     seen: int = 0
-    "Packets of clients in all: in flooded delivery the same at every node."
+    "Packets of clients in all: in flooded delivery the same number at every node."
     cut_off: tuple[str, ...] = ()
-    "Nodes to which the switch does not flood, as far as this node can tell."
+    "Nodes that the switch does not flood to, as far as this node can tell."
     conflicts: tuple[VipConflict, ...] = ()
 
 
@@ -123,33 +123,33 @@ class ShareExplanation(msgspec.Struct, frozen=True, kw_only=True):
     protocol: str
     ports: tuple[int, ...]
     vips: tuple[str, ...]
-    "Those of the client's family that the group is for, or the one that was asked for."
+    "The group's VIPs of the client's family, or the one that was asked about."
     by: str
     bucket: int | None
-    "None: the question does not say enough to tell."
+    "None: the question does not say enough to determine it."
     owner: str | None
     phase: str | None
-    "What the bucket is to this node: mine, pending or other."
+    "The phase of the bucket on this node: mine, pending or other."
     fraction: float
-    "The part of the group's buckets that the owner has by this node's view, 0 to 1."
+    "The fraction of the group's buckets that the owner has by this node's view, 0 to 1."
     may_hold: tuple[str, ...]
-    "Nodes that may still hold older connections of the bucket: those that are dirty there, beside the owner."
+    "Nodes other than the owner that are dirty in the bucket, and so may still hold older connections of it."
     reason: str
     "One sentence."
 
 
 class ClientExplanation(msgspec.Struct, frozen=True, kw_only=True):
-    """Who takes a client, as one node sees it: `GET /api/v1/layer-two/explain`."""
+    """The node that takes a client, as one node sees it: `GET /api/v1/layer-two/explain`."""
 
     farm: str
     node: str
-    "Who tells it."
+    "The node that answers."
     view: tuple[str, ...]
     address: str
-    "The client's."
+    "The client's address."
     port: int | None
-    "The client's; None: not asked for."
+    "The client's source port; None: not asked about."
     vip: str | None
-    "None: any."
+    "None: any VIP."
     shares: tuple[ShareExplanation, ...]
     "One for each share group that the client can use."

@@ -1,4 +1,4 @@
-"""Who takes a client, and why: the answer to `hcsidecar explain`, by the same tables that the filter obeys."""
+"""Which node takes a client, and why: the answer to `hcsidecar explain`, from the tables that the filter obeys."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from l2mode.core.settings import By, LayerTwoSettings, Protocol, ShareGroup, Vir
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
-    """Whom a question is about. The address and the VIP, if one is named, are of one family."""
+    """The client that a question is about. Its address and the VIP, if one is named, are of one family."""
 
     address: VirtualIp
     port: int | None = None
@@ -21,7 +21,7 @@ class Client:
 
 
 def explain(handover: Handover, settings: LayerTwoSettings, client: Client, *, now: float) -> ClientExplanation:
-    """Say who takes a client, in each share group that it can use."""
+    """Return which node takes a client, for each share group that the client can use."""
     return ClientExplanation(
         farm=settings.farm,
         node=settings.me,
@@ -62,7 +62,7 @@ def _explain_group(
 
 
 def _vips_of(group: ShareGroup, settings: LayerTwoSettings, client: Client) -> tuple[str, ...]:
-    """Give the VIPs of a group that this client can mean."""
+    """Return the VIPs of a group that this client can mean."""
     vips = settings.vips if group.vip is None else (group.vip,)
     wanted = vips if client.vip is None else (client.vip,)
     return tuple(str(vip) for vip in vips if vip in wanted and vip.version == client.address.version)
@@ -78,12 +78,12 @@ def _bucket(group: ShareGroup, seed: bytes, client: Client) -> int | None:
 
 
 def _goes_by_datagram(group: ShareGroup, client: Client) -> bool:
-    """IPv6 has no identification in every packet: `datagram` goes by port there."""
+    """Return whether each datagram goes by itself: not in IPv6, which lacks an identification and goes by port."""
     return group.by is By.DATAGRAM and client.address.version == 4  # noqa: PLR2004 - IPv4
 
 
 def _dirty(handover: Handover, me: str, owner: str | None, bucket: int | None) -> Iterator[str]:
-    """Name those who may hold connections of the bucket that are older than its owner's claim."""
+    """Yield the nodes that may hold connections of the bucket that are older than its owner's claim."""
     masks = {neighbour.name: neighbour.dirty_buckets for neighbour in handover.neighbours} | {me: handover.foreign}
     for name, mask in sorted(masks.items()):
         if name != owner and (mask if bucket is None else mask >> bucket & 1):

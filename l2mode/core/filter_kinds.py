@@ -1,16 +1,16 @@
-"""The kinds of packet filters; apart, for who has to name them and never chooses one."""
+"""The kinds of packet filters, apart from the code that chooses one, for modules that only name them."""
 
 from enum import Enum
 
 
 class FilterKind(Enum):
-    """Where packets are filtered."""
+    """The place where packets are filtered."""
 
     XDP = "xdp"
-    "In the driver, before the kernel makes anything of a packet."
+    "In the driver, before the kernel's network stack sees a packet."
     XDP_GENERIC = "xdp generic"
     "The same program, run by the kernel for any interface; no faster than tc."
     TC = "tc"
-    "Where the interface hands packets to the stack."
+    "Where the interface hands packets to the network stack."
     NFQUEUE = "nfqueue"
-    "In this process: slow, and needs nothing of BPF."
+    "In this process: slow, but independent of BPF."

@@ -1,4 +1,4 @@
-"""Which packet filter suits an interface, and where it stands among the filters of others."""
+"""Which packet filter suits an interface, and where it is placed among the filters of others."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from l2mode.core.filter_kinds import FilterKind
 from l2mode.core.interface import Interface
 
 FILTER_NAME: Final = "hcsidecar"
-"What the names of all our filters begin with: they let pass what is not their own, so their order does not matter."
+"The prefix of the names of all our filters. Each passes packets that are not its own, so their order does not matter."
 _NAME_BYTES: Final = 255
-"What the kernel keeps of a filter's name (CLS_BPF_NAME_LEN, less the final zero)."
+"The length of a filter's name that the kernel keeps (CLS_BPF_NAME_LEN, less the final zero)."
 
 
 _USE_NFQUEUE: Final = 'set filter = "nfqueue" in [l2]'
@@ -21,7 +21,8 @@ _COSTS: Final = {
     FilterKind.XDP: "large uploads are slower, since the card no longer merges what comes in",
     FilterKind.XDP_GENERIC: "it is no faster than tc",
 }
-"What a filter costs in place of a better one: the figures of the manual and of benchmarks/RESULTS.md, in a few words."
+"""The cost of a filter used in place of a better one: the figures of the manual and benchmarks/RESULTS.md in a few
+words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,26 +36,26 @@ class PassedOver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilterChoice:
-    """The filter in use, and those that were tried before it."""
+    """The filter in use, and the filters that were tried before it."""
 
     kind: FilterKind
     why: str
-    "Why it was one to try."
+    "Why it was tried."
     passed_over: tuple[PassedOver, ...] = ()
 
     @property
     def degraded(self) -> bool:
-        """True when only the filter in user space works, and nobody asked for that."""
+        """True when only the filter in user space works, and nobody asked for that one."""
         return self.kind is FilterKind.NFQUEUE and bool(self.passed_over)
 
     @property
     def cost(self) -> str:
-        """Say what it costs that others do not work; empty when that costs nothing."""
+        """Return what it costs that other filters do not work; empty if it costs nothing."""
         return _COSTS.get(self.kind, "") if self.passed_over else ""
 
     @property
     def fall_back(self) -> str | None:
-        """Say in place of which filter this one is, why and what that costs; None when it was the first to try."""
+        """The filters that this one replaces, why, and what that costs; None if it was the first one tried."""
         if not self.passed_over:
             return None
         better = " and ".join(each.kind.value for each in self.passed_over)
@@ -63,13 +64,13 @@ class FilterChoice:
 
     @property
     def remedy(self) -> str:
-        """Say what makes the better ones work, or ends the complaint; empty when there are none."""
+        """Return what makes the better filters work, or ends the complaint; empty if there is nothing to do."""
         enough = (f"{_USE_NFQUEUE}, if it is enough",) if self.degraded else ()
         return _either(*(each.remedy for each in self.passed_over), *enough)
 
 
 def problems_of(passed_over: Sequence[PassedOver]) -> str:
-    """Say why filters do not work, each reason once."""
+    """Return why filters do not work, each reason once."""
     problems = dict.fromkeys(each.problem for each in passed_over)
     if len(problems) == 1:
         return next(iter(problems))
@@ -80,7 +81,7 @@ def problems_of(passed_over: Sequence[PassedOver]) -> str:
 
 
 def remedies_of(passed_over: Sequence[PassedOver]) -> str:
-    """Say what can be done where none of these works, each thing once."""
+    """Return what the operator can do if none of these filters works, each remedy once."""
     queue = () if any(each.kind is FilterKind.NFQUEUE for each in passed_over) else (f"{_USE_NFQUEUE}, which is slow",)
     return _either(*(each.remedy for each in passed_over), *queue)
 
@@ -94,11 +95,11 @@ class FilterRow:
     """A filter at the ingress of an interface, as the kernel lists it."""
 
     priority: int
-    "1 to 65535; the lowest is asked first."
+    "1 to 65535; the lowest number is asked first."
     handle: int
-    "0 in the row that only says that there is something at this priority."
+    "0 in a row that says only that something has this priority."
     kind: str
-    "bpf, u32, flower and so on."
+    "The classifier: bpf, u32, flower and so on."
     name: str = ""
     protocol: int = 0
     "As the kernel writes it: an EtherType in network byte order."
@@ -106,24 +107,25 @@ class FilterRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
-    """Where a filter goes."""
+    """The place where a filter is attached."""
 
     priority: int
     handle: int
 
 
 def candidates(wanted: str, interface: Interface) -> tuple[tuple[FilterKind, str], ...]:
-    """Give the filters to try for the farm file's word, the best first, each with why it is one.
+    """Return the filters to try for the farm file's `filter`, the best one first, each with the reason to try it.
 
-    On real interfaces XDP refuses packets fastest, but the driver then hands on every packet as it comes, where tc
-    gets many merged into one, and sends them on so: a large upload takes several times as long. Some drivers reset the
-    card when a program comes or goes. So whoever expects floods more than uploads asks for XDP.
+    On real interfaces XDP drops packets fastest. But the driver then hands on every packet as it comes, where tc gets
+    many merged into one and forwards them so: a large upload takes several times as long. Some drivers also reset the
+    card when a program is attached or detached. XDP is therefore for those who expect floods rather than uploads, and
+    must be asked for.
     """
     name, kind = interface.name, interface.kind
     device = f"driver {interface.driver}" if interface.driver else "a device without a named driver"
     native = (FilterKind.XDP, f"{name} is a real interface ({device})")
-    # XDP on a veth loses what it sends on and takes the other end's segmentation offload; what bridge, bond and vlan
-    # do with it is the business of the interfaces below.
+    # XDP on a veth loses the packets that it forwards and disables the other end's segmentation offload. What bridges,
+    # bonds and VLANs do with XDP depends on the interfaces below them.
     not_native = f"{name} is made by software ({kind}), where XDP has no advantage or does not work"
     match wanted:
         case "xdp":
@@ -141,17 +143,17 @@ def candidates(wanted: str, interface: Interface) -> tuple[tuple[FilterKind, str
 
 
 def filter_name(farm: str) -> str:
-    """Name a farm's filter, so that it is recognised after a kill: one for each farm on an interface."""
+    """Return the name of a farm's filter on an interface, by which it is recognised after a kill."""
     return f"{FILTER_NAME}:{farm}".encode()[:_NAME_BYTES].decode(errors="ignore")
 
 
 def own_row(rows: Sequence[FilterRow], name: str) -> FilterRow | None:
-    """Find the filter of this name."""
+    """Return the filter of this name, or None."""
     return next((row for row in rows if row.kind == "bpf" and row.name == name), None)
 
 
 def place_for(rows: Sequence[FilterRow], name: str) -> Attachment:
-    """Say where the filter of this name goes: over its own former self, else as far ahead as there is room."""
+    """Return the place for the filter of this name: over its former self, or else as far ahead as there is room."""
     own = own_row(rows, name)
     if own is not None:
         return Attachment(priority=own.priority, handle=own.handle)
@@ -160,9 +162,9 @@ def place_for(rows: Sequence[FilterRow], name: str) -> Attachment:
 
 
 def ahead_of(rows: Sequence[FilterRow], priority: int) -> tuple[str, ...]:
-    """Describe the filters of others that are asked before the one at this priority.
+    """Return a description of each filter of others that is asked before the one at this priority.
 
-    One that says "take it" (TC_ACT_OK) lets a packet past ours, even when the lease is over.
+    A filter that answers "take it" (TC_ACT_OK) lets a packet past ours, even when the lease is over.
     """
     strangers = {
         row.priority: f"{row.kind} {row.name}".strip()

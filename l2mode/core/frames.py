@@ -1,8 +1,8 @@
-"""The frames that tie an address to a MAC: ARP (RFC 826, 5227) and neighbour discovery (RFC 4861), built and read.
+"""The frames that tie an address to a MAC: ARP (RFC 826, 5227) and neighbour discovery (RFC 4861), built and parsed.
 
-Both protocols ask ("who has 192.0.2.50?") and claim ("192.0.2.50 is at 02:…"). A question names its asker and the
-asker's own MAC, which is a claim as well. What comes from the network is read by `parse`, which answers None to
-whatever a conforming host would ignore, and never raises.
+Both protocols have questions ("who has 192.0.2.50?") and claims ("192.0.2.50 is at 02:…"). A question names its sender
+and the sender's own MAC, so it is also a claim. `parse` reads what comes from the network. It returns None for whatever
+a conforming host would ignore, and never raises.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ _ICMPV6: Final = 58
 _NEIGHBOUR: Final = struct.Struct("!BBHI16s")
 "Type, code, checksum, flags, target address; options follow."
 _HOP_LIMIT: Final = 255
-"Neighbour discovery is never forwarded, and this proves it (RFC 4861 section 7.1)."
+"The hop limit of neighbour discovery, which is never forwarded; this value proves it (RFC 4861 section 7.1)."
 _SOURCE_LINK_ADDRESS: Final = 1
 _TARGET_LINK_ADDRESS: Final = 2
 _SOLICITED: Final = 0x40000000
@@ -44,63 +44,63 @@ _SOLICITED_NODE: Final = int(IPv6Address("ff02::1:ff00:0"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddressQuestion:
-    """Somebody asks for the MAC of `target`."""
+    """A request for the MAC of `target`."""
 
     target: VirtualIp
     asker: VirtualIp | None
-    "None: one who means to use `target` itself asks whether it is free (RFC 5227, RFC 4862)."
+    "None: a host that wants to use `target` itself asks whether it is free (RFC 5227, RFC 4862)."
     asker_mac: bytes
-    "The answer goes there."
+    "The MAC to which the answer goes."
     destination_mac: bytes
-    "The frame was addressed to it: everybody, or one who had the address so far."
+    "The destination of the frame: everybody, or the host that has had the address so far."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddressClaim:
-    """Somebody says that `address` is at `mac`."""
+    """A statement that `address` is at `mac`."""
 
     address: VirtualIp
     mac: bytes
     source_mac: bytes
-    "The frame came from it: another than `mac` when one node speaks for another."
+    "The source of the frame; it differs from `mac` if one node speaks for another."
     to_all: bool = False
-    "Everybody on the network was to hear it."
+    "The frame was addressed to everybody on the network."
 
 
 def virtual_mac(settings: LayerTwoSettings) -> bytes:
-    """Give the MAC of the virtual IPs in flooded delivery: the same on every node, locally administered, unicast."""
+    """Return the MAC of the virtual IPs in flooded delivery: the same on every node, locally administered, unicast."""
     key = b"".join([settings.farm.encode(), *sorted(b"\0" + vip.packed for vip in settings.vips)])
     return b"\x0a" + hashlib.blake2b(key, digest_size=5).digest()
 
 
 def solicited_node(address: IPv6Address) -> IPv6Address:
-    """Give the multicast group in which an address is asked for (RFC 4291 section 2.7.1)."""
+    """Return the multicast group in which an address is asked for (RFC 4291 section 2.7.1)."""
     return IPv6Address(_SOLICITED_NODE | int(address) & 0xFFFFFF)
 
 
 def multicast_mac(group: IPv6Address) -> bytes:
-    """Give the MAC of an IPv6 multicast group (RFC 2464 section 7)."""
+    """Return the MAC of an IPv6 multicast group (RFC 2464 section 7)."""
     return b"\x33\x33" + group.packed[-4:]
 
 
 def question(*, source_mac: bytes, asker: VirtualIp | None, target: VirtualIp) -> bytes:
-    """Ask everybody on the network for the MAC of `target`; `asker` is of the same family, None asks if it is free."""
+    """Return a request to everybody for the MAC of `target`; `asker` None asks if it is free. Both have one family."""
     if isinstance(target, IPv4Address):
         sender = (source_mac, asker or _NOBODY)
         return _arp(BROADCAST, source_mac, _ARP_REQUEST, sender, (bytes(6), target))
     group = solicited_node(target)
-    # Whoever has no address yet has nowhere to be answered at (RFC 4861 section 4.3).
+    # A host without an address cannot be answered by unicast (RFC 4861 section 4.3).
     option = b"" if asker is None else _link_option(_SOURCE_LINK_ADDRESS, source_mac)
     message = _NEIGHBOUR.pack(SOLICITATION, 0, 0, 0, target.packed) + option
     return _icmpv6(multicast_mac(group), source_mac, asker or _UNSPECIFIED, group, message)
 
 
 def answer(asked: AddressQuestion, *, mac: bytes, source_mac: bytes) -> bytes:
-    """Tell the asker that the address is at `mac`, in a frame from `source_mac`."""
+    """Return the answer that tells the asker that the address is at `mac`, in a frame from `source_mac`."""
     if isinstance(asked.target, IPv4Address):
         to = (asked.asker_mac, asked.asker or _NOBODY)
         return _arp(asked.asker_mac, source_mac, _ARP_REPLY, (mac, asked.target), to)
-    if asked.asker is None:  # it has no address yet, so everybody hears it (RFC 4861 section 7.2.4)
+    if asked.asker is None:  # it has no address yet, so the answer goes to everybody (RFC 4861 section 7.2.4)
         return announcement(asked.target, mac=mac, source_mac=source_mac)
     return _advertisement(
         asked.target, mac, source_mac, to=asked.asker, to_mac=asked.asker_mac, flags=_SOLICITED | _OVERRIDE
@@ -108,10 +108,11 @@ def answer(asked: AddressQuestion, *, mac: bytes, source_mac: bytes) -> bytes:
 
 
 def correction(asked: AddressQuestion, *, mac: bytes, source_mac: bytes) -> list[bytes]:
-    """Tell an asker that has another MAC cached that the address is at `mac`.
+    """Return the frames that tell an asker with another MAC in its cache that the address is at `mac`.
 
-    Linux ignores another MAC in a reply for a second after the entry's latest change, the one that led to the question
-    included. The form of an announcement it believes at once (measured: 5.1 s instead of 6.3 s after the last use).
+    For a second after the latest change of the entry, the one that led to the question included, Linux ignores another
+    MAC in a reply. It believes the form of an announcement at once (measured: 5.1 s instead of 6.3 s after the last
+    use).
     """
     reply = answer(asked, mac=mac, source_mac=source_mac)
     if isinstance(asked.target, IPv6Address):
@@ -120,14 +121,14 @@ def correction(asked: AddressQuestion, *, mac: bytes, source_mac: bytes) -> list
 
 
 def announcement(vip: VirtualIp, *, mac: bytes, source_mac: bytes) -> bytes:
-    """Tell everybody, unasked, that the address is at `mac`."""
+    """Return a frame that tells everybody, unasked, that the address is at `mac`."""
     if isinstance(vip, IPv4Address):
         return _gratuitous_arp(vip, mac, source_mac, to_mac=BROADCAST)
     return _advertisement(vip, mac, source_mac, to=_ALL_NODES, to_mac=multicast_mac(_ALL_NODES), flags=_OVERRIDE)
 
 
 def parse(frame: bytes) -> AddressQuestion | AddressClaim | None:
-    """Read a frame with its Ethernet header; None when it is neither question nor claim, or breaks the rules."""
+    """Return what a frame, with its Ethernet header, asks or claims; None if it does neither or breaks the rules."""
     if len(frame) < _ETHERNET.size:
         return None
     destination, source, ethertype = _ETHERNET.unpack_from(frame)
@@ -185,8 +186,8 @@ def _parse_icmpv6(body: bytes, destination: bytes, source: bytes) -> AddressQues
             asker_mac=mac or source,
             destination_mac=destination,
         )
-    # A solicited advertisement goes to who asked (RFC 4861 section 7.1.2).
-    # Without the override flag somebody speaks for another, as a proxy does (section 7.2.8).
+    # A solicited advertisement goes to the host that asked (RFC 4861 section 7.1.2). An advertisement without the
+    # override flag comes from a host that speaks for another, as a proxy does (section 7.2.8).
     if kind != ADVERTISEMENT or (to.is_multicast and flags & _SOLICITED) or not flags & _OVERRIDE:
         return None
     mac = options.get(_TARGET_LINK_ADDRESS, source)
@@ -194,7 +195,7 @@ def _parse_icmpv6(body: bytes, destination: bytes, source: bytes) -> AddressQues
 
 
 def _link_addresses(options: bytes) -> dict[int, bytes] | None:
-    """Give the MACs in the options by their kind; None when the options are damaged."""
+    """Return the MACs in the options, by kind of option; None if the options are damaged."""
     found: dict[int, bytes] = {}
     while options:
         # Lengths count units of 8 bytes (RFC 4861 section 4.6).
@@ -211,12 +212,12 @@ def _link_addresses(options: bytes) -> dict[int, bytes] | None:
 
 
 def _is_a_host(mac: bytes) -> bool:
-    """True when a single host may have the MAC: an answer must never go to a group."""
+    """Return whether a single host may have the MAC: an answer must never go to a group."""
     return not mac[0] & 1 and any(mac)
 
 
 def _gratuitous_arp(vip: IPv4Address, mac: bytes, source_mac: bytes, *, to_mac: bytes) -> bytes:
-    """Announce by a request for the address itself (RFC 5227 section 3), the form that Linux believes at once."""
+    """Return a request for the address itself (RFC 5227 section 3), the announcement that Linux believes at once."""
     return _arp(to_mac, source_mac, _ARP_REQUEST, (mac, vip), (bytes(6), vip))
 
 
@@ -254,7 +255,7 @@ def _icmpv6(destination: bytes, source: bytes, sender: VirtualIp, to: VirtualIp,
 
 
 def _checksum(sender: VirtualIp, to: VirtualIp, message: bytes) -> int:
-    """Give what belongs into a message whose checksum is 0, and 0 for one that has it (RFC 4443 section 2.3)."""
+    """Return the checksum of a message whose field is 0; for one that has its checksum, 0 (RFC 4443 section 2.3)."""
     covered = sender.packed + to.packed + struct.pack("!II", len(message), _ICMPV6) + message
     # The sum in ones' complement is the number modulo 65535; an odd last byte counts as the high one.
     number = int.from_bytes(covered, "big") << 8 * (len(covered) % 2)

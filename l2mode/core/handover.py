@@ -1,24 +1,26 @@
-"""Which buckets are open here, which wait to be claimed, and until when: one table per share group.
+"""The buckets of this node: which it takes, which it has yet to claim, and until when; one table per share group.
 
-The membership core of the daemon says which view counts and when this node may open what the view gives it; this
-class turns that into masks (bit b = bucket b) that a packet filter obeys. A bucket is in one of three phases:
+The membership core of the daemon decides which view counts and when this node may claim what the view gives it. This
+module turns these decisions into masks (bit b = bucket b) that a packet filter obeys. A bucket is in one of three
+phases:
 
     OTHER --adopt, given by the view--> PENDING --claim--> MINE
     MINE --adopt, not given any more--> OTHER
-    MINE --release--> PENDING (when the view goes on giving it)
+    MINE --release--> PENDING (if the view still gives it)
 
-Whatever narrows the filter happens at once, so that the caller can say so to the others afterwards; nothing is opened
-but by `claim`. All of it only counts until the lease ends: then the filter takes nothing, whoever sleeps.
+Whatever narrows the filter takes effect at once, so that the caller can tell the other nodes afterwards. Only `claim`
+widens it. All of this holds until the lease ends: from then on the filter takes nothing, even if the daemon is frozen.
 
-In directed delivery a frame reaches one node only. So the filter takes what is pending before its claim, and what was
-mine after it, for as long as a planned move goes on: `transit.py` says which buckets, and until when.
+In directed delivery a frame reaches one node only. During a planned move, the filter therefore takes pending buckets
+before their claim, and goes on taking buckets that this node has given up. `transit.py` decides which buckets, and
+until when.
 
-A node is *dirty* while it holds connections in buckets that are not open here, for then the new owner must not answer
-their packets with a reset. Only a look at the sockets can tell (`scanned`); until the look, whoever has dropped
-a bucket is taken for dirty, and so is who has just started: an earlier boot may have accepted connections. From a new
-view to its claim a look clears nobody: a member that has not adopted the view yet still hands packets over by
-the former one. Once it can be told in which buckets the connections are, only these count: clients of a dead node get
-their reset although somebody else has been dirty for hours.
+A node is *dirty* while it holds connections in buckets that are not its own: the new owner of such a bucket must not
+answer their packets with a reset. Only a scan of the sockets (`scanned`) can find out. Until the scan, a node that has
+dropped a bucket counts as dirty, and so does a node that has just started, because an earlier boot may have accepted
+connections. Between a new view and its claim no scan clears a node: a member that has not yet adopted the view still
+hands packets over by the former one. Once a scan can tell which buckets the connections are in, only these buckets
+count: clients of a dead node get their reset even if another node has been dirty for hours.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,43 +36,44 @@ from l2mode.core.cells import NOBODY, PASS_ON, PENDING
 from l2mode.core.transit import Transit, View, powers_in
 
 Said = tuple[str, bytes, bool, bytes, View, bool]
-"""What a node that is heard says: name, MAC of the interface, dirty and in which buckets, view, and whether it waits
-for nothing to take what that view gives it."""
+"""What a heard node announces: name, MAC of the interface, whether it is dirty, in which buckets, its view, and whether
+it has claimed what that view gives it."""
 
 
 class BucketState(Enum):
-    """What a bucket is to this node."""
+    """The phase of a bucket on this node."""
 
     MINE = "mine"
     PENDING = "pending"
-    "Given to this node by the view, and not claimed yet."
+    "The view gives it to this node, which has not claimed it yet."
     OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True)
 class HeardNode:
-    """What another node that is heard says of itself."""
+    """What another node announces of itself in its heartbeats."""
 
     name: str
     mac: bytes
-    "Of its interface in the virtual IPs' network; empty when it runs without layer-2 mode."
+    "The MAC of its interface in the virtual IPs' network; empty if it runs without layer-2 mode."
     dirty_buckets: int
-    "Buckets in which it may hold connections that are not its own to take, as a mask; 0: it is clean."
+    "Mask of the buckets in which it may hold connections though it does not own them; 0: it is clean."
     view: View = ()
-    "The view that it announces; () = it takes no share."
+    "The view that it announces; (): it takes no share."
     claimed: bool = True
-    "It waits for nothing to take what that view gives it."
+    "It has claimed all that its view gives it."
 
     @property
     def dirty(self) -> bool:
-        """True when it holds connections in buckets that are not open there."""
+        """True while it may hold connections in buckets that are not its own."""
         return self.dirty_buckets != 0
 
 
 class Handover:
     """The buckets of one node in every share group.
 
-    `groups` counts the share groups, `count` the buckets of each. Groups are numbered as the powers in the view.
+    `groups` is the number of share groups, `count` the number of buckets in each. Groups are numbered like the powers
+    in the view.
     """
 
     def __init__(self, *, name: str, groups: int = 1, count: int = BUCKETS, directed: bool = False) -> None:
@@ -78,12 +81,13 @@ class Handover:
         self.count = count
         self.view: View = ()
         self.lease = float("-inf")
-        "The filter takes packets until then, in seconds of the monotonic clock."
+        "The filter takes packets until this time, in seconds of the monotonic clock."
         self._anywhere = (1 << count) - 1
         self.foreign = self._anywhere
-        "Buckets, of all groups together, in which connections may live here although they are not open here."
+        "Mask, over all groups, of the buckets in which this node may hold connections though it does not own them."
         self.drops = 0
-        "How often a bucket was dropped or a view claimed: names the state of the table that a scan belongs to."
+        """How often buckets were dropped or a view was claimed. A scan notes this number to tell which table it belongs
+        to."""
         self.neighbours: tuple[HeardNode, ...] = ()
         self._settled = True
         "The view is claimed: every member that is heard has adopted it."
@@ -91,17 +95,20 @@ class Handover:
         self._mine = [0] * groups
         self._directed = directed
         self._transit = Transit(name=name, groups=groups, count=count)
-        "Nothing moves in it in flooded delivery."
+        "Stays empty in flooded delivery."
 
-    # -- what membership says -----------------------------------------------------------------------------------
+    # -- called by membership -------------------------------------------------------------------------------------
 
     @property
     def holding(self) -> bool:
-        """True when some bucket is open here."""
+        """True while this node takes any bucket."""
         return any(self._mine) or any(self._transit.incoming) or any(self._transit.outgoing)
 
     def adopt(self, view: View) -> None:
-        """Drop what the view takes; what it newly gives is pending; the rest of mine goes on uninterrupted."""
+        """Adopt a view: drop the buckets that it takes away, and mark as pending those that it newly gives.
+
+        Buckets that the view leaves with this node are served without interruption.
+        """
         former = self.view or self.view_of_others()
         taking = [self.taken(group) for group in range(len(self._mine))]
         self.view = view
@@ -116,7 +123,7 @@ class Handover:
             self._end_move()
 
     def claim(self) -> None:
-        """Make mine what is pending."""
+        """Turn every pending bucket into mine."""
         self._mine = list(self._given)
         self._settled = True
         self.drops += 1
@@ -124,18 +131,18 @@ class Handover:
         self._end_move()
 
     def release(self) -> None:
-        """Drop everything; what the view gives this node is pending again."""
+        """Drop every bucket; those that the view gives to this node become pending again."""
         self._settled = not self.view
         self._narrow([0] * len(self._mine))
         if self._transit.end():
             self._note_drop()
 
     def renew(self, until: float) -> None:
-        """Take packets until then, in seconds of the monotonic clock."""
+        """Extend the lease to `until`, in seconds of the monotonic clock."""
         self.lease = until
 
     def meet(self, neighbours: Iterable[Said]) -> bool:
-        """Take in what the nodes that are heard say; answer whether `cells` may be others now."""
+        """Take in what the heard nodes announce. Return whether `cells` may have changed."""
         before = self._ways()
         self.neighbours = tuple(
             [
@@ -146,13 +153,14 @@ class Handover:
         self._end_move()
         return self._ways() != before
 
-    # -- what the look at the sockets says ----------------------------------------------------------------------
+    # -- the scan of the sockets ----------------------------------------------------------------------------------
 
     def scanned(self, held: Sequence[int], *, drops: int) -> bool:
-        """Note in which buckets connections live, one mask per group; answer whether this node is dirty.
+        """Take in the result of a scan. Return whether this node is dirty.
 
-        `drops` is the count when the scan began: one that began before the latest drop or claim may have missed
-        a connection that was accepted in between, and so clears nobody.
+        `held` has one mask per group: the buckets in which connections live. `drops` is the value of `self.drops` when
+        the scan began: a scan that began before the latest drop or claim may have missed a connection that was accepted
+        in between, so it clears no bucket.
         """
         self.foreign = 0
         if drops != self.drops or not self._settled or self.moving:
@@ -163,51 +171,51 @@ class Handover:
 
     @property
     def dirty(self) -> bool:
-        """True when connections may live here in buckets that are not open here."""
+        """True while this node may hold connections in buckets that are not its own."""
         return self.foreign != 0
 
     @property
     def dirty_buckets(self) -> bytes:
-        """In which ones at most, as a heartbeat has it: a bit for each bucket; empty means any, or none when clean."""
+        """The dirty buckets as a heartbeat has them, one bit per bucket; empty: any bucket, or none if it is clean."""
         if self.foreign in (0, self._anywhere):
             return b""
         return self.foreign.to_bytes((self.count + 7) // 8, "little")
 
-    # -- what the filter, the director and the operator ask -----------------------------------------------------
+    # -- asked by the filter, the director and the operator -------------------------------------------------------
 
     def mine(self, group: int) -> int:
-        """Mask of the buckets that are open here as long as the lease runs."""
+        """Return the mask of the buckets that this node owns and has claimed. They count while the lease runs."""
         return self._mine[group]
 
     def pending(self, group: int) -> int:
-        """Mask of the buckets that the view gives this node and that it has not claimed."""
+        """Return the mask of the buckets that the view gives to this node and that it has not claimed."""
         return self._given[group] & ~self._mine[group]
 
     def taken(self, group: int) -> int:
-        """Mask of the buckets that the filter takes as long as the lease runs: mine, and those that move."""
+        """Return the mask of the buckets that the filter takes while the lease runs: mine, and those that move."""
         return self._mine[group] | self._transit.taken(group)
 
     @property
     def moving(self) -> bool:
-        """True while the filter takes what the view has taken from this node, since others may still send it here."""
+        """True while the filter takes buckets that the view has taken away, because others may still send them here."""
         return any(self._transit.outgoing)
 
     def phase(self, group: int, bucket: int) -> BucketState:
-        """Say what a bucket is to this node."""
+        """Return the phase of a bucket on this node."""
         if self._mine[group] >> bucket & 1:
             return BucketState.MINE
         return BucketState.PENDING if self._given[group] >> bucket & 1 else BucketState.OTHER
 
     def owners(self, group: int) -> tuple[str | None, ...]:
-        """Name the owner of every bucket by this node's view; None where nobody has a power."""
+        """Return the owner of every bucket by this node's view; None where nobody has a power."""
         return owners(self._powers()[group], self.count)
 
     def cells(self, group: int, numbers: Mapping[str, int]) -> bytes:
-        """Give the filter's table of a group, a byte per bucket: the owner's number, or PENDING or NOBODY.
+        """Return the filter's table of a group, one byte per bucket: the owner's number, or PENDING or NOBODY.
 
-        `numbers` gives each node's; an own bucket that is open here has this node's number.
+        `numbers` maps each node's name to its number. A bucket that this node has claimed has this node's number.
         """
-        # Who is in no view may be the director all the same, for clients that have not heard of another one.
+        # A node that is in no view may still be the director for clients that have not heard of the new one.
         view = self.view or (self.view_of_others() if self._directed else ())
         table = owner_numbers(powers_in(view, group), numbers, self.count)
         table = self._transit.owners_meanwhile(group, table, self.view, self.neighbours, numbers)
@@ -215,10 +223,11 @@ class Handover:
         return self._write_into(table, self._transit.outgoing[group], numbers[self.name])
 
     def dirty_members(self) -> dict[str, int]:
-        """Name the nodes beside this one that may hold connections in buckets not their own, each with its buckets.
+        """Return the nodes that may hold connections in buckets they do not own, each with a mask of these buckets.
 
-        So may, of buckets that move, who had or gets them. This node is named for those of which nobody else may: to
-        itself it sends nothing, and so its filter answers nobody with a reset.
+        Dirty nodes are included, and while buckets move also their former and new owners. This node is included with
+        the moving buckets that no other node is named for: a filter sends nothing to its own node, and thus answers no
+        packet of these buckets with a reset.
         """
         if not self._transit.goes_on:
             return {node.name: node.dirty_buckets for node in self.neighbours if node.dirty}
@@ -231,34 +240,34 @@ class Handover:
         return found | {self.name: alone} if alone else found
 
     def cells_of_others(self, view: View, group: int, numbers: Mapping[str, int]) -> bytes:
-        """Give the filter's table of a group on a node that is out of the view: who owns what by the others' view.
+        """Return the filter's table of a group on a node that is out of the view: the owners by the others' view.
 
-        What clients still send to this node goes there. `view` is without this node, as of `view_of_others`; its
-        members may be another farm file's.
+        The filter forwards there what clients still send to this node. `view` does not contain this node (see
+        `view_of_others`); its members may come from a different version of the farm file.
         """
         powers = {name: each[group] for name, each in view if group < len(each) and name in numbers}
         return owner_numbers(powers, numbers, self.count).translate(_PASSED_ON)
 
     def director(self, vip: bytes) -> str | None:
-        """Name the member that answers for a virtual IP in directed delivery, by this node's view."""
+        """Return the member that answers for a virtual IP in directed delivery, by this node's view."""
         return director_of(self.view, vip)
 
     def view_of_others(self) -> View:
-        """Give the largest view that a neighbour announces, on a tie the one of the lower names; without this node.
+        """Return the largest view that another node announces, without this node; on a tie the one of the lower names.
 
-        It is for a node that is in no view: the others may just not have heard yet that it has left.
+        A node that is in no view uses it: the others may not yet have heard that this node has left.
         """
         view = min((node.view for node in self.neighbours), key=lambda view: (-len(view), view), default=())
         return tuple(member for member in view if member[0] != self.name)
 
     def fractions(self, *, now: float) -> tuple[float, ...]:
-        """Give the part of each group's buckets that this node takes, 0 to 1."""
+        """Return the fraction of each group's buckets that this node takes, 0 to 1."""
         if now >= self.lease:
             return (0.0,) * len(self._mine)
         return tuple([mine.bit_count() / self.count for mine in self._mine])
 
     def _ways(self) -> tuple[object, ...]:
-        """Give all by which `cells` finds to whom packets are sent, apart from the view."""
+        """Return everything apart from the view that determines to whom `cells` sends packets."""
         if not self._directed:
             return ()
         others = () if self.view else self.view_of_others()
@@ -267,17 +276,17 @@ class Handover:
         return others, [(node.name, node.view == self.view) for node in self.neighbours]
 
     def _write_into(self, table: bytes, buckets: int, number: int) -> bytes:
-        """Give a table with a number in these buckets' bytes."""
+        """Return a copy of the table with `number` in the bytes of these buckets."""
         if not buckets:
             return table
-        # A byte per bucket, all its bits 1 or 0; then all cells at once.
+        # Spread the mask to one byte per bucket, 0xFF or 0, so that all cells are replaced in one operation.
         digits = f"{buckets:0{self.count}b}"[::-1].encode()
         chosen = int.from_bytes(digits.translate(_ONE_IS_ALL))
         number_everywhere = int.from_bytes(bytes([number]) * self.count)
         return ((int.from_bytes(table) & ~chosen) | (number_everywhere & chosen)).to_bytes(self.count)
 
     def _end_move(self) -> None:
-        """End the move of buckets if nobody sends by a former view any more."""
+        """End the move of buckets if no node sends by a former view any more."""
         if not self._transit.goes_on:
             return
         if self._transit.is_over(self.view, self.neighbours, claimed=self._settled) and self._transit.end():
@@ -291,7 +300,7 @@ class Handover:
         return int.from_bytes(buckets, "little") & self._anywhere or self._anywhere
 
     def _powers(self) -> list[dict[str, int]]:
-        """Give the powers of the members, one mapping per group."""
+        """Return the members' powers, one mapping per group."""
         return [powers_in(self.view, group) for group in range(len(self._mine))]
 
     def _narrow(self, allowed: Sequence[int]) -> None:
@@ -304,16 +313,17 @@ class Handover:
 _PASSED_ON: Final = bytes([PASS_ON + owner if owner < PASS_ON else NOBODY for owner in range(256)])
 
 _ONE_IS_ALL: Final = bytes([0xFF if byte == ord("1") else 0 for byte in range(256)])
-"The translation of the digit 1 to a byte of ones, and of all else to 0."
+"Translates the digit 1 to 0xFF and every other byte to 0."
 
 
 def director_of(view: View, vip: bytes) -> str | None:
-    """Name the member of a view that answers for a virtual IP in directed delivery.
+    """Return the member of a view that answers for a virtual IP in directed delivery.
 
-    All count alike that own buckets of some group: one that stands by would only send on what is another's.
+    Every member that owns buckets in some group counts equally. A standby does not count: it would only forward what
+    belongs to another node.
     """
     names = [name for name, _ in view]
-    # A view that others announce may be of another farm file, with other groups.
+    # A view that others announce may come from another farm file, with other groups.
     groups = zip_longest(*(powers for _, powers in view), fillvalue=0)
     owning = {name for powers in groups for name in takers(dict(zip(names, powers, strict=True)))}
     return owner_of(vip, dict.fromkeys(owning, 1))

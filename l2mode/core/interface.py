@@ -1,7 +1,8 @@
-"""Whether an interface can carry the virtual IPs, and what is to be added there: compared here, changed elsewhere.
+"""Whether an interface can carry the virtual IPs, and what must be added to it: decided here, changed elsewhere.
 
-The virtual IPs sit on `lo`: the stack accepts their packets, and the interface, told by arp_ignore and arp_announce,
-never speaks for them (the direct-routing recipe of Linux Virtual Server). Who answers ARP is a decision of the farm.
+The virtual IPs are on `lo`: the network stack accepts their packets, and arp_ignore and arp_announce keep the interface
+from ever answering for them (the direct-routing recipe of Linux Virtual Server). Which node answers ARP is the farm's
+decision.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,9 +14,9 @@ from l2mode.core.settings import VirtualIp
 LOOPBACK: Final = "lo"
 
 ARP_SETTINGS: Final = {"arp_ignore": 1, "arp_announce": 2}
-"""The least values that keep the kernel from speaking for an address on `lo`.
+"""The lowest values that keep the kernel from speaking for an address on `lo`.
 
-arp_announce = 1 leaks it as the sender of ARP requests still. See ip-sysctl.rst of the kernel.
+With arp_announce = 1 the address still leaks as the sender of ARP requests. See ip-sysctl.rst of the kernel.
 """
 
 
@@ -26,31 +27,31 @@ class Interface:
     name: str
     index: int
     mac: bytes
-    "Empty when it has none."
+    "Empty if it has none."
     mtu: int
     up: bool
     loopback: bool
     ethernet: bool
     kind: str | None
-    "What software makes it of: veth, bridge, bond, vlan and so on; None for a device with a driver."
+    "The kind of software device: veth, bridge, bond, vlan and so on; None for a device with a driver."
     driver: str
-    "Name of the driver, empty when it has none to name."
+    "Name of the driver; empty if there is none to name."
     mode: str = ""
-    "Of a kind that has several: `bridge` of a macvlan, `active-backup` of a bond."
+    "The mode, for a kind that has several: `bridge` of a macvlan, `active-backup` of a bond."
     port_of: str | None = None
     "The bridge, bond, team or VRF that it belongs to."
     port_kind: str = ""
-    "What kind that is."
+    "The kind of that device."
     wireless: bool = False
     virtual_function: bool = False
-    "One of several that a card makes of itself (SR-IOV)."
+    "It is one of several functions that a card offers (SR-IOV)."
     without_arp: bool = False
     mac_of_active_port: bool = False
-    "A bond that takes over the MAC of each port that becomes the active one."
+    "It is a bond that takes over the MAC of each port that becomes the active one."
     carrier: bool = True
     "Something is at the other end, as far as the driver can tell."
     lower: "Interface | None" = None
-    "The one that it stands on, as a VLAN does; None too when that is in another network namespace."
+    "The interface that it stands on, as for a VLAN; None also if that is in another network namespace."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,23 +62,23 @@ class ConfiguredAddress:
     address: VirtualIp
     prefix_length: int
     usable_as_source: bool
-    "Of global scope, and no duplicate was found."
+    "It has global scope, and no duplicate was found."
 
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Why not, and what the operator can do about it."""
+    """A reason why a node cannot serve, and what the operator can do about it."""
 
     problem: str
     remedy: str
     passing: bool = False
-    "It is over without anybody's doing where the network is only slow to come up."
+    "It ends without intervention if the network is only slow to come up."
 
 
 def obstacles(
     vips: Sequence[VirtualIp], interface: Interface, addresses: Sequence[ConfiguredAddress]
 ) -> Iterator[Obstacle]:
-    """Say all that keeps the interface from carrying the virtual IPs."""
+    """Yield everything that keeps the interface from carrying the virtual IPs."""
     name = interface.name
     if interface.loopback or not interface.ethernet:
         what = "the loopback" if interface.loopback else "no Ethernet interface"
@@ -102,13 +103,13 @@ def obstacles(
 
 
 def missing(vips: Iterable[VirtualIp], addresses: Iterable[ConfiguredAddress]) -> tuple[VirtualIp, ...]:
-    """Give the virtual IPs that are not on `lo`."""
+    """Return the virtual IPs that are not on `lo`."""
     there = {address.address for address in addresses if address.interface == LOOPBACK}
     return tuple(vip for vip in vips if vip not in there)
 
 
 def holder_of(address: VirtualIp, addresses: Iterable[ConfiguredAddress]) -> str | None:
-    """Name the interface that holds an address of this machine, other than `lo`; None if there is no such."""
+    """Return the interface other than `lo` that holds an address of this machine; None if there is none."""
     for place in addresses:
         if place.address == address and place.interface != LOOPBACK:
             return place.interface

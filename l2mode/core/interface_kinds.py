@@ -1,13 +1,14 @@
-"""Which kinds of interface carry virtual IPs, in which delivery, and why others do not.
+"""Which kinds of interface can carry virtual IPs, in which delivery, and why others cannot.
 
-What an interface must do. In both deliveries: let the stack hear a client's packet to an address that is not the
-interface's own (the virtual IPs are on `lo`), and leave the frames that the daemon and the filter send as they are. In
-directed delivery the source MAC is the interface's own or the marked one, by which members know each other's frames. In
-flooded delivery frames come in for a MAC that no machine has, once each.
+An interface must meet these requirements. In both deliveries, it lets the network stack receive a client's packet to an
+address that is not the interface's own (the virtual IPs are on `lo`), and it does not alter the frames that the daemon
+and the filter send. In directed delivery, the source MAC is the interface's own or the marked one, by which members
+recognise each other's frames. In flooded delivery, frames to a MAC that no machine has come in, once each.
 
-The rows follow from what was tried and from the kernel's sources: drivers/net/macvlan.c (`macvlan_handle_frame`),
+The rows follow from experiments and from the kernel's sources: drivers/net/macvlan.c (`macvlan_handle_frame`),
 drivers/net/ipvlan/ipvlan_core.c (`ipvlan_handle_frame`), drivers/net/bonding/bond_alb.c (`bond_do_alb_xmit`,
-`rlb_arp_xmit`), bonding.rst and vrf.rst of its documentation. The manual has the same table, which a test compares.
+`rlb_arp_xmit`), and bonding.rst and vrf.rst of the kernel's documentation. The manual has the same table; a test
+compares them.
 """
 
 from collections.abc import Iterator
@@ -20,13 +21,13 @@ from l2mode.core.verdict import Delivery
 
 
 class Fit(Enum):
-    """How a kind of interface suits a delivery."""
+    """How well a kind of interface suits a delivery."""
 
     RIGHT = "right"
     DOUBTFUL = "doubtful"
-    "Right if something beside it is, which cannot be seen here."
+    "It works if something outside this machine is set up for it, which cannot be seen from here."
     REFUSED = "refused"
-    "Some clients would not be served, or none."
+    "Some clients, or all, would not be served."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,17 +38,17 @@ class KindRow:
     directed: Fit
     flooded: Fit
     why: str = ""
-    "Why not, where it is not right."
+    "The reason why it is doubtful or refused."
     remedy: str = ""
 
     def fit(self, delivery: Delivery) -> Fit:
-        """Say how it suits a delivery."""
+        """Return how well it suits a delivery."""
         return self.directed if delivery is Delivery.DIRECTED else self.flooded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """How an interface suits a delivery: one sentence, and what the operator can do."""
+    """How well an interface suits a delivery: one sentence, and what the operator can do."""
 
     fit: Fit
     text: str
@@ -204,7 +205,7 @@ KINDS: Final = {
         remedy=_ANOTHER,
     ),
 }
-"By the kernel's word for the kind, with the mode where there is more than one; `` is a device with a driver."
+"Keyed by the kernel's word for the kind, with the mode if there are several; the empty key is a device with a driver."
 
 _UNKNOWN: Final = KindRow(
     what="an interface of a kind that is not known here",
@@ -214,13 +215,13 @@ _UNKNOWN: Final = KindRow(
     remedy="try it, with `hcsidecar l2-check`, and report what it says",
 )
 STANDS_ON: Final = frozenset({"vlan", "macvlan", "macsec"})
-"The kinds that pass on the frames of another interface, so that both must be right."
+"The kinds that pass on the frames of another interface; both interfaces must be suitable."
 
 
 def judge(interface: Interface, delivery: Delivery) -> tuple[Judgement, ...]:
-    """Say how an interface suits a delivery: all that is not right, what is refused first; or that it is right.
+    """Return everything that is wrong with an interface for a delivery, refusals first; or that it is suitable.
 
-    Nothing of one that is no Ethernet interface, which `obstacles` refuses.
+    The result is empty for an interface that is not Ethernet, which `obstacles` refuses.
     """
     if interface.loopback or not interface.ethernet:
         return ()
@@ -229,9 +230,9 @@ def judge(interface: Interface, delivery: Delivery) -> tuple[Judgement, ...]:
 
 
 def in_the_same_network(interface: Interface) -> tuple[str, ...]:
-    """Name the interfaces of this network namespace that hear the ARP questions of its network: it and its parents.
+    """Return the interfaces of this network namespace that hear the ARP questions of its network: it and its parents.
 
-    A macvlan's parent hears them too, and answers for whatever is on `lo` unless it is told not to.
+    A macvlan's parent hears them too, and answers for any address on `lo` unless arp_ignore forbids it.
     """
     names = [interface.name]
     while interface.kind == "macvlan" and interface.lower is not None:
@@ -292,7 +293,8 @@ def _objections(interface: Interface, delivery: Delivery) -> Iterator[Judgement]
 
 
 def _below(interface: Interface, delivery: Delivery) -> Iterator[Judgement]:
-    # Whether that is a port of something does not matter: a VLAN of a bridge's port gets its frames before the bridge.
+    # Whether the lower interface is a port does not matter: a VLAN on a bridge's port gets its frames before the
+    # bridge.
     lower = interface.lower
     if lower is None:
         return

@@ -1,7 +1,7 @@
 """Why a kernel did not load the packet filter, and what the operator can do about it.
 
-Nothing here goes by the kernel's version: distributions bring features back to old kernels, and switch them off in new
-ones. What counts is what was tried and what the kernel answered.
+Nothing here depends on the kernel's version: distributions bring features back to old kernels and switch them off in
+new ones. Only what was tried and what the kernel answered counts.
 """
 
 import errno
@@ -10,30 +10,30 @@ from dataclasses import dataclass
 from typing import Final
 
 NEEDED: Final = {12: "NET_ADMIN", 39: "BPF", 38: "PERFMON"}
-"The capabilities that loading asks for, by number (linux/capability.h); SYS_ADMIN replaces the last two."
+"The capabilities that loading requires, by number (linux/capability.h); SYS_ADMIN replaces the last two."
 _SYS_ADMIN: Final = 21
 
 LAST_WORDS: Final = 20
-"Lines that are kept of the verifier's log: what it objects to stands at the end, below the states that led there."
+"Lines of the verifier's log that are kept. Its objection stands at the end, after the states that led to it."
 _NO_NEWS: Final = ("libbpf: ", "processed ", "-- ")
-"So begin the lines that only say that something was refused, and what that cost."
+"Prefixes of lines that say only that something was refused, and how much work that was."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadFailure:
-    """Why the filter was not loaded."""
+    """The reason why the filter was not loaded."""
 
     problem: str
     remedy: str
     last_words: tuple[str, ...] = ()
-    "The end of what the verifier and libbpf said: for those who mend the filter, not for the operator."
+    "The end of what the verifier and libbpf said: for whoever repairs the filter, not for the operator."
 
 
 def why_refused(error: OSError, said: Sequence[str], *, capabilities: int, kernel: str) -> LoadFailure:
-    """Say what the kernel meant by its error.
+    """Return what the kernel's error means.
 
-    `said` is what libbpf printed, with the verifier's log in it; `capabilities` is the mask of effective ones that this
-    process has (CapEff of proc(5)), `kernel` the kernel's name and release.
+    `said` has the lines that libbpf printed, the verifier's log among them. `capabilities` is the mask of effective
+    capabilities of this process (CapEff of proc(5)), `kernel` the kernel's name and release.
     """
     words = tuple(line for line in said if line and not line.startswith(_NO_NEWS)) or tuple(said)
     refusal = _refusal(error, missing_capabilities(capabilities), kernel)
@@ -41,7 +41,7 @@ def why_refused(error: OSError, said: Sequence[str], *, capabilities: int, kerne
 
 
 def missing_capabilities(effective: int) -> tuple[str, ...]:
-    """Name the capabilities that loading needs and the mask of effective ones lacks."""
+    """Return the capabilities that loading requires and that the mask of effective ones lacks."""
     if effective >> _SYS_ADMIN & 1:
         return () if effective >> 12 & 1 else ("NET_ADMIN",)
     return tuple(name for number, name in NEEDED.items() if not effective >> number & 1)
@@ -53,8 +53,8 @@ def _refusal(error: OSError, missing: Sequence[str], kernel: str) -> LoadFailure
         return LoadFailure(problem=f"{kernel} has no bpf (CONFIG_BPF_SYSCALL)", remedy="use a kernel that has it")
     if missing:
         names = ", ".join(missing)
-        # Without PERFMON the verifier finds fault with the program instead: EACCES, EINVAL, EFAULT or E2BIG, by what
-        # it comes to first.
+        # Without PERFMON the verifier rejects the program instead, with EACCES, EINVAL, EFAULT or E2BIG, depending on
+        # what it checks first.
         refused = (
             "loading the packet filter is not permitted"
             if number in (errno.EPERM, errno.EACCES)

@@ -1,7 +1,7 @@
-"""Which packets should not be there: what the operator is told of the filter's counters, seldom enough to be read.
+"""Packets that should not occur: what the operator is told of the filter's counters, seldom enough to be read.
 
-While the view changes, the members' tables differ for a moment, and a few packets go astray: every crash does that. So
-only what goes on is told.
+While the view changes, the members' tables differ for a moment and a few packets go astray. Every crash has this
+effect, so only what persists is reported.
 """
 
 from collections.abc import Mapping
@@ -12,19 +12,19 @@ from l2mode.core.reasons import Reason
 from l2mode.core.verdict import Delivery
 
 LASTING: Final = 5.0
-"Seconds for which a count must go on growing to be told; it goes on while it has not stood still for as long."
+"Seconds for which a count must keep growing to be reported. It keeps growing while it has not stood still for as long."
 TELL_EVERY: Final = 60.0
-"Seconds between two lines about one reason: what goes wrong once goes wrong a million times."
+"Seconds between two lines about one reason: whatever goes wrong once goes wrong a million times."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Oddity:
-    """Packets that should not be there, to be told."""
+    """A report of packets that should not occur."""
 
     level: str
-    "info: others may cause it at will. warning: the farm or its network is not right."
+    "info: anybody can cause it at will. warning: something is wrong with the farm or its network."
     packets: int
-    "Since the last line about this reason, or since it began."
+    "Packets since the last line about this reason, or since it began."
     reason: Reason
     hint: str
 
@@ -42,28 +42,28 @@ _DIRECTED: Final[dict[Reason, tuple[str, str]]] = {
     Reason.TTL_OVER: ("warning", "packets arrive here with nothing left of it, or members send them round"),
     Reason.NO_MAC: ("warning", "a member takes a share, but its heartbeats do not say where its interface is"),
 }
-"In flooded delivery nothing is sent on, and most of what is seen is another's."
+"In flooded delivery nothing is forwarded, and most of what a node sees belongs to another."
 
 
 def odd_reasons(delivery: Delivery) -> Mapping[Reason, tuple[str, str]]:
-    """Give the reasons that should not occur, each with its level and what it hints at."""
+    """Return the reasons that should not occur, each with its level and what it suggests."""
     return _EVERYWHERE | _DIRECTED if delivery is Delivery.DIRECTED else _EVERYWHERE
 
 
 @dataclass(slots=True, kw_only=True)
 class _Spell:
-    """A time in which a reason's count grew again and again."""
+    """A time in which a reason's count kept growing."""
 
     began: float
     latest: float
-    "When it grew last."
+    "When the count grew last."
     told: int
-    "What the count was at the last line, at first before the spell."
+    "The count at the last line; before the first line, the count before the spell."
     told_at: float = float("-inf")
 
 
 class Oddities:
-    """Watches the counters of one filter, which begin at 0."""
+    """Watches the counters of one filter. Counters begin at 0."""
 
     def __init__(self, delivery: Delivery) -> None:
         self._odd = odd_reasons(delivery)
@@ -72,11 +72,11 @@ class Oddities:
 
     @property
     def lasting(self) -> frozenset[Reason]:
-        """The reasons that went on at the last look, and had for `LASTING` seconds."""
+        """The reasons that persisted at the last look, and had done so for `LASTING` seconds."""
         return frozenset(reason for reason, spell in self._spells.items() if spell.latest - spell.began >= LASTING)
 
     def look(self, counters: Mapping[Reason, int], *, now: float) -> list[Oddity]:
-        """Give what is to be told now: a reason that goes on, and was not told within `TELL_EVERY`."""
+        """Return what is to be reported now: each reason that persists and was not reported within `TELL_EVERY`."""
         for reason in self._odd:
             self._note(reason, counters.get(reason, 0), now)
         found = []

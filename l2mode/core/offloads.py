@@ -1,9 +1,9 @@
-"""What is left to do to a packet that the kernel has not finished, for whoever sends it on: struct virtio_net_hdr.
+"""The work that the kernel has left undone on a packet, as whoever forwards it must state it: struct virtio_net_hdr.
 
-The kernel merges TCP segments that come in a row (GRO), and a sender on this machine hands out up to 64 KB at once
-(TSO): one packet, of whose checksum only the pseudo header's part is there. A packet socket with PACKET_VNET_HDR takes
-such a packet with this header before it, and the kernel or the card cuts it into segments and completes their
-checksums. So one verdict and one call do for forty segments.
+The kernel merges TCP segments that arrive in a row (GRO), and a sender on this machine hands out up to 64 KB at once
+(TSO). The result is one packet whose checksum covers the pseudo header only. A packet socket with PACKET_VNET_HDR takes
+such a packet with this header before it; the kernel or the card then cuts it into segments and completes their
+checksums. One verdict and one call thus do for forty segments.
 
 Sources: linux/virtio_net.h, packet(7), Virtual I/O Device (VIRTIO) 1.2 section 5.1.6.
 """
@@ -15,7 +15,8 @@ from l2mode.core.packets import ETHERNET, Content, read_content, read_head
 from l2mode.core.settings import Protocol
 
 _HEADER: Final = struct.Struct("=BBHHHH")
-"Flags, kind of segmentation, bytes of all headers, of a segment, where the checksum begins and where it is written."
+"""Flags, kind of segmentation, length of all headers, length of a segment, start and offset of the checksum; lengths in
+bytes."""
 NOTHING_TO_DO: Final = bytes(_HEADER.size)
 
 _NEEDS_CHECKSUM: Final = 1
@@ -23,17 +24,17 @@ _NO_SEGMENTATION: Final = 0
 _TCP: Final = {4: 1, 6: 4}
 "VIRTIO_NET_HDR_GSO_TCPV4 and _TCPV6."
 _ECN: Final = 0x80
-"Of all segments only the first one bears CWR (RFC 3168 section 6.1.2)."
+"Only the first of the segments carries CWR (RFC 3168 section 6.1.2)."
 _CWR: Final = 0x80
 _CHECKSUM_AT: Final = {Protocol.TCP: 16, Protocol.UDP: 6}
 
 
 def work_left(head: bytes, *, length: int, partial: bool, merged: bool, mtu: int) -> bytes | None:
-    """Give the header that says what is to be done to a frame; None when that cannot be said.
+    """Return the header that states the work left on a frame; None if the header cannot express it.
 
-    `head` is the first `packets.SIGHT` bytes of the frame, `length` that of the whole frame. `partial`: of its checksum
-    only the pseudo header's part is there. `merged`: it is many in one. Segments are made to fit `mtu`. Merged
-    datagrams cannot be told apart again, since nobody says how long they were.
+    `head` is the first `packets.SIGHT` bytes of the frame, `length` the length of the whole frame. `partial` means that
+    its checksum covers the pseudo header only, `merged` that it is many packets in one. Segments are made to fit `mtu`.
+    Merged datagrams cannot be separated again, since their lengths are not known.
     """
     if not (partial or merged):
         return NOTHING_TO_DO
@@ -62,7 +63,7 @@ def _flow(frame_head: bytes) -> tuple[int, Content] | None:
     if head is None:
         return None
     content = read_content(frame_head, head)
-    # An error belongs to a flow as well, but has no such header.
+    # An error belongs to a flow as well, but has no TCP or UDP header of its own.
     return (head.version, content) if content.transport_at else None
 
 

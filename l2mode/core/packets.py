@@ -1,7 +1,7 @@
-"""What stands in a frame's headers, as far as a packet filter must know: whose it is, not whether it is sound.
+"""The parts of a frame's headers that a packet filter needs: whose packet it is, not whether it is valid.
 
-Lengths and checksums are the stack's to check, here or on the node that a frame is sent to. What is needed is read
-within the first `SIGHT` bytes; extension headers of IPv6 are walked, up to `MAX_EXTENSIONS` of them.
+The network stack checks lengths and checksums, here or on the node that a frame is sent to. Everything needed is read
+from the first `SIGHT` bytes; up to `MAX_EXTENSIONS` extension headers of IPv6 are skipped.
 
 Sources: RFC 791 (IPv4), 8200 (IPv6), 792 and 4443 (ICMP errors and what they quote), 4861 (neighbour discovery).
 """
@@ -15,7 +15,7 @@ from l2mode.core.settings import Protocol
 SIGHT: Final = 256
 MAX_EXTENSIONS: Final = 6
 ETHERNET: Final = 14
-"Bytes of an Ethernet header."
+"Length of an Ethernet header, in bytes."
 
 _IPV4: Final = 0x0800
 _IPV6: Final = 0x86DD
@@ -23,9 +23,9 @@ _IPV4_HEADER: Final = 20
 _IPV6_HEADER: Final = 40
 _TCP_HEADER: Final = 20
 _PORTS: Final = 8
-"Bytes of a TCP or UDP header that hold its ports, and that an ICMP error quotes at least."
+"The bytes of a TCP or UDP header that hold its ports; an ICMP error quotes at least these."
 _EXTENSION: Final = 8
-"Bytes that an extension header has at least."
+"The least length of an extension header, in bytes."
 
 _ICMP, _ICMPV6, _FRAGMENT = 1, 58, 44
 _EXTENSIONS: Final = frozenset({0, 43, 60})
@@ -41,21 +41,21 @@ _SYN, _RST, _ACK = 0x02, 0x04, 0x10
 
 
 class PacketKind(Enum):
-    """How the owner of a packet is found."""
+    """What determines the owner of a packet."""
 
     FLOW = "flow"
-    "By the port of the virtual IP and what the share group goes by."
+    "The port of the virtual IP, and what the share group goes by."
     PORTLESS = "portless"
-    "By the client's address: fragments, echo requests, errors that quote a fragment."
+    "The client's address: for fragments, echo requests, and errors that quote a fragment."
     NEIGHBOUR_DISCOVERY = "neighbour discovery"
     OTHER = "other"
-    "No share can name it."
+    "Nothing: no share can name it."
     MALFORMED = "malformed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PacketHeaders:
-    """An Ethernet header and the addresses behind it."""
+    """An Ethernet header and the addresses after it."""
 
     to_mac: bytes
     from_mac: bytes
@@ -66,22 +66,22 @@ class PacketHeaders:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """What is behind the addresses."""
+    """What follows the addresses."""
 
     kind: PacketKind
     protocol: Protocol | None = None
-    "None: neither, as in an echo request."
+    "None: neither TCP nor UDP, as in an echo request."
     client: bytes = b""
     "The client's address: the source, or the destination of the packet that an error quotes."
     client_port: int = 0
     vip_port: int = 0
     ip_id: int | None = None
-    "The identification of an IPv4 packet of the client's; None in IPv6 and in errors."
+    "The identification of an IPv4 packet from the client; None in IPv6 and in errors."
     opens: bool = False
     asks_for_socket: bool = False
-    "A TCP packet that names both ports: a socket can be looked for."
+    "It is a TCP packet with both ports, so a socket can be looked up."
     transport_at: int = 0
-    "Where the TCP or UDP header of a client's packet begins, for a `FLOW`."
+    "Offset of the TCP or UDP header of a client's packet, for a `FLOW`."
 
 
 _MALFORMED: Final = Content(kind=PacketKind.MALFORMED)
@@ -89,7 +89,7 @@ _OTHER: Final = Content(kind=PacketKind.OTHER)
 
 
 def read_head(frame: bytes) -> PacketHeaders | None:
-    """Read the addresses; None when this is no IP or is cut before its destination."""
+    """Return the addresses of a frame; None if it is not IP or ends before its destination address."""
     kind = int.from_bytes(frame[12:14])
     if kind == _IPV4 and len(frame) >= ETHERNET + _IPV4_HEADER:
         version, source, destination = 4, frame[26:30], frame[30:34]
@@ -103,7 +103,7 @@ def read_head(frame: bytes) -> PacketHeaders | None:
 
 
 def read_content(frame: bytes, head: PacketHeaders) -> Content:
-    """Read what `read_head` left, of a frame whose destination is a virtual IP."""
+    """Return what follows the addresses of a frame whose destination is a virtual IP."""
     seen = frame[:SIGHT]
     if seen[ETHERNET] >> 4 != head.version:
         return _MALFORMED
@@ -140,7 +140,7 @@ def _read_ipv6(seen: bytes, head: PacketHeaders) -> Content:
 
 
 def _fragment(protocol: int, icmp: int, client: bytes) -> Content:
-    """All of a packet's fragments go one way, so none goes by what only the first one says."""
+    """Return the content of a fragment without its ports: all fragments go one way, and only the first has ports."""
     if protocol == icmp:
         return Content(kind=PacketKind.PORTLESS, client=client, opens=True)
     known = _PROTOCOLS.get(protocol)
@@ -185,7 +185,7 @@ def _read_icmp(seen: bytes, at: int, head: PacketHeaders) -> Content:
 
 
 def _read_quote(seen: bytes, at: int, head: PacketHeaders) -> Content:
-    """Read the packet that an error is about: one that the virtual IP sent to a client."""
+    """Return the content of the packet that an error quotes: one that the virtual IP has sent to a client."""
     if head.version == 4:  # noqa: PLR2004 - IPv4
         if len(seen) < at + _IPV4_HEADER:
             return _MALFORMED

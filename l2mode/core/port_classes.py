@@ -1,16 +1,19 @@
-"""How many kinds of ports a filter can tell apart: for whoever reads a farm file, so that nothing else is loaded."""
+"""The number of kinds of ports that a filter distinguishes.
+
+This is a module of its own so that whoever reads a farm file loads nothing else.
+"""
 
 from collections.abc import Iterable
 from typing import Final
 
 MAX_CLASSES: Final = 255
-"Classes of ports in the filter's tables."
+"The most classes of ports that the filter's tables have room for."
 
 
 def count_classes(ports: Iterable[Iterable[int]]) -> int:
-    """Give how many classes the ports fall in that share groups name, given the ports of each.
+    """Return the number of classes of the ports that share groups name, given the ports of each group.
 
-    Ports that the same groups name are one class; those that no group names need none. No two groups may name the same
+    Ports that the same groups name form one class; ports that no group names need none. No two groups may name the same
     port of the same virtual IP and protocol.
     """
     named_by: dict[int, list[int]] = {}

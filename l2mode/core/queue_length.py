@@ -1,24 +1,25 @@
-"""How many packets may wait for a judge in user space, so that each is judged in time on a machine of any speed.
+"""The number of packets that may wait for the filter in user space, chosen so that each is judged in time.
 
-What waits too long is dropped whatever it is, and behind a slow judge that is the rest of every burst. What comes to a
-full queue is dropped as by any switch, and TCP slows down. So the queue is as long as its judge is fast.
+A packet that has waited too long is dropped, whatever it is; with a slow filter that would be the rest of every burst.
+A packet that finds the queue full is dropped too, as by any switch, and TCP slows down. So the length of the queue
+follows the speed of the filter.
 """
 
 from typing import Final
 
 _WITHIN: Final = 0.05
-"Seconds in which a full queue is judged: half of what a packet may wait, for the judge has to be woken too."
+"Seconds in which a full queue is judged: half of the time that a packet may wait, since the reader must wake up too."
 _START: Final = 64
 _LEAST: Final = 8
 _MOST: Final = 1024
 _MEMORY: Final = 0.25
-"Seconds of work that are remembered: a pause in which others had the processor is no new speed."
+"Seconds of work that are remembered: a pause in which other processes had the processor is not a new speed."
 _NEWS: Final = 1.25
-"Times that a length must be off before it is changed."
+"The ratio by which the length must be wrong before it is changed."
 
 
 class QueueLength:
-    """Follows the speed of a judge; `packets` is how many may wait."""
+    """Follows the speed of the filter; `packets` is the number that may wait."""
 
     def __init__(self) -> None:
         self.packets = _START
@@ -26,7 +27,7 @@ class QueueLength:
         self._seconds = 0.0
 
     def worked(self, packets: int, seconds: float) -> bool:
-        """Take in how long it took to judge some packets, one after the other; True when another length is due."""
+        """Take in the time that some packets took, one after the other. Return whether the length must change."""
         self._judged += packets
         self._seconds += seconds
         if self._seconds > _MEMORY:

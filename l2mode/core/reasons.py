@@ -7,14 +7,14 @@ class Action(Enum):
     """What becomes of a frame."""
 
     PASS = "pass"  # noqa: S105 - no password
-    "Leave it alone: it is no business of the filter's."
+    "Leave the frame alone: it does not concern the filter."
     TAKE = "take"
     RESET = "reset"
-    "Take it too: the stack knows no socket for it and answers with a reset."
+    "Take it too: the network stack knows no socket for it and answers with a reset."
     FORWARD = "forward"
-    "Send it to the node that has its bucket."
+    "Send it to the owner of its bucket."
     CHAIN = "chain"
-    "Send it on, marked as one that travels along the dirty members."
+    "Send it along the dirty members, with a mark that says so."
     DROP = "drop"
 
     @property
@@ -24,7 +24,7 @@ class Action(Enum):
 
 
 class Reason(Enum):
-    """Why; each has its action, and a number by which every filter counts it."""
+    """The reasons for a verdict. Each has its action, and a number by which every filter counts it."""
 
     FOREIGN = (0, Action.PASS, "not for a virtual IP")
     NEIGHBOUR_DISCOVERY = (1, Action.PASS, "neighbour discovery is answered by the daemon")
@@ -50,15 +50,15 @@ class Reason(Enum):
 
     def __init__(self, number: int, action: Action, text: str) -> None:
         self.number = number
-        "Its row in the filter's counters, the same in filter.bpf.c."
+        "Its row in the filter's counters, the same as in filter.bpf.c."
         self.action = action
         self.text = text
 
     @property
     def counted(self) -> bool:
-        """True for whatever is addressed to a virtual IP: the rest of the traffic costs the filter no store."""
+        """True for frames to a virtual IP; the filter need not spend a store on the rest of the traffic."""
         return self is not Reason.FOREIGN
 
 
 REASONS = tuple(sorted(Reason, key=lambda reason: reason.number))
-"By number."
+"In the order of their numbers."

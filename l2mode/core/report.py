@@ -1,4 +1,4 @@
-"""What layer-2 mode does on this node, put into its document (`l2mode.core.documents.LayerTwoReport`)."""
+"""The document about layer-2 mode on this node (`l2mode.core.documents.LayerTwoReport`), built from its parts."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ from l2mode.core.settings import LayerTwoSettings, VirtualIp
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilterReport:
-    """The filter in use, and what it has counted."""
+    """The filter in use, and its counters."""
 
     choice: FilterChoice
     warnings: tuple[str, ...]
     interface: str
     mac: bytes
-    "Of the interface."
+    "The MAC of the interface."
     packets: Mapping[Reason, int]
     "Packets to the VIPs since the filter was attached, by what became of them."
 
@@ -44,9 +44,10 @@ def layer_two_document(
     conflicts: Collection[Conflict],
     now: float,
 ) -> LayerTwoReport:
-    """Build the document; in flooded delivery with the virtual MAC and the nodes that the switch has cut off.
+    """Return the document. `virtual_mac` and `cut_off` are for flooded delivery.
 
-    `lasting` are the reasons that should not occur, and go on; `conflicts` says which VIPs other machines use.
+    `cut_off` has the nodes that the switch does not flood to, `lasting` the reasons that should not occur and persist,
+    and `conflicts` the VIPs that other machines use.
     """
     macs = {neighbour.name: neighbour.mac for neighbour in handover.neighbours} | {settings.me: used.mac}
     fractions = handover.fractions(now=now)
@@ -93,7 +94,7 @@ def layer_two_document(
 
 
 def packets_seen(counters: Mapping[Reason, int]) -> int:
-    """Give how many packets of clients came to the VIPs: in flooded delivery the same number at every node."""
+    """Return the number of packets that clients sent to the VIPs: in flooded delivery the same at every node."""
     return sum(count for reason, count in counters.items() if reason is not Reason.NEIGHBOUR_DISCOVERY)
 
 
@@ -114,7 +115,7 @@ def _filter(used: FilterReport) -> FilterStatus:
 
 
 def _vip(vip: VirtualIp, handover: Handover, macs: Mapping[str, bytes], virtual_mac: bytes | None) -> VipStatus:
-    """Say who answers for a VIP, and with which MAC; in flooded delivery everybody does."""
+    """Return the node that answers for a VIP, and its MAC; in flooded delivery every node answers."""
     director = handover.director(vip.packed) if virtual_mac is None else None
     mac = macs.get(director or "") if virtual_mac is None else virtual_mac
     return VipStatus(address=str(vip), director=director, mac=mac.hex(":") if mac else None)

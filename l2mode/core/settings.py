@@ -1,4 +1,4 @@
-"""What layer-2 mode is told at the start, as plain data: the nodes, the virtual IPs and what is shared out on them."""
+"""The settings of layer-2 mode as plain data: the nodes, the virtual IPs, and the traffic that is shared."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -10,24 +10,24 @@ VirtualIp = IPv4Address | IPv6Address
 
 
 class Protocol(Enum):
-    """What a share group's traffic travels in."""
+    """The transport protocol of a share group's traffic."""
 
     TCP = "tcp"
     UDP = "udp"
 
 
 class By(Enum):
-    """What decides who serves a client."""
+    """What decides which node serves a client."""
 
     ADDRESS = "address"
     PORT = "port"
     "The client's address and source port."
     DATAGRAM = "datagram"
-    "Each datagram by itself: the address and the IP identification (IPv4), or the source port (IPv6)."
+    "Each datagram separately: the address and the IP identification (IPv4) or the source port (IPv6)."
 
 
 class Unmatched(Enum):
-    """What becomes of traffic to a virtual IP that no share group names."""
+    """What becomes of traffic to a virtual IP that matches no share."""
 
     DROP = "drop"
     DIRECTOR = "director"
@@ -36,28 +36,28 @@ class Unmatched(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShareGroup:
-    """Traffic that the nodes share out among themselves."""
+    """Traffic that the nodes divide among themselves."""
 
     name: str
     protocol: Protocol
     ports: tuple[int, ...]
     vip: VirtualIp | None = None
-    "The one virtual IP that it is for; None: all of them."
+    "The one virtual IP that the group is for; None: all of them."
     by: By = By.ADDRESS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerTwoSettings:
-    """The same on every node, but for `me`. Groups and virtual IPs are numbered as they stand here."""
+    """The same on every node except for `me`. Groups and virtual IPs are numbered in this order."""
 
     farm: str
     me: str
     nodes: tuple[str, ...]
-    "All names, ascending: a node's index here is its number in the filter's tables."
+    "All names, in ascending order: a node's index here is its number in the filter's tables."
     vips: tuple[VirtualIp, ...]
     groups: tuple[ShareGroup, ...]
     seed: bytes
-    "16 secret bytes that key the hash of the clients."
+    "16 secret bytes, the key of the hash of clients."
     delivery: Delivery = Delivery.DIRECTED
     unmatched: Unmatched = Unmatched.DROP
 

@@ -1,20 +1,22 @@
-"""Who answers for a virtual IP on the local network, and who announces it when: the voice of the farm.
+"""Which node answers for a virtual IP on the local network, and when a node announces it.
 
 The kernels of the nodes are silent about the virtual IPs; this state machine speaks for them.
 
-*directed*: each virtual IP has a director, and clients know its MAC. The director answers every question. Other nodes
-leave questions to all to it, but answer one that is addressed to themselves, as a client's neighbour table does when
-it checks what it has cached: with the director's MAC. So does a node out of the view, if it knows the director.
+In *directed* delivery, each virtual IP has a director, whose MAC the clients know. The director answers every question.
+The other nodes ignore questions that are addressed to everybody. They answer a question that is addressed to
+themselves, such as a client sends to check the entry in its neighbour table, with the director's MAC. A node out of the
+view does so too, if it knows the director.
 
-*flooded*: all members of the view answer, with the virtual MAC in the answer and their own as the frame's source, so
-that the switch never learns where the virtual MAC is.
+In *flooded* delivery, all members of the view answer. The answer contains the virtual MAC, and the source of its frame
+is the member's own MAC, so that the switch never learns where the virtual MAC is.
 
 A node whose lease is over is silent: others may have taken its place, and its table may be old.
 
-A virtual IP is announced when its director changes, for the clients that have the former one cached, and when the view
-changes, for those of a part of the network that is back: at once, after 0.1 s, 1 s and 5 s in case a frame was lost,
-then once a minute. In flooded delivery the lowest name of the view does it. It also asks whether another machine has
-the address, as every member does once in a new view; and all listen for claims of others (`Conflicts`).
+A virtual IP is announced when its director changes, for clients that have the former one in their tables, and when the
+view changes, for clients in a part of the network that is back: at once, after 0.1 s, 1 s and 5 s in case a frame was
+lost, then once a minute. In flooded delivery the member with the lowest name announces it. The announcing member also
+asks whether another machine has the address, as every member does once in a new view. All nodes listen for claims of
+others (`Conflicts`).
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -40,17 +42,17 @@ RHYTHM: Final = (0.1, 0.9, 4.0)
 SLOW_RHYTHM: Final = 60.0
 
 ANSWERS_PER_SECOND: Final = 1000
-"An answer takes some 30 us: a flood of questions must leave time for the heartbeats."
+"An answer takes about 30 us: a flood of questions must leave time for the heartbeats."
 ANSWERS_AT_ONCE: Final = 200
 
 ASK_SOON: Final = 1.5
 "Seconds from a change of the view until a member asks who else has its virtual IPs."
 ASK_AGAIN: Final = 4.0
-"Seconds between two questions who has an address, while another machine has it: well below `GONE_AFTER`."
+"Seconds between two questions for an address while another machine has it: well below `GONE_AFTER`."
 
 
 class Speaker:
-    """The voice of one node. It knows nothing, and is silent, until `update` and `renew` have told it."""
+    """The ARP and neighbour discovery of one node. It is silent until `update` and `renew` have been called."""
 
     def __init__(self, settings: LayerTwoSettings) -> None:
         self._me = settings.me
@@ -60,16 +62,16 @@ class Speaker:
         self._view: frozenset[str] = frozenset()
         self._macs: dict[str, bytes] = {}
         self._speakers: dict[VirtualIp, str | None] = dict.fromkeys(settings.vips)
-        "The member that announces the virtual IP; in directed delivery its director."
+        "The member that announces each virtual IP; in directed delivery its director."
         self._farm_macs = set() if self._virtual_mac is None else {self._virtual_mac}
-        "Every MAC that a member ever had: an announcement may be older than the heartbeat."
+        "Every MAC that a member has ever had: an announcement may be older than the heartbeat."
         self._plan: dict[VirtualIp, tuple[float, int]] = {}
-        "When a virtual IP is announced next, and how often it was since the latest reason."
+        "When each virtual IP is announced next, and how often it has been since the latest reason."
         self._waits = False
-        "An announcement is due as soon as the lease is open again."
+        "An announcement is due as soon as the lease runs again."
         self._answers = _Allowance()
         self._ask_at: dict[VirtualIp, float] = {}
-        "When the network is asked next who else has a virtual IP."
+        "When the network is next asked who else has each virtual IP."
         self._conflicts = Conflicts()
 
     # -- what the node is told ------------------------------------------------------------------------------------
@@ -82,9 +84,9 @@ class Speaker:
         macs: Mapping[str, bytes],
         now: float,
     ) -> None:
-        """Take in the view, its director of each virtual IP, and the MACs of all nodes that are known, mine included.
+        """Take in the view, its director for each virtual IP, and the MACs of all known nodes, this one included.
 
-        A node that is in no view gives the view that it hears others announce, with the directors of that.
+        A node that is in no view passes the view that it hears others announce, with the directors of that view.
         """
         members = frozenset(view)
         before, moved = self._speakers, self._macs.get(self._me) != macs.get(self._me)
@@ -105,33 +107,33 @@ class Speaker:
                 self._plan[vip] = (now, 0)
 
     def renew(self, until: float) -> None:
-        """Speak until then, in seconds of the monotonic clock; a moment in the past silences at once."""
+        """Speak until `until`, in seconds of the monotonic clock; a time in the past silences this node at once."""
         self._lease = until
         self._waits = False
 
     # -- what it says ---------------------------------------------------------------------------------------------
 
     def heard(self, frame: bytes, *, now: float) -> list[bytes]:
-        """Give the frames that answer one from the network, at most two."""
+        """Return the frames, at most two, that answer a frame from the network."""
         match parse(frame):
             case AddressQuestion() as asked:
                 if asked.asker is not None:
                     self._take_claim(asked.asker, asked.asker_mac, now)
                 return self._answer(asked, now)
             case AddressClaim() as claim:
-                # Another farm of the same name has the same virtual MAC. Only an announcement tells: what answers
-                # for others, as switches do, has a source of its own too.
+                # Another farm of the same name has the same virtual MAC. Only an announcement proves it: devices that
+                # answer for others, as switches do, use a source MAC of their own too.
                 told_by_virtual_mac = claim.mac == self._virtual_mac and claim.to_all
                 self._take_claim(claim.address, claim.source_mac if told_by_virtual_mac else claim.mac, now)
         return []
 
     @property
     def conflicts(self) -> tuple[Conflict, ...]:
-        """The virtual IPs that a machine outside the farm uses."""
+        """The virtual IPs that a machine outside the farm uses, each with that machine's MAC."""
         return self._conflicts.standing
 
     def due(self, *, now: float) -> list[bytes | Conflict | ConflictOver]:
-        """Give the announcements and questions that are due, and what has become known of conflicts."""
+        """Return the announcements and questions that are due, and the changes in what is known of conflicts."""
         said: list[bytes | Conflict | ConflictOver] = []
         over = now >= self._lease
         for vip, (at, step) in list(self._plan.items()):
@@ -154,7 +156,7 @@ class Speaker:
         return said + self._questions(now)
 
     def next_at(self) -> float:
-        """When `due` is to be called; infinity: not before `update`, `heard` or `renew` has told something new."""
+        """The time at which `due` must be called; infinity: not before the next `update`, `heard` or `renew`."""
         announcing = min((at for at, _ in self._plan.values()), default=inf)
         asking = min(self._ask_at.values(), default=inf)
         return min(inf if self._waits else announcing, asking, self._conflicts.next_at())
@@ -171,7 +173,7 @@ class Speaker:
         return correction(asked, mac=mac, source_mac=mine)
 
     def _mac_to_tell(self, asked: AddressQuestion, now: float) -> bytes | None:
-        """Give the MAC that this node answers with; None: it is silent."""
+        """Return the MAC that this node answers with; None: it is silent."""
         mine, director = self._macs.get(self._me), self._speakers.get(asked.target)
         if mine is None or asked.target not in self._speakers:
             return None
@@ -192,7 +194,11 @@ class Speaker:
             self._conflicts.claimed(address, mac, now=now)
 
     def _questions(self, now: float) -> list[bytes]:
-        """Ask who else has an address: once in a new view, and again while somebody has, to learn of the end of it."""
+        """Return the questions for addresses that are due.
+
+        They ask who else has the address: once in a new view, and repeatedly while somebody has it, to learn when that
+        ends.
+        """
         mine = self._macs.get(self._me)
         due = [vip for vip, at in self._ask_at.items() if at <= now]
         for vip in due:
@@ -203,22 +209,22 @@ class Speaker:
 
 
 def _who_has(vip: VirtualIp, mine: bytes) -> bytes:
-    """Ask as one who would like to have the address: only who has it answers that, and nobody for another.
+    """Return the question of a host that would like to have the address: only the machine that has it answers.
 
-    A router that answers for others (proxy ARP) keeps silent; see RFC 5227 and RFC 4862.
+    A router that answers for others (proxy ARP) stays silent; see RFC 5227 and RFC 4862.
     """
     return question(source_mac=mine, asker=None, target=vip)
 
 
 class _Allowance:
-    """How many answers may still be given: a bucket of tokens that refills with time."""
+    """The number of answers that may still be given: a token bucket that refills with time."""
 
     def __init__(self) -> None:
         self._tokens = float(ANSWERS_AT_ONCE)
         self._filled_at = -inf
 
     def take(self, *, now: float) -> bool:
-        """Use up one answer if there is one."""
+        """Use up one answer. Return whether there was one."""
         refill = max(now - self._filled_at, 0) * ANSWERS_PER_SECOND
         self._tokens, self._filled_at = min(self._tokens + refill, ANSWERS_AT_ONCE), now
         if self._tokens < 1:

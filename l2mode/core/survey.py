@@ -1,4 +1,4 @@
-"""What in a machine's network is in the way of its virtual IPs: judged here, read elsewhere."""
+"""What in a machine's network interferes with its virtual IPs: judged here, read elsewhere."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,17 +20,18 @@ from l2mode.core.verdict import Delivery
 
 _LEVELS: Final = {Fit.RIGHT: "info", Fit.DOUBTFUL: "warning", Fit.REFUSED: "error"}
 _STRICT: Final = 1
-"rp_filter of RFC 3704, strict; 2 is loose, and wins over 1 where `all` has the one and the interface the other."
+"Strict mode of rp_filter (RFC 3704). 2 is loose; if `all` and the interface have 1 and 2, the higher value counts."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     level: str
-    """`info`: as it must be, or good to know; `warning`: may be in the way; `error`: is in the way.
+    """`info`: right, or good to know; `warning`: may interfere; `error`: interferes.
 
-    `unseen`: could not be looked at."""
+    `unseen`: could not be checked.
+    """
     message: str
     remedy: str | None = None
 
@@ -44,22 +45,22 @@ class Surroundings:
     loopback_up: bool
     addresses: Sequence[ConfiguredAddress]
     arp: Mapping[str, Mapping[str, int]]
-    "The values of the ARP settings that count, by interface: of this one, and of others in the same network."
+    "The effective values of the ARP settings, by interface: this one, and others in the same network."
     rp_filter: int
-    "The value that counts."
+    "The effective value."
     default_interface: str | None
-    "Where packets to far IPv4 clients leave."
+    "The interface through which packets to distant IPv4 clients leave."
     without_ipv6: Sequence[str]
-    "The interfaces, of this one and `lo`, that are told to have no IPv6."
+    "Those of this interface and `lo` on which IPv6 is disabled."
     ahead: Sequence[str]
     "Programs and filters of others that see a packet before ours."
     bridge_netfilter: Sequence[str]
-    "The settings bridge-nf-call-* that are on."
+    "The bridge-nf-call-* settings that are on."
     promiscuous: bool
 
 
 def findings(found: Surroundings, vips: Sequence[VirtualIp]) -> Iterator[Finding]:
-    """Say what is in the way of these virtual IPs, and what is as it must be."""
+    """Yield what interferes with these virtual IPs, and what is right."""
     name = found.interface.name
     yield from of_kind(found.interface, found.delivery)
     for obstacle in (*why_no_carrier(found.interface), *obstacles(vips, found.interface, found.addresses)):
@@ -81,7 +82,7 @@ def findings(found: Surroundings, vips: Sequence[VirtualIp]) -> Iterator[Finding
 
 
 def of_kind(interface: Interface, delivery: Delivery) -> Iterator[Finding]:
-    """Say how the interface, by its kind, suits the delivery."""
+    """Yield how well the interface, by its kind, suits the delivery."""
     for judgement in judge(interface, delivery):
         yield Finding(level=_LEVELS[judgement.fit], message=judgement.text, remedy=judgement.remedy or None)
 

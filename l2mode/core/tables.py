@@ -1,13 +1,14 @@
-"""What a packet filter decides by, laid out in memory as the kernel reads it: the C struct `tables` of filter.bpf.c.
+"""The memory that a packet filter decides by, laid out as the kernel reads it: the C struct `tables` of filter.bpf.c.
 
-The filter reads this memory while it is written, so every change is a plain store of one value, and what must change
-together lies twice: `swap` fills the half that nobody reads and turns the filter to it with one store. Words are
-little-endian, and what stands in a packet (addresses, MACs, ports) is read from it as a little-endian word too, so
-that nothing is turned round for a packet.
+The filter reads this memory while it is written. Every change is therefore a plain store of one value, and values that
+must change together exist twice: `swap` fills the half that nobody reads and turns the filter to it with one store.
+Words are little-endian. Values from a packet (addresses, MACs, ports) are read as little-endian words too, so that the
+filter need not swap bytes.
 
-Two look-ups are made cheap here, once, instead of there, for every packet. A virtual IP is found by one multiplication:
-`configure` looks for a factor that gives each its own slot. And ports are put in classes, all ports of a class being
-the same to every rule, so that a rule is found by two loads. A farm may have 255 such classes, however many ports.
+Two look-ups are prepared here, once, to make them cheap for every packet. A virtual IP is found by one multiplication:
+`configure` searches for a factor that gives each virtual IP a slot of its own. Ports are put in classes, where all
+ports of a class are the same to every rule, so that two loads find a rule. A farm may have 255 such classes, however
+many ports they contain.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,21 +40,21 @@ _COLUMNS: Final = 32
 _WORD: Final = (1 << 64) - 1
 
 _PROTOCOLS: Final = (Protocol.TCP, Protocol.UDP)
-"By their number here."
+"A protocol's index is its number in the tables."
 _BYS: Final = (By.ADDRESS, By.PORT, By.DATAGRAM)
 ANY: Final = 2
-"Beside the numbers of the protocols: the first group that covers the virtual IP, which echoes go by."
+"A row beside those of the protocols: the first group that covers the virtual IP, which echo requests go by."
 
 
 def mac_word(mac: bytes) -> int:
-    """Give a MAC as the word that a filter reads from a frame; no bytes at all give 0, which is nobody's."""
+    """Return a MAC as the word that a filter reads from a frame; empty bytes give 0, which no machine has."""
     return int.from_bytes(mac, "little")
 
 
 class Tables:
-    """A view over `SIZE` writable bytes. Numbers of nodes, groups and virtual IPs are those of the settings."""
+    """A view over `SIZE` writable bytes. Nodes, groups and virtual IPs have the numbers of the settings."""
 
-    # Name, format and count in the order of the C struct; each field is aligned to its own size.
+    # Name, format and number of items, in the order of the C struct; each field is aligned to its own size.
     _LAYOUT: ClassVar[tuple[tuple[str, Literal["B", "H", "Q"], int], ...]] = (
         ("lease", "Q", 1),
         ("own_mac", "Q", 1),
@@ -61,7 +62,7 @@ class Tables:
         ("seed", "Q", 2),
         ("vip_factor", "Q", 1),
         ("dirty_anywhere", "Q", 1),
-        # The half in its lowest bit, for every filter; the number of swaps above it.
+        # The lowest bit is the half that every filter reads; the bits above it count the swaps.
         ("half", "H", 1),
         ("nodes", "H", 1),
         ("me", "B", 1),
@@ -82,7 +83,7 @@ class Tables:
     )
     SIZE: ClassVar = sum(calcsize(form) * many for _, form, many in _LAYOUT)
     MAX_TURNS: ClassVar = 1 << 15
-    "`turns` begins anew there."
+    "The number at which `turns` starts again from 0."
 
     def __init__(self, buffer: memoryview | mmap | bytearray) -> None:
         self._whole = memoryview(buffer).cast("B")[: self.SIZE]
@@ -93,14 +94,15 @@ class Tables:
             self._fields[name] = self._whole[at:end].cast(form)
             at = end
         self._dirty: dict[int, int] = {}
-        "By node: the buckets in which `dirty_members` has it."
+        "For each node, the buckets in which `dirty_members` has it."
 
     # -- what the daemon writes ---------------------------------------------------------------------------------
 
     def configure(self, settings: LayerTwoSettings, virtual_mac: bytes) -> None:
-        """Write what the farm file says, for a filter that takes nothing yet: lease 0, all buckets nobody's.
+        """Write the farm file's settings, for a filter that takes nothing yet: lease 0, and no bucket has an owner.
 
-        Only before the filter reads: this is no single store. Raises ValueError beyond the limits of the tables.
+        Call this only before the filter reads the tables: it is not a single store. Raise ValueError if the settings
+        exceed the limits of the tables.
         """
         self.set_lease(0)
         _limit("nodes", len(settings.nodes), MAX_NODES)
@@ -122,17 +124,18 @@ class Tables:
         self._write_rules(settings)
 
     def set_macs(self, own: bytes, members: Mapping[int, bytes]) -> None:
-        """Say which MAC this node has, and each other node by number; one that is not named is not known."""
+        """Set the MACs of this node and of the other nodes, by number; a node that is not named has no known MAC."""
         self._set("own_mac", mac_word(own))
         for node in range(MAX_NODES):
             self._fields["macs"][node] = 0 if node == self.me else mac_word(members.get(node, b""))
 
     def set_dirty(self, me: bool, members: Mapping[int, int]) -> None:
-        """Say whether this node is dirty, and in which buckets living members beside it are: masks by number.
+        """Set whether this node is dirty, and in which buckets the other living members are: masks, by number.
 
-        This node's own number among them says that in these buckets nobody gets a reset: nothing is sent to oneself.
-        Only what changes is written: a member that may be dirty anywhere is one bit, and one that knows where often
-        tells of a connection less. In this order, so that a member that is dirty in a bucket is so at every moment.
+        This node's own number with a mask means that nobody gets a reset in these buckets, since a node sends nothing
+        to itself. Only what changes is written: a member that may be dirty anywhere is one bit, and a member that knows
+        its buckets often announces one connection less. The order of the stores ensures that a member that is dirty in
+        a bucket before and after the call is so at every moment in between.
         """
         anywhere = sum(1 << node for node, mask in members.items() if mask == ANYWHERE)
         self._set("dirty_anywhere", self._get("dirty_anywhere") | anywhere)
@@ -143,12 +146,13 @@ class Tables:
         self._set("dirty", me)
 
     def swap(self, cells: Sequence[bytes], directors: Sequence[int]) -> None:
-        """Turn the filter to a new owner for every bucket, and a director for every virtual IP.
+        """Turn the filter to a new owner for every bucket and a new director for every virtual IP.
 
-        `cells` has 4096 bytes per group, each the owner's number, `PENDING` or `NOBODY`; this node's own number says
-        that the bucket is open here. A node out of the view adds `PASS_ON` to the numbers. Who gives buckets up calls
-        `set_dirty` first, or the filter would not look for sockets of theirs for a moment. It may be reading the half
-        that it was turned from for some microseconds more: let a few milliseconds pass between two calls.
+        `cells` has 4096 bytes per group, each the owner's number, `PENDING` or `NOBODY`; this node's own number means
+        that it has claimed the bucket. A node out of the view adds `PASS_ON` to the numbers. A node that gives buckets
+        up must call `set_dirty` first: otherwise the filter would, for a moment, not look for sockets in them. The
+        filter may go on reading the half that it was turned from for some microseconds, so let a few milliseconds pass
+        between two calls.
         """
         idle = 1 - self.half
         turns = (self.turns + 1) % self.MAX_TURNS
@@ -161,24 +165,24 @@ class Tables:
         self._set("half", turns << 1 | idle)
 
     def set_lease(self, until_ns: int) -> None:
-        """Take packets until then, in nanoseconds of CLOCK_MONOTONIC; 0 closes the filter."""
+        """Let the filter take packets until `until_ns`, in nanoseconds of CLOCK_MONOTONIC; 0 closes it."""
         self._set("lease", until_ns)
 
     def count(self, reason: Reason) -> None:
-        """Count one frame: for a filter that runs in one process; those in the kernel count by themselves."""
+        """Count one frame, for a filter that runs in one process; filters in the kernel count for themselves."""
         if reason.counted:
             self._fields["counters"][reason.number] += 1
 
     # -- what anybody reads -------------------------------------------------------------------------------------
 
     def counters(self) -> dict[Reason, int]:
-        """Give how many frames came to a virtual IP since `configure`, by what became of them."""
+        """Return the number of frames to a virtual IP since `configure`, by what became of them."""
         rows = self._fields["counters"].tolist()
         return {reason: sum(rows[reason.number :: _COLUMNS]) for reason in REASONS if reason.counted}
 
     @property
     def lease(self) -> int:
-        """Until when packets are taken, in nanoseconds of CLOCK_MONOTONIC."""
+        """The end of the lease, in nanoseconds of CLOCK_MONOTONIC."""
         return self._get("lease")
 
     @property
@@ -188,22 +192,22 @@ class Tables:
 
     @property
     def dirty(self) -> bool:
-        """True when this node holds connections in buckets not its own."""
+        """True while this node holds connections in buckets that are not its own."""
         return bool(self._get("dirty"))
 
     def dirty_members(self, bucket: int) -> int:
-        """Give the living members beside this node that are dirty in a bucket: bit n for node n."""
+        """Return the other living members that are dirty in a bucket: bit n stands for node n."""
         members: int = self._fields["dirty_members"][bucket]
         return self._get("dirty_anywhere") | members
 
     @property
     def delivery(self) -> Delivery:
-        """How packets reach their node."""
+        """How packets reach the node that takes them."""
         return Delivery.FLOODED if self._get("flooded") else Delivery.DIRECTED
 
     @property
     def director_takes_unmatched(self) -> bool:
-        """True when traffic to a virtual IP that no share names goes to the director."""
+        """True if the director takes traffic to a virtual IP that matches no share."""
         return bool(self._get("director_takes_unmatched"))
 
     @property
@@ -213,12 +217,12 @@ class Tables:
 
     @property
     def turns(self) -> int:
-        """How often the tables have been swapped, modulo `MAX_TURNS`; a swap that goes on does not count yet."""
+        """The number of swaps so far, modulo `MAX_TURNS`; a swap in progress does not count yet."""
         word = self._get("half")
         return ((word >> 1) - _swap_goes_on(word)) % self.MAX_TURNS
 
     def copies(self) -> tuple[int, "Tables", "Tables"] | None:
-        """Give `turns`, and copies of the tables before the latest swap and of those in force; None during a swap."""
+        """Return `turns` and copies of the tables before and after the latest swap; None during a swap."""
         word = self._get("half")
         present, former = bytearray(self._whole), bytearray(self._whole)
         if _swap_goes_on(word) or self._get("half") != word:
@@ -243,18 +247,18 @@ class Tables:
         return b"".join([word.to_bytes(8, "little") for word in self._fields["seed"]])
 
     def mac(self, node: int) -> bytes | None:
-        """Give another node's MAC, or None while it is not known."""
+        """Return another node's MAC, or None while it is not known."""
         word = self._fields["macs"][node]
         return word.to_bytes(8, "little")[:MAC_BYTES] if word else None
 
     def macs(self) -> Iterable[tuple[int, bytes]]:
-        """Give the other nodes whose MAC is known, ascending by number."""
+        """Yield the other nodes whose MAC is known, with the MAC, in the order of their numbers."""
         for node, word in enumerate(self._fields["macs"][: self._get("nodes")].tolist()):
             if word:
                 yield node, word.to_bytes(8, "little")[:MAC_BYTES]
 
     def vip(self, address: bytes) -> int | None:
-        """Give the number of a virtual IP by its 4 or 16 bytes, or None when it is none."""
+        """Return the number of the virtual IP that has these 4 or 16 bytes, or None."""
         words = _address_words(address)
         slot = _slot(words, len(address), self._get("vip_factor"))
         vip = self._fields["vip_slots"][slot]
@@ -263,25 +267,25 @@ class Tables:
         return vip
 
     def group(self, vip: int, protocol: Protocol, port: int) -> int | None:
-        """Give the share group that names this port of this virtual IP: the first in the farm file."""
+        """Return the first share group in the farm file that names this port of this virtual IP, or None."""
         port_class = self._fields["port_classes"][_swapped(port)]
         return _somebody(self._fields["rules"][_rule(vip, _PROTOCOLS.index(protocol)) + port_class])
 
     def fallback_group(self, vip: int, protocol: Protocol | None) -> int | None:
-        """Give the first group that names this virtual IP and protocol, or None for any protocol."""
+        """Return the first group that names this virtual IP and protocol; `protocol` None stands for any."""
         row = ANY if protocol is None else _PROTOCOLS.index(protocol)
         return _somebody(self._fields["fallback_rules"][4 * vip + row])
 
     def by(self, group: int) -> By:
-        """Say what decides who serves a client of this group."""
+        """Return what decides which node serves a client of this group."""
         return _BYS[self._fields["by"][group]]
 
     def cell(self, group: int, bucket: int) -> int:
-        """Give the owner of a bucket: a node's number, `PENDING` or `NOBODY`."""
+        """Return the content of a bucket's cell: the owner's number, `PENDING` or `NOBODY`."""
         return self._fields["cells"][(self.half * MAX_GROUPS + group) * BUCKETS + bucket]
 
     def director(self, vip: int) -> int | None:
-        """Give the node that answers for a virtual IP."""
+        """Return the node that answers for a virtual IP; None if there is none."""
         return _somebody(self._fields["directors"][self.half * MAX_VIPS + vip])
 
     # -- inside -------------------------------------------------------------------------------------------------
@@ -337,7 +341,11 @@ class Tables:
 
 
 def _swap_goes_on(word: int) -> bool:
-    """A swap counts itself before it writes, and turns to what it has written after: both are even, or both odd."""
+    """Return whether a swap is in progress.
+
+    A swap counts itself before it writes, and turns the filter to what it has written afterwards. Outside a swap the
+    count and the half are therefore both even or both odd.
+    """
     return bool((word ^ word >> 1) & 1)
 
 
@@ -346,7 +354,7 @@ def _rule(vip: int, protocol: int) -> int:
 
 
 def _swapped(port: int) -> int:
-    """Give a port as a little-endian machine reads it from a packet."""
+    """Return a port as a little-endian machine reads it from a packet."""
     return (port & 0xFF) << 8 | port >> 8
 
 
@@ -355,13 +363,13 @@ def _address_words(address: bytes) -> tuple[int, int]:
 
 
 def _slot(words: tuple[int, int], size: int, factor: int) -> int:
-    """Give where in `vip_slots` an address stands: the upper half is for IPv6."""
+    """Return the slot of an address in `vip_slots`; the upper half of the slots is for IPv6."""
     folded = (words[1] * factor ^ words[0]) * factor & _WORD
     return (size > 4) << _SLOT_BITS | folded >> (64 - _SLOT_BITS)  # noqa: PLR2004 - the size of an IPv4 address
 
 
 def _factor(number: int) -> int:
-    """Give one of many odd numbers to try: with 64 addresses more than half of them will do."""
+    """Return one of many odd numbers to try: with 64 addresses more than half of them will do."""
     return int.from_bytes(blake2b(number.to_bytes(8), digest_size=8).digest()) | 1
 
 

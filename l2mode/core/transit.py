@@ -1,8 +1,8 @@
-"""Buckets on the move in directed delivery, where no client need wait until they have arrived.
+"""Buckets on the move in directed delivery, which clients can use throughout the move.
 
-In flooded delivery every node gets a copy of each packet, so a bucket that changes hands must have no taker for as long
-as it takes the new owner to learn that the former one has let go. In directed delivery a frame reaches one node only:
-the one that a director passes it to. Both may take what reaches them, and nobody is without a taker:
+In flooded delivery every node gets a copy of each packet. A bucket that changes hands must therefore have no taker
+until the new owner has learned that the former one has let go. In directed delivery a frame reaches only the node that
+a director passes it to. Both owners may take what reaches them, and no packet is without a taker:
 
     former owner     other members       new owner
     OUTGOING         send to the former  -                until they have heard of the view
@@ -10,11 +10,11 @@ the one that a director passes it to. Both may take what reaches them, and nobod
     OUTGOING         send to the new     INCOMING         it is heard
     -                send to the new     MINE             all have claimed: nobody sends to the former owner any more
 
-What is incoming or outgoing is taken, but nobody is answered with a reset: a packet that belongs to no connection here
-is sent to the others that may know it, the *suspects*. Who has taken connections of an outgoing bucket is dirty, and
-is not cleared before the move is over.
+The filter takes packets of incoming and outgoing buckets but answers none of them with a reset: it sends a packet that
+belongs to no connection here to the other nodes that may know it, the *suspects*. A node that has taken connections of
+an outgoing bucket is dirty, and stays so at least until the move is over.
 
-Only between nodes that hear each other: what a dead node had is taken by nobody before its lease is over, as ever.
+This applies only between nodes that hear each other. Nobody takes a dead node's buckets before its lease is over.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -23,47 +23,47 @@ from typing import Protocol
 from l2mode.core.buckets import mask_of, owner_numbers
 
 View = tuple[tuple[str, tuple[int, ...]], ...]
-"The members that take shares, each with one power per share group; () = this node takes none."
+"The members that take shares, each with one power per share group; (): this node takes none."
 
 _VIEWS_BETWEEN = 4
-"Views that were adopted and never settled: who had buckets by an older one is dirty by now."
+"How many views of an unsettled move are kept. A node that had buckets by an older one is dirty by now."
 
 
 class Heard(Protocol):
-    """What another node that is heard says of itself."""
+    """What another node announces of itself in its heartbeats."""
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """The node's name."""
 
     @property
     def view(self) -> View:
-        """The view that it announces; () = it takes no share."""
+        """The view that it announces; (): it takes no share."""
 
     @property
     def claimed(self) -> bool:
-        """True when it waits for nothing to take what that view gives it."""
+        """True when it has claimed all that its view gives it."""
 
 
 class Transit:
-    """The move that goes on, as one node sees it; masks are one per share group."""
+    """The move in progress, as one node sees it. There is one mask per share group."""
 
     def __init__(self, *, name: str, groups: int, count: int) -> None:
         self._name, self._count = name, count
         self.incoming = [0] * groups
-        "Given to this node and not claimed, and taken already."
+        "Buckets given to this node that it takes already, before it has claimed them."
         self.outgoing = [0] * groups
-        "Taken from this node by the view, and taken by it all the same."
+        "Buckets that the view has taken from this node and that it still takes."
         self._former: View = ()
-        "The view by which the buckets were owned before the move."
+        "The view that gave the buckets their owners before the move."
         self._views: tuple[View, ...] = ()
-        "By which they have been, or will be, since then; the last is the present one. Empty when nothing moves."
+        "The views adopted since then, the present one last; empty when nothing moves."
         self._found: tuple[object, dict[str, int]] = (None, {})
-        "The suspects, and what they were found from: to find them takes milliseconds in a large farm."
+        "The suspects and the input they were computed from: computing them takes milliseconds in a large farm."
 
     @property
     def goes_on(self) -> bool:
-        """True until all that are heard have adopted the view, and claimed what it gives them."""
+        """True until every heard node has adopted the view and claimed what it gives to it."""
         return bool(self._views)
 
     def begin(
@@ -76,9 +76,9 @@ class Transit:
         given: Sequence[int],
         heard: Collection[str],
     ) -> None:
-        """Begin a move to another view, or change where one that goes on leads to.
+        """Begin a move to another view, or change the destination of a move in progress.
 
-        `former` is the view until now. Of the masks `taking` is what was open until now, incoming and outgoing
+        `former` is the view until now. The masks in `taking` are the buckets taken until now, incoming and outgoing
         included; `mine` and `given` are those of the new view.
         """
         if not self._views:
@@ -90,11 +90,11 @@ class Transit:
             self.outgoing[group] = taking[group] & ~given[group]
 
     def arrive(self) -> None:
-        """What is incoming has been claimed."""
+        """Called when this node has claimed what is incoming."""
         self.incoming = [0] * len(self.incoming)
 
     def end(self) -> bool:
-        """End the move; answer whether something was taken that is so no more."""
+        """End the move. Return whether the filter took any bucket on account of it."""
         had = any(self.incoming) or any(self.outgoing)
         self.incoming = [0] * len(self.incoming)
         self.outgoing = [0] * len(self.outgoing)
@@ -102,7 +102,10 @@ class Transit:
         return had
 
     def is_over(self, view: View, heard: Iterable[Heard], *, claimed: bool) -> bool:
-        """Tell whether nobody that is heard sends by a former view any more; `claimed` says it of this node."""
+        """Return whether no heard node sends by a former view any more.
+
+        `claimed` is whether this node has claimed what `view` gives it.
+        """
         if view and not claimed:
             return False
         return all(
@@ -112,15 +115,16 @@ class Transit:
         )
 
     def taken(self, group: int) -> int:
-        """Give what is taken beside what is claimed, as a mask."""
+        """Return the mask of the buckets that are taken in addition to those that are claimed."""
         return self.incoming[group] | self.outgoing[group]
 
     def owners_meanwhile(
         self, group: int, owners: bytes, view: View, heard: Iterable[Heard], numbers: Mapping[str, int]
     ) -> bytes:
-        """Give to whom packets are sent: as `owners`, a byte per bucket, but to the former one while the new is not up.
+        """Return the nodes that packets are sent to, one byte per bucket.
 
-        Former ones that are not heard any more are sent nothing.
+        This is `owners`, with the former owner in place of each new owner that has not adopted the view yet. A former
+        owner that is not heard any more is sent nothing.
         """
         heard = tuple(heard)
         not_up = [numbers[other.name] for other in heard if other.view != view]
@@ -132,9 +136,9 @@ class Transit:
         return ((int.from_bytes(owners) & ~keep) | (int.from_bytes(former) & keep)).to_bytes(self._count)
 
     def suspects(self, heard: Collection[str], others: View) -> dict[str, int]:
-        """Name who may know connections in what is incoming or outgoing, each with its buckets as a mask.
+        """Return the nodes that may know connections in moving buckets, each with a mask of these buckets.
 
-        `others` is the view of those that share without this node, if it is in none.
+        `others` is the view of the nodes that take shares without this node, for a node that is in no view.
         """
         grounds = (self._former, self._views, others, heard, [self.taken(group) for group in range(len(self.incoming))])
         if self._found[0] != grounds:
@@ -143,7 +147,7 @@ class Transit:
 
     def _find_suspects(self, heard: Collection[str], others: View) -> dict[str, int]:
         found: dict[str, int] = {}
-        # Groups often have the same powers, and then the same buckets move.
+        # Groups often have equal powers, and then the same buckets move.
         moves = {
             (tuple(powers_in(view, group).items()), moving)
             for group in range(len(self.incoming))
@@ -157,9 +161,9 @@ class Transit:
         return found
 
     def _had_by(self, heard: Collection[str], group: int) -> int:
-        """Give the buckets of a group that nodes that are heard had by the former view."""
+        """Return the mask of the buckets of a group that heard nodes had by the former view."""
         found = (1 << self._count) - 1 if self._former else 0
-        # Those that are not heard are few.
+        # Nodes that are not heard are few, so subtracting theirs is cheaper than adding up the others'.
         for name, _ in self._former:
             if name not in heard:
                 found &= ~self._owned(name, self._former, group)
@@ -170,12 +174,12 @@ class Transit:
 
 
 def powers_in(view: View, group: int) -> dict[str, int]:
-    """Give the powers of a view's members in a share group."""
+    """Return the powers of a view's members in a share group."""
     return {name: powers[group] if group < len(powers) else 0 for name, powers in view}
 
 
 def _where(owners: bytes, numbers: Iterable[int]) -> int:
-    """Give an integer with all bits of the bytes that are one of these numbers."""
+    """Return an integer with all bits set in the bytes of `owners` that are one of these numbers."""
     table = bytearray(256)
     for number in numbers:
         table[number] = 0xFF
@@ -183,12 +187,12 @@ def _where(owners: bytes, numbers: Iterable[int]) -> int:
 
 
 def _owned_of(buckets: int, powers: Mapping[str, int], count: int) -> dict[str, int]:
-    """Give what of some buckets each member owns, as masks; members that own none of them are left out."""
+    """Return the part of `buckets` that each member owns, as a mask; members that own none of them are left out."""
     names = sorted(powers)
     table = owner_numbers(powers, {name: number for number, name in enumerate(names)}, count)
     found: dict[str, int] = {}
     if buckets.bit_count() * 4 < count:
-        # Few buckets of many members: a bit at a time is quicker than a member at a time.
+        # With few buckets and many members, going bucket by bucket is quicker than member by member.
         while buckets:
             bucket = (buckets & -buckets).bit_length() - 1
             buckets &= buckets - 1

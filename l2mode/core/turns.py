@@ -1,9 +1,9 @@
-"""What the tables have said while a packet waited: for a filter that may judge late, as the one in user space does.
+"""The tables in force while a packet waited, for a filter that may judge late, such as the one in user space.
 
-In flooded delivery each node judges a copy of its own of every packet. Who judges late, by tables that have been
-swapped since the packet came, may take what the bucket's former owner has taken already. So what came before the
-latest swap is taken only if all tables that were in force since then take it: a client whose bucket has stayed here
-loses nothing, and one whose bucket has just come is left to whoever had it.
+In flooded delivery each node judges its own copy of every packet. A node that judges late, by tables that were swapped
+after the packet came, might take what the bucket's former owner has taken already. A packet that came before the latest
+swap is therefore taken only if all tables in force since then take it. A client whose bucket has stayed with this node
+loses nothing; a client whose bucket has just arrived is left to the former owner.
 """
 
 from typing import Final
@@ -13,29 +13,29 @@ from l2mode.core.reasons import Action
 from l2mode.core.tables import Tables
 
 _CLAIM_DELAY: Final = 0.001
-"""Seconds that a claim is later than the release it waits for, at least: a heartbeat is between them.
+"""Seconds by which a claim is later than the release that it waits for, at least, since a heartbeat is sent in between.
 
-Who came a shorter time before a swap was noticed is no older than the release.
+A packet that came less than this before a swap was noticed is no older than the release.
 """
 _TRIES: Final = 3
-"Copies of the tables that are begun before giving up: a swap takes microseconds."
+"Attempts to copy the tables before giving up: a swap takes microseconds."
 _MOST: Final = 16
-"Copies that are kept, of 0.7 MB each; what came before the first of them is dropped."
+"Copies that are kept, 0.7 MB each; a packet that came before the first of them is dropped."
 
 
 class Turns:
-    """Keeps copies of the tables that another process swaps. Times are seconds of one clock, that of the packets."""
+    """Keeps copies of the tables that another process swaps. Times are in seconds, by the clock of the packets."""
 
     def __init__(self, tables: Tables, *, longest_wait: float, now: float) -> None:
         self._tables = tables
         self._longest_wait = longest_wait
         self._kept: list[tuple[float, Tables]] = []
-        "Each with when it was noticed; the last is in force. Nothing before the first is known."
+        "Each with the time at which it was noticed; the last is in force. Nothing before the first is known."
         self._turns: int | None = None
         self.look(now=now)
 
     def look(self, *, now: float) -> None:
-        """Notice a swap: the sooner, the fewer packets have come before it was noticed."""
+        """Notice a swap. The sooner it is called, the fewer packets count as having come before the swap."""
         if self._tables.turns == self._turns:
             return
         copies = next(filter(None, (self._tables.copies() for _ in range(_TRIES))), None)
@@ -56,7 +56,10 @@ class Turns:
             self._kept.pop(0)
 
     def took_since(self, came: float, frame: bytes, *, now: float) -> bool:
-        """True when all tables since then have taken a frame, apart from those in force, which the caller has asked."""
+        """Return whether all tables since `came` have taken a frame, apart from those in force.
+
+        The caller has asked the tables in force.
+        """
         self.look(now=now)
         came += _CLAIM_DELAY
         if not self._kept or came < self._kept[0][0]:
@@ -66,10 +69,10 @@ class Turns:
 
 
 def _takes(frame: bytes, tables: Tables) -> bool:
-    """True when these tables take a frame for which no socket is known."""
+    """Return whether these tables take a frame for which no socket is known."""
 
     def unknown(_flow: Flow) -> bool:
         return False
 
-    # Before any lease is over: the one that matters is in force, and the caller has asked it.
+    # now_ns = -1 is before the end of any lease: the lease that matters is in force, and the caller has asked it.
     return classify(frame, tables, known=unknown, now_ns=-1).action in (Action.TAKE, Action.RESET)

@@ -1,19 +1,19 @@
-"""What to do with one packet to a shared address, by the tables alone: take it, pass it on, or drop it.
+"""The verdict on one packet to a virtual IP, from the tables alone: take it, send it on, or drop it.
 
-This is the order of rules that every filter follows. Finding out the facts (the packet's bucket, whether a socket for
-it exists here) is the business of who asks.
+This is the order of rules that every filter follows. The caller finds out the facts: the packet's bucket, and whether a
+socket for it exists here.
 
-A connection must outlive a planned move of its bucket. No node remembers who had which bucket: instead a node that
-holds connections in buckets not its own says that it is *dirty*, and whoever gets a packet that it does not know
-leaves it to the dirty members: in flooded delivery they have their own copy, in directed delivery the packet is sent
-along them in ascending order of their numbers, so that it cannot loop, and marked, so that nobody starts a second
-round.
+A connection must outlive a planned move of its bucket. No node remembers who had which bucket. Instead, a node that
+holds connections in buckets that are not its own announces that it is *dirty*, and a node that gets a packet it does
+not know leaves it to the dirty members. In flooded delivery they have their own copy. In directed delivery the packet
+is sent along them in ascending order of their numbers, so that it cannot loop, and marked, so that nobody starts a
+second round.
 
-In directed delivery clients reach the director, or, until they have heard of a new one, a former director: so any
-member sends a client's packet to the owner of its bucket. What comes from a member is not sent to an owner again. So
-does a node that has left the view and lives: clients may have its MAC for a minute more.
+In directed delivery clients reach the director or, until they have heard of a new one, a former director, so any member
+sends a client's packet to the owner of its bucket. A packet from a member is not sent to an owner again. A node that
+has left the view and is alive forwards too: clients may have its MAC for another minute.
 
-The lease is judged last. A packet that is dropped anyway needs no look at the clock, and keeps its own reason.
+The lease is checked last. A packet that is dropped anyway needs no look at the clock, and keeps its own reason.
 
 Nodes are numbered in the order of their names.
 """
@@ -29,12 +29,12 @@ __all__ = ["Action", "Delivery", "Ownership", "Packet", "Reason", "Verdict", "ju
 
 
 class Delivery(Enum):
-    """How packets to a shared address reach the node that takes them."""
+    """How packets to a virtual IP reach the node that takes them."""
 
     DIRECTED = "directed"
-    "To one node, the director, which sends each on to its owner."
+    "They reach one node, the director, which sends each to its owner."
     FLOODED = "flooded"
-    "To every node; each drops what is not its own."
+    "They reach every node; each drops what is not its own."
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Verdict:
 
     reason: Reason
     to: int | None = None
-    "The node that it is sent to, where it is."
+    "The node that the packet is sent to; None if it is not sent on."
 
     @property
     def action(self) -> Action:
@@ -56,13 +56,13 @@ class Packet:
     """The facts about one packet."""
 
     opens: bool
-    "A TCP SYN or a UDP datagram: whoever has the bucket may take it without knowing it."
+    "It is a TCP SYN or a UDP datagram, which the owner of the bucket may take without knowing it."
     known: Callable[[], bool]
-    "Says whether a TCP socket for it exists here that is neither a listener nor in TIME_WAIT; asked where it counts."
+    "Returns whether a TCP socket for it exists here that neither listens nor is in TIME_WAIT; called only if needed."
     sender: int | None = None
-    "The member whose frame it came in; None: a client, or the router in front of it."
+    "The member that sent the frame; None: a client, or the router in front of it."
     chained: bool = False
-    "Marked as one that travels along the dirty members; counts only in a member's frame."
+    "The frame is marked as travelling along the dirty members; counts only if a member sent it."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,21 +72,21 @@ class Ownership:
     me: int
     phase: BucketState
     dirty: bool
-    "This node is dirty itself."
+    "This node is dirty."
     dirty_members: int
-    "The living members beside this node that are dirty: bit n for node n."
+    "The other living members that are dirty: bit n stands for node n."
     owner: int | None
     outside: bool = False
-    "This node is out of the view; `owner` is by the view that the others announce."
+    "This node is out of the view; `owner` comes from the view that the others announce."
 
 
 def judge(packet: Packet, standing: Ownership, delivery: Delivery) -> Verdict:
-    """Say what to do with a packet as long as the lease runs: the rest is up to `under_lease`."""
+    """Return what to do with a packet while the lease runs; `under_lease` checks that."""
     mine = standing.phase is BucketState.MINE
     if mine and packet.opens:
         return Verdict(Reason.NEW)
     handed_to_me = _was_handed_to_me(packet, standing, delivery)
-    # The gate saves a clean node the look for a socket in every packet that is not its own.
+    # This condition saves a clean node the look for a socket for every packet that is not its own.
     looks = standing.dirty or standing.phase is not BucketState.OTHER or handed_to_me
     if looks and packet.known():
         return Verdict(Reason.KNOWN)
@@ -108,14 +108,14 @@ def judge(packet: Packet, standing: Ownership, delivery: Delivery) -> Verdict:
 
 
 def under_lease(verdict: Verdict, *, lease_open: bool) -> Verdict:
-    """Let the verdict stand, or drop what it would take or send when the lease is over."""
+    """Return the verdict, or the one that drops the packet if the lease is over and it would be taken or sent."""
     return verdict if lease_open or verdict.action is Action.DROP else Verdict(Reason.LEASE_OVER)
 
 
 def _was_handed_to_me(packet: Packet, standing: Ownership, delivery: Delivery) -> bool:
-    """True when a member sends what is its own by this node's table: it knows a view that this node does not.
+    """Return whether a member has sent this node what the table gives to that member: it knows a newer view.
 
-    It has let go of the bucket already, so nobody else takes the packet.
+    It has already let go of the bucket, so no other node takes the packet.
     """
     return (
         delivery is Delivery.DIRECTED
@@ -128,7 +128,10 @@ def _was_handed_to_me(packet: Packet, standing: Ownership, delivery: Delivery) -
 
 
 def _along(standing: Ownership, *, after: int) -> Verdict:
-    """Send it to the next dirty member; no reset at the end: a member may be dirty and not heard yet."""
+    """Return the verdict that sends the packet to the next dirty member.
+
+    There is no reset at the end of the chain: a member may be dirty and not heard yet.
+    """
     following = standing.dirty_members >> (after + 1)
     if not following:
         return Verdict(Reason.END_OF_CHAIN)

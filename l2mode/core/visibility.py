@@ -1,17 +1,18 @@
-"""Which nodes the switch has cut off: in flooded delivery every node sees every packet to the VIPs, or should.
+"""Which nodes the switch has cut off: in flooded delivery every node should see every packet to the VIPs.
 
-Each node counts the packets that it sees, and tells the others in its heartbeats the count and the time of its own
-clock when it was taken. A count that comes late is an old count, and an old count is smaller: taken for one of now it
-says that its node is blind. So the counts are put on one time scale first. No count is heard before it is taken: the
-least difference between the two clocks' times, over the window, is that of the clocks, and at most as much greater as
-the quickest heartbeat took. Where these differences vary by more than `TIMING`, the node or this one stood still, and
-it is neither judged nor compared with until that is out of the window.
+Each node counts the packets that it sees, and announces the count in its heartbeats, with the time of its own clock at
+which the count was taken. A count that arrives late is an old count, and an old count is smaller: taken for a present
+one, it would suggest that its node is blind. The counts are therefore first put on one time scale. No count is heard
+before it is taken. So the least difference over the window between the time of hearing and the time of taking is the
+difference of the two clocks plus, at most, what the quickest heartbeat took. If these differences vary by more than
+`TIMING`, the node or this one stood still; the node is then neither judged nor compared with until that is out of the
+window.
 
-A node is cut off when in all of the window it has seen under half of what the others, by their lower median, saw in the
-part of the window that lies within it for sure; where the others' counts are old, that is little or nothing. So a node
-that sees what the others see is never cut off, whatever the delays; and since a part is no more than the whole, never
-can more than half of the nodes be. With two nodes the one's word stands against the other's, and more evidence is asked
-for. Where few packets come there is no evidence, and a verdict without any for a while is taken back.
+A node is cut off if in all of the window it has seen under half of what the others, by their lower median, saw in the
+part of the window that is certain to lie within it. If the others' counts are old, that part is small or empty. So a
+node that sees what the others see is never cut off, whatever the delays. And since a part is no more than the whole, no
+more than half of the nodes can ever be cut off. With two nodes it is one's word against the other's, so more evidence
+is required. Where few packets arrive there is no evidence, and a verdict that has had none for a while is withdrawn.
 """
 
 from collections import deque
@@ -24,28 +25,28 @@ from typing import Final
 WINDOW: Final = 15.0
 "Seconds over which packets are compared."
 TIMING: Final = 2.0
-"Seconds by which the time of a count may be wrong: counts are looked at once a second, and heartbeats have a pulse."
+"Seconds by which the time of a count may be wrong: counters are read once a second, and heartbeats have a pulse."
 ENOUGH: Final = 100
-"Packets that the others must have seen, by their lower median, for the comparison to say anything."
+"Packets that the others must have seen, by their lower median, before the comparison says anything."
 HALF: Final = 2
 OF_TWO: Final = 10
-"Of two nodes one is cut off that saw under a tenth of what the other saw."
+"Of two nodes, one is cut off if it saw under a tenth of what the other saw."
 FORGOTTEN_AFTER: Final = 60.0
-"Seconds without evidence until a verdict is taken back."
+"Seconds without evidence until a verdict is withdrawn."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenPackets:
-    """What a node says that it has seen."""
+    """The number of packets that a node says it has seen."""
 
     packets: int
-    "To the VIPs; it only grows while the node's daemon lives."
+    "Packets to the VIPs; the number only grows while the node's daemon lives."
     at: float
     "When it was taken, in seconds of the node's own monotonic clock."
 
 
 class VisibilityChange(Enum):
-    """What has come to be known of a node."""
+    """What has become known of a node."""
 
     CUT_OFF = "it is cut off"
     SEES_AGAIN = "it was cut off, and sees as much as the others"
@@ -75,22 +76,22 @@ class NodeVisibility:
 
 
 class Visibility:
-    """Compares the nodes' counts of packets to the VIPs, and remembers who is cut off."""
+    """Compares the nodes' counts of packets to the VIPs, and remembers which nodes are cut off."""
 
     def __init__(self) -> None:
         self._series: dict[str, _Series] = {}
         self._evidence: dict[str, float] = {}
-        "When there was evidence last that a node is cut off, for those that are."
+        "For each node that is cut off, when there was last evidence of it."
 
     @property
     def cut_off(self) -> frozenset[str]:
-        """The nodes that are cut off, by the last look."""
+        """The nodes that are cut off, as of the last look."""
         return frozenset(self._evidence)
 
     def look(self, counts: Mapping[str, SeenPackets], *, now: float) -> list[NodeVisibility]:
-        """Take the counts of this node and of those that are heard; give what has changed, each change once.
+        """Take in the counts of this node and of the nodes that it hears. Return the changes, each once.
 
-        A node that is new, or whose count has begun anew, is judged after a whole window.
+        A node that is new, or whose count has started again, is judged after a whole window.
         """
         self._note(counts, now)
         sound = {name: series for name, series in self._series.items() if series.is_sound}
@@ -123,19 +124,19 @@ class Visibility:
     def _note(self, counts: Mapping[str, SeenPackets], now: float) -> None:
         for name in self._series.keys() - counts.keys():
             del self._series[name]
-            # Nothing is to be said of who is gone.
+            # There is nothing to say about a node that is gone.
             self._evidence.pop(name, None)
         for name, count in counts.items():
             self._series.setdefault(name, _Series()).note(count, now)
 
 
 class _Series:
-    """The counts of one node over the window, oldest first, with when each was heard."""
+    """The counts of one node over the window, oldest first, with the times at which they were heard."""
 
     def __init__(self) -> None:
         self._counts: deque[tuple[SeenPackets, float]] = deque()
         self._ahead = 0.0
-        "How far the clock of who heard them is ahead of the node's, at most."
+        "How far the hearing node's clock is ahead of the counting node's, at most."
 
     def note(self, count: SeenPackets, now: float) -> None:
         if self._counts:
@@ -145,7 +146,7 @@ class _Series:
             if count.packets < last.packets or count.at <= last.at:
                 self._counts.clear()
         self._counts.append((count, now))
-        # The first is the latest that is a whole window older than the last.
+        # The first count kept is the latest that is a whole window older than the last.
         while len(self._counts) > 1 and count.at >= self._counts[1][0].at + WINDOW:
             self._counts.popleft()
         self._ahead = min(heard - each.at for each, heard in self._counts)
@@ -160,7 +161,7 @@ class _Series:
 
     @property
     def is_sound(self) -> bool:
-        """True when its times are known well enough to be compared."""
+        """Return whether its times are known well enough to be compared."""
         delays = [heard - count.at for count, heard in self._counts]
         return max(delays) - min(delays) <= TIMING
 
@@ -173,10 +174,10 @@ class _Series:
         return self._taken(self._counts[-1][0])
 
     def seen_within(self, begin: float, end: float) -> int:
-        """Give how many packets this node saw at least between two times of the clock of who heard it."""
+        """Return how many packets, at least, this node saw between two times of the hearing node's clock."""
         inside = [count.packets for count, _ in self._counts if begin <= self._taken(count) <= end]
         return inside[-1] - inside[0] if inside else 0
 
     def _taken(self, count: SeenPackets) -> float:
-        """Say when a count was taken, by the clock of who heard it."""
+        """Return when a count was taken, by the hearing node's clock."""
         return count.at + self._ahead
