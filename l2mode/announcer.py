@@ -1,4 +1,4 @@
-"""The voice on the wire: joins the speaker, which decides, to the packet sockets and the clock of the event loop."""
+"""Joins the speaker, which decides on ARP and neighbour discovery, to the packet sockets and the event loop's clock."""
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
@@ -11,7 +11,7 @@ from l2mode.kernel.record import TellOperator
 
 
 class Announcer:
-    """Answers and announces as the speaker says, on the thread of the loop."""
+    """Sends the answers and announcements of the speaker, on the thread of the event loop."""
 
     def __init__(
         self, speaker: Speaker, wire: RawFrames, *, loop: asyncio.AbstractEventLoop, tell: TellOperator
@@ -27,16 +27,16 @@ class Announcer:
 
     @property
     def conflicts(self) -> tuple[Conflict, ...]:
-        """The virtual IPs that a machine outside the farm uses."""
+        """The virtual IPs that a machine outside the farm uses, each with that machine's MAC."""
         return self._speaker.conflicts
 
     def update(self, *, view: Collection[str], directors: Sequence[str | None], macs: Mapping[str, bytes]) -> None:
-        """Tell the speaker what has changed; what it says thereupon is said in the loop's next turn."""
+        """Pass a change on to the speaker; its frames are sent in the next turn of the loop."""
         self._speaker.update(view=view, directors=directors, macs=macs, now=self._loop.time())
         self._arm()
 
     def renew(self, until: float) -> None:
-        """Speak until then, in seconds of the monotonic clock."""
+        """Speak until `until`, in seconds of the monotonic clock."""
         was_over = self._until <= self._loop.time()
         self._until = until
         self._speaker.renew(until)
@@ -44,11 +44,11 @@ class Announcer:
             self._arm()
 
     def repair(self) -> None:
-        """Move to the interface that has the name now; safe to repeat."""
+        """Move to the interface that has the name now, if it is another one; safe to repeat."""
         self._wire.repair()
 
     def close(self) -> None:
-        """Be silent; safe to repeat."""
+        """Fall silent for good; safe to repeat."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()

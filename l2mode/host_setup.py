@@ -1,6 +1,6 @@
-"""What layer-2 mode has in the machine: the filter on the interface and the virtual IPs; set up, kept, taken down.
+"""The setup of the machine for layer-2 mode, the filter and the virtual IPs: put in place, kept, and taken down.
 
-Nothing here runs on the thread of the event loop.
+Nothing in this module runs on the thread of the event loop.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from l2mode.kernel.restore import open_record
 
 
 class HostSetup:
-    """The machine's part; see `LayerTwo` for the arguments. Reading attributes needs no thread."""
+    """The setup of one machine; `LayerTwo` documents the arguments. Attributes may be read on any thread."""
 
     interface: str
     mac: bytes
@@ -50,16 +50,17 @@ class HostSetup:
         self._seen: tuple[Obstacle, ...] = ()
         self._trouble: dict[str, str] = {}
         self._without_filter = False
-        "The filter could not be put back at the latest repair."
+        "The latest repair could not put the filter back."
         self._warned: tuple[str, ...] = ()
-        # A repair that the loop has given up waiting for still runs when everything is taken down.
+        # A repair that the loop has given up waiting for may still run when everything is taken down.
         self._one_at_a_time = threading.Lock()
         self._down = False
 
     def set_up(self) -> Tables:
-        """Put a closed filter on the interface, in place of one left open, then the virtual IPs; raises FilterError.
+        """Attach a closed filter, in place of one that was left open, then add the virtual IPs.
 
-        In this order no packet to a virtual IP meets a stack without a filter in front.
+        In this order no packet to a virtual IP reaches a network stack without a filter in front of it. Raise
+        FilterError if either is refused.
         """
         self._record.hold()
         self.interface = self._wanted_interface or interface_holding(self._address)
@@ -81,10 +82,10 @@ class HostSetup:
         return Tables(self.filter.memory)
 
     def repair(self) -> tuple[Obstacle, ...]:
-        """Put back what somebody removed, and read the MAC again; give what keeps this machine from taking packets.
+        """Restore what somebody has removed, and read the MAC again. Return the obstacles that remain.
 
-        When there is no filter twice in a row the virtual IPs go until there is one again: without it this node would
-        take every packet that it gets.
+        If the filter is missing twice in a row, the virtual IPs are removed until there is one again: without a filter
+        this node would take every packet that it gets.
         """
         with self._one_at_a_time:
             if self._down:
@@ -98,7 +99,7 @@ class HostSetup:
             elif was_open:
                 self._host.take_down()
             self._warn()
-            # One that is gone is in `found`.
+            # An interface that is gone is reported in `found`.
             with contextlib.suppress(OSError):
                 self.mac = mac_of(self.interface)
             return tuple(found)
@@ -106,10 +107,10 @@ class HostSetup:
     def take_down(self) -> None:
         """Put everything back as it was found; safe to repeat.
 
-        The virtual IPs first: the filter, which is closed, stands in front of them to the last.
+        The virtual IPs are removed first: the filter, which is closed, stands in front of them until the end.
         """
         if not self._record.held:
-            return  # whatever there is belongs to another process
+            return  # what is there belongs to another process
         with self._one_at_a_time:
             self._down = True
             if hasattr(self, "_host"):
@@ -119,7 +120,7 @@ class HostSetup:
             self._record.restore()
 
     def _keep_record(self) -> None:
-        """Write down again what was changed here, if somebody has removed the record of it."""
+        """Write the record again if somebody has removed it."""
         try:
             news = self._record.repair()
         except FilterError as error:
@@ -130,7 +131,7 @@ class HostSetup:
             self._tell("warning", news)
 
     def _look(self) -> list[Obstacle]:
-        """Give what is in the way and nobody can put back here; what cannot be seen is taken to be as it was."""
+        """Return the obstacles that cannot be removed here. What cannot be read is taken to be unchanged."""
         try:
             self._seen = self._host.look(self._own)
         except FilterError as error:
@@ -144,7 +145,7 @@ class HostSetup:
             news = part.repair()
         except (FilterError, OSError) as error:
             if is_exhaustion(error if isinstance(error, OSError) else error.__cause__):
-                # What cannot be seen for want of a descriptor is taken to be as it was.
+                # If descriptors run out so that it cannot be read, it is taken to be unchanged.
                 self._complain(name, f"{name} cannot be looked after now: {error}")
                 return True
             if isinstance(error, OSError):
@@ -157,7 +158,7 @@ class HostSetup:
         return True
 
     def _warn(self) -> None:
-        """Tell what has newly come into the way, or may be in it."""
+        """Report what has newly come into the way, or may be in it."""
         doubts = [f"{doubt.text}; {doubt.remedy}" for doubt in self._host.warnings]
         warnings = (*self.filter.warnings, *doubts)
         for warning in warnings:
@@ -166,7 +167,7 @@ class HostSetup:
         self._warned = warnings
 
     def _complain(self, part: str, trouble: str | None) -> None:
-        """Tell once of what cannot be seen now, and once that it can again."""
+        """Report once that something cannot be read now, and once that it can be read again."""
         before = self._trouble.pop(part, None)
         if trouble is None:
             if before is not None:

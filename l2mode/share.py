@@ -1,7 +1,8 @@
-"""Layer-2 mode of one node, put together: the handover, the filter in the kernel, the voice, the look at the sockets.
+"""Layer-2 mode of one node: the handover, the filter in the kernel, the ARP announcer and the scan of sockets together.
 
-What the membership core says (`adopt`, `claim`, `release`, `renew`, `meet`) is in the filter's tables when the call
-returns: these are plain stores. Everything that asks the kernel is done by a thread, beside the event loop.
+A decision of the membership core (`adopt`, `claim`, `release`, `renew`, `meet`) is in the filter's tables when the call
+returns, because writing them takes plain stores only. Threads do everything that asks the kernel, beside the event
+loop.
 """
 
 import asyncio
@@ -33,27 +34,28 @@ from l2mode.kernel.sockets import held_buckets
 from l2mode.kernel.watch import NetworkWatch
 
 SETTLING: Final = 0.02
-"Seconds from a change of the filter to the look at the sockets: what it let in before has a socket by then."
+"Seconds from a change of the filter to the scan of sockets: by then whatever the filter let in before has a socket."
 LOOK_INTERVAL: Final = 1.0
-"Seconds between two looks at the sockets of a dirty node."
+"Seconds between two scans of the sockets of a dirty node."
 IDLE_LOOK_INTERVAL: Final = 10.0
-"Of a clean one: only a member that slept through a change of the view could have made it dirty."
+"The same for a clean node: only a member that slept through a change of the view could have made it dirty."
 LOOK_SHARE: Final = 0.05
-"Part of the time that looks may take: a server with 100,000 connections looks less often."
+"The fraction of time that scans may take: a server with 100,000 connections is scanned less often."
 REPAIR_INTERVAL: Final = 2.0
-"Seconds between two looks at the machine when the kernel tells of no change; of sysctls it never does."
+"Seconds between two looks at the machine while the kernel reports no change; it never reports changes of sysctls."
 REPAIR_SHARE: Final = 0.1
-"Part of the time that these looks may take."
+"The fraction of time that these looks may take."
 
 _NANOSECONDS: Final = 1e9
 
 
 class LayerTwo:
-    """The share of a node; satisfies `Share` of the daemon's membership core.
+    """Layer-2 mode of one node; satisfies `Share` of the daemon's membership core.
 
-    `interface` None means the one that holds `address`; `own_addresses` are all that the node has by the farm file.
-    `directory` is the node's state directory. `changed` is called when this node has become dirty or clean, or its MAC
-    is another one; `obstructed` when something has come into the way of its share, or (None) nothing is any more.
+    `interface` None means the interface that holds `address`; `own_addresses` has all the node's addresses in the farm
+    file. `directory` is the node's state directory. `changed` is called when this node has become dirty or clean, or
+    has another MAC. `obstructed` is called with an obstacle when something has come into the way of its share, and with
+    None when nothing is in the way any more.
     """
 
     def __init__(
@@ -74,7 +76,7 @@ class LayerTwo:
         self.handover = Handover(name=settings.me, groups=len(settings.groups), directed=directed)
         self._numbers = {name: number for number, name in enumerate(settings.nodes)}
         self._dirty: dict[int, int] = {}
-        "Who is dirty by the filter's tables."
+        "The dirty members in the filter's tables."
         self._tell = tell
         self._changed = changed
         self._loop = asyncio.get_running_loop()
@@ -90,14 +92,14 @@ class LayerTwo:
         self._obstructed = obstructed
         self._hold = Hold()
         self._others: View = ()
-        "By which what still comes to this node is passed on, while it is in no view."
+        "The view by which this node forwards what still reaches it while it is in no view."
         self._look_soon = asyncio.Event()
         self._repair_soon = asyncio.Event()
 
     # -- life ---------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Close what an earlier process left open, and make the machine ready; raises FilterError.
+        """Close the filter that an earlier process left open, and set up the machine. Raise FilterError if refused.
 
         Nothing is taken before the first lease and claim.
         """
@@ -111,59 +113,59 @@ class LayerTwo:
         self._write()
 
     async def run(self) -> None:
-        """Look at the sockets and keep the machine as it must be, until cancelled."""
+        """Scan the sockets and keep the setup of the machine until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_looking(), name="look at the sockets")
             tasks.create_task(self._keep_repairing(), name="repair")
 
     async def close(self) -> None:
-        """Take nothing any more, and put the machine back as it was found; safe to repeat."""
+        """Stop taking packets, and put the machine back as it was found; safe to repeat."""
         if hasattr(self, "tables"):
             self.tables.set_lease(0)
         if hasattr(self, "_voice"):
             self._voice.close()
         await asyncio.to_thread(self._grounds.take_down)
 
-    # -- what membership says -----------------------------------------------------------------------------------
+    # -- called by membership ---------------------------------------------------------------------------------------
 
     @property
     def holding(self) -> bool:
-        """True when some bucket is open here."""
+        """True while this node takes any bucket."""
         return self.handover.holding
 
     @property
     def dirty(self) -> bool:
-        """True when connections in buckets not its own may live here."""
+        """True while this node may hold connections in buckets that are not its own."""
         return self.handover.dirty
 
     @property
     def dirty_buckets(self) -> bytes:
-        """In which ones at most, as a heartbeat has it."""
+        """The dirty buckets, as a heartbeat has them."""
         return self.handover.dirty_buckets
 
     def adopt(self, view: View) -> None:
-        """Close what the view takes; what it newly gives is pending; the rest goes on uninterrupted."""
+        """Adopt a view: drop the buckets that it takes away, and mark as pending those that it newly gives."""
         self.handover.adopt(view)
         self._write()
 
     def claim(self) -> None:
-        """Open what is pending."""
+        """Claim what is pending."""
         self.handover.claim()
         self._write()
 
     def release(self) -> None:
-        """Close everything."""
+        """Release every bucket."""
         self.handover.release()
         self._write()
 
     def renew(self, until: float) -> None:
-        """Let the filter take packets until then, in seconds of the monotonic clock."""
+        """Let the filter take packets until `until`, in seconds of the monotonic clock."""
         self.handover.renew(until)
         self.tables.set_lease(max(0, int(until * _NANOSECONDS)))
         self._voice.renew(until)
 
     def meet(self, neighbours: Iterable[Said]) -> None:
-        """Take in what the nodes that are heard say of themselves."""
+        """Take in what the heard nodes announce."""
         drops = self.handover.drops
         moves = self.handover.meet(neighbours)
         self._write_macs()
@@ -183,12 +185,13 @@ class LayerTwo:
         self._speak_by_the_view()
 
     def _turn(self) -> None:
-        """Have the filter obey the handover."""
+        """Write the handover's decisions into the filter's tables."""
         handover = self.handover
         self._others = self._view_to_pass_on_by()
         directors = [director_of(handover.view or self._others, vip.packed) for vip in self.settings.vips]
         former, dirty = self._dirty, self._dirty_members()
-        # While the tables are swapped, who is dirty by one or the other is: else the filter would answer with resets.
+        # During the swap, a node counts as dirty if it is so by the old or the new tables: otherwise the filter would
+        # answer packets with resets.
         self.tables.set_dirty(
             me=True, members={node: former.get(node, 0) | dirty.get(node, 0) for node in {*former, *dirty}}
         )
@@ -201,13 +204,13 @@ class LayerTwo:
         self._dirty = dirty
 
     def _cells(self, group: int) -> bytes:
-        # Who has just left the view still takes what moves.
+        # A node that has just left the view still takes the buckets that move.
         if self._others and not self.handover.moving:
             return self.handover.cells_of_others(self._others, group, self._numbers)
         return self.handover.cells(group, self._numbers)
 
     def _view_to_pass_on_by(self) -> View:
-        """Give the others' view while this node is in none; in flooded delivery each has its own copy."""
+        """Return the others' view while this node is in none; (): in flooded delivery, where each has its own copy."""
         if self.handover.view or self.settings.delivery is Delivery.FLOODED:
             return ()
         return self.handover.view_of_others()
@@ -224,13 +227,13 @@ class LayerTwo:
         return {self._numbers[name]: buckets for name, buckets in self.handover.dirty_members().items()}
 
     def _speak_by_the_view(self) -> None:
-        """Let the voice know; it speaks after the heartbeat that is being composed."""
+        """Tell the announcer of the view; it speaks after the heartbeat that is being composed."""
         view = self.handover.view or self.handover.view_of_others()
         macs = {node.name: node.mac for node in self.handover.neighbours if node.mac} | {self.settings.me: self.mac}
         directors = [director_of(view, vip.packed) for vip in self.settings.vips]
         self._voice.update(view=[name for name, _ in view], directors=directors, macs=macs)
 
-    # -- what others ask ----------------------------------------------------------------------------------------
+    # -- asked by others --------------------------------------------------------------------------------------------
 
     @property
     def mac(self) -> bytes:
@@ -244,7 +247,7 @@ class LayerTwo:
 
     @property
     def filter(self) -> str:
-        """The filter in use, and why it is this one."""
+        """The filter in use, and why it was chosen."""
         return f"{self._grounds.choice.kind.value}: {self._grounds.choice.why}"
 
     @property
@@ -253,11 +256,11 @@ class LayerTwo:
         return virtual_mac(self.settings) if self.settings.delivery is Delivery.FLOODED else None
 
     def packets(self) -> dict[Reason, int]:
-        """Give how many packets to the virtual IPs have come to this node since the start, by what became of them."""
+        """Return the number of packets to the virtual IPs since the start, by what became of them."""
         return self.tables.counters()
 
     def document(self, *, cut_off: Collection[str], lasting: Collection[Reason]) -> LayerTwoReport:
-        """Say what this node's filter does."""
+        """Return the document about layer-2 mode on this node."""
         used = FilterReport(
             choice=self._grounds.choice,
             warnings=self._grounds.filter.warnings,
@@ -277,7 +280,7 @@ class LayerTwo:
         )
 
     def explain(self, client: Client) -> ClientExplanation:
-        """Say who takes a client."""
+        """Return which node takes a client."""
         return explain(self.handover, self.settings, client, now=self._loop.time())
 
     # -- beside the loop ----------------------------------------------------------------------------------------
@@ -289,7 +292,7 @@ class LayerTwo:
             try:
                 held = await asyncio.to_thread(held_buckets, self.settings)
             except OSError as error:
-                # Whoever cannot look stays dirty: others then leave packets that they do not know to this node.
+                # A node that cannot look stays dirty: the others then leave packets that they do not know to it.
                 if not blind:
                     self._tell("error", f"cannot look for connections ({error.strerror}): modprobe inet_diag tcp_diag")
                 blind = True
@@ -324,7 +327,7 @@ class LayerTwo:
                 began = self._loop.time()
                 await self._repair()
                 took = self._loop.time() - began
-                # In a storm of news, of a host whose containers come and go, say.
+                # Changes may come in a storm, for example on a host whose containers come and go.
                 await asyncio.sleep(min(took / REPAIR_SHARE, REPAIR_INTERVAL))
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout_at(min(began + REPAIR_INTERVAL, self._hold.next_at())):
@@ -334,7 +337,10 @@ class LayerTwo:
                 watch.close()
 
     def _begin_to_watch(self) -> NetworkWatch | None:
-        """Let the kernel tell of changes; without a descriptor for that they are found at the next look."""
+        """Return a watch on changes in the kernel, or None if descriptors run out.
+
+        Without the watch, the next look finds the changes.
+        """
         has_rules = self._grounds.choice.kind is FilterKind.NFQUEUE
         try:
             return NetworkWatch(self._loop, self._repair_soon.set, rules=has_rules)
