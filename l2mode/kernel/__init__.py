@@ -1,1 +1,1 @@
-"""Layer-2 mode's hands: what it does to the kernel of this machine. Loaded only when the farm file has [l2]."""
+"""The parts of layer-2 mode that change the kernel of this machine. Loaded only if the farm file has [l2]."""

@@ -1,4 +1,4 @@
-"""The virtual IPs on `lo`: put there where they are missing, and only what was put there is taken away."""
+"""The virtual IPs on `lo`: added where they are missing; only what was added is removed again."""
 
 import errno
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _IFA_F_NODAD: Final = 2
 
 
 def add_missing(vips: Sequence[VirtualIp], record: Record) -> tuple[VirtualIp, ...]:
-    """Put on `lo` what is not there and give what was put; raises FilterError if that is refused."""
+    """Add the missing virtual IPs to `lo` and return those added. Raise FilterError if that is refused."""
     absent = missing(vips, read_addresses())
     for vip in vips:
         change = AddressAdded(interface=LOOPBACK, address=str(vip), prefix_length=vip.max_prefixlen)
@@ -31,7 +31,7 @@ def add_missing(vips: Sequence[VirtualIp], record: Record) -> tuple[VirtualIp, .
             _add(vip)
         except OSError as error:
             record.forget(change)
-            if error.errno == errno.EEXIST:  # somebody was faster: it is theirs
+            if error.errno == errno.EEXIST:  # somebody else has just added it, so it is theirs
                 continue
             raise FilterError(
                 f"the virtual IP {vip} cannot be put on {LOOPBACK}: {error.strerror}", _remedy(vip, error)
@@ -46,7 +46,7 @@ def add_missing(vips: Sequence[VirtualIp], record: Record) -> tuple[VirtualIp, .
 
 
 def take_away(change: AddressAdded) -> str | None:
-    """Remove an address that was put there; OSError if that is refused."""
+    """Remove an address that was added. Raise OSError if that is refused."""
     try:
         with route() as ip:
             ip.addr("del", index=_LOOPBACK_INDEX, address=change.address, prefixlen=change.prefix_length)
@@ -61,10 +61,11 @@ def _add(vip: VirtualIp) -> None:
     with route() as ip:
         place = {"index": _LOOPBACK_INDEX, "address": str(vip), "prefixlen": vip.max_prefixlen}
         if vip.version == 4:  # noqa: PLR2004 - IPv4
-            # Scope host: never chosen as the source of a connection to elsewhere.
+            # Scope host: the address is never chosen as the source of a connection to another machine.
             ip.addr("add", scope=_SCOPE_HOST, **place)
         else:
-            # The other nodes have it too; on lo the kernel would not look for them, but says it is tentative at first.
+            # The other nodes have the address too. On lo the kernel would not look for duplicates, but would mark it
+            # tentative at first.
             ip.addr("add", flags=_IFA_F_NODAD, **place)
 
 

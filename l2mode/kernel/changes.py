@@ -1,14 +1,17 @@
-"""What layer-2 mode changes in the kernel, each with all that is needed to change it back: the lines of the record."""
+"""The changes that layer-2 mode makes in the kernel, each with all that is needed to undo it.
+
+They are the lines of the record.
+"""
 
 import msgspec
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, tag_field="what"):
-    """One thing that was changed, or was about to be."""
+    """One change that was made, or was about to be made."""
 
     @property
     def place(self) -> tuple[object, ...]:
-        """What is changed, without what it was before: no two changes of one record have the same place."""
+        """What is changed, without its former value: no two changes of one record have the same place."""
         return (type(self).__name__, *msgspec.structs.astuple(self))
 
 
@@ -30,25 +33,25 @@ class SettingChanged(Change, frozen=True, kw_only=True, tag="setting"):
 
     @property
     def place(self) -> tuple[object, ...]:
-        """What was there first counts, however often it is changed."""
+        """The setting without its values: the first former value counts, however often the setting is changed."""
         return (type(self).__name__, self.interface, self.name)
 
 
 class ClassifierAdded(Change, frozen=True, kw_only=True, tag="clsact"):
-    """A clsact qdisc, which filters hang on, that was not there before."""
+    """A clsact qdisc, to which filters are attached, that was not there before."""
 
     interface: str
 
 
 class FilterAttached(Change, frozen=True, kw_only=True, tag="tc"):
-    """A program on tc ingress, known by its name."""
+    """A program at tc ingress, identified by its name."""
 
     interface: str
     name: str
 
 
 class XdpAttached(Change, frozen=True, kw_only=True, tag="xdp"):
-    """An XDP program, known by the number that the kernel gave it, which no other program ever has."""
+    """An XDP program, identified by the id that the kernel gave it, which no other program ever has."""
 
     interface: str
     generic: bool
@@ -56,20 +59,20 @@ class XdpAttached(Change, frozen=True, kw_only=True, tag="xdp"):
 
 
 class QueueRulesAdded(Change, frozen=True, kw_only=True, tag="queue rules"):
-    """Rules in the table raw of iptables or ip6tables, known by their comment."""
+    """Rules in the raw table of iptables or ip6tables, identified by their comment."""
 
     tool: str
     comment: str
 
 
 class RawTableAdded(Change, frozen=True, kw_only=True, tag="raw table"):
-    """The table raw of nft, of the family ip or ip6, which iptables has made for a first rule."""
+    """The raw table of nft, family ip or ip6, which iptables has created for a first rule."""
 
     family: str
 
 
 class IngressTableAdded(Change, frozen=True, kw_only=True, tag="ingress table"):
-    """A table of nft's family netdev, known by its name."""
+    """A table of nft's netdev family, identified by its name."""
 
     name: str
 

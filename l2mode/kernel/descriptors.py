@@ -1,12 +1,12 @@
-"""Whether this process may open as many files as something needs that ends badly when it is cut short."""
+"""A check for free file descriptors before an operation that ends badly if it runs out of them."""
 
 import os
 
 
 def ensure_descriptors(count: int) -> None:
-    """Raise OSError when there are not so many.
+    """Raise OSError if the process cannot open `count` more files.
 
-    pyroute2, and an event loop that comes half into being, complain on the standard error when they are thrown away.
+    pyroute2, and an event loop that was created in part, complain on standard error when they are discarded.
     """
     opened: list[int] = []
     try:

@@ -1,6 +1,6 @@
-"""Socket filters in classic BPF (linux/filter.h): what a packet socket hears of ARP and neighbour discovery.
+"""Socket filters in classic BPF (linux/filter.h) that limit what a packet socket hears to ARP and neighbour discovery.
 
-They run before a frame is copied, so that a machine's other traffic costs a packet socket next to nothing.
+They run before a frame is copied, so a machine's other traffic costs a packet socket next to nothing.
 """
 
 import ctypes
@@ -39,7 +39,7 @@ _ICMPV6: Final = 58
 
 
 def only_arp(vips: Sequence[IPv4Address], virtual_mac: bytes | None = None) -> list[Instruction]:
-    """Hear ARP whose target or sender is one of these addresses."""
+    """Return a filter that accepts ARP whose target or sender is one of these addresses."""
     program = _to_this_host(virtual_mac)
     for offset in (_ARP_TARGET, _ARP_SENDER):
         program.append((_LOAD_WORD, 0, 0, offset))
@@ -51,18 +51,18 @@ def only_arp(vips: Sequence[IPv4Address], virtual_mac: bytes | None = None) -> l
 def only_neighbour_discovery(
     vips: Sequence[IPv6Address], virtual_mac: bytes | None, types: Iterable[int]
 ) -> list[Instruction]:
-    """Hear neighbour-discovery messages of these ICMPv6 types whose target is one of these addresses."""
+    """Return a filter that accepts neighbour discovery of these ICMPv6 types whose target is one of these addresses."""
     program = _to_this_host(virtual_mac)
     program += [(_LOAD_BYTE, 0, 0, _NEXT_HEADER), (_JUMP_EQUAL, 1, 0, _ICMPV6), (_RETURN, 0, 0, 0)]
     program.append((_LOAD_BYTE, 0, 0, _ICMPV6_TYPE))
     wanted = tuple(types)
-    # Whichever type matches jumps over the rest of the comparisons and the refusal behind them.
+    # Whichever type matches jumps over the rest of the comparisons and the refusal after them.
     program += [(_JUMP_EQUAL, len(wanted) - place, 0, kind) for place, kind in enumerate(wanted)]
     program.append((_RETURN, 0, 0, 0))
     for vip in vips:
         words = struct.unpack("!4I", vip.packed)
         for place, word in enumerate(words):
-            # To the next address: behind this one's remaining loads and jumps, and its return.
+            # To the next address: past this one's remaining loads and jumps, and its return.
             behind = 2 * (len(words) - place) - 1
             program += [(_LOAD_WORD, 0, 0, _NEIGHBOUR_TARGET + 4 * place), (_JUMP_EQUAL, 0, behind, word)]
         program.append((_RETURN, 0, 0, _WHOLE_FRAME))
@@ -70,7 +70,7 @@ def only_neighbour_discovery(
 
 
 def attach(opened: socket.socket, program: Sequence[Instruction]) -> None:
-    """Let the kernel hand only those frames to the socket that the program accepts. Raises OSError."""
+    """Let the kernel hand the socket only the frames that the program accepts. Raise OSError if that is refused."""
     instructions = ctypes.create_string_buffer(b"".join(_INSTRUCTION.pack(*instruction) for instruction in program))
     # struct sock_fprog: a count, padding, a pointer.
     request = struct.pack("@HP", len(program), ctypes.addressof(instructions))
@@ -78,13 +78,13 @@ def attach(opened: socket.socket, program: Sequence[Instruction]) -> None:
 
 
 def _to_this_host(virtual_mac: bytes | None) -> list[Instruction]:
-    """Go on only with frames that come in for this host: not its own, not those for others or in a foreign VLAN."""
+    """Return instructions that refuse frames not for this host: its own, others', and those in a foreign VLAN."""
     packet_type = (_LOAD_WORD, 0, 0, _PACKET_TYPE)
     refuse = (_RETURN, 0, 0, 0)
     if virtual_mac is None:
         return [packet_type, (_JUMP_EQUAL, 1, 0, _OUTGOING), (_JUMP_EQUAL, 0, 1, _TO_ANOTHER_HOST), refuse]
     high, low = struct.unpack("!IH", virtual_mac)
-    # The kernel takes frames to the virtual MAC for another host's.
+    # The kernel classifies frames to the virtual MAC as another host's.
     return [
         packet_type,
         (_JUMP_EQUAL, 5, 0, _OUTGOING),

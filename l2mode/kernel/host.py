@@ -1,6 +1,7 @@
-"""What the machine needs so that it can hold the virtual IPs, kept that way, and put back at the end.
+"""What the machine needs to hold the virtual IPs: set up, kept that way, and put back at the end.
 
-Read, compare, change, read again: the same at the first start, after a kill, and whenever somebody undoes it.
+The procedure is always to read, compare, change and read again: at the first start, after a kill, and whenever somebody
+undoes the setup.
 """
 
 from collections.abc import Collection, Sequence
@@ -20,9 +21,9 @@ from l2mode.kernel.sysctls import settle
 
 
 class HostAddresses:
-    """The virtual IPs on `lo` and the ARP settings of the interface; what is changed stands in the record.
+    """The virtual IPs on `lo` and the ARP settings of the interface. Every change is noted in the record.
 
-    Not for the thread of a running event loop.
+    Must not be used on the thread of a running event loop.
     """
 
     def __init__(self, vips: Sequence[VirtualIp], interface: str, record: Record, *, delivery: Delivery) -> None:
@@ -31,17 +32,17 @@ class HostAddresses:
         self._record = record
         self._delivery = delivery
         self._quiet: tuple[str, ...] = (interface,)
-        "The interfaces on which the kernel must not speak for the virtual IPs."
+        "The interfaces on which the kernel must not answer for the virtual IPs."
         self.warnings: tuple[Judgement, ...] = ()
-        "What the latest look found that may be in the way, and cannot be seen from here."
+        "What may be in the way but cannot be determined from here, as of the latest look."
 
     def check(self) -> Interface:
-        """Read the interface; raises FilterError with the first thing that keeps it from carrying the virtual IPs."""
+        """Return the interface. Raise FilterError with the first obstacle if it cannot carry the virtual IPs."""
         interface = read_interface(self._interface)
         with refused_as("the addresses of this machine cannot be read"):
             addresses = read_addresses()
         for judgement in self._judge(interface):
-            # Before its addresses: a port of a bridge has none, and the bridge is to be named.
+            # This comes before the addresses: a port of a bridge has none, and the message must name the bridge.
             if judgement.fit is Fit.REFUSED:
                 raise FilterError(judgement.text, judgement.remedy)
         for obstacle in obstacles(self._vips, interface, addresses):
@@ -51,17 +52,17 @@ class HostAddresses:
         return interface
 
     def set_up(self) -> None:
-        """Quieten the kernel's ARP, then put the virtual IPs on `lo`; raises FilterError.
+        """Silence the kernel's ARP, then add the virtual IPs to `lo`. Raise FilterError if that is refused.
 
-        In this order: the kernel never gets to speak for an address of the farm.
+        In this order the kernel never gets to answer for an address of the farm.
         """
         self.check()
         self._make_it_so()
 
     def look(self, own: Collection[VirtualIp]) -> tuple[Obstacle, ...]:
-        """Say what keeps this machine from serving the virtual IPs and cannot be put back here.
+        """Return the obstacles to serving the virtual IPs that cannot be removed here.
 
-        `own` are the node's addresses by the farm file. Raises FilterError where the kernel does not tell.
+        `own` has the node's addresses in the farm file. Raise FilterError if the kernel does not answer.
         """
         interface = find_interface(self._interface)
         if interface is not None:
@@ -81,7 +82,10 @@ class HostAddresses:
         return tuple(in_the_way(machine))
 
     def repair(self) -> str | None:
-        """Put back what somebody removed and say what; None if nothing was missing. Raises FilterError."""
+        """Restore what somebody has removed and return a sentence about it; None if nothing was missing.
+
+        Raise FilterError if that is refused.
+        """
         raised, added = self._make_it_so()
         news = [*raised, *(f"{vip} was removed from {LOOPBACK}: put back" for vip in added)]
         return "; ".join(news) or None
@@ -103,5 +107,5 @@ class HostAddresses:
             return raised, add_missing(self._vips, self._record)
 
     def take_down(self) -> None:
-        """Put back what was changed; safe to repeat."""
+        """Undo all changes; safe to repeat."""
         self._record.restore(AddressAdded, SettingChanged)

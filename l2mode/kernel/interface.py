@@ -1,4 +1,4 @@
-"""What the kernel says of an interface and of the addresses of this machine."""
+"""Reads interfaces and the addresses of this machine from the kernel."""
 
 import array
 import errno
@@ -19,7 +19,7 @@ from l2mode.kernel.netlink_messages import attributes
 
 _SYS: Final = Path("/sys/class/net")
 _DEEPEST: Final = 8
-"Interfaces that stand on each other, at most, as the kernel has it (MAX_NEST_DEV)."
+"The most interfaces that may stand on each other, as in the kernel (MAX_NEST_DEV)."
 
 _IFF_UP: Final = 1
 _IFF_LOWER_UP: Final = 1 << 16
@@ -39,7 +39,7 @@ _SCOPE_UNIVERSE: Final = 0
 _BOND_MODES: Final = dict(
     enumerate(("balance-rr", "active-backup", "balance-xor", "broadcast", "802.3ad", "balance-tlb", "balance-alb"))
 )
-"By their numbers in <linux/if_bonding.h>."
+"Keyed by their numbers in <linux/if_bonding.h>."
 _FAIL_OVER_MAC_ACTIVE: Final = 1
 
 # ioctl numbers of <linux/sockios.h>, <linux/wireless.h> and <linux/ethtool.h>
@@ -50,11 +50,11 @@ _SIOCETHTOOL: Final = 0x8946
 _ETHTOOL_GDRVINFO: Final = 3
 _DRVINFO_SIZE: Final = 196
 _NAME_SIZE: Final = 16
-"Bytes of an interface's name with its final zero."
+"Bytes of an interface's name, its final zero included."
 
 
 def read_interface(name: str) -> Interface:
-    """Give the facts about an interface and what it stands on; raises FilterError if there is none of this name."""
+    """Return an interface and what it stands on. Raise FilterError if there is none of this name."""
     interface = find_interface(name)
     if interface is None:
         raise FilterError(
@@ -66,7 +66,7 @@ def read_interface(name: str) -> Interface:
 
 
 def find_interface(name: str) -> Interface | None:
-    """Give the facts about an interface and what it stands on, None if there is none; FilterError if it is refused."""
+    """Return an interface and what it stands on, or None. Raise FilterError if the kernel refuses to answer."""
     with refused_as(f"{name} cannot be read"):
         try:
             with route() as ip:
@@ -85,7 +85,7 @@ def _interface(ip: Any, link: Any, *, depth: int) -> Interface:
     kind = link.get(("linkinfo", "kind"))
     data = link.get(("linkinfo", "data"))
     master, below = link.get("master"), link.get("link")
-    # An index of another network namespace means something else here.
+    # An index of another network namespace means a different interface here.
     is_here = below is not None and link.get("link_netnsid") is None and kind in STANDS_ON and depth < _DEEPEST
     return Interface(
         name=name,
@@ -112,7 +112,7 @@ def _interface(ip: Any, link: Any, *, depth: int) -> Interface:
 
 
 def _mode(kind: str | None, data: Any) -> str:
-    """Name the mode of a kind that has several, as `ip -d link` does; empty if there is none, or it is not known."""
+    """Return the mode of a kind that has several, as `ip -d link` names it; empty if there is none or it is unknown."""
     if kind == "macvlan" and data is not None:
         return str(data.get("macvlan_mode") or "")
     if kind == "bond" and data is not None:
@@ -126,9 +126,10 @@ def _name_of(ip: Any, index: int) -> str:
 
 
 def _is_wireless(name: str) -> bool:
-    """Ask for the name of its wireless protocol, which only a wireless card has; and look into /sys.
+    """Return whether an interface is a wireless card.
 
-    A kernel need not have the first (CONFIG_CFG80211_WEXT), and the second may show another network namespace.
+    Only a wireless card has a wireless protocol with a name, but not every kernel can be asked (CONFIG_CFG80211_WEXT).
+    So /sys is read too, which may show another network namespace.
     """
     request = struct.pack(f"{_NAME_SIZE}s16x", name.encode())
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
@@ -144,7 +145,7 @@ def _is_virtual_function(name: str) -> bool:
 
 
 def _is_the_one_in_sys(name: str) -> bool:
-    """True when /sys shows the interface of this name that is in the network namespace of this thread."""
+    """Return whether the interface that /sys shows under this name is the one in this thread's network namespace."""
     try:
         return int((_SYS / name / "ifindex").read_text(encoding="ascii")) == socket.if_nametoindex(name)
     except (OSError, ValueError):
@@ -152,21 +153,21 @@ def _is_the_one_in_sys(name: str) -> bool:
 
 
 def read_addresses() -> tuple[ConfiguredAddress, ...]:
-    """Give all addresses of this network namespace."""
+    """Return all addresses of this network namespace."""
     names = dict(socket.if_nameindex())
     return tuple(_configured(answer, names) for answer in dump(_RTM_GETADDR, _IFADDRMSG.pack(0, 0, 0, 0, 0)))
 
 
 def interface_holding(address: VirtualIp) -> str:
-    """Name the interface that holds a node's address: the one of the virtual IPs unless the farm file names another.
+    """Return the interface that holds a node's address: that of the virtual IPs unless the farm file names another.
 
-    Raises FilterError if none does.
+    Raise FilterError if no interface holds it.
     """
     with refused_as("the addresses of this machine cannot be read"):
         addresses = read_addresses()
     name = holder_of(address, addresses)
     if name is None:
-        # One that is on `lo` is there, and comes to no other interface by itself.
+        # An address on `lo` is present, and will not appear on another interface by itself.
         passing = not address.is_loopback and all(place.address != address for place in addresses)
         problem = f"no interface holds this node's address {address}"
         raise FilterError(problem, "name one in [l2] interface", passing=passing)
@@ -174,9 +175,9 @@ def interface_holding(address: VirtualIp) -> str:
 
 
 def index_if_there(name: str) -> int | None:
-    """Give the present index of an interface, None if there is none of this name; OSError if that cannot be asked.
+    """Return the present index of an interface, or None. Raise OSError if the kernel cannot be asked.
 
-    socket.if_nametoindex says the same of a name that is not there and of a process without descriptors.
+    socket.if_nametoindex fails alike for a name that does not exist and for a process without descriptors.
     """
     encoded = name.encode()
     if len(encoded) >= _NAME_SIZE:
@@ -192,7 +193,7 @@ def index_if_there(name: str) -> int | None:
 
 
 def mac_of(name: str) -> bytes:
-    """Give the present MAC of an interface, in a few microseconds; OSError if it is gone."""
+    """Return the present MAC of an interface, in a few microseconds. Raise OSError if the interface is gone."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         answer = fcntl.ioctl(any_socket, _SIOCGIFHWADDR, struct.pack(f"{_NAME_SIZE}s24x", name.encode()))
     return answer[_NAME_SIZE + 2 :][:6]
@@ -201,7 +202,7 @@ def mac_of(name: str) -> bytes:
 def _configured(answer: bytes, names: Mapping[int, str]) -> ConfiguredAddress:
     _, prefix_length, flags, scope, index = _IFADDRMSG.unpack_from(answer)
     found = attributes(answer, _IFADDRMSG.size)
-    # On a point-to-point link IFA_ADDRESS is the other end; IPv6 has IFA_LOCAL only there.
+    # On a point-to-point link IFA_ADDRESS is the other end; only there does IPv6 have IFA_LOCAL.
     return ConfiguredAddress(
         interface=names.get(index, ""),
         address=ip_address(found.get(_IFA_LOCAL) or found[_IFA_ADDRESS]),
@@ -211,12 +212,12 @@ def _configured(answer: bytes, names: Mapping[int, str]) -> ConfiguredAddress:
 
 
 def _driver(name: str) -> str:
-    """Ask as `ethtool -i` does: /sys may show another network namespace."""
+    """Return the name of the driver, asked for as `ethtool -i` does: /sys may show another network namespace."""
     answer = array.array("B", struct.pack("=I", _ETHTOOL_GDRVINFO) + bytes(_DRVINFO_SIZE - 4))
     request = struct.pack(f"{_NAME_SIZE}sP16x", name.encode(), answer.buffer_info()[0])
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         try:
             fcntl.ioctl(any_socket, _SIOCETHTOOL, request)
-        except OSError:  # it has no driver that speaks of itself
+        except OSError:  # it has no driver that gives a name
             return ""
     return answer.tobytes()[4:36].split(b"\0")[0].decode(errors="replace")

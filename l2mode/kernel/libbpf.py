@@ -1,7 +1,7 @@
-"""The packet filter in the kernel: filter.bpf.c's object loaded with libbpf, its programs and its memory.
+"""The packet filter in the kernel: the object of filter.bpf.c, loaded with libbpf, its programs and its memory.
 
-libbpf is spoken to through ctypes; its functions are described in /usr/include/bpf/libbpf.h. What it and the verifier
-have to say goes into the error that is raised, not to the daemon's standard error.
+libbpf is called through ctypes; /usr/include/bpf/libbpf.h describes its functions. What libbpf and the verifier print
+goes into the error that is raised, not to the daemon's standard error.
 """
 
 import ctypes
@@ -22,26 +22,26 @@ OBJECT: Final = Path(__file__).with_name("filter.bpf.o")
 
 XDP: Final = "hcsidecar_xdp"
 TC: Final = "hcsidecar_tc"
-"The programs, as `bpftool prog` shows them."
+"The names of the programs, as `bpftool prog` shows them."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BpfProgram:
-    """A program that the kernel has accepted; it lives as long as its descriptor, or something it is attached to."""
+    """A program that the kernel has accepted. It lives as long as its descriptor or its attachment."""
 
     name: str
     fd: int
     number: int
     "The kernel's id for it."
     tag: str
-    "16 hexadecimal digits: the same for the same instructions."
+    "16 hexadecimal digits, the same for the same instructions."
 
 
 class BpfFilter:
-    """The loaded filter: programs by name, and the memory that all of them read, of `Tables.SIZE` bytes.
+    """The loaded filter: its programs by name, and the memory of `Tables.SIZE` bytes that all of them read.
 
-    `programs` names those to load; the rest of the object file is left out, so that a kernel need not know what only
-    they call. Raises FilterError.
+    `programs` names the programs to load. The rest of the object file is left out, so that the kernel need not support
+    what only the other programs call. Raise FilterError if the filter cannot be loaded.
     """
 
     def __init__(self, programs: Sequence[str], *, path: Path = OBJECT) -> None:
@@ -59,16 +59,17 @@ class BpfFilter:
             raise
 
     def close(self) -> None:
-        """Let go of the programs: those that are attached stay in the kernel, and so does their memory."""
+        """Close the descriptors of the programs. Attached programs stay in the kernel, and so does their memory."""
         if self._object is not None:
             self._library.call("bpf_object__close", self._object)
             self._object = None
 
     def run(self, name: str, frame: bytes, *, room: int = 256) -> tuple[int, bytes]:
-        """Have the kernel run a program on one frame (BPF_PROG_TEST_RUN): what it returns, and the frame afterwards.
+        """Have the kernel run a program on one frame (BPF_PROG_TEST_RUN). Return its result, and the frame afterwards.
 
-        Look-ups of sockets are made in the network namespace of the calling thread. `room` is what the frame may grow
-        by. Raises OSError: a tc program is not run on less than an Ethernet and an IP header.
+        Sockets are looked up in the network namespace of the calling thread. `room` is the number of bytes by which the
+        frame may grow. Raise OSError if the kernel refuses: a tc program does not run on less than an Ethernet and an
+        IP header.
         """
         output = ctypes.create_string_buffer(len(frame) + room)
         options = TestRun(
@@ -131,7 +132,7 @@ def _refused(error: OSError, said: Sequence[str]) -> FilterError:
 
 
 def capabilities() -> int:
-    """Give the mask of the effective capabilities of this process (CapEff of proc(5))."""
+    """Return the mask of the effective capabilities of this process (CapEff of proc(5))."""
     for line in Path("/proc/self/status").read_text().splitlines():
         name, _, value = line.partition(":")
         if name == "CapEff":
@@ -140,7 +141,7 @@ def capabilities() -> int:
 
 
 class _OpenOptions(ctypes.Structure):
-    """The beginning of `struct bpf_object_open_opts`: libbpf takes the rest for zero."""
+    """The beginning of `struct bpf_object_open_opts`; libbpf takes the rest as zero."""
 
     _fields_ = (("sz", ctypes.c_size_t), ("object_name", ctypes.c_char_p))
 
@@ -169,11 +170,11 @@ class TestRun(ctypes.Structure):
 
 _PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 _DEBUG: Final = 2
-"libbpf's level of what nobody wants to read."
+"libbpf's level for debug messages, which are not collected."
 
 
 class _Library:
-    """libbpf.so.1 and the few of its functions that are used."""
+    """libbpf.so.1 and those of its functions that are used."""
 
     def __init__(self) -> None:
         try:
@@ -203,7 +204,7 @@ class _Library:
         for name, (result, *arguments) in signatures.items():
             self._functions[name].restype = result
             self._functions[name].argtypes = arguments
-        # The variable argument list reaches C's own printf as the pointer that it is passed as.
+        # The variable argument list is handed on to C's own printf as the pointer that it is passed as.
         c = ctypes.CDLL(None)
         self._printf, self._free = c.vasprintf, c.free
         self._printf.argtypes, self._free.argtypes = (pointer, text, pointer), (pointer,)

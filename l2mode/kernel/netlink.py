@@ -1,4 +1,4 @@
-"""Netlink: pyroute2's socket with the errors of the operating system, and a dump that pyroute2 is too slow for."""
+"""Netlink: pyroute2's socket with the errors of the operating system, and a dump for which pyroute2 is too slow."""
 
 import errno
 import os
@@ -17,28 +17,28 @@ from l2mode.kernel.netlink_messages import DONE, DUMP, ERROR, HEADER, RECEIVE_SI
 __all__ = ["NetlinkError", "dump", "refused_as", "route"]
 
 _DESCRIPTORS: Final = 8
-"Open files of a question by pyroute2, and a few more: other threads open some in the same moment."
+"Files that a question by pyroute2 opens, and a few more, since other threads open some at the same time."
 
 
 @contextmanager
 def route() -> Iterator[Any]:
-    """Open a socket to the network namespace of this thread; raises OSError where the kernel refuses something.
+    """Open a socket to the network namespace of this thread. Raise OSError if the kernel refuses something.
 
-    Not for the thread of a running event loop: pyroute2 refuses that.
+    Must not be used on the thread of a running event loop: pyroute2 refuses that.
     """
     ensure_descriptors(_DESCRIPTORS)
     try:
         with IPRoute(ext_ack=True) as opened:
             yield opened
     except NetlinkError as error:
-        # With the kernel's own words, where it has any beside the number.
+        # With the kernel's own words, if it sends any beside the number.
         words = [os.strerror(error.code), *(text for text in error.args[1:] if text != os.strerror(error.code))]
         raise OSError(error.code, ": ".join(words)) from error
 
 
 @contextmanager
 def refused_as(problem: str) -> Iterator[None]:
-    """Turn what the kernel refuses into a FilterError: an interface may go away between two questions about it."""
+    """Turn an OSError into a FilterError: an interface may go away between two questions about it."""
     try:
         yield
     except OSError as error:
@@ -50,9 +50,9 @@ def refused_as(problem: str) -> Iterator[None]:
 
 
 def dump(kind: int, question: bytes) -> Iterator[bytes]:
-    """Ask for all of something (RTM_GETADDR and the like) and give the answers without their headers.
+    """Request all objects of a kind (RTM_GETADDR and the like). Yield the answers without their headers.
 
-    A machine with many containers has hundreds of addresses, and is asked every few seconds. Raises OSError.
+    A machine with many containers has hundreds of addresses, and is asked every few seconds. Raise OSError if refused.
     """
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
         netlink.send(message(kind, DUMP, question))

@@ -1,6 +1,6 @@
 """The framing of netlink (netlink(7)): messages and their attributes, as bytes.
 
-pyroute2 has it too, and makes an object of each message: too slow for tables that are long or read often.
+pyroute2 can do this too, but makes an object of each message, which is too slow for long tables and frequent reads.
 """
 
 import struct
@@ -17,26 +17,26 @@ NESTED: Final = 0x8000
 HEADER: Final = struct.Struct("=IHHII")
 "struct nlmsghdr: length, type, flags, sequence, port."
 RECEIVE_SIZE: Final = 1 << 16
-"Bytes; the kernel answers in pieces of at most 32 KB."
+"In bytes; the kernel answers in pieces of at most 32 KB."
 _ATTRIBUTE: Final = struct.Struct("=HH")
 "struct nlattr: length, type."
 _ERROR_NUMBER: Final = struct.Struct("=i")
 _TYPE_BITS: Final = 0x3FFF
-"An attribute's type without the flags for nested and in network byte order."
+"Masks the flags for nested attributes and network byte order out of an attribute's type."
 
 
 def message(kind: int, flags: int, body: bytes) -> bytes:
-    """Make a question of this type."""
+    """Return a request of this type."""
     return HEADER.pack(HEADER.size + len(body), kind, REQUEST | flags, 1, 0) + body
 
 
 def attribute(kind: int, content: bytes) -> bytes:
-    """Make an attribute, padded to four bytes."""
+    """Return an attribute, padded to four bytes."""
     return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(content), kind) + content + bytes(-len(content) % 4)
 
 
 def messages(received: bytes) -> Iterator[tuple[int, int, int]]:
-    """Give the type of each message, and where it begins, its header included, and ends."""
+    """Yield the type of each message, and the offsets of its header and of its end."""
     at = 0
     while at < len(received):
         length, kind, _, _, _ = HEADER.unpack_from(received, at)
@@ -45,13 +45,13 @@ def messages(received: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def error_number(received: bytes, at: int = 0) -> int:
-    """Read the errno(3) of an answer of the type ERROR, or DONE, that begins there; 0 says that all went well."""
+    """Return the errno(3) of the answer of type ERROR or DONE that begins at `at`; 0 means success."""
     (code,) = _ERROR_NUMBER.unpack_from(received, at + HEADER.size)
     return -int(code)
 
 
 def attributes(content: bytes, at: int) -> dict[int, bytes]:
-    """Give the attributes of an answer, which begin there, by type."""
+    """Return the attributes that begin at `at` in an answer, by type."""
     found = {}
     while at + _ATTRIBUTE.size <= len(content):
         length, kind = _ATTRIBUTE.unpack_from(content, at)

@@ -1,4 +1,4 @@
-"""The packet filters as the rest of the program sees them, and which of them a machine gets."""
+"""The packet filters as the rest of the program sees them, and the choice of one for a machine."""
 
 from pathlib import Path
 from typing import Protocol, assert_never
@@ -17,28 +17,31 @@ from l2mode.kernel.xdp import XdpFilter
 
 
 class PacketFilter(Protocol):
-    """What decides about each packet to a virtual IP, by tables that this process writes."""
+    """Decides about each packet to a virtual IP, by tables that this process writes."""
 
     @property
     def name(self) -> str:
-        """Which it is: xdp, xdp generic, tc or nfqueue."""
+        """The kind of filter: xdp, xdp generic, tc or nfqueue."""
 
     @property
     def memory(self) -> memoryview:
-        """`Tables.SIZE` writable bytes that it reads while they are written."""
+        """`Tables.SIZE` writable bytes, which the filter reads while they are written."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What stands in its way and it cannot change, as of the last `attach` or `repair`."""
+        """What interferes with the filter and it cannot change, as of the last `attach` or `repair`."""
 
     def attach(self) -> None:
-        """Begin to filter, by the tables as they are; what is there already stays. Raises FilterError."""
+        """Begin to filter by the present tables; what is in place already stays. Raise FilterError if refused."""
 
     def detach(self) -> None:
-        """End filtering; safe to repeat."""
+        """Stop filtering; safe to repeat."""
 
     def repair(self) -> str | None:
-        """Put back what somebody removed and say what; None if all is there. Raises FilterError if it cannot be."""
+        """Restore what somebody has removed and return a sentence about it; None if nothing is missing.
+
+        Raise FilterError if it cannot be restored.
+        """
 
 
 def choose_filter(
@@ -50,12 +53,11 @@ def choose_filter(
     tell: TellOperator,
     object_file: Path = libbpf.OBJECT,
 ) -> tuple[PacketFilter, FilterChoice]:
-    """Attach the best filter that works here, closed, and say which it is, why, and which better ones do not work.
+    """Attach the best filter that works here, closed. Return it with the reasons for the choice.
 
     `wanted` is the farm file's word: auto, xdp, tc or nfqueue. The tables are configured before the filter reads them,
-    so that one that takes the place of another, left by a process that was killed, lets nothing through. What the
-    kernel's verifier says of a program goes to `tell` at level debug. Raises FilterError with all reasons when none
-    works.
+    so a filter that replaces one left by a killed process lets nothing through. What the kernel's verifier says of a
+    program goes to `tell` at level debug. Raise FilterError with all reasons if no filter works.
     """
     passed_over: list[PassedOver] = []
     facts = read_interface(interface)
@@ -64,7 +66,7 @@ def choose_filter(
             chosen = _make(kind, settings, interface, record, object_file)
             tables = Tables(chosen.memory)
             tables.configure(settings, virtual_mac(settings))
-            # A filter that does not know its own MAC takes every frame for somebody else's and lets it pass.
+            # A filter that does not know its own MAC takes every frame to be another machine's and passes it.
             tables.set_macs(facts.mac, {})
             chosen.attach()
         except FilterError as error:
@@ -90,7 +92,7 @@ def _make(
             program = loaded.programs[libbpf.TC]
             return TcFilter(program, loaded.memory, interface=interface, farm=settings.farm, record=record)
         case FilterKind.NFQUEUE:
-            # It needs netfilterqueue, an optional package, which nobody else must miss.
+            # It needs netfilterqueue, an optional package that nobody else should have to install.
             from l2mode.kernel.packet_queue import QueueFilter  # noqa: PLC0415
 
             return QueueFilter(settings, interface, record)

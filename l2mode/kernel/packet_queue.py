@@ -1,7 +1,7 @@
-"""The filter that runs in user space, for kernels without BPF: packets go through a netfilter queue to a process.
+"""The filter in user space, for kernels without BPF: a netfilter queue hands packets to a process.
 
-The process judges them by `classify` itself, in memory that it shares with this one (`queue_reader`); the rules that
-lead packets there are those of `queue_rules`.
+The process judges them with `classify`, by memory that it shares with the daemon (`queue_reader`). `queue_rules` has
+the rules that lead packets into the queue.
 """
 
 import mmap
@@ -26,9 +26,9 @@ from l2mode.kernel.record import Record
 _QUEUES: Final = Path("/proc/thread-self/net/netfilter/nfnetlink_queue")
 _NUMBERS: Final = 1 << 16
 _START_LIMIT: Final = 15.0
-"Seconds until a reader must be ready: an interpreter's start on a machine that has other things to do."
+"Seconds until a reader must be ready: the start of an interpreter on a busy machine."
 _END_LIMIT: Final = 1.0
-"Seconds until a reader is killed that does not end by itself."
+"Seconds until a reader that does not end by itself is killed."
 
 
 class QueueFilter:
@@ -49,13 +49,13 @@ class QueueFilter:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What stands in the way, as of the last `attach` or `repair`."""
+        """What interferes with the filter, as of the last `attach` or `repair`."""
         return self._rules.warnings
 
     def attach(self) -> None:
         """Start the reader, then lead packets to it, in place of rules that an earlier process left.
 
-        Raises FilterError.
+        Raise FilterError if either fails.
         """
         try:
             self._keep_reading()
@@ -65,12 +65,15 @@ class QueueFilter:
             raise
 
     def detach(self) -> None:
-        """Lead no more packets to the reader, and end it; safe to repeat."""
+        """Remove the rules and end the reader; safe to repeat."""
         self._rules.take_down()
         self._end_reader()
 
     def repair(self) -> str | None:
-        """Start the reader anew if it has ended, and put back rules that somebody removed. Raises FilterError."""
+        """Restart the reader if it has ended, and restore rules that somebody has removed.
+
+        Return a sentence about what was restored, or None. Raise FilterError if it cannot be.
+        """
         before = self._reader
         self._keep_reading()
         news = [] if before is self._reader else ["the process that reads the packet queue had ended: started again"]
@@ -107,7 +110,7 @@ class QueueFilter:
 
 
 def _wait_until_ready(reader: "subprocess.Popen[str]") -> FilterError | None:
-    """Give what keeps the reader from its work, or None when it has begun."""
+    """Return what keeps the reader from its work, or None once it has begun."""
     answer = cast("IO[str]", reader.stdout)
     waiting = select.poll()
     waiting.register(answer, select.POLLIN)
@@ -129,7 +132,7 @@ def _wait_until_ready(reader: "subprocess.Popen[str]") -> FilterError | None:
 
 
 def _unused_number(farm: str) -> int:
-    """Choose the number of a queue that nobody reads: the same as the last time, if it is free."""
+    """Return the number of a queue that nobody reads: the same as the last time, if it is free."""
     try:
         lines = _QUEUES.read_text(encoding="ascii").splitlines()
     except FileNotFoundError:  # the module is not loaded yet

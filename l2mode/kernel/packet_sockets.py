@@ -1,6 +1,6 @@
-"""Packet sockets (packet(7)) on an interface that hear questions and claims about the virtual IPs, and nothing else.
+"""Packet sockets (packet(7)) that hear nothing but questions and claims about the virtual IPs on an interface.
 
-Everything lives in the sockets: the filters, the multicast groups and the virtual MAC vanish with the process.
+All state is in the sockets: the filters, the multicast groups and the virtual MAC vanish with the process.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ _MEMBERSHIP: Final = struct.Struct("iHH8s")
 
 
 class PacketSockets:
-    """One socket for each family of the virtual IPs, by ethertype, none of which blocks; raises FilterError."""
+    """One non-blocking socket for each family of the virtual IPs, by ethertype. Raise FilterError if refused."""
 
     def __init__(self, interface: str, vips: Sequence[VirtualIp], virtual_mac: bytes | None) -> None:
         self.by_ethertype: dict[int, socket.socket] = {}
@@ -46,7 +46,7 @@ class PacketSockets:
         self._closing.close()
 
     def _listen(self, interface: str, ethertype: int, program: Sequence[Instruction]) -> None:
-        # Protocol 0 hears nothing: nothing is queued before the filter is in place.
+        # With protocol 0 the socket hears nothing: no frame is queued before the filter is in place.
         opened = self._closing.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0))
         opened.settimeout(0)
         attach(opened, program)
@@ -54,15 +54,15 @@ class PacketSockets:
         self.by_ethertype[ethertype] = opened
 
     def _hear_virtual_mac(self, mac: bytes) -> None:
-        """Let the interface's own filter pass frames to the virtual MAC."""
+        """Let the interface's own MAC filter pass frames to the virtual MAC."""
         request = _MEMBERSHIP.pack(self.index, _PACKET_MR_UNICAST, len(mac), mac)
         next(iter(self.by_ethertype.values())).setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, request)
 
     def _join(self, interface: str, groups: Iterable[IPv6Address]) -> None:
-        """Let the interface, and a switch that listens to who wants what, carry questions in these groups here."""
+        """Join these groups, so that the interface and a switch with multicast snooping pass on questions in them."""
         try:
             for group in groups:
-                # A socket each: what one may join is limited (net.core.optmem_max).
+                # One socket per group: the number that one socket may join is limited (net.core.optmem_max).
                 opened = self._closing.enter_context(socket.socket(socket.AF_INET6, socket.SOCK_DGRAM))
                 request = group.packed + struct.pack("i", self.index)
                 opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, request)
@@ -74,7 +74,7 @@ class PacketSockets:
 
 
 def _programs(vips: Sequence[VirtualIp], virtual_mac: bytes | None) -> dict[int, list[Instruction]]:
-    """Give the socket filter for each ethertype that the virtual IPs need."""
+    """Return the socket filter for each ethertype that the virtual IPs need."""
     programs = {}
     if old := [vip for vip in vips if isinstance(vip, IPv4Address)]:
         programs[ETHERTYPE_ARP] = only_arp(old, virtual_mac)

@@ -1,4 +1,4 @@
-"""Asks the network who answers for a virtual IP, as a client would: for `hcsidecar l2-check`."""
+"""Asks the network which machines answer for a virtual IP, as a client would, for `hcsidecar l2-check`."""
 
 import time
 from dataclasses import dataclass
@@ -15,23 +15,24 @@ class ProbeReply:
     """One machine's answer."""
 
     mac: bytes
-    "Where the virtual IP is, it says."
+    "The MAC that it gives for the virtual IP."
     source_mac: bytes
-    "The machine that says it; in flooded delivery, where `mac` is virtual, and when it speaks for another, not `mac`."
+    "The machine's own MAC. It is not `mac` in flooded delivery, where `mac` is virtual, or if it speaks for another."
     milliseconds: float
-    "Since the question."
+    "Time since the question."
 
 
 def who_answers(interface: str, vip: VirtualIp, timeout: float) -> list[ProbeReply]:
-    """Ask everybody for the virtual IP and give the answers of the next `timeout` seconds, each machine's first.
+    """Ask everybody for the virtual IP. Return the first answer of each machine within `timeout` seconds.
 
-    This machine's own answer is missing: a question that it sends does not come back to it. A caller that answers for
-    the virtual IP itself adds its own. Blocks; call it in a thread. Raises FilterError.
+    This machine's own answer is missing, since a question does not come back to its sender; a caller that answers for
+    the virtual IP adds its own. This function blocks, so call it in a thread. Raise FilterError if the network cannot
+    be asked.
     """
     frames = RawFrames(interface, (vip,), tell=lambda *_: None)
     try:
         source_mac = mac_of(interface)
-        # Without an own address it asks as one who would like to have this one: a conforming owner answers that too.
+        # Without an own address it asks like a host that would like this one; a conforming owner answers that too.
         asker = next((address for address in _own_addresses(interface, vip)), None)
         asked_at = time.monotonic()
         frames.send([question(source_mac=source_mac, asker=asker, target=vip)])
@@ -51,7 +52,7 @@ def who_answers(interface: str, vip: VirtualIp, timeout: float) -> list[ProbeRep
 
 
 def _own_addresses(interface: str, vip: VirtualIp) -> list[VirtualIp]:
-    """Give this interface's addresses of the family, global ones first."""
+    """Return this interface's addresses of the family, global ones first."""
     own = [
         place
         for place in read_addresses()

@@ -1,6 +1,6 @@
-"""BPF programs that are not ours, or were: found by the number that the kernel gave them.
+"""BPF programs that are not ours, or were ours: found by the id that the kernel gave them.
 
-The number of a program is never given again before the machine is started anew.
+The kernel never gives the id of a program again before a reboot.
 """
 
 import ctypes
@@ -15,17 +15,17 @@ from typing import Final
 BPF_TCX_INGRESS: Final = 46
 "Attach type of <linux/bpf.h>; Linux 6.6."
 _MOST: Final = 64
-"The most programs that the kernel hangs on one tcx hook (BPF_MPROG_MAX)."
+"The most programs that the kernel attaches to one tcx hook (BPF_MPROG_MAX)."
 _INFO_BYTES: Final = 80
 _INFO_NAME: Final = slice(64, 80)
-"Where `struct bpf_prog_info` has the name."
+"The place of the name in `struct bpf_prog_info`."
 
 
 @contextmanager
 def opened(number: int) -> Iterator[int | None]:
-    """Open a program by its number; gives None where that is not permitted or it is gone.
+    """Open a program by its id. Yield its descriptor, or None if that is not permitted or the program is gone.
 
-    It takes CAP_SYS_ADMIN, but for a program that this process has open anyway.
+    This takes CAP_SYS_ADMIN, except for a program that this process already has open.
     """
     library = _library()
     fd = library.bpf_prog_get_fd_by_id(number) if library is not None else -1
@@ -41,7 +41,7 @@ def opened(number: int) -> Iterator[int | None]:
 
 
 def name_of(number: int) -> str:
-    """Give a program's name; empty where it has none or may not be looked at."""
+    """Return a program's name; empty if it has none or may not be read."""
     library = _library()
     with opened(number) as fd:
         if fd is None or library is None:
@@ -54,13 +54,16 @@ def name_of(number: int) -> str:
 
 
 def describe(number: int) -> str:
-    """Name a program for a person."""
+    """Return a description of a program for a person."""
     name = name_of(number)
     return f"program {number} ({name})" if name else f"program {number}"
 
 
 def at_tcx_ingress(index: int) -> tuple[int, ...]:
-    """Give the programs at the tcx hook of an interface, which runs before all tc filters; () before Linux 6.6."""
+    """Return the ids of the programs at an interface's tcx hook; () before Linux 6.6.
+
+    The hook runs before all tc filters.
+    """
     library = _library()
     if library is None:
         return ()
@@ -77,19 +80,19 @@ def at_tcx_ingress(index: int) -> tuple[int, ...]:
 
 
 def _open_already(number: int) -> int:
-    """Give another descriptor of a program that this process has open, or -1."""
+    """Return another descriptor of a program that this process has open, or -1."""
     for file in Path("/proc/self/fdinfo").iterdir():
         try:
             if f"\nprog_id:\t{number}\n" in file.read_text(encoding="ascii"):
                 return os.dup(int(file.name))
-        except OSError:  # closed meanwhile
+        except OSError:  # closed in the meantime
             continue
     return -1
 
 
 @cache
 def _library() -> ctypes.CDLL | None:
-    """Load libbpf; None where it is missing, so that there is no program of ours either."""
+    """Return libbpf; None if it is missing, in which case there is no program of ours either."""
     try:
         return ctypes.CDLL("libbpf.so.1", use_errno=True)
     except OSError:

@@ -1,14 +1,14 @@
-"""The program that reads a netfilter queue and does with each packet what `classify` says; started by QueueFilter.
+"""The program that reads a netfilter queue and applies `classify` to each packet; `QueueFilter` starts it.
 
-It is a process of its own, so that a flood of packets takes no time from the heartbeats, and it ends with the daemon:
-its standard input is a pipe whose other end only the daemon has. (A signal at the parent's death, PR_SET_PDEATHSIG,
-would come at the end of the thread that started it.) What happens without a reader is said in `queue_rules`.
+It is a process of its own, so that a flood of packets takes no time from the heartbeats. It ends with the daemon: its
+standard input is a pipe whose other end only the daemon has. (A signal at the parent's death, PR_SET_PDEATHSIG, would
+come at the end of the thread that started it.) `queue_rules` says what happens without a reader.
 
-A queue fills while its reader does not run. So a packet that waited longer than `LONGEST_WAIT`, or whose judgement took
-that long, counts as one that came after the lease. In directed delivery one that waited less is like one that was late
-on the wire: there is no other copy. In flooded delivery the bucket's former owner may have taken its own copy before
-the tables were swapped: then a packet is taken only if the tables before took it too (`Turns`), or for a socket that is
-here.
+A queue fills while its reader does not run. A packet that has waited longer than `LONGEST_WAIT`, or whose verdict took
+that long, therefore counts as one that came after the lease. In directed delivery, a packet that has waited less is
+like one that was late on the wire: there is no other copy. In flooded delivery, the bucket's former owner may have
+taken its own copy before the tables were swapped. A packet is then taken only if the tables before took it too
+(`Turns`), or if this node has its socket.
 """
 
 import errno
@@ -35,23 +35,23 @@ from l2mode.kernel.queue_socket import LONGEST, QueueSocket, Waiting
 from l2mode.kernel.sockets import KnownSockets
 
 READY: Final = "ready"
-"What the program writes when it reads the queue; otherwise a line with the problem and one with the remedy."
+"What the program writes once it reads the queue; otherwise it writes a line with the problem and one with the remedy."
 LONGEST_WAIT: Final = 0.5
-"""Seconds. Who waits longer has met a reader that did not run, and has given up or asks again.
+"""Seconds. A packet that waits longer has met a reader that did not run, and its sender has given up or tries again.
 
-Beside five runnable programs for each processor 0.14 s was the longest wait seen; a SYN that is lost costs its client
-a second.
+Beside five runnable programs for each processor, 0.14 s was the longest wait measured. A lost SYN costs its client a
+second.
 """
 
 _PORTION: Final = 64
-"Packets judged before the next look whether the daemon lives."
+"Packets that are judged before the next check whether the daemon lives."
 _LOOK_INTERVAL: Final = 0.02
-"Seconds between two looks whether the tables were swapped, in flooded delivery, while no packet comes."
+"Seconds between two checks for swapped tables, in flooded delivery, while no packet comes."
 _CLOCK_ERROR: Final = 0.001
 _SEEN: Final = SIGHT - ETHERNET
-"Bytes of a packet that its judgement depends on."
+"Bytes of a packet that its verdict depends on."
 _SEND_BYTES: Final = 4 << 20
-"Room for what is sent on faster than the wire takes it: 16 ms of a gigabit."
+"Buffer for packets sent on faster than the wire takes them: 16 ms of a gigabit."
 _QUEUES: Final = 1 << 16
 _TRIES: Final = 64
 
@@ -68,12 +68,12 @@ class QueueReader:
     """Judges packets by tables that another process writes."""
 
     def __init__(self, tables: Tables, interface: str, number: int) -> None:
-        """Read the queue of this number; OSError if that cannot be."""
+        """Read the queue of this number. Raise OSError if that is not possible."""
         self._tables = tables
         self._interface = interface
         self._sockets = KnownSockets(interface=socket.if_nametoindex(interface))
         self._wire = _wire(interface)
-        # The kernel only notes when packets come in while somebody wants to know.
+        # The kernel notes the time at which packets come in only while a socket asks for it.
         self._wants_times = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._wants_times.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMP, 1)
         self._length = QueueLength()
@@ -81,19 +81,19 @@ class QueueReader:
         flooded = tables.delivery is Delivery.FLOODED
         self._turns = Turns(tables, longest_wait=LONGEST_WAIT, now=time.time()) if flooded else None
         self.interval = _LOOK_INTERVAL if flooded else None
-        "Seconds after which `work` is due though no packet came; None: never."
-        # Only who sends packets on needs more of them than their headers.
+        "Seconds after which `work` is due even if no packet has come; None: never."
+        # Only a filter that sends packets on needs more of them than their headers.
         copied = _SEEN if flooded else LONGEST
         self._queue.bind(number, copied=copied, merged=True, length=self._length.packets)
         self._numbers = [number] if flooded else [number, self._bind_another(number)]
-        "In the second queue a packet waits again that only the kernel can part or finish."
+        "In the second queue wait packets that only the kernel can separate or finish."
 
     def fileno(self) -> int:
-        """Give the descriptor that is readable when packets wait."""
+        """Return the descriptor that is readable while packets wait."""
         return self._queue.fileno()
 
     def work(self) -> None:
-        """Judge what waits, but not for ever."""
+        """Judge the packets that wait, up to a limit."""
         if self._turns is not None:
             self._turns.look(now=time.time())
         judged, start = 0, time.monotonic()
@@ -105,12 +105,12 @@ class QueueReader:
                 self._queue.set_length(number, self._length.packets)
 
     def _judge(self, packet: Waiting) -> None:
-        """Take, drop or send on a packet."""
+        """Take or drop a packet, or send it on."""
         start = time.monotonic_ns()
         if not -_CLOCK_ERROR <= time.time() - packet.came <= LONGEST_WAIT:
             self._refuse(packet, Reason.LEASE_OVER)
             return
-        # The queue tells the sender's MAC; a frame to another MAC than this node's, or to a group, never comes here.
+        # The queue gives the sender's MAC. A frame to a MAC other than this node's, or to a group, never comes here.
         frame = b"".join([self._tables.own_mac, packet.source, packet.ethertype, packet.payload[:_SEEN]])
         decision = classify(frame, self._tables, known=self._sockets.known, now_ns=start)
         if decision.action is Action.DROP:
@@ -149,19 +149,19 @@ class QueueReader:
             self._refuse(packet, decision.reason)
 
     def _send(self, *parts: bytes | memoryview) -> None:
-        """Send a frame; one that the interface has no room for is lost, as on any switch."""
+        """Send a frame; if the interface has no room for it, it is lost, as on any switch."""
         try:
             self._wire.sendmsg(parts)
         except OSError as error:
             if error.errno in (errno.ENXIO, errno.ENODEV):
-                raise  # the interface has been replaced by another: so is this process
+                raise  # the interface has been replaced, so this process must be replaced too
 
     def _mtu(self) -> int:
         answer = fcntl.ioctl(self._wire, _SIOCGIFMTU, _INTERFACE_REQUEST.pack(self._interface.encode(), 0))
         return int(_INTERFACE_REQUEST.unpack(answer)[1])
 
     def _bind_another(self, number: int) -> int:
-        """Read another queue as well, whose packets the kernel parts and finishes; give its number."""
+        """Read another queue as well, whose packets the kernel separates and finishes. Return its number."""
         for other in range(number + 1, number + _TRIES):
             try:
                 self._queue.bind(other % _QUEUES, copied=LONGEST, merged=False, length=self._length.packets)
@@ -172,7 +172,7 @@ class QueueReader:
 
 
 def _wire(interface: str) -> socket.socket:
-    """Open a socket that sends whole frames, behind a header that says what is left to do to them (packet(7))."""
+    """Return a socket that sends whole frames, preceded by a header that states the work left on them (packet(7))."""
     wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
     wire.setsockopt(_SOL_PACKET, _PACKET_VNET_HDR, 1)
     try:
@@ -185,12 +185,12 @@ def _wire(interface: str) -> socket.socket:
 
 
 def main(memory: int, number: int, interface: str) -> int:
-    """Read the queue of this number until the standard input ends; `memory` is the descriptor of the tables."""
-    # The daemon says when it is over, not systemd or the terminal, whose signals reach all processes: it may be
-    # draining.
+    """Read the queue of this number until standard input ends; `memory` is the descriptor of the tables."""
+    # The daemon decides when this process ends, not systemd or the terminal, whose signals reach all processes: the
+    # daemon may be draining.
     for ignored in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
-    # The daemon's heartbeats may have real-time priority. This does not.
+    # The daemon's heartbeats may have real-time priority. This process must not.
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     os.setpriority(os.PRIO_PROCESS, 0, 0)
     try:

@@ -1,10 +1,11 @@
-"""The netfilter rules that lead packets for the virtual IPs into a queue, found again by the comment that they bear.
+"""The netfilter rules that lead packets for the virtual IPs into a queue, recognised by their comment.
 
-A rule in the table raw comes before connection tracking: what the filter drops costs no entry there. The rules stand
-first in their chain, since a rule of others that accepts would lead past them. Without `--queue-bypass` a queue that
-nobody reads drops: a killed reader opens nothing. A frame to a group MAC reaches several nodes, and is dropped.
+A rule in the raw table comes before connection tracking, so what the filter drops costs no entry there. Our rules stand
+first in their chain, since another rule that accepts would lead past them. Without `--queue-bypass`, a queue that
+nobody reads drops its packets: a killed reader opens nothing. A frame to a group MAC reaches several nodes, and is
+dropped.
 
-In flooded delivery a rule at the ingress of the interface makes the stack take frames to the virtual MAC as its own.
+In flooded delivery, a rule at the ingress of the interface makes the network stack accept frames to the virtual MAC.
 
 See iptables-extensions(8) (NFQUEUE, pkttype, comment) and nft(8) (netdev family).
 """
@@ -33,13 +34,13 @@ _BEFORE_OTHERS: Final = -500
 
 
 class QueueRules:
-    """The rules of one farm on one interface; `virtual_mac` is given in flooded delivery."""
+    """The rules of one farm on one interface; `virtual_mac` is set in flooded delivery."""
 
     def __init__(
         self, settings: LayerTwoSettings, interface: str, record: Record, *, virtual_mac: bytes | None
     ) -> None:
         self.warnings: tuple[str, ...] = ()
-        "What `set_up` found in the way."
+        "What interferes with the rules, as of the last `set_up`."
         self._interface = interface
         self._record = record
         self._comment = filter_name(settings.farm)
@@ -51,9 +52,9 @@ class QueueRules:
         self._virtual_mac = virtual_mac
 
     def set_up(self, number: int) -> list[str]:
-        """Lead packets into the queue of this number; say what was missing. Raises FilterError.
+        """Lead packets into the queue of this number. Return what was missing. Raise FilterError if refused.
 
-        Rules that a killed process has left are replaced in one step, so that no packet comes through meanwhile.
+        Rules that a killed process has left are replaced in one step, so that no packet gets through in between.
         """
         try:
             return [*self._set_up_ingress(), *self._set_up_rules(number)]
@@ -75,7 +76,7 @@ class QueueRules:
             every = _chain(tool)
             present = _bearing(self._comment, every)
             if sorted(map(_normal, wanted)) != sorted(map(_normal, present)):
-                # The last one is inserted first.
+                # Each insertion goes to the top, so the last rule is inserted first.
                 insertions = [f"-I PREROUTING 1 {rule}" for rule in reversed(wanted)]
                 _change(tool, [*_deletions(present), *insertions])
                 news.append(f"the rules of {tool} with the comment {self._comment}")
@@ -120,7 +121,7 @@ class QueueRules:
 
 
 def remove_queue_rules(change: QueueRulesAdded) -> str | None:
-    """Remove the rules with our comment; OSError if that is refused."""
+    """Remove the rules with our comment. Raise OSError if that is refused."""
     present = _bearing(change.comment, _chain(change.tool))
     if not present:
         return None
@@ -129,7 +130,7 @@ def remove_queue_rules(change: QueueRulesAdded) -> str | None:
 
 
 def remove_raw_table(change: RawTableAdded) -> str | None:
-    """Remove the table that iptables has made of nft's for our rules, if nobody else has put anything there."""
+    """Remove the nft table that iptables created for our rules, if nobody else has put anything there."""
     listed = _ask(["nft", "-j", "list", "table", change.family, "raw"])
     if listed is None or not _is_as_iptables_makes_it(json.loads(listed)["nftables"]):
         return None
@@ -138,7 +139,7 @@ def remove_raw_table(change: RawTableAdded) -> str | None:
 
 
 def remove_ingress_table(change: IngressTableAdded) -> str | None:
-    """Remove the table of ours that makes the stack take frames to the virtual MAC; OSError if that is refused."""
+    """Remove the table that makes the stack take frames to the virtual MAC. Raise OSError if that is refused."""
     if _ask(["nft", "list", "table", "netdev", change.name]) is None:
         return None
     _run(["nft", "delete", "table", "netdev", change.name])
@@ -146,7 +147,7 @@ def remove_ingress_table(change: IngressTableAdded) -> str | None:
 
 
 def _rules(vip: str, interface: str, comment: str, number: int) -> list[str]:
-    """Give the rules for one virtual IP, as iptables-save writes them."""
+    """Return the rules for one virtual IP, as iptables-save writes them."""
     every = f"-d {vip} -i {interface}"
     ours = f"-m comment --comment {shlex.quote(comment)}"
     return [
@@ -156,19 +157,19 @@ def _rules(vip: str, interface: str, comment: str, number: int) -> list[str]:
 
 
 def _chain(tool: str) -> list[str]:
-    """Give all rules of the chain, in their order."""
+    """Return all rules of the chain, in order."""
     prefix = "-A PREROUTING "
     lines = _run([f"{tool}-save", "-t", "raw"]).splitlines()
     return [line.removeprefix(prefix) for line in lines if line.startswith(prefix)]
 
 
 def _bearing(comment: str, rules: Iterable[str]) -> list[str]:
-    """Give the rules that bear a comment."""
+    """Return the rules that have this comment."""
     return [rule for rule in rules if comment in shlex.split(rule)]
 
 
 def _normal(rule: str) -> list[str]:
-    """Give what a rule says, whichever order a version of iptables writes it in."""
+    """Return the parts of a rule in an order that does not depend on the version of iptables."""
     return sorted(shlex.split(rule))
 
 
@@ -177,19 +178,19 @@ def _deletions(rules: Iterable[str]) -> list[str]:
 
 
 def _change(tool: str, lines: Sequence[str]) -> None:
-    """Change the table in one step: all of it or nothing."""
+    """Change the table in one step: all lines or none."""
     _run([f"{tool}-restore", "-w", str(_PATIENCE), "--noflush"], "\n".join(["*raw", *lines, "COMMIT", ""]))
 
 
 def _is_as_iptables_makes_it(objects: Iterable[dict[str, dict[str, str]]]) -> bool:
-    """True when an nft table holds nothing but empty chains of the names that iptables knows."""
+    """Return whether an nft table contains nothing but empty chains with the names that iptables uses."""
     kinds = [(kind, content.get("name")) for entry in objects for kind, content in entry.items()]
     expected = ("metainfo", "table", "chain")
     return all(kind in expected and (kind != "chain" or name in ("PREROUTING", "OUTPUT")) for kind, name in kinds)
 
 
 def _has_raw_table(tool: str) -> bool:
-    """True when the table is there already, or is not nft's, so that it cannot be removed."""
+    """Return whether the table exists already, or is not nft's, so that it must not be removed."""
     if "nf_tables" not in _run([tool, "-V"]):
         return True
     tables = _ask(["nft", "list", "tables", _FAMILIES[tool]])
@@ -197,7 +198,7 @@ def _has_raw_table(tool: str) -> bool:
 
 
 def _ask(command: Sequence[str]) -> str | None:
-    """Give what a command writes, or None if it fails: there is nothing to be listed."""
+    """Return the output of a command, or None if it fails because there is nothing to list."""
     try:
         return _run(command)
     except OSError:
@@ -205,7 +206,7 @@ def _ask(command: Sequence[str]) -> str | None:
 
 
 def _run(command: Sequence[str], text: str = "") -> str:
-    """Give what a command writes; OSError with its complaint if it fails."""
+    """Return the output of a command. Raise OSError with its error message if it fails."""
     try:
         done = subprocess.run(  # noqa: S603 - fixed commands; what the farm file says in them was checked
             command, input=text, capture_output=True, text=True, check=False, timeout=2 * _PATIENCE
@@ -219,7 +220,7 @@ def _run(command: Sequence[str], text: str = "") -> str:
 
 
 def _explained(error: OSError) -> FilterError:
-    """Say what the operator can do about a command that fails."""
+    """Return the error that tells the operator what to do about a command that fails."""
     if isinstance(error, FileNotFoundError):
         return FilterError(
             f"the command {error.filename} is missing", "install iptables, and nftables for flooded delivery"

@@ -1,9 +1,10 @@
-"""Packets that wait for a verdict in netfilter queues, read with netfilterqueue; and what that does not know of.
+"""Packets that wait for a verdict in netfilter queues, read with netfilterqueue, and what that package lacks.
 
-A queue hands packets over as the kernel has them, many in one (NFQA_CFG_F_GSO), or parted and finished. The kernel
-keeps each until its verdict; what comes while a queue or its socket is full is dropped. netfilterqueue knows neither
-this flag, nor packets over 4,016 bytes, nor the state of a packet's checksum, nor a verdict that hands a packet to
-another queue: these messages are written and read here, on the same socket (linux/netfilter/nfnetlink_queue.h).
+A queue hands packets over as the kernel has them, many in one (NFQA_CFG_F_GSO), or separated and finished. The kernel
+keeps each until its verdict; packets that come while a queue or its socket is full are dropped. netfilterqueue supports
+neither this flag, nor packets over 4,016 bytes, nor the state of a packet's checksum, nor a verdict that hands a packet
+to another queue. This module writes and reads these messages itself, on the same socket
+(linux/netfilter/nfnetlink_queue.h).
 """
 
 import errno
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 LONGEST: Final = 0xFFFF - 4
-"Bytes of a packet that the kernel hands over at most: what an attribute has room for."
+"The most bytes of a packet that the kernel hands over: the capacity of an attribute."
 
 _SOL_NETLINK: Final = 270
 _NETLINK_NO_ENOBUFS: Final = 5
@@ -42,20 +43,20 @@ _COPIES_PACKETS: Final = 2
 _F_GSO: Final = 4
 
 _HAND_ON: Final = 3
-"NF_QUEUE of linux/netfilter.h, with the number of the queue in the upper 16 bits."
+"NF_QUEUE of linux/netfilter.h; the number of the queue goes into the upper 16 bits."
 
 _HEADER: Final = struct.Struct("=IHHII")
 "struct nlmsghdr: length, type, flags, sequence, port."
 _ERROR: Final = struct.Struct("=i")
 _ATTRIBUTE: Final = struct.Struct("=HH")
 _ATTRIBUTES_AT: Final = _HEADER.size + 4
-"Behind struct nfgenmsg: family, version, and the number of the queue."
+"After struct nfgenmsg: family, version, and the number of the queue."
 _NO_MAC: Final = bytes(6)
 _PATIENCE: Final = 5.0
-"Seconds for the kernel's answer, which comes at once."
+"Seconds to wait for the kernel's answer, which comes at once."
 _BUFFER: Final = (1 << 16) + 4096
 _SOCKET_BYTES: Final = 4 << 20
-"Room for all that waits, with the kernel's overhead: sixty merged packets, or a thousand that fit a wire."
+"Room for all packets that wait, with the kernel's overhead: sixty merged packets, or a thousand of the wire's size."
 
 
 class Waiting(NamedTuple):
@@ -63,57 +64,58 @@ class Waiting(NamedTuple):
 
     queue: int
     packet: Any
-    "The packet of netfilterqueue's."
+    "netfilterqueue's packet."
     came: float
-    "Seconds of the wall clock; 0 when the kernel has not noted it."
+    "In seconds of the wall clock; 0 if the kernel has not noted it."
     source: bytes
-    "The MAC that it came from; zeros where the interface has none."
+    "The MAC that it came from; zeros if the interface has none."
     ethertype: bytes
     payload: memoryview
-    "From the IP header on."
+    "Begins with the IP header."
     length: int
-    "Of the whole packet, of which the payload may be the beginning."
+    "Length of the whole packet; the payload may be only its beginning."
     partial: bool
-    "Of its checksum only the pseudo header's part is there."
+    "Its checksum covers the pseudo header only."
     merged: bool
-    "Many in one."
+    "It is many packets in one."
 
 
 class QueueSocket:
-    """Reads queues of the network namespace of the thread that makes it."""
+    """Reads queues of the network namespace of the thread that creates it."""
 
     def __init__(self) -> None:
         self._queues: list[_Queue] = []
         self._ready = select.epoll()
 
     def fileno(self) -> int:
-        """Give the descriptor, to be waited for."""
+        """Return the descriptor to wait for."""
         return self._ready.fileno()
 
     def close(self) -> None:
-        """Read no more; the kernel drops what waits."""
+        """Stop reading; the kernel drops what waits."""
         self._ready.close()
         for queue in self._queues:
             queue.close()
         self._queues.clear()
 
     def bind(self, queue: int, *, copied: int, merged: bool, length: int) -> None:
-        """Read a queue: this many bytes of each packet, merged ones as they are or parted; so many may wait.
+        """Read a queue in which `length` packets may wait.
 
-        OSError if somebody else reads it, or this is not permitted.
+        `copied` is the number of bytes that are read of each packet; `merged` packets are handed over as they are, or
+        else separated. Raise OSError if somebody else reads the queue, or reading is not permitted.
         """
         bound = _Queue(queue, copied=copied, merged=merged, length=length)
         self._queues.append(bound)
         self._ready.register(bound.fileno(), select.EPOLLIN)
 
     def set_length(self, queue: int, length: int) -> None:
-        """Let so many packets wait."""
+        """Set the number of packets that may wait."""
         self._of(queue).set_length(length)
 
     def receive(self) -> Waiting | None:
-        """Give the next packet, or None when there is none."""
+        """Return the next packet, or None if there is none."""
         for _ in self._queues:
-            # Each in its turn: one that is never empty must not keep the other waiting.
+            # The queues take turns: one that is never empty must not keep the other waiting.
             queue = self._queues.pop(0)
             self._queues.append(queue)
             packet = queue.receive()
@@ -122,15 +124,15 @@ class QueueSocket:
         return None
 
     def accept(self, packet: Waiting) -> None:
-        """Let the stack have it, as the kernel has it."""
+        """Let the network stack have the packet, as the kernel has it."""
         packet.packet.accept()
 
     def drop(self, packet: Waiting) -> None:
-        """Drop it."""
+        """Have the kernel drop the packet."""
         packet.packet.drop()
 
     def hand_on(self, packet: Waiting, queue: int) -> None:
-        """Let it wait in another queue."""
+        """Move the packet to another queue, where it waits again."""
         self._of(packet.queue).hand_on(packet.packet.id, queue)
 
     def _of(self, number: int) -> "_Queue":
@@ -149,8 +151,8 @@ class _Queue:
         self._messages = _Messages(fileno=os.dup(self._queue.get_fd()))
         self._found: Waiting | None = None
         self._answer: int | None = None
-        "The error number of the kernel's latest answer, 0 for none."
-        # A full socket is to lose what does not fit, and not all that comes until it is empty.
+        "The error number of the kernel's latest answer; 0 if there was none."
+        # A full socket must lose only what does not fit, not everything that comes until it is empty.
         self._messages.setsockopt(_SOL_NETLINK, _NETLINK_NO_ENOBUFS, 1)
         flags = _F_GSO if merged else 0
         self._configure(
@@ -172,7 +174,7 @@ class _Queue:
         self._configure((_C_LENGTH, struct.pack("!I", length)), flags=_NLM_F_REQUEST)
 
     def receive(self) -> Waiting | None:
-        """Give the next packet, or None when there is none."""
+        """Return the next packet, or None if there is none."""
         while True:
             self._found = None
             self._messages.wanted = True
@@ -188,7 +190,7 @@ class _Queue:
     def _take(self, packet: Any) -> None:
         """Note the packet of the message that has just been received."""
         parts = dict(_attributes(self._messages.latest))
-        # Asked for the content of a packet that has none, netfilterqueue raises.
+        # netfilterqueue raises an exception if asked for the payload of a packet that has none.
         payload = memoryview(packet.get_payload() if packet.get_payload_len() else b"")
         state = int.from_bytes(parts.get(_A_STATE, b""))
         self._found = Waiting(
@@ -204,9 +206,10 @@ class _Queue:
         )
 
     def _note_answer(self) -> None:
-        """Note what the kernel says of a request.
+        """Note the kernel's answer to a request.
 
-        Once the queue is bound that is about a verdict on a packet that it has dropped meanwhile, with its interface.
+        Once the queue is bound, this concerns a verdict on a packet that the kernel has since dropped, with its
+        interface.
         """
         message = self._messages.latest
         _, kind, *_ = _HEADER.unpack_from(message)
@@ -214,7 +217,7 @@ class _Queue:
             self._answer = -int(_ERROR.unpack_from(message, _HEADER.size)[0])
 
     def _wait_for_answer(self) -> None:
-        """Drop the packets that come before the kernel's answer; OSError if that is a refusal."""
+        """Drop the packets that come before the kernel's answer. Raise OSError if the answer is a refusal."""
         waiting = select.poll()
         waiting.register(self._messages, select.POLLIN)
         while self._answer is None:
@@ -235,13 +238,13 @@ class _Queue:
 
 
 class _Messages(socket.socket):
-    """The queue's socket, which pretends to be empty after one message, and has room for long ones."""
+    """The queue's socket, which pretends to be empty after one message, and has room for long messages."""
 
     wanted = False
     latest = b""
 
     def recv(self, _size: int, _flags: int = 0) -> bytes:
-        """Give one message whole; BlockingIOError when there is none, or one was given."""
+        """Return one whole message. Raise BlockingIOError if there is none, or if one was returned already."""
         if not self.wanted:
             raise BlockingIOError(errno.EAGAIN, "one is enough for now")
         self.latest = super().recv(_BUFFER, socket.MSG_DONTWAIT)
@@ -250,7 +253,7 @@ class _Messages(socket.socket):
 
 
 def _attributes(message: bytes) -> Iterator[tuple[int, bytes]]:
-    """Give the short attributes of a message; the packet itself is not copied again."""
+    """Yield the short attributes of a message; the packet itself is not copied again."""
     at = _ATTRIBUTES_AT
     while at + _ATTRIBUTE.size <= len(message):
         length, kind = _ATTRIBUTE.unpack_from(message, at)

@@ -1,4 +1,4 @@
-"""ARP and neighbour-discovery frames from and to the wire, in portions that leave time for the heartbeats.
+"""Sends and receives ARP and neighbour-discovery frames, in portions that leave time for the heartbeats.
 
 The tc and XDP programs of this package pass these frames untouched.
 """
@@ -19,22 +19,22 @@ TakeFrame = Callable[[bytes], None]
 
 READS_AT_ONCE: Final = 32
 REST: Final = 0.005
-"""Seconds until the next look after `READS_AT_ONCE` frames; what does not fit into the sockets meanwhile is lost.
+"""Seconds until the next read after `READS_AT_ONCE` frames; frames that do not fit into the sockets meanwhile are lost.
 
-Measured, with the answers: 71,000 questions a second cost a tenth of a core and delay the loop by a few ms at worst.
+Measured, with the answers: 71,000 questions a second take a tenth of a core and delay the loop by a few ms at worst.
 """
 
 _LONGEST: Final = 256
-"Bytes read of a frame: questions and claims are 42 to 86; one with more options than that is not read."
+"Bytes that are read of a frame. Questions and claims have 42 to 86 bytes; one with more options than that is not read."
 
 _GONE: Final = (errno.ENETDOWN, errno.ENODEV, errno.ENXIO)
 
 
 class RawFrames:
-    """The wire as seen by questions and claims about the virtual IPs, on one interface.
+    """The questions and claims about the virtual IPs on the wire of one interface.
 
-    `virtual_mac` is given in flooded delivery: frames to it are then heard too.
-    Raises FilterError when the sockets cannot be had.
+    `virtual_mac` is set in flooded delivery; frames to it are then heard too. Raise FilterError if the sockets cannot
+    be opened.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class RawFrames:
         self.heard = 0
         "Frames read since the start."
         self.failures = 0
-        "Reads and sends that the kernel refused since the start, an interface that is down above all."
+        "Reads and sends that the kernel has refused since the start, mostly because the interface was down."
         self._vips = tuple(vips)
         self._virtual_mac = virtual_mac
         self._tell = tell
@@ -58,23 +58,23 @@ class RawFrames:
     # -- in and out -----------------------------------------------------------------------------------------------
 
     def listen(self, loop: asyncio.AbstractEventLoop, take: TakeFrame) -> None:
-        """Hand each frame to `take`, which does not close this, from the event loop, until closed."""
+        """Pass each frame to `take` from the event loop, until closed. `take` must not close this object."""
         self._listener = (loop, take)
         for opened in self._sockets.by_ethertype.values():
             loop.add_reader(opened, self._readable, opened, loop, take)
 
     def read(self) -> list[bytes]:
-        """Give what has come in, at most `READS_AT_ONCE` frames of each family; waits for nothing."""
+        """Return the frames that have come in, at most `READS_AT_ONCE` of each family, without waiting."""
         return [frame for opened in self._sockets.by_ethertype.values() for frame in self._read(opened)]
 
     def wait(self, timeout: float) -> None:
-        """Wait until there is something to read, at most so many seconds; for callers without an event loop."""
+        """Wait up to `timeout` seconds for something to read, for callers without an event loop."""
         select.select(list(self._sockets.by_ethertype.values()), (), (), timeout)
 
     def send(self, frames: Iterable[bytes]) -> None:
-        """Send frames as they are. What the kernel refuses is counted, and told once.
+        """Send frames as they are. What the kernel refuses is counted and reported once.
 
-        That the interface is down or gone is not told: it is a condition of taking a share (`core.conditions`).
+        An interface that is down or gone is not reported: it is a condition of taking a share (`core.conditions`).
         """
         for frame in frames:
             try:
@@ -85,9 +85,9 @@ class RawFrames:
                 self._worked()
 
     def repair(self) -> None:
-        """Move to the interface that has the name now, if it is another one: it was removed and made anew.
+        """Move to the interface that has the name now, if the former one was removed and created again.
 
-        Takes no time worth a thread, and must be called in the thread of the event loop.
+        This is quick enough to need no thread, and must be called on the thread of the event loop.
         """
         try:
             if socket.if_nametoindex(self.interface) == self._sockets.index:

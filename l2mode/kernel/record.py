@@ -1,8 +1,8 @@
-"""The record: what this node changes in the kernel, written down before each change, so that it can be changed back.
+"""The record: every change that this node makes in the kernel, noted before it is made so that it can be undone.
 
-The record is a file in the node's state directory. A daemon that is killed leaves it behind; the next one of the same
-node reads it, takes over what it needs again as it is, and puts back the rest. A reboot, or the end of the network
-namespace, has put back everything already: the file then says what no longer is, and is deleted.
+The record is a file in the node's state directory. A daemon that is killed leaves it behind. The next daemon of the
+same node reads it, takes over what it needs again, and undoes the rest. A reboot, or the end of the network namespace,
+has undone everything already; the file is then out of date and is deleted.
 """
 
 import contextlib
@@ -20,27 +20,28 @@ from l2mode.kernel.changes import AnyChange
 from l2mode.kernel.errors import FilterError
 
 _SIZE_LIMIT: Final = 1 << 20
-"Bytes; what is longer was not written by us."
+"In bytes; a longer file was not written by this program."
 _SO_NETNS_COOKIE: Final = 71
 "From <asm-generic/socket.h>; a number of the network namespace that no later one has (Linux 5.14)."
 
 TellOperator = Callable[[str, str], None]
 "Takes a level, `info`, `warning` or `error`, and what happened."
 Undo = Callable[[AnyChange], str | None]
-"Changes one thing back and says what it did, or None if that was so already; OSError if it cannot."
+"Undoes one change and returns what it did, or None if it was undone already. Raises OSError if it cannot."
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True):
     boot: str
-    "The machine's boot: what it changed ends with it."
+    "The boot id of the machine: a reboot undoes the changes."
     namespace: str
     changes: tuple[AnyChange, ...]
 
 
 class Record:
-    """What this node has changed in the network namespace of the calling thread, in the order of the changes.
+    """The changes of this node in the network namespace of the calling thread, in the order in which they were made.
 
-    `directory` is the node's state directory and exists. Reading never fails: what cannot be read is told.
+    `directory` is the node's state directory and must exist. Reading never fails; a record that cannot be read is
+    reported.
     """
 
     def __init__(self, directory: Path, *, undo: Undo, tell: TellOperator) -> None:
@@ -52,12 +53,12 @@ class Record:
         self._changes: list[AnyChange] = self._read()
         self._left_over = {change.place for change in self._changes}
         self._held: int | None = None
-        "The descriptor of the lock, which goes with the process whatever ends it."
+        "The descriptor of the lock, which the kernel releases however the process ends."
 
     def hold(self) -> None:
         """Keep other processes of this node from changing the kernel until this one ends; safe to repeat.
 
-        Raises FilterError if another one runs: what stands in the record is in use.
+        Raise FilterError if another one runs: the changes in the record are in use.
         """
         if self._held is not None:
             return
@@ -78,17 +79,17 @@ class Record:
 
     @property
     def changes(self) -> tuple[AnyChange, ...]:
-        """What is not changed back yet, the first change first."""
+        """The changes that are not undone yet, in the order in which they were made."""
         return tuple(self._changes)
 
     def __contains__(self, change: AnyChange) -> bool:
-        """True when something at this change's place was changed, by this process or by one before it."""
+        """Return whether this process, or one before it, changed something at this change's place."""
         return any(known.place == change.place for known in self._changes)
 
     def note(self, change: AnyChange) -> None:
-        """Write down what is about to be changed; what an earlier process changed at this place is taken over.
+        """Note a change that is about to be made, or take over what an earlier process changed at the same place.
 
-        On return it is on the disk. Raises FilterError if it cannot be written: then it must not be changed.
+        The note is on the disk on return. Raise FilterError if it cannot be written: the change must then not be made.
         """
         self.keep(change)
         if change in self:
@@ -104,21 +105,24 @@ class Record:
             ) from error
 
     def keep(self, change: AnyChange) -> None:
-        """Take over what an earlier process changed at this place, if it did: it is as it must be, and ours."""
+        """Take over what an earlier process changed at this place, if it did: it is right as it is, and now ours."""
         self._left_over.discard(change.place)
 
     def forget(self, change: AnyChange) -> None:
-        """Strike out what has been changed back."""
+        """Remove a change that has been undone from the record."""
         self._changes = [known for known in self._changes if known.place != change.place]
         self._left_over.discard(change.place)
         try:
             self._write()
         except OSError as error:
-            # It is put back once more at the next start, which does no harm.
+            # The next start undoes it once more, which does no harm.
             self._tell("warning", f"{self._path} cannot be written: {error.strerror}")
 
     def repair(self) -> str | None:
-        """Write the record again if somebody has removed it, and say so. Raises FilterError."""
+        """Write the record again if somebody has removed it, and return a sentence about that, or None.
+
+        Raise FilterError if it cannot be written.
+        """
         if not self._changes or self._path.exists():
             return None
         try:
@@ -132,14 +136,14 @@ class Record:
         return f"{self._path} was removed: written again"
 
     def restore(self, *kinds: type[AnyChange]) -> None:
-        """Change back all of these kinds, or everything, the last change first; safe to repeat.
+        """Undo all changes of these kinds, or all changes, the last one first; safe to repeat.
 
-        What cannot be changed back is told and stays in the record.
+        A change that cannot be undone is reported and stays in the record.
         """
         self._restore({change.place for change in self._changes if not kinds or isinstance(change, kinds)})
 
     def restore_left_over(self) -> None:
-        """Change back what an earlier process left and this one has not noted as its own."""
+        """Undo the changes that an earlier process left and this one has not noted as its own."""
         self._restore(set(self._left_over))
 
     def _restore(self, places: set[tuple[object, ...]]) -> None:
@@ -171,7 +175,7 @@ class Record:
             self._move_aside(str(error))
             return []
         if (found.boot, found.namespace) != (self._boot, self._namespace):
-            with contextlib.suppress(OSError):  # it is written anew, or ignored again
+            with contextlib.suppress(OSError):  # the file is written anew, or ignored again
                 self._path.unlink()
             return []
         return list(found.changes)
@@ -190,7 +194,7 @@ class Record:
             self._path.unlink(missing_ok=True)
             return
         content = _File(boot=self._boot, namespace=self._namespace, changes=self.changes)
-        # As `hcsidecar.system.private_file` does, of which this package imports nothing.
+        # The same as in `hcsidecar.system.private_file`, which this package must not import.
         new = self._path.with_suffix(".new")
         with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:  # noqa: PTH123 - needs a mode
             file.write(msgspec.json.format(msgspec.json.encode(content)) + b"\n")
@@ -208,7 +212,7 @@ _UNKNOWN: Final = "what an earlier run left in the kernel is found only where it
 
 
 def _namespace() -> str:
-    """Name the network namespace of this thread; the inode alone is soon given to another one."""
+    """Return an identifier of this thread's network namespace; the inode alone is soon reused."""
     inode = Path("/proc/thread-self/ns/net").stat().st_ino
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
         try:

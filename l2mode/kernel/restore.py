@@ -1,4 +1,4 @@
-"""How each kind of change is undone: the record's other half."""
+"""How each kind of change in the record is undone."""
 
 from pathlib import Path
 from typing import assert_never
@@ -19,12 +19,12 @@ from l2mode.kernel.record import Record, TellOperator
 
 
 def open_record(directory: Path, *, tell: TellOperator) -> Record:
-    """Read the record in a node's state directory, which exists; `tell` takes what is put back, and trouble."""
+    """Return the record in a node's state directory, which must exist; `tell` takes what is undone, and failures."""
     return Record(directory, undo=undo, tell=tell)
 
 
 def undo(change: AnyChange) -> str | None:
-    """Change one thing back and say what was done; None if it was so already. Raises OSError."""
+    """Undo one change and return a sentence about it; None if it was undone already. Raise OSError if refused."""
     match change:
         case AddressAdded():
             return addresses.take_away(change)

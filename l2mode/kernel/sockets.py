@@ -1,12 +1,12 @@
-"""Which TCP connections live on this machine, by the kernel's own table of sockets (netlink, sock_diag(7)).
+"""The TCP connections of this machine, from the kernel's table of sockets (netlink, sock_diag(7)).
 
-A connection is a socket that is neither a listener nor in TIME_WAIT; one that is being opened (SYN_RECV) counts.
-The small remainder that the kernel keeps of a socket after the last close counts as TIME_WAIT, whichever state it
-names (FIN_WAIT2 perhaps): the stack has nothing to say for it but a reset.
+A connection is a socket that neither listens nor is in TIME_WAIT; one that is being opened (SYN_RECV) counts. The small
+remainder that the kernel keeps of a socket after the last close counts as TIME_WAIT, whichever state it has (FIN_WAIT2,
+for example): the network stack would answer for it with a reset only.
 
-Sockets of a listener on [::] have IPv4 clients as well, under addresses mapped to ::ffff:0:0/96 (RFC 4291).
+Sockets of a listener on [::] have IPv4 clients as well, with addresses mapped to ::ffff:0:0/96 (RFC 4291).
 
-pyroute2 knows sock_diag too; here a look at 50,000 sockets must not keep the interpreter from sending heartbeats.
+pyroute2 supports sock_diag too, but a scan of 50,000 sockets must not keep the interpreter from sending heartbeats.
 """
 
 import errno
@@ -49,16 +49,16 @@ _TIME_WAIT: Final = 6
 _CLOSE: Final = 7
 _LISTEN: Final = 10
 _CONNECTIONS: Final = 0x1FFF & ~(1 << _TIME_WAIT | 1 << _CLOSE | 1 << _LISTEN)
-"The states asked for, with SYN_RECV (3) and what the kernel has for it while a handshake lasts (12)."
+"The states asked for. They include SYN_RECV (3) and the kernel's state for a handshake in progress (12)."
 
 _REQUEST: Final = struct.Struct("=BBBxI2s2s16s16sIII")
 "struct inet_diag_req_v2: family, protocol, extensions, states, local and remote port and address, interface, cookie."
 _OPERATION: Final = struct.Struct("=BBH")
-"struct inet_diag_bc_op: code, bytes to go on by if true, bytes if false."
+"struct inet_diag_bc_op: code, bytes to advance if true, bytes if false."
 _CONDITION: Final = struct.Struct("=BBxxi")
 "struct inet_diag_hostcond without the address: family, prefix length, port."
 _PORTS_AND_ADDRESSES: Final = struct.Struct("2s2s16s16s")
-"Of struct inet_diag_msg: local port, remote port, local address, remote address; IPv4 in the first 4 bytes."
+"From struct inet_diag_msg: local port, remote port, local address, remote address; IPv4 is in the first 4 bytes."
 
 _STATE_AT: Final = HEADER.size + 1
 _TIMER_AT: Final = HEADER.size + 2
@@ -66,23 +66,23 @@ _PORTS_AT: Final = HEADER.size + 4
 _IPV4_BYTES: Final = 4
 _MAPPED: Final = bytes(10) + b"\xff\xff"
 _UNUSED: Final = bytes(12)
-"Behind an IPv4 address, where an IPv6 address has room."
+"Padding after an IPv4 address, up to the length of an IPv6 address."
 
 
 class KnownSockets:
-    """Looks up single connections in the network namespace of the thread that makes it; some 10 µs each."""
+    """Looks up single connections in the network namespace of the thread that creates it; about 10 µs each."""
 
     def __init__(self, *, interface: int = 0) -> None:
-        """Take the index of the interface that packets come in by: a socket bound to another one does not count."""
+        """Take the index of the interface that packets come in by; sockets bound to another one do not count."""
         self._interface = interface
         self._socket = _open()
 
     def close(self) -> None:
-        """Look up nothing any more."""
+        """Close the socket; nothing can be looked up any more."""
         self._socket.close()
 
     def known(self, flow: Flow) -> bool:
-        """True when this machine has the flow's connection; OSError where the kernel does not tell."""
+        """Return whether this machine has the flow's connection. Raise OSError if the kernel does not answer."""
         family = socket.AF_INET if len(flow.vip) == _IPV4_BYTES else socket.AF_INET6
         ports = flow.vip_port.to_bytes(2), flow.client_port.to_bytes(2)
         request = _REQUEST.pack(
@@ -99,11 +99,11 @@ class KnownSockets:
 
 
 def held_buckets(settings: LayerTwoSettings) -> list[int]:
-    """Give the buckets in which connections live, one mask per share group: bit b stands for bucket b.
+    """Return the buckets in which connections live, one mask per share group: bit b stands for bucket b.
 
-    The look is not taken at one instant: of a connection that is opened or closed meanwhile it may say either.
-    For a thread of its own: it takes some 40 ms of a processor for 10,000 connections. Raises OSError where the kernel
-    does not tell.
+    The scan is not taken at one instant: it may or may not include a connection that is opened or closed meanwhile. Run
+    it in a thread of its own: it takes about 40 ms of a processor for 10,000 connections. Raise OSError if the kernel
+    does not answer.
     """
     inputs: list[set[bytes]] = [set() for _ in settings.groups]
     with _open() as netlink:
@@ -113,7 +113,7 @@ def held_buckets(settings: LayerTwoSettings) -> list[int]:
 
 
 def _collect(netlink: socket.socket, family: int, settings: LayerTwoSettings, inputs: Sequence[set[bytes]]) -> None:
-    """Add what the bucket of each connection is made of to its group's inputs."""
+    """Add the hash input of each connection to the inputs of its group."""
     vips = [vip for vip in settings.vips if family == socket.AF_INET6 or isinstance(vip, IPv4Address)]
     groups = _groups(settings, vips, family)
     if not groups:
@@ -128,7 +128,7 @@ def _collect(netlink: socket.socket, family: int, settings: LayerTwoSettings, in
 
 
 def _groups(settings: LayerTwoSettings, vips: Iterable[VirtualIp], family: int) -> dict[bytes, int]:
-    """Give the share group of each local port and address that has one, as they stand in the kernel's answer."""
+    """Return the share group of each local port and address that has one, as the kernel's answer encodes them."""
     found: dict[bytes, int] = {}
     for number, group in enumerate(settings.groups):
         for vip in vips:
@@ -138,7 +138,7 @@ def _groups(settings: LayerTwoSettings, vips: Iterable[VirtualIp], family: int) 
             if isinstance(vip, IPv4Address):
                 local = local + _UNUSED if family == socket.AF_INET else _MAPPED + local
             for port in group.ports:
-                # As for a packet: the first group in the farm file counts.
+                # As for a packet, the first group in the farm file counts.
                 found.setdefault(port.to_bytes(2) + local, number)
     return found
 
@@ -162,7 +162,7 @@ def _open() -> socket.socket:
 
 
 def _connections(netlink: socket.socket, family: int, program: bytes) -> Iterator[tuple[bytes, bytes, bytes, bytes]]:
-    """Give local port, client's port, local address and client's address of all connections that a program accepts."""
+    """Yield local port, client's port, local address and client's address of the connections that a program accepts."""
     request = _REQUEST.pack(
         family, socket.IPPROTO_TCP, 0, _CONNECTIONS, bytes(2), bytes(2), bytes(16), bytes(16), 0, 0, 0
     )
@@ -181,11 +181,11 @@ def _connections(netlink: socket.socket, family: int, program: bytes) -> Iterato
 
 
 def _local_addresses(vips: Sequence[VirtualIp]) -> bytes:
-    """Make a program for the kernel that accepts sockets with one of these local addresses (linux/inet_diag.h).
+    """Return a program for the kernel that accepts sockets with one of these local addresses (linux/inet_diag.h).
 
-    A condition on an IPv4 address is true of the IPv6 address that it is mapped to as well. A condition that is true
-    goes on to the jump behind it, to the program's end, which accepts; one that is not goes over that jump, and the
-    last one beyond the end, which refuses.
+    A condition on an IPv4 address is also true of the IPv6 address that it is mapped to. A condition that is true goes
+    on to the jump after it, to the end of the program, which accepts. A condition that is false skips that jump; the
+    last one skips past the end, which refuses.
     """
     program = b""
     for vip in reversed(vips):
@@ -198,6 +198,6 @@ def _local_addresses(vips: Sequence[VirtualIp]) -> bytes:
 
 
 def _refusal(answer: bytes, at: int = 0) -> OSError:
-    """Read the negative error number that ends a look-up; 0 ends a dump that told everything."""
+    """Return the error that ends a look-up as a negative number; 0 ends a dump that is complete."""
     code = error_number(answer, at)
     return OSError(code, f"the kernel does not tell which TCP connections it has: {os.strerror(code)}")

@@ -1,4 +1,4 @@
-"""Looks at all in this machine that may be in the way of virtual IPs, for `hcsidecar l2-check`; changes nothing."""
+"""Looks for whatever on this machine may interfere with virtual IPs, for `hcsidecar l2-check`; changes nothing."""
 
 import socket
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ from l2mode.kernel.xdp import program_at
 _NET: Final = Path("/proc/sys/net")
 _BRIDGE_SETTINGS: Final = ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables", "bridge-nf-call-arptables")
 _AFTER_ALL: Final = 1 << 16
-"A priority behind every filter."
+"A priority after every filter."
 
 
 def survey(interface: str, vips: Sequence[VirtualIp], delivery: Delivery) -> list[Finding]:
-    """Say what is in the way of these virtual IPs on an interface, and what is as it must be.
+    """Return what interferes with these virtual IPs on an interface, and what is right.
 
-    Not for the thread of a running event loop. Raises OSError if the interface goes away meanwhile.
+    Must not be called on the thread of a running event loop. Raise OSError if the interface goes away meanwhile.
     """
     try:
         facts = read_interface(interface)
@@ -53,7 +53,7 @@ def survey(interface: str, vips: Sequence[VirtualIp], delivery: Delivery) -> lis
 
 
 def _ahead(index: int) -> list[str]:
-    """Describe what sees a packet before our filter, wherever that is; everything if there is none."""
+    """Return a description of what sees a packet before our filter; of all that sees it if our filter is absent."""
     xdp = program_at(index)
     if xdp is not None and name_of(xdp).startswith(FILTER_NAME):
         return []
@@ -79,7 +79,7 @@ def _is_promiscuous(index: int) -> bool:
 
 
 def _is_set(setting: str) -> bool:
-    """Read a switch below /proc/sys/net; one that this kernel does not have is off."""
+    """Return whether a switch below /proc/sys/net is on; one that this kernel does not have is off."""
     try:
         return (_NET / setting).read_text(encoding="ascii").strip() != "0"
     except FileNotFoundError:

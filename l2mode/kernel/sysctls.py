@@ -1,7 +1,7 @@
-"""The ARP settings of an interface: read from /proc/sys, written there, or over netlink where /proc/sys is read-only.
+"""The ARP settings of an interface, read from /proc/sys and written there, or over netlink if /proc/sys is read-only.
 
-What counts is the higher of the interface's value and that of `all` (ip-sysctl.rst of the kernel), so an interface
-whose machine is set up already needs no change.
+The effective value is the higher of the interface's and that of `all` (ip-sysctl.rst of the kernel), so an interface of
+a machine that is set up already needs no change.
 """
 
 import os
@@ -26,14 +26,14 @@ _DEVCONF: Final = {"arp_announce": 18, "arp_ignore": 19}
 
 
 def effective(interface: str, name: str) -> int:
-    """Give the value that counts; OSError if the interface is gone."""
+    """Return the effective value. Raise OSError if the interface is gone."""
     return max(_read("all", name), _read(interface, name))
 
 
 def settle(interface: str, record: Record) -> list[str]:
-    """Raise the ARP settings to what direct routing needs and say which were raised.
+    """Raise the ARP settings to what direct routing needs. Return a sentence about each that was raised.
 
-    Raises FilterError if that is refused.
+    Raise FilterError if that is refused.
     """
     raised = []
     for name, least in ARP_SETTINGS.items():
@@ -58,7 +58,7 @@ def settle(interface: str, record: Record) -> list[str]:
 
 
 def put_back(change: SettingChanged) -> str | None:
-    """Give a setting its former value, unless somebody else has changed it since; OSError if that is refused."""
+    """Restore a setting's former value, unless somebody else has changed it since. Raise OSError if that is refused."""
     try:
         value = _read(change.interface, change.name)
     except FileNotFoundError:  # the interface is gone, and its settings with it
@@ -81,9 +81,9 @@ def _write(interface: str, name: str, value: int) -> None:
 
 
 def write_by_netlink(interface: str, name: str, value: int) -> None:
-    """Set it as a container may, whose /proc/sys is read-only; OSError if the kernel refuses.
+    """Set the value as a container may, whose /proc/sys is read-only. Raise OSError if the kernel refuses.
 
-    pyroute2 reads these settings as one structure, and to be written they must be attributes, so they are packed here.
+    pyroute2 reads these settings as one structure, but they must be written as attributes, so they are packed here.
     """
     settings = attribute(_IFLA_INET_CONF | NESTED, attribute(_DEVCONF[name], struct.pack("=I", value)))
     families = attribute(_IFLA_AF_SPEC | NESTED, attribute(socket.AF_INET | NESTED, settings))

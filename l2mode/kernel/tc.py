@@ -1,7 +1,7 @@
-"""The filter at tc ingress: a BPF program on the clsact qdisc of an interface, which other filters share.
+"""The filter at tc ingress: a BPF program on the clsact qdisc of an interface, shared with other filters.
 
-It stays when the process is killed, and then drops what is the farm's once the lease is over; a link of the newer kind
-(tcx) would vanish with the process and open the virtual IP. See tc-bpf(8).
+It stays when the process is killed, and drops the farm's packets once the lease is over. A link of the newer kind (tcx)
+would vanish with the process and open the virtual IP. See tc-bpf(8).
 """
 
 import errno
@@ -36,7 +36,7 @@ class TcFilter:
         self._record = record
 
     def attach(self) -> None:
-        """Put the program in its place, over what an earlier process left there. Raises FilterError."""
+        """Attach the program, in place of what an earlier process left there. Raise FilterError if refused."""
         index = index_of(self._interface)
         try:
             self._attach(index)
@@ -50,7 +50,10 @@ class TcFilter:
         self._record.restore(FilterAttached, ClassifierAdded)
 
     def repair(self) -> str | None:
-        """Put the filter back if somebody removed it, and say so. Raises FilterError."""
+        """Attach the filter again if somebody has removed it, and return a sentence about that, or None.
+
+        Raise FilterError if it cannot be attached.
+        """
         index = index_of(self._interface)
         with refused_as(f"the filters of {self._interface} cannot be read"):
             rows = filters_on(index)
@@ -95,7 +98,7 @@ class TcFilter:
         except NetlinkError as error:
             if error.code != errno.EEXIST:
                 raise
-            self._record.forget(change)  # somebody was faster: it is theirs
+            self._record.forget(change)  # somebody else has just added it, so it is theirs
 
     def _look_ahead(self, index: int, rows: list[FilterRow], priority: int) -> None:
         ahead = [*(f"tcx {describe(number)}" for number in at_tcx_ingress(index)), *ahead_of(rows, priority)]
@@ -106,9 +109,9 @@ class TcFilter:
 
 
 def detach_filter(change: FilterAttached) -> str | None:
-    """Remove a filter by its name; OSError if that is refused."""
+    """Remove a filter by its name. Raise OSError if that is refused."""
     index = index_if_there(change.interface)
-    if index is None:  # gone, and the filter with it
+    if index is None:  # the interface is gone, and the filter with it
         return None
     with route() as ip:
         own = own_row(_rows(ip, index), change.name)
@@ -119,7 +122,7 @@ def detach_filter(change: FilterAttached) -> str | None:
 
 
 def remove_if_empty(change: ClassifierAdded) -> str | None:
-    """Remove the qdisc that was added, unless others' filters hang on it; OSError if that is refused."""
+    """Remove the qdisc that was added, unless others' filters use it. Raise OSError if that is refused."""
     index = index_if_there(change.interface)
     if index is None:
         return None
@@ -133,13 +136,13 @@ def remove_if_empty(change: ClassifierAdded) -> str | None:
 
 
 def filters_on(index: int) -> list[FilterRow]:
-    """List the filters at the ingress of an interface."""
+    """Return the filters at the ingress of an interface."""
     with route() as ip:
         return _rows(ip, index)
 
 
 def index_of(interface: str) -> int:
-    """Give the present index of an interface; raises FilterError if there is none of this name."""
+    """Return the present index of an interface. Raise FilterError if there is none of this name."""
     with refused_as(f"{interface} cannot be found"):
         index = index_if_there(interface)
     if index is None:
@@ -166,7 +169,7 @@ def _name(row: Any) -> str:
 
 
 def _holder(ip: Any, index: int) -> str | None:
-    """Give the kind of qdisc that holds ingress filters: clsact, the older ingress, or None."""
+    """Return the kind of the qdisc that holds ingress filters: clsact, the older ingress, or None."""
     kinds = {row.get("kind") for row in ip.get_qdiscs(index)}
     return next((kind for kind in ("clsact", "ingress") if kind in kinds), None)
 

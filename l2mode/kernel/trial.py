@@ -1,6 +1,6 @@
-"""Tries before the start whether virtual IPs can be served on this machine, for `hcsidecar check-config --online`.
+"""Tries before the start whether this machine can serve virtual IPs, for `hcsidecar check-config --online`.
 
-The filter is loaded and not attached: nothing is changed in the machine, and a daemon that serves is not disturbed.
+The filter is loaded but not attached: nothing on the machine changes, and a running daemon is not disturbed.
 """
 
 import shutil
@@ -37,9 +37,9 @@ def try_here(
     wanted: str,
     object_file: Path = libbpf.OBJECT,
 ) -> list[Finding]:
-    """Say what would keep this machine from serving the virtual IPs, and which filter it would get.
+    """Return what would keep this machine from serving the virtual IPs, and which filter it would get.
 
-    `interface` None means the one that holds `address`; `wanted` is the farm file's word for the filter.
+    `interface` None means the interface that holds `address`; `wanted` is the farm file's word for the filter.
     """
     try:
         facts = read_interface(interface or interface_holding(ip_address(address)))
@@ -84,7 +84,7 @@ def _why_not(kind: FilterKind, delivery: Delivery, object_file: Path) -> FilterE
 
 
 def _why_no_queue(delivery: Delivery) -> FilterError | None:
-    """Say what nfqueue lacks of what can be seen without rules and a queue."""
+    """Return what nfqueue lacks, as far as that can be seen without rules and a queue."""
     needed = ["iptables", *(["nft"] if delivery is Delivery.FLOODED else [])]
     for command in needed:
         if shutil.which(command) is None:

@@ -1,4 +1,4 @@
-"""Hears from the kernel that something of its network has changed: links, addresses, filters; others read what."""
+"""Receives the kernel's notices that links, addresses or filters have changed; other modules read the changes."""
 
 import asyncio
 import errno
@@ -11,15 +11,15 @@ _NETLINK_NETFILTER: Final = 12
 _ROUTE_GROUPS: Final = 0x1 | 0x8 | 0x10 | 0x100
 "RTMGRP_LINK, RTMGRP_TC, RTMGRP_IPV4_IFADDR and RTMGRP_IPV6_IFADDR."
 _RULES_GROUP: Final = 1 << 6
-"NFNLGRP_NFTABLES: rules of nft, and of the iptables that is made of it."
+"NFNLGRP_NFTABLES: the rules of nft, and of the iptables that is based on it."
 _READS_AT_ONCE: Final = 64
 _ROOM: Final = 1 << 16
 
 
 class NetworkWatch:
-    """Calls `changed` from the event loop after each change in this network namespace, or after several at once.
+    """Calls `changed` from the event loop after each change in this network namespace, or once after several.
 
-    `rules` is for who has rules of nft as well: the kernel loads a module to tell of them. Raises OSError if it gives
+    `rules` is for a node with nft rules: the kernel loads a module to report these. Raise OSError if the kernel gives
     no socket.
     """
 
@@ -36,7 +36,7 @@ class NetworkWatch:
             raise
 
     def close(self) -> None:
-        """Hear nothing more; safe to repeat."""
+        """Stop listening; safe to repeat."""
         for opened in self._sockets:
             self._loop.remove_reader(opened)
             opened.close()
@@ -59,7 +59,7 @@ class NetworkWatch:
             except BlockingIOError:
                 break
             except OSError as error:
-                # More than the socket holds: then something has changed for sure.
+                # More notices than the socket holds: then something has certainly changed.
                 if error.errno != errno.ENOBUFS:
                     raise
         self._changed()

@@ -1,6 +1,6 @@
-"""The filter as XDP program: one to an interface, so that of somebody else is never replaced.
+"""The filter as XDP program. An interface has one XDP program only, so somebody else's is never replaced.
 
-Flags and attributes as in <linux/if_link.h>; what they mean is told in the kernel's net/core/dev.c.
+Flags and attributes are those of <linux/if_link.h>; net/core/dev.c of the kernel defines their meaning.
 """
 
 import errno
@@ -37,7 +37,7 @@ class XdpFilter:
         self._record = record
 
     def attach(self) -> None:
-        """Attach the program, over what an earlier process of this node left there. Raises FilterError."""
+        """Attach the program, in place of what an earlier process of this node left. Raise FilterError if refused."""
         index = index_of(self._interface)
         present = self._present(index)
         if present == self._mine.program_id:
@@ -59,7 +59,10 @@ class XdpFilter:
         self._record.restore(XdpAttached)
 
     def repair(self) -> str | None:
-        """Attach the program again if somebody removed it, and say so; raises FilterError if it was replaced."""
+        """Attach the program again if somebody has removed it, and return a sentence about that.
+
+        Raise FilterError if another program has taken its place.
+        """
         present = self._present(index_of(self._interface))
         if present == self._mine.program_id:
             return None
@@ -82,7 +85,7 @@ class XdpFilter:
         elif former.generic == self._mine.generic:
             _set(index, self._program.fd, generic=self._mine.generic, instead_of=former.program_id)
         else:
-            # A program in the driver and one in the kernel cannot follow each other without a gap.
+            # A program in the driver and one in the kernel cannot replace each other without a gap.
             _set(index, _NO_PROGRAM, generic=former.generic, instead_of=former.program_id)
             _set(index, self._program.fd, generic=self._mine.generic, flags=_ONLY_IF_NONE)
 
@@ -103,16 +106,16 @@ class XdpFilter:
 
 
 def program_at(index: int) -> int | None:
-    """Give the number of the XDP program of an interface, in the driver or generic; None if there is none."""
+    """Return the id of an interface's XDP program, in the driver or generic; None if there is none."""
     with route() as ip:
         (link,) = ip.link("get", index=index)
     return _number(link)
 
 
 def detach_program(change: XdpAttached) -> str | None:
-    """Detach a program, unless another has taken its place; OSError if that is refused."""
+    """Detach a program, unless another has taken its place. Raise OSError if that is refused."""
     index = index_if_there(change.interface)
-    if index is None:  # gone, and the program with it
+    if index is None:  # the interface is gone, and the program with it
         return None
     if program_at(index) != change.program_id:
         return None
@@ -121,7 +124,7 @@ def detach_program(change: XdpAttached) -> str | None:
 
 
 def _set(index: int, fd: int, *, generic: bool, flags: int = 0, instead_of: int | None = None) -> None:
-    """Attach a program or none; `instead_of` is the one that must be there, by number. Raises OSError."""
+    """Attach a program or none; `instead_of` is the id of the one that must be there. Raise OSError if refused."""
     attributes: list[tuple[str, int]] = [("IFLA_XDP_FD", fd)]
     flags |= _GENERIC if generic else _NATIVE
     if instead_of is None:
@@ -129,7 +132,7 @@ def _set(index: int, fd: int, *, generic: bool, flags: int = 0, instead_of: int 
         return
     with opened(instead_of) as expected:
         if expected is None:
-            # Without CAP_SYS_ADMIN nobody can name the present one: the caller has just seen that it is that.
+            # Without CAP_SYS_ADMIN the present program cannot be named; the caller has just seen which one it is.
             _send(index, attributes, flags)
         else:
             _send(index, [*attributes, ("IFLA_XDP_EXPECTED_FD", expected)], flags | _REPLACE)
