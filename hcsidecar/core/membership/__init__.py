@@ -1,1 +1,1 @@
-"""Who is in the farm, and who may take which share: the protocol that the nodes speak."""
+"""The membership protocol of the nodes: who is in the farm, and who may take which share."""

@@ -1,4 +1,4 @@
-"""Who hears whom: a graph of bit masks, so that 64 nodes cost a few integer operations.
+"""Which node hears which: a graph of bit masks, so that 64 nodes cost a few integer operations.
 
 Bit i of every mask stands for the i-th node of the farm file in the order of names.
 """
@@ -12,7 +12,7 @@ class Connectivity:
         self._heard_by = [0] * size
 
     def set_heard(self, listener: int, speakers: int) -> None:
-        """Record the whole mask of those whom a listener hears; 0 forgets it."""
+        """Set the mask of all nodes that a listener hears; 0 removes them."""
         changed = self._hears[listener] ^ speakers
         self._hears[listener] = speakers
         bit = 1 << listener
@@ -22,15 +22,15 @@ class Connectivity:
             changed ^= lowest
 
     def hears(self, listener: int) -> int:
-        """Mask of those whom a node hears."""
+        """Return the mask of the nodes that `listener` hears."""
         return self._hears[listener]
 
     def edges(self, node: int) -> int:
-        """Mask of those with whom a node has an edge: each hears the other."""
+        """Return the mask of the nodes with which `node` has an edge: each hears the other."""
         return self._hears[node] & self._heard_by[node]
 
     def is_clique(self, members: int) -> bool:
-        """True when each of the members has an edge to each other one."""
+        """Return whether each of the members has an edge to every other member."""
         rest = members
         while rest:
             lowest = rest & -rest
@@ -40,10 +40,10 @@ class Connectivity:
         return True
 
     def greedy_clique(self, candidates: int) -> int:
-        """Build a clique by number of edges, how many hear it, and name.
+        """Return a clique, built greedily by number of edges, number of listeners, and name.
 
-        Members with the same knowledge build the same one. Being heard counts, so that of a pair in which
-        only one hears the other the deaf one is preferred: it cannot be told to step back.
+        Nodes with the same knowledge build the same clique. The number of listeners counts so that, of a pair in which
+        only one hears the other, the deaf node is preferred: it cannot be told to step back.
         """
 
         def rank(node: int) -> tuple[int, int, int]:
@@ -61,7 +61,7 @@ class Connectivity:
 
 
 def bits(mask: int) -> list[int]:
-    """List the positions of the bits that are set, ascending."""
+    """Return the positions of the set bits, in ascending order."""
     found = []
     while mask:
         lowest = mask & -mask

@@ -1,4 +1,4 @@
-"""What membership wants done: the effects that its machine returns, to be carried out in order."""
+"""The effects that the membership machine returns, to be carried out in order."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,19 +10,19 @@ from hcsidecar.core.membership.peers import KnownPeer
 
 @dataclass(frozen=True, slots=True)
 class Adopt:
-    """The view changed: close what it takes from this node, and only then go on."""
+    """The view has changed: release what it takes from this node before carrying out the next effect."""
 
     view: View
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What the view gives this node is proven free: open it."""
+    """What the view gives this node is proven free: take it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Close everything at once."""
+    """Release every bucket at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +32,21 @@ class Broadcast:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Compose a heartbeat and send it to the one who asked."""
+    """Compose a heartbeat and send it to the node that asked."""
 
     to: str
 
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """Say something to the operator."""
+    """Report an event to the operator."""
 
     event: Event
 
 
 @dataclass(frozen=True, slots=True)
 class Reincarnate:
-    """This boot can go on no more: discard queued datagrams, take a boot number above this one, start again."""
+    """This boot cannot go on: discard queued datagrams, take a boot number above `above`, and start again."""
 
     reason: str
     above: int = -1
@@ -54,7 +54,7 @@ class Reincarnate:
 
 @dataclass(frozen=True, slots=True)
 class Remember:
-    """Keep over a restart what is known of the other nodes, in place of all before."""
+    """Keep on disk what is known of the other nodes, in place of everything kept before."""
 
     peers: Mapping[str, KnownPeer]
 
@@ -63,15 +63,15 @@ Effect = Adopt | Claim | Release | Broadcast | Answer | Tell | Reincarnate | Rem
 
 
 def inform(message: str) -> Tell:
-    """Tell of a transition."""
+    """Return a `Tell` at level info, for a transition."""
     return Tell(Event(level=Level.INFO, origin="membership", message=message))
 
 
 def warn(message: str) -> Tell:
-    """Tell of what an operator should look at."""
+    """Return a `Tell` at level warning, for something that an operator should look at."""
     return Tell(Event(level=Level.WARNING, origin="membership", message=message))
 
 
 def alarm(message: str) -> Tell:
-    """Tell of what an operator must mend."""
+    """Return a `Tell` at level error, for something that an operator must repair."""
     return Tell(Event(level=Level.ERROR, origin="membership", message=message))

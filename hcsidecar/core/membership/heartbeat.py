@@ -1,7 +1,8 @@
-"""The heartbeat: what a node tells the others, and its wire form before sealing.
+"""The heartbeat: what a node announces to the others, and its wire form before sealing.
 
-The wire form is MessagePack, and zlib (RFC 1950) around it where a heartbeat is large: those of a large farm name all
-nodes twice. Bytes from the network are data: `decode` answers None for whatever is not a heartbeat within the limits.
+The wire form is MessagePack. Large heartbeats are compressed with zlib (RFC 1950), because those of a large farm name
+all nodes twice. Bytes from the network are data: `decode` returns None for anything that is not a heartbeat within the
+limits.
 """
 
 import zlib
@@ -10,13 +11,13 @@ from typing import Annotated, Final
 import msgspec
 
 PROTOCOL_VERSION: Final = 2
-"Two nodes share buckets only when they speak the same version: it is part of the settings digest."
+"Two nodes share buckets only if they speak the same version: it is part of the settings digest."
 
 MAX_NODES: Final = 64
 MAX_SHARES: Final = 64
 MAX_POWER: Final = 1_000_000
 MAX_BUCKET_BYTES: Final = 512
-"A bit for each of 4096 buckets."
+"One bit for each of 4096 buckets."
 
 NodeName = Annotated[str, msgspec.Meta(min_length=1, max_length=63)]
 Boot = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -27,11 +28,11 @@ Power = Annotated[int, msgspec.Meta(ge=0, le=MAX_POWER)]
 PowerList = Annotated[tuple[Power, ...], msgspec.Meta(min_length=1, max_length=MAX_SHARES)]
 
 View = tuple[tuple[str, tuple[int, ...]], ...]
-"The members that take shares, each with its powers (one per share group), sorted by name; () = out."
+"The members that take shares, each with its powers (one per share group), sorted by name; (): out of the view."
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
-    """One node's word about itself and whom it hears. Every field is what the sender knew when it sent."""
+    """One node's statement about itself and the nodes that it hears, as of the time of sending."""
 
     farm: NodeName
     node: NodeName
@@ -43,9 +44,9 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=F
     status: Annotated[str, msgspec.Meta(max_length=16)] = "NotReady"
     draining: bool = False
     reason: Annotated[str, msgspec.Meta(max_length=200)] = ""
-    "Why the node is not Ready; empty when it is."
+    "Why the node is not Ready; empty if it is."
     wants: bool = False
-    "Would take a share: listened, Ready, not draining."
+    "The node would take a share: it has listened, is Ready and does not drain."
     powers: PowerList = (1,)
     settings: Annotated[bytes, msgspec.Meta(max_length=32)] = b""
     "Digest of what must be equal on nodes that share buckets."
@@ -54,22 +55,22 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=F
         msgspec.Meta(max_length=MAX_NODES),
     ] = ()
     holding: bool = False
-    "Some bucket is open for new connections here."
+    "The node takes new connections of some bucket."
     dirty: bool = False
-    "Has connections in buckets that are not its own."
+    "It has connections in buckets that are not its own."
     dirty_buckets: Annotated[bytes, msgspec.Meta(max_length=MAX_BUCKET_BYTES)] = b""
-    "In which ones at most, over all share groups: bit b of the little-endian number for bucket b; empty: in any."
+    "These buckets at most, over all share groups: bit b of the little-endian number stands for bucket b; empty: any."
     ask: bool = False
-    "Waits for an answer: tell me at once what you have heard of me."
+    "The node waits for an answer: tell it at once what you have heard of it."
     leave: bool = False
-    "The node's last words: its filter is closed."
+    "The last announcement of the node: its filter is closed."
     mac: Annotated[bytes, msgspec.Meta(max_length=6)] = b""
     counters: Annotated[tuple[Counter, ...], msgspec.Meta(max_length=8)] = ()
     heard_boots: Annotated[
         tuple[tuple[NodeName, Boot], ...],
         msgspec.Meta(max_length=MAX_NODES),
     ] = ()
-    "Each member heard within lost_after, with its boot. Apart from the sequences: it seldom changes."
+    "Each node heard within lost_after, with its boot. Kept apart from the sequences because it seldom changes."
     heard_seqs: Annotated[tuple[Sequence, ...], msgspec.Meta(max_length=MAX_NODES)] = ()
     "The highest sequence processed of each of these, in the same order."
     unmet: Annotated[tuple[NodeName, ...], msgspec.Meta(max_length=64)] = ()
@@ -77,11 +78,11 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=F
     timing: tuple[Microseconds, Microseconds] = (0, 0)
     "Pulse and lost_after of the sender's farm file."
     slowest: tuple[Microseconds, Microseconds] = (0, 0)
-    "The slowest timing of the sender and of those whom it hears."
+    "The slowest timing of the sender and of the nodes that it hears."
     guarding: bool = False
-    "A node that it has heard has died, and may still hold buckets: who has not heard that one must wait as well."
+    "A node that the sender has heard is dead and may still hold buckets; nodes that never heard it must wait as well."
     refuses: Annotated[tuple[tuple[NodeName, Boot], ...], msgspec.Meta(max_length=MAX_NODES)] = ()
-    "Nodes that speak with an older boot than the one given here, which the sender goes by, and are not heard for it."
+    "Nodes that speak with an older boot than the sender goes by, and that it therefore refuses, each with the latter."
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -89,21 +90,21 @@ _decoder = msgspec.msgpack.Decoder(Heartbeat)
 
 
 _COMPRESSED_FROM: Final = 1000
-"Bytes: what is shorter fits into a packet as it is."
+"In bytes; a shorter heartbeat fits into a packet as it is."
 _ZLIB: Final = b"\x78"
-"The first byte of what zlib has compressed; in MessagePack it is a number, and never a heartbeat."
+"The first byte of zlib's output. In MessagePack it is a number, with which no heartbeat begins."
 _LONGEST: Final = 65_536
-"Bytes of a heartbeat at the most, however far it is blown up."
+"The most bytes of a heartbeat after decompression."
 
 
 def encode(heartbeat: Heartbeat) -> bytes:
-    """Give the plaintext of a datagram."""
+    """Return the plaintext of a datagram."""
     plaintext = _encoder.encode(heartbeat)
     return plaintext if len(plaintext) < _COMPRESSED_FROM else zlib.compress(plaintext)
 
 
 def decode(plaintext: bytes) -> Heartbeat | None:
-    """Read a plaintext; None for anything that is not a heartbeat within its limits."""
+    """Return the heartbeat in a plaintext; None for anything that is not a heartbeat within its limits."""
     try:
         heartbeat = _decoder.decode(_inflated(plaintext) if plaintext.startswith(_ZLIB) else plaintext)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, zlib.error):
@@ -112,7 +113,7 @@ def decode(plaintext: bytes) -> Heartbeat | None:
 
 
 def _inflated(plaintext: bytes) -> bytes:
-    """Undo the compression; raises zlib.error for what is none, or too long."""
+    """Return the decompressed bytes. Raise zlib.error if they are not compressed, or too many."""
     stream = zlib.decompressobj()
     inflated = stream.decompress(plaintext, _LONGEST)
     if not stream.eof or stream.unused_data:
@@ -121,7 +122,7 @@ def _inflated(plaintext: bytes) -> bytes:
 
 
 def is_within(some: bytes, others: bytes) -> bool:
-    """True when all buckets of one heartbeat's `dirty_buckets` are among those of another; empty means all."""
+    """Return whether one `dirty_buckets` of a heartbeat is a subset of another; empty means all buckets."""
     if not some or not others:
         return not others
     return not int.from_bytes(some, "little") & ~int.from_bytes(others, "little")

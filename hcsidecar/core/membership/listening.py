@@ -1,9 +1,9 @@
-"""How long a node that has started listens before it wants a share: until nobody unheard can hold buckets any more.
+"""The listening of a node that has started: it wants no share until no node that it has not heard can hold buckets.
 
 A node that stands still holds its share until its lease runs out, at most its own lost_after (T) after its last
-heartbeat, and who has just started may never have heard it. So a node listens for the longest T in the farm, which it
-has from what the others say and from what it knew before its start; for twice that if it hears nobody, since then
-nobody can tell.
+heartbeat, and a node that has just started may never have heard it. A new node therefore listens for the longest T in
+the farm, which it knows from the others' heartbeats and from before its start. If it hears nobody, it listens for twice
+the longest T that it knows, since nobody can tell it of a longer one.
 """
 
 from hcsidecar.core.membership.timing import Timing
@@ -19,13 +19,16 @@ class Listening:
         self.over = False
 
     def hear(self, slowest: Timing, *, now: float) -> None:
-        """Take in the slowest timing that one who is heard knows of."""
+        """Note the slowest timing that a heard node knows of."""
         self._slowest_told = self._slowest_told.slower(slowest)
         if self._first_heard_at is None:
             self._first_heard_at = now
 
     def is_over(self, slowest_known: Timing, *, now: float) -> bool:
-        """Say whether it is over; `slowest_known` is of this node, of those heard and those known from before."""
+        """Return whether the node has listened long enough.
+
+        `slowest_known` is the slowest timing of this node, of the nodes heard, and of those known from before.
+        """
         if not self.over:
             self.over = now >= self._started_at + self._length(slowest_known)
         return self.over

@@ -1,25 +1,26 @@
-"""Who is in the farm, which view they share, and when this node may take what the view gives it.
+"""Membership: which nodes are in the farm, which view they share, and when this node may take what the view gives it.
 
 Theory of operation
 -------------------
-Every node sends a heartbeat to every other one each *pulse* (P). A node unheard for *lost_after* (T) is dead. Two
-nodes have an *edge* when each lists the other's current boot in its heartbeats. The *view* is the largest group
-that wants a share and in which each has an edge to each other; the owner of every bucket is a pure function of it.
+Every node sends a heartbeat to every other node each *pulse* (P). A node that is not heard for *lost_after* (T) is
+dead. Two nodes have an *edge* if each lists the other's current boot in its heartbeats. The *view* is the largest group
+of nodes that want a share and in which every two nodes have an edge. The owner of every bucket is a pure function of
+the view.
 
-Nobody takes a bucket before its former owner has let go, and no clocks are compared for that. When the view
-changes, a node first closes what the view takes from it, then begins a new *epoch*: the first sequence it sends
-from then on. It claims what the view gives it once every member that it hears has sent a heartbeat that lists a
-sequence of this epoch *and* announces the same view (or is out). Two conflicting proofs would each have to have
-been sent before the other.
+No node takes a bucket before its former owner has released it, and this does not depend on comparing clocks. When the
+view changes, a node first releases what the view takes from it. It then begins a new *epoch*, which starts with the
+next sequence that it sends. The node claims what the view gives it once every member that it hears has sent a heartbeat
+that lists a sequence of this epoch *and* announces the same view (or is out). Two proofs cannot conflict, because each
+would have to have been sent before the other.
 
-A node that is drained, or takes power from itself, lets go last: when all others announce the view that follows from
-its wish, or after P / 2.
+A node that drains or lowers its own power releases last: when all others announce the view that follows from its wish,
+or after P / 2.
 
-A node that is frozen, killed or unheard cannot let go, so its kernel filter runs on a *lease*: it ends before the
-others, who must first miss it for T and then wait for the *guard* (G = 2 P), take over.
+A node that is frozen, killed or unheard cannot release anything, so its kernel filter runs on a *lease*. The lease ends
+before the others take over: they must first miss the node for T and then wait for the *guard* (G = 2 P).
 
-The class decides and does nothing: `receive` and `tick` return effects, to be carried out in order; `compose` gives
-the heartbeat for a `Broadcast` or an `Answer`. `now` is in seconds of a monotonic clock.
+The class decides and does nothing itself. `receive` and `tick` return effects, which the caller carries out in order;
+`compose` returns the heartbeat for a `Broadcast` or an `Answer`. `now` is in seconds of a monotonic clock.
 """
 
 from collections.abc import Iterable, Mapping
@@ -47,21 +48,21 @@ from hcsidecar.core.membership.timing import Timing
 from hcsidecar.core.membership.view_selection import Own, ViewSelector
 
 ANSWER_DISTANCE = 0.008
-"Seconds between two answers to the same asker."
+"Seconds between two answers to the same node."
 ANSWERS_AT_ONCE = 16
-"Askers who are answered each by itself within that time: a claim waits for the slowest answer. More get a broadcast."
+"Answers to single nodes within that time: a claim waits for the slowest answer. With more askers there is a broadcast."
 
 Said = tuple[str, bytes, bool, bytes, View, bool]
-"""What a node that is heard says of itself: name, MAC in the virtual IPs' network, whether it is dirty and in which
-buckets, view, and whether it has claimed what that view gives it."""
+"""What a heard node announces: name, MAC in the virtual IPs' network, whether it is dirty, in which buckets, its view,
+and whether it has claimed what that view gives it."""
 
 
 class Membership:
-    """The state machine of one node; see the module's theory of operation.
+    """The state machine of one node; the module's docstring has the theory of operation.
 
-    `nodes` are the names of the whole farm, `settings` the digest of what must be equal on members of a view,
-    `powers` one weight per share group. `partition` is "serve" or "majority". `known` is what the latest `Remember` of
-    an earlier boot said.
+    `nodes` has the names of the whole farm. `settings` is the digest of what must be equal on all members of a view,
+    `powers` has one weight per share group, and `partition` is "serve" or "majority". `known` is the content of the
+    latest `Remember` of an earlier boot.
     """
 
     chooser: ClassVar[type[ViewSelector]] = ViewSelector
@@ -88,56 +89,59 @@ class Membership:
         self._chooser = self.chooser(self.roster, timing, partition=partition)
 
         self.wants = False
-        "The application of this node is Ready and not draining; what is announced also needs to have listened."
+        """The application of this node is Ready and not draining. A heartbeat announces this only once the node has
+        listened."""
         self.role, self.status, self.draining, self.reason = "STOP", "NotReady", False, ""
         self.unmet: tuple[str, ...] = ()
         self.counters: tuple[int, ...] = ()
         self.mac, self.dirty, self.dirty_buckets = b"", False, b""
         self.holding = False
-        "Some bucket is open here, as the caller last said."
+        "This node takes some bucket, as the caller said last."
         self.view: View = ()
         self.out_reason: str | None = "this node has just started"
-        "Why this node is not in a view, or None while it is."
+        "Why this node is not in a view; None while it is."
         self.claimed = False
-        "What the view gives this node has been opened."
+        "The node has claimed what the view gives it."
         self.lease = now
         "When the filter stops taking packets unless the lease is renewed."
         self.leaving = False
         self.asleep = False
-        "A Reincarnate was issued: this object is of no use any more."
+        "A Reincarnate has been issued: this object is of no further use."
         self.refused = {"old boot": 0, "old sequence": 0, "after leave": 0, "own name": 0}
         "Authentic heartbeats that were not processed, by reason."
 
         self._pending_since = now
         self._listening = self.listening(timing, started_at=now)
         self._neighbours_changed = True
-        "The nodes that count say something else of themselves than at the last `take_neighbours`."
+        "An acknowledged node announces something else than at the last call of `take_neighbours`."
         self._told_waiting = self._yields = self._known_changed = False
-        "Of the last: what must be known of the others over a restart has changed."
+        "For `_known_changed`: what must be known of the others after a restart has changed."
         self._seq, self._epoch = 0, 1
         "The latest sequence sent, and the first sequence of this epoch."
         self._heard_changed_at = 1
-        "The first sequence that carries the present list of members heard."
+        "The first sequence that carries the present list of heard nodes."
         self._sent = SendTimes(distance=timing.pulse / 8)
         self._guard_until: float | None = None
         self._stays_until: float | None = None
-        "When this node, which wants less, lets go at the latest: the others adopt the view before it does."
+        """The time at which this node, which wants less, releases at the latest; the others adopt the view before it
+        does."""
         self._waits_for: Peer | None = None
         self._broadcast_at = self._view_changed_at = now - timing.pulse
         self._next_send = self._burst_until = self._answering_since = now
         self._answers = self._last_words = 0
         self._undecided = True
-        "Something happened that bears on the view."
+        "Something has happened that affects the view."
         self._time_decides = False
         "The view may change by the mere passing of time."
         self._expected = self._woken_at = now
-        "When the next tick was due by what this node knew last, and up to when lateness has been made up for."
+        """When the next tick was due by what this node knew last, and the time up to which lateness has been made up
+        for."""
         self._dispute = BootDispute(name=name, boot=boot)
 
-    # -- what the caller says -----------------------------------------------------------------------------------
+    # -- called from outside -------------------------------------------------------------------------------------
 
     def receive(self, heartbeat: Heartbeat, *, now: float) -> list[Effect]:
-        """Take in an authentic heartbeat."""
+        """Take in an authentic heartbeat. Return the effects to carry out."""
         effects = self._wake(now)
         if self.asleep:
             return effects
@@ -154,13 +158,16 @@ class Membership:
         if self.asleep:
             return effects
         self._go_on(now, effects)
-        # Last: what this very heartbeat takes from this node is closed before the answer says so.
+        # The answer comes last: what this very heartbeat takes from this node is released before the answer says so.
         if heartbeat.ask and peer.alive:
             self._answer(peer, now, effects)
         return effects
 
     def tick(self, *, now: float) -> list[Effect]:
-        """Do what time has brought; to be called at `next_tick_at()` or as soon after as possible."""
+        """Do what is due by now. Return the effects to carry out.
+
+        Call it at `next_tick_at()`, or as soon as possible after that.
+        """
         effects = self._wake(now)
         if self.asleep:
             return effects
@@ -179,7 +186,7 @@ class Membership:
         return effects
 
     def next_tick_at(self) -> float:
-        """When `tick` is due, whatever is received until then."""
+        """Return when `tick` is due if nothing is received until then."""
         due = self._next_send
         for peer in self.roster.peers.values():
             if peer.alive:
@@ -193,49 +200,49 @@ class Membership:
         return due
 
     def set_wants(self, wants: bool, *, now: float) -> list[Effect]:
-        """Say whether this node's application would take a share."""
+        """Set whether this node's application would take a share."""
         return self._change(now, wants=wants)
 
     def set_powers(self, powers: tuple[int, ...], *, now: float) -> list[Effect]:
-        """Change this node's weights."""
+        """Set this node's weights, one per share group."""
         return self._change(now, powers=powers)
 
     def set_settings(self, settings: bytes, *, now: float) -> list[Effect]:
-        """Change the digest of this node's farm file."""
+        """Set the digest of this node's farm file."""
         return self._change(now, settings=settings)
 
     def set_application(
         self, *, role: str, status: str, draining: bool, reason: str, unmet: tuple[str, ...] = (), now: float
     ) -> list[Effect]:
-        """Change what is told of this node's application."""
+        """Set what this node announces of its application."""
         return self._change(now, role=role, status=status, draining=draining, reason=reason, unmet=unmet)
 
     def set_dirty(self, dirty: bool, buckets: bytes = b"", *, now: float) -> list[Effect]:
-        """Say whether this node holds connections in buckets that are not its own."""
+        """Set whether this node holds connections in buckets that are not its own, and in which at most."""
         if dirty == self.dirty and is_within(buckets, self.dirty_buckets):
-            # Some of the connections have ended: nobody is in a hurry to hear of it.
+            # Some of the connections have ended, which is not urgent for anybody.
             self.dirty_buckets = buckets
             return []
         return self._change(now, dirty=dirty, dirty_buckets=buckets)
 
     def set_mac(self, mac: bytes, *, now: float) -> list[Effect]:
-        """Say which MAC this node's interface has in the virtual IPs' network."""
+        """Set the MAC of this node's interface in the virtual IPs' network."""
         return self._change(now, mac=mac)
 
     def set_counters(self, counters: tuple[int, ...]) -> None:
-        """Let the next heartbeats carry these counts; nobody waits for them."""
+        """Set the counts that the next heartbeats carry; this sends no heartbeat by itself."""
         self.counters = counters
 
     def see_holding(self, holding: bool) -> None:
-        """Take whether some bucket is open here."""
+        """Note whether this node takes any bucket."""
         self.holding = holding
 
     def see_share(self, *, holding: bool, dirty: bool, dirty_buckets: bytes) -> None:
-        """Take how the share is; to be called after each Adopt, Claim and Release, before the next `compose`."""
+        """Note the state of the share. Call it after each Adopt, Claim and Release, before the next `compose`."""
         self.holding, self.dirty, self.dirty_buckets = holding, dirty, dirty_buckets
 
     def inherit(self, former: "Membership") -> None:
-        """Take over what the boot before this one was told of the application, and what it counted."""
+        """Take over from the previous boot what it was told of the application, and its counts."""
         self.wants, self.powers, self.settings = former.wants, former.powers, former.settings
         self.role, self.status, self.draining = former.role, former.status, former.draining
         self.reason, self.unmet, self.mac = former.reason, former.unmet, former.mac
@@ -244,7 +251,7 @@ class Membership:
         self.refused = former.refused
 
     def leave(self, *, now: float) -> list[Effect]:
-        """Close the filter, then say so three times: one word may get lost, and a death costs T + G."""
+        """Close the filter, then announce it three times: one heartbeat may get lost, and a death costs T + G."""
         effects = self._wake(now)
         if self.leaving:
             return effects
@@ -260,11 +267,11 @@ class Membership:
 
     @property
     def said_farewell(self) -> bool:
-        """True when the last words of a leave have been said."""
+        """True when all announcements of a leave have been sent."""
         return self.leaving and self._last_words == 0
 
     def compose(self, *, now: float, to_all: bool = True) -> Heartbeat:
-        """Give the next heartbeat, with a sequence of its own; one that goes to all renews the lease."""
+        """Return the next heartbeat, with a sequence of its own. A heartbeat to all nodes renews the lease."""
         self._seq += 1
         self._sent.add(self._seq, now=now, to_all=to_all)
         alive = self.roster.alive()
@@ -302,7 +309,10 @@ class Membership:
         )
 
     def _would_share(self, now: float) -> bool:
-        """True when others may count on this node: who counts on one that stays out leaves its buckets untaken."""
+        """Return whether others may count on this node.
+
+        If they counted on a node that stays out, nobody would take its buckets.
+        """
         stays_out = (
             self.leaving
             or self._yields
@@ -312,7 +322,7 @@ class Membership:
         return self.wants and not stays_out and self._has_listened(now)
 
     def why_not_claimed(self, *, now: float) -> str | None:
-        """Say what the claim of this node's share waits for, or None if it waits for nothing."""
+        """Return what the claim of this node's share waits for, or None if it waits for nothing."""
         if not self.view or self.claimed:
             return None
         if self._guard_until is not None:
@@ -323,7 +333,7 @@ class Membership:
         return f"no proof yet from {', '.join(waits)}" if waits else None
 
     def take_neighbours(self) -> list[Said] | None:
-        """Return what the nodes that count say of themselves, or None when that is as it was at the last call."""
+        """Return what the acknowledged nodes announce, or None if nothing has changed since the last call."""
         if not self._neighbours_changed:
             return None
         self._neighbours_changed = False
@@ -339,7 +349,7 @@ class Membership:
     def _take_in(self, peer: Peer, heartbeat: Heartbeat, now: float, effects: list[Effect]) -> None:
         if heartbeat.boot != peer.boot:
             if peer.alive and peer.acknowledged:
-                # The new boot closed the old one's filter before it spoke, so there is nothing to guard against.
+                # The new boot closed the old boot's filter before it sent anything, so no guard is needed.
                 effects.append(inform(f"{peer.name} has started anew"))
             self.roster.note_boot(peer, heartbeat.boot, now=now)
             self._heard_changed_at = self._seq + 1
@@ -390,7 +400,7 @@ class Membership:
             effects.append(warn(f"{text}: between the two the slower counts until both are the same"))
 
     def _note_hearing(self, peer: Peer, before: Heartbeat | None, now: float, effects: list[Effect]) -> None:
-        """Note whom a peer hears, and what it means that it does or does not hear this node."""
+        """Note which nodes a peer hears, and what follows from its hearing or not hearing this node."""
         heartbeat = peer.heartbeat
         assert heartbeat is not None  # noqa: S101 - it was just taken in
         other_list = before is None or before.heard_boots != heartbeat.heard_boots
@@ -415,7 +425,7 @@ class Membership:
                 effects.append(warn(f"{peer.name} does not hear this node any more"))
         if listed:
             if peer.acked < self._heard_changed_at <= seq:
-                # Now it knows whom this node hears, and serves without it all the same: see _why_yield.
+                # The peer now knows which nodes this node hears, and still serves without it: see _why_yield.
                 self._undecided = True
             peer.acked = max(peer.acked, seq)
 
@@ -446,17 +456,18 @@ class Membership:
     # -- recordings, and boots that went back -------------------------------------------------------------------
 
     def _is_a_copys(self, seq: int) -> bool:
-        """True when a sequence of this boot was sent by a copy of it: the machine was resumed from a snapshot."""
+        """Return whether a copy of this boot has sent this sequence: the machine was resumed from a snapshot."""
         return seq > self._seq
 
     def _is_fresh(self, peer: Peer, seq: int, now: float) -> bool:
-        """True when a sequence of this boot was sent lately, so that who lists it cannot be an old recording."""
+        """Return whether a sequence of this boot was sent so recently that a heartbeat listing it is no recording."""
         return now <= self._sent.sent_at(seq) + 2 * peer.timing.lost_after
 
     def _see_the_past(self, peer: Peer, heartbeat: Heartbeat, now: float, effects: list[Effect]) -> None:
-        """Tell apart a heartbeat of the past from one of a node whose boot or sequence went back; let that one know.
+        """Note a refused heartbeat that is of the present: its node's boot or sequence went back, and is to be told so.
 
-        It is of the present if it lists what this node said after it had heard the higher boot or sequence.
+        A heartbeat is of the present if it lists a sequence that this node sent after it had heard the higher boot or
+        sequence; otherwise it is a heartbeat of the past.
         """
         place = self.roster.place_in(heartbeat)
         sent_at = self._sent.sent_at(heartbeat.heard_seqs[place]) if place >= 0 else float("-inf")
@@ -470,7 +481,7 @@ class Membership:
         peer.refused_at = now
 
     def _refuses(self, now: float) -> tuple[tuple[str, int], ...]:
-        """Return who speaks with an older boot than the one that this node goes by, and which that is."""
+        """Return the nodes that speak with an older boot than the one that this node goes by, each with the latter."""
         return tuple(
             [
                 (peer.name, peer.boot)
@@ -499,7 +510,7 @@ class Membership:
             effects.append(alarm(f"another process runs as {self.name} ({how}): stop one of the two"))
 
     def _tell_deaf(self, peer: Peer, now: float, effects: list[Effect]) -> None:
-        """Say once that a peer is heard that does not count."""
+        """Report once that a peer is heard but does not count."""
         if not peer.told_deaf and now >= peer.unlisted_since + 2 * peer.timing.lost_after:
             peer.told_deaf = True
             text = "does not hear this node, or what is heard is a recording"
@@ -508,7 +519,7 @@ class Membership:
     # -- deciding -----------------------------------------------------------------------------------------------
 
     def _go_on(self, now: float, effects: list[Effect]) -> None:
-        """Decide the view anew if something bears on it, then claim what is proven."""
+        """Choose the view again if something affects it, then claim what is proven."""
         if self._guard_until is not None and now >= self._guard_until:
             self._guard_until = None
         if self._undecided:
@@ -549,10 +560,10 @@ class Membership:
         return self._listening.over
 
     def _lets_others_go_first(self, view: View, now: float, effects: list[Effect]) -> bool:
-        """Tell whether a node whose own wish takes buckets from it keeps them a little, to be the last to let go.
+        """Return whether this node, which gives buckets up by its own wish, keeps them for a moment to release last.
 
-        The others have proved to each other by then all that they can, and claim with this node's word. Else its
-        buckets would be without a taker from now on until that is done.
+        In that moment the others prove to each other what they can, so that they can claim as soon as this node
+        announces the release. Otherwise its buckets would have no taker until then.
         """
         if not self.claimed or self.leaving or not self._only_gives(view):
             self._stays_until = None
@@ -566,7 +577,7 @@ class Membership:
         return not are_up and now < self._stays_until
 
     def _only_gives(self, view: View) -> bool:
-        """True when a view differs from the present one by what this node wishes for itself, and gives it nothing."""
+        """Return whether a view differs from the present one only in what this node gives up by its own wish."""
         if not view:
             return not self.wants or not any(self.powers)
         before, after = dict(self.view), dict(view)
@@ -599,9 +610,9 @@ class Membership:
             effects.append(warn(f"the claim of this node's share still waits: {reason}"))
 
     def _must_wait(self, now: float) -> bool:
-        """True while `why_not_claimed` has a reason; asked with every heartbeat, so it looks for one only.
+        """Return whether `why_not_claimed` has a reason; called with every heartbeat, so it looks for one reason only.
 
-        With 64 nodes that wait, going through all of them each time would take more than a core.
+        With 64 waiting nodes, going through all peers each time would take more than a core.
         """
         if self._guard_until is not None or now >= self.lease:
             return True
@@ -610,10 +621,11 @@ class Membership:
         return self._waits_for is not None
 
     def _proven(self, peer: Peer, now: float) -> bool:
-        """True when a member that is heard cannot hold what the view gives this node.
+        """Return whether a heard node is proven not to hold what the view gives this node.
 
-        It has let go: its latest heartbeat lists a sequence of this epoch and announces the same view, or none.
-        One that does not even list this node is waited for, then ignored: it could be deaf for ever.
+        The proof is that it has released: its latest heartbeat lists a sequence of this epoch and announces the same
+        view, or none. A peer that does not even list this node is waited for, then ignored: it could stay deaf for
+        ever.
         """
         if peer.listed_me < 0:
             return now >= peer.unlisted_since + 2 * peer.timing.lost_after
@@ -621,15 +633,16 @@ class Membership:
         return has_let_go and not self._guards(peer)
 
     def _guards(self, peer: Peer) -> bool:
-        """True when a peer waits for the lease of a dead node to run out, which this node may never have heard."""
+        """Return whether a peer waits for the lease of a dead node to run out, which this node may never have heard."""
         return peer.heartbeat is not None and peer.heartbeat.guarding
 
     def _lease(self, now: float, alive: Iterable[Peer]) -> float:
-        """Until when the filter may take packets: before anybody else could have taken over.
+        """Return the time until which the filter may take packets: before any other node could have taken over.
 
-        A member that lists sequence s of this node has heard it no earlier than s was sent, so it cannot bury
-        this node before T after that, nor claim before G more. 0.6 P are kept for what clocks differ. Members that
-        are out of the view count as well: one that has just started may take over as soon as it has listened.
+        A member that lists sequence s of this node has heard it no earlier than s was sent. So it cannot declare this
+        node dead before T after that, nor claim before another G. 0.6 P are kept for differences between the clocks.
+        Members that are out of the view count as well: a node that has just started may take over as soon as it has
+        listened.
         """
         until = now + self.timing.lost_after
         for peer in alive:
@@ -648,11 +661,12 @@ class Membership:
     # -- time ---------------------------------------------------------------------------------------------------
 
     def _wake(self, now: float) -> list[Effect]:
-        """See first of all whether this node slept, and whether its lease has run out."""
+        """Find out first of all whether this node slept, and whether its lease has run out."""
         effects: list[Effect] = []
         if self.asleep:
             return effects
-        # What queued up is received before the tick that makes up for it: the time slept counts once, not with each.
+        # Queued heartbeats are received before the tick that makes up for the sleep: the time slept counts once, not
+        # with each.
         late = now - max(self._expected, self._woken_at)
         if late > self.timing.pulse / 2:
             self._woken_at = now
@@ -662,7 +676,7 @@ class Membership:
         return effects
 
     def _wake_late(self, late: float, now: float, effects: list[Effect]) -> None:
-        """Do not blame the others for the time slept; they may have buried this node when it was too long."""
+        """Do not count the time slept as silence of the others; start again if they may count this node as dead."""
         if late >= self.timing.lost_after:
             self._take_new_boot(f"this node stood still for {late:.3g} s", -1, effects)
             return
@@ -670,7 +684,7 @@ class Membership:
             peer.heard_at = min(now, peer.heard_at + late)
 
     def _take_new_boot(self, reason: str, above: int, effects: list[Effect]) -> None:
-        """End this boot: what it held is closed, and what follows starts with a boot number above the one given."""
+        """End this boot: release everything, and start again with a boot number above `above`."""
         self.asleep = True
         self.holding = False
         effects += [Release(), warn(f"{reason}: starts again"), Reincarnate(reason, above)]
@@ -680,32 +694,34 @@ class Membership:
         self._let_go(now, effects)
 
     def _let_go(self, now: float, effects: list[Effect]) -> None:
-        """Close everything; all proofs are void."""
+        """Release everything; all proofs are void."""
         effects.append(Release())
         self.holding = False
         self._begin_epoch(now)
         self._hurry(now)
 
     def _hurry(self, now: float, *, just_sent: bool = False) -> None:
-        """Speak at once, then often for two pulses: a change must not wait for the next beat."""
+        """Send at once, then often for two pulses: a change must not wait for the next pulse."""
         self._burst_until = now + 2 * self.timing.pulse
         if just_sent:
             self._next_send = now + self.timing.burst_pulse
         else:
-            # Not on the heels of the last one: when 64 nodes start at once, each hears 63 newcomers.
+            # Not right after the last one: when 64 nodes start at once, each hears 63 newcomers.
             self._next_send = min(self._next_send, max(now, self._broadcast_at + self.timing.pulse / 8))
 
     def _schedule(self, now: float) -> None:
         waits = bool(self.view) and not self.claimed and now < self._pending_since + 4 * self.timing.lost_after
         often = waits or now < self._burst_until or self._last_words > 0
         distance = self.timing.burst_pulse if often else self.timing.pulse
-        # Counted from the time due, so that beats do not drift by each one's lateness; but never a backlog.
+        # Counted from the time due, so that the lateness of each heartbeat does not add up; but never so that they pile
+        # up.
         self._next_send = max(self._next_send + distance, now + distance / 2)
 
     def _change(self, now: float, **changes: object) -> list[Effect]:
         effects = self._wake(now)
         changed = any(getattr(self, name) != value for name, value in changes.items())
-        # Also when this node just saw that it slept: who follows it inherits what was said of the application.
+        # This also applies if this node has just found that it slept: the next boot inherits what was said of the
+        # application.
         for name, value in changes.items():
             setattr(self, name, value)
         if self.asleep or not changed:

@@ -1,4 +1,4 @@
-"""Which of a node's own addresses its machine has: heartbeats leave from them and come in there, and nowhere else."""
+"""Which of a node's own addresses its machine has; heartbeats are sent from these and received on these only."""
 
 from collections.abc import Collection, Mapping
 
@@ -6,14 +6,14 @@ from hcsidecar.core.events import Event, Level
 
 
 class OwnAddresses:
-    """The node's address on each network of the farm file, all of them there at first."""
+    """The node's address on each network of the farm file; all count as present at first."""
 
     def __init__(self, addresses: Mapping[str, str]) -> None:
         self._addresses = dict(addresses)
         self._missing: tuple[str, ...] = ()
 
     def see(self, here: Collection[str]) -> list[Event]:
-        """Take which of them the machine has now; each loss and each return is told once."""
+        """Note which addresses the machine has now. Return an event for each loss and each return, once."""
         before, self._missing = self._missing, tuple(each for each in self._addresses.values() if each not in here)
         lost = [self._tell_lost(network) for network, each in self._addresses.items() if self._is_new(each, before)]
         back = [address for address in before if address in here]
@@ -21,7 +21,7 @@ class OwnAddresses:
 
     @property
     def complaint(self) -> str:
-        """What is missing, for the status document; empty when all are there."""
+        """Return the missing addresses as a sentence for the status document; empty if none is missing."""
         if not self._missing:
             return ""
         which = "its addresses" if len(self._missing) == len(self._addresses) else f"{', '.join(self._missing)}"

@@ -1,4 +1,4 @@
-"""What one node knows of the others: their latest heartbeats, their boots, and who hears whom."""
+"""What one node knows of the others: their latest heartbeats, their boots, and which hears which."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from hcsidecar.core.membership.timing import Timing
 
 @dataclass(frozen=True, slots=True)
 class KnownPeer:
-    """What must be known of another node over a restart of this one."""
+    """What must be known of another node after a restart of this one."""
 
     boot: int
     "The highest boot ever heard."
     timing: Timing | None = None
-    "Its own, if it was heard at the end; None if it had left or was dead: then it holds nothing."
+    "Its own timing, if it was heard at the end; None if it had left or was dead, in which case it holds nothing."
 
 
 class Peer:
@@ -49,45 +49,46 @@ class Peer:
         self.name = name
         self.index = index
         self.own_timing: Timing | None = None
-        "What it says of itself; None before it is heard, and when it had left or died before this node started."
+        "The timing that it announces; None before it is heard, and if it had left or died before this node started."
         self.timing = timing
-        "The slower of its own and this node's: by this one they judge each other."
+        "The slower of its own timing and this node's: the two judge each other by this."
         self.boot = -1
         "The highest boot ever heard."
         self.seq = -1
         "The highest sequence processed of that boot."
         self.heartbeat: Heartbeat | None = None
-        "The latest one processed."
+        "The latest heartbeat processed."
         self.boot_since = float("-inf")
         "When this node first heard that boot."
         self.alive = False
-        "Heard within lost_after. That alone proves little: it could be a recording."
+        "Heard within lost_after. That alone proves little: the heartbeats could be a recording."
         self.acknowledged = False
-        "Since it is heard it has listed a fresh sequence of this node's present boot: it lives, and only so it counts."
+        """Since it is heard, it has listed a fresh sequence of this node's boot, which proves that it lives: only then
+        it counts."""
         self.left = False
-        "This boot has said its last words."
+        "This boot has announced that it leaves."
         self.heard_at = 0.0
         self.place = -1
-        "Where in its list this node stands, if it lists this node's current boot; else -1."
+        "The index of this node in its list, if it lists this node's current boot; else -1."
         self.listed_me = -1
-        "The same, if the sequence of this node that it lists there is fresh; else -1."
+        "The same index if it lists a fresh sequence of this node there; else -1."
         self.acked = -1
         "The highest of this node's sequences that it lists; -1 while it does not list this node."
         self.answered_at = float("-inf")
-        "When it was answered at once for the last time."
+        "When it was last answered at once."
         self.unlisted_since = 0.0
-        "Since when it is heard without listing this node."
+        "When it began to be heard without listing this node."
         self.told_deaf = False
         "The operator was told that it is heard and does not acknowledge this node."
         self.refused_at = float("-inf")
         "When it was last refused for an older boot although it lives."
         self.candidate_since: float | None = None
-        "Since when it is alive and would take a share."
+        "When it began to be alive and to want a share."
         self.view_mask: int | None = 0
-        "The members of the view that it announces; None if one of them is not in this farm's file."
+        "The members of the view that it announces, as a mask; None if one of them is not in this node's farm file."
 
     def why_refuse(self, heartbeat: Heartbeat) -> str | None:
-        """Say why a heartbeat is of the past, or None: replayed or late bytes must change nothing."""
+        """Return why a heartbeat is of the past, or None. Replayed or late bytes must change nothing."""
         if heartbeat.boot < self.boot:
             return "old boot"
         if heartbeat.boot > self.boot:
@@ -97,17 +98,17 @@ class Peer:
         return "after leave" if self.left else None
 
     def would_share(self) -> bool:
-        """True when its latest heartbeat wants a share and has a power to take one."""
+        """True when its latest heartbeat wants a share and has a power above 0."""
         return self.alive and self.acknowledged and self.heartbeat is not None and would_share(self.heartbeat)
 
     @property
     def view(self) -> View:
-        """The view that it announces; () when it is out or not alive."""
+        """The view that it announces; () if it is out or not alive."""
         return self.heartbeat.view if self.alive and self.heartbeat is not None else ()
 
 
 class Peers:
-    """The other nodes of the farm, and the graph of who hears whom; masks have bit i for the i-th name."""
+    """The other nodes of the farm, and the graph of who hears whom. In masks, bit i stands for the i-th name."""
 
     def __init__(
         self,
@@ -131,19 +132,19 @@ class Peers:
         self._boot = boot
 
     def alive(self) -> list[Peer]:
-        """List the peers heard within lost_after."""
+        """Return the peers heard within lost_after."""
         return [peer for peer in self.peers.values() if peer.alive]
 
     def acknowledged(self) -> list[Peer]:
-        """List those of them that count: they have acknowledged this node's present boot, which no recording does."""
+        """Return the peers that count: those that have acknowledged this node's present boot, as no recording can."""
         return [peer for peer in self.peers.values() if peer.alive and peer.acknowledged]
 
     def known(self) -> dict[str, KnownPeer]:
-        """Return what must be known of the others over a restart."""
+        """Return what must be known of the others after a restart."""
         return {peer.name: KnownPeer(peer.boot, peer.own_timing) for peer in self.peers.values() if peer.boot >= 0}
 
     def slowest(self) -> Timing:
-        """Return the slowest timing of this node and of those that are heard, or were when it started."""
+        """Return the slowest timing of this node, of the nodes heard, and of those heard when this node started."""
         slowest = self._timing
         for peer in self.peers.values():
             if peer.own_timing is not None:
@@ -151,7 +152,7 @@ class Peers:
         return slowest
 
     def forget_unheard(self) -> None:
-        """Note that those of before this node's start who have not been heard hold nothing any more."""
+        """Note that the nodes known from before the start and not heard since hold nothing any more."""
         for peer in self.peers.values():
             if not peer.alive:
                 peer.own_timing = None
@@ -171,7 +172,7 @@ class Peers:
         self.hearing.set_heard(self.me, self.hearing.hears(self.me) & ~(1 << peer.index))
 
     def note_boot(self, peer: Peer, boot: int, *, now: float) -> None:
-        """Note a peer's new boot: whoever lists the old one does not hear the new one yet."""
+        """Note a peer's new boot: nodes that list the old boot do not hear the new one yet."""
         peer.boot, peer.boot_since, peer.left = boot, now, False
         peer.refused_at = float("-inf")
         self.forget(peer)
@@ -179,14 +180,14 @@ class Peers:
             self._note_whom_it_hears(other)
 
     def place_in(self, heartbeat: Heartbeat) -> int:
-        """Return where in a heartbeat's list this node's current boot stands; -1 if it does not."""
+        """Return the index of this node's current boot in a heartbeat's list; -1 if it is not there."""
         me = (self._my_name, self._boot)
         return heartbeat.heard_boots.index(me) if me in heartbeat.heard_boots else -1
 
     def note_hearing(self, peer: Peer, *, fresh: bool) -> None:
-        """Note whom a peer hears by its latest heartbeat; `fresh` says that it has just heard this node."""
+        """Note which nodes a peer hears by its latest heartbeat; `fresh` means that it has just heard this node."""
         peer.listed_me = peer.place if fresh else -1
-        # One that lists what was said long ago was held back on the way; one that lists nothing may be deaf.
+        # A heartbeat that lists an old sequence was delayed on the way; one that lists none may come from a deaf node.
         peer.acknowledged = fresh or (peer.acknowledged and peer.place < 0)
         self._note_whom_it_hears(peer)
 
@@ -201,11 +202,11 @@ class Peers:
         self.hearing.set_heard(peer.index, mask)
 
     def edges(self) -> int:
-        """Mask of the nodes that hear this one and are heard by it."""
+        """Return the mask of the nodes that hear this one and are heard by it."""
         return self.hearing.edges(self.me)
 
     def mask(self, view: View) -> int | None:
-        """Give a view's members as a mask; None if it names a node that this farm does not have."""
+        """Return a view's members as a mask; None if it names a node that this farm does not have."""
         mask = 0
         for name, _ in view:
             index = self.index.get(name)
@@ -215,10 +216,10 @@ class Peers:
         return mask
 
     def named(self, mask: int) -> str:
-        """Name the nodes of a mask for a sentence."""
+        """Return the names of the nodes of a mask, for a sentence."""
         return ", ".join(self.names[index] for index in bits(mask))
 
 
 def would_share(heartbeat: Heartbeat) -> bool:
-    """True when a heartbeat wants a share and has a power to take one."""
+    """Return whether a heartbeat wants a share and has a power above 0."""
     return heartbeat.wants and any(heartbeat.powers)

@@ -1,18 +1,19 @@
-"""When each of the latest sequences was sent: what an acknowledgement proves is told by it."""
+"""When each of the latest sequences was sent, which determines what an acknowledgement proves."""
 
 from bisect import bisect_right
 from math import inf
 from typing import Final
 
 _MOST: Final = 4096
-"Entries: at the closest distance of an eighth of a pulse, more than fifty times lost_after."
+"Entries kept: at the closest distance of an eighth of a pulse, more than fifty times lost_after."
 
 
 class SendTimes:
     """The times of the latest sequences, in seconds of the monotonic clock.
 
-    Of answers that follow each other closely only the first is kept, since there may be thousands a second: the time of
-    one that is not kept is that of the latest kept before it, which is earlier. `distance` is the least between two.
+    Of answers that follow each other closely only the first is kept, since there may be thousands a second. A sequence
+    that is not kept has the time of the latest kept one before it, which is earlier. `distance` is the least time
+    between two kept answers.
     """
 
     def __init__(self, *, distance: float) -> None:
@@ -21,7 +22,7 @@ class SendTimes:
         self._times: list[float] = []
 
     def add(self, seq: int, *, now: float, to_all: bool) -> None:
-        """Note that a sequence is sent now; each is higher than all before."""
+        """Note that a sequence is sent now; it must be higher than all before."""
         if not to_all and self._times and now < self._times[-1] + self._distance:
             return
         self._seqs.append(seq)
@@ -30,6 +31,6 @@ class SendTimes:
             del self._seqs[: _MOST // 2], self._times[: _MOST // 2]
 
     def sent_at(self, seq: int) -> float:
-        """Return a time at which a sequence had not been sent yet, or just was; minus infinity: long ago."""
+        """Return a time no later than that at which a sequence was sent; minus infinity if that was long ago."""
         index = bisect_right(self._seqs, seq) - 1
         return self._times[index] if index >= 0 else -inf

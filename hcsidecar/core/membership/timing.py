@@ -1,19 +1,19 @@
-"""How often nodes speak, how long silence may last, and what follows from it.
+"""The timing of heartbeats: how often nodes send, how long silence may last, and what follows from that.
 
-Each node has the timing of its own farm file, and tells it in its heartbeats. Between two nodes the slower of their
-timings counts, by which both judge each other: so a farm goes from one preset to another node by node.
+Each node has the timing of its own farm file and announces it in its heartbeats. Two nodes judge each other by the
+slower of their two timings, so a farm can change from one preset to another node by node.
 """
 
 from dataclasses import dataclass
 from typing import Self
 
 _MICROSECONDS = 1_000_000
-"Of a second: so heartbeats tell times."
+"Microseconds in a second; heartbeats give times in microseconds."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """How often nodes speak and how long silence may last, in seconds."""
+    """How often nodes send and how long silence may last, in seconds."""
 
     pulse: float
     lost_after: float
@@ -21,21 +21,21 @@ class Timing:
 
     @property
     def guard(self) -> float:
-        """Wait after a death, so that the lease of one that only seems dead has run out for certain."""
+        """The wait after a death, by which the lease of a node that only seems dead has certainly run out."""
         return 2 * self.pulse
 
     def slower(self, other: Self) -> Self:
-        """Return the timing by which two nodes that have these two judge each other."""
+        """Return the timing by which two nodes with these timings judge each other."""
         return type(self)(pulse=max(self.pulse, other.pulse), lost_after=max(self.lost_after, other.lost_after))
 
     @property
     def microseconds(self) -> tuple[int, int]:
-        """Pulse and lost_after, as a heartbeat has them."""
+        """Pulse and lost_after, as in a heartbeat."""
         return round(self.pulse * _MICROSECONDS), round(self.lost_after * _MICROSECONDS)
 
     @classmethod
     def of_microseconds(cls, pulse: int, lost_after: int) -> Self:
-        """Read what a heartbeat has."""
+        """Return the timing that a heartbeat announces."""
         return cls(pulse=pulse / _MICROSECONDS, lost_after=lost_after / _MICROSECONDS)
 
     def __str__(self) -> str:
@@ -43,5 +43,5 @@ class Timing:
 
     @property
     def burst_pulse(self) -> float:
-        """Distance of heartbeats just after a change and while a claim waits."""
+        """Seconds between heartbeats just after a change and while a claim waits."""
         return self.pulse / 4

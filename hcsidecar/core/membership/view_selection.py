@@ -1,8 +1,8 @@
-"""Which view is right for a node, by what it and the others say: the largest group that can serve together.
+"""Selects the view for a node from what it and the others announce: the largest group that can serve together.
 
-The view is a clique: all want a share, have the same settings, and each hears each other. Every node builds one
-greedily from whom it hears, and takes over the one of another member that is larger, so that after some heartbeats
-all members of a part of the network announce the same. The theory is in `hcsidecar.core.membership.membership`.
+The view is a clique: all its members want a share, have the same settings, and hear each other. Every node builds one
+greedily from the nodes that it hears, and adopts the view of another member if that is larger. After some heartbeats,
+all members of a part of the network thus announce the same view. `hcsidecar.core.membership.membership` has the theory.
 """
 
 from collections import deque
@@ -20,7 +20,7 @@ OFTEN: Final = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Own:
-    """What a node knows of itself that bears on its view."""
+    """What a node knows of itself that affects its view."""
 
     view: View
     wants: bool
@@ -30,28 +30,28 @@ class Own:
     settings: bytes
     leaving: bool
     refused: str | None
-    "Why the others refuse this node's boot, if they do."
+    "Why the others refuse this node's boot; None if they do not."
     listened: bool
-    "It has been there for long enough to know who else is."
+    "The node has run long enough to know which other nodes there are."
     heard_changed_at: int
-    "The first sequence that carries its present list of members heard."
+    "The first sequence that carries its present list of heard nodes."
     view_changed_at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewChoice:
-    """The view that a node should be in; () and the reason why it is out."""
+    """The view that a node should be in; or (), with the reason why it is out."""
 
     view: View = ()
     out_reason: str | None = None
     yields: bool = False
-    "Out for another's sake: nobody may count on this node."
+    "The node is out for another's sake: nobody may count on it."
     time_decides: bool = False
-    "The answer may change by the mere passing of time."
+    "The choice may change by the mere passing of time."
 
 
 class ViewSelector:
-    """Chooses for one node. `partition` is "serve" or "majority"."""
+    """Chooses the view of one node. `partition` is "serve" or "majority"."""
 
     def __init__(self, roster: Peers, timing: Timing, *, partition: str) -> None:
         self._roster = roster
@@ -64,7 +64,7 @@ class ViewSelector:
         "Until when a node that yields again and again stays out."
 
     def choose(self, own: Own, *, now: float) -> ViewChoice:
-        """Give the right view."""
+        """Return the view that the node should be in."""
         self._time_decides = False
         reason = self._why_no_candidate(own)
         if reason is not None:
@@ -82,7 +82,10 @@ class ViewSelector:
         return ViewChoice(view=view, time_decides=self._time_decides)
 
     def why_too_few(self) -> str | None:
-        """Say that this node must not serve because it reaches no majority; whoever waited for it would wait long."""
+        """Return why this node must not serve, because it reaches no majority, or None.
+
+        Whoever waited for such a node would wait long.
+        """
         reached = 1 + self._roster.edges().bit_count()
         if self._partition != "majority" or 2 * reached > len(self._roster.names):
             return None
@@ -104,7 +107,7 @@ class ViewSelector:
         return self.why_too_few()
 
     def _right_settings(self, own: Own) -> bytes:
-        """Give the digest that counts: the majority's, on a tie the one of those who serve."""
+        """Return the digest that counts: the majority's; on a tie, that of the nodes that serve."""
         votes = {own.settings: [1, int(bool(own.view))]}
         for peer in self._roster.acknowledged():
             if peer.heartbeat is not None and would_share(peer.heartbeat):
@@ -114,9 +117,9 @@ class ViewSelector:
         return max(votes, key=lambda digest: (*votes[digest], digest))
 
     def _candidates(self, own: Own, now: float) -> tuple[int, int]:
-        """Masks of the nodes that may be in the view, and of those among them that join it.
+        """Return the mask of the nodes that may be in the view, and of those among them that are new to it.
 
-        These are this node, and those heard that want a share and have the same settings.
+        The candidates are this node and the acknowledged nodes that want a share and have the same settings.
         """
         roster = self._roster
         in_view = roster.mask(own.view) or 0
@@ -130,9 +133,9 @@ class ViewSelector:
         return mask, mask & ~in_view if in_view else 0
 
     def _has_just_changed(self, own: Own, newcomers: int, now: float) -> bool:
-        """True when newcomers should wait a moment: 64 that start at once must not make 64 views.
+        """Return whether newcomers should wait a moment: 64 nodes that start at once must not make 64 views.
 
-        Only for proposing them: a view with them that another member proposes is adopted at once.
+        This applies only to proposing them: a view with newcomers that another member proposes is adopted at once.
         """
         if not newcomers or now >= own.view_changed_at + self._timing.pulse / 2:
             return False
@@ -140,7 +143,7 @@ class ViewSelector:
         return True
 
     def _newcomer_counts(self, peer: Peer, required: int, now: float) -> bool:
-        """True once all of this node's view have met the newcomer, or have had the time to."""
+        """Return whether all nodes of this node's view have met the newcomer, or have had the time to."""
         if required & ~self._roster.hearing.edges(peer.index) == 0:
             return True
         if peer.candidate_since is not None and now >= peer.candidate_since + 2 * peer.timing.lost_after:
@@ -149,7 +152,7 @@ class ViewSelector:
         return False
 
     def _adopted(self, candidates: int, clique: int) -> int:
-        """Prefer the view of a member with an edge to this node when it is valid here and larger than the own."""
+        """Return the larger valid view of a member with an edge to this node, or else this node's own clique."""
         roster, best = self._roster, clique
         for index in bits(roster.edges()):
             mask = roster.peers[roster.names[index]].view_mask
@@ -182,7 +185,10 @@ class ViewSelector:
         return len(self._yielded_at) == OFTEN and now < self._yielded_at[0] + 2 * self._timing.lost_after
 
     def _why_yield(self, own: Own) -> str | None:
-        """Say why this node must be out: one that knows whom it hears serves with somebody it cannot reach."""
+        """Return why this node must be out, or None.
+
+        It must be out if a node that knows which nodes this one hears serves with a node that this one cannot reach.
+        """
         roster, edges = self._roster, self._roster.edges()
         for index in bits(edges):
             peer = roster.peers[roster.names[index]]
