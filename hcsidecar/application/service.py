@@ -7,15 +7,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Literal, Protocol
+from typing import Protocol
 
-from hcsidecar.core.application.checks import UNCHECKED
 from hcsidecar.core.application.commands import shutdown
 from hcsidecar.core.application.last_stays import Outlook
 from hcsidecar.core.application.lifecycle import Lifecycle
 from hcsidecar.core.application.outcome import Outcome
 from hcsidecar.core.application.scripts import Script, ScriptRun
-from hcsidecar.core.application.state import Past
+from hcsidecar.core.application.state import ApplicationState, Past
 from hcsidecar.core.application.states import Role, Word
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.status import ModuleState
@@ -178,24 +177,10 @@ class ApplicationService:
         """Drain and stop for the end of the daemon; a second time: stop at once."""
         self._take(shutdown(self._lifecycle, now=asyncio.get_running_loop().time(), by=by))
 
-    def says(self, name: str) -> Literal["up", "down", "init"] | None:
-        """Give what a check says now: init while it has said nothing; None if there is no such check."""
-        board = self._lifecycle.state.board
-        if name not in board:
-            return None
-        complaint = board.complaint(name)
-        return "up" if complaint is None else "init" if complaint == UNCHECKED else "down"
-
     @property
-    def check_results(self) -> Mapping[str, bool]:
-        """Tell of the checks that are made now, and have a result, whether they pass."""
-        return self._lifecycle.state.check_results
-
-    @property
-    def budget(self) -> tuple[int, int, bool]:
-        """The failures that count, how many may, and whether the next one stops the application."""
-        budget, now = self._lifecycle.state.budget, asyncio.get_running_loop().time()
-        return budget.used(now=now), budget.most, budget.is_reached(now=now)
+    def state(self) -> ApplicationState:
+        """The state of the application, to be read only."""
+        return self._lifecycle.state
 
     def look(self) -> Published:
         """Say how the application is now."""

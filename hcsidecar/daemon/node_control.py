@@ -127,7 +127,7 @@ class NodeControl:
             ),
             events={level.value: count for level, count in self.journal.counts.items()},
             module=self._application.service.look().state,
-            checks=self._application.service.check_results,
+            checks=self._application.service.state.check_results,
             ready=self._face.answer.ok,
             health_answers={"200": self._face.told_ok, "404": self._face.told_not_found},
             refused_connections={
@@ -176,7 +176,7 @@ class NodeControl:
 
     def reported(self, name: str) -> Literal["up", "down", "init"] | None:
         """Give what a check says now."""
-        return self._application.service.says(name)
+        return self._application.service.state.board.says(name)
 
     def report(self, name: str, value: Literal["up", "down"]) -> CommandResult:
         """Take what the program of a custom check says."""
@@ -185,8 +185,8 @@ class NodeControl:
 
     def budget(self) -> RestartBudgetReport:
         """Give the restart budget."""
-        used, most, reached = self._application.service.budget
-        return RestartBudgetReport(used=used, most=most, reached=reached)
+        budget, now = self._application.service.state.budget, self._clock()
+        return RestartBudgetReport(used=budget.used(now=now), most=budget.most, reached=budget.is_reached(now=now))
 
     def count_restart(self, *, identity: str) -> CommandResult:
         """Count a restart that the application has done by itself."""

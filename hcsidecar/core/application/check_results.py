@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from hcsidecar.core.application.checks import UNCHECKED, first_complaint
 
@@ -25,9 +26,6 @@ class CheckBoard:
         self.obstacle: str | None = None
         "What of the machine keeps this node from serving, whatever its checks say."
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._rules
-
     def rule(self, name: str) -> CheckRule:
         """Give the check of this name."""
         return self._rules[name]
@@ -46,6 +44,13 @@ class CheckBoard:
     def complaint(self, name: str) -> str | None:
         """Give the latest complaint of a check."""
         return self._complaints[name]
+
+    def says(self, name: str) -> Literal["up", "down", "init"] | None:
+        """Return what a check says now: init while it has said nothing; None if there is no such check."""
+        if name not in self._complaints:
+            return None
+        complaint = self._complaints[name]
+        return "up" if complaint is None else "init" if complaint == UNCHECKED else "down"
 
     def results(self, *, pre: bool) -> Mapping[str, bool]:
         """Tell of those of one kind that have a result whether they pass."""

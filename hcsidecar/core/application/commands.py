@@ -57,8 +57,6 @@ def leave(lifecycle: Lifecycle, *, now: float, by: str, tells_first: bool = Fals
     """
     state = lifecycle.state
     if tells_first and state.phase is Phase.SERVING and state.serving:
-        if state.exiting:
-            return refuse(_EXITING)
         lifecycle.forgive()
         lifecycle.keep_word(Word.LEAVE)
         text = "the module leaves, and serves until its balancers have drained it"

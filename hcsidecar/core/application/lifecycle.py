@@ -611,6 +611,8 @@ class Lifecycle:
                 ]
             case UnmetNeedDecision.LEAVE:
                 return self._fail("wait", why, now=now)
+            case decision:
+                assert_never(decision)
 
     # -- failures and the operator's word -------------------------------------------------------------------------
 

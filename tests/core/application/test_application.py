@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from hcsidecar.core.application.check_results import CheckRule
 from hcsidecar.core.application.checks import UNCHECKED
-from hcsidecar.core.application.commands import drain, restart, resume, shutdown, start, stop
+from hcsidecar.core.application.commands import drain, reset_budget, restart, resume, shutdown, start, stop
 from hcsidecar.core.application.last_stays import Outlook
 from hcsidecar.core.application.lifecycle import Lifecycle
 from hcsidecar.core.application.scripts import ScriptPlan
@@ -437,6 +437,18 @@ def test_connections_to_what_fails_by_its_own_check_are_waited_for_briefly_and_o
     assert needy.next_tick_at() == 10
 
 
+def test_a_check_says_init_until_it_has_a_result_and_nothing_where_there_is_no_such_check():
+    made = module()
+    board = made.state.board
+    assert (board.says("HTTP"), board.says("FTP")) == ("init", None)
+    made.begin(now=0)
+    ends(made, now=1)
+    made.check_result(name="HTTP", complaint=None, now=2)
+    assert board.says("HTTP") == "up"
+    made.check_result(name="HTTP", complaint="refused", now=3)
+    assert board.says("HTTP") == "down"
+
+
 def test_a_check_that_still_passes_is_no_news():
     made = serving()
     assert not made.is_news("HTTP", None)
@@ -501,6 +513,16 @@ def test_a_need_without_action_only_warns():
     made = serving(HTTP, CheckRule(name="PRINTER", pre=True, action="none"))
     made.check_result(name="PRINTER", complaint="no paper", now=1)
     assert made.state.serving
+
+
+def test_a_need_with_action_stop_stops_the_application_for_good():
+    made = serving(HTTP, CheckRule(name="LICENCE", pre=True, action="stop"))
+    made.check_result(name="LICENCE", complaint="expired", now=1)
+    stopped(made, now=2)
+    assert (made.state.name, made.state.why_not_ready()) == (
+        "STOP(NotReady)",
+        "stopped by itself: check LICENCE: expired",
+    )
 
 
 def test_a_need_with_action_stop_stops_also_what_waits():
@@ -581,6 +603,17 @@ def test_what_a_start_script_asked_for_is_forgotten_when_the_start_is_called_off
     start(made, now=4, by="root")
     ends(made, now=5)
     assert made.state.phase is Phase.SERVING
+
+
+def test_a_failure_that_the_application_has_mended_counts_until_the_budget_is_spent():
+    made = serving(max_restarts=1)
+    assert made.count_failure("httpd has restarted something", now=1).text == "1 of 1 restarts"
+    refused = made.count_failure("httpd has restarted something", now=2)
+    assert (refused.accepted, made.state.budget.used(now=2), made.state.serving) == (False, 1, True)
+    assert refused.text.startswith("the budget is spent: failure 2 within 1d")
+    reset = reset_budget(made, by="root")
+    assert (reset.text, made.state.budget.used(now=3)) == ("no restart counts any more", 0)
+    assert told(reset.events) == ["UP(Ready): restarts are counted anew, says root"]
 
 
 def test_what_the_application_asks_for_counts_as_a_failure():
@@ -679,7 +712,16 @@ def test_a_shutdown_in_the_midst_of_a_stop_follows_it_and_a_second_one_does_not(
         assert (made.state.finished, made.state.left) == (True, Left.STOPPED)
 
 
-# Orders in the midst
+def test_a_shutdown_in_the_midst_of_a_restart_ends_after_the_stop_script():
+    made = serving()
+    restart(made, now=0, by="root")
+    made.evidence(**NOBODY, now=1)
+    shutdown(made, now=2, by="SIGTERM")
+    assert told(ends(made, now=3)) == ["STOP(NotReady): stopped after 3.0 s, the stop script took 2.0 s"]
+    assert (made.state.finished, made.state.left, made.state.last_word) == (True, Left.STOPPED, Word.START)
+
+
+# Commands in the midst
 
 
 def test_a_start_called_off_is_stopped_by_script():
@@ -689,6 +731,26 @@ def test_a_start_called_off_is_stopped_by_script():
     assert (runs(made), made.state.last_word) == (("stop", "UP", "WAIT", "stop"), Word.STOP)
     ends(made, now=2)
     assert made.state.name == "STOP(NotReady)"
+
+
+def test_a_restart_while_the_start_script_runs_stops_and_starts_anew():
+    made = module()
+    made.begin(now=0)
+    assert restart(made, now=1, by="root").text == "the module restarts"
+    assert runs(made) == ("stop", "UP", "UP", "restart")
+    ends(made, now=2)
+    assert runs(made) == ("start", "UP", "UP", "restart")
+
+
+def test_a_second_stop_does_not_wait_for_the_poststop_script():
+    made = serving(poststop="bin/poststop")
+    stop(made, now=0, by="root")
+    stopped(made, now=1)
+    assert runs(made)[0] == "poststop"
+    assert told(stop(made, now=2, by="root").events) == [
+        "STOP(NotReady): stopped after 2.0 s, stop again by root, no more waiting"
+    ]
+    assert runs(made) is None
 
 
 def test_a_start_in_the_midst_of_a_stop_comes_after_it():

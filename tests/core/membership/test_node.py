@@ -73,6 +73,16 @@ def test_the_lease_is_renewed_by_heartbeats_to_all_and_not_by_answers():
     assert share.until == renewed
 
 
+def test_a_node_that_stood_still_has_closed_its_share_and_asks_to_be_born_anew():
+    share = FakeShare()
+    node = make(share)
+    node.tick(now=0.0)
+    output = node.tick(now=10.0)
+    assert (output.sends, output.reborn_above) == ([], -1)
+    assert [event.message for event in output.events] == ["this node stood still for 9.95 s: starts again"]
+    assert share.calls[-1] == ("release",)
+
+
 def test_a_node_without_a_share_takes_part_and_holds_nothing():
     farm = Farm("web1", "web2").run(until=1)
     share = NoShare()
