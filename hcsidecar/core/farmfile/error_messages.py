@@ -29,7 +29,8 @@ def problem_of(error: ErrorDetails, document: Mapping[str, object], model: type[
         message, hint = _unknown(error, fields, model)
     else:
         message, hint = _SAY.get(error["type"], _say_anyway)(error, fields)
-    at = error.get("ctx", {}).get("at", ("type",) if error["type"].startswith("union_tag") else ())
+    is_of_the_type = error["type"].startswith("union_tag") and isinstance(error["input"], dict)
+    at = error.get("ctx", {}).get("at", ("type",) if is_of_the_type else ())
     place = _as_written((*location, *at), document)
     return Problem(path=path_of(place), message=message, hint=hint)
 
@@ -155,10 +156,12 @@ def _no_such_word(error: ErrorDetails, fields: Fields) -> Wording:
     return message, f"did you mean {near[0]}?" if near else ""
 
 
-def _no_such_kind(error: ErrorDetails, _fields: Fields) -> Wording:
+def _no_such_kind(error: ErrorDetails, fields: Fields) -> Wording:
     table = error["input"]
+    if not isinstance(table, dict):
+        return _not_a("a table")(error, fields)
     kinds = _KINDS[str(error["loc"][0])]
-    tag = table.get("type") if isinstance(table, dict) else None
+    tag = table.get("type")
     if tag is None:
         return "is missing", f"for example type = {as_toml(next(iter(kinds)))}"
     return no_such_type(tag, kinds)

@@ -330,6 +330,7 @@ MISTAKES = [
     ('[[check]]\ntype = "command"\nname = "x"\ncommand = "y"', "check[1].command", "must be a list"),
     ('[[check]]\ntype = "custom"\nname = "x"\ncommand = ["\\u0000"]', "check[1].command[1]", "printable text"),
     ('[[target]]\ntype = "command"\ncommand = ["y", 3]', "target[1].command[2]", "must be text"),
+    ("target = [3]", "target[1]", "must be a table"),
     (
         '[[check]]\ntype = "interface"\nname = "x"\ninterface = "averyveryverylongname1"',
         "check[1].interface",
