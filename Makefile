@@ -44,7 +44,7 @@ COMPILE_BPF = clang -target bpf -mcpu=v3 -O2 -g -fno-strict-aliasing -Wall -Wext
 	-fdebug-compilation-dir=. -I$(BPF_HEADERS) -c $(BPF).c -o $(1) && llvm-strip -g $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-script test soak compose-test vm-test container-locks lint format types layers check bpf bpf-check deb benchmarks debian-loading debian-vm debian-base debian-demo debian-test debian-soak debian-bench debian-bpf debian-deb debian-compose clean debs dist debian-debootstrap bpf-check-arm64 rpm debian-bpf-arm64 debian-rpm
+.PHONY: help demo demo-script test coverage soak compose-test vm-test container-locks lint format types layers check bpf bpf-check deb benchmarks debian-loading debian-vm debian-base debian-demo debian-test debian-soak debian-bench debian-bpf debian-deb debian-compose clean debs dist debian-debootstrap bpf-check-arm64 rpm debian-bpf-arm64 debian-rpm
 
 help: ## Say what can be made
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -111,7 +111,11 @@ types: $(VENV)/.installed ## Types, strictly
 layers: $(VENV)/.installed ## Who may import whom
 	$(BIN)/lint-imports
 
-check: lint types layers test ## Everything that must be right before a commit lands
+coverage: $(VENV)/.installed ## How much of the cores their own tests run: a minute, and no less than pyproject.toml asks for
+	$(BIN)/python -m coverage run -m pytest -m 'not soak' tests/core tests/l2mode
+	$(BIN)/python -m coverage report
+
+check: lint types layers coverage test ## Everything that must be right before a commit lands
 
 bpf: debian-bpf $(BPF).o ## Compile the packet filter if its source is newer
 

@@ -102,15 +102,13 @@ def _reason(
         return "it goes by address and port: name the client's source port too"
     if owner is None:
         return f"nobody takes it: no member of the view has a power in {group.name}"
-    match phase:
-        case BucketState.OTHER:
-            return f"{owner} takes it, by the view of {view}"
-        case BucketState.PENDING:
-            return f"the view gives it to {me}, which has not claimed it yet: the former owner must let go first"
-        case BucketState.MINE if now >= handover.lease:
-            return f"it belongs to {me}, whose lease is over: nobody takes it until the lease is renewed"
-        case BucketState.MINE:
-            return f"{me} takes it: the bucket is open here"
+    if phase is BucketState.OTHER:
+        return f"{owner} takes it, by the view of {view}"
+    if phase is BucketState.PENDING:
+        return f"the view gives it to {me}, which has not claimed it yet: the former owner must let go first"
+    if now >= handover.lease:
+        return f"it belongs to {me}, whose lease is over: nobody takes it until the lease is renewed"
+    return f"{me} takes it: the bucket is open here"
 
 
 def _older(may_hold: tuple[str, ...]) -> str:

@@ -180,3 +180,7 @@ def test_systemd_waits_for_longer_than_the_drain_and_leaves_the_application_alon
     assert (told["Type"], told["KillMode"]) == ("notify", "mixed")
     assert int(told["TimeoutStopSec"]) >= 10 + 30
     assert "CAP_SYS_ADMIN" not in told["CapabilityBoundingSet"]
+
+
+def test_where_the_program_is_need_not_be_known():
+    assert why_not_for_a_service(wishes(state=None)) is None

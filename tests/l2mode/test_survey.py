@@ -71,3 +71,47 @@ def test_an_interface_of_the_same_network_must_be_silent_too():
         " the kernel itself speaks for the virtual IPs"
     )
     assert remedy == "sysctl -w net/ipv4/conf/eth0/arp_ignore=1"
+
+
+def test_what_keeps_the_machine_from_taking_a_vip_is_told_with_its_remedy():
+    no_vip = [place for place in WELL.addresses if place.interface != "lo"]
+    assert troubles(loopback_up=False) == [("lo is down", "ip link set lo up")]
+    [(message, remedy)] = troubles(addresses=no_vip)
+    assert message == "192.0.2.50 is not on lo: nothing here accepts it"
+    assert remedy == "start hcsidecar here, which puts it there and keeps it"
+
+
+def test_an_interface_that_is_down_is_told():
+    assert any("br0" in message for message, _ in troubles(interface=dataclasses.replace(ETH0, up=False)))
+
+
+def test_what_sees_packets_before_the_filter_is_named():
+    [(message, _)] = troubles(ahead=("XDP program 7",))
+    assert message.startswith("XDP program 7 on br0 sees packets before the filter")
+
+
+def test_an_interface_that_hears_everything_is_worth_a_word():
+    found = findings(dataclasses.replace(WELL, promiscuous=True), [VIP])
+    assert "br0 is promiscuous: it hears what is for other machines too" in [finding.message for finding in found]
+
+
+def test_a_vip_of_no_network_here_needs_a_route():
+    far = ip_address("198.51.100.50")
+    here = ConfiguredAddress(interface="lo", address=far, prefix_length=32, usable_as_source=False)
+    found = findings(dataclasses.replace(WELL, addresses=[*WELL.addresses, here]), [far])
+    assert [finding.remedy for finding in found if finding.level == "warning"] == ["route it to br0 at the router"]
+
+
+def test_ipv6_that_is_switched_off_keeps_only_vips_of_ipv6_away():
+    v6 = ip_address("2001:db8::50")
+    found = list(findings(dataclasses.replace(WELL, without_ipv6=("br0", "lo")), [v6]))
+    [off] = [finding for finding in found if finding.message.startswith("IPv6 is switched off")]
+    assert (off.level, off.message) == ("error", "IPv6 is switched off on br0 and lo")
+    assert off.remedy == "sysctl -w net/ipv6/conf/br0/disable_ipv6=0; sysctl -w net/ipv6/conf/lo/disable_ipv6=0"
+    assert troubles(without_ipv6=("br0", "lo")) == []
+
+
+def test_packets_that_leave_elsewhere_than_they_came_in_are_dropped_by_a_strict_filter():
+    [(message, remedy)] = troubles(rp_filter=1, default_interface="eth1")
+    assert message == "rp_filter = 1: packets that come in at br0 from clients behind eth1 are dropped"
+    assert remedy == "sysctl -w net/ipv4/conf/br0/rp_filter=2"

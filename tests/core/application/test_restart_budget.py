@@ -31,3 +31,22 @@ def test_a_window_of_nothing_counts_nothing():
     budget = RestartBudget(most=0, window=0)
     assert spent(budget, 5) == [None] * 5
     assert budget.used(now=5) == 0
+
+
+def test_a_budget_that_is_spent_is_known_before_the_next_failure():
+    budget = RestartBudget(most=2, window=100)
+    reached = []
+    for number in range(3):
+        reached.append(budget.is_reached(now=number))
+        budget.spend("no", now=number)
+    assert reached == [False, False, True]
+    assert not budget.is_reached(now=101.5)
+    assert not RestartBudget(most=0, window=0).is_reached(now=0)
+
+
+def test_a_story_tells_when_in_the_unit_that_fits():
+    budget = RestartBudget(most=3, window=100_000)
+    for now in (0, 30_000, 39_400):
+        budget.spend("no", now=now)
+    story = budget.spend("no", now=40_000)
+    assert [word in story for word in ("11 h ago", "3 h ago", "10 min ago", "now")] == [True] * 4

@@ -10,6 +10,7 @@ from hcsidecar.core.application.runs import (
     Place,
     began_and_script,
     began_at,
+    check_environment,
     environment,
     is_start,
     logs_to_remove,
@@ -193,3 +194,11 @@ def test_logs_of_living_runs_and_files_that_are_none_of_ours_stay():
     logs = [("1_start.log", 0.0), ("notes.txt", 0.0), *((f"{number}_stop.log", NOON) for number in range(2, 300))]
     assert "1_start.log" not in removed(*logs, living={"1_start"})
     assert "notes.txt" not in removed(*logs)
+
+
+def test_without_an_application_a_check_finds_where_it_is_and_no_more():
+    found = check_environment(None, PLACE, start_directory="/etc/hcsidecar", base={"HCSIDECAR_RUN": "x", "LANG": "C"})
+    assert set(found) == {
+        "PATH", "LANG", "HCSIDECAR_FARM", "HCSIDECAR_NODE", "HCSIDECAR_CONFIG", "HCSIDECAR_SOCKET",
+        "HCSIDECAR_PYTHON", "HCSIDECAR_STATE_DIR",
+    }  # fmt: skip

@@ -22,6 +22,8 @@ from hcsidecar.core.farmfile.settings import (
     parse_duration,
     read,
 )
+from hcsidecar.core.farmfile.target_tables import ReadTarget
+from hcsidecar.core.farmfile.values import as_toml
 
 AWS = """[[target]]
 type = "aws"
@@ -330,7 +332,18 @@ MISTAKES = [
     ('[[check]]\ntype = "command"\nname = "x"\ncommand = "y"', "check[1].command", "must be a list"),
     ('[[check]]\ntype = "custom"\nname = "x"\ncommand = ["\\u0000"]', "check[1].command[1]", "printable text"),
     ('[[target]]\ntype = "command"\ncommand = ["y", 3]', "target[1].command[2]", "must be text"),
+    (
+        '[application]\nstart = "a"\nstop = "b"\nenvironment = { X = "\\u0000" }',
+        "application.environment.X",
+        "zero byte",
+    ),
+    ("[[target]]\ntype = 3", "target[1].type", "must be"),
     ("target = [3]", "target[1]", "must be a table"),
+    (
+        '[[target]]\ntype = "haproxy"\nbackend = "b"\nport = 80',
+        "target[1].address",
+        "is missing",
+    ),
     (
         '[[check]]\ntype = "interface"\nname = "x"\ninterface = "averyveryverylongname1"',
         "check[1].interface",
@@ -834,3 +847,60 @@ def test_whatever_stands_wherever_in_a_file_is_a_farm_or_a_list_of_problems(chan
                 table[new_key if change == "add" and isinstance(table, dict) else last] = junk
     found = read(document)
     assert isinstance(found, FarmFile) or all(problem.path and problem.message for problem in found)
+
+
+@pytest.mark.parametrize(
+    ("table", "subject"),
+    [
+        ('type = "tcp"\naddress = "2001:db8::1"\nport = 80', "[2001:db8::1]:80"),
+        ('type = "ping"\naddress = "192.0.2.1"', "192.0.2.1"),
+        ('type = "command"\ncommand = ["bin/look", "-q"]', "bin/look -q"),
+        ('type = "custom"\ncommand = ["bin/watch"]', "bin/watch"),
+    ],
+)
+def test_a_check_says_what_it_looks_at(table, subject):
+    (check,) = farm_of(f'{TWO_NODES}\n[[check]]\nname = "x"\n{table}').check
+    assert check.subject == subject
+
+
+@pytest.mark.parametrize(
+    ("application", "more", "action"),
+    [
+        ("", "", "none"),
+        ('[application]\nstart = "a"\nstop = "b"', "", "restart"),
+        ('[application]\nstart = "a"\nstop = "b"', 'action = "stop"', "stop"),
+        ('[application]\nstart = "a"\nstop = "b"', 'when = "pre"', "wait"),
+    ],
+)
+def test_what_a_failure_leads_to_follows_from_the_check_and_whether_there_is_an_application(application, more, action):
+    check = f'[[check]]\ntype = "tcp"\nname = "x"\naddress = "127.0.0.1"\nport = 80\n{more}'
+    farm = farm_of(f"{TWO_NODES}\n{application}\n{check}")
+    assert farm.action_of(farm.check[0]) == action
+
+
+def test_each_kind_of_target_has_its_name_and_its_limits_there():
+    kinds = (
+        'type = "haproxy"\nbackend = "web"\naddress = "127.0.0.1:9999"\nport = 80\npoll = "7s"',
+        ('type = "command"\ncommand = ["bin/register"]\ntimeout = "3s"'),
+        'type = "consul"',
+    )
+    tables = "\n".join(f"[[target]]\n{kind}" for kind in kinds)
+    haproxy, command, other = farm_of(f"{TWO_NODES}\n{tables}").target
+    assert [(one.own_name, one.call_limit, one.longest_pause) for one in (haproxy, command, other)] == [
+        ("web", 6.0, 7.0),
+        ("command", 3.0, 60.0),
+        ("consul", 6.0, 60.0),
+    ]
+    assert not any(one.deregisters_first for one in (haproxy, command, other))
+    read = ReadTarget(type="consul", first=True, limit=1.5, pause=9.0)
+    assert (read.deregisters_first, read.call_limit, read.longest_pause) == (True, 1.5, 9.0)
+
+
+def test_a_value_of_many_levels_is_told_without_the_deepest():
+    assert as_toml([[[[1]]], {"a": [[1]]}]) == "[[[…]], { a = […] }]"
+    assert as_toml([[[{"a": 1}]]]) == "[[[…]]]"
+
+
+def test_a_share_is_not_compared_with_a_table_that_is_wrong_itself():
+    share = '[[l2.share]]\nname = "DNS"\nprotocol = "udp"\nports = [4803]'
+    assert list(problems_of(f'{WITH_VIP}\n{share}\n[heartbeat]\nport = "x"')) == ["heartbeat.port"]

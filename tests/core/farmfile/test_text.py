@@ -69,3 +69,7 @@ def test_a_file_of_the_greatest_size_is_read_and_a_bigger_one_is_not():
 def test_any_bytes_are_a_document_or_are_refused(content):
     with suppress(NotTomlError):
         assert isinstance(document_in(content), dict)
+
+
+def test_what_is_nested_without_end_is_refused():
+    assert refusal_of(b"a = " + b"[" * 20_000 + b"]" * 20_000) == "is nested too deeply (is it a farm file?)"

@@ -486,6 +486,7 @@ def test_a_node_whose_boot_number_went_back_is_told_and_takes_a_higher_one():
     node = membership(known={"web2": KnownPeer(9)})
     effects = node.receive(heartbeat("web2", boot=3, heard=ME), now=0.01)
     assert said(effects, "web2 went back to boot 3, after its boot 9 was heard: refused until")
+    assert not said(node.receive(heartbeat("web2", boot=3, seq=2, heard=ME), now=0.015), "went back")
     told = node.compose(now=0.02)
     assert told.refuses == (("web2", 9),)
 
@@ -679,3 +680,42 @@ def test_a_node_that_may_not_hold_its_share_lets_go_at_once():
     node = farm.nodes["web1"]
     node.leave(now=2)
     assert not node.share.holding
+
+
+def test_new_connections_in_buckets_of_others_are_told_at_once_and_those_that_have_ended_in_time():
+    node = membership()
+    live(node, until=0.3)
+    node.set_dirty(dirty=True, buckets=b"\x03", now=0.3)
+    assert node.next_tick_at() <= 0.3
+    live(node, until=1.0)
+    in_time = node.next_tick_at()
+    assert node.set_dirty(dirty=True, buckets=b"\x01", now=1.0) == []
+    assert node.next_tick_at() == in_time > 1.0
+    assert node.compose(now=1.0).dirty_buckets == b"\x01"
+
+
+def test_a_claim_waits_for_the_lease_of_this_node_too():
+    node = membership()
+    node.set_wants(True, now=0.0)
+    live(node, until=0.3)
+    node.receive(heartbeat("web2", wants=True, view=views_of("web1", "web2"), heard=ME), now=0.3)
+    live(node, until=0.7)
+    assert node.why_not_claimed(now=0.7) == "no proof yet from web2"
+    assert node.why_not_claimed(now=9) == "the lease of this node is not open"
+
+
+def test_that_another_node_is_refused_is_its_own_affair():
+    node = membership()
+    usual = node.receive(heartbeat("web2", heard=ME), now=0.01)
+    assert [type(one) for one in usual] == [
+        type(one) for one in membership().receive(heartbeat("web2", heard=ME, refuses=(("web3", 9),)), now=0.01)
+    ]
+
+
+def test_a_newcomer_that_a_member_never_meets_stays_out():
+    farm = Farm("web1", "web3", farm_names=("web1", "web2", "web3")).run(until=2)
+    farm.cut = {("web2", "web3"), ("web3", "web2")}
+    farm.boot("web2")
+    farm.run(until=2 + 6 * T)
+    assert farm.views()["web1"] == ["web1", "web3"]
+    assert farm.holders() == ["web1", "web3"]

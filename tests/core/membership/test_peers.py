@@ -1,6 +1,6 @@
 from small_farm import LAN, heartbeat, live, membership
 
-from hcsidecar.core.membership.peers import Peers
+from hcsidecar.core.membership.peers import KnownPeer, Peers
 
 
 def view(*names):
@@ -37,3 +37,9 @@ def test_a_peer_that_views_a_stranger_makes_nobody_adopt_or_yield():
     node.receive(strange, now=0.3)
     live(node, until=0.7)
     assert [name for name, _ in node.view] == ["web1", "web2"]
+
+
+def test_what_was_known_of_a_node_that_has_left_the_farm_file_is_forgotten():
+    known = {name: KnownPeer(boot=5, timing=LAN) for name in ("web2", "web9")}
+    peers = Peers(me="web1", boot=7, names=("web1", "web2"), timing=LAN, known=known).peers
+    assert {name: peer.boot for name, peer in peers.items()} == {"web2": 5}

@@ -354,3 +354,9 @@ def test_many_rules_are_told_of_together():
     rules = "".join(f"r{number}: if (tcp.a == down) then stop();\n" for number in range(250))
     _, notes = good(xml(f"<failover>{rules}</failover>"))
     assert notes["rules"].text.startswith("50 more")
+
+
+def test_a_call_of_safekit_that_works_here_is_nothing_to_tell_of():
+    content = b"#!/bin/sh\n$SAFE/safekit printi started\n"
+    _, notes = good(xml(), scripts=SCRIPTS | {"start_both": content})
+    assert notes["bin/start_both"].verdict is TAKEN

@@ -2,7 +2,13 @@ from dataclasses import replace
 
 import pytest
 
-from hcsidecar.core.targets.haproxy import observation_of, to_deregister, to_register
+from hcsidecar.core.targets.haproxy import (
+    observation_of,
+    to_deregister,
+    to_register,
+    why_not_deregistered,
+    why_not_registered,
+)
 from hcsidecar.core.targets.haproxy_answers import (
     Admin,
     Checks,
@@ -99,6 +105,11 @@ def test_of_a_backend_with_thousands_of_servers_only_the_line_of_this_node_is_re
         (replace(WELL, admin=DRAIN, sessions=2), Presence.DRAINING, "2 sessions left"),
         (replace(WELL, admin=DRAIN, agent=CHECKED), Presence.UNHEALTHY, "drained by its agent-check"),
         (replace(WELL, admin=DRAIN, agent=Checks.CONFIGURED), Presence.DRAINING, "no session left"),
+        (
+            replace(WELL, check_status="L4OK"),
+            Presence.HEALTHY,
+            "HAProxy only connects to the health port and asks nothing: set `option httpchk` in the backend",
+        ),
         (replace(WELL, address="-"), Presence.ABSENT, "web1 is at - port 80 there"),
         (replace(WELL, port=81), Presence.ABSENT, "web1 is at 192.0.2.11 port 81 there"),
         (replace(WELL, check_port=9), Presence.ABSENT, "web1 is checked on port 9 there"),
@@ -220,3 +231,44 @@ def test_a_refusal_is_judged_by_its_words_which_are_shown_but_not_all(answer, tr
     assert error.trouble is trouble
     assert text in error.text
     assert len(error.text) < 300
+
+
+@pytest.mark.parametrize(
+    ("server", "asked", "fine"),
+    [
+        (None, why_not_registered, False),
+        (replace(WELL, admin=DISABLED), why_not_registered, False),
+        (replace(WELL, admin=DRAIN), why_not_registered, False),
+        (replace(WELL, address="192.0.2.12"), why_not_registered, False),
+        (WELL, why_not_registered, True),
+        (WELL, why_not_deregistered, False),
+        (replace(WELL, admin=DRAIN), why_not_deregistered, True),
+        (None, why_not_deregistered, True),
+    ],
+)
+def test_the_look_after_a_change_judges_it(server, asked, fine):
+    assert (asked(server, "", HERE) is None) is fine
+
+
+def test_a_state_that_no_haproxy_has_is_unknown():
+    seen = observation_of(replace(WELL, state=7), HERE)
+    assert (seen.presence, seen.reason) == (Presence.UNKNOWN, "HAProxy shows state 7")
+
+
+def test_a_server_is_named_by_its_backend_in_what_is_asked():
+    assert HERE.look == "show servers state web; show stat web 4 -1; show info"
+
+
+def test_an_answer_of_something_else_is_an_error_with_its_words():
+    with pytest.raises(TargetError, match="no backend web"):
+        server_in("Can't find backend.", HERE)
+
+
+def test_a_server_that_was_moved_is_checked_where_it_is_now_and_its_agent_is_asked():
+    moved = replace(WELL, address="192.0.2.12", agent=Checks.CONFIGURED)
+    assert to_register(moved, HERE) == [
+        "set server web/web1 addr 192.0.2.11 port 80",
+        "set server web/web1 check-port 9010",
+        "enable agent web/web1",
+        "set server web/web1 state ready",
+    ]

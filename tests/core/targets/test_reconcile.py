@@ -36,6 +36,13 @@ def registered(**options) -> Loop:
 # What is wished
 
 
+def test_nothing_is_to_be_asked_while_a_call_is_made():
+    reconciler = Loop().reconciler
+    look_at = reconciler.next_at(now=1000.0)
+    assert reconciler.due(now=look_at) is Call.OBSERVE
+    assert reconciler.next_at(now=look_at) == float("inf")
+
+
 def test_a_node_is_registered_once_when_it_is_ready_and_a_member():
     loop = Loop()
     loop.run(120)
