@@ -14,7 +14,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import ModelSchema
 
 from hcsidecar.core.farmfile.settings import FarmFile
-from hcsidecar.core.farmfile.values import HostPort, StatusRange, as_toml, format_duration
+from hcsidecar.core.farmfile.toml_values import toml_value
+from hcsidecar.core.farmfile.values import HostPort, StatusRange, format_duration
 
 PREAMBLE = (
     "The farm file of hcsidecar, the same on every node of the farm.",
@@ -58,7 +59,7 @@ def farm_file(tables: Mapping[str, Sequence[TableValues]]) -> str:
         for definition in _tables_in(schema, rule):
             lines += _section(schema, name, rule, definition, given[0] if given else None)
         for values in given[1:]:
-            lines += ["", f"[[{name}]]", *(f"{key} = {as_toml(value)}" for key, value in values.items())]
+            lines += ["", f"[[{name}]]", *(f"{key} = {toml_value(value)}" for key, value in values.items())]
     return "\n".join(lines) + "\n"
 
 
@@ -136,13 +137,13 @@ def _section(
 
 def _key(key: str, rule: dict[str, Any], needed: bool, values: TableValues) -> str:
     if key in values:
-        return f"{key} = {as_toml(values[key])}"
+        return f"{key} = {toml_value(values[key])}"
     if needed:
-        return f"#{key} = {as_toml(rule['examples'][0])}  # needed"
+        return f"#{key} = {toml_value(rule['examples'][0])}  # needed"
     if rule.get("default") in (None, [], {}):
-        return f"#{key} = {as_toml(rule['examples'][0])}  # example"
+        return f"#{key} = {toml_value(rule['examples'][0])}  # example"
     choices = f"  # {' | '.join(rule['enum'])}" if "enum" in rule else ""
-    return f"#{key} = {as_toml(rule['default'])}{choices}"
+    return f"#{key} = {toml_value(rule['default'])}{choices}"
 
 
 def _tables_in(schema: dict[str, Any], rule: dict[str, Any]) -> list[dict[str, Any]]:

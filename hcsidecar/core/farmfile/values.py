@@ -335,7 +335,7 @@ def each_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def as_toml(value: object, *, depth: int = 3) -> str:
-    """Write a value as it stands in a TOML file; what is huge or nested deeper is left out."""
+    """Write a value for a message, as it stands in a TOML file; what is huge or nested deeper is left out."""
     match value:
         case bool():
             return str(value).lower()

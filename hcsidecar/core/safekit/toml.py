@@ -1,13 +1,10 @@
 """The farm file of an import as text: each table with a word on where it comes from."""
 
-import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from hcsidecar.core.farmfile.toml_values import toml_value
 from hcsidecar.core.safekit.draft import Draft, DraftTable
 from hcsidecar.core.safekit.notes import printable
-
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def farm_file_of(draft: Draft) -> str:
@@ -43,24 +40,3 @@ def _tables(header: str, rows: Sequence[DraftTable]) -> Iterator[str]:
 def _keys(values: Mapping[str, object]) -> Iterator[str]:
     for key, value in values.items():
         yield f"{key} = {toml_value(value)}"
-
-
-def toml_value(value: object) -> str:
-    """Write a value of TOML in full."""
-    match value:
-        case bool():
-            return str(value).lower()
-        case str():
-            # JSON's text is TOML's, but for one control character.
-            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-        case list() | tuple():
-            return f"[{', '.join(map(toml_value, value))}]"
-        case dict():
-            items = (f"{_key(key)} = {toml_value(inner)}" for key, inner in value.items())
-            return f"{{ {', '.join(items)} }}"
-        case _:
-            return str(value)
-
-
-def _key(key: str) -> str:
-    return key if _BARE.fullmatch(key) else toml_value(key)

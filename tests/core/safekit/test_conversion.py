@@ -10,12 +10,12 @@ from safekit_modules import NODES, SCRIPTS, VIP, good, imported, refused, xml
 
 from hcsidecar.core.farmfile.problems import Problem
 from hcsidecar.core.farmfile.settings import FarmFile, read
+from hcsidecar.core.farmfile.toml_values import toml_value
 from hcsidecar.core.safekit.conversion import Imported, import_module
 from hcsidecar.core.safekit.macros import DEEPEST, LONGEST
 from hcsidecar.core.safekit.notes import Coverage
 from hcsidecar.core.safekit.report import report_document, report_text
 from hcsidecar.core.safekit.source import Element, ImportOptions, SafekitModule
-from hcsidecar.core.safekit.toml import toml_value
 from hcsidecar.safekit.xml import read_xml
 
 
