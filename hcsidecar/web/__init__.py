@@ -1,1 +1,1 @@
-"""What answers on TCP and on the local socket: health URL, API, their listeners."""
+"""The listeners on TCP and on the local socket, with the health URL and the API behind them."""

@@ -1,4 +1,4 @@
-"""Accepting connections when there are no descriptors left: from a reserve, then in place of the longest silent one.
+"""Accepts connections when no descriptors are left: from a reserve, then in place of the longest silent connection.
 
 asyncio's own listener writes a traceback for each connection that it cannot accept, some hundred a second, and answers
 nobody meanwhile.
@@ -13,16 +13,16 @@ from hcsidecar.core.events import Event
 from hcsidecar.core.exhaustion import Shortage, explained
 
 HELD: Final = 8
-"Descriptors in reserve: probes that are answered before anybody else must go."
+"Descriptors in reserve: as many probes are answered before another connection must be ended."
 ACCEPT_COMPLAINT: Final = "socket.accept() out of system resource"
-"What an event loop of Python's complains of when it rests for a second; it is told otherwise, and once."
+"The complaint of Python's event loop when it pauses for a second; it is replaced by an event, reported once."
 
 
 class Admission:
     """Lets connections in when descriptors are scarce; one for all listeners of a daemon.
 
-    `make_room` ends the connection that has been silent longest, and gives False when there is none; `clock` gives
-    seconds of the monotonic clock. `tell` takes what the operator should know.
+    `make_room` ends the connection that has been silent longest, and returns False if there is none; `clock` returns
+    seconds of the monotonic clock. `tell` takes the events for the operator.
     """
 
     def __init__(
@@ -36,43 +36,43 @@ class Admission:
         self.refill()
 
     def lend(self) -> bool:
-        """Let go of a descriptor of the reserve, if there is one."""
+        """Free a descriptor of the reserve. Return whether there was one."""
         if not self._held:
             return False
         os.close(self._held.pop())
         return True
 
     def make_room(self, why: str) -> bool:
-        """End a connection, whose descriptor is free in the loop's next turn; False if there is none to end."""
+        """End a connection, whose descriptor is free in the loop's next turn. Return False if there is none to end."""
         event = self._shortage.met(why, now=self._clock())
         if event is not None:
             self._tell(event)
         return self._make_room()
 
     def refill(self) -> None:
-        """Hold back descriptors again, as many as can be had; to be called from time to time."""
+        """Fill the reserve again, as far as possible. Call this from time to time."""
         try:
             while len(self._held) < HELD:
                 self._held.append(os.open(os.devnull, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)))
-        except OSError:  # the reserve is in use, and the rest too
+        except OSError:  # the reserve is in use, and everything else too
             return
         event = self._shortage.look(now=self._clock())
         if event is not None:
             self._tell(event)
 
     def close(self) -> None:
-        """Let go of the reserve; safe to repeat."""
+        """Give up the reserve; safe to repeat."""
         while self.lend():
             pass
 
 
 class ListeningSocket(socket.socket):
-    """A listening socket for an event loop, whose `accept` copes with scarcity."""
+    """A listening socket for an event loop, whose `accept` copes with a lack of descriptors."""
 
     admission: Admission | None = None
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """Accept a connection; BlockingIOError when there is none, or room for one is made only now."""
+        """Return a connection. Raise BlockingIOError if there is none, or if room for one is only now being made."""
         try:
             return super().accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -80,7 +80,7 @@ class ListeningSocket(socket.socket):
         except OSError as error:
             why = explained(error.errno)
             if why is None:
-                # The network's error for a connection that has gone already (accept(2)): there may be others.
+                # A network error of a connection that is gone already (accept(2)): there may be others.
                 raise BlockingIOError from error
             if self.admission is None:
                 raise
@@ -88,5 +88,5 @@ class ListeningSocket(socket.socket):
                 return self.accept()
             if self.admission.make_room(why):
                 raise BlockingIOError from error
-            # There is nobody to send away. The loop rests for a second.
+            # There is no connection to end. The loop pauses for a second.
             raise

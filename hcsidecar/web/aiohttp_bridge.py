@@ -1,4 +1,4 @@
-"""What the front door needs of aiohttp: health routes for connections it has handed over, and a log without garbage."""
+"""The health routes for connections that the front door has handed over to aiohttp, and a quiet log for aiohttp."""
 
 import asyncio
 import logging
@@ -13,9 +13,9 @@ from hcsidecar.web.refusals import ConnectionRefusal
 
 
 def health_routes(face: HealthFace) -> list[web.RouteDef]:
-    """Give the routes that answer probes as the front door does, on connections that it has handed over.
+    """Return the routes that answer probes as the front door does, for connections that it has handed over.
 
-    They must be exempt from whatever authenticates the rest.
+    They must be exempt from whatever authenticates the other routes.
     """
     handler = _health_handler(face)
     return [web.route("*", path, handler) for path in sorted(face.paths)]
@@ -47,7 +47,7 @@ def _field(request: web.Request, name: str) -> bytes:
 
 
 def counting_logger(refusals: Counter[ConnectionRefusal]) -> logging.Logger:
-    """Make the logger for an aiohttp runner: our own bugs come through, what others send wrong is counted.
+    """Return the logger for an aiohttp runner: it passes our own bugs and counts faulty requests.
 
     aiohttp would write a traceback for each request that it cannot read.
     """

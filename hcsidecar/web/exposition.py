@@ -1,6 +1,6 @@
-"""Writes families of metrics as Prometheus reads them. Imported where somebody asks for them, and not before.
+"""Writes families of metrics in Prometheus's formats. Imported only when somebody asks for metrics.
 
-The library brings a registry and counters of its own, for programs that keep none; here it only writes.
+The library has a registry and counters of its own, for programs that keep none; here it only writes.
 """
 
 from collections.abc import Iterable
@@ -16,9 +16,9 @@ _OPENMETRICS = "application/openmetrics-text"
 
 
 class Form(Enum):
-    """The forms in which metrics are written: those that every version of Prometheus reads, and no others.
+    """The formats in which metrics are written: those that every version of Prometheus reads, and no others.
 
-    Of the library's dozens of variants the asker would choose by words that he makes up.
+    A client could otherwise choose among the library's dozens of variants by words that it makes up.
     """
 
     TEXT = "text/plain;version=0.0.4"
@@ -26,7 +26,7 @@ class Form(Enum):
 
 
 def form_for(accept: str) -> Form:
-    """Choose the form by an Accept header: OpenMetrics 1.0.0 for who takes it, else the text format 0.0.4."""
+    """Return the format for an Accept header: OpenMetrics 1.0.0 if the client takes it, else the text format 0.0.4."""
     for part in accept.split(","):
         media_type, *parameters = (word.strip() for word in part.split(";"))
         if media_type == _OPENMETRICS and "version=0.0.1" not in parameters:
@@ -35,19 +35,19 @@ def form_for(accept: str) -> Form:
 
 
 def render(families: Iterable[Family], form: Form = Form.TEXT) -> tuple[bytes, str]:
-    """Write families; gives the text and its content type."""
+    """Return the families as text, and the content type of the text."""
     encode, content_type = choose_encoder(form.value)
     return encode(_Given(families)), content_type
 
 
 class _Given(Collector):
-    """What the library takes metrics from."""
+    """Passes metrics to the library."""
 
     def __init__(self, families: Iterable[Family]) -> None:
         self._families = families
 
     def collect(self) -> Iterable[Metric]:
-        """Give the families in the library's words."""
+        """Return the families as the library's type."""
         return map(_metric, self._families)
 
 

@@ -1,8 +1,8 @@
-"""Reads the beginning of each TCP connection and answers probes from memory; all else goes to the API, if it is here.
+"""Reads the beginning of each TCP connection and answers probes from memory; the API, if any, takes everything else.
 
-Why not aiohttp alone: it knows no PROXY prefix, answers a probe without Host with 400 and a traceback in the log, and
-lets half-open connections gather. Probes are few kinds of tiny requests, and the answer is ready-made, so a state
-machine of its own is both stricter and quicker. A connection goes through
+aiohttp alone would not do: it does not know the PROXY prefix, answers a probe without Host with 400 and a traceback in
+the log, and lets half-open connections pile up. Probes are few kinds of tiny requests with a prepared answer, so a
+state machine of its own is both stricter and quicker. A connection goes through
 
     prefix -> (TLS handshake) -> requests ... -> closing
                                      |
@@ -33,9 +33,9 @@ _STATUS_OF = {
     ConnectionRefusal.HTTP_2: "505 HTTP Version Not Supported",
     ConnectionRefusal.PIPELINED: "429 Too Many Requests",
 }
-"The other refusals are 400."
+"The status of every other refusal is 400."
 _STRANGER = "401 Unauthorized"
-"To whoever asks the API and has signed nothing."
+"The answer to a client that asks the API without a signature."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +46,9 @@ class Doorway:
     connections: ConnectionLimiter
     tls: ssl.SSLContext | None = None
     api: Callable[[], asyncio.Protocol] | None = None
-    "Makes the protocol that takes what is no probe; None where only health is answered."
+    "Returns the protocol that takes whatever is not a probe; None if only health is answered."
     handshakes: set[asyncio.Task[None]] = field(default_factory=set)
-    "Those under way; who listens cancels them."
+    "The handshakes in progress; the listener cancels them."
 
 
 class _Stage(Enum):
@@ -60,7 +60,7 @@ class _Stage(Enum):
 
 
 class FrontDoor(asyncio.Protocol):
-    """One connection."""
+    """One connection of a web listener."""
 
     __slots__ = (
         "_address",
@@ -82,21 +82,21 @@ class FrontDoor(asyncio.Protocol):
         self._stage = _Stage.PREFIX
         self._buffer = b""
         self._idle = False
-        "Between two requests, of which nothing has come yet."
+        "True between two requests, when nothing of the next one has come."
         self._address = ""
         self._transport: asyncio.Transport
         self._api: asyncio.Protocol | None = None
-        "Has the connection from the first request on that is no probe."
+        "Takes the connection over from the first request on that is not a probe."
         self.deadline = self._loop.time() + self._connections.limits.head_timeout
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to listen."""
+        """Called when the connection is established."""
         self._transport = cast("asyncio.Transport", transport)
         self._address = peer_address(transport)
         self._connections.admit(self)
 
     def data_received(self, data: bytes) -> None:
-        """Go on with what has come."""
+        """Called with the bytes that have come."""
         if self._api is not None:
             self._connections.heard(self)
             self._api.data_received(data)
@@ -108,7 +108,7 @@ class FrontDoor(asyncio.Protocol):
                 self._answer_requests()
 
     def eof_received(self) -> bool | None:
-        """Let the connection close: what was asked has been answered already."""
+        """Let the connection close: whatever was asked has been answered already."""
         return self._api.eof_received() if self._api is not None else None
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -118,19 +118,19 @@ class FrontDoor(asyncio.Protocol):
         self._end()
 
     def pause_writing(self) -> None:
-        """Give up on a client that asks and does not read, when as much as the transport's buffer holds is unread."""
+        """Give up on a client that asks without reading, once its unread answers fill the transport's buffer."""
         if self._api is not None:
             self._api.pause_writing()
         else:
             self._drop(ConnectionRefusal.READS_TOO_SLOWLY)
 
     def resume_writing(self) -> None:
-        """Let the API write on."""
+        """Let the API write again."""
         if self._api is not None:
             self._api.resume_writing()
 
     def expire(self) -> None:
-        """Close an idle connection; throw out one that is too slow."""
+        """Close an idle connection; end one that is too slow."""
         if self._idle:
             self._close()
         elif self._stage is _Stage.CLOSING:
@@ -139,7 +139,7 @@ class FrontDoor(asyncio.Protocol):
             self._drop(ConnectionRefusal.TOO_SLOW)
 
     def crowd_out(self) -> None:
-        """End at once."""
+        """End the connection at once."""
         self._transport.abort()
         self._end()
 
@@ -246,7 +246,7 @@ class FrontDoor(asyncio.Protocol):
         self._connections.heard(self)
 
     def _hand_over(self, make_api: Callable[[], asyncio.Protocol]) -> None:
-        """Give the connection to the API; stay between, to know when it ends."""
+        """Give the connection to the API, and stay in between to learn when it ends."""
         self._api = make_api()
         self._stage = _Stage.HANDED_OVER
         self._connections.hand_over(self)
@@ -255,7 +255,10 @@ class FrontDoor(asyncio.Protocol):
         self._api.data_received(data)
 
     def _refuse(self, refusal: ConnectionRefusal) -> None:
-        """Say what is wrong with a request, and close; who asks the API without a signature is told nothing."""
+        """Answer what is wrong with a request, and close.
+
+        A client that asks the API without a signature is told nothing.
+        """
         self._connections.refusals[refusal] += 1
         status, headers, body = _STATUS_OF.get(refusal, "400 Bad Request"), _PLAIN, f"{refusal.upper()}\n"
         if refusal is not ConnectionRefusal.HTTP_2 and self._is_for_api():
@@ -264,22 +267,22 @@ class FrontDoor(asyncio.Protocol):
         self._close(unread=True)
 
     def _is_for_api(self) -> bool:
-        """Tell whether a request that cannot be read would have gone to the API."""
+        """Return whether a request that cannot be read would have gone to the API."""
         asked = asked_for(self._buffer)
         if self._doorway.api is None or asked is None:
             return False
         return self._doorway.face.shape(*asked, Version.HTTP_1_1) is Shape.ELSEWHERE
 
     def _drop(self, refusal: ConnectionRefusal) -> None:
-        """End at once a connection to which nothing can be said."""
+        """End at once a connection that cannot be answered."""
         self._connections.refusals[refusal] += 1
         self._transport.abort()
         self._end()
 
     def _close(self, *, unread: bool = False) -> None:
-        """Send what is to be sent, then close. `unread` says that the client may still be sending.
+        """Send what is to be sent, then close. `unread` means that the client may still be sending.
 
-        Then what comes is thrown away until the client has closed too or its time is over.
+        What still comes is then discarded until the client has closed too, or its time is over.
         """
         self._stage = _Stage.CLOSING
         self._idle = False

@@ -1,4 +1,4 @@
-"""Begins TLS on a connection of which the first bytes have been read already, since a PROXY prefix comes before it."""
+"""Begins TLS on a connection whose first bytes have been read already, since a PROXY prefix comes before it."""
 
 import asyncio
 import ssl
@@ -13,12 +13,12 @@ async def shake_hands(
     handshake_timeout: float,
     shutdown_timeout: float,
 ) -> asyncio.Transport | None:
-    """Give the transport that speaks TLS for the protocol, or None when the client does not, or not in time.
+    """Return the transport that speaks TLS for the protocol, or None if the handshake fails or takes too long.
 
-    `received` is what of TLS has been read so far. Reading is paused before, so that no more of it can come meanwhile.
+    `received` is what has been read of TLS so far. Reading must be paused, so that no more of it comes meanwhile.
     """
     loop = asyncio.get_running_loop()
-    # Runs after start_tls has put TLS in the protocol's place, and before the transport reads on.
+    # This runs after start_tls has put TLS in the protocol's place, and before the transport reads again.
     loop.call_soon(_give_back, transport, received)
     try:
         return await loop.start_tls(

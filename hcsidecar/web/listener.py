@@ -15,11 +15,11 @@ from hcsidecar.web.connections import ConnectionLimiter, Limits
 from hcsidecar.web.front_door import Doorway, FrontDoor
 
 _BACKLOG = 128
-"Connections that wait to be accepted; also the most that are accepted at once, beyond what the limits say."
+"Connections that wait to be accepted; also the most accepted at once, beyond what the limits allow."
 
 
 class ListenError(Exception):
-    """An address on which nobody can listen now; `passing` is True when that may pass by itself."""
+    """An address on which nobody can listen now; `passing` is True if that may end by itself."""
 
     def __init__(self, host: str, port: int, error: OSError) -> None:
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -55,16 +55,16 @@ class HealthServer:
         tls: ssl.SSLContext | None = None,
         api: Callable[[], asyncio.Protocol] | None = None,
     ) -> None:
-        """Answer probes on these addresses, and hand everything else over to what `api` makes, if there is an API.
+        """Answer probes on these addresses, and hand other requests over to what `api` returns, if there is an API.
 
-        May be called several times. ListenError names the first address that cannot be had; then none of this call's
-        listens. An IPv6 wildcard takes IPv6 only.
+        This may be called several times. Raise ListenError with the first address that cannot be used; then no address
+        of this call is listened on. An IPv6 wildcard takes IPv6 only.
         """
         doorway = Doorway(face=self._face, connections=self.connections, tls=tls, api=api, handshakes=self._handshakes)
         await self._listen(lambda: FrontDoor(doorway), listen)
 
     async def start_agent(self, listen: tuple[str, int]) -> None:
-        """Answer HAProxy's agent-check; ListenError when the address cannot be had."""
+        """Answer HAProxy's agent-check. Raise ListenError if the address cannot be used."""
         await self._listen(lambda: AgentCheck(self._face, self.connections), (listen,))
 
     async def close(self) -> None:
@@ -97,7 +97,7 @@ class HealthServer:
         listener.admission = self.admission
         try:
             if os.name == "posix":
-                # Elsewhere it would let two processes have one port.
+                # On Windows this option would let two processes have one port.
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if listener.family == socket.AF_INET6:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

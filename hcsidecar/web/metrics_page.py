@@ -1,7 +1,7 @@
-"""`/metrics` on the web listener: open to whoever reaches it, like the health URL, and cheap however often it is asked.
+"""`/metrics` on the web listener: open to everybody who reaches it, like the health URL, and cheap however often asked.
 
-It is no part of the API: a monitoring system holds no key of the farm. What it says is no secret, and it changes
-nothing. The text is written at most once a second in each form; who asks more often gets the same again.
+It is not part of the API: a monitoring system holds no key of the farm. The page tells no secret and changes nothing.
+The text is written at most once a second in each format; further requests get the same text again.
 """
 
 import asyncio
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 PATH: Final = "/metrics"
 METHODS: Final = ("GET", "HEAD")
 FRESH: Final = 1.0
-"Seconds for which a text is handed out: how often it is asked for is not ours to say, what that costs is."
+"Seconds for which a text is reused: we cannot limit how often it is asked for, only what that costs."
 
 
 class MetricsPage:
-    """The page of one node; `metrics` gives its families, from memory. A text is handed out for `fresh` seconds."""
+    """The page of one node; `metrics` returns its families, from memory. A text is reused for `fresh` seconds."""
 
     def __init__(self, metrics: Callable[[], Sequence[Family]], *, fresh: float = FRESH) -> None:
         self._metrics = metrics
         self._fresh = fresh
         self._exposition: ModuleType | None = None
         self._written: dict[Form, tuple[float, bytes, str]] = {}
-        "By form: when it was written, the text and its content type."
+        "By format: when the text was written, the text and its content type."
 
     def routes(self) -> list[web.RouteDef]:
-        """Give the routes, which must be exempt from whatever authenticates the rest."""
+        """Return the routes, which must be exempt from whatever authenticates the others."""
         return [web.route("*", PATH, self._answer)]
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
@@ -47,7 +47,7 @@ class MetricsPage:
         return web.Response(body=text, headers={hdrs.CONTENT_TYPE: content_type, hdrs.CACHE_CONTROL: "no-store"})
 
     def _text(self, form: "Form") -> tuple[bytes, str]:
-        """Write a text, or give the last one. On the loop: it takes about a millisecond."""
+        """Return a new text, or the last one. Runs on the loop: it takes about a millisecond."""
         from hcsidecar.web.exposition import render  # noqa: PLC0415 - loaded above
 
         now = asyncio.get_running_loop().time()

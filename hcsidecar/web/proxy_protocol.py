@@ -1,7 +1,7 @@
-r"""Finds the PROXY protocol prefix that some balancers put before a connection, probes included.
+r"""Finds the PROXY protocol prefix that some balancers send at the start of a connection, probes included.
 
-Format: the HAProxy project's "The PROXY protocol, versions 1 and 2". What a prefix says is not believed, since anybody
-may send one, so only its length matters here:
+The format is that of the HAProxy project's "The PROXY protocol, versions 1 and 2". The addresses in a prefix are not
+believed, since anybody may send one, so only its length matters here:
 
     version 1   PROXY TCP4 192.0.2.1 192.0.2.2 4711 80\r\n          at most 107 bytes
     version 2   12 bytes of signature, version and command, family, length (16 bits), then addresses and TLVs
@@ -13,7 +13,7 @@ from hcsidecar.web.refusals import ConnectionRefusal
 
 LONGEST_V1 = 107
 LONGEST_V2 = 8192
-"Bytes; a balancer sends some hundred (AWS adds its endpoint id, HAProxy may add names out of a certificate)."
+"In bytes; a balancer sends some hundred (AWS adds its endpoint id, HAProxy may add names from a certificate)."
 
 _SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 _HEADER = len(_SIGNATURE) + 4
@@ -23,7 +23,7 @@ _LOCAL_OR_PROXY = (0x20, 0x21)
 
 
 def prefix_length(data: bytes) -> int | ConnectionRefusal | None:
-    """Give the length of the prefix at the beginning of a connection, 0 without one; None while more must be read."""
+    """Return the length of the prefix of a connection, 0 if it has none; None while more must be read."""
     match data[:1]:
         case b"":
             return None
@@ -56,5 +56,5 @@ def _v2_length(data: bytes) -> int | ConnectionRefusal | None:
 
 
 def _begins_alike(data: bytes, pattern: bytes) -> bool:
-    """Tell whether the data is the pattern so far, as far as both go."""
+    """Return whether the data and the pattern agree as far as the shorter one goes."""
     return data[: len(pattern)] == pattern[: len(data)]

@@ -1,10 +1,10 @@
-"""Why a connection to the health URL was turned away: counted, never logged, since anybody may send anything."""
+"""Why a connection to the health URL was refused: counted, never logged, since anybody may send anything."""
 
 from enum import StrEnum
 
 
 class ConnectionRefusal(StrEnum):
-    """One reason; the counters in `status` and in the metrics go by these words."""
+    """The reasons, in the words of the counters in `status` and in the metrics."""
 
     PROXY_PREFIX = "bad PROXY prefix"
     TLS = "no TLS handshake"

@@ -1,6 +1,6 @@
-"""Reads the head of an HTTP request within strict limits, as probers write it.
+"""Reads the head of an HTTP request within strict limits.
 
-Lenient where probers are (no Host, bare LF, HTTP/0.9, empty lines before the request), strict in everything else.
+It is lenient where probers need it (no Host, bare LF, HTTP/0.9, empty lines before the request), and strict otherwise.
 RFC 9112 is the grammar of HTTP/1.1, RFC 1945 that of 1.0 and of the simple request of 0.9.
 """
 
@@ -13,12 +13,12 @@ from hcsidecar.core.health import Version
 from hcsidecar.web.refusals import ConnectionRefusal
 
 LONGEST_HEAD = 8192
-"Bytes."
+"In bytes."
 
 _REMEMBERED = 64
-"Requests that are known again when they come again."
+"Requests whose parsed heads are remembered for when they come again."
 _LONGEST_REMEMBERED = 1024
-"Bytes."
+"In bytes."
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _METHOD_SO_FAR = re.compile(_TOKEN + rb"(?: |\Z)")
 _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([!-~]+)(?: HTTP/([0-9])\.([0-9]))?")
@@ -28,30 +28,30 @@ _AUTHORITY = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
 
 
 class RequestHead(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request says of itself before its body."""
+    """The contents of a request before its body."""
 
     method: str
     path: str
     "Without scheme, authority and query."
     version: Version
     has_body: bool = False
-    "Something follows the head that is no request."
+    "Something follows the head that is not a request."
     keep_alive: bool = False
     "Another request may follow; never after a body, which nobody will read."
     host: bytes | None = None
     agent: bytes = b""
     size: int
-    "Bytes that it takes in the stream, empty lines before it included."
+    "Its length in the stream in bytes, with the empty lines before it."
 
 
 def read_head(data: bytes) -> RequestHead | ConnectionRefusal | None:
-    """Read the request at the beginning of the data; None while more must be read."""
-    # A prober sends the same bytes each time, so the last few requests need no second look.
+    """Return the request at the beginning of the data, or why it is refused; None while more must be read."""
+    # A prober sends the same bytes each time, so the last few requests are remembered.
     return _remembered(data) if len(data) <= _LONGEST_REMEMBERED else _read(data)
 
 
 def asked_for(data: bytes) -> tuple[str, str] | None:
-    """Give method and path of a request that is refused for something else; None if it begins with no request line."""
+    """Return method and path of a request that is refused for another reason; None if it has no request line."""
     line, end, _ = data.lstrip(b"\r\n").partition(b"\n")
     request = _REQUEST_LINE.fullmatch(line.removesuffix(b"\r")) if end else None
     return (request[1].decode("ascii"), _path(request[2])) if request else None
@@ -98,11 +98,12 @@ _remembered = lru_cache(maxsize=_REMEMBERED)(_read)
 
 
 def _incomplete(data: bytes, start: int) -> ConnectionRefusal | None:
-    """Judge a request line of which the end has not come."""
+    """Return why a request line without an end is refused; None if more may come."""
     if len(data) >= LONGEST_HEAD:
         return ConnectionRefusal.TOO_LARGE
     rest = data[start:]
-    # What is no method will never be a request, a TLS handshake for one: waiting for its end would only hold a place.
+    # Bytes that are not a method, such as a TLS handshake, never become a request; waiting for more would only hold a
+    # place.
     return None if rest in (b"", b"\r") or _METHOD_SO_FAR.match(rest) else ConnectionRefusal.REQUEST_LINE
 
 
@@ -113,7 +114,7 @@ def _simple_request(method: bytes, target: bytes, size: int) -> RequestHead | Co
 
 
 def _read_headers(block: bytes) -> dict[bytes, bytes] | ConnectionRefusal:
-    """Give the headers by lower-case name; those of one name are joined by commas."""
+    """Return the headers by lower-case name; values of the same name are joined by commas."""
     headers: dict[bytes, bytes] = {}
     if not block:
         return headers
