@@ -1,1 +1,1 @@
-"""Datagrams in and out: sealing, sockets and the one timer."""
+"""The heartbeats' datagrams: sealing, sockets and the timer that sends them."""

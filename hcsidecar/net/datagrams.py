@@ -1,4 +1,4 @@
-"""Datagrams in and out of one node: a UDP socket per network of the farm file, no meaning attached."""
+"""Sends and receives the datagrams of one node: one UDP socket per network of the farm file."""
 
 import asyncio
 import errno
@@ -16,7 +16,7 @@ _BATCH = 64
 class HeartbeatSocketError(Exception):
     """A heartbeat socket cannot be opened; the text names address and port.
 
-    `passing` is True when that may pass by itself: daemons start before networks do.
+    `passing` is True if that may end by itself: daemons start before networks do.
     """
 
     def __init__(self, address: str, port: int, error: OSError) -> None:
@@ -27,8 +27,8 @@ class HeartbeatSocketError(Exception):
 class Datagrams:
     """UDP sockets on every network of one node.
 
-    `own` maps each network to this node's address on it, `others` each other node to its addresses by network.
-    What arrives goes to `receive(datagram)`, which must not raise.
+    `own` maps each network to this node's address on it, `others` each other node to its addresses by network. Every
+    datagram that arrives is passed to `receive`, which must not raise.
     """
 
     def __init__(
@@ -50,10 +50,10 @@ class Datagrams:
         self._buffer = memoryview(bytearray(_LARGEST))
         self.sent = self.received = 0
         self.failures: dict[str, int] = {}
-        "Datagrams that the kernel would not send, by its reason."
+        "Datagrams that the kernel has refused to send, by its reason."
 
     async def open(self) -> None:
-        """Bind all sockets; raises ListenError, and then none is open."""
+        """Bind all sockets. Raise ListenError if one cannot be bound; then none is open."""
         loop = asyncio.get_running_loop()
         for network, address in self._own.items():
             try:
@@ -68,7 +68,7 @@ class Datagrams:
         destination = (address, self._port)
         bound = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
         try:
-            bound.setblocking(False)  # noqa: FBT003 - the socket module takes it so
+            bound.setblocking(False)  # noqa: FBT003 - the socket module takes it as a positional
             bound.bind(destination)
         except OSError:
             bound.close()
@@ -84,7 +84,7 @@ class Datagrams:
         self._sockets.clear()
 
     def send(self, to: str, datagram: bytes) -> None:
-        """Send to a node on every network; what the kernel refuses is counted, the next beat tries again."""
+        """Send a datagram to a node on every network; failures are counted, and the next heartbeat tries again."""
         for network, destination in self._routes[to]:
             bound = self._sockets.get(network)
             if bound is None:
@@ -98,10 +98,10 @@ class Datagrams:
                 self.sent += 1
 
     def discard(self) -> int:
-        """Throw away what is queued, and say how many datagrams that were."""
+        """Discard the datagrams that are queued. Return how many there were."""
         count = 0
         for bound in self._sockets.values():
-            # Bounded: a flood may fill the queue as fast as it is emptied.
+            # Bounded, because a flood may fill the queue as fast as it is emptied.
             for _ in range(10_000):
                 try:
                     bound.recv_into(self._buffer)
@@ -117,7 +117,7 @@ class Datagrams:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError:
-                # An ICMP error for an earlier datagram: the other node's port is closed just now.
+                # An ICMP error for an earlier datagram: the other node's port is closed at the moment.
                 continue
             self.received += 1
             self._receive(self._buffer[:size].tobytes())

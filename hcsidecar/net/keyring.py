@@ -1,8 +1,8 @@
 """The farm's secrets: the file of sealing keys and hash seed, and the keys derived from them by purpose.
 
-Rotation without stopping the farm: a key is added and the file copied to all nodes, so that each of them accepts it;
-then it is put in use and the file copied again, so that each of them seals with it; then the old one is dropped.
-The hash seed decides which node takes which client and stays the same throughout.
+A key is rotated without stopping the farm in three steps. A key is added and the file is copied to all nodes, so that
+each of them accepts it. The key is put in use and the file is copied again, so that each of them seals with it. Then
+the old key is dropped. The hash seed decides which node takes which client, and stays the same throughout.
 """
 
 import os
@@ -27,7 +27,7 @@ from hcsidecar.system.private_file import place_file
 
 SECRET_BYTES = 32
 MAX_KEYS = 8
-"More than a rotation ever needs; bounds what a receiver tries and keeps."
+"More than a rotation ever needs; limits what a receiver tries and keeps."
 _MAX_FILE_BYTES = 16_384
 _SECRET = re.compile(f"[0-9a-f]{{{2 * SECRET_BYTES}}}")
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -40,7 +40,7 @@ _HOW_TO_CHANGE = "copy the right one from another node, or to change to this one
 
 
 class KeyFileError(Exception):
-    """The key file cannot be used: what is wrong, completing "the key file …", and what would be right."""
+    """The key file cannot be used: `message` completes the sentence "the key file …", `hint` says what is right."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(f"{message} ({hint})" if hint else message)
@@ -50,7 +50,7 @@ class KeyFileError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealingKey:
-    """One secret from which datagrams' keys are derived."""
+    """One secret from which the keys of datagrams are derived."""
 
     secret: bytes
     added: datetime
@@ -60,14 +60,14 @@ class SealingKey:
 
     @property
     def id(self) -> int:
-        """A fingerprint in 32 bits: two keys that differ never pass for one, wherever they were added."""
+        """A fingerprint of 32 bits: different keys have different ids, on whichever node they were added."""
         return int.from_bytes(blake2b(self.secret, digest_size=4, person=b"hcsidecar key").digest(), "big")
 
 
 class Keyring:
     """The secrets of one key file, which a running daemon follows with `changed` and `reload`.
 
-    A change is another keyring, and nothing happens before its `write`.
+    A change returns another keyring; nothing takes effect before its `write`.
     """
 
     __slots__ = ("_seen", "active_id", "hash_seed", "keys", "path")
@@ -75,48 +75,49 @@ class Keyring:
     def __init__(self, *, path: Path, hash_seed: bytes, keys: Mapping[int, SealingKey], active_id: int) -> None:
         self.path = path
         self.hash_seed = hash_seed
-        "Decides, with the client's address, in which bucket a client is; not touched by rotation."
+        "Decides, with the client's address, which bucket a client is in; a rotation does not change it."
         self.keys = MappingProxyType(dict(keys))
         self.active_id = active_id
-        "The key to seal with; all of them open."
+        "The key to seal with; every key opens."
         self._seen = _stamp(path)
 
     @classmethod
     def create(cls, path: Path, *, now: datetime) -> Self:
-        """Make the secrets of a new farm; nothing is written yet."""
+        """Return the secrets of a new farm; nothing is written yet."""
         key = SealingKey(secret=secrets.token_bytes(SECRET_BYTES), added=now)
         return cls(path=path, hash_seed=secrets.token_bytes(SECRET_BYTES), keys={key.id: key}, active_id=key.id)
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read a key file that nobody but its owner may read; KeyFileError says what is wrong with it."""
+        """Return the keyring in a key file that only its owner may read. Raise KeyFileError if it cannot be used."""
         seen = _stamp(path)
         hash_seed, keys, active_id = _parse(_read_private(path))
         keyring = cls(path=path, hash_seed=hash_seed, keys=keys, active_id=active_id)
-        keyring._seen = seen  # from before it was read: what is written in between counts as a change
+        keyring._seen = seen  # from before it was read: whatever is written in between counts as a change
         return keyring
 
     @property
     def ids(self) -> tuple[int, ...]:
-        """Every key that opens, in the order of the file."""
+        """The ids of all keys, in the order of the file. Every key opens."""
         return tuple(self.keys)
 
     @property
     def print(self) -> KeyPrint:
-        """What may be kept of these secrets to know them again."""
+        """What may be kept of these secrets to recognise them."""
         seed = int.from_bytes(blake2b(self.hash_seed, digest_size=4, person=b"hcsidecar seed").digest(), "big")
         return KeyPrint(keys=frozenset(self.keys), hash_seed=seed)
 
     def changed(self) -> bool:
-        """Tell, once for each change, that the file is not the one that was read."""
+        """Return, once for each change, that the file is not the one that was read."""
         now = _stamp(self.path)
         before, self._seen = self._seen, now
         return now != before
 
     def reload(self) -> None:
-        """Take what the file holds now; KeyFileError if it cannot be used, and then the keys stay as they are.
+        """Read the file again. Raise KeyFileError if it cannot be used; then the keys stay as they are.
 
-        Nor can another farm's: each step of a rotation keeps a key of what was before, and all of them the hash seed.
+        A file of another farm cannot be used either: each step of a rotation keeps a key of the previous step, and all
+        steps keep the hash seed.
         """
         seen = _stamp(self.path)
         now = self.load(self.path)
@@ -128,39 +129,39 @@ class Keyring:
         self.hash_seed, self.keys, self.active_id, self._seen = now.hash_seed, now.keys, now.active_id, seen
 
     def derive(self, purpose: str, key_id: int, info: bytes) -> bytes:
-        """Give the 32-byte key for a purpose and its circumstances (HKDF-SHA256, RFC 5869).
+        """Return the 32-byte key for a purpose and its circumstances (HKDF-SHA256, RFC 5869).
 
-        KeyError if there is no such sealing key.
+        Raise KeyError if there is no such sealing key.
         """
         label = purpose.encode()
         context = b"hcsidecar" + bytes((len(label),)) + label + info
         return HKDF(algorithm=SHA256(), length=32, salt=None, info=context).derive(self.keys[key_id].secret)
 
     def with_new_key(self, *, now: datetime) -> tuple[Self, SealingKey]:
-        """Add a key that opens, and does not seal yet."""
+        """Return a keyring with a new key, which opens but does not seal yet, and the key."""
         if len(self.keys) >= MAX_KEYS:
             raise KeyFileError(f"has {MAX_KEYS} keys, and no room for more", "drop an old one: hcsidecar key drop ID")
         key = SealingKey(secret=secrets.token_bytes(SECRET_BYTES), added=now)
         return self._with(keys={**self.keys, key.id: key}), key
 
     def using(self, key_id: int) -> Self:
-        """Seal with this key from now on."""
+        """Return a keyring that seals with this key."""
         self._require(key_id)
         return self._with(active_id=key_id)
 
     def without(self, key_id: int) -> Self:
-        """Drop a key that nobody seals with any more."""
+        """Return a keyring without a key that nobody seals with any more."""
         self._require(key_id)
         if key_id == self.active_id:
             raise KeyFileError(f"seals with {key_id:08x}", "put another key in use first: hcsidecar key use ID")
         return self._with(keys={other: key for other, key in self.keys.items() if other != key_id})
 
     def write(self, *, replace: bool) -> None:
-        """Make this the file, at once as a whole, mode 0600 and with the owner that it had.
+        """Write the file in one step, with mode 0600 and the owner that it had.
 
-        FileExistsError unless it may replace the one that is there; OSError as the system says.
+        Raise FileExistsError if there is a file and it must not be replaced, or OSError if the system refuses.
         """
-        # Through a link, so that the file meant is replaced and not the link to it.
+        # The link is resolved so that the file is replaced, not the link to it.
         place_file(self.path.resolve(), self._text().encode(), replace=replace)
 
     def _with(self, *, keys: Mapping[int, SealingKey] | None = None, active_id: int | None = None) -> Self:
@@ -187,14 +188,14 @@ class Keyring:
 def _stamp(path: Path) -> tuple[int, int, int] | None:
     with suppress(OSError):
         status = path.stat()
-        # The time of its last change of any kind: a file refused for its mode is good again after a chmod.
+        # The time of any change (ctime), so that a file refused for its mode is read again after a chmod.
         return status.st_ctime_ns, status.st_ino, status.st_size
     return None
 
 
 def _read_private(path: Path) -> str:
     try:
-        # Not to wait for a writer where the path is a pipe.
+        # Non-blocking, so as not to wait for a writer if the path is a pipe.
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
     except FileNotFoundError:
         hint = f"copy it from another node; only where no node has one any more: hcsidecar key new {path}"
@@ -220,7 +221,7 @@ def _read_private(path: Path) -> str:
 
 
 def _parse(text: str) -> tuple[bytes, dict[int, SealingKey], int]:
-    """Read hash seed, keys and active id. Messages name keys by their id and never show what may be a secret."""
+    """Return hash seed, keys and active id. Messages name keys by their id and never show what may be a secret."""
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError):

@@ -1,13 +1,13 @@
-"""Sealing of datagrams: who holds the farm's key can write and read them, and nobody else.
+"""Seals datagrams, so that only holders of the farm's key can write and read them.
 
-Each sender has a key of its own for each of its boots, derived from a sealing key of the farm, and counts its nonces:
-that one key never meets one nonce twice rests on boot numbers that only grow and on sequences that only grow within
-a boot. ChaCha20-Poly1305 (RFC 8439); the header is in clear and authenticated with the rest:
+Each sender has a key of its own for each of its boots, derived from a sealing key of the farm, and counts its nonces. A
+key never meets a nonce twice, because boot numbers only grow and sequences only grow within a boot. The cipher is
+ChaCha20-Poly1305 (RFC 8439). The header is in clear and authenticated with the rest:
 
     magic "HCS" · version (1 byte) · key id (4) · sender (8) · boot (8) · sequence (8) · sealed text · tag (16)
 
 The sender is a digest of farm and node, so that a datagram of another farm is refused before anything is computed.
-Whether a datagram is old is not judged here: membership does, once it is open.
+Whether a datagram is old is not decided here: membership decides it, once the datagram is open.
 """
 
 import struct
@@ -31,11 +31,11 @@ _NONCE = struct.Struct(">IQ")
 _BOOT = struct.Struct(">Q")
 _TAG_BYTES = 16
 OVERHEAD_BYTES: Final = _HEADER.size + _TAG_BYTES
-"What sealing adds to a datagram."
+"The bytes that sealing adds to a datagram."
 
 
 class OpenFailure(StrEnum):
-    """Why a datagram was not opened: the label of its count."""
+    """Why a datagram was not opened: the label of its counter."""
 
     TOO_SHORT = "too short"
     NOT_OURS = "not of this protocol"
@@ -46,7 +46,7 @@ class OpenFailure(StrEnum):
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A datagram that its sender sealed; it may still be an old one."""
+    """A datagram that its sender has sealed; it may still be an old one."""
 
     node: str
     boot: int
@@ -65,12 +65,12 @@ class DatagramSealer:
         self.follow_keys()
 
     def follow_keys(self) -> None:
-        """Seal with the key that the keyring now has in use; the sequence goes on."""
+        """Seal with the keyring's active key from now on; the sequence continues."""
         self._key_id = self._keyring.active_id
         self._cipher = _cipher(self._keyring, self._key_id, self._farm, self._node, self._boot)
 
     def seal(self, seq: int, plaintext: bytes) -> bytes:
-        """Give the datagram; ValueError if the sequence has not grown, since that would give the key away."""
+        """Return the datagram. Raise ValueError if the sequence has not grown, since that would give the key away."""
         if seq <= self._last_seq:
             raise ValueError(f"sequence {seq} after {self._last_seq}: a nonce would be used twice")
         self._last_seq = seq
@@ -79,7 +79,7 @@ class DatagramSealer:
 
 
 class _Key(msgspec.Struct, frozen=True, gc=False):
-    """One derived key of a sender."""
+    """A key derived for a sender."""
 
     key_id: int
     boot: int
@@ -87,17 +87,17 @@ class _Key(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Sender(msgspec.Struct, gc=False):
-    """What is kept of one sender, never more than two keys."""
+    """What is kept of one sender; never more than two keys."""
 
     node: str
     current: _Key | None = None
-    "Has opened a datagram, of the highest boot that did."
+    "The key that has opened a datagram, of the highest boot that did."
     candidate: _Key | None = None
-    "Was tried last: of a new boot, a new key, an old datagram or a forged one."
+    "The key tried last: of a new boot, a new sealing key, an old datagram or a forged one."
 
 
 class DatagramOpener:
-    """Opens the datagrams of the nodes of one farm. Bytes never raise, and keep memory of one size."""
+    """Opens the datagrams of the nodes of one farm. It never raises on any bytes, and its memory has a fixed size."""
 
     def __init__(self, keyring: Keyring, farm: str, known_nodes: Iterable[str]) -> None:
         self._farm = farm
@@ -106,13 +106,13 @@ class DatagramOpener:
         self.follow_keys()
 
     def follow_keys(self) -> None:
-        """Open with the keys that the keyring now has, and with no other."""
+        """Open with the keys that the keyring has now, and with no others."""
         self.strangers: set[str] = set()
-        "Nodes in whose names datagrams have come with keys that are not there; anybody may have sent them."
+        "Nodes in whose names datagrams have come that use unknown keys; anybody may have sent them."
         self._senders = {_sender_id(self._farm, node): _Sender(node) for node in self._nodes}
 
     def open(self, datagram: bytes) -> Opened | OpenFailure:
-        """Give what was sealed and by whom, or say why not. Costs at most one derivation and one decryption."""
+        """Return what was sealed and by whom, or why not, at the cost of one derivation and one decryption at most."""
         if len(datagram) < OVERHEAD_BYTES:
             return OpenFailure.TOO_SHORT
         magic, version, key_id, sender_id, boot, seq = _HEADER.unpack_from(datagram)
@@ -132,7 +132,8 @@ class DatagramOpener:
         except InvalidTag:
             return OpenFailure.BAD_SEAL
         if key is sender.candidate and (sender.current is None or boot >= sender.current.boot):
-            # Only now that it has opened something; a replayed old boot stays the candidate.
+            # The key becomes current only after it has opened something; that of a replayed old boot stays the
+            # candidate.
             sender.current, sender.candidate = key, sender.current
         return Opened(node=sender.node, boot=boot, seq=seq, plaintext=plaintext)
 
@@ -155,6 +156,6 @@ def _cipher(keyring: Keyring, key_id: int, farm: str, node: str, boot: int) -> C
 
 
 def _named(farm: str, node: str) -> bytes:
-    """Write two names so that no other two give the same bytes."""
+    """Return two names as bytes that no other two names have."""
     first, second = farm.encode(), node.encode()
     return bytes((len(first),)) + first + bytes((len(second),)) + second
