@@ -1,1 +1,1 @@
-"""What is asked of the operating system: priority, threads, signals, files and programs."""
+"""Access to the operating system: priority, threads, signals, files and programs."""

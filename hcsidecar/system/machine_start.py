@@ -1,4 +1,4 @@
-"""What tells one start of this machine from all others."""
+"""Identifies the present start of this machine among all others."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ _PROC = Path("/proc")
 
 
 def boot_id(proc: Path = _PROC) -> str:
-    """Give what distinguishes this boot of the machine from others (random(4)); empty if the kernel does not say."""
+    """Return the id of this boot of the machine (random(4)); empty if the kernel does not give one."""
     try:
         return (proc / "sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -14,13 +14,13 @@ def boot_id(proc: Path = _PROC) -> str:
 
 
 def start_of_machine(proc: Path = _PROC) -> str:
-    """Tell this start of this machine, or of this container, from all others; empty where nothing tells.
+    """Return an id of this start of the machine, or of this container; empty if there is none.
 
-    A container that is started again has the machine's boot id, and a new first process.
+    A container that is started again has the machine's boot id, but a new first process.
     """
     boot = boot_id(proc)
     try:
-        # proc(5): the start time is field 22, counted behind the name in parentheses, which may hold anything.
+        # proc(5): the start time is field 22, counted after the name in parentheses, which may contain anything.
         started = (proc / "1/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):
         return ""

@@ -1,4 +1,4 @@
-"""Small files, of this user's alone for the most part: after a crash there is either the old one or the new one."""
+"""Small files, most of them private to this user, written so that a crash leaves either the old or the new content."""
 
 import os
 import tempfile
@@ -8,20 +8,20 @@ from hcsidecar.core.lost_files import Stamp, what_became
 
 
 def replace_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
-    """Write a new file beside the old one, on disk, and put it in its place. Raises OSError.
+    """Write a new file beside the old one, flush it to disk, and put it in its place. Raise OSError if that fails.
 
     For one writer at a time: the new file always has the same name, so that crashes leave one at most.
     """
     new = path.with_suffix(".new")
     _write_to_disk(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), content)
-    new.chmod(mode)  # whatever the umask, and also one that was left by a crash
+    new.chmod(mode)  # whatever the umask, and also for a file that a crash has left
     new.replace(path)
 
 
 def place_file(path: Path, content: bytes, *, replace: bool) -> None:
-    """Make the file, or replace one that keeps its owner then; several writers at once do not disturb each other.
+    """Create a file, or replace one and keep its owner. Several writers at the same time do not disturb each other.
 
-    FileExistsError when there is one and it is not to be replaced, OSError as the system says.
+    Raise FileExistsError if there is a file and it must not be replaced, or OSError if the system refuses.
     """
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     new = Path(name)
@@ -30,14 +30,14 @@ def place_file(path: Path, content: bytes, *, replace: bool) -> None:
         if replace:
             new.replace(path)
         else:
-            # Of several that are made at the same time one becomes the file, and nobody ever reads half of it.
+            # If several writers create the file at the same time, one of them wins, and nobody ever reads half of it.
             path.hardlink_to(new)
     finally:
         new.unlink(missing_ok=True)
 
 
 def _write_to_disk(descriptor: int, content: bytes, *, owner: os.stat_result | None = None) -> None:
-    """Write all of it, on disk when this returns, and close the file."""
+    """Write all of the content, flush it to disk, and close the file."""
     with open(descriptor, "wb") as file:
         if owner is not None and hasattr(os, "fchown"):
             os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
@@ -47,7 +47,7 @@ def _write_to_disk(descriptor: int, content: bytes, *, owner: os.stat_result | N
 
 
 def replace_private(path: Path, content: bytes) -> str | None:
-    """Replace a file, as `replace_file` does; gives the reason when that fails."""
+    """Replace a file as `replace_file` does. Return the reason if that fails, else None."""
     try:
         replace_file(path, content)
     except OSError as error:
@@ -56,13 +56,13 @@ def replace_private(path: Path, content: bytes) -> str | None:
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory, and those above it that are missing, for this user only. Raises OSError."""
+    """Create a directory, and the missing ones above it, for this user only. Raise OSError if that fails."""
     for missing in [*reversed([above for above in path.parents if not above.exists()]), path]:
         missing.mkdir(mode=0o700, exist_ok=True)
 
 
 def stamp(path: Path) -> Stamp | None:
-    """Tell a file from all others; None where there is none, or it cannot be looked at."""
+    """Return what identifies a file; None if there is none, or it cannot be read."""
     try:
         status = path.stat()
     except OSError:
@@ -71,15 +71,15 @@ def stamp(path: Path) -> Stamp | None:
 
 
 class KeptFile:
-    """A file that stays as this process has written it. Every method may wait for the disk, and none raises."""
+    """A file that must stay as this process has written it. Every method may wait for the disk, and none raises."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._left: Stamp | None = None
-        "How it was left; None before the first time."
+        "The stamp of the file when it was last written; None before the first time."
 
     def write(self, content: bytes) -> str | None:
-        """Write it anew, its directory made if it is missing; gives the reason when that fails."""
+        """Write the file, and its directory if it is missing. Return the reason if that fails, else None."""
         try:
             make_directory(self.path.parent)
         except OSError as error:
@@ -90,5 +90,5 @@ class KeptFile:
         return reason
 
     def what_became(self) -> str | None:
-        """Say what somebody else has done to it since it was written, or None."""
+        """Return what somebody else has done to the file since it was written, or None."""
         return None if self._left is None else what_became(self._left, stamp(self.path))

@@ -1,7 +1,7 @@
-"""Gives up what a process of the daemon's need not have: priority, capabilities, being spared by the OOM killer.
+"""Gives up what a helper process of the daemon does not need: priority, capabilities, protection from the OOM killer.
 
-For a program that the daemon starts, which calls it on itself: there is nothing left to do for the daemon then, whose
-threads stand still while a process is started.
+A program that the daemon starts calls this on itself. The daemon could not do it without delay: its threads stand still
+while a process is started.
 """
 
 import contextlib
@@ -16,11 +16,11 @@ from typing import Final
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 _CAPABILITY_VERSION_3: Final = 0x20080522
-"Of linux/capability.h: two words for each of the three sets."
+"From linux/capability.h: two words for each of the three sets."
 _F_SETSIG: Final = 10
-"Of asm-generic/fcntl.h."
+"From asm-generic/fcntl.h."
 _OOM_SCORE: Final = "500"
-"Rather this process than the daemon or the application: what it did is asked for again."
+"Rather this process is killed than the daemon or the application: its work is simply asked for again."
 
 
 class _Header(ctypes.Structure):
@@ -28,7 +28,7 @@ class _Header(ctypes.Structure):
 
 
 def give_up_powers(*, memory: int) -> None:
-    """Become an ordinary process without capabilities, of `memory` bytes of data at most; its programs likewise.
+    """Become an ordinary process without capabilities, with `memory` bytes of data at most; so do child programs.
 
     What the system refuses stays as it is: a sandbox may have taken it away already.
     """
@@ -45,24 +45,24 @@ def give_up_powers(*, memory: int) -> None:
 
 
 def end_with(life: int) -> None:
-    """Have the kernel kill this process group as soon as nobody has the other end of this pipe any more.
+    """Have the kernel kill this process group as soon as nobody has the other end of the pipe `life` any more.
 
-    The kernel does so whatever this process is at, and however the other one has ended (F_SETSIG in fcntl(2)).
+    The kernel does so whatever this process is doing, and however the other process has ended (F_SETSIG in fcntl(2)).
     """
     fcntl.fcntl(life, fcntl.F_SETOWN, -os.getpgrp())
     fcntl.fcntl(life, _F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(life, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
     with contextlib.suppress(BlockingIOError):
-        if not os.read(life, 1):  # it was too late for a signal
+        if not os.read(life, 1):  # the other end was closed before the signal was set up
             os._exit(1)
 
 
 def _give_up_capabilities() -> None:
     libc = ctypes.CDLL(None)
     try:
-        # First of all: who is root would get the capabilities back with the next program (capabilities(7)).
+        # This comes first: otherwise root would get the capabilities back with the next program (capabilities(7)).
         libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
         libc.capset(ctypes.byref(_Header(_CAPABILITY_VERSION_3, 0)), bytes(24))
-    except AttributeError:  # a libc without them
+    except AttributeError:  # a libc without these functions
         return

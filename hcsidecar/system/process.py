@@ -1,4 +1,4 @@
-"""What the daemon asks of the operating system for itself: real-time priority, and systemd's ear."""
+"""What the daemon needs of the operating system for itself: descriptors, real-time priority, the link to systemd."""
 
 import contextlib
 import os
@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 DESCRIPTORS = 1024
-"Open files that are asked for: what every system allows, and no more than select(2) in a script can bear."
+"Open files that are asked for: what every system allows, and no more than select(2) in a script can handle."
 
 
 def take_descriptors() -> int:
-    """Raise the limit of open files to what is usual, if it is lower and may be raised; gives what it is then."""
+    """Raise the limit of open files to the usual value, if it is lower and may be raised. Return the limit."""
     try:
         import resource  # noqa: PLC0415 - Windows has none
     except ImportError:
@@ -31,22 +31,23 @@ def take_descriptors() -> int:
 
 
 _HEARTBEATS, _OTHERS = 2, 1
-"Real-time priorities of the thread that sends heartbeats and of all others; where only 1 is allowed, they are alike."
+"Real-time priorities of the thread that sends heartbeats and of all others; the same if only 1 is allowed."
 _TURN = 0.0002
-"Seconds after which a thread that computes in Python lets another one do so that waits."
+"Seconds after which a thread that computes in Python yields to another one that waits."
 
 
 def take_realtime_priority() -> str | None:
-    """Run this process's threads before all ordinary ones, and this one, the main thread, first of all.
+    """Give this process's threads priority over all ordinary ones, and this one, the main thread, over the others.
 
-    Says why not, or None when it does. A thread that begins later has this one's priority, and must `keep_pace` first:
-    what it starts is ordinary only then. This thread itself must start no process any more.
+    Return why that is not possible, or None. A thread that begins later inherits this thread's priority, and must call
+    `keep_pace` first, so that the processes that it starts are ordinary. This thread itself must not start processes
+    any more.
     """
     if not hasattr(os, "sched_setscheduler"):
         return "this platform has no real-time scheduling"
     try:
-        # Without SCHED_RESET_ON_FORK: a thread that began as an ordinary one would have the interpreter's lock before
-        # it could say that it keeps pace.
+        # Without SCHED_RESET_ON_FORK: a thread that began as an ordinary one would hold the interpreter's lock before
+        # it could call keep_pace.
         try:
             os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(_HEARTBEATS))
         except PermissionError:
@@ -62,10 +63,11 @@ def take_realtime_priority() -> str | None:
 
 
 def keep_pace() -> None:
-    """Run this thread before all ordinary ones, below the main thread, if that hurries; what it starts is ordinary.
+    """Give this thread priority over all ordinary ones, below the main thread; processes that it starts are ordinary.
 
-    Each thread of the daemon says so first. Only one thread at a time has the interpreter's lock. An ordinary one that
-    has it may get no processor for hundreds of milliseconds on a busy machine, and the heartbeats wait for it.
+    This applies only if the process has real-time priority. Each thread of the daemon calls it first. Only one thread
+    at a time has the interpreter's lock. An ordinary thread that has it may get no processor for hundreds of
+    milliseconds on a busy machine, and the heartbeats would wait for it.
     """
     if hasattr(os, "sched_setscheduler"):
         with contextlib.suppress(OSError):
@@ -78,17 +80,18 @@ def _hurry(thread: int, priority: int) -> None:
 
 
 def start_programs_without_waiting() -> None:
-    """Let whoever starts a program go on before the program has begun.
+    """Let a thread that starts a program continue before the program has begun.
 
-    vfork(2), which Python takes otherwise, makes the thread that starts a program stand still with the interpreter's
-    lock until the new process has had the processor, which on a busy machine takes hundreds of milliseconds.
+    With vfork(2), which Python uses by default, the thread that starts a program stands still, holding the
+    interpreter's lock, until the new process has had the processor, which takes hundreds of milliseconds on a busy
+    machine.
     """
-    # Documented with the module: it is there for who must not use vfork.
+    # The subprocess module documents this attribute for programs that must not use vfork.
     subprocess._USE_VFORK = False  # type: ignore[misc]  # noqa: SLF001
 
 
 def resident_bytes() -> int | None:
-    """Give the memory that this process has; None where the system does not tell."""
+    """Return the resident memory of this process, in bytes; None if the system does not tell."""
     try:
         # proc_pid_statm(5): size and resident size in pages, and more.
         pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
@@ -98,7 +101,7 @@ def resident_bytes() -> int | None:
 
 
 class CannotRunError(Exception):
-    """This node cannot run now; the text says why in plain words. `passing`: that may pass by itself."""
+    """This node cannot run now; the text says why in plain words. `passing` is True if that may end by itself."""
 
     def __init__(self, text: str, *, passing: bool = False) -> None:
         super().__init__(text)
@@ -106,7 +109,7 @@ class CannotRunError(Exception):
 
 
 class ServiceManager:
-    """systemd, if it started this process and wants to hear from it; see sd_notify(3)."""
+    """systemd, if it started this process and expects notifications; see sd_notify(3)."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._address = environment.get("NOTIFY_SOCKET", "")
@@ -116,15 +119,15 @@ class ServiceManager:
         microseconds = environment.get("WATCHDOG_USEC", "")
         wanted = microseconds.isdecimal() and pid in ("", str(os.getpid()))
         self.watchdog_interval = int(microseconds) / 2e6 if wanted else None
-        "Seconds between two signs of life, half of what systemd allows; None when it watches nothing."
+        "Seconds between two signs of life, half of what systemd allows; None if it does not watch."
         self._notify: socket.socket | None = None
         if self._address:
-            # Kept open: a daemon without descriptors that gave no sign of life would be killed.
+            # Kept open: systemd would kill a daemon that, for want of a descriptor, gave no sign of life.
             self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             self._notify.setblocking(False)  # noqa: FBT003 - the socket module takes it so
 
     def tell(self, **state: str | int) -> None:
-        """Send a state such as READY=1; silent when nobody listens, for the farm does not depend on it."""
+        """Send a state such as READY=1. Failures are ignored, because the farm does not depend on it."""
         if self._notify is None:
             return
         message = "\n".join(f"{name}={value}" for name, value in state.items())
@@ -132,7 +135,7 @@ class ServiceManager:
             self._notify.sendto(message.encode(), self._address)
 
     def close(self) -> None:
-        """Tell nothing any more; safe to repeat."""
+        """Close the socket; safe to repeat."""
         if self._notify is not None:
             self._notify.close()
             self._notify = None

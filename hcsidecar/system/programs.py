@@ -1,6 +1,6 @@
-"""A program of the operator's at work for a check or a target: in a process group of its own, killed as a whole.
+"""Runs a program of the operator's for a check or a target, in a process group of its own that is killed as a whole.
 
-It is started in a thread, because until the new process has begun the one that starts it stands still.
+A thread starts it, because whoever starts a process stands still until the new process has begun.
 """
 
 import asyncio
@@ -24,16 +24,16 @@ _ROOM: Final = 65536
 _LONGEST_FIRST_LINE: Final = 256
 "Bytes of a program's first line that the kernel reads for the interpreter (execve(2))."
 _KEPT: Final = 4096
-"Bytes of the end of the output that are kept."
+"Bytes that are kept of the end of the output."
 _STARTING: Final = threading.Lock()
 _LONGEST_TURN: Final = 0.05
-"Seconds."
+"In seconds."
 
 
 class CannotStartError(Exception):
     """A program cannot be started; the text says why, and what to do.
 
-    `passing` is True when it is not the program's fault: the machine has no more of something now.
+    `passing` is True if it is not the program's fault: the machine has run out of something.
     """
 
     def __init__(self, text: str, *, passing: bool = False) -> None:
@@ -43,13 +43,16 @@ class CannotStartError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramCommand:
-    """What to run. The program is relative to the directory, in which it runs; `environment` is all of its own."""
+    """The command to run.
+
+    The program's path is relative to `directory`, in which it runs; `environment` is its whole environment.
+    """
 
     words: Sequence[str]
     directory: Path
     environment: Mapping[str, str]
     question: bytes | None = None
-    "What it finds on its standard input, less than a pipe holds; its errors are then kept apart from its answer."
+    "Its standard input, shorter than a pipe holds; its standard error is then kept apart from its answer."
 
     @property
     def program(self) -> Path:
@@ -58,7 +61,7 @@ class ProgramCommand:
 
 
 class _Tail:
-    """A pipe that keeps the end of what is written into it; `inner` is the writer's."""
+    """A pipe that keeps the end of what is written into it; `inner` is the writer's descriptor."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -73,20 +76,20 @@ class _Tail:
             raise
 
     def read_what_came(self) -> None:
-        """Read what was written until now: no more than a pipe holds, for somebody may still write into it."""
+        """Read what has been written so far: no more than a pipe holds, since somebody may still write into it."""
         for _ in range(_ROOM // _KEPT):
             if not self._read():
                 return
 
     def close(self) -> None:
-        """Let go of the reader's end; may be said again."""
+        """Close the reader's end; safe to repeat."""
         if self._outer >= 0:
             self._loop.remove_reader(self._outer)
             os.close(self._outer)
             self._outer = -1
 
     def _read(self) -> bool:
-        """Take some, and keep the end only; False when there is no more now."""
+        """Read once, and keep the end only. Return whether there may be more."""
         try:
             data = os.read(self._outer, _ROOM)
         except BlockingIOError:
@@ -99,7 +102,7 @@ class _Tail:
 
 
 def _opened_in(stack: contextlib.ExitStack, loop: asyncio.AbstractEventLoop) -> _Tail:
-    """Open a pipe that is closed on both sides with the stack."""
+    """Return a pipe whose two ends are closed with the stack."""
     tail = _Tail(loop)
     stack.callback(os.close, tail.inner)
     stack.callback(tail.close)
@@ -109,8 +112,8 @@ def _opened_in(stack: contextlib.ExitStack, loop: asyncio.AbstractEventLoop) -> 
 class RunningProgram:
     """One run of a program: `async with`, at whose end nothing of its process group is left.
 
-    The program's end, too, is the end of what it has started in its group. Entering it raises CannotStartError when
-    this machine has no thread or no descriptor for it.
+    When the program ends, whatever it has started in its group ends too. Entering the context raises CannotStartError
+    if this machine has no thread or no descriptor for it.
     """
 
     def __init__(self, command: ProgramCommand) -> None:
@@ -118,9 +121,9 @@ class RunningProgram:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._left = False
-        "True when nobody wants it any more."
+        "True when nobody wants the result any more."
         self._over = False
-        "True when the process is waited for, and its number may be another's."
+        "True when the process has been waited for, so that its number may be another's."
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
@@ -140,7 +143,7 @@ class RunningProgram:
         self._errors.close()
 
     async def ended(self) -> int:
-        """Wait for its end and give its exit status, negative for a signal; raises CannotStartError."""
+        """Wait for its end. Return its exit status, negative for a signal. Raise CannotStartError if it never began."""
         await self._started
         status = await asyncio.shield(self._ended)
         self._output.read_what_came()
@@ -154,11 +157,11 @@ class RunningProgram:
 
     @property
     def errors(self) -> bytes:
-        """The end of what it has written on its standard error; the same as `output` for one that is asked nothing."""
+        """The end of its standard error; the same as `output` for a program without a question."""
         return self._errors.kept
 
     def _open(self) -> None:
-        """Make the pipes, and begin in a thread; raises OSError, and then nothing is left open."""
+        """Create the pipes and start a thread. Raise OSError if that fails; then nothing is left open."""
         with contextlib.ExitStack() as opened:
             self._output = _opened_in(opened, self._loop)
             self._errors = self._output if self._command.question is None else _opened_in(opened, self._loop)
@@ -166,7 +169,7 @@ class RunningProgram:
             opened.pop_all()
 
     def _run(self) -> None:
-        """Start it, wait for it, and end its group; in a thread."""
+        """Start the program, wait for it, and end its group. Runs in a thread."""
         inner = {self._output.inner, self._errors.inner}
         try:
             try:
@@ -182,7 +185,7 @@ class RunningProgram:
             if self._left:
                 self._kill()
         self._settle(self._started, None)
-        if hasattr(os, "waitid"):  # it stays a zombie, so that its number is its own until the group is killed
+        if hasattr(os, "waitid"):  # it stays a zombie, so that its number is not reused before the group is killed
             os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         else:
             process.wait()
@@ -198,7 +201,7 @@ class RunningProgram:
                 return
             if isinstance(result, Exception):
                 future.set_exception(result)
-                future.exception()  # it is no news if nobody waits any more
+                future.exception()  # marks it as retrieved, since nobody may be waiting any more
             else:
                 future.set_result(result)
 
@@ -206,7 +209,7 @@ class RunningProgram:
             self._loop.call_soon_threadsafe(settle)
 
     def _kill(self) -> None:
-        """Kill the whole group: a check has nothing to put in order, and must not hold up what comes next."""
+        """Kill the whole group: a check has nothing to clean up, and must not hold up what comes next."""
         if self._process is None or self._over:
             return
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -214,7 +217,7 @@ class RunningProgram:
 
 
 def _start(command: ProgramCommand, output: int, errors: int) -> subprocess.Popen[bytes]:
-    """Start it, unless others could have changed it."""
+    """Start the program, unless others could have changed it."""
     program = command.program
     try:
         refusal = why_not_run(program)
@@ -239,7 +242,7 @@ def _start(command: ProgramCommand, output: int, errors: int) -> subprocess.Pope
 
 
 def _cannot_run(program: Path, error: OSError) -> CannotStartError:
-    """Say why the system does not run it."""
+    """Return the error that says why the system does not run it."""
     if (exhausted := explained(error.errno)) is not None:
         text = str(error.strerror) if isinstance(error, NoThreadError) else exhausted
         return CannotStartError(f"{program} cannot be run: {text}", passing=True)
@@ -250,7 +253,7 @@ def _cannot_run(program: Path, error: OSError) -> CannotStartError:
 @contextlib.contextmanager
 def _turn() -> Iterator[None]:
     """Let one program be started at a time: each start takes the interpreter's lock for a millisecond or two."""
-    # Until a program has begun, which may take for ever where its disk hangs: nobody waits long for another's.
+    # A start may take for ever if the program's disk hangs, so nobody waits long for another's start.
     is_mine = _STARTING.acquire(timeout=_LONGEST_TURN)
     try:
         yield
@@ -261,7 +264,7 @@ def _turn() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _asked(question: bytes | None) -> Iterator[int]:
-    """Give a standard input with this on it."""
+    """Yield a standard input that contains the question."""
     if question is None:
         yield subprocess.DEVNULL
         return
@@ -280,7 +283,7 @@ def _asked(question: bytes | None) -> Iterator[int]:
 
 
 def why_cannot_start(program: Path) -> str | None:
-    """Say why a program cannot be started, as far as a look at it tells; None if it seems that it can."""
+    """Return why a program cannot be started, as far as can be seen without starting it, or None."""
     try:
         return why_not_run(program) or why_no_interpreter(program)
     except FileNotFoundError:
@@ -290,7 +293,7 @@ def why_cannot_start(program: Path) -> str | None:
 
 
 def why_no_interpreter(program: Path) -> str | None:
-    """Say that the interpreter is not there which a program's first line names; None as well if nobody can tell."""
+    """Return that the interpreter in a program's first line is missing; None if it is there, or nobody can tell."""
     try:
         with program.open("rb") as file:
             first = file.readline(_LONGEST_FIRST_LINE)
@@ -301,14 +304,14 @@ def why_no_interpreter(program: Path) -> str | None:
 
 
 def why_not_run(program: Path) -> str | None:
-    """Say why a program must not be run, with the remedy; None if it may be. Raises OSError."""
+    """Return why a program must not be run, with the remedy; None if it may. Raise OSError if it cannot be read."""
     real = program.resolve(strict=True)
     facts = real.stat()
     if not stat.S_ISREG(facts.st_mode):
         return f"{program} is not a file"
     for path in dict.fromkeys((real, *real.parents, *program.absolute().parents)):
         mode = path.stat().st_mode
-        # Where the sticky bit is set, as in /tmp, nobody can put another file in the place of somebody else's.
+        # If the sticky bit is set, as for /tmp, nobody can put another file in the place of somebody else's.
         if mode & (stat.S_IWGRP | stat.S_IWOTH) and not (stat.S_ISDIR(mode) and mode & stat.S_ISVTX):
             return f"{path} can be written by others than its owner: chmod go-w {path}"
     if not os.access(real, os.X_OK):

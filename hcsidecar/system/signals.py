@@ -1,4 +1,4 @@
-"""What a signal means to this process: its end, a look at its files, or nothing. None ends it without a word."""
+"""What each signal means to this process: its end, rereading its files, or nothing. None ends it silently."""
 
 import asyncio
 import contextlib
@@ -14,26 +14,27 @@ REREADING: Final = "SIGHUP"
 _MEANINGLESS: Final = (
     "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGIO", "SIGPWR", "SIGSTKFLT", "SIGXCPU",
 )  # fmt: skip
-"Those of signal(7) that would end a process, mean nothing here, and are sent by people or by a limit. And SIGRTMIN on."
+"""Those of signal(7) that would end a process, mean nothing here, and are sent by people or by a limit; also SIGRTMIN
+and above."""
 
 
 def hold_still() -> None:
-    """Let no signal end this process before it has a loop, but for those that are to end it.
+    """Keep signals from ending this process before it has a loop, except those that are meant to end it.
 
-    They are caught rather than ignored: what is ignored, programs of the operator's would inherit.
+    They are caught rather than ignored: the operator's programs would inherit an ignored signal.
     """
     for number in (*_numbered(REREADING), *_meaningless()):
         signal.signal(number, lambda *_: None)
 
 
 class Signals:
-    """The signals of one process, on the running loop. Who is to be told is set by `lead_to`; until then `ended` is."""
+    """The signals of one process, on the running loop. `lead_to` sets who is told; until then `ended` is set."""
 
     def __init__(self, *, tell: Callable[[Event], object]) -> None:
         self._tell = tell
         self._told: set[str] = set()
         self.ended = asyncio.Event()
-        "Set when this process was told to end and nobody had to be told of it."
+        "Set when this process was told to end before `lead_to` was called."
         self._end: Callable[[str], object] = lambda _: self.ended.set()
         self._reread: Callable[[], object] = lambda: None
         loop = asyncio.get_running_loop()
@@ -44,7 +45,8 @@ class Signals:
             for number in _numbered(REREADING):
                 loop.add_signal_handler(number, self._told_to_reread)
             for number in _meaningless():
-                # The loop looks each up among all signals of the system, which takes it longer than all else here.
+                # The loop would look each up among all signals of the system, which takes longer than everything else
+                # here.
                 signal.signal(
                     number, lambda number, _: loop.call_soon_threadsafe(self._told_nothing, signal_name(number))
                 )
@@ -60,7 +62,7 @@ class Signals:
         self._reread()
 
     def _told_nothing(self, name: str) -> None:
-        """Say so once for each: who sends one again and again must not fill the log."""
+        """Report each signal once: somebody who sends one again and again must not fill the log."""
         if name not in self._told:
             self._told.add(name)
             message = (
@@ -70,7 +72,7 @@ class Signals:
 
 
 def _numbered(name: str) -> Iterator[int]:
-    """Give the number of a signal, where this system has it."""
+    """Yield the number of a signal, if this system has it."""
     number = getattr(signal, name, None)
     if number is not None:
         yield number

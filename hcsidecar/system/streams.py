@@ -1,8 +1,9 @@
-"""The standard streams of a command: any text can be written, and where it cannot go is told in one line.
+"""The standard streams of a command: any text can be written, and a failure to write is reported in one line.
 
-Python raises for a character that a terminal's encoding lacks, for a byte of an argument that is none, for a full disk
-and for a reader that has gone. The first two are written as escapes here. The others end a command as they end other
-programs: by a line on standard error and status 1, or, for a pipe that nobody reads any more, by SIGPIPE.
+Python raises an error for a character that the terminal's encoding lacks, for an invalid byte in an argument, for a
+full disk and for a reader that is gone. The first two are written as escapes here. The other two end the command as
+they end other programs: with a line on standard error and status 1 or, for a pipe that nobody reads any more, with
+SIGPIPE.
 """
 
 import errno
@@ -20,7 +21,7 @@ _FAILED = 1
 
 
 class OutputError(Exception):
-    """Standard output takes no more. No OSError: libraries and commands have other meanings for those."""
+    """Standard output takes no more. This is not an OSError: libraries and commands give those other meanings."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(f"standard output cannot be written: {error.strerror}")
@@ -28,7 +29,10 @@ class OutputError(Exception):
 
 
 class _Sink(io.FileIO):
-    """The file descriptor of a stream; raises the first failure to write unless `quiet`, and drops what comes after."""
+    """The file descriptor of a stream; drops whatever is written after the first failure.
+
+    Unless `quiet`, it raises the first failure.
+    """
 
     def __init__(self, descriptor: int, *, quiet: bool) -> None:
         super().__init__(descriptor, "w", closefd=False)
@@ -36,7 +40,7 @@ class _Sink(io.FileIO):
         self._failed = False
 
     def write(self, data) -> int:  # type: ignore[no-untyped-def] # noqa: ANN001 - whatever has bytes
-        """Write some of it, and give how much."""
+        """Write some of the data. Return how many bytes."""
         while not self._failed:
             try:
                 written: int | None = super().write(data)
@@ -54,7 +58,7 @@ class _Sink(io.FileIO):
 
 @contextmanager
 def standard_streams() -> Iterator[None]:
-    """Take the streams of this process for a command, and end the process if its output cannot be written."""
+    """Set up the streams of this process for a command, and end the process if its output cannot be written."""
     sys.stdout, sys.stderr = _stream(1, sys.stdout, quiet=False), _stream(2, sys.stderr, quiet=True)
     failures: list[Exception] = []
     try:
@@ -79,12 +83,12 @@ def _give_up(failure: Exception) -> None:
 
 
 def _stream(descriptor: int, found: TextIO | None, *, quiet: bool) -> TextIO:
-    """Make the stream anew on its descriptor; a closed one is put on /dev/null, before a socket gets its number."""
+    """Return a new stream on its descriptor; a closed one is opened on /dev/null, before a socket gets its number."""
     if found is None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
         return open(descriptor, "w", encoding="utf-8", closefd=False)
     if isinstance(found, io.TextIOWrapper) and os.name == "nt":
-        # The console of Windows takes characters, and no bytes of ours.
+        # The console of Windows takes characters, not bytes of ours.
         found.reconfigure(errors="backslashreplace")
         return found
     sink = _Sink(found.fileno(), quiet=quiet)

@@ -1,4 +1,4 @@
-"""Threads beside the loop, on a machine that may have none left to give."""
+"""Threads beside the loop, on a machine that may be unable to start any more."""
 
 import errno
 import threading
@@ -18,7 +18,7 @@ class NoThreadError(OSError):
 
 
 def start_thread(work: Callable[[], object], *, name: str) -> threading.Thread:
-    """Start a thread that holds up the end of nothing, nor the heartbeats (`keep_pace`); raises NoThreadError."""
+    """Start a daemon thread that does not hold up the heartbeats (`keep_pace`). Raise NoThreadError if refused."""
 
     def run() -> None:
         keep_pace()
@@ -35,20 +35,20 @@ def start_thread(work: Callable[[], object], *, name: str) -> threading.Thread:
 
 
 def means_no_thread(error: RuntimeError) -> bool:
-    """Tell by its words the only error of this kind that is the machine's and not ours."""
+    """Return whether this error, by its text, is the machine's lack of threads and not a bug of ours."""
     return "start new thread" in str(error)
 
 
 class Workers(ThreadPoolExecutor):
-    """A pool whose first threads are there from the start; where no more can be had, work waits for these.
+    """A pool whose first threads exist from the start; if no more can be started, work waits for these.
 
-    Raises NoThreadError when not even they can be had.
+    Raise NoThreadError if not even these can be started.
     """
 
     def __init__(self, *, kept: int, most: int | None = None, name: str) -> None:
-        """Start `kept` threads, and allow `most`; None leaves that to Python."""
+        """Start `kept` threads and allow `most`; None leaves the maximum to Python."""
         super().__init__(max_workers=most, thread_name_prefix=name, initializer=keep_pace)
-        # Each holds its thread until all are there, so that each needs one of its own.
+        # Each task holds its thread until all threads exist, so that each needs a thread of its own.
         together = threading.Barrier(kept + 1)
         try:
             for _ in range(kept):
@@ -62,7 +62,7 @@ class Workers(ThreadPoolExecutor):
         together.wait()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Have it done in a thread; as the pool does it, but for a thread that cannot be started."""
+        """Run `fn` in a thread, as the pool does, but tolerate that a thread cannot be started."""
         given: Future[Any] = Future()
 
         def work() -> None:
@@ -78,7 +78,7 @@ class Workers(ThreadPoolExecutor):
         try:
             super().submit(work)
         except RuntimeError as error:
-            # The pool puts the work into its queue before it starts a thread: one that is there will take it.
+            # The pool queues the work before it starts a thread, so a thread that exists will take it.
             if not means_no_thread(error):
                 raise
         return given

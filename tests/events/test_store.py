@@ -674,11 +674,11 @@ def test_a_disk_that_hangs_is_told_and_answers_are_not_waited_for(tmp_path):
         async def main():
             # Opening this to look whether it is a database waits for ever, in the thread.
             told = []
-            class Hanging(module.EventKeeper):
+            class Hanging(module.StoreWorker):
                 def last(self):
                     with (Path(sys.argv[1]) / "hang").open("rb") as file:
                         file.read()
-            module.EventKeeper = Hanging
+            module.StoreWorker = Hanging
             store = module.EventStore(Path(sys.argv[1]) / "events.db", node="web1", table=LogTable(), tell=told.append)
             journal = Journal(node="web1", log=lambda e: None, store=store, above=await store.last())
             while not told:
