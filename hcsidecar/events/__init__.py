@@ -1,1 +1,1 @@
-"""The events of a node: kept in memory, stored on disk, written to the log."""
+"""The events of a node: kept in memory, stored on disk, and written to the log."""

@@ -1,8 +1,8 @@
 """The database of a node's events: one table in one SQLite file, for one thread of one process.
 
-Write-ahead log, so that a commit is one write at the end of a file and a kill at any moment leaves what was committed.
-The file is locked for as long as it is open: SQLite then needs no shared memory, which a full or failing disk would
-turn into a signal that kills the daemon.
+It uses a write-ahead log, so that a commit is one write at the end of a file and a kill at any moment leaves what was
+committed. The file is locked for as long as it is open. SQLite then needs no shared memory, which a full or failing
+disk would turn into a signal that kills the daemon.
 """
 
 import os
@@ -16,15 +16,15 @@ from hcsidecar.core.documents import Entry
 from hcsidecar.events.journal import SEVERITY, EventQuery, Found, lower, one_line
 
 VERSION: Final = 1
-"Of the table below."
+"The version of the table below."
 APPLICATION: Final = 0x68637365
 "Marks the file as ours; see PRAGMA application_id of SQLite."
 SCAN = 20_000
-"Entries looked at for one question: some 20 ms."
+"Entries examined for one question: about 20 ms."
 STEP = 1000
-"Entries thrown away at once: some 5 ms."
+"Entries deleted at once: about 5 ms."
 BUSY = 0.1
-"Seconds that another process's lock is waited for, before somebody else tries again later."
+"Seconds to wait for another process's lock, before a later attempt."
 
 _SCHEMA = (
     "CREATE TABLE event (number INTEGER PRIMARY KEY, time REAL NOT NULL, level INTEGER NOT NULL, "
@@ -53,7 +53,7 @@ _HELD = "SELECT count(*) FROM event WHERE number > ? AND number <= ?"
 _LEVELS = {severity: level for level, severity in SEVERITY.items()}
 _BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_CONSTRAINT}
 _BROKEN |= {sqlite3.SQLITE_ERROR}
-"Primary result codes of a file that waiting does not mend; SQLITE_ERROR: a table or column is not there."
+"Primary result codes of a file that waiting does not repair; SQLITE_ERROR: a table or column is missing."
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _PRAGMAS = (
     "locking_mode = EXCLUSIVE",
@@ -68,7 +68,7 @@ _PRAGMAS = (
 
 
 class BrokenDatabaseError(Exception):
-    """The file is damaged, or none that this version can read; the text says what is wrong with it."""
+    """The file is damaged, or not one that this version can read; the text says what is wrong with it."""
 
 
 class LockedDatabaseError(Exception):
@@ -76,19 +76,19 @@ class LockedDatabaseError(Exception):
 
 
 class UnusableDatabaseError(Exception):
-    """The disk or the system says no, which may change; the text says why."""
+    """The disk or the system refuses, which may change; the text says why."""
 
 
 class EventDatabase:
-    """An open file of events; every method may raise one of the three errors above, and then it must be closed."""
+    """An open file of events. Every method may raise one of the three errors above; the file must then be closed."""
 
     def __init__(self, path: Path, *, node: str) -> None:
-        """Open the file, or make it."""
+        """Open the file, or create it."""
         self._node = node
         self._connection: sqlite3.Connection | None = None
         try:
             with _in_our_words():
-                # Made here, since SQLite would let everybody read it.
+                # Created here, since SQLite would let everybody read it.
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
                 self._connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None)
                 self._set_up(self._connection)
@@ -97,37 +97,37 @@ class EventDatabase:
             raise
 
     def last(self) -> int:
-        """Give the highest number; 0 when there is none."""
+        """Return the highest number; 0 if there is no entry."""
         return self._number("SELECT coalesce(max(number), 0) FROM event")
 
     def count(self) -> int:
-        """Count the entries: some 10 ms for 100,000."""
+        """Return the number of entries: about 10 ms for 100,000."""
         return self._number("SELECT count(*) FROM event")
 
     def check(self) -> None:
-        """Look whether the whole file is in order: some 10 ms for each MB."""
+        """Check the whole file: about 10 ms for each MB. Raise BrokenDatabaseError if it is damaged."""
         if self._rows("PRAGMA quick_check(1)", ())[0][0] != "ok":
             raise BrokenDatabaseError("database disk image is malformed")
 
     def insert(self, entries: Iterable[Entry]) -> None:
-        """Store entries, all or none; they are on the disk when this returns."""
+        """Store entries, all or none; they are on the disk on return."""
         rows = [(each.number, each.time, SEVERITY[each.level], each.origin, each.message) for each in entries]
         with self._transaction() as connection:
-            # A number is taken twice only when a clock was set back and the file could not be read at the start.
+            # A number is used twice only if a clock was set back and the file could not be read at the start.
             connection.executemany(_INSERT, rows)
 
     def drop_oldest(self, count: int) -> None:
-        """Throw away the oldest entries, at most STEP."""
+        """Delete the `count` oldest entries, at most STEP."""
         with self._transaction() as connection:
             connection.execute(_DROP_OLDEST, (min(count, STEP),))
 
     def drop_older(self, moment: float) -> int:
-        """Throw away what is older than a moment (seconds since 1970) among the STEP oldest; says how many went."""
+        """Delete entries older than `moment` (seconds since 1970) among the STEP oldest. Return how many were."""
         with self._transaction() as connection:
             return connection.execute(_DROP_OLDER, (STEP, moment)).rowcount
 
     def after(self, number: int, *, below: int, wanted: EventQuery, limit: int, count_from: int) -> Found:
-        """As `Store` has it; looks at SCAN entries at most."""
+        """See `Store.after`; examines SCAN entries at most."""
         entries = self._entries(_AFTER, (number, below, SCAN, *_values(wanted), limit))
         reached = below - 1
         if len(entries) == limit:
@@ -137,7 +137,7 @@ class EventDatabase:
         return Found(entries=tuple(entries), reached=reached, held=self._rows(_HELD, (count_from, reached))[0][0])
 
     def before(self, number: int, *, wanted: EventQuery, limit: int) -> Found:
-        """As `Store` has it; looks at SCAN entries at most."""
+        """See `Store.before`; examines SCAN entries at most."""
         entries = self._entries(_BEFORE, (number, SCAN, *_values(wanted), limit))
         reached = 0
         if len(entries) == limit:
@@ -147,7 +147,7 @@ class EventDatabase:
         return Found(entries=tuple(reversed(entries)), reached=reached)
 
     def close(self) -> None:
-        """Let the file go. Safe to repeat."""
+        """Close the file; safe to repeat."""
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(sqlite3.Error):
@@ -187,7 +187,7 @@ class EventDatabase:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        # After an error nothing is rolled back: whoever gets it closes the file, which does the same.
+        # Nothing is rolled back after an error: whoever gets it closes the file, which has the same effect.
         with _in_our_words():
             self._open.execute("BEGIN IMMEDIATE")
             yield self._open
@@ -206,7 +206,7 @@ def _values(wanted: EventQuery) -> tuple[int, float, str]:
 
 @contextmanager
 def _in_our_words() -> Iterator[None]:
-    """Say of an error whether waiting may help."""
+    """Turn SQLite's errors into the three above, which say whether waiting may help."""
     try:
         yield
     except sqlite3.Error as error:

@@ -1,12 +1,12 @@
-"""The journal: the last events of this node, numbered, held in bounded memory, and waited for by who follows them.
+"""The journal: the latest events of this node, numbered, held in bounded memory, and followed by whoever waits.
 
-Behind it may be a store, which has the older ones and those of the daemon's earlier lives. It is asked only for what is
-not in memory; without it, or when it does not answer, all goes on with what is.
+A store behind the journal may have older events and those of the daemon's earlier lives. It is asked only for what is
+not in memory; without it, or if it does not answer, the journal serves what it has.
 
-A follower keeps no queue here: it holds the number of the last entry that it has seen and asks for what came after.
-So a slow follower costs nothing; what has been overwritten meanwhile it is told as a count.
-Numbers start at the wall-clock millisecond of the daemon's start: they go on growing over a restart, and a number
-from before it still means "all that is new to me".
+A follower has no queue here: it keeps the number of the last entry that it has seen, and asks for what came after. A
+slow follower therefore costs nothing; it is told how many entries have been overwritten. Numbers start at the
+wall-clock millisecond of the daemon's start: they go on growing over a restart, so a number from before it still means
+"all that is new to me".
 """
 
 import asyncio
@@ -23,11 +23,11 @@ from hcsidecar.core.events import Event, Level
 from hcsidecar.core.plain_text import escaped, shortened
 
 SIZE = 2000
-"Entries held; with LONGEST the journal stays under 10 MB whatever happens, and usually under 1 MB."
+"Entries held; with LONGEST the journal always stays under 10 MB, and usually under 1 MB."
 LONGEST = 1000
 "Characters of a message that are kept."
 PAGE = 500
-"Entries handed out at once: such a page stays under 2.5 MB."
+"Entries returned at once: such a page stays under 2.5 MB."
 
 SEVERITY = {Level.DEBUG: 0, Level.INFO: 1, Level.WARNING: 2, Level.ERROR: 3}
 
@@ -36,14 +36,14 @@ class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Which entries somebody asks for."""
 
     level: Level = Level.DEBUG
-    "The least one."
+    "The lowest level."
     since: float = 0.0
     "Seconds since 1970."
     text: str = ""
-    "Part of `origin: message`, whatever the case of ASCII letters."
+    "A part of `origin: message`; ASCII letters match in either case."
 
     def takes(self, entry: Entry) -> bool:
-        """Tell whether an entry is wanted."""
+        """Return whether an entry is asked for."""
         return (
             SEVERITY[entry.level] >= SEVERITY[self.level]
             and entry.time >= self.since
@@ -60,28 +60,28 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     entries: tuple[Entry, ...]
     "In the order of their numbers."
     reached: int
-    "The number up to which, or back to which, it has looked; 0 when it holds nothing older."
+    "The number up to which, or back to which, it has looked; 0 if it holds nothing older."
     held: int = 0
-    "How many entries it holds, wanted or not, of those that were to be counted."
+    "The number of entries that it holds, asked for or not, of those that were to be counted."
     lacking: str = ""
     "Why it could not look."
 
 
 class Store(Protocol):
-    """What keeps entries beyond the journal's memory; never makes anybody wait long, and never raises."""
+    """Keeps entries beyond the journal's memory. It never blocks for long and never raises."""
 
     def add(self, entry: Entry) -> None:
-        """Take an entry to be stored soon."""
+        """Accept an entry, to be stored soon."""
 
     async def after(self, number: int, *, below: int, wanted: EventQuery, limit: int, count_from: int) -> Found:
-        """Give the oldest entries between two numbers, both excluded; count what is held above `count_from`."""
+        """Return the oldest entries between two numbers, both excluded; count those held above `count_from`."""
 
     async def before(self, number: int, *, wanted: EventQuery, limit: int) -> Found:
-        """Give the newest entries before a number."""
+        """Return the newest entries before a number."""
 
 
 class Journal:
-    """The last SIZE entries and whoever waits for the next one. For one event loop; not thread-safe."""
+    """The last SIZE entries, and those who wait for the next one. For one event loop; not thread-safe."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class Journal:
         store: Store | None = None,
         above: int = 0,
     ) -> None:
-        """Start empty, with numbers above one; every entry is also handed to `log`, which must not block."""
+        """Start empty, with numbers above `above`. Every entry is also passed to `log`, which must not block."""
         self._node = node
         self._log = log
         self._clock = clock
@@ -117,7 +117,7 @@ class Journal:
         return self._closed
 
     def write(self, event: Event) -> Entry:
-        """Number an event, keep it, log it and wake the followers."""
+        """Number an event, keep it, log it and wake the followers. Return the entry."""
         self._last += 1
         entry = Entry(
             number=self._last,
@@ -136,7 +136,7 @@ class Journal:
         return entry
 
     def after(self, number: int, *, wanted: EventQuery = ALL, limit: int = PAGE) -> EventPage:
-        """Give the oldest entries in memory after a number; 0 means from the oldest that is held."""
+        """Return the oldest entries in memory after a number; 0 means from the oldest that is held."""
         start = self._start(number)
         missed = max(0, self._oldest - start) if number > 0 else 0
         found: list[Entry] = []
@@ -151,7 +151,7 @@ class Journal:
         return EventPage(node=self._node, missed=missed, next=seen, events=tuple(found))
 
     async def page_after(self, number: int, *, wanted: EventQuery = ALL, limit: int = PAGE) -> EventPage:
-        """Give the oldest entries after a number, those that the store has included; 0 means from the oldest on."""
+        """Return the oldest entries after a number, including the store's; 0 means from the oldest on."""
         if number > self._last:  # from a life of this daemon when its clock was ahead
             number = self._first - 1
         below, counted = self._oldest, max(number, self._first - 1)
@@ -161,7 +161,7 @@ class Journal:
         missed = max(0, found.reached - counted - found.held) if number > 0 else 0
         rest: tuple[Entry, ...] = ()
         following = found.reached
-        # Unless what was looked for has been overwritten while the store was asked: then it is asked for that too.
+        # If what is needed has been overwritten while the store was asked, the store is asked for that too.
         if found.reached + 1 == self._oldest and len(found.entries) < limit:
             page = self.after(found.reached, wanted=wanted, limit=limit - len(found.entries))
             rest, following = page.events, page.next
@@ -170,7 +170,7 @@ class Journal:
         )
 
     async def page_before(self, number: int | None = None, *, count: int = PAGE, wanted: EventQuery = ALL) -> EventPage:
-        """Give the newest `count` entries (at most PAGE) before a number, or (None) of all."""
+        """Return the newest `count` entries (at most PAGE) before a number, or of all if it is None."""
         last, count = self._last, min(count, PAGE)
         end = last + 1 if number is None else min(number, last + 1)
         found = [entry for entry in self._entries if entry.number < end and wanted.takes(entry)]
@@ -195,7 +195,7 @@ class Journal:
             return
 
     def close(self) -> None:
-        """End the waiting of all followers; the daemon is about to go."""
+        """End the waiting of all followers, because the daemon is about to end."""
         self._closed = True
         self._wake()
 
@@ -205,7 +205,7 @@ class Journal:
         return self._last + 1 - len(self._entries)
 
     def _start(self, number: int) -> int:
-        """Say which entry comes next after a number, which may stem from another life of this daemon."""
+        """Return the number of the entry after a number, which may come from another life of this daemon."""
         return number + 1 if self._first <= number <= self._last else self._first
 
     def _since(self, number: int) -> list[Entry]:
@@ -217,10 +217,10 @@ class Journal:
 
 
 def one_line(text: str) -> str:
-    """Escape what is not printable, so that no text from afar forges a line or steers a terminal; cut what is long."""
+    """Escape unprintable characters, so that no remote text forges a line or controls a terminal; shorten long text."""
     return shortened(escaped(text[: LONGEST + 1]), LONGEST)
 
 
 def lower(text: str) -> str:
-    """Give a text with its ASCII letters in lower case, as SQLite does."""
+    """Return a text with its ASCII letters in lower case, as SQLite does."""
     return text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")

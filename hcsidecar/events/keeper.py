@@ -1,8 +1,8 @@
-"""What the store's thread does with the database: opens it, stores and looks up, and copes with what may be wrong.
+"""The part of the store that runs in its thread: opens the database, stores, looks up, and handles every fault.
 
-A disk that is full, read-only or gone and a file that another process holds are told once and tried again from time to
-time; a broken file is moved aside and a new one begun. What cannot be stored meanwhile waits here, and what has no
-more room is counted. A file that somebody removes, replaces or writes to while it is open is noticed before the next
+A disk that is full, read-only or gone, or a file that another process holds, is reported once and tried again from time
+to time. A broken file is moved aside, and a new one is begun. Entries that cannot be stored meanwhile wait here; those
+that find no room are counted. If somebody removes, replaces or writes to the open file, this is noticed before the next
 event is stored, within LOOK seconds at most.
 """
 
@@ -32,11 +32,11 @@ RETRY = 15.0
 "Seconds until a disk or a file that failed is tried again."
 LOCK_RETRY = 1.0
 PATIENCE = 5.0
-"Seconds for which another process may hold the file before that is told; it is tried again every LOCK_RETRY."
+"Seconds for which another process may hold the file before that is reported; it is tried again every LOCK_RETRY."
 LOOK = 1.0
-"Seconds from one look at what became of the file to the next."
+"Seconds between two checks of the open file."
 PRUNE = 60.0
-"Seconds from one look for entries that are too old to the next."
+"Seconds between two searches for entries that are too old."
 SOON = 0.2
 "Seconds between two steps of pruning."
 
@@ -58,7 +58,7 @@ class StoreWorker:
         retry: float = RETRY,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """Open nothing yet; `size` entries at least may wait.
+        """Open nothing yet; at least `size` entries may wait.
 
         `tell` takes what the operator should know, `lost` what somebody did to the file.
         """
@@ -79,7 +79,7 @@ class StoreWorker:
         self._dropped = 0
         self._database: EventDatabase | None = None
         self._left: tuple[Stamp | None, Stamp | None] = (None, None)
-        "How the open file and its log were left, which nobody else may write to."
+        "The stamps of the open file and its log when they were last written here; nobody else may write to them."
         self._what_became: str | None = None
         "What somebody did to the file, until one is open again."
         self._count = 0
@@ -88,18 +88,18 @@ class StoreWorker:
         self._prune_at = float("-inf")
 
     def last(self) -> int:
-        """Give the number of the last event that is stored; 0 when there is none, or it cannot be read."""
+        """Return the number of the last stored event; 0 if there is none, or it cannot be read."""
         return self._attempt(EventDatabase.last) or 0
 
     def add(self, entry: Entry) -> None:
-        """Let an entry wait for `store`."""
+        """Add an entry to those that wait for `store`."""
         self.waiting.append(entry)
         if len(self.waiting) > 2 * self._size:
             del self.waiting[: self._size]
             self._dropped += self._size
 
     def store(self, *, dropped: int = 0) -> bool:
-        """Store what waits, if that is possible now; `dropped` is how many more never came to wait."""
+        """Store the entries that wait, if possible; `dropped` is the number of those that were lost before."""
         if not self.waiting and self._failing_since is None:
             return True
         if self._attempt(self._insert) is None:
@@ -110,16 +110,16 @@ class StoreWorker:
         return True
 
     def ask(self, question: DatabaseQuery) -> Found | None:
-        """Look something up; None when that is not possible now, and `why_not` says why."""
+        """Return the answer to a question; None if that is not possible now, and `why_not` says why."""
         return self._attempt(question)
 
     def look(self) -> None:
-        """Begin anew where somebody has removed or changed the open file."""
+        """Begin a new file if somebody has removed or changed the open one."""
         if self._database is not None:
             self._attempt(lambda _database: None)
 
     def prune(self) -> None:
-        """Throw away one step of what is too much or too old; the rest comes with the next steps."""
+        """Delete one step of what is too much or too old; further steps delete the rest."""
         if self._database is None:
             return
         if self._count > self._table.most:
@@ -130,14 +130,14 @@ class StoreWorker:
             self._prune_at = time.monotonic() + (SOON if dropped else PRUNE)
 
     def idle_for(self) -> float:
-        """Say for how many seconds there is nothing to do unless something comes."""
+        """Return for how many seconds there is nothing to do unless something arrives."""
         if self._count > self._table.most:
             return SOON
         due = self._prune_at if self._failing_since is None else self._again_at
         return min(max(due - time.monotonic(), SOON), LOOK)
 
     def close(self) -> None:
-        """Store what waits, whenever the next try would have been, and let the file go."""
+        """Store what waits, even before the next attempt is due, and close the file."""
         self._again_at = float("-inf")
         self.store()
         self._close_database()
@@ -147,7 +147,7 @@ class StoreWorker:
         return True
 
     def _drop_surplus(self, database: EventDatabase) -> None:
-        # A little more than what is too much, so that it is not for each new event that an old one is looked for.
+        # A little more than the surplus, so that not every new event makes the database search for an old one.
         database.drop_oldest(self._count - self._table.most + self._table.most // 100)
         self._count = database.count()
 
@@ -155,7 +155,7 @@ class StoreWorker:
         return database.drop_older(self._wall_clock() - self._table.keep)
 
     def _attempt(self, work: Callable[[EventDatabase], T]) -> T | None:
-        """Do something with the database, opened if it must be; None when that is not possible now."""
+        """Do something with the database, opening it if necessary; return None if that is not possible now."""
         self._notice()
         if self._database is None and time.monotonic() < self._again_at:
             return None
@@ -177,10 +177,13 @@ class StoreWorker:
             return None
 
     def _do(self, work: Callable[[EventDatabase], T]) -> T:
-        """Do something with the open database, and take its stamps: until the next time nobody writes to it."""
+        """Do something with the open database, and note the stamps of its files.
+
+        Nobody may write to these files until the next time.
+        """
         done = work(self._opened())
         file, log = zip(self._left, self._stamps(), strict=True)
-        # A file that somebody has taken away in this moment is not how we left it.
+        # If somebody has just taken a file away, its present state is not how this process left it.
         self._left = _latest(*file), _latest(*log)
         return done
 
@@ -197,7 +200,7 @@ class StoreWorker:
         return self._database
 
     def _notice(self) -> None:
-        """Let go of a file that somebody has removed, replaced or written to while it was open."""
+        """Close a file that somebody has removed, replaced or written to while it was open."""
         if self._database is None:
             return
         for left, found in zip(self._left, self._stamps(), strict=True):
@@ -209,7 +212,7 @@ class StoreWorker:
                 return
 
     def _remove_log_of_another(self) -> None:
-        """Remove our log when its file is gone: SQLite leaves it, and would take it for the next file's."""
+        """Remove our log if its file is gone: SQLite leaves it, and would use it for the next file."""
         file, log = self._left
         found = self._stamps()
         another = file is not None and what_became(file, found[0]) in (REMOVED, REPLACED)
@@ -234,7 +237,7 @@ class StoreWorker:
         if self._failing_since is None:
             self._failing_since = now
         self._again_at = now + (min(LOCK_RETRY, self._retry) if locked else self._retry)
-        # Who has just ended, or makes a copy, is soon done with the file: no news.
+        # A process that has just ended, or that makes a copy, is soon done with the file: this is not reported.
         if not self.told and not (locked and now - self._failing_since < PATIENCE):
             self.told = True
             message = f"events are held in memory only, the last {self._size}, and not in {self._path}: {reason}"
@@ -250,7 +253,10 @@ class StoreWorker:
         self._failing_since = None
 
     def _move_aside(self, reason: str) -> bool:
-        """Give a broken file another name, for who wants to look into it; of several, the last is kept."""
+        """Rename a broken file for whoever wants to examine it; of several, the last is kept.
+
+        Return whether that worked.
+        """
         aside = self._path.with_name(f"{NAME}.broken-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
         try:
             for old in self._path.parent.glob(f"{NAME}.broken-*"):
@@ -261,7 +267,7 @@ class StoreWorker:
                     Path(f"{self._path}{ending}").rename(f"{aside}{ending}")
         except OSError:
             return False
-        self._what_became = None  # this says it
+        self._what_became = None  # the event above says it
         message = f"the events that were stored cannot be read: {reason}; a new file is begun, the old one is {aside}"
         self._tell(Level.WARNING, message)
         return True
@@ -273,5 +279,5 @@ class StoreWorker:
 
 
 def _latest(left: Stamp | None, found: Stamp | None) -> Stamp | None:
-    """Give the stamp by which a file is known from now on."""
+    """Return the stamp by which a file is recognised from now on."""
     return found if left is None or what_became(left, found) in (None, OVERWRITTEN) else left

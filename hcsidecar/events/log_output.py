@@ -1,8 +1,8 @@
-"""Where the log goes and what a line of it looks like: for a person at a terminal, for journald, or JSON for a program.
+"""The output of the log: where it goes, and the form of a line, for a person, for journald, or as JSON for a program.
 
 Writing never blocks the daemon: lines go through a bounded queue to a thread of their own. A terminal stopped with
-Ctrl-S or a pipe that nobody reads costs lines (they are counted, and the count is written once there is room), not
-heartbeats.
+Ctrl-S, or a pipe that nobody reads, costs lines and not heartbeats. Lost lines are counted, and the count is written
+once there is room.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from hcsidecar.events.journal import one_line
 from hcsidecar.system.threads import start_thread
 
 QUEUED = 1000
-"Lines that may wait for a slow reader; the next ones are dropped and counted."
+"Lines that may wait for a slow reader; further ones are dropped and counted."
 
 NUMBERS = {
     Level.DEBUG: logging.DEBUG,
@@ -45,7 +45,7 @@ _log = logging.getLogger("hcsidecar")
 
 
 class Style(Enum):
-    """What a line looks like."""
+    """The form of a line."""
 
     TERMINAL = "time of day, colours"
     PLAIN_TERMINAL = "time of day"
@@ -55,7 +55,7 @@ class Style(Enum):
 
 
 def choose_style(*, as_json: bool, fd: int, environment: dict[str, str]) -> Style:
-    """Say how to write to a file descriptor; systemd.exec(5) tells what JOURNAL_STREAM holds."""
+    """Return the style for a file descriptor; systemd.exec(5) documents JOURNAL_STREAM."""
     if as_json:
         return Style.JSON
     if os.isatty(fd):
@@ -67,7 +67,7 @@ def choose_style(*, as_json: bool, fd: int, environment: dict[str, str]) -> Styl
 
 
 def render(style: Style, *, level: Level, node: str, origin: str, message: str, at: float) -> str:
-    """Make a line, without its end; `at` is the wall clock in seconds."""
+    """Return a line without its end; `at` is the wall clock in seconds."""
     moment = datetime.fromtimestamp(at, UTC)
     match style:
         case Style.TERMINAL | Style.PLAIN_TERMINAL:
@@ -88,17 +88,17 @@ def _iso(moment: datetime) -> str:
 
 
 class LineWriter:
-    """A thread that writes lines to a file descriptor, and a queue before it that never makes anybody wait."""
+    """A thread that writes lines to a file descriptor, with a queue before it that never blocks the writer."""
 
     def __init__(self, fd: int, *, lost: Callable[[int], str], size: int = QUEUED) -> None:
-        """Start the thread; `lost` renders the line that tells how many were dropped. Raises NoThreadError."""
+        """Start the thread; `lost` returns the line that says how many were dropped. Raise NoThreadError if refused."""
         self._fd = fd
         self._lost = lost
         self._lines: queue.Queue[str | None] = queue.Queue(size)
         self._dropped = 0
         self._counting = threading.Lock()
         # A daemon thread, and os.write instead of sys.stderr: a reader that hangs must not keep the process from
-        # ending, and the interpreter ends badly when such a thread holds the lock of a buffered stream.
+        # ending, and the interpreter ends badly while such a thread holds the lock of a buffered stream.
         self._thread = start_thread(self._run, name="log")
 
     def line(self, text: str) -> None:
@@ -110,7 +110,7 @@ class LineWriter:
                 self._dropped += 1
 
     def close(self, *, limit: float = 1.0) -> None:
-        """Write what waits, for at most `limit` seconds. Safe to repeat."""
+        """Write the lines that wait, for at most `limit` seconds; safe to repeat."""
         with contextlib.suppress(queue.Full):
             self._lines.put(None, timeout=limit)
         self._thread.join(limit)
@@ -138,7 +138,7 @@ class LineWriter:
 
 
 class _EntryRecord(logging.LogRecord):
-    """An entry of the journal on its way through the standard library's logging."""
+    """An entry of the journal as a record of the standard library's logging."""
 
     def __init__(self, entry: Entry) -> None:
         super().__init__(_log.name, NUMBERS[entry.level], "", 0, entry.message, None, None)
@@ -146,7 +146,7 @@ class _EntryRecord(logging.LogRecord):
 
 
 class _Lines(logging.Handler):
-    """Makes one line of each record: of our entries, and of what libraries say, with traceback."""
+    """Writes one line for each record: for our entries, and for the records of libraries, with their tracebacks."""
 
     def __init__(self, writer: LineWriter, style: Style, node: str) -> None:
         super().__init__()
@@ -162,10 +162,10 @@ class _Lines(logging.Handler):
             return
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, HttpProcessingError):
-            return  # garbage from the network is no news, and must not fill the log
+            return  # garbage from the network is not worth a line, and must not fill the log
         text = logging.Formatter().format(record)
         level = Level.ERROR if record.levelno >= logging.ERROR else Level.WARNING
-        # A traceback is many lines; as one it stays together in every style, and what it quotes forges nothing.
+        # A traceback has many lines; as one line it stays together in every style, and what it quotes forges nothing.
         message = " | ".join(one_line(line) for line in text.splitlines())
         self._write(level, self._node, record.name, message, record.created)
 
@@ -174,9 +174,9 @@ class _Lines(logging.Handler):
 
 
 def configure(*, node: str, as_json: bool = False, level: Level = Level.INFO, fd: int | None = None) -> LineWriter:
-    """Set up this process's logging; close the writer at its end.
+    """Set up this process's logging. Return the writer, which must be closed at the end of the process.
 
-    Call it before the process takes real-time priority, which is given to the threads that there are.
+    Call this before the process takes real-time priority, which applies to the threads that exist then.
     """
     target = sys.stderr.fileno() if fd is None else fd
     style = choose_style(as_json=as_json, fd=target, environment=dict(os.environ))

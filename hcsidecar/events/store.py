@@ -1,7 +1,7 @@
 """The store behind the journal: a thread that writes events to the disk in batches and reads them back when asked.
 
-Nobody waits for it. Entries go through a bounded queue; when it is full because the disk stands still, the next ones
-are dropped and counted. Whatever happens to the disk, the journal goes on in memory.
+Nobody waits for it. Entries go through a bounded queue. If the queue is full because the disk stands still, further
+entries are dropped and counted. Whatever happens to the disk, the journal goes on in memory.
 """
 
 import asyncio
@@ -24,9 +24,9 @@ from hcsidecar.system.threads import start_thread
 T = TypeVar("T")
 
 GATHER = 0.2
-"Seconds for which entries are gathered into one commit: what a kill may cost, with the time that the commit takes."
+"Seconds for which entries are gathered into one commit: what a kill may cost, together with the time of the commit."
 STUCK = 10.0
-"Seconds after which it is told that the disk does not answer."
+"Seconds after which it is reported that the disk does not answer."
 READ_LIMIT = 2.0
 "Seconds that an answer may take."
 QUESTIONS = 16
@@ -34,20 +34,20 @@ QUESTIONS = 16
 START_LIMIT = 0.5
 "Seconds for which the start of the daemon waits for the number of the last event."
 END_LIMIT = 2.0
-"Seconds for which its end waits for the disk."
+"Seconds for which the end of the daemon waits for the disk."
 NO_ANSWER = "the disk does not answer"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Asked:
-    """Something to look up, and who waits for it."""
+    """A question, and who waits for the answer."""
 
     question: DatabaseQuery
     answer: "asyncio.Future[Found | None]"
 
 
 class EventStore:
-    """Satisfies `events.journal.Store`. Made in a running loop, on which `tell` and `lost` are called; close it."""
+    """Satisfies `events.journal.Store`. Create it in a running loop, on which it calls `tell` and `lost`; close it."""
 
     def __init__(
         self,
@@ -61,9 +61,9 @@ class EventStore:
         retry: float = RETRY,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """Start the thread; raises NoThreadError.
+        """Start the thread. Raise NoThreadError if none can be started.
 
-        `size` is that of the journal, whose memory has what is still on its way to the disk.
+        `size` is the journal's, whose memory has the entries that are still on their way to the disk.
         """
         self._path = path
         self._size = size
@@ -74,7 +74,7 @@ class EventStore:
         self._inbox: queue.SimpleQueue[Entry | _Asked | None] = queue.SimpleQueue()
         self._waiting_questions = 0
         self._dropped = 0
-        "By the loop, ever; the thread holds what it has told of these."
+        "The entries that the loop has dropped since the start; the thread keeps how many of them it has reported."
         self._busy_since: float | None = None
         self._keeper = StoreWorker(
             path,
@@ -90,7 +90,7 @@ class EventStore:
         start_thread(self._run, name="events")
 
     async def last(self) -> int:
-        """Give the number of the last event that is stored; 0 when there is none or the disk is slow to say."""
+        """Return the number of the last stored event; 0 if there is none, or the disk is too slow."""
         with suppress(TimeoutError):
             async with asyncio.timeout(START_LIMIT):
                 return await asyncio.shield(self._last)
@@ -109,18 +109,18 @@ class EventStore:
             self._loop.call_soon(self._tell, Event(level=Level.ERROR, origin="log", message=message))
 
     async def after(self, number: int, *, below: int, wanted: EventQuery, limit: int, count_from: int) -> Found:
-        """Give the oldest entries between two numbers."""
+        """Return the oldest entries between two numbers, both excluded."""
         return await self._look_up(
             lambda database: database.after(number, below=below, wanted=wanted, limit=limit, count_from=count_from),
             reached=below - 1,
         )
 
     async def before(self, number: int, *, wanted: EventQuery, limit: int) -> Found:
-        """Give the newest entries before a number."""
+        """Return the newest entries before a number."""
         return await self._look_up(lambda database: database.before(number, wanted=wanted, limit=limit), reached=0)
 
     async def close(self) -> str | None:
-        """Store what waits, within reason; says why that was not possible."""
+        """Store what waits, for END_LIMIT seconds at most. Return why that was not possible, or None."""
         self._inbox.put(None)
         try:
             async with asyncio.timeout(END_LIMIT):
@@ -165,7 +165,7 @@ class EventStore:
         self._on_loop(_settle, self._ended, f"{self._path}: {keeper.why_not}" if keeper.waiting else "")
 
     def _gather(self) -> tuple[bool, _Asked | None]:
-        """Take entries until it is time to store them, a question comes, or (False) the end."""
+        """Take in entries until it is time to store them, a question arrives, or the end (False)."""
         keeper = self._keeper
         end = time.monotonic() + (keeper.idle_for() if self._inbox.empty() else GATHER)
         gathering = False
@@ -188,7 +188,7 @@ class EventStore:
         self._on_loop(self._tell, Event(level=level, origin="log", message=message))
 
     def _on_loop(self, what: Callable[..., object], *arguments: object) -> None:
-        with suppress(RuntimeError):  # the loop has ended, and who listened with it
+        with suppress(RuntimeError):  # the loop has ended, and whoever listened with it
             self._loop.call_soon_threadsafe(what, *arguments)
 
     def _answer(self, asked: _Asked, found: Found | None) -> None:
@@ -210,10 +210,10 @@ async def kept_journal(
     log: Callable[[Entry], None],
     lost: Callable[[Loss], None] = lambda _loss: None,
 ) -> AsyncIterator[Journal]:
-    """Give a journal whose events are kept in a directory, which must be there; at the end what is left is stored.
+    """Yield a journal whose events are kept in a directory, which must exist; what is left is stored at the end.
 
-    `lost` takes what somebody does to the file meanwhile.
-    The start waits START_LIMIT at most for the disk, the end END_LIMIT; in between nobody does.
+    `lost` takes what somebody does to the file meanwhile. The start waits START_LIMIT at most for the disk, the end
+    END_LIMIT; nothing waits in between.
     """
     early: list[Event] = []
     journal: Journal | None = None
