@@ -1,10 +1,10 @@
-"""The health URL's answer: whether this node may get traffic, in the words of each kind of prober.
+"""The health URL's answer: whether this node may get traffic, in the form that each kind of prober understands.
 
-Everything that can be sent is made ready when the answer turns, so that answering is a look-up and waits for nothing.
+Everything that can be sent is prepared when the answer changes, so that answering is a look-up and waits for nothing.
 
-The bodies are fixed and neither contains the other, since some balancers look for a text: "OK" and "NOT FOUND".
-404 is the "no" that every balancer takes for a failure, and that HAProxy can take for a soft drain (`disable-on-404`).
-Details are in headers only. There is no Date: the answer is never stored, and nobody who probes wants one.
+The bodies are fixed and neither contains the other, since some balancers search for a text: "OK" and "NOT FOUND". 404
+is the "no" that every balancer takes for a failure, and that HAProxy can take for a soft drain (`disable-on-404`).
+Details are in headers only. There is no Date header: the answer is never stored, and no prober needs it.
 """
 
 import re
@@ -15,7 +15,7 @@ from http import HTTPStatus
 from hcsidecar.core.probers import Prober, Probers
 
 METHODS = ("GET", "HEAD", "OPTIONS")
-"What a health path may be asked."
+"The methods that a health path answers."
 LONGEST_HEADER = 200
 "Characters of a header's value."
 
@@ -23,7 +23,7 @@ _UNPRINTABLE = re.compile(r"[^ -~]")
 
 
 class Version(StrEnum):
-    """How a prober speaks HTTP; it is answered in the same version."""
+    """The version of HTTP that a prober uses; the answer uses the same version."""
 
     HTTP_0_9 = "HTTP/0.9"
     "One line, GET and a path; the answer is the body and nothing else."
@@ -32,7 +32,7 @@ class Version(StrEnum):
 
 
 class Shape(StrEnum):
-    """What a request is to the health URL."""
+    """What a request means to the health URL."""
 
     PROBE = "probe"
     WRONG_METHOD = "wrong method"
@@ -41,7 +41,7 @@ class Shape(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthAnswer:
-    """What this node says to probers. ValueError when it is OK and draining at once."""
+    """What this node tells probers. Raise ValueError if it is both OK and draining."""
 
     ok: bool
     node: str
@@ -57,12 +57,12 @@ class HealthAnswer:
 
     @property
     def status(self) -> HTTPStatus:
-        """200, never another 2xx, or 404."""
+        """200 or 404, and never another 2xx."""
         return HTTPStatus.OK if self.ok else HTTPStatus.NOT_FOUND
 
     @property
     def body(self) -> str:
-        """One line."""
+        """The body, one line."""
         return "OK\n" if self.ok else "NOT FOUND\n"
 
     @property
@@ -77,7 +77,7 @@ class HealthAnswer:
         if self.reason:
             headers["X-Farm-Reason"] = _printable(self.reason)
         if self.draining:
-            # Envoy takes the host out on this answer, without counting failures.
+            # On this answer Envoy takes the host out at once, without counting failures.
             headers["X-Envoy-Immediate-Health-Check-Fail"] = "true"
         return headers
 
@@ -85,9 +85,9 @@ class HealthAnswer:
     def agent_line(self) -> bytes:
         """The line for HAProxy's agent-check.
 
-        HAProxy keeps each word until the agent takes it back ("up" alone leaves a drained server drained), so every
-        line sets both the administrative state (ready, drain) and the operational one (up, down).
-        HAProxy manual, 5.2, agent-check.
+        HAProxy keeps each word until the agent revokes it ("up" alone leaves a drained server drained), so every line
+        sets both the administrative state (ready, drain) and the operational one (up, down). See HAProxy manual, 5.2,
+        agent-check.
         """
         if self.ok:
             return b"ready up 100%\n"
@@ -98,11 +98,11 @@ class HealthAnswer:
 
 
 class HealthFace:
-    """What probers see of this node: the current answer, and who has had it."""
+    """What probers see of this node: the present answer, and which of them have had it."""
 
     def __init__(self, *, farm: str, path: str, answer: HealthAnswer, now: float) -> None:
         self.paths = frozenset((path, f"/var/modules/{farm}/ready.txt"))
-        "SafeKit's path is always one of them, so that a balancer can be moved over as it is."
+        "SafeKit's path is always one of them, so that a balancer can be moved without changes."
         self.probers = Probers()
         self.told_ok = 0
         "Answers of OK so far."
@@ -112,29 +112,29 @@ class HealthFace:
 
     @property
     def answer(self) -> HealthAnswer:
-        """What probers are told now."""
+        """The present answer to probers."""
         return self._answer
 
     @property
     def since(self) -> float:
-        """Time at which the answer turned to OK or to NOT FOUND."""
+        """When the answer changed to OK or to NOT FOUND."""
         return self._since
 
     @property
     def agent_line(self) -> bytes:
-        """What HAProxy's agent-check is told now."""
+        """The present line for HAProxy's agent-check."""
         return self._agent_line
 
     def set_answer(self, answer: HealthAnswer, *, now: float) -> None:
-        """Say this from now on; the next request already gets it."""
+        """Set the answer; the next request already gets it."""
         if answer != self._answer:
             self._take(answer, now=self._since if answer.ok == self._answer.ok else now)
 
     def shape(self, method: str, path: str, version: Version) -> Shape:
-        """Tell a probe from any other request; `path` is without query and authority.
+        """Return whether a request is a probe; `path` is without query and authority.
 
-        Two kinds of probe name no path of ours, being the defaults of their balancers: HAProxy's OPTIONS / (or
-        OPTIONS *) and F5's bare GET / of HTTP/0.9. Nobody else sends those, and any other answer would mislead.
+        Two kinds of probe do not name our path, because they are the defaults of their balancers: HAProxy's OPTIONS /
+        (or OPTIONS *) and F5's bare GET / of HTTP/0.9. Nobody else sends those, and any other answer would mislead.
         """
         if path in self.paths:
             return Shape.PROBE if method in METHODS else Shape.WRONG_METHOD
@@ -145,13 +145,13 @@ class HealthFace:
         return Shape.ELSEWHERE
 
     def poll(self, prober: Prober, version: Version, *, keep_alive: bool, now: float) -> bytes:
-        """Answer a probe and remember that it was; the method is one of METHODS."""
+        """Return the answer to a probe, and remember that it was given; the method is one of METHODS."""
         response = self._responses[prober.method, version, keep_alive]
         self.note(prober, now=now)
         return response
 
     def note(self, prober: Prober, *, now: float) -> None:
-        """Remember that this prober was given the current answer."""
+        """Remember that this prober was given the present answer."""
         ok = self._answer.ok
         if ok:
             self.told_ok += 1
@@ -174,13 +174,13 @@ class HealthFace:
 def response(
     status: str, headers: dict[str, str], body: str, version: Version, *, keep_alive: bool, bodiless: bool = False
 ) -> bytes:
-    """Give the bytes of an HTTP response, all of it ASCII; `status` is code and phrase, `bodiless` is for HEAD."""
+    """Return the bytes of an HTTP response, all ASCII; `status` is code and phrase, `bodiless` is for HEAD."""
     if version is Version.HTTP_0_9:
         return body.encode("ascii")
     lines = [f"{version} {status}", f"Content-Length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     if keep_alive != (version is Version.HTTP_1_1):
-        # Only what differs from the version's default is said (RFC 9112, 9.3).
+        # The header is sent only where it differs from the version's default (RFC 9112, 9.3).
         lines.append("Connection: keep-alive" if keep_alive else "Connection: close")
     return ("\r\n".join(lines) + "\r\n\r\n" + ("" if bodiless else body)).encode("ascii")
 
@@ -192,5 +192,5 @@ def _response(answer: HealthAnswer, method: str, version: Version, *, keep_alive
 
 
 def _printable(text: str) -> str:
-    """Make text safe for one header line: printable ASCII of bounded length."""
+    """Return a text as a safe value for a header: printable ASCII of bounded length."""
     return _UNPRINTABLE.sub("?", text)[:LONGEST_HEADER].strip()
