@@ -1,1 +1,1 @@
-"""SafeKit modules on disk, and the `safekit` command of their scripts."""
+"""Reads SafeKit modules from disk, and provides the `safekit` command for their scripts."""

@@ -1,6 +1,6 @@
-"""How the `safekit` command asks the daemon: HTTP over its unix socket, with little and quickly imported.
+"""The `safekit` command's client of the daemon: HTTP over its unix socket, with few and quick imports.
 
-An HTTP client would take longer to import than all the rest of the command takes.
+Importing an HTTP client would take longer than all the rest of the command.
 """
 
 import json
@@ -8,7 +8,7 @@ import socket
 from collections.abc import Mapping
 
 TIMEOUT = 15.0
-"Seconds for an answer."
+"Seconds to wait for an answer."
 OK, CONFLICT = 200, 409
 
 _PREFIX = "/api/v1"
@@ -17,7 +17,7 @@ _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 
 
 class CommandError(Exception):
-    """The command cannot be done: why."""
+    """The command cannot be carried out; the text says why."""
 
 
 class NobodyError(CommandError):
@@ -25,7 +25,7 @@ class NobodyError(CommandError):
 
 
 def ask(environment: Mapping[str, str], method: str, path: str, body: bytes = b"") -> tuple[int, Mapping[str, object]]:
-    """Ask the daemon; gives the HTTP status and the document. HTTP/1.0: the answer ends with the connection."""
+    """Ask the daemon. Return the HTTP status and the document. With HTTP/1.0 the answer ends with the connection."""
     where = environment.get("HCSIDECAR_SOCKET")
     if not where:
         raise NobodyError("HCSIDECAR_SOCKET is not set: this command is for the scripts that hcsidecar runs")
@@ -48,19 +48,19 @@ def ask(environment: Mapping[str, str], method: str, path: str, body: bytes = b"
 
 
 def post(environment: Mapping[str, str], path: str, body: Mapping[str, object]) -> None:
-    """Ask for something to be done; CommandError if it is not."""
+    """Ask the daemon to do something. Raise CommandError if it does not."""
     status, document = ask(environment, "POST", path, json.dumps(body).encode())
     if status != OK:
         raise CommandError(reason(status, document))
 
 
 def reason(status: int, document: Mapping[str, object]) -> str:
-    """Give why something is not done, as the daemon says it."""
+    """Return why something is not done, in the daemon's words."""
     return str(document.get("text" if status == CONFLICT else "reason") or f"the daemon answers {status}")
 
 
 def state(environment: Mapping[str, str]) -> tuple[str, str]:
-    """Give role and status of this node."""
+    """Return role and status of this node."""
     status, document = ask(environment, "GET", "/status")
     rows = document.get("nodes")
     for row in rows if status == OK and isinstance(rows, list) else ():
@@ -70,5 +70,5 @@ def state(environment: Mapping[str, str]) -> tuple[str, str]:
 
 
 def quoted(name: str) -> str:
-    """Write a name as part of a path."""
+    """Return a name quoted as part of a path."""
     return "".join(c if c in _UNRESERVED else "".join(f"%{byte:02X}" for byte in c.encode()) for c in name)

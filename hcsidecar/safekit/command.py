@@ -1,21 +1,22 @@
 """The `safekit` command for the scripts of an imported module: `python -m hcsidecar.safekit.command ARGUMENTS`.
 
-It asks the daemon over the unix socket that HCSIDECAR_SOCKET names. Scripts call it often, so it imports little and
-nothing but the standard library. `-m MODULE` may stand anywhere and must name the module of the script.
+It asks the daemon over the unix socket that HCSIDECAR_SOCKET names. Scripts call it often, so it imports few modules,
+all from the standard library. `-m MODULE` may stand anywhere and must name the module of the script.
 
     printi | printw | printe TEXT...        a line in the module's log: information, warning, error
     start | stop | restart | stopstart      an operator's command, which resets the restart budget
-    restart | stopstart | stop | wait -i WHO    the application's own request, which counts on it (but for stop)
+    restart | stopstart | stop | wait -i WHO    the application's own request, which counts on it (except stop)
     forcestop                               stop without waiting for connections
     waitstart | waitstop                    waits until the module is UP(Ready), or has stopped
-    set -r RESOURCE -v up|down [-i WHO]     what a custom check says: custom.NAME, or NAME
+    set -r RESOURCE -v up|down [-i WHO]     sets a custom check: custom.NAME, or NAME
     get -r RESOURCE                         prints up, down or init
     state [-v | -lq]                        prints the state; -lq prints nothing
     level                                   prints the version
-    incloop -i WHO | resetloop | checkloop  counts a restart; begins anew; asks whether the budget is spent
+    incloop -i WHO | resetloop | checkloop  counts a restart; resets the count; asks whether the budget is spent
 
-Exit status: 0 done. 1 refused, not supported here, a wrong command, or no daemon that answers; the reason is on stderr.
-`incloop` and `checkloop`: 1 also when the budget is spent. `state -lq`: 0 STOP, 1 WAIT, 2 UP, 255 when nobody answers.
+Exit status: 0 done. 1 refused, not supported here, a wrong command, or no answer from the daemon; the reason is on
+stderr. `incloop` and `checkloop`: 1 also when the budget is spent. `state -lq`: 0 STOP, 1 WAIT, 2 UP, 255 without an
+answer.
 """
 
 import os
@@ -27,7 +28,7 @@ from hcsidecar.safekit.client import OK, CommandError, NobodyError, ask, post, q
 from hcsidecar.system.streams import standard_streams
 
 INTERVAL = 0.2
-"Seconds between two looks of waitstart and waitstop."
+"Seconds between two questions of waitstart and waitstop."
 LONGEST = 1000
 "Characters of a line in the log; the daemon keeps no more."
 SPENT, NOBODY = 1, 255
@@ -35,12 +36,12 @@ SPENT, NOBODY = 1, 255
 
 _ROLES = {"STOP": 0, "WAIT": 1, "UP": 2}
 _CLASSES = ("tcp", "ping", "intf", "ip", "module", "proc")
-"Of resources that checks have, beside custom."
+"The classes of resources that have checks, besides custom."
 _LEVELS = {"printi": "info", "printw": "warning", "printe": "error"}
 
 
 def main(arguments: list[str], environment: Mapping[str, str]) -> int:
-    """Do one command and give the exit status."""
+    """Carry out one command. Return the exit status."""
     try:
         return _do(arguments, environment)
     except CommandError as error:
@@ -49,7 +50,7 @@ def main(arguments: list[str], environment: Mapping[str, str]) -> int:
 
 
 def _do(arguments: list[str], environment: Mapping[str, str]) -> int:
-    # What is not text in the script's encoding must not cost the line.
+    # Bytes that are not text in the script's encoding must not cost the line.
     plain = [word.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for word in arguments]
     verb, rest = _own_module(plain, environment)
     if verb in _LEVELS:
@@ -79,7 +80,7 @@ class _Options:
             self._given[word] = waiting.pop(0) if word in takes else None
 
     def only(self, *known: str) -> None:
-        """Refuse any other option."""
+        """Raise CommandError for any other option."""
         for word in self._given:
             if word not in known:
                 raise CommandError(f"`safekit {self.verb} {word}` is not supported here")
@@ -98,7 +99,7 @@ class _Options:
 
 
 def _own_module(arguments: list[str], environment: Mapping[str, str]) -> tuple[str, list[str]]:
-    """Take `-m MODULE` out of the words; in what is to be printed, only where it comes first."""
+    """Take `-m MODULE` out of the words; in text to be printed, only at the beginning."""
     words, own = list(arguments), environment.get("SAFEMODULE") or environment.get("HCSIDECAR_FARM")
     at = 0
     while at < len(words):
@@ -172,7 +173,7 @@ def _set(options: _Options, environment: Mapping[str, str]) -> int:
 
 def _get(options: _Options, environment: Mapping[str, str]) -> int:
     options.only("-r")
-    # A check whose name another one had is named with its class.
+    # A check whose name another check had already is named with its class.
     names = dict.fromkeys((options.need("-r", "RESOURCE"), _resource(options)))
     for name in names:
         status, document = ask(environment, "GET", f"/reports/{quoted(name)}")
@@ -183,7 +184,7 @@ def _get(options: _Options, environment: Mapping[str, str]) -> int:
 
 
 def _resource(options: _Options) -> str:
-    """Give the name of the check behind CLASS.NAME; a name alone is that of a custom check."""
+    """Return the name of the check for CLASS.NAME; a name alone is that of a custom check."""
     resource = options.need("-r", "RESOURCE")
     kind, dot, name = resource.partition(".")
     if not dot:

@@ -1,6 +1,6 @@
-"""Reading a SafeKit module from disk: a userconfig.xml, the directory of a module, or a .safe archive, from anybody.
+"""Reads a SafeKit module from disk, as a userconfig.xml, a directory or a .safe archive, which may come from anybody.
 
-Nothing is unpacked: what is wanted is read into memory within limits, and its names are judged before it is.
+Nothing is unpacked: what is needed is read into memory within limits, and its names are checked first.
 """
 
 import stat
@@ -16,21 +16,21 @@ __all__ = ["ModuleError", "read_module"]
 
 CONFIGURATION = "conf/userconfig.xml"
 MAX_ARCHIVE = 64 * 1_048_576
-"Bytes of an archive; those of SafeKit have some tens of kilobytes."
+"Bytes of an archive; SafeKit's own have some tens of kilobytes."
 MAX_FILES = 2000
 MAX_FILE = 16 * 1_048_576
 "Bytes of one file."
 MAX_TOTAL = 64 * 1_048_576
-"Bytes of all that is read."
+"Bytes of everything that is read."
 MAX_RATIO = 200
-"A file that is so many times as big as in the archive was made to be."
+"A file that is this many times bigger than in the archive was made to exhaust memory."
 SMALL = 1_048_576
 "Bytes that any file may have, however well it is compressed."
 MAX_NAME = 255
 "Characters of a path in a module."
 
 _ENTRY = b"PK\x01\x02"
-"Every entry of the directory of an archive begins so."
+"The first bytes of every entry in the directory of an archive."
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _WRONG_ARCHIVE = (
     zipfile.BadZipFile,
@@ -41,11 +41,11 @@ _WRONG_ARCHIVE = (
     OverflowError,
     ValueError,
 )
-"What zipfile raises over an archive that is not as it should be."
+"The errors that zipfile raises for a faulty archive."
 
 
 def read_module(path: Path) -> SafekitModule:
-    """Read a module; ModuleError says why it cannot be read, in the words of whoever has it."""
+    """Return the module at a path. Raise ModuleError, in words for its owner, if it cannot be read."""
     path = path.absolute()
     try:
         if path.is_dir():
@@ -103,7 +103,7 @@ def _from_directory(directory: Path, *, configuration: Path | None = None) -> Sa
 
 
 def _walk(directory: Path) -> Iterator[str]:
-    """Give the paths of all files below a directory, with slashes; symbolic links are not followed."""
+    """Yield the paths of all files below a directory, with slashes; symbolic links are not followed."""
     waiting, count = [directory], 0
     while waiting:
         for entry in waiting.pop().iterdir():
@@ -154,7 +154,7 @@ def _unpacked(archive: zipfile.ZipFile, path: Path) -> SafekitModule:
 
 
 def _top_of(names: Iterable[str], path: Path) -> str:
-    """Give the directory of the archive that has the module, with its slash: none, as a rule."""
+    """Return the directory of the archive that contains the module, with its slash; usually there is none."""
     found = [name.removesuffix(CONFIGURATION) for name in names if f"/{name}".endswith(f"/{CONFIGURATION}")]
     found = [top for top in found if top.count("/") <= 1]
     if len(found) != 1:
@@ -164,7 +164,7 @@ def _top_of(names: Iterable[str], path: Path) -> str:
 
 
 def _why_not(entry: zipfile.ZipInfo) -> tuple[str, str] | None:
-    """Say why a file of an archive is not read, with the remedy; None if it may be."""
+    """Return why a file of an archive is not read, with the remedy; None if it may be."""
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if kind == stat.S_IFLNK:
         return "is a symbolic link", "put what it leads to in its place"
@@ -183,7 +183,7 @@ def _why_not(entry: zipfile.ZipInfo) -> tuple[str, str] | None:
 
 def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> bytes:
     with archive.open(entry) as file:
-        # What it says of its size may be a lie.
+        # The size that the entry claims may be wrong.
         content = file.read(entry.file_size + 1)
     if len(content) != entry.file_size:
         raise ModuleError(f"{path}, {entry.filename!a}", "is of another size than the archive says", "fetch it again")
@@ -191,7 +191,7 @@ def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> by
 
 
 def _judge_names(names: Iterable[str], place: str) -> None:
-    """Refuse paths that lead elsewhere, or to the same place on some file systems."""
+    """Raise ModuleError for paths that lead elsewhere, or to the same place on some file systems."""
     seen: dict[str, str] = {}
     for name in names:
         parts = PurePosixPath(name).parts

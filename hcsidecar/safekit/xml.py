@@ -1,4 +1,4 @@
-"""Reading userconfig.xml, which may come from anybody: its encoding, its size, and nothing but elements in it."""
+"""Reads a userconfig.xml, which may come from anybody: checks its encoding and size, and accepts only elements."""
 
 import codecs
 import re
@@ -13,10 +13,10 @@ from defusedxml.expatreader import DefusedExpatParser
 from hcsidecar.core.safekit.source import Element
 
 MAX_BYTES = 1_048_576
-"Of a configuration."
+"Bytes of a configuration."
 MAX_ELEMENTS = 5000
 MAX_ATTRIBUTES = 100
-"Of one element."
+"Attributes of one element."
 MAX_DEPTH = 50
 
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
@@ -37,7 +37,7 @@ _ENCODINGS = {
 
 
 class ModuleError(Exception):
-    """A module that cannot be read: where, and why in plain words."""
+    """A module that cannot be read; the text says where, and why in plain words."""
 
     def __init__(self, place: str, message: str, hint: str = "") -> None:
         super().__init__(f"{place}: {message}")
@@ -47,7 +47,7 @@ class ModuleError(Exception):
 
 
 def read_xml(content: bytes, place: str) -> Element:
-    """Give the root element; ModuleError says why there is none. `place` is the file, for that."""
+    """Return the root element. Raise ModuleError, which names the file `place`, if there is none."""
     if len(content) > MAX_BYTES:
         raise ModuleError(place, f"is bigger than {MAX_BYTES} bytes", "is it a userconfig.xml?")
     text = _decoded(content, place)
@@ -56,7 +56,7 @@ def read_xml(content: bytes, place: str) -> Element:
     parser.setContentHandler(builder)
     builder.setDocumentLocator(parser)
     try:
-        # Text rather than bytes: the parser is then told the encoding, and believes no other.
+        # Text rather than bytes: the parser is then told the encoding, and ignores any other.
         parser.feed(text)
         parser.close()
     except ExternalReferenceForbidden:
@@ -110,7 +110,7 @@ class _Open:
 
 
 class _Builder(ContentHandler):
-    """Makes elements of what the parser tells, as long as it stays within the limits."""
+    """Builds elements from the parser's events, as long as they stay within the limits."""
 
     def __init__(self, place: str) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ class _Builder(ContentHandler):
         return self._open[0].children[0]
 
     def error(self, message: str, hint: str) -> ModuleError:
-        """Make the refusal of what stands where the parser is."""
+        """Return the error about what stands at the parser's position."""
         return ModuleError(f"{self._place}, line {self._line}", message, hint)
 
     @property
@@ -134,11 +134,11 @@ class _Builder(ContentHandler):
         return line or 1
 
     def setDocumentLocator(self, locator: Locator) -> None:  # noqa: N802 - SAX's
-        """Learn where the parser is."""
+        """Called with the object that gives the parser's position."""
         self._locator = locator
 
     def startElement(self, name: str, attrs: AttributesImpl) -> None:  # noqa: N802 - SAX's
-        """Begin an element."""
+        """Called at the start of an element."""
         self._count += 1
         if self._count > MAX_ELEMENTS:
             raise self.error(f"has more than {MAX_ELEMENTS} elements", "is it a userconfig.xml?")
@@ -149,11 +149,11 @@ class _Builder(ContentHandler):
         self._open.append(_Open(tag=name, line=self._line, attributes=dict(attrs.items())))
 
     def characters(self, content: str) -> None:
-        """Take text between elements."""
+        """Called with text between elements."""
         self._open[-1].text.append(content)
 
     def endElement(self, name: str) -> None:  # noqa: ARG002, N802 - SAX's
-        """End the element that was begun last."""
+        """Called at the end of the element begun last."""
         done = self._open.pop()
         self._open[-1].children.append(
             Element(
