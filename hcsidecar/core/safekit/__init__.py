@@ -1,1 +1,1 @@
-"""SafeKit modules turned into farm files."""
+"""Converts SafeKit modules to farm files."""

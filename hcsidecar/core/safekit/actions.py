@@ -1,4 +1,4 @@
-"""When a SafeKit checker runs and what its failure leads to, in the words of a check of the farm file."""
+"""When a SafeKit checker runs and what its failure leads to, as the keys of a check in the farm file."""
 
 from dataclasses import dataclass
 
@@ -20,14 +20,14 @@ class Reaction:
 
 
 def mirror_only(when: str | None) -> str | None:
-    """Say why a checker never runs in a farm, or None."""
+    """Return why a checker never runs in a farm, or None."""
     return f'when="{when}" is for mirror modules' if when in _MIRROR else None
 
 
 def react(reader: ElementReader, draft: Draft, *, when: str, action: str, outside: bool) -> Reaction:
-    """Read when and action of a checker, given its defaults; `outside` says that it looks at something elsewhere.
+    """Return when and action of a checker, given its defaults; `outside` means that it looks at something elsewhere.
 
-    What the farm file does not allow becomes what comes nearest, and is noted so.
+    What the farm file does not allow is replaced by the nearest that it does, with a note.
     """
     when = reader.choice("when", when, ("pre", "both"))
     asked = reader.choice("action", action, ACTIONS)
@@ -37,7 +37,7 @@ def react(reader: ElementReader, draft: Draft, *, when: str, action: str, outsid
 def suit(
     reader: ElementReader, draft: Draft, *, when: str, action: str, outside: bool, at: tuple[str, str]
 ) -> Reaction:
-    """Make when and action fit each other and the farm; notes them at these two attributes."""
+    """Return a `when` and an `action` that fit each other and the farm, and note the choice at these two attributes."""
     at_when, at_action = at
     verdict, why = TAKEN, ""
     if when == "pre" and action in ("restart", "stopstart"):

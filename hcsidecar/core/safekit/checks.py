@@ -1,4 +1,4 @@
-"""The checkers of a SafeKit module: what stands in <check>, which becomes checks of the farm file."""
+"""The checkers of a SafeKit module: the contents of <check>, which become checks of the farm file."""
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping
@@ -42,7 +42,7 @@ def read_checks(element: Element, draft: Draft, scripts: ModuleScripts, notes: N
 
 
 def _targets(reader: ElementReader, *, at_least: int = 1) -> Iterator[ElementReader]:
-    """Give each <to> of a checker, and note everything else in it as unknown."""
+    """Yield each <to> of a checker, and note everything else in it as unknown."""
     targets = [child for child in reader.element.children if child.tag == "to"]
     for child in reader.element.children:
         if child.tag != "to":
@@ -57,7 +57,7 @@ def _targets(reader: ElementReader, *, at_least: int = 1) -> Iterator[ElementRea
 
 
 def _address(target: ElementReader, name: str = "addr") -> str | None:
-    """Read the address of a target."""
+    """Return the address of a target, or None after a refusal."""
     text = target.need(name)
     if text is None:
         return None
@@ -78,7 +78,7 @@ def _is_outside(address: str, draft: Draft) -> bool:
 
 
 def _add(reader: ElementReader, draft: Draft, values: DraftValues, *, ident: str | None = None) -> None:
-    """Add the check of a checker, under a name of its own."""
+    """Add the check that corresponds to a checker, under a name of its own."""
     ident = ident or reader.need("ident")
     name = draft.check_name(reader.element.tag, ident or "unnamed")
     verdict = TAKEN if name == ident else DIFFERENT
@@ -103,7 +103,7 @@ def _port(target: ElementReader, default: int | None = None) -> int | None:
 
 
 def _say_way(target: ElementReader) -> None:
-    """Speak of the way that a check takes: by which address, and whether it is encrypted."""
+    """Note the way that a check takes: its local address, and whether it is encrypted."""
     target.say("local_addr", NOT, "a check leaves by the address that the system chooses for it")
     if target.flag("secure", default=False):
         target.say(

@@ -1,11 +1,11 @@
-"""A SafeKit farm module turned into a farm: its tables, the text of its farm file, and what became of every part.
+"""Converts a SafeKit farm module to a farm: its tables, the text of its farm file, and what became of every part.
 
 Theory of operation
 -------------------
-Macros are filled in first, over the whole tree. Then each part of the module is read by the module of this package
-that knows it, which puts tables into the Draft and a Note for every element and attribute into the Notes, or a Problem
-where there can be no farm. All problems are told at once. What the importer itself has not foreseen, the model of the
-farm file refuses at the end, so that what is imported is right.
+Macros are replaced first, over the whole tree. Then each part of the module is read by the module of this package that
+knows it. That module puts tables into the Draft, and a Note for every element and attribute into the Notes, or a
+Problem if there can be no farm. All problems are reported at once. At the end the model of the farm file checks the
+result, so that it refuses what the importer has not foreseen.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,21 +38,21 @@ _KNOWN = ("farm", "vip", "user", "check", "errd", "failover")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Imported:
-    """What an import writes."""
+    """The results of an import."""
 
     farm: FarmFile
     document: Mapping[str, object]
     "The farm file, as TOML is parsed."
     text: str
-    "The farm file."
+    "The farm file as text."
     scripts: Mapping[str, bytes]
-    "What goes into bin/, by path below it."
+    "The contents of bin/, by path below it."
     notes: Sequence[Note]
-    "In the order of userconfig.xml; then what is not in it."
+    "In the order of userconfig.xml; notes on what is not in it follow."
 
 
 def import_module(module: SafekitModule, wishes: ImportOptions) -> Imported | tuple[Problem, ...]:
-    """Make a farm of a module, or list everything that is in the way."""
+    """Return the farm made from a module, or everything that prevents the import."""
     notes = Notes()
     if module.root.tag != "safe":
         notes.refuse(

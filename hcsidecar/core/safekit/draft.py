@@ -1,4 +1,4 @@
-"""The farm file that an import makes, as far as it is made: tables by name, each with a word on where it comes from."""
+"""The farm file of an import while it is being made: tables by name, each with a comment on its origin."""
 
 import re
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ _LONGEST = 63
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DraftTable:
-    """One of several tables of a name."""
+    """One of several tables of the same name."""
 
     values: DraftValues
     comment: str = ""
@@ -20,7 +20,7 @@ class DraftTable:
 
 @dataclass(slots=True, kw_only=True)
 class Draft:
-    """All tables."""
+    """All tables of a farm file in the making."""
 
     module: str
     "Name of the module, as the scripts know it."
@@ -52,7 +52,7 @@ class Draft:
         return [str(row.values["address"]) for row in self.vips]
 
     def document(self) -> dict[str, object]:
-        """Give the farm file as TOML is parsed."""
+        """Return the farm file as TOML is parsed."""
         document: dict[str, object] = {"farm": self.farm, "node": [row.values for row in self.nodes]}
         for name in ("heartbeat", "web"):
             if table := getattr(self, name):
@@ -69,18 +69,21 @@ class Draft:
         return document
 
     def share_name(self, wanted: str) -> str:
-        """Give a name for a share that is like the wanted one and nobody's yet."""
+        """Return an unused name for a share that is like the wanted one."""
         return _free(usable_name(wanted), {row.values["name"] for row in self.shares})
 
     def check_name(self, kind: str, wanted: str) -> str:
-        """Give a name for a check; one that another kind has already gets the kind before it, as resources have it."""
+        """Return an unused name for a check that is like the wanted one.
+
+        If another kind of check has the name already, the kind is put before it, as in the names of resources.
+        """
         taken = {row.values["name"] for row in self.checks}
         name = usable_name(wanted)
         return name if name not in taken else _free(usable_name(f"{kind}.{name}"), taken)
 
 
 def usable_name(text: str) -> str:
-    """Give the name nearest to a text that a farm file can have."""
+    """Return the name nearest to a text that a farm file allows."""
     return _UNUSABLE.sub("-", text).lstrip("._-")[:_LONGEST] or "unnamed"
 
 

@@ -1,4 +1,4 @@
-"""The failover rules of a SafeKit module, which are not taken over: here a check has its action."""
+"""The failover rules of a SafeKit module, which are not imported: in a farm file each check has its action."""
 
 import re
 
@@ -23,7 +23,7 @@ _MANY = 200
 
 
 def read_failover(element: Element, notes: Notes) -> None:
-    """Read <failover>: notes every rule that can be told apart."""
+    """Read <failover>: note every rule that can be recognised."""
     with ElementReader(element, notes) as reader:
         reader.whole(
             DIFFERENT, "each check has its action; a module that waits starts when its `pre` checks pass again"

@@ -1,7 +1,7 @@
-"""Macros of a SafeKit module: `%NAME%` in any attribute, filled from the module and from what the operator gives.
+"""Macros of a SafeKit module: `%NAME%` in any attribute, replaced by values from the module and from the operator.
 
-SafeKit also takes environment variables of the machine where it runs; here they count only where they are given, since
-the importer may run on quite another machine.
+SafeKit also uses environment variables of the machine on which it runs. Here they count only if the operator gives
+them, since the importer may run on a different machine.
 """
 
 import re
@@ -12,16 +12,16 @@ from hcsidecar.core.safekit.notes import Coverage, Notes
 from hcsidecar.core.safekit.source import Element
 
 LONGEST = 4096
-"Characters of a value with its macros filled in."
+"Characters of a value after its macros have been replaced."
 DEEPEST = 16
-"Macros in macros."
+"Levels of macros within macros."
 
 _USE = re.compile(r"%([A-Za-z_][A-Za-z0-9_.-]*)%")
 _PLACEHOLDER = re.compile(r"TO[ _-]?BE[ _-]?(DEFINED|FILLED|SET|CONFIGURED|COMPLETED|CHANGED|REPLACED)", re.IGNORECASE)
 
 
 class _Macros:
-    """The values of all macros; each is filled once, and each problem told once."""
+    """The values of all macros; each is computed once, and each problem reported once."""
 
     def __init__(self, defined: Mapping[str, Element], given: Mapping[str, str], notes: Notes) -> None:
         self._defined = defined
@@ -32,11 +32,11 @@ class _Macros:
         self.used: set[str] = set()
 
     def is_empty(self, name: str) -> bool:
-        """Tell whether a macro that has been filled in is empty."""
+        """Return whether a macro whose value is known is empty."""
         return self._given.get(name, self._filled.get(name)) == ""
 
     def fill(self, text: str, line: int, *, depth: int = 0) -> str | None:
-        """Give a text with its macros filled in, or None when one has no value, which has been told then."""
+        """Return a text with its macros replaced, or None if one has no value, which has then been reported."""
         missing = False
 
         def one(match: re.Match[str]) -> str:
@@ -79,7 +79,7 @@ class _Macros:
 
 
 def fill_macros(root: Element, given: Mapping[str, str], notes: Notes) -> Element:
-    """Give the tree with every macro filled in, and without the <macro> elements; notes and problems on the way."""
+    """Return the tree with every macro replaced and without the <macro> elements; note what became of them."""
     definitions = [element for element in root.walk() if element.tag == "macro"]
     defined = {element.attributes.get("name", "").strip(): element for element in definitions}
     macros = _Macros(defined, given, notes)
@@ -133,7 +133,7 @@ def _note_definition(element: Element, given: Mapping[str, str], used: set[str],
 
 
 def _sub_within(text: str, one: Callable[[re.Match[str]], str]) -> str | None:
-    """Replace every use of a macro; None as soon as the result is too long."""
+    """Return a text with every use of a macro replaced; None as soon as the result is too long."""
     pieces, length, at = [], 0, 0
     for match in _USE.finditer(text):
         for piece in (text[at : match.start()], one(match)):

@@ -1,4 +1,4 @@
-"""What became of each element and attribute of a SafeKit module, noted down while it is read."""
+"""Notes on what became of each element and attribute of a SafeKit module, taken while it is read."""
 
 import re
 from collections.abc import Iterable
@@ -15,13 +15,13 @@ from hcsidecar.core.safekit.source import Element
 _LONGEST = 200
 LOOKS_FOR_FILES = 'a check of type command can look for a file: command = ["/usr/bin/test", "-e", FILE]'
 _ATTRIBUTES = {"checkfile": LOOKS_FOR_FILES}
-"What SafeKit knows wherever it stands, and there is nothing like here."
+"Attributes that SafeKit knows on every element, and that have no counterpart here."
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{0,6})?)\s*(d|h|m|s|ms|us)?")
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 class Coverage(StrEnum):
-    """How much of something there is here."""
+    """How far hcsidecar covers something."""
 
     TAKEN = "taken over"
     DIFFERENT = "taken over with a difference"
@@ -30,10 +30,10 @@ class Coverage(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """What became of one element or attribute, or of a script."""
+    """What became of one element, attribute or script."""
 
     line: int
-    "In userconfig.xml; 0 for what is not in it."
+    "Line in userconfig.xml; 0 for what is not in it."
     subject: str
     verdict: Coverage
     text: str
@@ -51,12 +51,12 @@ class Notes:
         self.notes.append(Note(line=line, subject=printable(subject), verdict=verdict, text=printable(text)))
 
     def refuse(self, line: int, subject: str, message: str, hint: str = "") -> None:
-        """Note what stands in the way of an import."""
+        """Note a problem that prevents the import."""
         path = f"line {line}: {subject}" if line else subject
         self.problems.append(Problem(path=printable(path), message=printable(message), hint=printable(hint)))
 
     def drop(self, element: Element, why: str) -> None:
-        """Note that an element is not taken over, with all that is in it."""
+        """Note that an element is not imported, with everything in it."""
         for each in element.walk():
             reason = why if each is element else f"goes with <{element.tag}>"
             self.say(each.line, f"<{each.tag}>", Coverage.NOT, reason)
@@ -65,7 +65,7 @@ class Notes:
 
 
 class ElementReader:
-    """One element that is being read: whatever is not spoken of by the end is noted as unknown."""
+    """One element that is being read: attributes that nothing was noted on by the end are noted as unknown."""
 
     def __init__(self, element: Element, notes: Notes) -> None:
         self.element = element
@@ -81,7 +81,7 @@ class ElementReader:
                 self.say(name, Coverage.NOT, _ATTRIBUTES.get(name, "hcsidecar does not know this attribute"))
 
     def say(self, name: str, verdict: Coverage, text: str, *, unset: str | None = None) -> None:
-        """Note what became of an attribute; of one that is not there only if `unset` says what it counts as."""
+        """Note what became of an attribute; if it is absent, only if `unset` says what it counts as."""
         self._spoken.add(name)
         value = self.element.attributes.get(name)
         if value is not None:
@@ -94,7 +94,7 @@ class ElementReader:
         self.notes.say(self.element.line, f"<{self.element.tag}>", verdict, text)
 
     def refuse(self, name: str, message: str, hint: str = "") -> None:
-        """Note what is wrong with an attribute, or (no name) with the element."""
+        """Note what is wrong with an attribute, or with the element if there is no name."""
         self._spoken.add(name)
         if name in self.element.emptied:
             # SafeKit's own modules come with empty macros, to be filled in.
@@ -103,19 +103,19 @@ class ElementReader:
         self.notes.refuse(self.element.line, f"{self.element.tag} {name}".strip(), message, hint)
 
     def get(self, name: str, default: str | None = None) -> str | None:
-        """Give an attribute without blanks around it; the default where it is not there."""
+        """Return an attribute without surrounding blanks; the default if it is absent."""
         value = self.element.attributes.get(name)
         return default if value is None else value.strip()
 
     def need(self, name: str, hint: str = "") -> str | None:
-        """Give an attribute, or refuse its absence, unless it is a macro that has been spoken of."""
+        """Return an attribute. Note its absence as a problem, unless a macro in it has been reported already."""
         value = self.get(name)
         if not value and name not in self.element.unfilled:
             self.refuse(name, "is missing" if value is None else "is empty", hint)
         return value or None
 
     def choice(self, name: str, default: str, words: Iterable[str]) -> str:
-        """Give one of a few words; refuse others, and give the default then."""
+        """Return one of a few words; note any other as a problem, and return the default instead."""
         value = (self.get(name, default) or "").lower()
         if value in words:
             return value
@@ -123,12 +123,12 @@ class ElementReader:
         return default
 
     def flag(self, name: str, *, default: bool) -> bool:
-        """Read on and off."""
+        """Return a switch, on or off, as a boolean."""
         word = self.choice(name, "on" if default else "off", ("on", "off", "yes", "no", "true", "false"))
         return word in ("on", "yes", "true")
 
     def integer(self, name: str, default: int, *, least: int, most: int) -> int:
-        """Read a whole number; refuse what is none or out of bounds, and give the default then."""
+        """Return a whole number; if it is malformed or out of bounds, note a problem and return the default."""
         value = self.get(name)
         if value is None:
             return default
@@ -139,9 +139,9 @@ class ElementReader:
         return default
 
     def seconds(self, name: str, default: float, *, unit: str, least: float = 0.0, most: float = inf) -> float:
-        """Read a duration, in the attribute's own unit unless it names another; one out of bounds becomes the bound.
+        """Return a duration in seconds, read in the attribute's own unit unless it names another.
 
-        Notes nothing but that: the caller knows what the duration is for.
+        One out of bounds becomes the bound, which is all that is noted: the caller knows what the duration is for.
         """
         value = self.get(name)
         if value is None:
@@ -159,11 +159,11 @@ class ElementReader:
         return bounded
 
     def was_said(self, name: str) -> bool:
-        """True when an attribute has been spoken of."""
+        """True if something was noted on an attribute."""
         return name in self._spoken
 
     def duration(self, name: str, default: float, *, unit: str, key: str, bounds: tuple[float, float]) -> float:
-        """Read a duration for a key of the farm file, and note so."""
+        """Return a duration in seconds for a key of the farm file, and note that."""
         least, most = bounds
         seconds = self.seconds(name, default, unit=unit, least=least, most=most)
         if not self.was_said(name):
@@ -177,5 +177,5 @@ class ElementReader:
 
 
 def printable(text: str) -> str:
-    """Escape what could steer a terminal or forge a line, and cut what is long."""
+    """Escape what could control a terminal or forge a line, and shorten long text."""
     return shortened(escaped(text[: _LONGEST + 1]), _LONGEST)

@@ -29,7 +29,7 @@ _POSIX = {
     "graph": "!-~",
     "cntrl": r"\x00-\x1f\x7f",
 }
-"POSIX classes of characters, as Python has them between brackets."
+"POSIX character classes as Python writes them between brackets."
 
 
 def read_errd(element: Element, draft: Draft, notes: Notes) -> None:
@@ -82,7 +82,7 @@ def _read_process(reader: ElementReader, draft: Draft, kind: str, poll: float) -
 
 
 def _what(reader: ElementReader, name: str | None) -> DraftValues | None:
-    """Give what is looked for: a unit, or a name and a command line."""
+    """Return the keys for what is looked for: a unit, or a name and a command line."""
     what: DraftValues = {}
     is_service = reader.flag("service", default=False)
     patterns = [_pattern(reader, key) for key in ("nameregex", "argregex")]
@@ -111,7 +111,7 @@ def _what(reader: ElementReader, name: str | None) -> DraftValues | None:
 
 
 def _of_first_word(pattern: str) -> str:
-    """Give the pattern that finds in a command line what the given one finds in the name of its program."""
+    """Return a pattern that finds in a command line what the given pattern finds in the name of its program."""
     begin = "" if pattern.startswith("^") else r"[^\s/]*"
     is_ended = pattern.endswith("$") and not pattern.endswith(r"\$")
     inner = pattern.removeprefix("^")[: -1 if is_ended else None]
@@ -119,12 +119,12 @@ def _of_first_word(pattern: str) -> str:
 
 
 def _pattern(reader: ElementReader, key: str) -> str | None:
-    """Give a POSIX regular expression as Python has it: "" for none, None where it is wrong."""
+    """Return a POSIX regular expression in Python's syntax: "" for none, None if it is faulty."""
     text = reader.get(key, "") or ""
     pattern = re.sub(r"\[:(\w+):\]", lambda match: _POSIX.get(match[1], match[0]), text)
     try:
         with warnings.catch_warnings():
-            # A set in a set, say, which Python may come to read in another way.
+            # For example a set in a set, which a later version of Python may read differently.
             warnings.simplefilter("error")
             re.compile(pattern)
     except (re.error, Warning, RecursionError, OverflowError) as error:
@@ -142,7 +142,7 @@ def _action(reader: ElementReader) -> str:
 
 
 def _delay_start(reader: ElementReader, draft: Draft, poll: float) -> None:
-    """Turn the looks that a start may take into the time that it may take."""
+    """Convert the number of polls that a start may take to the time that it may take."""
     looks = reader.integer("start_after", 0, least=0, most=_MOST)
     delay = min(max(looks - 1, 0) * poll, 86400.0)
     reader.say(

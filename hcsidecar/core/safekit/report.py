@@ -17,7 +17,7 @@ _HEADINGS = {
 
 
 def report_text(imported: Imported, *, module: str) -> str:
-    """Write the report for a person: first what needs a look."""
+    """Return the report for a person; what needs attention comes first."""
     farm = imported.farm
     lines = [
         f"SafeKit module {module}, imported as farm {farm.farm.name}",
@@ -32,7 +32,7 @@ def report_text(imported: Imported, *, module: str) -> str:
 
 
 def report_document(result: Imported | Sequence[Problem], *, module: str) -> dict[str, object]:
-    """Give the report, or the problems, for a program."""
+    """Return the report, or the problems, for a program."""
     if not isinstance(result, Imported):
         return {"module": module, "ok": False, "problems": [asdict(problem) for problem in result], "notes": []}
     notes = [

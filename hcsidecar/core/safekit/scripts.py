@@ -1,4 +1,4 @@
-"""The scripts of a SafeKit module: which of them hcsidecar calls, and what stands in the way of running the others."""
+"""The scripts of a SafeKit module: which of them hcsidecar calls, and what prevents the others from running."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ CALLED = {
     "poststop": "poststop",
     "transition": "transition",
 }
-"Keys of [application] by the script that SafeKit calls then."
+"Keys of [application] by the script that SafeKit calls at the same time."
 _NEEDED = ("start_both", "stop_both")
 _NEVER = {
     "config": "there is no configuration step: do by hand, once on every node, what it does",
@@ -39,35 +39,35 @@ _UNKNOWN_CALLS = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModuleScripts:
-    """What is in bin/."""
+    """The contents of bin/."""
 
     files: Mapping[str, bytes] | None
-    "By path below bin/; None when only the configuration was given."
+    "By path below bin/; None if only the configuration was given."
     added: dict[str, bytes] = field(default_factory=dict)
-    "What an import puts beside them, by path below bin/."
+    "Files that an import adds to them, by path below bin/."
 
     def lacks(self, name: str) -> bool:
-        """True when a program of bin/ is not there."""
+        """Return whether a program of bin/ is missing."""
         return not name.startswith("/") and _inside(name) not in (self.files or {})
 
     def is_for_windows(self, name: str) -> bool:
-        """True for a program that only Windows runs."""
+        """Return whether only Windows runs a program."""
         return name.lower().endswith(_WINDOWS)
 
     def place_of(self, name: str) -> str | None:
-        """Give the path of a program that the module names, relative to the farm file; None if that is nowhere."""
+        """Return the path, relative to the farm file, of a program that the module names; None if it is outside."""
         if ".." in name.split("/") or "\\" in name or not _inside(name):
             return None
         return name if name.startswith("/") else f"bin/{_inside(name)}"
 
     def port_of(self, name: str) -> str | None:
-        """Give the Windows script that stands for a script."""
+        """Return the Windows script that stands for a script; None if there is none."""
         names = (self.files or {}) if name not in (self.files or {}) else {}
         return next((path for path in sorted(names) if self.is_for_windows(path) and _stem(path) == name), None)
 
 
 def application_of(scripts: ModuleScripts, notes: Notes) -> DraftValues:
-    """Give the scripts of [application], and add to bin/ what it needs; none where there is nothing to call."""
+    """Return the scripts of [application], and add what they need to bin/; empty if there is nothing to call."""
     keys: DraftValues = {}
     if scripts.files is None:
         notes.say(0, "bin/", NOT, "only the configuration was given, so the application is checked, but not started")
@@ -128,7 +128,7 @@ def _obstacles(content: bytes, *, called: bool) -> Iterator[tuple[Coverage, str]
 
 
 def _inside(name: str) -> str:
-    """Give a path without what says nothing in it."""
+    """Return a path without its empty parts and dots."""
     return "/".join(part for part in name.split("/") if part not in ("", "."))
 
 

@@ -25,7 +25,7 @@ _OTHER_MODES = {
 
 
 def why_not_a_farm(service: Element) -> tuple[str, str] | None:
-    """Say why a module is of a kind that has no farm file, with the remedy; None if it is a farm."""
+    """Return why a module is of a kind that has no farm file, with the remedy; None if it is a farm."""
     mode = service.attributes.get("mode", "").strip().lower()
     if mode == "farm" or "mode" in service.unfilled:
         return None
@@ -34,7 +34,7 @@ def why_not_a_farm(service: Element) -> tuple[str, str] | None:
 
 
 def read_service(reader: ElementReader, draft: Draft) -> DraftValues:
-    """Read the attributes of <service>; gives the keys of [application] that come of them."""
+    """Read the attributes of <service>. Return the keys of [application] that follow from them."""
     reader.whole(TAKEN, f"[farm] {draft.farm['name']}")
     reader.say("mode", TAKEN, "a farm")
     boot = reader.choice("boot", "ignore", _BOOT)
@@ -110,7 +110,7 @@ def _read_timing(reader: ElementReader, draft: Draft) -> None:
 
 
 def _read_nodes(lan: Element, number: int, wishes: ImportOptions, notes: Notes) -> Iterator[tuple[str, str]]:
-    """Give name and address of each <node> of a lan, as modules before SafeKit 7.2 have them."""
+    """Yield name and address of each <node> of a lan, as in modules before SafeKit 7.2."""
     for child in lan.children:
         if child.tag != "node":
             notes.drop(child, f"hcsidecar knows no <{child.tag}> in <lan>")
@@ -140,7 +140,7 @@ def _address(reader: ElementReader, text: str) -> str:
 
 
 def _read_lans(lans: Sequence[Element], nodes: dict[str, list[str]], notes: Notes) -> list[str]:
-    """Give the names of the networks that all nodes have an address on."""
+    """Return the names of the networks on which all nodes have an address."""
     usable = min((len(given) for given in nodes.values()), default=len(lans))
     networks: list[str] = []
     for number, lan in enumerate(lans):

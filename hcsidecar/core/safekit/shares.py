@@ -1,4 +1,4 @@
-"""The load balancing rules of a SafeKit module: groups with rules and powers, which become the shares of [l2]."""
+"""The load-balancing rules of a SafeKit module: groups with rules and powers, which become the shares of [l2]."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,13 +29,13 @@ class _Kind:
 
 @dataclass(slots=True)
 class _Group:
-    """The rules of a group, by kind: the ports, and the line of the first."""
+    """The rules of a group, by kind: the ports, and the line of the first rule."""
 
     ports: dict[_Kind, list[int]] = field(default_factory=dict)
 
 
 def read_shares(lists: Sequence[Element], draft: Draft, notes: Notes) -> None:
-    """Read every <loadbalancing_list>: each group becomes a share, or several where its rules differ in kind."""
+    """Read every <loadbalancing_list>: each group becomes a share, or several if its rules differ in kind."""
     for each in lists:
         with ElementReader(each, notes) as reader:
             reader.whole(TAKEN, "what is in it")

@@ -1,4 +1,4 @@
-"""The farm file of an import as text: each table with a word on where it comes from."""
+"""Writes the farm file of an import as text: each table with a comment on its origin."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -8,7 +8,7 @@ from hcsidecar.core.safekit.notes import printable
 
 
 def farm_file_of(draft: Draft) -> str:
-    """Write the tables of a draft."""
+    """Return the tables of a draft as text."""
     lines = [
         f"# Farm {draft.farm['name']}, made from the SafeKit module {printable(draft.module)}: REPORT.txt says how.",
         "# Lines are those of userconfig.xml. Every other key has its default: see `hcsidecar check-config`.",

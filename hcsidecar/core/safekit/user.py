@@ -11,11 +11,11 @@ TAKEN, DIFFERENT, NOT = Coverage.TAKEN, Coverage.DIFFERENT, Coverage.NOT
 
 _LIMITS = (0.1, 86400.0)
 _LEAST_LOG, _MOST_LOG = 16, 1_048_576
-"Kilobytes."
+"In kilobytes."
 
 
 def read_user(element: Element, notes: Notes) -> DraftValues:
-    """Read <user>; gives the keys of [application] that come of it."""
+    """Read <user>. Return the keys of [application] that follow from it."""
     environment: dict[str, str] = {}
     with ElementReader(element, notes) as reader:
         reader.whole(

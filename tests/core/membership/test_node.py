@@ -145,5 +145,5 @@ def test_that_connections_may_be_anywhere_is_told_at_once():
 def test_the_others_are_told_the_mac_of_this_node():
     node = make(FakeShare())
     node.set_mac(b"\x02\0\0\0\0\x07", now=0.01)
-    [sent, *_] = [output for output in node.tick(now=0.02) if isinstance(output, Send)]
+    sent, *_ = node.tick(now=0.02).sends
     assert sent.heartbeat.mac == b"\x02\0\0\0\0\x07"
