@@ -1,1 +1,1 @@
-"""The decisions of layer-2 mode: pure, integers and time in, table and phases out."""
+"""The decisions of layer-2 mode, in pure modules: plain data and times go in, tables and verdicts come out."""

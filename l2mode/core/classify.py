@@ -1,4 +1,4 @@
-"""The decision about each frame: the specification that every packet filter follows, and one that runs.
+"""What becomes of each frame: the specification that every packet filter follows, and that also runs as a filter.
 
 The tests compare the program in the kernel (filter.bpf.c) with this module frame by frame; the filter in user space
 runs this module. Both read the same memory (`Tables`).
@@ -42,7 +42,7 @@ class Flow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The fate of a frame, and the reason for it."""
+    """The decision about one frame, with its reason."""
 
     reason: Reason
     node: int | None
@@ -59,12 +59,12 @@ class Decision:
 def classify(
     frame: bytes, tables: Tables, *, known: Callable[[Flow], bool], now_ns: int, readdress: bool = False
 ) -> Decision:
-    """Decide about a frame that came in.
+    """Return the decision about a frame that came in.
 
-    `frame` begins with the Ethernet header; any bytes are accepted. `known` returns whether this node has a TCP socket
-    for a flow that neither listens nor is in TIME_WAIT, or whether this node sent the SYN cookie that the frame
-    answers. `now_ns` is CLOCK_MONOTONIC in nanoseconds. `readdress` replaces the destination MAC of a taken frame by
-    this node's MAC, for a filter (XDP) that has no other way to tell the network stack that the frame is for this host.
+    `frame` begins with the Ethernet header; any bytes are accepted. `known` returns whether this node has, for a flow,
+    a TCP socket that neither listens nor is in TIME_WAIT, or has sent the SYN cookie that the frame answers. `now_ns`
+    is CLOCK_MONOTONIC in nanoseconds. `readdress` replaces the destination MAC of a taken frame by this node's MAC, for
+    a filter (XDP) that has no other way to tell the network stack that the frame is for this host.
     """
     head = read_head(frame)
     vip = None if head is None else tables.vip(head.destination)

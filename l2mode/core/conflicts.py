@@ -26,7 +26,7 @@ REMEDY: Final = "find it by its MAC at the switch; take the address away from it
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conflict:
-    """A machine outside the farm uses a virtual IP."""
+    """A virtual IP that a machine outside the farm uses."""
 
     vip: VirtualIp
     mac: bytes
@@ -57,7 +57,7 @@ class Conflicts:
 
     def __init__(self) -> None:
         self._suspects: dict[tuple[VirtualIp, bytes], float] = {}
-        "The time at which a claim is judged."
+        "When each claim is to be judged, in seconds."
         self._standing: dict[VirtualIp, _Standing] = {}
         self._quiet_until: dict[VirtualIp, float] = {}
 

@@ -84,7 +84,7 @@ class Handover:
         "The filter takes packets until this time, in seconds of the monotonic clock."
         self._anywhere = (1 << count) - 1
         self.foreign = self._anywhere
-        "Mask, over all groups, of the buckets in which this node may hold connections though it does not own them."
+        "Mask, over all groups, of the buckets that are not `MINE` and in which this node may hold connections."
         self.drops = 0
         """How often buckets were dropped or a view was claimed. A scan notes this number to tell which table it belongs
         to."""

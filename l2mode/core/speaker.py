@@ -74,7 +74,7 @@ class Speaker:
         "When the network is next asked who else has each virtual IP."
         self._conflicts = Conflicts()
 
-    # -- what the node is told ------------------------------------------------------------------------------------
+    # -- input --------------------------------------------------------------------------------------------------------
 
     def update(
         self,
@@ -111,7 +111,7 @@ class Speaker:
         self._lease = until
         self._waits = False
 
-    # -- what it says ---------------------------------------------------------------------------------------------
+    # -- output -------------------------------------------------------------------------------------------------------
 
     def heard(self, frame: bytes, *, now: float) -> list[bytes]:
         """Return the frames, at most two, that answer a frame from the network."""
@@ -161,7 +161,7 @@ class Speaker:
         asking = min(self._ask_at.values(), default=inf)
         return min(inf if self._waits else announcing, asking, self._conflicts.next_at())
 
-    # -- how it decides -------------------------------------------------------------------------------------------
+    # -- decisions ----------------------------------------------------------------------------------------------------
 
     def _answer(self, asked: AddressQuestion, now: float) -> list[bytes]:
         mac = self._mac_to_tell(asked, now)

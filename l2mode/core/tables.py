@@ -96,7 +96,7 @@ class Tables:
         self._dirty: dict[int, int] = {}
         "For each node, the buckets in which `dirty_members` has it."
 
-    # -- what the daemon writes ---------------------------------------------------------------------------------
+    # -- written by the daemon --------------------------------------------------------------------------------------
 
     def configure(self, settings: LayerTwoSettings, virtual_mac: bytes) -> None:
         """Write the farm file's settings, for a filter that takes nothing yet: lease 0, and no bucket has an owner.
@@ -173,7 +173,7 @@ class Tables:
         if reason.counted:
             self._fields["counters"][reason.number] += 1
 
-    # -- what anybody reads -------------------------------------------------------------------------------------
+    # -- read by filters and reports --------------------------------------------------------------------------------
 
     def counters(self) -> dict[Reason, int]:
         """Return the number of frames to a virtual IP since `configure`, by what became of them."""

@@ -210,12 +210,12 @@ class _Library:
         self._printf.argtypes, self._free.argtypes = (pointer, text, pointer), (pointer,)
 
     def call(self, name: str, *arguments: object) -> Any:
-        """Call a function of libbpf."""
+        """Return what a function of libbpf returns."""
         return self._functions[name](*arguments)
 
     @contextmanager
     def listening(self, said: list[str]) -> Iterator[None]:
-        """Collect the lines that libbpf prints."""
+        """Append the lines that libbpf prints to `said` within this context."""
 
         def collect(level: int, form: bytes, arguments: int) -> int:
             text = ctypes.c_void_p()
