@@ -53,7 +53,7 @@ class Datagrams:
         "Datagrams that the kernel has refused to send, by its reason."
 
     async def open(self) -> None:
-        """Bind all sockets. Raise ListenError if one cannot be bound; then none is open."""
+        """Bind all sockets. Raise HeartbeatSocketError if one cannot be bound; then none is open."""
         loop = asyncio.get_running_loop()
         for network, address in self._own.items():
             try:
@@ -68,7 +68,7 @@ class Datagrams:
         destination = (address, self._port)
         bound = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
         try:
-            bound.setblocking(False)  # noqa: FBT003 - the socket module takes it as a positional
+            bound.setblocking(False)  # noqa: FBT003 - the socket module has no keyword for it
             bound.bind(destination)
         except OSError:
             bound.close()

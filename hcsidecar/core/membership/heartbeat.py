@@ -82,7 +82,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=F
     guarding: bool = False
     "A node that the sender has heard is dead and may still hold buckets; nodes that never heard it must wait as well."
     refuses: Annotated[tuple[tuple[NodeName, Boot], ...], msgspec.Meta(max_length=MAX_NODES)] = ()
-    "Nodes that speak with an older boot than the sender goes by, and that it therefore refuses, each with the latter."
+    "Nodes that the sender refuses, because it has heard a higher boot of theirs, each with that higher boot."
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -481,7 +481,7 @@ class Membership:
         peer.refused_at = now
 
     def _refuses(self, now: float) -> tuple[tuple[str, int], ...]:
-        """Return the nodes that speak with an older boot than the one that this node goes by, each with the latter."""
+        """Return the nodes refused for an older boot, each with the higher boot that this node has heard of it."""
         return tuple(
             [
                 (peer.name, peer.boot)

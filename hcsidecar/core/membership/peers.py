@@ -63,8 +63,8 @@ class Peer:
         self.alive = False
         "Heard within lost_after. That alone proves little: the heartbeats could be a recording."
         self.acknowledged = False
-        """Since it is heard, it has listed a fresh sequence of this node's boot, which proves that it lives: only then
-        it counts."""
+        """Since it is heard, it has listed a fresh sequence of this node's boot. That proves that it lives; else it
+        does not count."""
         self.left = False
         "This boot has announced that it leaves."
         self.heard_at = 0.0
