@@ -152,7 +152,7 @@ def test_the_way_to_the_daemon_imports_neither_the_command_line_nor_anything_big
 
 
 IN_OTHER_PROCESSES = {"cli", "demo"}
-BEFORE_IT_HURRIES = {"logs.py", "event_store.py"}
+BEFORE_IT_HURRIES = {"log_output.py", "store.py"}
 "Their threads are there when the daemon takes its priority, and get theirs with it."
 
 
