@@ -74,7 +74,7 @@ class Stage:
         before = self.counted(Reason.NEIGHBOUR_DISCOVERY)
         with wire(self) as sending:
             sending.send(solicitation(self))
-        wait_for(lambda: self.counted(Reason.NEIGHBOUR_DISCOVERY) > before, limit=5, what="the reader's look")
+        wait_for(lambda: self.counted(Reason.NEIGHBOUR_DISCOVERY) > before, limit=20, what="the reader's look")
 
     def turn(self, cells):
         """Give buckets to nodes."""
@@ -162,7 +162,7 @@ def listening(family):
     """A server of the application's, which answers each connection's bytes with themselves."""
     kind = socket.AF_INET if family == 4 else socket.AF_INET6
     with socket.create_server((VIP[family], PORT), family=kind) as made:
-        made.settimeout(5)
+        made.settimeout(20)
         yield made
 
 
@@ -170,7 +170,7 @@ def datagrams_of(family):
     """A socket of the application's for datagrams."""
     made = socket.socket(socket.AF_INET if family == 4 else socket.AF_INET6, socket.SOCK_DGRAM)
     made.bind((VIP[family], PORT))
-    made.settimeout(5)
+    made.settimeout(20)
     return made
 
 
@@ -181,7 +181,7 @@ def client(stage, family, kind=socket.SOCK_STREAM):
         made = socket.socket(socket.AF_INET if family == 4 else socket.AF_INET6, kind)
     with made:
         made.bind((CLIENT[family], 0))
-        made.settimeout(5)
+        made.settimeout(20)
         yield made
 
 
@@ -192,13 +192,13 @@ def wire(stage):
         made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
         made.bind(("peer0", 3))
     with made:
-        made.settimeout(5)
+        made.settimeout(20)
         yield made
 
 
 def frame_on(wire, wanted):
     """Give the next frame that is wanted."""
-    end = time.monotonic() + 5
+    end = time.monotonic() + 20
     while time.monotonic() < end:
         frame = wire.recv(65536)
         if wanted(frame):
@@ -254,7 +254,7 @@ def test_in_flooded_delivery_what_is_anothers_is_dropped(server, family):
         stage.give_to(OWNER)
         with datagrams_of(family) as application, client(stage, family, socket.SOCK_DGRAM) as asking:
             asking.sendto(b"hello", (VIP[family], PORT))
-            wait_for(lambda: stage.counted(Reason.NOT_MINE) == 1, limit=5, what="the drop")
+            wait_for(lambda: stage.counted(Reason.NOT_MINE) == 1, limit=20, what="the drop")
             application.settimeout(0)
             with pytest.raises(BlockingIOError):
                 application.recv(100)
@@ -305,6 +305,10 @@ def test_a_connection_lives_on_where_it_is_when_its_bucket_moves(stage, family):
     assert stage.counted(Reason.KNOWN) >= 1
 
 
+SEGMENT = 1428
+"Bytes of data in a segment of IPv6 with timestamps; of IPv4 there are 20 more."
+
+
 @both_families
 def test_a_bulk_upload_comes_whole_and_is_sent_on_in_frames_that_fit(directed, family):
     data = os.urandom(1_000_000)
@@ -312,20 +316,22 @@ def test_a_bulk_upload_comes_whole_and_is_sent_on_in_frames_that_fit(directed, f
         leave_all_to_the_kernel(directed.server.namespace, "eth0")
         # Nobody knows the connection now, so that its segments go to the new owner.
         directed.give_to(OWNER)
-        asking.sendall(data[:60_000])
-        frames = [frame_on(seen, to(OWNER_MAC)) for _ in range(45)]
+        # As many segments as TCP sends without an answer, however the bulk has gone (RFC 6928).
+        asking.sendall(data[:14_000])
+        frames = [frame_on(seen, to(OWNER_MAC)) for _ in range(9)]
     assert max(map(len, frames)) == 1514
     assert all(transport_checksum_is_right(frame, family) for frame in frames)
     payload = 66 if family == 4 else 86
     by_sequence = {frame[payload - 28 : payload - 24]: frame[payload:] for frame in frames}
-    assert b"".join(by_sequence[at] for at in sorted(by_sequence))[:50_000] in data[:60_000]
+    assert b"".join(by_sequence[at] for at in sorted(by_sequence))[:12_000] == data[:12_000]
 
 
 @both_families
 def test_one_verdict_does_for_many_segments_that_come_in_a_row(directed, family):
     data = os.urandom(1_000_000)
     with bulk(directed, family, data):
-        assert directed.counted(Reason.ORPHAN) + directed.counted(Reason.KNOWN) < 250
+        # How many come in a row is the kernel's affair: on a slow machine fewer.
+        assert directed.counted(Reason.ORPHAN) + directed.counted(Reason.KNOWN) < len(data) / SEGMENT * 3 / 4
 
 
 @contextlib.contextmanager
@@ -335,7 +341,7 @@ def bulk(stage, family, data):
         asking.connect((VIP[family], PORT))
         answering, _ = server.accept()
         with answering:
-            answering.settimeout(5)
+            answering.settimeout(20)
             sending = pool.submit(asking.sendall, data)
             received = b""
             while len(received) < len(data):
@@ -396,7 +402,7 @@ def test_nothing_is_taken_when_the_lease_is_over(stage, family):
     stage.tables.set_lease(time.monotonic_ns())
     with datagrams_of(family) as server, client(stage, family, socket.SOCK_DGRAM) as asking:
         asking.sendto(b"hello", (VIP[family], PORT))
-        wait_for(lambda: stage.counted(Reason.LEASE_OVER) == 1, limit=5, what="the drop")
+        wait_for(lambda: stage.counted(Reason.LEASE_OVER) == 1, limit=20, what="the drop")
         server.settimeout(0)
         with pytest.raises(BlockingIOError):
             server.recv(100)
@@ -413,7 +419,7 @@ def test_what_waited_for_its_turn_on_a_busy_machine_is_taken(stage, family):
             sent = time.monotonic()
             wait_for(lambda: time.monotonic() > sent + 0.2, what="a fifth of a second")
             os.kill(stage.reader, signal.SIGCONT)
-            wait_for(lambda: waiting_packets() == 0, limit=5, what="the verdict")
+            wait_for(lambda: waiting_packets() == 0, limit=20, what="the verdict")
             return stage.counted(Reason.LEASE_OVER) == late
 
         wait_for(ask_a_stopped_reader, what="a machine that was not slower than that")
@@ -427,7 +433,7 @@ def test_what_waited_for_a_stopped_reader_is_dropped(stage, family):
         for _ in range(10):
             asking.sendto(b"too old", (VIP[family], PORT))
         sent = time.monotonic()
-        wait_for(lambda: waiting_packets() == 10, limit=5, what="the packets in the queue")
+        wait_for(lambda: waiting_packets() == 10, limit=20, what="the packets in the queue")
         wait_for(lambda: time.monotonic() > sent + LONGEST_WAIT, what="more than a packet may wait")
         os.kill(stage.reader, signal.SIGCONT)
         asking.sendto(b"new", (VIP[family], PORT))
@@ -444,13 +450,13 @@ def test_in_flooded_delivery_what_came_before_the_bucket_was_mine_is_left_to_who
             os.kill(stage.reader, signal.SIGSTOP)
             asking.sendto(b"the other has answered this", (VIP[family], PORT))
             sent = time.monotonic()
-            wait_for(lambda: waiting_packets() == 1, limit=5, what="the packet in the queue")
+            wait_for(lambda: waiting_packets() == 1, limit=20, what="the packet in the queue")
             wait_for(lambda: time.monotonic() > sent + 0.005, what="the release and the claim")
             stage.turn(bytes([ME]) * BUCKETS)
             os.kill(stage.reader, signal.SIGCONT)
             # The second reason, where this machine was too slow for the first.
             refused = (Reason.NOT_MINE, Reason.LEASE_OVER)
-            wait_for(lambda: sum(map(stage.counted, refused)) == 1, limit=5, what="the drop")
+            wait_for(lambda: sum(map(stage.counted, refused)) == 1, limit=20, what="the drop")
             asking.sendto(b"new", (VIP[family], PORT))
             assert application.recv(100) == b"new"
 
@@ -469,12 +475,12 @@ def test_in_flooded_delivery_what_waited_while_the_tables_were_swapped_is_taken_
                 os.kill(stage.reader, signal.SIGSTOP)
                 asking.sendto(b"to the same as ever", (VIP[family], PORT))
                 sent = time.monotonic()
-                wait_for(lambda: waiting_packets() == 1, limit=5, what="the packet in the queue")
+                wait_for(lambda: waiting_packets() == 1, limit=20, what="the packet in the queue")
                 wait_for(lambda: time.monotonic() > sent + 0.005, what="a while")
                 for _ in range(turns):
                     stage.turn(bytes([ME]) * BUCKETS)
                 os.kill(stage.reader, signal.SIGCONT)
-                wait_for(lambda: waiting_packets() == 0, limit=5, what="the verdict")
+                wait_for(lambda: waiting_packets() == 0, limit=20, what="the verdict")
                 return stage.counted(Reason.LEASE_OVER) == late
 
             wait_for(ask_a_stopped_reader, what="a machine that was quick enough for a verdict in time")
@@ -517,7 +523,7 @@ def test_neighbour_discovery_for_a_virtual_ip_passes_although_the_lease_is_over(
     before = stage.counted(Reason.NEIGHBOUR_DISCOVERY)
     with wire(stage) as sending:
         sending.send(solicitation(stage))
-        wait_for(lambda: stage.counted(Reason.NEIGHBOUR_DISCOVERY) > before, limit=5, what="the solicitation")
+        wait_for(lambda: stage.counted(Reason.NEIGHBOUR_DISCOVERY) > before, limit=20, what="the solicitation")
 
 
 def solicitation(stage):
@@ -536,7 +542,7 @@ def test_nothing_that_is_dropped_is_tracked_as_a_connection(stage):
     stage.tables.set_lease(0)
     with client(stage, 4, socket.SOCK_DGRAM) as asking:
         asking.sendto(b"hello", (VIP[4], PORT))
-        wait_for(lambda: stage.counted(Reason.LEASE_OVER) == 1, limit=5, what="the drop")
+        wait_for(lambda: stage.counted(Reason.LEASE_OVER) == 1, limit=20, what="the drop")
     assert stage.server.sh("cat /proc/sys/net/netfilter/nf_conntrack_count").strip() == "0"
 
 
@@ -586,7 +592,7 @@ ours.attach()
 Path({str(server.directory / "reader")!r}).write_text(str(ours._reader.pid))
 """)
         reader = Path("/proc", (server.directory / "reader").read_text())
-        wait_for(lambda: not reader.exists(), limit=5, what="the end of the reader")
+        wait_for(lambda: not reader.exists(), limit=20, what="the end of the reader")
         assert len(server.sh("iptables-save -t raw | grep hcsidecar:apache").splitlines()) == 2
         assert differences(before, as_found(server)) != []
         stage.filter = QueueFilter(stage.settings, "eth0", server.record())
