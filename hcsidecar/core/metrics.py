@@ -118,9 +118,9 @@ def _module(facts: Facts) -> Section:
 
 def _farm(facts: Facts) -> Section:
     membership = facts.membership
-    peers = membership.roster.peers
+    peers = membership.peers.by_name
     yield catalogue.NODES, _one(len(peers) + 1)
-    yield catalogue.NODES_HEARD, _one(len(membership.roster.acknowledged()) + 1)
+    yield catalogue.NODES_HEARD, _one(len(membership.peers.acknowledged()) + 1)
     yield catalogue.PEER_HEARD, _each({name: peer.alive and peer.acknowledged for name, peer in peers.items()})
     yield catalogue.VIEW, _one(len(membership.view))
     yield catalogue.CLAIMED, _one(bool(membership.view) and membership.claimed)

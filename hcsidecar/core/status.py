@@ -45,7 +45,7 @@ def status_document(
     """
 
     def about(name: str) -> NodeStatus:
-        peer = membership.roster.peers.get(name)
+        peer = membership.peers.by_name.get(name)
         if peer is None:
             told, view, powers = _own(membership, module, now=now), membership.view, membership.powers
         elif peer.alive and peer.acknowledged and peer.heartbeat is not None:

@@ -215,7 +215,7 @@ class Daemon:
         """Say how the other nodes are, for one with these needs unmet."""
         if not unmet:
             return NOBODY_HEARD
-        alive = self._heartbeats.node.membership.roster.acknowledged()
+        alive = self._heartbeats.node.membership.peers.acknowledged()
         neighbours = [
             OtherNode(
                 name=said.node,
@@ -341,7 +341,7 @@ class Daemon:
             ]
             if self._layer_two is not None:
                 layer_two = self._layer_two.run(
-                    roster=lambda: self._heartbeats.node.membership.roster, say=self._heartbeats.say_counters
+                    peers=lambda: self._heartbeats.node.membership.peers, say=self._heartbeats.say_counters
                 )
                 chores.append(tasks.create_task(layer_two, name="layer 2"))
             application = tasks.create_task(self._application.service.run(), name="application")
@@ -403,7 +403,7 @@ class Daemon:
 
     def _look_at_keys(self) -> None:
         """See whether other nodes have the keys of this one, and let the next daemon know those that they have."""
-        met = [peer.name for peer in self._heartbeats.node.membership.roster.acknowledged()]
+        met = [peer.name for peer in self._heartbeats.node.membership.peers.acknowledged()]
         for event in self._key_change.look(met=met, strangers=self._heartbeats.strangers):
             self.tell(event)
         if self._key_change.confirmed is not None:

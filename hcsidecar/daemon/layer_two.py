@@ -118,14 +118,14 @@ class LayerTwoMode:
         message = f"{vips} on {self.share.interface}, {settings.delivery.value} delivery, filter {self.share.filter}"
         self._tell_plainly("info", message)
 
-    async def run(self, roster: Callable[[], Peers], say: Callable[[tuple[int, ...]], None]) -> None:
+    async def run(self, peers: Callable[[], Peers], say: Callable[[tuple[int, ...]], None]) -> None:
         """Keep the machine as it must be, and look at the packets, until cancelled.
 
         `say` is told what this node's heartbeats are to carry, for the others to compare.
         """
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.share.run(), name="layer-2 mode")
-            tasks.create_task(self._keep_looking(roster, say), name="packets")
+            tasks.create_task(self._keep_looking(peers, say), name="packets")
 
     async def close(self) -> None:
         """Put the machine back as it was found; safe to repeat."""
@@ -146,7 +146,7 @@ class LayerTwoMode:
         findings, answers = await asyncio.to_thread(_look_around, self.share.interface, self.share.settings)
         return checked(self.document(), findings=findings, answers=answers)
 
-    async def _keep_looking(self, roster: Callable[[], Peers], say: Callable[[tuple[int, ...]], None]) -> None:
+    async def _keep_looking(self, peers: Callable[[], Peers], say: Callable[[tuple[int, ...]], None]) -> None:
         loop = asyncio.get_running_loop()
         while True:
             packets = self.share.packets()
@@ -155,7 +155,7 @@ class LayerTwoMode:
             for oddity in self._oddities.look(packets, now=loop.time()):
                 self._tell_plainly(oddity.level, str(oddity))
             if self._visibility is not None:
-                counts = {self.share.settings.me: mine} | _counted_by(roster())
+                counts = {self.share.settings.me: mine} | _counted_by(peers())
                 for sight in self._visibility.look(counts, now=loop.time()):
                     self._tell_plainly("error" if sight.change is VisibilityChange.CUT_OFF else "info", str(sight))
             await asyncio.sleep(LOOK_INTERVAL)
@@ -170,10 +170,10 @@ class LayerTwoMode:
         self._tell(Event(level=Level(level), origin="layer 2", message=message))
 
 
-def _counted_by(roster: Peers) -> dict[str, SeenPackets]:
+def _counted_by(peers: Peers) -> dict[str, SeenPackets]:
     """Give what each node that is heard says to have seen of the packets to the virtual IPs, and when."""
     counts = {}
-    for peer in roster.acknowledged():
+    for peer in peers.acknowledged():
         match peer.heartbeat:
             case Heartbeat(counters=(packets, at, *_)):
                 counts[peer.name] = SeenPackets(packets=packets, at=at / _MILLISECONDS)

@@ -168,7 +168,7 @@ class Heartbeats:
             powers=self._powers,
             share=self._share,
             partition=self._farm.farm.partition,
-            known=self._known if old is None else old.roster.known(),
+            known=self._known if old is None else old.peers.known(),
             now=self._loop.time(),
         )
         if old is not None:

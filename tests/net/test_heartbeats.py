@@ -139,7 +139,7 @@ def test_garbage_and_strangers_are_counted_and_change_nothing(keyring, tmp_path)
                 await until(lambda: agreed(strangers))
             assert agreed(parts)
             assert parts["web1"].refused["too short"] == 2
-            assert parts["web1"].node.membership.roster.alive() == [parts["web1"].node.membership.roster.peers["web2"]]
+            assert parts["web1"].node.membership.peers.alive() == [parts["web1"].node.membership.peers.by_name["web2"]]
 
     asyncio.run(story())
 
@@ -169,7 +169,7 @@ def test_recorded_heartbeats_of_the_dead_take_nothing_from_the_living(keyring):
                         break
                 assert views(parts) == [["web1"]]
                 assert parts["web1"].node.membership.claimed
-                assert parts["web1"].node.membership.roster.alive() != []
+                assert parts["web1"].node.membership.peers.alive() != []
 
     asyncio.run(story())
 
@@ -209,8 +209,8 @@ def test_keys_are_rotated_without_a_lost_heartbeat(keyring):
                 for part in parts.values():
                     part._keyring.reload()
                     part.follow_keys()
-                    heard = part.node.membership.roster.alive()[0].seq
-                    await until(lambda part=part, heard=heard: part.node.membership.roster.alive()[0].seq > heard + 2)
+                    heard = part.node.membership.peers.alive()[0].seq
+                    await until(lambda part=part, heard=heard: part.node.membership.peers.alive()[0].seq > heard + 2)
             assert agreed(parts)
             assert not any("dead" in message for _, message in told)
             assert not any(parts["web1"].refused.values())
@@ -228,8 +228,8 @@ def test_a_node_heard_on_any_network_is_alive(keyring):
             await until(lambda: agreed(parts))
             for part in parts.values():
                 part._datagrams._sockets["default"].close()
-            heard = parts["web1"].node.membership.roster.peers["web2"].seq
-            await until(lambda: parts["web1"].node.membership.roster.peers["web2"].seq > heard + 20)
+            heard = parts["web1"].node.membership.peers.by_name["web2"].seq
+            await until(lambda: parts["web1"].node.membership.peers.by_name["web2"].seq > heard + 20)
             assert not any("dead" in message for _, message in told)
 
     asyncio.run(story())

@@ -223,7 +223,7 @@ class _Small(ViewSelector):
 class MinoritiesServe(Membership):
     """A node that reaches no majority serves where only a majority may."""
 
-    chooser = _Small
+    selector = _Small
 
 
 class NoLease(Membership):
@@ -254,7 +254,7 @@ class JudgesNobodyWhileLate(Membership):
 
     def _wake_late(self, late, now, effects):
         super()._wake_late(late, now, effects)
-        for peer in self.roster.alive():
+        for peer in self.peers.alive():
             peer.heard_at = now
 
 
@@ -278,7 +278,7 @@ class OneEarOfTwo(Membership):
 
     def __init__(self, **arguments):
         super().__init__(**arguments)
-        self.roster.hearing = _OneEar(len(self.roster.names))
+        self.peers.hearing = _OneEar(len(self.peers.names))
 
 
 class _OneEar(Connectivity):
@@ -294,7 +294,7 @@ class _Stubborn(ViewSelector):
 class NeverYields(Membership):
     """A node stays in although another serves with somebody whom it cannot reach."""
 
-    chooser = _Stubborn
+    selector = _Stubborn
 
 
 class _Headstrong(ViewSelector):
@@ -310,13 +310,13 @@ class _Restless(ViewSelector):
 class ComesBackAtOnce(Membership):
     """Who has yielded again and again comes back as soon as it may."""
 
-    chooser = _Restless
+    selector = _Restless
 
 
 class OwnFarmFileCounts(Membership):
     """Each node goes by its own farm file instead of the majority's."""
 
-    chooser = _Headstrong
+    selector = _Headstrong
 
 
 class TellsWithTheNextBeat(Membership):
@@ -351,7 +351,7 @@ class BlamesOthersForItsSleep(Membership):
     """Who wakes late counts the time for which it was deaf as the others' silence."""
 
     def _wake_late(self, late, now, effects):
-        heard = [(peer, peer.heard_at) for peer in self.roster.alive()]
+        heard = [(peer, peer.heard_at) for peer in self.peers.alive()]
         super()._wake_late(late, now, effects)
         for peer, heard_at in heard:
             peer.heard_at = heard_at
@@ -365,7 +365,7 @@ class _Eager(ViewSelector):
 class ProposesEachNewcomerAtOnce(Membership):
     """Members do not wait a moment between two views that they propose."""
 
-    chooser = _Eager
+    selector = _Eager
 
 
 class NoAnswers(Membership):
@@ -387,8 +387,8 @@ class BelievesThePast(Membership):
 
     def __init__(self, **arguments):
         super().__init__(**arguments)
-        peers = self.roster.peers.values()
-        self.roster.peers = {peer.name: _Credulous(peer.name, peer.index, self.timing) for peer in peers}
+        peers = self.peers.by_name.values()
+        self.peers.by_name = {peer.name: _Credulous(peer.name, peer.index, self.timing) for peer in peers}
 
 
 class _Credulous(Peer):

@@ -85,7 +85,7 @@ def test_what_arrives_at_a_frozen_daemon_is_read_when_it_thaws():
     world = farm((4.0, "stick", 0, 0.5), until=14.0)
     deliveries = at(world, 4.4, lambda: world.deliveries)
     machine = world.machines[0]
-    heard = at(world, 4.5001, lambda: machine.node.membership.roster.peers["n01"].seq)
+    heard = at(world, 4.5001, lambda: machine.node.membership.peers.by_name["n01"].seq)
     said = at(world, 4.4981, lambda: world.machines[1].said.seq)
     world.run()
     assert heard == said

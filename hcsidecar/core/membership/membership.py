@@ -65,7 +65,7 @@ class Membership:
     latest `Remember` of an earlier boot.
     """
 
-    chooser: ClassVar[type[ViewSelector]] = ViewSelector
+    selector: ClassVar[type[ViewSelector]] = ViewSelector
     listening: ClassVar[type[Listening]] = Listening
 
     def __init__(
@@ -84,9 +84,9 @@ class Membership:
     ) -> None:
         self.name, self.boot, self.farm, self.timing = name, boot, farm, timing
         self.settings, self.powers = settings, powers
-        self.roster = Peers(me=name, boot=boot, names=nodes, timing=timing, known=known)
-        self.others = tuple(self.roster.peers)
-        self._chooser = self.chooser(self.roster, timing, partition=partition)
+        self.peers = Peers(me=name, boot=boot, names=nodes, timing=timing, known=known)
+        self.others = tuple(self.peers.by_name)
+        self._selector = self.selector(self.peers, timing, partition=partition)
 
         self.wants = False
         """The application of this node is Ready and not draining. A heartbeat announces this only once the node has
@@ -145,7 +145,7 @@ class Membership:
         effects = self._wake(now)
         if self.asleep:
             return effects
-        peer = self.roster.peers.get(heartbeat.node)
+        peer = self.peers.by_name.get(heartbeat.node)
         if peer is None:
             self.refused["own name"] += heartbeat.node == self.name
             return effects
@@ -171,7 +171,7 @@ class Membership:
         effects = self._wake(now)
         if self.asleep:
             return effects
-        for peer in self.roster.alive():
+        for peer in self.peers.alive():
             if now >= peer.heard_at + peer.timing.lost_after:
                 self._bury(peer, now, effects)
             elif not peer.acknowledged:
@@ -188,7 +188,7 @@ class Membership:
     def next_tick_at(self) -> float:
         """Return when `tick` is due if nothing is received until then."""
         due = self._next_send
-        for peer in self.roster.peers.values():
+        for peer in self.peers.by_name.values():
             if peer.alive:
                 due = min(due, peer.heard_at + peer.timing.lost_after)
         if self.holding:
@@ -274,7 +274,7 @@ class Membership:
         """Return the next heartbeat, with a sequence of its own. A heartbeat to all nodes renews the lease."""
         self._seq += 1
         self._sent.add(self._seq, now=now, to_all=to_all)
-        alive = self.roster.alive()
+        alive = self.peers.alive()
         if to_all:
             self._broadcast_at = now
             self.lease = self._lease(now, alive)
@@ -303,7 +303,7 @@ class Membership:
             heard_seqs=tuple([peer.seq for peer in alive]),
             unmet=self.unmet,
             timing=self.timing.microseconds,
-            slowest=self.roster.slowest().microseconds,
+            slowest=self.peers.slowest().microseconds,
             guarding=self._guard_until is not None and now < self._guard_until,
             refuses=self._refuses(now),
         )
@@ -317,7 +317,7 @@ class Membership:
             self.leaving
             or self._yields
             or self._dispute.why_out(now=now) is not None
-            or self._chooser.why_too_few() is not None
+            or self._selector.why_too_few() is not None
         )
         return self.wants and not stays_out and self._has_listened(now)
 
@@ -329,7 +329,7 @@ class Membership:
             return "a member died, and its lease must have run out first"
         if now >= self.lease:
             return "the lease of this node is not open"
-        waits = sorted(peer.name for peer in self.roster.alive() if not self._proven(peer, now))
+        waits = sorted(peer.name for peer in self.peers.alive() if not self._proven(peer, now))
         return f"no proof yet from {', '.join(waits)}" if waits else None
 
     def take_neighbours(self) -> list[Said] | None:
@@ -337,7 +337,7 @@ class Membership:
         if not self._neighbours_changed:
             return None
         self._neighbours_changed = False
-        heard = ((peer.name, peer.heartbeat) for peer in self.roster.acknowledged())
+        heard = ((peer.name, peer.heartbeat) for peer in self.peers.acknowledged())
         return [
             (name, said.mac, said.dirty, said.dirty_buckets, said.view, not said.ask)
             for name, said in heard
@@ -351,7 +351,7 @@ class Membership:
             if peer.alive and peer.acknowledged:
                 # The new boot closed the old boot's filter before it sent anything, so no guard is needed.
                 effects.append(inform(f"{peer.name} has started anew"))
-            self.roster.note_boot(peer, heartbeat.boot, now=now)
+            self.peers.note_boot(peer, heartbeat.boot, now=now)
             self._heard_changed_at = self._seq + 1
             self._known_changed = True
         before = peer.heartbeat if peer.alive else None
@@ -371,7 +371,7 @@ class Membership:
         if before is None or before.timing != heartbeat.timing:
             self._note_timing(peer, heartbeat, effects)
         if before is None or before.view != heartbeat.view:
-            peer.view_mask = self.roster.mask(heartbeat.view)
+            peer.view_mask = self.peers.mask(heartbeat.view)
         self._note_hearing(peer, before, now, effects)
         if self.asleep:
             return
@@ -386,7 +386,7 @@ class Membership:
                 peer.candidate_since = now
 
     def _greet(self, peer: Peer, now: float) -> None:
-        self.roster.greet(peer, now=now)
+        self.peers.greet(peer, now=now)
         self._heard_changed_at = self._seq + 1
         self._known_changed = True
         self._hurry(now)
@@ -405,7 +405,7 @@ class Membership:
         assert heartbeat is not None  # noqa: S101 - it was just taken in
         other_list = before is None or before.heard_boots != heartbeat.heard_boots
         if other_list:
-            peer.place = self.roster.place_in(heartbeat)
+            peer.place = self.peers.place_in(heartbeat)
         seq = heartbeat.heard_seqs[peer.place] if peer.place >= 0 else -1
         if self._is_a_copys(seq):
             self._take_new_boot(f"{peer.name} has heard more of this boot than it has said", -1, effects)
@@ -413,7 +413,7 @@ class Membership:
         listed_before, acknowledged_before = peer.listed_me >= 0, peer.acknowledged
         listed = seq >= 0 and self._is_fresh(peer, seq, now)
         if other_list or listed != listed_before:
-            self.roster.note_hearing(peer, fresh=listed)
+            self.peers.note_hearing(peer, fresh=listed)
             self._undecided = True
         if peer.acknowledged != acknowledged_before:
             self._neighbours_changed = True
@@ -430,7 +430,7 @@ class Membership:
             peer.acked = max(peer.acked, seq)
 
     def _forget(self, peer: Peer) -> None:
-        self.roster.forget(peer)
+        self.peers.forget(peer)
         self._known_changed = True
         self._heard_changed_at = self._seq + 1
         self._undecided = self._neighbours_changed = True
@@ -469,7 +469,7 @@ class Membership:
         A heartbeat is of the present if it lists a sequence that this node sent after it had heard the higher boot or
         sequence; otherwise it is a heartbeat of the past.
         """
-        place = self.roster.place_in(heartbeat)
+        place = self.peers.place_in(heartbeat)
         sent_at = self._sent.sent_at(heartbeat.heard_seqs[place]) if place >= 0 else float("-inf")
         since = peer.heard_at if heartbeat.boot == peer.boot else peer.boot_since
         if heartbeat.leave or sent_at <= since or now > sent_at + 2 * peer.timing.lost_after:
@@ -485,7 +485,7 @@ class Membership:
         return tuple(
             [
                 (peer.name, peer.boot)
-                for peer in self.roster.peers.values()
+                for peer in self.peers.by_name.values()
                 if now < peer.refused_at + peer.timing.lost_after
             ]
         )
@@ -524,7 +524,7 @@ class Membership:
             self._guard_until = None
         if self._undecided:
             self._undecided = False
-            choice = self._chooser.choose(self._own(now), now=now)
+            choice = self._selector.choose(self._own(now), now=now)
             self.out_reason, self._yields, self._time_decides = choice.out_reason, choice.yields, choice.time_decides
             if choice.view == self.view:
                 self._stays_until = None
@@ -536,7 +536,7 @@ class Membership:
             self._try_to_claim(now, effects)
         if self._known_changed:
             self._known_changed = False
-            effects.append(Remember(self.roster.known()))
+            effects.append(Remember(self.peers.known()))
         if self._expected != self._next_send:
             self._expected = self.next_tick_at()
 
@@ -555,8 +555,8 @@ class Membership:
         )
 
     def _has_listened(self, now: float) -> bool:
-        if not self._listening.over and self._listening.is_over(self.roster.slowest(), now=now):
-            self.roster.forget_unheard()
+        if not self._listening.over and self._listening.is_over(self.peers.slowest(), now=now):
+            self.peers.forget_unheard()
         return self._listening.over
 
     def _lets_others_go_first(self, view: View, now: float, effects: list[Effect]) -> bool:
@@ -572,7 +572,7 @@ class Membership:
             self._stays_until = now + self.timing.pulse / 2
             effects.append(Broadcast())
             self._hurry(now, just_sent=True)
-        views = [peer.view for peer in self.roster.acknowledged() if peer.view]
+        views = [peer.view for peer in self.peers.acknowledged() if peer.view]
         are_up = all(other == view if view else all(name != self.name for name, _ in other) for other in views)
         return not are_up and now < self._stays_until
 
@@ -617,7 +617,7 @@ class Membership:
         if self._guard_until is not None or now >= self.lease:
             return True
         if self._waits_for is None or not self._waits_for.alive or self._proven(self._waits_for, now):
-            self._waits_for = next((peer for peer in self.roster.alive() if not self._proven(peer, now)), None)
+            self._waits_for = next((peer for peer in self.peers.alive() if not self._proven(peer, now)), None)
         return self._waits_for is not None
 
     def _proven(self, peer: Peer, now: float) -> bool:
@@ -680,7 +680,7 @@ class Membership:
         if late >= self.timing.lost_after:
             self._take_new_boot(f"this node stood still for {late:.3g} s", -1, effects)
             return
-        for peer in self.roster.alive():
+        for peer in self.peers.alive():
             peer.heard_at = min(now, peer.heard_at + late)
 
     def _take_new_boot(self, reason: str, above: int, effects: list[Effect]) -> None:

@@ -123,37 +123,37 @@ class Peers:
         self.index = {name: index for index, name in enumerate(self.names)}
         self.me = self.index[me]
         self.hearing = Connectivity(len(self.names))
-        self.peers = {name: Peer(name, index, timing) for name, index in self.index.items() if name != me}
+        self.by_name = {name: Peer(name, index, timing) for name, index in self.index.items() if name != me}
         for name, before in (known or {}).items():
-            if name in self.peers:
-                self.peers[name].boot, self.peers[name].own_timing = before.boot, before.timing
+            if name in self.by_name:
+                self.by_name[name].boot, self.by_name[name].own_timing = before.boot, before.timing
         self._timing = timing
         self._my_name = me
         self._boot = boot
 
     def alive(self) -> list[Peer]:
         """Return the peers heard within lost_after."""
-        return [peer for peer in self.peers.values() if peer.alive]
+        return [peer for peer in self.by_name.values() if peer.alive]
 
     def acknowledged(self) -> list[Peer]:
         """Return the peers that count: those that have acknowledged this node's present boot, as no recording can."""
-        return [peer for peer in self.peers.values() if peer.alive and peer.acknowledged]
+        return [peer for peer in self.by_name.values() if peer.alive and peer.acknowledged]
 
     def known(self) -> dict[str, KnownPeer]:
         """Return what must be known of the others after a restart."""
-        return {peer.name: KnownPeer(peer.boot, peer.own_timing) for peer in self.peers.values() if peer.boot >= 0}
+        return {peer.name: KnownPeer(peer.boot, peer.own_timing) for peer in self.by_name.values() if peer.boot >= 0}
 
     def slowest(self) -> Timing:
         """Return the slowest timing of this node, of the nodes heard, and of those heard when this node started."""
         slowest = self._timing
-        for peer in self.peers.values():
+        for peer in self.by_name.values():
             if peer.own_timing is not None:
                 slowest = slowest.slower(peer.own_timing)
         return slowest
 
     def forget_unheard(self) -> None:
         """Note that the nodes known from before the start and not heard since hold nothing any more."""
-        for peer in self.peers.values():
+        for peer in self.by_name.values():
             if not peer.alive:
                 peer.own_timing = None
 
@@ -194,7 +194,7 @@ class Peers:
     def _note_whom_it_hears(self, peer: Peer) -> None:
         mask = 0
         for name, boot in peer.heartbeat.heard_boots if peer.heartbeat is not None else ():
-            other = self.peers.get(name)
+            other = self.by_name.get(name)
             if other is None and peer.listed_me < 0:
                 continue
             if boot == (self._boot if name == self._my_name else other.boot if other is not None else None):

@@ -53,8 +53,8 @@ class ViewChoice:
 class ViewSelector:
     """Chooses the view of one node. `partition` is "serve" or "majority"."""
 
-    def __init__(self, roster: Peers, timing: Timing, *, partition: str) -> None:
-        self._roster = roster
+    def __init__(self, peers: Peers, timing: Timing, *, partition: str) -> None:
+        self._peers = peers
         self._timing = timing
         self._partition = partition
         self._time_decides = False
@@ -71,14 +71,14 @@ class ViewSelector:
             return ViewChoice(out_reason=reason, time_decides=not own.listened or own.refused is not None)
         candidates, newcomers = self._candidates(own, now)
         seeds = candidates & ~newcomers if self._has_just_changed(own, newcomers, now) else candidates
-        clique = self._adopted(candidates, self._roster.hearing.greedy_clique(seeds))
-        if not clique >> self._roster.me & 1:
-            reason = f"{self._roster.named(clique)} serve, and this node has no mutual link with all of them"
+        clique = self._adopted(candidates, self._peers.hearing.greedy_clique(seeds))
+        if not clique >> self._peers.me & 1:
+            reason = f"{self._peers.named(clique)} serve, and this node has no mutual link with all of them"
             return ViewChoice(out_reason=reason, time_decides=self._time_decides)
         reason = self._out_for_others(own, now)
         if reason is not None:
             return ViewChoice(out_reason=reason, yields=True, time_decides=self._time_decides)
-        view = tuple((self._roster.names[index], self._powers_of(index, own)) for index in bits(clique))
+        view = tuple((self._peers.names[index], self._powers_of(index, own)) for index in bits(clique))
         return ViewChoice(view=view, time_decides=self._time_decides)
 
     def why_too_few(self) -> str | None:
@@ -86,10 +86,10 @@ class ViewSelector:
 
         Whoever waited for such a node would wait long.
         """
-        reached = 1 + self._roster.edges().bit_count()
-        if self._partition != "majority" or 2 * reached > len(self._roster.names):
+        reached = 1 + self._peers.edges().bit_count()
+        if self._partition != "majority" or 2 * reached > len(self._peers.names):
             return None
-        return f"this node reaches {reached} of {len(self._roster.names)} nodes, which is not more than half"
+        return f"this node reaches {reached} of {len(self._peers.names)} nodes, which is not more than half"
 
     def _why_no_candidate(self, own: Own) -> str | None:
         if own.leaving:
@@ -109,7 +109,7 @@ class ViewSelector:
     def _right_settings(self, own: Own) -> bytes:
         """Return the digest that counts: the majority's; on a tie, that of the nodes that serve."""
         votes = {own.settings: [1, int(bool(own.view))]}
-        for peer in self._roster.acknowledged():
+        for peer in self._peers.acknowledged():
             if peer.heartbeat is not None and would_share(peer.heartbeat):
                 vote = votes.setdefault(peer.heartbeat.settings, [0, 0])
                 vote[0] += 1
@@ -121,11 +121,11 @@ class ViewSelector:
 
         The candidates are this node and the acknowledged nodes that want a share and have the same settings.
         """
-        roster = self._roster
-        in_view = roster.mask(own.view) or 0
-        required = in_view & roster.hearing.hears(roster.me)
-        mask = 1 << roster.me
-        for peer in roster.acknowledged():
+        peers = self._peers
+        in_view = peers.mask(own.view) or 0
+        required = in_view & peers.hearing.hears(peers.me)
+        mask = 1 << peers.me
+        for peer in peers.acknowledged():
             if not peer.would_share() or peer.heartbeat is None or peer.heartbeat.settings != own.settings:
                 continue
             if in_view >> peer.index & 1 or self._newcomer_counts(peer, required, now):
@@ -144,7 +144,7 @@ class ViewSelector:
 
     def _newcomer_counts(self, peer: Peer, required: int, now: float) -> bool:
         """Return whether all nodes of this node's view have met the newcomer, or have had the time to."""
-        if required & ~self._roster.hearing.edges(peer.index) == 0:
+        if required & ~self._peers.hearing.edges(peer.index) == 0:
             return True
         if peer.candidate_since is not None and now >= peer.candidate_since + 2 * peer.timing.lost_after:
             return True
@@ -153,13 +153,13 @@ class ViewSelector:
 
     def _adopted(self, candidates: int, clique: int) -> int:
         """Return the larger valid view of a member with an edge to this node, or else this node's own clique."""
-        roster, best = self._roster, clique
-        for index in bits(roster.edges()):
-            mask = roster.peers[roster.names[index]].view_mask
-            if mask is None or mask == best or not mask >> roster.me & 1 or mask & ~candidates:
+        peers, best = self._peers, clique
+        for index in bits(peers.edges()):
+            mask = peers.by_name[peers.names[index]].view_mask
+            if mask is None or mask == best or not mask >> peers.me & 1 or mask & ~candidates:
                 continue
             larger = (mask.bit_count(), bits(best)) > (best.bit_count(), bits(mask))
-            if larger and roster.hearing.is_clique(mask):
+            if larger and peers.hearing.is_clique(mask):
                 best = mask
         return best
 
@@ -174,7 +174,7 @@ class ViewSelector:
             if not self._yielding:
                 self._yielded_at.append(now)
         elif self._yielding and self._yields_often(now):
-            self._waits_until = now + self._timing.pulse / 2 * (1 + self._roster.me)
+            self._waits_until = now + self._timing.pulse / 2 * (1 + self._peers.me)
         self._yielding = reason is not None
         if reason is None and now < self._waits_until:
             self._time_decides = True
@@ -189,17 +189,17 @@ class ViewSelector:
 
         It must be out if a node that knows which nodes this one hears serves with a node that this one cannot reach.
         """
-        roster, edges = self._roster, self._roster.edges()
+        peers, edges = self._peers, self._peers.edges()
         for index in bits(edges):
-            peer = roster.peers[roster.names[index]]
+            peer = peers.by_name[peers.names[index]]
             mask = peer.view_mask
-            if not mask or mask >> roster.me & 1 or peer.acked < own.heard_changed_at:
+            if not mask or mask >> peers.me & 1 or peer.acked < own.heard_changed_at:
                 continue
             strangers = mask & ~edges & ~(1 << index)
             if strangers:
-                return f"{peer.name} serves with {roster.named(strangers)}, whom this node cannot reach"
+                return f"{peer.name} serves with {peers.named(strangers)}, whom this node cannot reach"
         return None
 
     def _powers_of(self, index: int, own: Own) -> tuple[int, ...]:
-        peer = self._roster.peers.get(self._roster.names[index])
+        peer = self._peers.by_name.get(self._peers.names[index])
         return own.powers if peer is None or peer.heartbeat is None else peer.heartbeat.powers

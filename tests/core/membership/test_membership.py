@@ -154,7 +154,7 @@ def test_words_after_a_leave_are_refused():
     node = membership()
     node.receive(heartbeat("web2", seq=5, leave=True), now=0.1)
     node.receive(heartbeat("web2", seq=6), now=0.1)
-    assert not node.roster.alive()
+    assert not node.peers.alive()
     assert node.refused["after leave"] == 1
 
 
@@ -166,7 +166,7 @@ def test_the_past_is_refused(boot, seq, reason):
     node.receive(heartbeat("web2", boot=5, seq=3), now=0.1)
     node.receive(heartbeat("web2", boot=boot, seq=seq, wants=True), now=0.11)
     assert node.refused[reason] == 1
-    assert not node.roster.peers["web2"].would_share()
+    assert not node.peers.by_name["web2"].would_share()
 
 
 def test_a_higher_boot_ends_the_old_one_at_once():
@@ -174,15 +174,15 @@ def test_a_higher_boot_ends_the_old_one_at_once():
     node.receive(heartbeat("web2", boot=5, seq=90, heard=[("web1", 7, 1)]), now=0.1)
     effects = node.receive(heartbeat("web2", boot=6, seq=1), now=0.2)
     assert said(effects, "web2 has started anew")
-    assert not node.roster.edges()
+    assert not node.peers.edges()
 
 
 def test_an_edge_needs_the_current_boot_of_both():
     node = membership()
     node.receive(heartbeat("web2", heard=[("web1", 6, 1)]), now=0.1)
-    assert not node.roster.edges()
+    assert not node.peers.edges()
     node.receive(heartbeat("web2", seq=2, heard=[("web1", 7, 1)]), now=0.1)
-    assert node.roster.edges()
+    assert node.peers.edges()
 
 
 def test_who_asks_is_answered_at_once_but_not_more_often_than_every_8_ms():
@@ -225,7 +225,7 @@ def test_the_lease_counts_from_what_the_others_have_heard():
 def test_a_node_whose_heartbeats_nobody_hears_stops_before_the_others_take_over():
     farm = Farm("web1", "web2").run(until=1)
     frozen = farm.nodes.pop("web1")
-    last_heard = farm.nodes["web2"].membership.roster.peers["web1"].heard_at
+    last_heard = farm.nodes["web2"].membership.peers.by_name["web1"].heard_at
     farm.run(until=last_heard + T + LAN.guard - 0.001)
     assert frozen.share.until < farm.now
     assert not farm.nodes["web2"].membership.claimed
@@ -439,7 +439,7 @@ def test_a_recording_counts_for_nothing_however_long_it_is_played():
         now = 0.1 * number
         effects += [effect for _, effect in live(node, until=now)]
         effects += node.receive(heartbeat("web2", seq=400 + number, **recorded), now=now)
-    assert node.roster.acknowledged() == []
+    assert node.peers.acknowledged() == []
     assert (node.view, node.claimed) == (views_of("web1"), True)
     assert node.take_neighbours() == []
     assert not said(effects, "web2 is heard") or len(said(effects, "web2 is heard, but does not hear this node")) == 1
@@ -450,7 +450,7 @@ def test_what_was_held_back_on_the_way_proves_no_life():
     node.set_wants(True, now=0.0)
     node.receive(heartbeat("web2", wants=True, heard=ME), now=0.01)
     live(node, until=0.4)
-    assert node.roster.peers["web2"].listed_me >= 0
+    assert node.peers.by_name["web2"].listed_me >= 0
     # It lists what this node said long ago: it was sent long ago.
     for number in range(2, 9):
         live(node, until=0.2 * number)
@@ -458,7 +458,7 @@ def test_what_was_held_back_on_the_way_proves_no_life():
         if said(effects, "web2 does not hear this node any more"):
             break
     assert number == 6  # more than 2 T after that word
-    assert node.roster.acknowledged() == []
+    assert node.peers.acknowledged() == []
 
 
 def test_one_that_goes_deaf_still_counts():
@@ -468,7 +468,7 @@ def test_one_that_goes_deaf_still_counts():
     for number in range(2, 12):
         live(node, until=0.2 * number)
         node.receive(heartbeat("web2", seq=number, wants=True, view=views_of("web2")), now=0.2 * number)
-    assert [peer.name for peer in node.roster.acknowledged()] == ["web2"]
+    assert [peer.name for peer in node.peers.acknowledged()] == ["web2"]
     assert node.out_reason == "web2 serve, and this node has no mutual link with all of them"
 
 
@@ -476,7 +476,7 @@ def test_a_heartbeat_of_an_older_boot_than_an_earlier_daemon_heard_is_refused():
     node = membership(known={"web2": KnownPeer(9)})
     node.receive(heartbeat("web2", boot=8), now=0.01)
     assert node.refused["old boot"] == 1
-    assert not node.roster.peers["web2"].alive
+    assert not node.peers.by_name["web2"].alive
 
 
 # Boot numbers that went back

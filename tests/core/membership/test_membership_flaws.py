@@ -18,7 +18,7 @@ def test_time_slept_counts_once_however_many_datagrams_had_queued_up():
     for seq in range(1, 51):
         node.receive(heartbeat("web3", seq=seq), now=woken)
     node.tick(now=woken)
-    assert node.roster.peers["web2"].heard_at <= 5 * P
+    assert node.peers.by_name["web2"].heard_at <= 5 * P
 
 
 def test_an_answer_says_nothing_that_has_not_been_done():

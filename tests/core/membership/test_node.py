@@ -98,7 +98,7 @@ def test_a_dirty_share_is_told_to_the_others():
     farm.nodes["web1"].share.dirty = True
     farm.deliver("web1", farm.nodes["web1"].set_dirty(now=farm.now))
     farm.run(until=1.1)
-    assert farm.nodes["web2"].membership.roster.peers["web1"].heartbeat.dirty
+    assert farm.nodes["web2"].membership.peers.by_name["web1"].heartbeat.dirty
 
 
 def test_the_share_meets_a_dirty_neighbour_before_it_claims_what_that_one_gave_up():
