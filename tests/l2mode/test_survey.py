@@ -82,7 +82,7 @@ def test_what_keeps_the_machine_from_taking_a_vip_is_told_with_its_remedy():
 
 
 def test_an_interface_that_is_down_is_told():
-    assert any("br0" in message for message, _ in troubles(interface=dataclasses.replace(ETH0, up=False)))
+    assert any("eth0 is down" in message for message, _ in troubles(interface=dataclasses.replace(ETH0, up=False)))
 
 
 def test_what_sees_packets_before_the_filter_is_named():
