@@ -16,7 +16,8 @@
     GET  /api/v1/layer-two/check     what this node needs of its machine and network, looked at now
 
 Every answer is JSON. One that is no success says why in "reason"; an action that was refused, in "text" (status 409).
-Two doors lead here: `local_api`, the unix socket, and `farm_api`, signed requests over TCP.
+Two ways lead here: the unix socket (`api/local.py`), and signed requests over TCP (`api/farm.py`). The health URL and
+/metrics, on the same TCP port, are not part of the API: see `hcsidecar.web`.
 """
 
 from collections.abc import Callable, Collection, Mapping

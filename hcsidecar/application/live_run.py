@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from hcsidecar.application import keeping
+from hcsidecar.application import keeper_launch as keeping
 from hcsidecar.application.processes import group_lives, signal_group
 from hcsidecar.application.units import Units
 from hcsidecar.core.application.runs import why_ended_badly, why_not_started

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from hcsidecar.application import processes
-from hcsidecar.application.keeping import job
+from hcsidecar.application.keeper_launch import job
 from hcsidecar.application.live_run import LiveRun
 from hcsidecar.application.run_files import RunFiles, write_shim
 from hcsidecar.application.units import Units

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
-from hcsidecar.application.keeping import COMMAND, KeeperError, ask_systemd
+from hcsidecar.application.keeper_launch import COMMAND, KeeperError, ask_systemd
 from hcsidecar.core.application import transient_unit
 from hcsidecar.core.application.leftover_processes import KeeperRecord
 from hcsidecar.core.application.runs import is_start

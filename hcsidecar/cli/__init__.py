@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from hcsidecar.cli import control, demo, files, run, service
+from hcsidecar.cli import control, demo, files, run
+from hcsidecar.cli import install as service
 
 app = typer.Typer(
     help="""Several servers as one: shared load, a health URL to trust, and no balancer that is not wanted.

@@ -24,7 +24,7 @@ from hcsidecar.core.events import Level
 from hcsidecar.core.farmfile.settings import FarmFile
 from hcsidecar.core.terminals import takes_colours
 from hcsidecar.events.journal import EventQuery, one_line
-from hcsidecar.events.keeper import NAME
+from hcsidecar.events.store_worker import NAME
 from hcsidecar.farmfile.dirs import state_dir
 from hcsidecar.farmfile.loading import FarmFileError
 

@@ -1,4 +1,7 @@
-"""From `hcsidecar run` to the daemon, in the same process: what both ways there share, and imports next to nothing."""
+"""From `hcsidecar run` to the daemon, in the same process: what both ways there share, and imports next to nothing.
+
+The daemon begins in `start.py`.
+"""
 
 import os
 import sys

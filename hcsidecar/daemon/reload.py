@@ -1,4 +1,7 @@
-"""Reading the files of a running daemon anew: keys and certificates are taken, and what else has changed is named."""
+"""Reading the files of a running daemon anew: keys and certificates are taken, and what else has changed is named.
+
+`system/signals.py` hears SIGHUP; `Daemon` then calls this and gives its parts the new keys.
+"""
 
 import asyncio
 import ssl

@@ -41,7 +41,7 @@ async def _put_back_layer_two(directory: Path, tell: Callable[[Event], None]) ->
     """Put back what layer-2 mode left when it was killed, where the farm file has no [l2] table any more."""
     if not (directory / KERNEL_RECORD).exists():
         return
-    from l2mode.kernel.errors import FilterError  # noqa: PLC0415 - see `_make_layer_two`
+    from l2mode.kernel.errors import FilterError  # noqa: PLC0415 - loaded only where it is needed
     from l2mode.kernel.restore import open_record  # noqa: PLC0415
 
     loop = asyncio.get_running_loop()

@@ -2,7 +2,7 @@
 
 A clean-up that goes too far, a backup that was put back, a command in the wrong directory: each would otherwise be
 noticed by the next daemon, when the operator's last word is gone. The events look after their file themselves
-(`events/keeper.py`).
+(`events/store_worker.py`).
 """
 
 import asyncio

@@ -18,7 +18,7 @@ from hcsidecar.core.events import Event, Level
 from hcsidecar.core.farmfile.tables import LogTable
 from hcsidecar.core.lost_files import Loss
 from hcsidecar.events.journal import SIZE, EventQuery, Found, Journal
-from hcsidecar.events.keeper import NAME, RETRY, DatabaseQuery, StoreWorker
+from hcsidecar.events.store_worker import NAME, RETRY, DatabaseQuery, StoreWorker
 from hcsidecar.system.threads import start_thread
 
 T = TypeVar("T")
@@ -76,7 +76,7 @@ class EventStore:
         self._dropped = 0
         "The entries that the loop has dropped since the start; the thread keeps how many of them it has reported."
         self._busy_since: float | None = None
-        self._keeper = StoreWorker(
+        self._worker = StoreWorker(
             path,
             node=node,
             table=table,
@@ -103,8 +103,8 @@ class EventStore:
         else:
             self._dropped += 1
         busy = self._busy_since
-        if busy is not None and not self._keeper.told and time.monotonic() - busy > STUCK:
-            self._keeper.told = True
+        if busy is not None and not self._worker.told and time.monotonic() - busy > STUCK:
+            self._worker.told = True
             message = f"events are held in memory only: {NO_ANSWER}, of {self._path}"
             self._loop.call_soon(self._tell, Event(level=Level.ERROR, origin="log", message=message))
 
@@ -137,37 +137,37 @@ class EventStore:
             with suppress(TimeoutError):
                 async with asyncio.timeout(READ_LIMIT):
                     found = await asked.answer
-                    why = self._keeper.why_not
+                    why = self._worker.why_not
         lacking = f"older events cannot be read from {self._path}: {why}"
         return found or Found(entries=(), reached=reached, lacking=lacking)
 
     # -- in the thread ------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        keeper = self._keeper
+        worker = self._worker
         self._busy_since = time.monotonic()
-        self._on_loop(_settle, self._last, keeper.last())
+        self._on_loop(_settle, self._last, worker.last())
         told_dropped = 0
         going_on = True
         while going_on:
             self._busy_since = None
             going_on, asked = self._gather()
             self._busy_since = time.monotonic()
-            keeper.look()
+            worker.look()
             dropped = self._dropped
-            if keeper.store(dropped=dropped - told_dropped):
+            if worker.store(dropped=dropped - told_dropped):
                 told_dropped = dropped
             if asked is not None:
-                found = None if asked.answer.cancelled() else keeper.ask(asked.question)
+                found = None if asked.answer.cancelled() else worker.ask(asked.question)
                 self._on_loop(self._answer, asked, found)
-            keeper.prune()
-        keeper.close()
-        self._on_loop(_settle, self._ended, f"{self._path}: {keeper.why_not}" if keeper.waiting else "")
+            worker.prune()
+        worker.close()
+        self._on_loop(_settle, self._ended, f"{self._path}: {worker.why_not}" if worker.waiting else "")
 
     def _gather(self) -> tuple[bool, _Asked | None]:
         """Take in entries until it is time to store them, a question arrives, or the end (False)."""
-        keeper = self._keeper
-        end = time.monotonic() + (keeper.idle_for() if self._inbox.empty() else GATHER)
+        worker = self._worker
+        end = time.monotonic() + (worker.idle_for() if self._inbox.empty() else GATHER)
         gathering = False
         while (left := end - time.monotonic()) > 0:
             try:
@@ -179,7 +179,7 @@ class EventStore:
                     return False, None
                 case _Asked():
                     return True, item
-            keeper.add(item)
+            worker.add(item)
             if not gathering:
                 end, gathering = time.monotonic() + GATHER, True
         return True, None

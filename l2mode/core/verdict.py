@@ -1,7 +1,7 @@
 """The verdict on one packet to a virtual IP, from the tables alone: take it, send it on, or drop it.
 
-This is the order of rules that every filter follows. The caller finds out the facts: the packet's bucket, and whether a
-socket for it exists here.
+This is the order of rules that every filter follows. The caller, `classify.py`, finds out the facts: the packet's
+bucket, and whether a socket for it exists here.
 
 A connection must outlive a planned move of its bucket. No node remembers who had which bucket. Instead, a node that
 holds connections in buckets that are not its own announces that it is *dirty*, and a node that gets a packet it does

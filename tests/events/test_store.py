@@ -24,8 +24,8 @@ from hcsidecar.core.events import Event, Level
 from hcsidecar.core.farmfile.tables import LogTable
 from hcsidecar.events.database import STEP, EventDatabase
 from hcsidecar.events.journal import EventQuery, Journal
-from hcsidecar.events.keeper import NAME, StoreWorker
 from hcsidecar.events.store import EventStore, kept_journal
+from hcsidecar.events.store_worker import NAME, StoreWorker
 
 TABLE = LogTable()
 TESTS = Path(__file__).parents[1]
@@ -494,7 +494,7 @@ def test_a_locked_file_holds_up_nobody_and_what_waits_is_stored_later(tmp_path):
             assert "another process holds it" in page.lacking
             holder.stdin.close()
             await holder.wait()
-            await until(lambda: not journal.store._keeper.waiting, what="the storing")
+            await until(lambda: not journal.store._worker.waiting, what="the storing")
             assert journal.told == []
         async with life(tmp_path) as journal:
             assert await backwards(journal) == [str(n) for n in range(1000)]

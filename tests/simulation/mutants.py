@@ -80,7 +80,7 @@ class KeepsItsLowBoot(Membership):
 class TellsNobodyOfItsRefusal(Membership):
     """Whose boot went back is refused without a word."""
 
-    def _see_the_past(self, peer, heartbeat, now, effects):
+    def _note_went_back(self, peer, heartbeat, now, effects):
         pass
 
 
@@ -126,7 +126,7 @@ class StaysInThoughRefused(Membership):
 class GoesOnAfterASnapshot(Membership):
     """A node that was resumed from a snapshot goes on with sequences that others have processed."""
 
-    def _is_a_copys(self, seq):
+    def _was_sent_by_a_copy(self, seq):
         return False
 
 
@@ -269,7 +269,7 @@ class WantsBeforeListening(Membership):
 class OneFarewell(Membership):
     """The last word is said once."""
 
-    def _words_of_farewell(self):
+    def _farewells(self):
         return 1
 
 

@@ -1,4 +1,7 @@
-"""Who is still there while an application drains: connections to its ports, and probers that may not know it yet."""
+"""Who is still there while an application drains: connections to its ports, and probers that may not know it yet.
+
+When a drain begins, and what follows it, is in `lifecycle.py`; the operator's command in `commands.py`.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,8 @@
-"""What pydantic says about a farm file, put in the words of the person who wrote the file."""
+"""What pydantic says about a farm file, put in the words of the person who wrote the file.
+
+What is wrong between tables is worded in `cross_checks.py` and the modules that it calls; what is wrong with a single
+value, where that value is parsed (`values.py`, `check_tables.py`).
+"""
 
 from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches

@@ -1,8 +1,9 @@
 """The heartbeat: what a node announces to the others, and its wire form before sealing.
 
-The wire form is MessagePack. Large heartbeats are compressed with zlib (RFC 1950), because those of a large farm name
-all nodes twice. Bytes from the network are data: `decode` returns None for anything that is not a heartbeat within the
-limits.
+`hcsidecar/net/sealing.py` puts a header before it and encrypts it. The wire form is MessagePack: an array of the fields
+of `Heartbeat`, in the order in which they are declared. Large heartbeats are compressed with zlib (RFC 1950), because
+those of a large farm name all nodes twice. Bytes from the network are data: `decode` returns None for anything that is
+not a heartbeat within the limits.
 """
 
 import zlib

@@ -10,11 +10,11 @@ the view.
 No node takes a bucket before its former owner has released it, and this does not depend on comparing clocks. When the
 view changes, a node first releases what the view takes from it. It then begins a new *epoch*, which starts with the
 next sequence that it sends. The node claims what the view gives it once every member that it hears has sent a heartbeat
-that lists a sequence of this epoch *and* announces the same view (or is out). Two proofs cannot conflict, because each
-would have to have been sent before the other.
+that lists a sequence of this epoch *and* announces the same view (or is out). Two nodes cannot both prove a claim to
+one bucket: each proof would need a heartbeat that was sent before the other's.
 
-A node that drains or lowers its own power releases last: when all others announce the view that follows from its wish,
-or after P / 2.
+A node that drains or lowers its own power releases last: when all others announce the view without what it gives up, or
+after P / 2.
 
 A node that is frozen, killed or unheard cannot release anything, so its kernel filter runs on a *lease*. The lease ends
 before the others take over: they must first miss the node for T and then wait for the *guard* (G = 2 P).
@@ -50,7 +50,7 @@ from hcsidecar.core.membership.view_selection import Own, ViewSelector
 ANSWER_DISTANCE = 0.008
 "Seconds between two answers to the same node."
 ANSWERS_AT_ONCE = 16
-"Answers to single nodes within that time: a claim waits for the slowest answer. With more askers there is a broadcast."
+"Most answers to single nodes in that time: a claim waits for the slowest. The next broadcast answers the rest."
 
 Said = tuple[str, bytes, bool, bytes, View, bool]
 """What a heard node announces: name, MAC in the virtual IPs' network, whether it is dirty, in which buckets, its view,
@@ -105,8 +105,8 @@ class Membership:
         self.lease = now
         "When the filter stops taking packets unless the lease is renewed."
         self.leaving = False
-        self.asleep = False
-        "A Reincarnate has been issued: this object is of no further use."
+        self.ended = False
+        "This boot has ended (a Reincarnate was issued): discard this object."
         self.refused = {"old boot": 0, "old sequence": 0, "after leave": 0, "own name": 0}
         "Authentic heartbeats that were not processed, by reason."
 
@@ -115,7 +115,7 @@ class Membership:
         self._neighbours_changed = True
         "An acknowledged node announces something else than at the last call of `take_neighbours`."
         self._told_waiting = self._yields = self._known_changed = False
-        "For `_known_changed`: what must be known of the others after a restart has changed."
+        "The last: what must be known of the others after a restart has changed."
         self._seq, self._epoch = 0, 1
         "The latest sequence sent, and the first sequence of this epoch."
         self._heard_changed_at = 1
@@ -128,14 +128,13 @@ class Membership:
         self._waits_for: Peer | None = None
         self._broadcast_at = self._view_changed_at = now - timing.pulse
         self._next_send = self._burst_until = self._answering_since = now
-        self._answers = self._last_words = 0
+        self._answers = self._farewells_left = 0
         self._undecided = True
         "Something has happened that affects the view."
         self._time_decides = False
         "The view may change by the mere passing of time."
         self._expected = self._woken_at = now
-        """When the next tick was due by what this node knew last, and the time up to which lateness has been made up
-        for."""
+        "When the next tick was due, as last computed; and before which time lateness has been dealt with."
         self._dispute = BootDispute(name=name, boot=boot)
 
     # -- called from outside -------------------------------------------------------------------------------------
@@ -143,7 +142,7 @@ class Membership:
     def receive(self, heartbeat: Heartbeat, *, now: float) -> list[Effect]:
         """Take in an authentic heartbeat. Return the effects to carry out."""
         effects = self._wake(now)
-        if self.asleep:
+        if self.ended:
             return effects
         peer = self.peers.by_name.get(heartbeat.node)
         if peer is None:
@@ -152,13 +151,13 @@ class Membership:
         reason = peer.why_refuse(heartbeat)
         if reason is not None:
             self.refused[reason] += 1
-            self._see_the_past(peer, heartbeat, now, effects)
+            self._note_went_back(peer, heartbeat, now, effects)
             return effects
         self._take_in(peer, heartbeat, now, effects)
-        if self.asleep:
+        if self.ended:
             return effects
         self._go_on(now, effects)
-        # The answer comes last: what this very heartbeat takes from this node is released before the answer says so.
+        # The answer comes last: what this heartbeat takes from this node is released before the answer announces it.
         if heartbeat.ask and peer.alive:
             self._answer(peer, now, effects)
         return effects
@@ -169,7 +168,7 @@ class Membership:
         Call it at `next_tick_at()`, or as soon as possible after that.
         """
         effects = self._wake(now)
-        if self.asleep:
+        if self.ended:
             return effects
         for peer in self.peers.alive():
             if now >= peer.heard_at + peer.timing.lost_after:
@@ -247,7 +246,7 @@ class Membership:
         self.role, self.status, self.draining = former.role, former.status, former.draining
         self.reason, self.unmet, self.mac = former.reason, former.unmet, former.mac
         if former.leaving:
-            self.leaving, self._last_words = True, self._words_of_farewell()
+            self.leaving, self._farewells_left = True, self._farewells()
         self.refused = former.refused
 
     def leave(self, *, now: float) -> list[Effect]:
@@ -256,8 +255,8 @@ class Membership:
         if self.leaving:
             return effects
         self.leaving = True
-        self._last_words = self._words_of_farewell()
-        if self.asleep:
+        self._farewells_left = self._farewells()
+        if self.ended:
             return effects
         effects.append(inform("this node leaves"))
         self._let_go(now, effects)
@@ -268,7 +267,7 @@ class Membership:
     @property
     def said_farewell(self) -> bool:
         """True when all announcements of a leave have been sent."""
-        return self.leaving and self._last_words == 0
+        return self.leaving and self._farewells_left == 0
 
     def compose(self, *, now: float, to_all: bool = True) -> Heartbeat:
         """Return the next heartbeat, with a sequence of its own. A heartbeat to all nodes renews the lease."""
@@ -278,7 +277,7 @@ class Membership:
         if to_all:
             self._broadcast_at = now
             self.lease = self._lease(now, alive)
-            self._last_words = max(0, self._last_words - 1)
+            self._farewells_left = max(0, self._farewells_left - 1)
         return Heartbeat(
             farm=self.farm,
             node=self.name,
@@ -373,7 +372,7 @@ class Membership:
         if before is None or before.view != heartbeat.view:
             peer.view_mask = self.peers.mask(heartbeat.view)
         self._note_hearing(peer, before, now, effects)
-        if self.asleep:
+        if self.ended:
             return
         for name, boot in heartbeat.refuses:
             if name == self.name:
@@ -407,7 +406,7 @@ class Membership:
         if other_list:
             peer.place = self.peers.place_in(heartbeat)
         seq = heartbeat.heard_seqs[peer.place] if peer.place >= 0 else -1
-        if self._is_a_copys(seq):
+        if self._was_sent_by_a_copy(seq):
             self._take_new_boot(f"{peer.name} has heard more of this boot than it has said", -1, effects)
             return
         listed_before, acknowledged_before = peer.listed_me >= 0, peer.acknowledged
@@ -455,7 +454,7 @@ class Membership:
 
     # -- recordings, and boots that went back -------------------------------------------------------------------
 
-    def _is_a_copys(self, seq: int) -> bool:
+    def _was_sent_by_a_copy(self, seq: int) -> bool:
         """Return whether a copy of this boot has sent this sequence: the machine was resumed from a snapshot."""
         return seq > self._seq
 
@@ -463,8 +462,8 @@ class Membership:
         """Return whether a sequence of this boot was sent so recently that a heartbeat listing it is no recording."""
         return now <= self._sent.sent_at(seq) + 2 * peer.timing.lost_after
 
-    def _see_the_past(self, peer: Peer, heartbeat: Heartbeat, now: float, effects: list[Effect]) -> None:
-        """Note a refused heartbeat that is of the present: its node's boot or sequence went back, and is to be told so.
+    def _note_went_back(self, peer: Peer, heartbeat: Heartbeat, now: float, effects: list[Effect]) -> None:
+        """Note a refused heartbeat that is live, not a replay: its node went back in boot or sequence and must be told.
 
         A heartbeat is of the present if it lists a sequence that this node sent after it had heard the higher boot or
         sequence; otherwise it is a heartbeat of the past.
@@ -582,7 +581,7 @@ class Membership:
             return not self.wants or not any(self.powers)
         before, after = dict(self.view), dict(view)
         own_before, own_after = before.pop(self.name, ()), after.pop(self.name, ())
-        return before == after and all(now <= once for now, once in zip(own_after, own_before, strict=True))
+        return before == after and all(ours <= former for ours, former in zip(own_after, own_before, strict=True))
 
     def _change_view(self, view: View, now: float, effects: list[Effect]) -> None:
         before, self.view = self.view, view
@@ -655,7 +654,7 @@ class Membership:
     def _guard(self, peer: Peer) -> float:
         return peer.timing.guard
 
-    def _words_of_farewell(self) -> int:
+    def _farewells(self) -> int:
         return 3
 
     # -- time ---------------------------------------------------------------------------------------------------
@@ -663,7 +662,7 @@ class Membership:
     def _wake(self, now: float) -> list[Effect]:
         """Find out first of all whether this node slept, and whether its lease has run out."""
         effects: list[Effect] = []
-        if self.asleep:
+        if self.ended:
             return effects
         # Queued heartbeats are received before the tick that makes up for the sleep: the time slept counts once, not
         # with each.
@@ -685,7 +684,7 @@ class Membership:
 
     def _take_new_boot(self, reason: str, above: int, effects: list[Effect]) -> None:
         """End this boot: release everything, and start again with a boot number above `above`."""
-        self.asleep = True
+        self.ended = True
         self.holding = False
         effects += [Release(), warn(f"{reason}: starts again"), Reincarnate(reason, above)]
 
@@ -711,7 +710,7 @@ class Membership:
 
     def _schedule(self, now: float) -> None:
         waits = bool(self.view) and not self.claimed and now < self._pending_since + 4 * self.timing.lost_after
-        often = waits or now < self._burst_until or self._last_words > 0
+        often = waits or now < self._burst_until or self._farewells_left > 0
         distance = self.timing.burst_pulse if often else self.timing.pulse
         # Counted from the time due, so that the lateness of each heartbeat does not add up; but never so that they pile
         # up.
@@ -724,7 +723,7 @@ class Membership:
         # application.
         for name, value in changes.items():
             setattr(self, name, value)
-        if self.asleep or not changed:
+        if self.ended or not changed:
             return effects
         self._undecided = True
         self._hurry(now)

@@ -16,11 +16,11 @@ from hcsidecar.core.farmfile.settings import FarmFile, read
 from hcsidecar.core.safekit.checks import read_checks
 from hcsidecar.core.safekit.draft import Draft, usable_name
 from hcsidecar.core.safekit.failover import read_failover
+from hcsidecar.core.safekit.farm_element import read_farm, read_service, why_not_a_farm
 from hcsidecar.core.safekit.macros import fill_macros
 from hcsidecar.core.safekit.notes import Coverage, ElementReader, Note, Notes
 from hcsidecar.core.safekit.processes import read_errd
 from hcsidecar.core.safekit.scripts import ModuleScripts, application_of, note_scripts
-from hcsidecar.core.safekit.service import read_farm, read_service, why_not_a_farm
 from hcsidecar.core.safekit.source import Element, ImportOptions, SafekitModule
 from hcsidecar.core.safekit.toml import farm_file_of
 from hcsidecar.core.safekit.user import read_user

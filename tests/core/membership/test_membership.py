@@ -493,7 +493,7 @@ def test_a_node_whose_boot_number_went_back_is_told_and_takes_a_higher_one():
     other = membership("web2", boot=3)
     effects = other.receive(told, now=0.02)
     assert Reincarnate("web1 has heard a higher boot of this node (9)", above=9) in effects
-    assert other.asleep
+    assert other.ended
 
 
 def test_a_recording_of_an_older_boot_is_refused_without_a_word():
@@ -526,7 +526,7 @@ def test_of_two_processes_under_one_name_the_refused_one_stays_out_and_both_say_
 def test_a_refusal_ends_when_the_other_process_is_gone():
     node = membership("web2", boot=3, names=("web1", "web2"))
     node.receive(heartbeat("web1", heard=[("web2", 9, 5)], refuses=(("web2", 9),)), now=0.01)
-    assert not node.asleep
+    assert not node.ended
     effects = node.receive(heartbeat("web1", seq=2, refuses=(("web2", 9),)), now=0.02)
     assert any(isinstance(effect, Reincarnate) and effect.above == 9 for effect in effects)
 

@@ -8,7 +8,7 @@ import typer
 from hcsidecar.cli import completion
 from hcsidecar.cli.farm import Config, give_up, refuse
 from hcsidecar.core.service_unit import DEFAULT_NAME, UnitOptions, why_not_a_unit_name, why_not_for_a_service
-from hcsidecar.daemon.service import Service, ServiceError, this_program, why_not_here
+from hcsidecar.daemon.systemd_setup import Service, ServiceError, this_program, why_not_here
 from hcsidecar.farmfile.loading import FarmFileError, LoadedFarm, find_config, find_node, load
 
 

@@ -11,9 +11,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from hcsidecar.cli import files, service
+from hcsidecar.cli import files
+from hcsidecar.cli import install as service
 from hcsidecar.core.service_unit import UnitOptions, for_systemd, is_ours
-from hcsidecar.daemon.service import Service, ServiceError, shipped_unit, this_program, why_not_here
+from hcsidecar.daemon.systemd_setup import Service, ServiceError, shipped_unit, this_program, why_not_here
 
 app = typer.Typer(rich_markup_mode=None)
 files.register(app)
