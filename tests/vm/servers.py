@@ -120,10 +120,10 @@ class Farm:
         return self.machines[name].status_of("systemctl is-active hcsidecar")[1].strip()
 
     def ask(self, name, path):
-        """Give what a node's daemon answers over its socket, or None when it does not answer."""
+        """Give what a node's daemon answers over its socket, or None when it does not answer so, as while it starts."""
         # By curl: the command line takes ten seconds to start where machines are emulated.
         socket = f"/run/hcsidecar/apache/{name}/control.sock"
-        command = f"curl --silent --max-time 20 --unix-socket {socket} 'http://localhost/api/v1/{path}'"
+        command = f"curl --silent --fail --max-time 20 --unix-socket {socket} 'http://localhost/api/v1/{path}'"
         status, output = self.machines[name].status_of(command)
         return json.loads(output) if status == 0 else None
 
