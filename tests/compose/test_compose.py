@@ -159,8 +159,9 @@ def test_a_killed_web_server_costs_haproxy_nothing_after_its_fall_time_and_the_v
 
 def test_a_web_server_that_crashes_comes_back_with_its_sidecar_by_itself(farm):
     first = farm.inspect("sidecar3")["State"]["StartedAt"]
-    # The first process is docker-init, which ends with its child.
-    farm.inside("web3", "sh", "-c", "kill -KILL $(cat /tmp/nginx.pid)")
+    # The first process is docker-init, which ends with its child, and takes the shell with it.
+    command = ("sh", "-c", "kill -KILL $(cat /tmp/nginx.pid)")
+    farm.docker("exec", "--detach", farm.container("web3"), *command)
 
     until(lambda: farm.inspect("sidecar3")["State"]["StartedAt"] != first, what="sidecar3 is started anew")
     until(lambda: farm.health("sidecar3") == "healthy", what="sidecar3 is healthy")
