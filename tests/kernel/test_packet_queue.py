@@ -430,15 +430,16 @@ def test_what_waited_for_its_turn_on_a_busy_machine_is_taken(stage, family):
 def test_what_waited_for_a_stopped_reader_is_dropped(stage, family):
     with datagrams_of(family) as server, client(stage, family, socket.SOCK_DGRAM) as asking:
         os.kill(stage.reader, signal.SIGSTOP)
-        for _ in range(10):
+        # The shortest queue that a slow machine gets holds as many.
+        for _ in range(8):
             asking.sendto(b"too old", (VIP[family], PORT))
         sent = time.monotonic()
-        wait_for(lambda: waiting_packets() == 10, limit=20, what="the packets in the queue")
+        wait_for(lambda: waiting_packets() == 8, limit=20, what="the packets in the queue")
         wait_for(lambda: time.monotonic() > sent + LONGEST_WAIT, what="more than a packet may wait")
         os.kill(stage.reader, signal.SIGCONT)
         asking.sendto(b"new", (VIP[family], PORT))
         assert server.recv(100) == b"new"
-    assert stage.counted(Reason.LEASE_OVER) == 10
+    assert stage.counted(Reason.LEASE_OVER) == 8
 
 
 @both_families
