@@ -437,6 +437,7 @@ def test_what_waited_for_a_stopped_reader_is_dropped(stage, family):
         wait_for(lambda: waiting_packets() == 8, limit=20, what="the packets in the queue")
         wait_for(lambda: time.monotonic() > sent + LONGEST_WAIT, what="more than a packet may wait")
         os.kill(stage.reader, signal.SIGCONT)
+        wait_for(lambda: waiting_packets() == 0, limit=20, what="room in the queue")
         asking.sendto(b"new", (VIP[family], PORT))
         assert server.recv(100) == b"new"
     assert stage.counted(Reason.LEASE_OVER) == 8
