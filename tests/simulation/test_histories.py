@@ -12,7 +12,7 @@ from simulation.run import account
 from simulation.scenario import PRESETS
 from simulation.world import World
 
-HISTORIES = 552
+HISTORIES = 1008
 CHUNK = 24
 CROWDS = 1
 SOAK = int(os.environ.get("HCSIDECAR_SOAK_HISTORIES", "20000"))
