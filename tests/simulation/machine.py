@@ -439,6 +439,10 @@ class Machine:
             self._be_born(output.reborn_above)
             # What was said of the application is said once, as to the daemon: see `Heartbeats`.
             self.node.membership.inherit(former)
+            if self in world.twins:
+                # Whoever hears the new boot hears the other twin no more, as at a start.
+                for twin in world.twins:
+                    world.back_again(twin)
             self._arm()
             return
         if self.running and self.node.membership.said_farewell:
