@@ -7,11 +7,12 @@ manifest has the SHA-256 of each file, so that equal digests mean equal content 
 import re
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
-from typing import Annotated, Final, NamedTuple, Self
+from typing import Annotated, Final, Self
 
 import msgspec
 
 from hcsidecar.core.json_reading import JsonError, read_json
+from hcsidecar.core.membership.revision_state import MARK_BYTES, Mark
 
 MAX_FILES: Final = 200
 MAX_BYTES: Final = 4 * 1024 * 1024
@@ -28,8 +29,6 @@ _LONGEST_MANIFEST: Final = 262_144
 "Bytes: 200 files with names of 512 bytes fit."
 _SHORT: Final = 8
 "Hexadecimal digits of a digest that a person is shown."
-MARK_BYTES: Final = 8
-"Bytes of a digest in a heartbeat."
 
 Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 "A SHA-256, as hexadecimal digits."
@@ -46,17 +45,9 @@ class RevisionId(msgspec.Struct, frozen=True, array_like=True, order=True):
         return f"revision {self.number} ({self.digest[:_SHORT]})"
 
     @property
-    def mark(self) -> "RevisionMark":
+    def mark(self) -> Mark:
         """What a heartbeat says of it."""
-        return RevisionMark(self.number, bytes.fromhex(self.digest)[:MARK_BYTES])
-
-
-class RevisionMark(NamedTuple):
-    """A revision as heartbeats name it; 8 bytes tell the few revisions of a farm apart."""
-
-    number: int
-    digest: bytes
-    "The first bytes of the digest."
+        return self.number, bytes.fromhex(self.digest)[:MARK_BYTES]
 
 
 class FileEntry(msgspec.Struct, frozen=True, kw_only=True):

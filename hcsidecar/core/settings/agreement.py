@@ -1,0 +1,802 @@
+"""How the nodes of a farm agree on a revision of the settings: all of them take it, or none does.
+
+Theory of operation
+-------------------
+Each node goes by a *settled* revision. A revision names its parents, so that a node knows which revisions were before
+its own: its *ancestors*. There is no leader: the node that is asked to apply a revision is its *coordinator*.
+
+1. *Prepare.* The coordinator sends the proposal to every node that must agree, itself included. Each obtains the
+   revision, checks it on its machine, stores it, and promises to agree to nothing else for a while. If one refuses,
+   or does not answer, the coordinator aborts with all reasons. Nothing has happened then.
+2. *Trial.* When all have promised, the coordinator begins to go by the revision, and its heartbeats say so. A node that
+   has promised and hears that another goes by the revision begins as well. In a trial nothing is written that survives
+   a restart of the daemon: who restarts has gone back.
+3. *Settle.* In the trial each node waits until it hears from all whom it heard before that they go by the revision, and
+   says so. When the coordinator hears that from all, it settles: it saves the revision as the one that it goes by. A
+   node on trial that hears that another has settled settles too.
+4. *Go back.* If that does not come about within the confirm time, or one node cannot take the revision after all, each
+   node goes back to the settled revision by itself. One that hears that another has gone back does so at once.
+
+A node that hears of a settled revision that it does not know asks for its lineage. If its own revision is among the
+ancestors, it was away when the farm went on: it obtains the revision and follows. If the other's revision is among its
+own ancestors, the other will follow. If neither is true, two parts of a cut farm have gone different ways. Nobody
+chooses silently: both go on as they are, and say so, until a revision with both as its parents is applied.
+
+Two proposals with the same parent cannot both be settled in one connected part. Each needs every node of the farm in
+its trial, its coordinator among them, and a node that has settled one refuses to promise the other.
+
+The class decides and does nothing itself. All methods return effects, which the caller carries out in order; those
+that take long report back (`obtained`, `activated`, `saved`). `now` is in seconds of a monotonic clock.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from hcsidecar.core.events import Event, Level
+from hcsidecar.core.farmfile.values import format_duration
+from hcsidecar.core.membership.effects import Tell
+from hcsidecar.core.membership.revision_state import NO_REVISION, Mark, RevisionState, TrialStage
+from hcsidecar.core.plain_text import shortened
+from hcsidecar.core.settings.messages import (
+    LONGEST_REASON,
+    MAX_ANCESTORS,
+    MOST_REASONS,
+    Abort,
+    Ancestors,
+    AskLineage,
+    Lineage,
+    Message,
+    Prepare,
+    Prepared,
+    Proposal,
+    Refused,
+)
+from hcsidecar.core.settings.revision import RevisionId
+
+PROMISE: Final = 60.0
+"Seconds for which a promise holds."
+ANSWER_LIMIT: Final = 20.0
+"Seconds within which all must have answered a proposal; less than PROMISE, so that no promise ends before the trial."
+RESEND: Final = 1.0
+"Seconds between two questions to a node that has not answered."
+RETRY: Final = 10.0
+"Seconds before a revision is tried again that could not be obtained or taken."
+MARGIN: Final = 5.0
+"Seconds that others wait longer than the coordinator: its word may still come."
+LINEAGE_LIMIT: Final = 30.0
+"Seconds after which a node that has just started goes on by what it has, where nobody answers its questions."
+LATE: Final = 1.0
+"Seconds: a tick that comes later than that was not this node's choice, and its deadlines move by as much."
+
+
+class AgreementPhase(StrEnum):
+    """What a node does about revisions just now. `candidate` is the revision that it is about."""
+
+    IDLE = "idle"
+    CHECKING = "checking"
+    "It obtains a proposed revision, and checks it."
+    PROMISED = "promised"
+    STARTING = "starting"
+    "The daemon takes the revision, for the trial."
+    TRIAL = "trial"
+    SETTLING = "settling"
+    "The revision is being saved as the settled one."
+    UNDOING = "undoing"
+    "The daemon goes back to the settled revision."
+    FETCHING = "fetching"
+    "It obtains a revision that others have settled."
+    FOLLOWING = "following"
+    "The daemon takes that revision."
+
+
+class SettingsRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node keeps on its disk."""
+
+    settled: RevisionId | None = None
+    "None while the farm file on the disk is no revision yet."
+    ancestors: Ancestors = ()
+    "What was before it, sorted; the latest MAX_ANCESTORS."
+    highest: int = 0
+    "The highest number of a revision seen."
+
+
+class ProposalProgress(StrEnum):
+    """How far a proposal is, as its coordinator sees it."""
+
+    PREPARING = "preparing"
+    TRIAL = "trial"
+    SETTLED = "settled"
+    ABORTED = "aborted"
+    "Nobody has gone by it."
+    UNDONE = "undone"
+    "All go back from it."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProposalStatus:
+    """A proposal and what has become of it, for the operator who follows."""
+
+    proposal: Proposal
+    progress: ProposalProgress
+    prepared: frozenset[str]
+    "The nodes that have promised."
+    refusals: Mapping[str, tuple[str, ...]]
+    "By node: why it does not take the revision."
+    outcome: str = ""
+    "Why it was aborted or undone."
+
+
+@dataclass(frozen=True, slots=True)
+class SendMessage:
+    """Send a message to a node; it may get lost."""
+
+    to: str
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Obtain:
+    """Obtain a revision from a node unless it is stored, check it on this machine, store it; then call `obtained`."""
+
+    revision: RevisionId
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Activate:
+    """Let the daemon go by a stored revision, None: by the farm file on the disk; then call `activated`."""
+
+    revision: RevisionId | None
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """Keep the record on the disk, in place of the one before; then call `saved`."""
+
+    record: SettingsRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The revision is settled here: bring the operator's files up to it."""
+
+    revision: RevisionId
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Throw away a stored revision that was not taken."""
+
+    revision: RevisionId
+
+
+@dataclass(frozen=True, slots=True)
+class RestartDaemon:
+    """The daemon goes neither by the one nor by the other revision: it must start anew, by the settled one."""
+
+    reason: str
+
+
+AgreementEffect = SendMessage | Obtain | Activate | Save | Settled | Discard | RestartDaemon | Tell
+
+
+class NotProposedError(Exception):
+    """A revision cannot be proposed now: every reason, as a sentence."""
+
+    def __init__(self, *reasons: str) -> None:
+        super().__init__("; ".join(reasons))
+        self.reasons = reasons
+
+
+@dataclass(slots=True, kw_only=True)
+class _Coordination:
+    """The part of the coordinator."""
+
+    proposal: Proposal
+    started: float
+    prepared: set[str] = field(default_factory=set)
+    refusals: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    progress: ProposalProgress = ProposalProgress.PREPARING
+    outcome: str = ""
+    asked_at: float = float("-inf")
+
+    @property
+    def unanswered(self) -> list[str]:
+        return [name for name in self.proposal.participants if name not in self.prepared and name not in self.refusals]
+
+
+class Agreement:
+    """One node's part; the module's docstring has the theory of operation.
+
+    `record` is what the latest `Save` of an earlier run kept. `listens_until` is when this node has heard all others
+    that live.
+    """
+
+    def __init__(self, *, name: str, record: SettingsRecord | None = None, listens_until: float, now: float) -> None:
+        self.name = name
+        self.record = record or SettingsRecord()
+        self._listens_until = listens_until
+        self.phase = AgreementPhase.IDLE
+        self.candidate: RevisionId | None = None
+        self.proposal: Proposal | None = None
+        "The one that the candidate is of; None where this node follows others."
+        self.heard: Mapping[str, RevisionState] = {}
+        "By node: what it says of its revisions; those only that are alive and have acknowledged this node."
+        self.conflicts: dict[str, RevisionId] = {}
+        "By node: a settled revision that has gone another way than this node's."
+        self.blocked: str | None = None
+        "Why this node does not take the revision that the others have settled."
+        self._coordination: _Coordination | None = None
+        self._required: set[str] = set()
+        "Whom this node must hear in the trial."
+        self._deadline = 0.0
+        "When the promise, or the trial, ends."
+        self._undone: Mark = NO_REVISION
+        "The trial from which this node has gone back last."
+        self._heard_settled = False
+        "The candidate is settled somewhere: there is no way back from it."
+        self._lineages: dict[Mark, Lineage] = {}
+        "Of the settled revisions of others that this node does not know."
+        self._asked: dict[str, float] = {}
+        "By node: when it was asked for its lineage."
+        self._retry_at = 0.0
+        self._save_again_at: float | None = None
+        self._resolved = False
+        "This node has found out, since it started, whether the farm has gone on without it."
+        self._expected = now
+
+    # -- what others are told -------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> RevisionState:
+        """What the heartbeats say."""
+        trial, stage = self._undone, TrialStage.UNDONE if self._undone != NO_REVISION else TrialStage.NONE
+        tries = self.phase in (AgreementPhase.TRIAL, AgreementPhase.SETTLING) and self.proposal is not None
+        if tries and self.candidate is not None:
+            trial = self.candidate.mark
+            stage = TrialStage.HEARS_ALL if self._hears_all() else TrialStage.RUNNING
+        return RevisionState(settled=self._mark, trial=trial, stage=stage, highest=self.record.highest)
+
+    @property
+    def status(self) -> ProposalStatus | None:
+        """What has become of the proposal that this node coordinates, or coordinated last."""
+        found = self._coordination
+        if found is None:
+            return None
+        return ProposalStatus(
+            proposal=found.proposal,
+            progress=found.progress,
+            prepared=frozenset(found.prepared),
+            refusals=dict(found.refusals),
+            outcome=found.outcome,
+        )
+
+    def why_no_share(self) -> str | None:
+        """Return why this node must not want a share yet, or None.
+
+        A node that has just started first takes what was settled while it was away. One that already serves goes on
+        while it does so.
+        """
+        if self._resolved:
+            return None
+        if self.blocked is not None:
+            return self.blocked
+        if self.phase in (AgreementPhase.FETCHING, AgreementPhase.FOLLOWING, AgreementPhase.SETTLING):
+            return f"takes {self.candidate} of the settings, which the others have"
+        return "asks the others for their settings"
+
+    # -- the coordinator ------------------------------------------------------------------------------------------
+
+    def propose(self, proposal: Proposal, *, alive: Iterable[str], now: float) -> list[AgreementEffect]:
+        """Begin to coordinate a proposal; the revision is stored and checked here already.
+
+        Raise NotProposedError if it cannot be proposed. `alive` names the nodes that are heard.
+        """
+        reasons = self._why_refuse(proposal)
+        present = {self.name, *alive}
+        reasons += [
+            f"{name} does not answer heartbeats: leave it out by name (--without {name}), or wait for it"
+            for name in proposal.participants
+            if name not in present
+        ]
+        if reasons:
+            raise NotProposedError(*reasons)
+        self._coordination = _Coordination(proposal=proposal, started=now)
+        effects: list[AgreementEffect] = []
+        self._begin(AgreementPhase.PROMISED, proposal.revision, proposal, now)
+        self._coordination.prepared.add(self.name)
+        self._coordinate(effects, now)
+        return effects
+
+    def next_number(self) -> int:
+        """Return the number of the next revision: above all that this node has seen or heard of."""
+        return 1 + max([self.record.highest, *(state.highest for state in self.heard.values())])
+
+    def _take_answer(self, answer: Prepared | Refused, sender: str, effects: list[AgreementEffect], now: float) -> None:
+        mine = self._coordination
+        if mine is None or answer.token != mine.proposal.token or mine.progress is ProposalProgress.ABORTED:
+            # The word that it is over got lost, or came before this promise.
+            effects.append(SendMessage(sender, Abort(token=answer.token)))
+        elif sender in mine.unanswered:
+            if isinstance(answer, Refused):
+                mine.refusals[sender] = answer.reasons
+            else:
+                mine.prepared.add(sender)
+            self._coordinate(effects, now)
+
+    def _coordinate(self, effects: list[AgreementEffect], now: float) -> None:
+        """Do what the coordinator must do by now."""
+        mine = self._coordination
+        if mine is None or mine.progress is not ProposalProgress.PREPARING:
+            return
+        for name in mine.proposal.participants:
+            if name != self.name and name not in self.heard:
+                mine.prepared.discard(name)
+                mine.refusals[name] = ("is not heard any more",)
+        if not mine.unanswered and not mine.refusals:
+            if self.phase is AgreementPhase.PROMISED and self.proposal is mine.proposal:
+                mine.progress = ProposalProgress.TRIAL
+                self._start_trial(effects)
+            else:
+                self._abort(effects, f"{self.name} could not keep its promise")
+        elif not mine.unanswered:
+            self._abort(effects, "; ".join(_told(mine.refusals)))
+        elif now >= mine.started + ANSWER_LIMIT:
+            for name in mine.unanswered:
+                mine.refusals[name] = (f"has not answered within {format_duration(ANSWER_LIMIT)}",)
+            self._abort(effects, "; ".join(_told(mine.refusals)))
+        elif now >= mine.asked_at + RESEND:
+            mine.asked_at = now
+            effects += [SendMessage(name, Prepare(proposal=mine.proposal)) for name in mine.unanswered]
+
+    def _abort(self, effects: list[AgreementEffect], why: str) -> None:
+        mine = self._coordination
+        if mine is None:
+            return
+        mine.progress, mine.outcome = ProposalProgress.ABORTED, why
+        others = [name for name in mine.proposal.participants if name != self.name]
+        effects += [SendMessage(name, Abort(token=mine.proposal.token)) for name in others]
+        effects.append(_warn(f"{mine.proposal.revision} is not applied, and nothing has changed: {why}"))
+        if self.proposal is mine.proposal and self.phase is AgreementPhase.PROMISED:
+            self._drop(effects)
+
+    # -- called from outside --------------------------------------------------------------------------------------
+
+    def receive(self, message: Message, *, sender: str, now: float) -> list[AgreementEffect]:
+        """Take in a message. Return the effects to carry out."""
+        effects: list[AgreementEffect] = []
+        self._wake(now)
+        match message:
+            case Prepare(proposal=proposal):
+                self._consider(proposal, sender, effects, now)
+            case Prepared() | Refused():
+                self._take_answer(message, sender, effects, now)
+            case Abort(token=token):
+                mine, early = self.proposal, self.phase in (AgreementPhase.CHECKING, AgreementPhase.PROMISED)
+                if early and mine is not None and (mine.token, mine.coordinator) == (token, sender):
+                    self._drop(effects)
+                    self._go_on(effects, now)
+            case AskLineage():
+                if self.record.settled is not None:
+                    answer = Lineage(settled=self.record.settled, ancestors=self.record.ancestors)
+                    effects.append(SendMessage(sender, answer))
+            case Lineage():
+                self._learn(message, sender)
+                self._look_at_others(effects, now)
+        return effects
+
+    def hear(self, heard: Mapping[str, RevisionState], *, now: float) -> list[AgreementEffect]:
+        """Take in what the living nodes say in their heartbeats, all of them that have acknowledged this node.
+
+        Call it whenever that changes.
+        """
+        effects: list[AgreementEffect] = []
+        self._wake(now)
+        self.heard = dict(heard)
+        self._go_on(effects, now)
+        return effects
+
+    def tick(self, *, now: float) -> list[AgreementEffect]:
+        """Do what is due by now. Call it at `next_tick_at()`, or as soon as possible after that."""
+        effects: list[AgreementEffect] = []
+        self._wake(now)
+        self._go_on(effects, now)
+        self._expected = self.next_tick_at(now=now)
+        return effects
+
+    def next_tick_at(self, *, now: float) -> float:
+        """Return when `tick` is due if nothing is heard until then."""
+        due = now + RESEND
+        if self.phase in (AgreementPhase.PROMISED, AgreementPhase.TRIAL):
+            due = min(due, self._deadline)
+        return max(due, now)
+
+    def obtained(self, revision: RevisionId, problems: tuple[str, ...], *, now: float) -> list[AgreementEffect]:
+        """Take in that a revision is stored and right on this machine, or why not."""
+        effects: list[AgreementEffect] = []
+        if revision != self.candidate or self.phase not in (AgreementPhase.CHECKING, AgreementPhase.FETCHING):
+            # Nobody waits for it any more. It must not be thrown away if it has been asked for anew, or is in use.
+            if revision not in (self.candidate, self.record.settled):
+                effects.append(Discard(revision))
+            return effects
+        if self.phase is AgreementPhase.FETCHING:
+            if problems:
+                self._block(f"cannot take {revision} of the settings: {'; '.join(problems)}", effects, now)
+            else:
+                self.phase = AgreementPhase.FOLLOWING
+                effects.append(Activate(revision))
+            return effects
+        proposal = self.proposal
+        if proposal is None:  # pragma: no cover - whoever checks has one
+            return effects
+        if problems:
+            effects.append(SendMessage(proposal.coordinator, Refused(token=proposal.token, reasons=_limited(problems))))
+            self._drop(effects)
+            return effects
+        self._begin(AgreementPhase.PROMISED, revision, proposal, now)
+        effects.append(SendMessage(proposal.coordinator, Prepared(token=proposal.token)))
+        self._go_on(effects, now)
+        return effects
+
+    def activated(self, revision: RevisionId | None, problem: str | None, *, now: float) -> list[AgreementEffect]:
+        """Take in that the daemon goes by a revision, or why it cannot."""
+        effects: list[AgreementEffect] = []
+        if self.phase is AgreementPhase.UNDOING:
+            if revision != self.record.settled:
+                return effects
+            if problem is not None:
+                effects.append(RestartDaemon(f"the daemon cannot go back to the settings before: {problem}"))
+            self._rest()
+            self._go_on(effects, now)
+            return effects
+        if revision is None or revision != self.candidate:
+            return effects
+        if self.phase is AgreementPhase.STARTING and self.proposal is not None:
+            if problem is not None:
+                self._undo(f"{self.name} cannot take it: {problem}", effects)
+                return effects
+            self.phase = AgreementPhase.TRIAL
+            is_coordinator = self.proposal.coordinator == self.name
+            self._deadline = now + self.proposal.confirm + (0.0 if is_coordinator else MARGIN)
+            self._go_on(effects, now)
+        elif self.phase is AgreementPhase.FOLLOWING:
+            if problem is not None:
+                self._block(f"cannot take {revision} of the settings: {problem}", effects, now)
+                self.phase = AgreementPhase.UNDOING
+                effects.append(Activate(self.record.settled))
+            else:
+                self._heard_settled = True
+                self._settle(effects)
+        return effects
+
+    def saved(self, record: SettingsRecord, problem: str | None, *, now: float) -> list[AgreementEffect]:
+        """Take in that a record is kept, or why not."""
+        effects: list[AgreementEffect] = []
+        revision = self.candidate
+        if self.phase is not AgreementPhase.SETTLING or revision is None or record.settled != revision:
+            return effects
+        if problem is not None:
+            if not self._heard_settled:
+                # Nobody has heard of it: the way back is open.
+                self._undo(f"{self.name} cannot save it: {problem}", effects)
+                return effects
+            if self._save_again_at is None:
+                effects.append(_alarm(f"{revision} of the settings cannot be saved, and is tried again: {problem}"))
+            self._save_again_at = now + RETRY
+            return effects
+        self.record = record
+        mine = self._coordination
+        if mine is not None and self.proposal is mine.proposal:
+            mine.progress = ProposalProgress.SETTLED
+        if self.proposal is not None:
+            effects.append(_inform(f"{revision} of the settings is in force on all nodes that had to agree"))
+        else:
+            effects.append(_inform(f"this node has taken {revision} of the settings from the others"))
+        effects.append(Settled(revision))
+        self._undone = NO_REVISION
+        self.blocked = None
+        self._rest()
+        self._go_on(effects, now)
+        return effects
+
+    # -- the participant ------------------------------------------------------------------------------------------
+
+    def _consider(self, proposal: Proposal, sender: str, effects: list[AgreementEffect], now: float) -> None:
+        """Begin to check a proposal, or refuse it; answer again where this node has promised already."""
+        if sender != proposal.coordinator or self.name not in proposal.participants or sender == self.name:
+            return
+        if self.proposal is not None and self.proposal.token == proposal.token:
+            if self.phase is AgreementPhase.PROMISED:
+                effects.append(SendMessage(sender, Prepared(token=proposal.token)))
+            return
+        reasons = self._why_refuse(proposal)
+        if reasons:
+            effects.append(SendMessage(sender, Refused(token=proposal.token, reasons=_limited(reasons))))
+            return
+        self._begin(AgreementPhase.CHECKING, proposal.revision, proposal, now)
+        effects.append(Obtain(proposal.revision, sender))
+
+    def _why_refuse(self, proposal: Proposal) -> list[str]:
+        """Return why this node cannot agree to a proposal, whatever is in it."""
+        settled = self.record.settled
+        reasons = []
+        if self.phase is not AgreementPhase.IDLE:
+            busy = f"is busy with {self.candidate}" if self.candidate is not None else "goes back to its settings"
+            by = f", which {self.proposal.coordinator} proposes" if self.proposal is not None else ""
+            reasons.append(f"{self.name} {busy}{by}: try again in a moment")
+        if settled is None and proposal.parents:
+            reasons.append(f"{self.name} has no revision yet, and takes that of the others first")
+        elif settled is not None and settled.digest not in proposal.parents:
+            reasons.append(f"{self.name} goes by {settled}, which the proposed one does not follow")
+        if proposal.revision.number <= self.record.highest:
+            highest = self.record.highest
+            reasons.append(f"{self.name} has seen a revision {highest} already, and the proposed one is not above it")
+        return reasons
+
+    def _start_trial(self, effects: list[AgreementEffect]) -> None:
+        if self.candidate is None:  # pragma: no cover - whoever has promised has one
+            return
+        self.phase = AgreementPhase.STARTING
+        # A number that was ever in use is not given again, even if the disk is full and this does not get there.
+        self.record = msgspec.structs.replace(self.record, highest=max(self.record.highest, self.candidate.number))
+        self._undone = NO_REVISION
+        effects += [Save(self.record), Activate(self.candidate)]
+
+    def _go_on(self, effects: list[AgreementEffect], now: float) -> None:
+        """Do what follows from what is heard, and from the time."""
+        self._coordinate(effects, now)
+        match self.phase:
+            case AgreementPhase.IDLE:
+                self._look_at_others(effects, now)
+            case AgreementPhase.PROMISED:
+                self._keep_promise(effects, now)
+            case AgreementPhase.TRIAL:
+                self._watch_trial(effects, now)
+            case AgreementPhase.SETTLING:
+                if self._save_again_at is not None and now >= self._save_again_at:
+                    self._settle(effects)
+            case _:  # the daemon has not reported back yet
+                pass
+
+    def _keep_promise(self, effects: list[AgreementEffect], now: float) -> None:
+        candidate = self.candidate
+        if candidate is None:  # pragma: no cover - whoever has promised has one
+            return
+        if self._who(lambda state: _has_gone_back(state, candidate)) or now >= self._deadline:
+            self._drop(effects)
+            self._look_at_others(effects, now)
+        elif self._who(lambda state: _goes_by(state, candidate)):
+            self._start_trial(effects)
+
+    def _watch_trial(self, effects: list[AgreementEffect], now: float) -> None:
+        proposal, candidate = self.proposal, self.candidate
+        if proposal is None or candidate is None:  # pragma: no cover - a trial has both
+            return
+        gone_back = self._who(lambda state: _has_gone_back(state, candidate))
+        if self._who(lambda state: state.settled == candidate.mark):
+            self._heard_settled = True
+            self._settle(effects)
+        elif gone_back:
+            self._undo(f"{_listed(gone_back)} went back", effects)
+        elif proposal.coordinator == self.name and not self._deaf(proposal, candidate) and self._hears_all():
+            self._settle(effects)
+        elif now >= self._deadline and self.name not in proposal.removed:
+            # One that is to be removed is not sent heartbeats any more. Alone it must not go back to a share.
+            self._undo(self._why_not_confirmed(proposal, candidate), effects)
+
+    def _why_not_confirmed(self, proposal: Proposal, candidate: RevisionId) -> str:
+        limit = format_duration(proposal.confirm)
+        unheard = sorted(name for name in self._required if not _goes_by(self.heard.get(name), candidate))
+        if unheard:
+            return f"{_listed(unheard)} was not heard with it within {limit}"
+        if proposal.coordinator != self.name:
+            return f"{proposal.coordinator} has not confirmed it within {limit}"
+        return f"{_listed(self._deaf(proposal, candidate))} did not hear all others with it within {limit}"
+
+    def _deaf(self, proposal: Proposal, candidate: RevisionId) -> list[str]:
+        """Return who has not said yet that it hears all others with the revision."""
+        others = sorted(set(proposal.participants) - set(proposal.removed) - {self.name})
+        return [name for name in others if not _hears_all(self.heard.get(name), candidate)]
+
+    def _settle(self, effects: list[AgreementEffect]) -> None:
+        if self.candidate is None:  # pragma: no cover - whoever settles has one
+            return
+        self.phase = AgreementPhase.SETTLING
+        effects.append(Save(self._record_of(self.candidate)))
+
+    def _record_of(self, revision: RevisionId) -> SettingsRecord:
+        before = set(self.record.ancestors)
+        if self.record.settled is not None:
+            before.add(self.record.settled)
+        if self.proposal is not None:
+            before |= set(self.proposal.ancestors)
+        elif revision.mark in self._lineages:
+            before |= set(self._lineages[revision.mark].ancestors)
+        before.discard(revision)
+        highest = max(self.record.highest, revision.number)
+        return SettingsRecord(
+            settled=revision,
+            ancestors=tuple(sorted(before)[-MAX_ANCESTORS:]),
+            highest=highest,
+        )
+
+    def _undo(self, why: str, effects: list[AgreementEffect]) -> None:
+        """Go back from a trial."""
+        candidate, mine = self.candidate, self._coordination
+        if candidate is None:  # pragma: no cover - whoever tries has one
+            return
+        self.phase = AgreementPhase.UNDOING
+        self._undone = candidate.mark
+        if mine is not None and self.proposal is mine.proposal:
+            mine.progress, mine.outcome = ProposalProgress.UNDONE, why
+        back = self.record.settled or "the farm file as it was"
+        effects.append(_warn(f"this node goes back from {candidate} of the settings to {back}: {why}"))
+        effects.append(Activate(self.record.settled))
+        effects.append(Discard(candidate))
+
+    def _drop(self, effects: list[AgreementEffect]) -> None:
+        """Forget a proposal that was not tried."""
+        if self.candidate is not None:
+            effects.append(Discard(self.candidate))
+        self._rest()
+
+    # -- those who were away --------------------------------------------------------------------------------------
+
+    def _look_at_others(self, effects: list[AgreementEffect], now: float) -> None:
+        """Ask about settled revisions that this node does not know, and follow one that descends from its own."""
+        if self.phase is not AgreementPhase.IDLE:
+            return
+        known = {revision.mark for revision in self.record.ancestors} | {self._mark, NO_REVISION}
+        unknown = {name: state.settled for name, state in self.heard.items() if state.settled not in known}
+        self._lineages = {mark: told for mark, told in self._lineages.items() if mark in unknown.values()}
+        self._tell_conflicts(unknown, effects)
+        ahead = [
+            (lineage.settled, name)
+            for name, mark in sorted(unknown.items())
+            if (lineage := self._lineages.get(mark)) is not None and self._descends(lineage)
+        ]
+        unasked = sorted(name for name, mark in unknown.items() if mark not in self._lineages)
+        if ahead and now >= self._retry_at:
+            revision, source = max(ahead)
+            self._begin(AgreementPhase.FETCHING, revision, None, now)
+            effects.append(Obtain(revision, source))
+            return
+        for name in unasked:
+            if now >= self._asked.get(name, float("-inf")) + RESEND:
+                self._asked[name] = now
+                effects.append(SendMessage(name, AskLineage()))
+        if not ahead:
+            self.blocked = None
+            heard_enough = now >= self._listens_until
+            if heard_enough and (not unasked or now >= self._listens_until + LINEAGE_LIMIT):
+                self._find_out(unasked, effects)
+
+    def _find_out(self, unasked: list[str], effects: list[AgreementEffect]) -> None:
+        if not self._resolved and unasked:
+            effects.append(
+                _alarm(
+                    f"{_listed(unasked)} has other settings, and does not answer on its API which: this node goes on"
+                    f" by {self.record.settled or 'its farm file'}"
+                )
+            )
+        self._resolved = True
+
+    def _descends(self, lineage: Lineage) -> bool:
+        """Return whether the other's settled revision comes after this node's."""
+        return self.record.settled is None or self.record.settled in lineage.ancestors
+
+    def _learn(self, lineage: Lineage, sender: str) -> None:
+        """Note what was before another's settled revision."""
+        state = self.heard.get(sender)
+        if state is not None and state.settled == lineage.settled.mark:
+            self._lineages[lineage.settled.mark] = lineage
+
+    def _tell_conflicts(self, unknown: Mapping[str, Mark], effects: list[AgreementEffect]) -> None:
+        conflicts = {
+            name: lineage.settled
+            for name, mark in unknown.items()
+            if (lineage := self._lineages.get(mark)) is not None and not self._descends(lineage)
+        }
+        for revision in sorted(set(conflicts.values()) - set(self.conflicts.values())):
+            names = sorted(name for name, theirs in conflicts.items() if theirs == revision)
+            effects.append(
+                _alarm(
+                    f"the settings have gone two ways: this node goes by {self.record.settled},"
+                    f" {_listed(names)} by {revision}, and neither follows the other. Both go on as they are until"
+                    f" one is chosen: hcsidecar apply --take {self.name}, or --take {names[0]}"
+                )
+            )
+        if self.conflicts and not conflicts:
+            effects.append(_inform("the settings of all nodes that are heard have gone the same way again"))
+        self.conflicts = conflicts
+
+    def _block(self, why: str, effects: list[AgreementEffect], now: float) -> None:
+        """Note that a revision that others have settled cannot be taken here; it is tried again later."""
+        if why != self.blocked:
+            effects.append(_alarm(f"this node {why}"))
+        self.blocked = why
+        self._retry_at = now + RETRY
+        self._rest()
+
+    # -- what all parts use ---------------------------------------------------------------------------------------
+
+    @property
+    def _mark(self) -> Mark:
+        return NO_REVISION if self.record.settled is None else self.record.settled.mark
+
+    def _begin(self, phase: AgreementPhase, revision: RevisionId, proposal: Proposal | None, now: float) -> None:
+        self.phase, self.candidate, self.proposal = phase, revision, proposal
+        self._heard_settled, self._save_again_at = False, None
+        if phase is AgreementPhase.PROMISED and proposal is not None:
+            self._deadline = now + PROMISE
+            self._required = (set(self.heard) & set(proposal.participants)) - set(proposal.removed)
+
+    def _rest(self) -> None:
+        self.phase, self.candidate, self.proposal = AgreementPhase.IDLE, None, None
+        self._save_again_at = None
+
+    def _hears_all(self) -> bool:
+        """Return whether all whom this node heard before are heard with the candidate."""
+        candidate = self.candidate
+        return candidate is not None and all(_goes_by(self.heard.get(name), candidate) for name in self._required)
+
+    def _who(self, says: Callable[[RevisionState], bool]) -> list[str]:
+        return sorted(name for name, state in self.heard.items() if says(state))
+
+    def _wake(self, now: float) -> None:
+        """Move the deadlines when this node was asleep: what others said meanwhile has not been heard yet."""
+        late = now - self._expected
+        if late > LATE:
+            self._deadline += late
+            if self._coordination is not None:
+                self._coordination.started += late
+        self._expected = max(self._expected, now)
+
+
+def _goes_by(state: RevisionState | None, revision: RevisionId) -> bool:
+    if state is None:
+        return False
+    on_trial = state.trial == revision.mark and state.stage in (TrialStage.RUNNING, TrialStage.HEARS_ALL)
+    return on_trial or state.settled == revision.mark
+
+
+def _hears_all(state: RevisionState | None, revision: RevisionId) -> bool:
+    if state is None:
+        return False
+    on_trial = state.trial == revision.mark and state.stage is TrialStage.HEARS_ALL
+    return on_trial or state.settled == revision.mark
+
+
+def _has_gone_back(state: RevisionState, revision: RevisionId) -> bool:
+    return state.trial == revision.mark and state.stage is TrialStage.UNDONE
+
+
+def _told(refusals: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    for name, reasons in sorted(refusals.items()):
+        for reason in reasons:
+            yield reason if reason.startswith(f"{name} ") else f"{name} {reason}"
+
+
+def _limited(reasons: Iterable[str]) -> tuple[str, ...]:
+    """Return reasons within the limits of a message."""
+    return tuple(shortened(reason, LONGEST_REASON) for reason in reasons)[:MOST_REASONS]
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)
+
+
+def _inform(message: str) -> Tell:
+    return Tell(Event(level=Level.INFO, origin="settings", message=message))
+
+
+def _warn(message: str) -> Tell:
+    return Tell(Event(level=Level.WARNING, origin="settings", message=message))
+
+
+def _alarm(message: str) -> Tell:
+    return Tell(Event(level=Level.ERROR, origin="settings", message=message))
