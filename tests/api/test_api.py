@@ -182,7 +182,7 @@ def test_whom_an_explanation_is_about_is_read_into_the_usual_form(tmp_path, quer
         ("", "address is missing"),
         ("address=web1", "address is not an IP address"),
         ("address=203.0.113.7%3A80", "address is not an IP address"),
-        ("address=fe80::1%25eth0", "address names an interface of one machine"),
+        ("address=fe80::1%25eth0", "address contains the name of an interface"),
         ("address=203.0.113.7&port=0", "port is the client's own, from 1 on"),
         ("address=203.0.113.7&port=65536", "port is a whole number, at most 65535"),
         ("address=203.0.113.7&vip=192.0.2.99", "192.0.2.99 is no VIP of this farm; there are 192.0.2.50, 2001:db8::50"),

@@ -97,7 +97,7 @@ def test_a_client_is_an_address_and_perhaps_a_port(text, client):
         ("203.0.113.7:65536", "has no port between 1 and 65535"),
         ("203.0.113.7:80:80", "is not an IP address"),
         ("[2001:db8::7]:", "is not an IP address"),
-        ("fe80::1%eth0", "names an interface of one machine"),
+        ("fe80::1%eth0", "contains the name of an interface"),
         ("::ffff:203.0.113.7", "is an IPv4 address in IPv6 form"),
         ("224.0.0.1", "is a multicast address"),
     ],

@@ -1,1 +1,1 @@
-"""The farm file: its tables and values, what they must be to each other, and error messages about it."""
+"""The farm file: its tables and values, the checks within and between them, its reference and its error messages."""

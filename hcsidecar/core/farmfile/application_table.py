@@ -1,4 +1,4 @@
-"""The application of the farm file: the scripts that start and stop it, and how much they may cost."""
+"""The [application] table of the farm file: the scripts that start and stop the application, and their limits."""
 
 import re
 from collections.abc import Mapping
@@ -31,49 +31,54 @@ VariableText = Annotated[str, Field(strict=True), AfterValidator(_no_zero_byte)]
 
 
 class ApplicationTable(Table):
-    """The application: how it is started and stopped. Without this table it runs by itself and is only checked."""
+    """How the application is started and stopped. Without this table, it runs by itself and is only checked."""
 
     start: Text = Field(examples=["bin/start_both"])
-    "Script that starts it, relative to this file, and ends when it is started. Arguments: current state, next, action."
+    """Script that starts the application, relative to this file. It must end when the application has started. Its
+    arguments are the current state, the next state and the action."""
     stop: Text = Field(examples=["bin/stop_both"])
-    "Script that stops it. Called again, with `force` as the first argument, when it fails or runs out of time."
+    """Script that stops the application. If it fails or times out, it is called again with `force` as its first
+    argument."""
     prestart: Text | None = Field(default=None, examples=["bin/prestart"])
-    "Script that runs before the `pre` checks begin: cleans up, as a rule."
+    "Script that runs before the `pre` checks begin, usually to clean up."
     poststop: Text | None = Field(default=None, examples=["bin/poststop"])
-    "Script that runs when all has stopped, and the `pre` checks too."
+    "Script that runs after the application and the `pre` checks have stopped."
     transition: Text | None = Field(default=None, examples=["bin/transition"])
-    "Script that is told of each change of state; nobody waits for it."
+    "Script that is called at each change of state; nothing waits for it to end."
     directory: Text | None = Field(default=None, examples=["/srv/apache"])
-    "Working directory of the scripts, relative to this file; the directory of this file unless set."
+    "Working directory of the scripts, relative to this file. Default: the directory of this file."
     environment: Mapping[Variable, VariableText] = Field(default={}, examples=[{"SERVICES": "apache2"}])
-    "Environment variables for the scripts, over those that they get anyway."
+    "Environment variables for the scripts. They override those that every script gets."
     start_timeout: Annotated[Seconds, AfterValidator(between("100ms", "1d"))] = 60.0
-    "Limit of the start script, and until the checks have passed once: a failing one is no failure before that."
+    """Time limit for the start script, and for the checks to pass once after it; until then, a check that does not pass
+    is not a failure."""
     stop_timeout: Annotated[Seconds, AfterValidator(between("100ms", "1d"))] = 300.0
-    "Limit of the stop script; then it is called with `force`."
+    "Time limit for the stop script. When it expires, the script is called again with `force`."
     force_timeout: Annotated[Seconds, AfterValidator(between("100ms", "1d"))] = 300.0
-    "Limit of the stop script with `force`; then the processes of the application are killed."
+    "Time limit for the stop script with `force`. When it expires, the processes of the application are killed."
     max_restarts: Annotated[int, Field(strict=True, ge=0, le=1000)] = 3
-    "Restarts after failures within `restart_window`; the next failure stops the module."
+    "Number of restarts after failures within `restart_window`. The next failure stops the application."
     restart_window: Annotated[Seconds, AfterValidator(between("0s", "365d"))] = 86400.0
-    "For how long a restart counts; 0s: restarts are not counted, and never stop the module."
+    "How long a restart counts. 0s: restarts are not counted and never stop the application."
     drain: Annotated[Seconds, AfterValidator(between("0s", "1h"))] | None = Field(default=None, examples=["10s"])
-    "How long connections may finish before the stop script; [health] lame_duck unless set; 2s if its own check fails."
+    """How long connections may take to finish before the stop script runs. Default: [health] lame_duck, but 2s if the
+    application's own check has failed."""
     safekit: bool = Field(default=False, strict=True)
-    "The scripts are a SafeKit module's: they get its environment, a `safekit` command, and a `force` after each stop."
+    """The scripts come from a SafeKit module: they get its environment and a `safekit` command, and each stop is
+    followed by a stop with `force`."""
     log_kb: Annotated[int, Field(strict=True, ge=16, le=1_048_576)] = 2048
-    "Size of the log of one run of a script, in kilobytes; the oldest half is thrown away beyond that."
+    "Maximum size of the log of one run of a script, in kilobytes. When it is reached, the oldest half is discarded."
     log_keep: Annotated[Seconds, AfterValidator(between("1m", "3650d"))] = 2592000.0
-    "For how long the log of a run is kept after its end."
+    "How long the log of a run is kept after the run has ended."
 
     @property
     def scripts(self) -> Mapping[str, str]:
-        """The scripts that there are, by their key."""
+        """The configured scripts, by key."""
         named = {"start": self.start, "stop": self.stop}
         return named | {key: text for key in _OPTIONAL if (text := getattr(self, key)) is not None}
 
     @model_validator(mode="after")
     def _have_two_scripts(self) -> Self:
         if self.start == self.stop:
-            raise wrong("is the start script", "another one, that stops what `start` has started", at="stop")
+            raise wrong("is the start script", "a different script, which stops what `start` starts", at="stop")
         return self

@@ -1,4 +1,4 @@
-"""What of a farm file has changed, named as in the file."""
+"""The differences between two farm files, named as in the file."""
 
 from collections.abc import Iterator, Mapping
 
@@ -6,7 +6,7 @@ from hcsidecar.core.farmfile.settings import FarmFile
 
 
 def changed_settings(former: FarmFile, present: FarmFile) -> tuple[str, ...]:
-    """Name what differs: `health.lame_duck`, `[[check]] APP`, or a whole table that is new or gone."""
+    """Return the names of what differs: `health.lame_duck`, `[[check]] APP`, or a table that was added or removed."""
     before, after = former.model_dump(), present.model_dump()
     return tuple(found for key in before for found in _differences(key, before[key], after[key]))
 
@@ -28,7 +28,7 @@ def _differences(path: str, before: object, after: object) -> Iterator[str]:
 
 
 def _by_name(tables: object) -> dict[str, object] | None:
-    """Give the tables of a list by their names; None when it is no such list."""
+    """Return the tables of a list by their names; None if it is not a list of named tables."""
     if not isinstance(tables, tuple) or not all(isinstance(table, Mapping) and table.get("name") for table in tables):
         return None
     return {table["name"]: table for table in tables}

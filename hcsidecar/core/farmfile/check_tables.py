@@ -1,4 +1,4 @@
-"""The checks of the farm file, one model for each kind; a key's docstring is its sentence in the reference."""
+"""The checks of the farm file, one model for each kind. The docstring of a key becomes its text in the reference."""
 
 import re
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ FailureAction = Literal["restart", "stopstart", "wait", "stop", "none"]
 
 
 def _pattern(value: str) -> str:
-    import regex  # noqa: PLC0415 - a megabyte that a farm without patterns does not need
+    import regex  # noqa: PLC0415 - it takes a megabyte, which a farm without patterns does not need
 
     if why := why_too_costly(value):
         raise wrong(f"{why}: {as_toml(value)}", "a simpler expression")
@@ -59,50 +59,53 @@ PagePath = Annotated[str, Field(strict=True), AfterValidator(_page_path)]
 Pattern = Annotated[Text, AfterValidator(_pattern)]
 "A regular expression."
 WebHost = Annotated[Text, AfterValidator(_web_host)]
-"What a browser sends as Host: a name or address, and a port if it is not the usual one."
+"The value of a Host header: a name or an address, with the port unless it is the default one."
 
 
 class Check(Table):
-    """What every check has."""
+    """The keys that all checks have."""
 
     type: str
-    "What is checked."
+    "Kind of check."
     name: NameValue = Field(examples=["HTTP_APACHE"])
-    "Name of the check, in the log and the status."
+    "Name of the check in the log and in `status`."
     when: Literal["both", "pre"] = "both"
-    "Both: of the application, once it is started. Pre: of something outside that it needs, before the start too."
+    """Both: the check tests the application and runs after the application has started. Pre: it tests something outside
+    that the application needs, and also runs before the start."""
     action: FailureAction | None = Field(default=None, examples=["none"])
-    "On failure; unless set, of a `pre` check wait (until it passes), else restart if there are scripts, else none."
+    """What happens when the check fails. Default: wait (until it passes) for a `pre` check; otherwise restart, or none
+    if there are no scripts."""
     interval: Annotated[Seconds, AfterValidator(between("10ms", "1h"))] = 10.0
     "Time from one attempt to the next."
     pending_interval: Annotated[Seconds, AfterValidator(between("10ms", "1h"))] = 1.0
-    "The same while a change is pending: not passed yet, or fewer than rise or fall in a row; at most `interval`."
+    """The same, at most `interval`, while a change is pending: the check has not passed yet, or the attempts in a row
+    with a new result are fewer than `rise` or `fall`."""
     timeout: Annotated[Seconds, AfterValidator(between("10ms", "10m"))] = 5.0
-    "An attempt without an answer has failed after this."
+    "An attempt that has no answer after this time has failed."
     rise: CountValue = 1
-    "The check passes after so many good attempts in a row."
+    "Number of successful attempts in a row after which the check passes."
     fall: CountValue = 1
-    "The check fails after so many bad attempts in a row; the node is not Ready then."
+    "Number of failed attempts in a row after which the check fails. The node is then not Ready."
 
     @model_validator(mode="after")
     def _act_as_its_kind_can(self) -> Self:
         if self.when == "pre" and self.action in ("restart", "stopstart"):
             raise wrong(
-                f"is {self.action}, which mends nothing outside",
-                'wait, stop or none; or when = "both" if this is the application itself',
+                f"is {self.action}, which repairs nothing outside the application",
+                'wait, stop or none; or when = "both" if the check tests the application itself',
                 at="action",
             )
         if self.when == "both" and self.action == "wait":
             raise wrong(
-                "is wait, and the application is not checked while it waits",
-                'when = "pre" for what is outside; else restart, stopstart, stop or none',
+                "is wait, but the application is not checked while it waits",
+                'when = "pre" for something outside the application; otherwise restart, stopstart, stop or none',
                 at="action",
             )
         return self
 
 
 class PortCheck(Check):
-    """What connects to a port."""
+    """A check that connects to a port."""
 
     address: IpAddress = Field(examples=["127.0.0.1"])
     "IP address to connect to."
@@ -119,24 +122,24 @@ class TcpCheck(PortCheck):
     """The application accepts connections."""
 
     type: Literal["tcp"] = Field(examples=["tcp"])
-    "Connects and hangs up."
+    "Opens a connection and closes it."
 
 
 class HttpCheck(PortCheck):
     """The application answers over HTTP."""
 
     type: Literal["http"] = Field(examples=["http"])
-    "Asks for a page."
+    "Requests a page."
     method: Literal["GET", "HEAD", "OPTIONS", "POST"] = "GET"
     "Method of the request."
     path: PagePath = Field(default="/", examples=["/server-status?auto"])
-    "Path of the page, and its query."
+    "Path of the page, with its query if it has one."
     host: WebHost | None = Field(default=None, examples=["www.example.com"])
-    "Host header, and with tls the name on the certificate; the address unless set."
+    "Host header of the request and, with `tls`, the name in the certificate. Default: the address."
     tls: Literal["off", "on", "unverified"] = "off"
-    "Speak TLS; unverified takes any certificate."
+    "Use TLS; unverified accepts any certificate."
     status: Annotated[tuple[HttpStatus, ...], Field(min_length=1)] = (StatusRange(200, 399),)
-    "Status codes and ranges of them that are good."
+    "Status codes, and ranges of status codes, that count as success."
     body: Text | None = Field(default=None, examples=["Welcome"])
     "Text that must occur in the answer."
     pattern: Pattern | None = Field(default=None, examples=["workers: [1-9]"])
@@ -144,31 +147,32 @@ class HttpCheck(PortCheck):
 
     @property
     def server_name(self) -> str | None:
-        """The name, or address, that must be on the certificate; None: the address that is asked."""
+        """The name or address that the certificate must have; None for the address that is connected to."""
         if self.host is None:
             return None
         return self.host[1:].split("]")[0] if self.host.startswith("[") else self.host.split(":")[0]
 
     def accepts(self, status: int) -> bool:
-        """Tell whether an answer with this status is good."""
+        """Return whether an answer with this status counts as success."""
         return any(good.first <= status <= good.last for good in self.status)
 
     @model_validator(mode="after")
     def _read_only_what_comes(self) -> Self:
         if self.method == "HEAD" and (self.body or self.pattern):
-            raise wrong("is HEAD, which has no answer to look into", 'method = "GET"', at="method")
+            raise wrong("is HEAD, whose answer has no body to search", 'method = "GET"', at="method")
         return self
 
 
 class PingCheck(Check):
-    """An address answers to pings: a router, say."""
+    """An address, such as that of a router, answers to pings."""
 
     type: Literal["ping"] = Field(examples=["ping"])
     "Sends an ICMP echo request."
     when: Literal["both", "pre"] = "pre"
-    "Pre: of something outside that the application needs, before the start too. Both: once it is started."
+    """Pre: the check tests something outside that the application needs, and also runs before the start. Both: it runs
+    after the application has started."""
     address: IpAddress = Field(examples=["192.0.2.1"])
-    "IP address to ask."
+    "IP address to ping."
 
     @property
     def subject(self) -> str:
@@ -180,13 +184,14 @@ class InterfaceCheck(Check):
     """A network interface is up and has its address."""
 
     type: Literal["interface"] = Field(examples=["interface"])
-    "Hears from the kernel of every change, at once."
+    "Notices every change at once, because the kernel reports it."
     when: Literal["both", "pre"] = "pre"
-    "Pre: of something that the application needs, before the start too. Both: once it is started."
+    """Pre: the check tests something that the application needs, and also runs before the start. Both: it runs after
+    the application has started."""
     interface: InterfaceName | None = Field(default=None, examples=["eth0"])
-    "Name of the interface; the one that has the address unless set."
+    "Name of the interface. Default: the interface that has the address."
     address: InterfaceAddress | None = Field(default=None, examples=["192.0.2.11"])
-    "An address that it must have; with neither of the two keys, the node's own."
+    "Address that the interface must have. If neither key is set: the node's own address."
 
     @property
     def subject(self) -> str:
@@ -195,27 +200,27 @@ class InterfaceCheck(Check):
 
 
 class ProcessCheck(Check):
-    """Processes of the application run, or a unit of systemd does."""
+    """Processes of the application, or a systemd unit, are running."""
 
     type: Literal["process"] = Field(examples=["process"])
-    "Counts processes; given several of the three keys, those that fit all."
+    "Counts processes. If several of the next three keys are set, it counts the processes that match all of them."
     process: Text | None = Field(default=None, examples=["apache2"])
-    "Name of the program, as `ps -o comm` has it: 15 characters at most."
+    "Name of the program as `ps -o comm` shows it, at most 15 characters."
     command_line: Pattern | None = Field(default=None, examples=["apache2 -k start"])
-    "Regular expression that must match somewhere in its command line."
+    "Regular expression that must match somewhere in the command line."
     unit: Text | None = Field(default=None, examples=["apache2.service"])
-    "Unit of systemd that must be active; its processes."
+    "Systemd unit that must be active; the processes of this unit are counted."
     at_least: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] = 1
-    "Fewer are a failure."
+    "Fewer processes than this are a failure."
     at_most: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] | None = Field(default=None, examples=[100])
-    "More are a failure."
+    "More processes than this are a failure."
 
     @model_validator(mode="after")
     def _look_for_something(self) -> Self:
         if self.process is None and self.command_line is None and self.unit is None:
             raise wrong("is missing", 'for example process = "apache2", or command_line, or unit', at="process")
         if self.at_least == 0 and self.at_most is None and self.unit is None:
-            raise wrong("is 0, and there is no at_most: this check never fails", "1 or more, or at_most", at="at_least")
+            raise wrong("is 0 without at_most: this check could never fail", "1 or more, or at_most", at="at_least")
         if self.at_most is not None and self.at_most < self.at_least:
             raise wrong(f"is less than at_least: {self.at_most}", f"{self.at_least} or more", at="at_most")
         return self
@@ -227,12 +232,12 @@ class ProcessCheck(Check):
 
 
 class CommandCheck(Check):
-    """A program of your own says so by its exit status."""
+    """A program of your own tests the application and reports the result as its exit status."""
 
     type: Literal["command"] = Field(examples=["command"])
-    "Runs a program: exit status 0 is good; its last line of output is the reason otherwise."
+    "Runs a program. Exit status 0 is success; for any other, the last line of its output is the reason."
     command: Annotated[tuple[Text, ...], Field(min_length=1, examples=[["bin/check_queue", "--quick"]])]
-    "The program, relative to this file, and its arguments; no shell."
+    "The program, relative to this file, and its arguments. It runs without a shell."
 
     @property
     def subject(self) -> str:
@@ -241,20 +246,21 @@ class CommandCheck(Check):
 
 
 class CustomCheck(Check):
-    """A program of your own that runs all the time and reports, as SafeKit's custom checkers do."""
+    """A program of your own runs all the time and reports, as SafeKit's custom checkers do."""
 
     type: Literal["custom"] = Field(examples=["custom"])
-    "Runs a program that says `hcsidecar report NAME up` or `down`; one that ends is started again."
+    """Starts a program that calls `hcsidecar report NAME up` or `hcsidecar report NAME down`. If it ends, it is started
+    again."""
     command: Annotated[tuple[Text, ...], Field(min_length=1, examples=[["bin/watch_queue"]])]
-    "The program, relative to this file, and its arguments; no shell."
+    "The program, relative to this file, and its arguments. It runs without a shell."
 
     @model_validator(mode="after")
     def _count_by_itself(self) -> Self:
         for key in ("rise", "fall"):
             if getattr(self, key) != 1:
                 raise wrong(
-                    "is another than 1, and what the program says counts at once",
-                    "let the program count before it says anything",
+                    "must be 1, since each report of the program counts at once",
+                    "let the program count before it reports",
                     at=key,
                 )
         return self
@@ -269,7 +275,7 @@ AnyCheck = Annotated[
     TcpCheck | HttpCheck | PingCheck | InterfaceCheck | ProcessCheck | CommandCheck | CustomCheck,
     Field(discriminator="type"),
 ]
-"A check, told apart by its type."
+"A check of any kind; `type` decides which."
 CHECKS: Mapping[str, type[Check]] = {
     "tcp": TcpCheck,
     "http": HttpCheck,

@@ -1,4 +1,4 @@
-"""What the tables of a farm file must be to each other; tables that are wrong by themselves are left out of it."""
+"""The checks between the tables of a farm file. Tables that are wrong by themselves are left out of them."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +14,7 @@ from hcsidecar.core.farmfile.values import HostPort, is_ipv6
 
 
 def relation_problems(parts: RawTables) -> list[Problem]:
-    """List every relation that does not hold, table by table."""
+    """Return a problem for each relation between tables that does not hold."""
     return [problem for rule in _RULES for problem in rule(parts)]
 
 
@@ -22,19 +22,19 @@ def _farm_keeps_no_more_nodes_than_it_has(parts: RawTables) -> Iterator[Problem]
     if parts.farm is not None and parts.node and parts.farm.keep_ready > len(parts.node):
         yield Problem(
             path="farm.keep_ready",
-            message=f"is {parts.farm.keep_ready}, more than the nodes of the farm: {len(parts.node)}",
-            hint="nodes that must stay Ready when one is drained",
+            message=f"is {parts.farm.keep_ready}, but the farm has only {len(parts.node)} nodes",
+            hint="the number of nodes that must stay Ready when one is drained",
         )
 
 
 def _nodes_have_names_of_their_own(parts: RawTables) -> Iterator[Problem]:
-    # Names become directories, and some file systems do not tell Web1 from web1.
+    # Names become directories, and some file systems do not distinguish Web1 from web1.
     names = ((("node", index, "name"), node.name) for index, node in parts.nodes)
     yield from twice(names, "is the name of another node: {}", key=str.lower)
 
 
 def address_place(index: int, node: NodeTable, network: str) -> KeyPath:
-    """Give the place of an address, in the short form where the node has only the one."""
+    """Return the place of an address in the file: the key `address` if the node has only one."""
     if tuple(node.addresses) == (DEFAULT_NETWORK,):
         return ("node", index, "address")
     return ("node", index, "addresses", network)
@@ -52,7 +52,7 @@ def _nodes_have_addresses_of_their_own(parts: RawTables) -> Iterator[Problem]:
 def _nodes_are_on_the_same_networks(parts: RawTables) -> Iterator[Problem]:
     if not parts.nodes:
         return
-    # Most nodes are right: the commonest set of networks is what the others are measured by.
+    # Most nodes are right, so the most common set of networks is the standard for the others.
     (usual, _), *_ = Counter(tuple(node.addresses) for _, node in parts.nodes).most_common(1)
     model = next(node for _, node in parts.nodes if tuple(node.addresses) == usual)
     for index, node in parts.nodes:
@@ -60,21 +60,21 @@ def _nodes_are_on_the_same_networks(parts: RawTables) -> Iterator[Problem]:
         if set(node.addresses) != set(usual):
             yield Problem(
                 path=path,
-                message=f"names the networks {', '.join(node.addresses)}; {model.name} has {', '.join(usual)}",
-                hint="every node has an address on every network",
+                message=f"has the networks {', '.join(node.addresses)}, but {model.name} has {', '.join(usual)}",
+                hint="every node needs an address on every network",
             )
         elif next(iter(node.addresses)) != usual[0]:
             yield Problem(
                 path=path,
-                message=f"begins with {next(iter(node.addresses))}; {model.name} begins with {usual[0]}",
-                hint="the first network is the main one, and the same for all",
+                message=f"begins with {next(iter(node.addresses))}, but {model.name} begins with {usual[0]}",
+                hint="the first network is the main one and must be the same on all nodes",
             )
         for network in set(node.addresses) & set(usual):
             if is_ipv6(node.addresses[network]) != is_ipv6(model.addresses[network]):
                 yield Problem(
                     path=path_of(address_place(index, node, network)),
-                    message=f"is of another family than {model.name}'s on this network: {node.addresses[network]}",
-                    hint="IPv4 or IPv6 on one network; both make two networks",
+                    message=f"is of another family than that of {model.name}: {node.addresses[network]}",
+                    hint="a network has IPv4 or IPv6 addresses; for both, define two networks",
                 )
 
 
@@ -95,15 +95,15 @@ def _no_listener(path: str, nodes: Sequence[NodeTable], listeners: Sequence[Host
     wildcard = "::" if is_ipv6(nodes[0].address) else "0.0.0.0"
     return Problem(
         path=path,
-        message=f"has no listener of the family of the addresses of {', '.join(node.name for node in nodes)}",
+        message=f"has no listener for the address family of {', '.join(node.name for node in nodes)}",
         hint=f'add "{HostPort(wildcard, listeners[0].port)}"',
     )
 
 
 def api_endpoint(node: NodeTable, listeners: Sequence[HostPort]) -> HostPort | None:
-    """Say where the other nodes reach this one's API, or None if its listeners are all of families that it lacks.
+    """Return where the other nodes reach the API of this node, or None if no listener is of a family that the node has.
 
-    A listener on the node's main address comes first, then on any of its addresses, then whatever it listens on.
+    A listener on the main address of the node comes first, then one on another of its addresses, then any other.
     """
     for address in node.addresses.values():
         for listener in listeners:
@@ -113,7 +113,7 @@ def api_endpoint(node: NodeTable, listeners: Sequence[HostPort]) -> HostPort | N
 
 
 def _listeners_do_not_meet(parts: RawTables) -> Iterator[Problem]:
-    # The web listener of a node is the general one or its own, never both.
+    # A node uses the general web listener or its own, never both.
     pairs = list(combinations([*parts.web_listeners, *parts.general_listeners], 2))
     for _, own in parts.own_listeners:
         pairs += [*combinations(own, 2), *product(parts.general_listeners, own)]
@@ -121,8 +121,8 @@ def _listeners_do_not_meet(parts: RawTables) -> Iterator[Problem]:
         if listener.overlaps(first):
             yield Problem(
                 path=path_of(place),
-                message=f"meets {path_of(first_place)}: {listener} and {first}",
-                hint="another port, or another address",
+                message=f"conflicts with {path_of(first_place)}: {listener} and {first}",
+                hint="use another port or another address",
             )
 
 
@@ -135,24 +135,24 @@ def _listeners_are_on_every_node(parts: RawTables) -> Iterator[Problem]:
         for place, listener in listeners:
             owner = owners.get(listener.host)
             others = [node.name for node in users if node is not owner]
-            # Nodes on the loopback addresses are on one machine, which has them all.
+            # Nodes on loopback addresses run on one machine, which has all of these addresses.
             if owner is None or not others or ip_address(listener.host).is_loopback:
                 continue
             wildcard = HostPort("::" if is_ipv6(listener.host) else "0.0.0.0", listener.port)
             yield Problem(
                 path=path_of(place),
-                message=f"is {owner.name}'s own address, where {', '.join(others)} cannot listen: {listener}",
+                message=f"is the address of {owner.name}, so {', '.join(others)} cannot listen on it: {listener}",
                 hint=f'"{wildcard}"' + (", or `listen` of each [[node]]" if place[0] == "web" else ""),
             )
 
 
 def _nodes_have_a_power(parts: RawTables) -> Iterator[Problem]:
-    # With [l2] each share has powers of its own.
+    # With [l2], each share has its own powers, and another rule checks them.
     if parts.nodes and not parts.share and None not in parts.node and not any(node.power for _, node in parts.nodes):
         yield Problem(
             path="node",
-            message="leaves nobody to be a member of the view: every node has power 0",
-            hint="at least one node with a power of 1 or more",
+            message="every node has power 0, so none can be a member of the view",
+            hint="give at least one node a power of 1 or more",
         )
 
 
@@ -166,8 +166,8 @@ def _checks_restart_what_has_scripts(parts: RawTables) -> Iterator[Problem]:
         if check.action in ("restart", "stopstart") and not parts.has_application:
             yield Problem(
                 path=path_of(("check", index, "action")),
-                message=f"is {check.action}, and there are no scripts to do it with",
-                hint="a table [application] with start and stop",
+                message=f"is {check.action}, but there are no scripts to do that",
+                hint="add a table [application] with start and stop",
             )
 
 

@@ -1,7 +1,7 @@
-"""What pydantic says about a farm file, put in the words of the person who wrote the file.
+"""Turns pydantic's errors into messages for the person who wrote the farm file.
 
-What is wrong between tables is worded in `cross_checks.py` and the modules that it calls; what is wrong with a single
-value, where that value is parsed (`values.py`, `check_tables.py`).
+The messages about relations between tables are in `cross_checks.py` and the modules that it calls. Those about a single
+value are where that value is parsed (`values.py`, `check_tables.py`).
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -20,19 +20,19 @@ from hcsidecar.core.farmfile.values import as_toml
 
 Location = tuple[str | int, ...]
 _KINDS: Mapping[str, Collection[str]] = {"check": CHECKS, "target": TARGETS}
-"The tables that are of one of several types, with the types."
+"The lists whose tables have a type, with the possible types."
 _TAG_AT = 2
-"Where their type stands in a place: after the name of the list and the number in it."
+"The index of the type in a location, after the name of the list and the index in it."
 
 
 def problem_of(error: ErrorDetails, document: Mapping[str, object], model: type[BaseModel]) -> Problem:
-    """Say what one error is about, where in the document, and what would be right."""
+    """Return the problem that an error reports: its place in the document, what is wrong, and what would be right."""
     location = error["loc"]
     fields = _fields_at(location, model)
     if error["type"] == "extra_forbidden":
         message, hint = _unknown(error, fields, model)
     else:
-        message, hint = _SAY.get(error["type"], _say_anyway)(error, fields)
+        message, hint = _WORDINGS.get(error["type"], _words_of_pydantic)(error, fields)
     is_of_the_type = error["type"].startswith("union_tag") and isinstance(error["input"], dict)
     at = error.get("ctx", {}).get("at", ("type",) if is_of_the_type else ())
     place = _as_written((*location, *at), document)
@@ -40,7 +40,7 @@ def problem_of(error: ErrorDetails, document: Mapping[str, object], model: type[
 
 
 def _as_written(location: Location, document: Mapping[str, object]) -> Location:
-    """Take out of a place what the file does not have: the tag of a union, the long form of `address`."""
+    """Return a location as in the file, without what only the models have: the tag of a union, `addresses`."""
     place: list[str | int] = []
     here: Any = document
     parts = list(location)
@@ -60,7 +60,7 @@ def _as_written(location: Location, document: Mapping[str, object]) -> Location:
 
 
 def _is_tagged(location: Location, document: Mapping[str, Any]) -> bool:
-    """Tell whether a place has a table's type in it, which is not to be taken for a key: `command` is both."""
+    """Return whether a location contains the type of a table. It could be mistaken for a key: `command` is both."""
     if len(location) <= _TAG_AT or location[0] not in _KINDS:
         return False
     kind, index, tag, *_ = location
@@ -69,7 +69,7 @@ def _is_tagged(location: Location, document: Mapping[str, Any]) -> bool:
 
 
 def _fields_at(location: Location, model: type[BaseModel]) -> dict[str, FieldInfo]:
-    """Give the keys of the table in which the last part of a place stands."""
+    """Return the keys of the table that contains the last part of a location."""
     tables = [model]
     for part in location[:-1]:
         if not isinstance(part, str):
@@ -120,7 +120,7 @@ def _unknown(error: ErrorDetails, fields: Fields, model: type[BaseModel]) -> Wor
 
 
 def _table_with(name: str, model: type[BaseModel]) -> str:
-    """Name the table at the top of the file that has this key, for who put it under the wrong header."""
+    """Return the header of the top-level table that has this key, which is often under the wrong one; else ""."""
     for table, field in model.model_fields.items():
         if any(name in inner.model_fields for inner in _models_in(field.annotation)):
             return f"[[{table}]]" if get_origin(field.annotation) is tuple else f"[{table}]"
@@ -148,7 +148,7 @@ def _out_of_bounds(error: ErrorDetails, _fields: Fields) -> Wording:
 def _wrong_length(error: ErrorDetails, _fields: Fields) -> Wording:
     bounds = error["ctx"]
     if "min_length" in bounds:
-        return "is empty", f"at least {bounds['min_length']} needed"
+        return "is empty", f"at least {bounds['min_length']} required"
     return f"has {bounds['actual_length'] or 'too many'} entries", f"at most {bounds['max_length']}"
 
 
@@ -172,7 +172,7 @@ def _no_such_kind(error: ErrorDetails, fields: Fields) -> Wording:
 
 
 def no_such_type(tag: object, kinds: Collection[str]) -> Wording:
-    """Say that a table is of a type that there is not."""
+    """Return the message for a table of an unknown type."""
     near = get_close_matches(str(tag).lower(), kinds, n=1)
     return f"must be one of {', '.join(kinds)}, not {as_toml(tag)}", f"did you mean {near[0]}?" if near else ""
 
@@ -181,11 +181,11 @@ def _own_words(error: ErrorDetails, _fields: Fields) -> Wording:
     return error["ctx"]["message"], error["ctx"]["hint"]
 
 
-def _say_anyway(error: ErrorDetails, _fields: Fields) -> Wording:
+def _words_of_pydantic(error: ErrorDetails, _fields: Fields) -> Wording:
     return error["msg"], ""
 
 
-_SAY: dict[str, Callable[[ErrorDetails, Fields], Wording]] = {
+_WORDINGS: dict[str, Callable[[ErrorDetails, Fields], Wording]] = {
     "wrong": _own_words,
     "missing": _missing,
     "string_type": _not_a("text in quotes"),

@@ -1,4 +1,4 @@
-"""How large a farm's heartbeats get on the network: who sends more than the MTU depends on fragments."""
+"""The size of a farm's largest heartbeat on the network. One above the MTU is sent in fragments."""
 
 from random import Random
 from typing import Final
@@ -8,26 +8,26 @@ from hcsidecar.core.farmfile.values import is_ipv6
 from hcsidecar.core.membership.heartbeat import MAX_BUCKET_BYTES, Heartbeat, encode
 
 ETHERNET_MTU: Final = 1500
-"Bytes of a packet; tunnels and some clouds have fewer."
+"The MTU of Ethernet, in bytes; tunnels and some clouds have a smaller one."
 
 SEAL_BYTES: Final = 48
-"What sealing adds (`hcsidecar.net.sealing`)."
+"The bytes that sealing adds (`hcsidecar.net.sealing`)."
 _UDP_BYTES: Final = 8
 _IP_BYTES: Final = {4: 20, 6: 40}
 
 _BOOT: Final = 1_790_000_000_000
-"Milliseconds since 1970: of that order are boot numbers."
+"A typical boot number: milliseconds since 1970."
 _BOOTS: Final = 10**10
-"They differ by months."
+"The range of the boot numbers of a farm: months, in milliseconds."
 _SEQUENCES: Final = 10**8
-"Months of heartbeats."
+"A sequence number after months of heartbeats."
 
 
 def largest_packet(farm: FarmFile) -> int:
-    """Return the bytes of the packet of the largest heartbeat of a farm, its IP header included.
+    """Return the size of the packet with the largest heartbeat of a farm, in bytes and with its IP header.
 
-    All nodes serve and hear each other, and in a farm with [l2] each holds connections in half of all buckets. What
-    cannot be known is drawn, the same each time: numbers that are hard to compress.
+    In this heartbeat, all nodes serve and hear each other, and in a farm with [l2] each holds connections in half of
+    all buckets. Unknown numbers are drawn at random, so that they are hard to compress; each call draws the same ones.
     """
     random = Random(farm.farm.name)  # noqa: S311 - nothing is secret here
     names = sorted(node.name for node in farm.node)

@@ -1,4 +1,4 @@
-"""What the virtual IPs and shares of a farm file must be to each other, and to its nodes."""
+"""The checks between the virtual IPs, the shares and the nodes of a farm file."""
 
 from collections.abc import Iterator
 
@@ -14,8 +14,8 @@ def _vips_are_nobodys(parts: RawTables) -> Iterator[Problem]:
         if vip.address in own:
             yield Problem(
                 path=path_of(("l2", "vip", index, "address")),
-                message=f"is {own[vip.address]}'s own address: {vip.address}",
-                hint="a VIP is an unused address of the same network",
+                message=f"is the address of {own[vip.address]}: {vip.address}",
+                hint="a VIP must be an unused address of the same network",
             )
     yield from twice(
         ((("l2", "vip", index, "address"), vip.address) for index, vip in parts.vips), "is given twice: {}"
@@ -33,8 +33,8 @@ def _vips_have_the_family_of_the_nodes(parts: RawTables) -> Iterator[Problem]:
         if without:
             yield Problem(
                 path=path_of(("l2", "vip", index, "address")),
-                message=f"is {family}, and {', '.join(without)} has no address of this family",
-                hint=f"give every node an {family} address: the system would take the VIP as its own source address",
+                message=f"is {family}, but these nodes have no {family} address: {', '.join(without)}",
+                hint=f"give every node an {family} address, or the system would use the VIP as its source address",
             )
 
 
@@ -50,7 +50,7 @@ def _shares_name_what_there_is(parts: RawTables) -> Iterator[Problem]:
         if share.vip is not None and share.vip not in vips and None not in parts.vip:
             yield Problem(
                 path=path_of(("l2", "share", index, "vip")),
-                message=f"is no VIP of this farm: {share.vip}",
+                message=f"is not a VIP of this farm: {share.vip}",
                 hint=f"the VIPs are {', '.join(sorted(vips))}" if vips else "",
             )
         if None in parts.node:
@@ -59,7 +59,7 @@ def _shares_name_what_there_is(parts: RawTables) -> Iterator[Problem]:
             if name not in nodes:
                 yield Problem(
                     path=path_of(("l2", "share", index, "power", name)),
-                    message="is no node of this farm",
+                    message="is not a node of this farm",
                     hint=f"the nodes are {', '.join(sorted(nodes))}",
                 )
 
@@ -71,7 +71,7 @@ def _shares_have_takers(parts: RawTables) -> Iterator[Problem]:
         if not any(share.power.get(node.name, node.power) for _, node in parts.nodes):
             yield Problem(
                 path=path_of(("l2", "share", index, "power")),
-                message="leaves nobody to take this share: every node has power 0",
+                message="is 0 on every node, so no node takes this share",
             )
 
 
@@ -83,14 +83,14 @@ def _shares_do_not_overlap(parts: RawTables) -> Iterator[Problem]:
             if ports and same_vip and share.protocol == first.protocol:
                 yield Problem(
                     path=path_of(("l2", "share", index, "ports")),
-                    message=f"shares {share.protocol} {', '.join(map(str, ports))} with {first.name} on the same VIP",
-                    hint="one share per VIP, protocol and port",
+                    message=f"overlaps {first.name} on the same VIP: {share.protocol} {', '.join(map(str, ports))}",
+                    hint="on one VIP, a port of a protocol may be in one share only",
                 )
                 break
 
 
 def _shares_leave_the_daemon_its_ports(parts: RawTables) -> Iterator[Problem]:
-    """Look for shared traffic that would reach the daemon instead of the application, at the node that takes it."""
+    """Find shared traffic that would reach the daemon of the node that takes it, instead of the application."""
     listeners = [*parts.general_listeners, *(each for _, own in parts.own_listeners for each in own)]
     if not parts.nodes or any(node.listen is None for _, node in parts.nodes):
         listeners += parts.web_listeners
@@ -110,8 +110,8 @@ def _shares_leave_the_daemon_its_ports(parts: RawTables) -> Iterator[Problem]:
         if found:
             yield Problem(
                 path=path_of(("l2", "share", index, "ports")),
-                message=f"has what the daemon itself listens on: {', '.join(found)}",
-                hint="another port, or listeners on the nodes' own addresses: `listen` of each [[node]]"
+                message=f"has ports on which the daemon itself listens: {', '.join(found)}",
+                hint="another port, or listeners on the addresses of the nodes: `listen` of each [[node]]"
                 if share.protocol == "tcp"
                 else "another port",
             )
@@ -121,14 +121,14 @@ def _shares_fit_the_filter(parts: RawTables) -> Iterator[Problem]:
     ports = [share.ports for _, share in parts.shares]
     if (found := count_classes(ports)) <= MAX_CLASSES:
         return
-    # Another share only makes more of them: it is the first that is one too many.
+    # Each share can only add classes, so the first one that exceeds the limit is the one to report.
     index, _ = next(
         place for count, place in enumerate(parts.shares, start=1) if count_classes(ports[:count]) > MAX_CLASSES
     )
     yield Problem(
         path=path_of(("l2", "share", index, "ports")),
-        message=f"makes too many kinds of ports: {found} by the shares that name them, the filter holds {MAX_CLASSES}",
-        hint="ports that the same shares name are one kind: let shares name the same ports, or fewer",
+        message=f"makes too many kinds of ports: the shares have {found}, and the filter holds {MAX_CLASSES}",
+        hint="ports that are in the same shares are of one kind: use the same ports in several shares, or fewer ports",
     )
 
 
@@ -142,4 +142,4 @@ L2_RULES = (
     _shares_leave_the_daemon_its_ports,
     _shares_fit_the_filter,
 )
-"Each gives the problems of one rule, in the order in which they are told."
+"The rules, in the order in which their problems are reported."

@@ -1,28 +1,28 @@
-"""What a regular expression of the farm file may cost: the package `regex` unrolls repeats when it compiles one."""
+"""Limits the size of regular expressions in the farm file: the package `regex` unrolls repeats when it compiles one."""
 
 import re
 from typing import Final
 
 MOST_PARTS: Final = 10_000
-"A million take a second and 670 MB."
+"The most parts of an expression after unrolling. A million parts take a second and 670 MB."
 MOST_NESTED: Final = 50
-"The package calls itself for each group, and Python ends that near 200."
+"The most nested groups. The package recurses for each group, and reaches Python's limit near 200."
 _TOKEN: Final = re.compile(
     r"\\. | \[\^?\]? (?:\\.|[^\]\\])* \] | \{(?P<least>[0-9]*)(?P<more>,[0-9]*)?\} | .", re.DOTALL | re.VERBOSE
 )
 
 
 def why_too_costly(pattern: str) -> str | None:
-    """Say why an expression must not be compiled, or None if it may: right or wrong, it takes little time then."""
+    """Return why an expression must not be compiled, or None if that takes little time, even if it is not valid."""
     parts = [0]
-    "Of the whole, and of each open group in it."
+    "The number of parts of the whole expression, and of each group that is open."
     last = 0
-    "Of what a repeat after it would repeat."
+    "The number of parts that a repeat at this point would repeat."
     for token in _TOKEN.finditer(pattern):
         if token[0] == "(":
             parts.append(0)
             if len(parts) > MOST_NESTED:
-                return f"has more than {MOST_NESTED} groups in each other"
+                return f"has more than {MOST_NESTED} nested groups"
         elif token[0] == ")" and len(parts) > 1:
             last = parts.pop()
             parts[-1] += last
@@ -33,13 +33,13 @@ def why_too_costly(pattern: str) -> str | None:
             last = 1
             parts[-1] += last
         if parts[-1] > MOST_PARTS:
-            return f"has more than {MOST_PARTS} parts, counted as often as they must repeat"
+            return f"has more than {MOST_PARTS} parts, each counted as often as it must repeat"
     return None
 
 
 def _times(token: re.Match[str]) -> int | None:
-    """Say how often the package writes down what is before a repeat; None for what is no repeat."""
+    """Return how often the package writes down what precedes a repeat; None if the token is no repeat."""
     if token["least"] is not None:
-        # What must be there is apart from what may follow; more digits say no more.
+        # The package writes the required repeats, then once the optional ones. Nine digits exceed the limit already.
         return max(1, int(token["least"][:9] or 0) + (token["more"] is not None))
     return {"+": 2, "*": 1, "?": 1}.get(token[0])

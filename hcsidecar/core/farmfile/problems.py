@@ -1,4 +1,4 @@
-"""What is wrong with a farm file, in words for the person who wrote it."""
+"""A problem in a farm file, with its place and its message."""
 
 import json
 import re
@@ -6,27 +6,27 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 LONGEST_KEY = 100
-"Characters of a key that are told."
+"The most characters of a key that a message shows."
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One mistake, and where it is."""
+    """A mistake in a farm file."""
 
     path: str
-    "Place in the file's own words: `heartbeat.lost_after`; tables of one name are counted from 1: `node[2].address`."
+    "Its place: `heartbeat.lost_after`, or `node[2].address`, where tables of one name are numbered from 1."
     message: str
-    "Completes the sentence that the path begins."
+    "The rest of the sentence that begins with the path."
     hint: str = ""
-    "What would be right, or the like; may be empty."
+    "What would be right, or other help; may be empty."
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}" + (f" ({self.hint})" if self.hint else "")
 
 
 def path_of(location: Iterable[str | int]) -> str:
-    """Write a place as keys joined by dots; an int is the index, from 0, of a table among those of one name."""
+    """Return a location as keys joined by dots. An int is the index, from 0, of a table among those of one name."""
     path = ""
     for part in location:
         if isinstance(part, int):

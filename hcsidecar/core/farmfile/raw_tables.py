@@ -1,4 +1,4 @@
-"""The tables of one farm file, those left out that are wrong by themselves: what the rules between tables look at."""
+"""The tables of one farm file that are right by themselves, for the checks between tables."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ from hcsidecar.core.farmfile.values import HostPort
 
 KeyPath = tuple[str | int, ...]
 ListenAddress = tuple[KeyPath, HostPort]
-"Where the daemon listens over TCP, and where the file says so."
+"The place of a listener in the file, and the address and TCP port where the daemon listens."
 _Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawTables:
-    """The tables of one file; None stands for one that is wrong by itself, so that the others keep their places."""
+    """The tables of one file. None stands for a table that is wrong by itself, so that indexes stay as in the file."""
 
     farm: FarmTable | None
     node: Sequence[NodeTable | None]
@@ -35,7 +35,7 @@ class RawTables:
     health: HealthTable | None
     heartbeat: HeartbeatTable | None = None
     has_application: bool = False
-    "There is a table [application], right or wrong."
+    "The file has a table [application], right or wrong."
     application: ApplicationTable | None = None
     check: Sequence[Check | None] = ()
     target: Sequence[Target | None] = ()
@@ -44,22 +44,22 @@ class RawTables:
 
     @property
     def nodes(self) -> list[tuple[int, NodeTable]]:
-        """The nodes that are right by themselves, with their places."""
+        """The nodes that are right by themselves, with their indexes."""
         return present(self.node)
 
     @property
     def shares(self) -> list[tuple[int, ShareTable]]:
-        """The shares that are right by themselves, with their places."""
+        """The shares that are right by themselves, with their indexes."""
         return present(self.share)
 
     @property
     def vips(self) -> list[tuple[int, VipTable]]:
-        """The VIPs that are right by themselves, with their places."""
+        """The VIPs that are right by themselves, with their indexes."""
         return present(self.vip)
 
     @property
     def general_listeners(self) -> list[ListenAddress]:
-        """What listens on every node."""
+        """The listeners of every node: health URL and agent-check."""
         health = [] if self.health is None else placed(("health", "listen"), self.health.listen)
         if self.health and self.health.agent_check:
             health.append((("health", "agent_check"), self.health.agent_check))
@@ -67,27 +67,27 @@ class RawTables:
 
     @property
     def web_listeners(self) -> list[ListenAddress]:
-        """What listens besides on each node without listeners of its own."""
+        """The further listeners of each node that has no `listen` of its own."""
         return [] if self.web is None else placed(("web", "listen"), self.web.listen)
 
     @property
     def own_listeners(self) -> list[tuple[int, list[ListenAddress]]]:
-        """What listens in place of that on single nodes, by the index of the node."""
+        """The listeners of single nodes, in place of the web listeners, by the index of the node."""
         return [(index, placed(("node", index, "listen"), node.listen or ())) for index, node in self.nodes]
 
 
 def placed(place: KeyPath, listeners: Sequence[HostPort]) -> list[ListenAddress]:
-    """Give each listener of a list its place."""
+    """Return each listener of a list with its place."""
     return [((*place, index), listener) for index, listener in enumerate(listeners)]
 
 
 def present(items: Sequence[_Item | None]) -> list[tuple[int, _Item]]:
-    """Give the items that are right by themselves, with their places."""
+    """Return the items that are right by themselves, with their indexes."""
     return [(index, item) for index, item in enumerate(items) if item is not None]
 
 
 def twice(names: Iterable[tuple[KeyPath, str]], message: str, key: Callable[[str], str] = str) -> Iterator[Problem]:
-    """Report each name that stands at a second place, with the first place as the hint."""
+    """Yield a problem for each name that occurs again, with its first place as the hint."""
     seen: dict[str, str] = {}
     for place, name in names:
         path = path_of(place)

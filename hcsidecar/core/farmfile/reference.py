@@ -1,10 +1,10 @@
-"""The farm file written from its models: its JSON schema, and files that show every key, its default and a sentence."""
+"""Writes the JSON schema of the farm file and commented farm files from the models: every key, default and text."""
 
 import ast
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from inspect import cleandoc, getsource
+from inspect import getsource
 from itertools import pairwise
 from textwrap import wrap
 from types import ModuleType
@@ -20,24 +20,25 @@ from hcsidecar.core.farmfile.values import HostPort, StatusRange, format_duratio
 PREAMBLE = (
     "The farm file of hcsidecar, the same on every node of the farm.",
     "",
-    'Lines without "#" are in force. A line "#key = value" shows the default, or, where it ends in "# example", what',
-    'might be set: take away its "#" to set it, and the one before its [table] too. Durations are text with a unit:',
-    "us, ms, s, m, h or d. Paths of files are relative to this one. `hcsidecar check-config` lists all that is wrong.",
+    'Lines without "#" are in force. A line "#key = value" shows the default of the key or, if it ends in "# example",',
+    'a possible value. To set a key, remove the "#" before it and before its [table]. Durations are text with a unit:',
+    "us, ms, s, m, h or d. Paths are relative to the directory of this file. `hcsidecar check-config` lists all",
+    "mistakes.",
 )
 _WIDTH = 118
 
 TableValues = Mapping[str, object]
-"The keys of one table that are in force."
+"The keys of one table that are set, with their values."
 
 
 def file_schema() -> dict[str, Any]:
-    """Give the JSON schema of the farm file, with defaults as the file writes them."""
+    """Return the JSON schema of the farm file, with defaults written as in the file."""
     schema = FarmFile.model_json_schema(schema_generator=_FileSchema)
     return {"$schema": GenerateJsonSchema.schema_dialect} | schema | {"title": "Farm file of hcsidecar"}
 
 
 def reference() -> str:
-    """Write config/farm.toml, which a test compares: a farm of one node, and whatever else a farm file may say."""
+    """Return the text of config/farm.toml: a farm of one node, with all other keys as comments. A test compares it."""
     return farm_file(
         {
             "farm": [{"name": "apache"}],
@@ -50,7 +51,7 @@ def reference() -> str:
 
 
 def farm_file(tables: Mapping[str, Sequence[TableValues]]) -> str:
-    """Write a farm file in which these tables are in force, and all else stands as comments below them."""
+    """Return a farm file in which these tables are in force; everything else follows as comments."""
     schema = file_schema()
     lines = [f"# {line}".rstrip() for line in PREAMBLE]
     for name in (*tables, *(name for name in schema["properties"] if name not in tables)):
@@ -64,7 +65,7 @@ def farm_file(tables: Mapping[str, Sequence[TableValues]]) -> str:
 
 
 class _FileSchema(GenerateJsonSchema):
-    """Writes defaults as the file does, the models hold them parsed; and keeps the order of networks in examples."""
+    """Writes defaults as text, where the models hold parsed values, and keeps the order of networks in examples."""
 
     def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:  # noqa: ARG002 - pydantic's
         return value
@@ -90,7 +91,7 @@ class _FileSchema(GenerateJsonSchema):
 
 
 def _texts_below_keys(model: type) -> dict[str, str]:
-    """Give the text that stands below each key in the source of a model, those that it inherits included."""
+    """Return the docstring below each key in the source of a model and of its base classes."""
     found: dict[str, str] = {}
     for cls in reversed(model.__mro__):
         if cls.__module__.startswith("hcsidecar."):
@@ -100,10 +101,10 @@ def _texts_below_keys(model: type) -> dict[str, str]:
 
 @cache
 def _texts_in(module: ModuleType) -> dict[str, dict[str, str]]:
-    """Give these texts of all classes of a module."""
+    """Return the docstrings of keys for each class of a module."""
     return {
         cls.name: {
-            key.target.id: cleandoc(text.value.value)
+            key.target.id: " ".join(text.value.value.split())
             for key, text in pairwise(cls.body)
             if isinstance(key, ast.AnnAssign)
             and isinstance(key.target, ast.Name)
@@ -119,7 +120,7 @@ def _texts_in(module: ModuleType) -> dict[str, dict[str, str]]:
 def _section(
     schema: dict[str, Any], path: str, rule: dict[str, Any], definition: dict[str, Any], values: TableValues | None
 ) -> Iterator[str]:
-    """Write a table with all its keys, then the tables below it; without values it is a comment throughout."""
+    """Yield the lines of a table with all its keys, then of the tables below it; without values, all are comments."""
     header = f"[[{path}]]" if rule.get("type") == "array" else f"[{path}]"
     yield ""
     yield from _prose(rule.get("description", definition["description"]))
@@ -147,7 +148,7 @@ def _key(key: str, rule: dict[str, Any], needed: bool, values: TableValues) -> s
 
 
 def _tables_in(schema: dict[str, Any], rule: dict[str, Any]) -> list[dict[str, Any]]:
-    """Give the definitions of the tables that a key may hold: none for a plain value, several for kinds of checks."""
+    """Return the definitions of the tables that a key may hold: none for a plain value, several for kinds of checks."""
     choices = [rule, rule.get("items", {}), *rule.get("anyOf", ()), *rule.get("items", {}).get("oneOf", ())]
     names = [choice["$ref"].rpartition("/")[2] for choice in choices if "$ref" in choice]
     return [schema["$defs"][name] for name in names]

@@ -1,4 +1,4 @@
-"""The farm file as one frozen model; `read` lists every mistake of a document at once, each with its path."""
+"""The farm file as one frozen model. `read` reports all mistakes of a document at once, each with its path."""
 
 import json
 from collections.abc import Mapping
@@ -100,7 +100,7 @@ _Model = TypeVar("_Model", bound=Table)
 
 
 class FarmFile(Table):
-    """The whole file: what every node of the farm agrees on, and what each is."""
+    """The whole farm file."""
 
     farm: FarmTable
     node: tuple[NodeTable, ...] = Field(min_length=1, max_length=MAX_NODES)
@@ -122,7 +122,7 @@ class FarmFile(Table):
 
     @property
     def parts(self) -> RawTables:
-        """The tables, each by itself."""
+        """The tables, for the checks between them."""
         return RawTables(
             farm=self.farm,
             node=self.node,
@@ -139,25 +139,25 @@ class FarmFile(Table):
 
     @property
     def share_names(self) -> tuple[str, ...]:
-        """The share groups, in the order of the file; a farm without [l2] has one, named as the farm."""
+        """The names of the share groups, in the order of the file; a farm without [l2] has one, named like the farm."""
         return tuple(share.name for share in self.l2.share) if self.l2 else (self.farm.name,)
 
     def node_named(self, name: str) -> NodeTable:
-        """Give the node of this name; KeyError says which there are."""
+        """Return the node of this name. Raise KeyError, with the names of all nodes, if there is none."""
         for node in self.node:
             if node.name == name:
                 return node
         raise KeyError(f"no node {name} in farm {self.farm.name}: {', '.join(node.name for node in self.node)}")
 
     def powers_of(self, node_name: str) -> tuple[int, ...]:
-        """Give the node's weight in each share group."""
+        """Return the power of a node in each share group."""
         node = self.node_named(node_name)
         if self.l2 is None:
             return (node.power,)
         return tuple(share.power.get(node.name, node.power) for share in self.l2.share)
 
     def action_of(self, check: Check) -> FailureAction:
-        """Say what a failure of a check leads to."""
+        """Return the action that follows when a check fails."""
         if check.action is not None:
             return check.action
         if check.when == "pre":
@@ -165,9 +165,9 @@ class FarmFile(Table):
         return "restart" if self.application is not None else "none"
 
     def settings_digest(self) -> bytes:
-        """Digest, in 16 bytes, what must be equal on nodes that share buckets: [l2] and the protocol.
+        """Return a digest, of 16 bytes, of what must be equal on nodes that share buckets: [l2] and the protocol.
 
-        Timing and powers are not part of it, since heartbeats carry them; nor is what may be rolled out node by node.
+        It does not cover timing and powers, because heartbeats carry them, nor what may be changed node by node.
         """
         what = [
             PROTOCOL_VERSION,
@@ -181,11 +181,11 @@ class FarmFile(Table):
         return blake2b(json.dumps(what).encode(), digest_size=16).digest()
 
     def web_listen(self, node: NodeTable) -> tuple[HostPort, ...]:
-        """Say where this node's web listener binds."""
+        """Return the addresses and ports on which the web listener of a node listens."""
         return node.listen or self.web.listen
 
     def api_address(self, node: NodeTable) -> HostPort:
-        """Say where the other nodes reach this one's API."""
+        """Return the address and port at which the other nodes reach the API of a node."""
         found = api_endpoint(node, self.web_listen(node))
         if found is None:
             raise AssertionError("the relations of the file have been checked")  # pragma: no cover
@@ -193,9 +193,9 @@ class FarmFile(Table):
 
 
 def read(document: Mapping[str, object]) -> FarmFile | tuple[Problem, ...]:
-    """Read a parsed TOML document: the farm, or all that is wrong with it, by table and in the order of the models.
+    """Return the farm of a parsed TOML document, or all problems in it, by table and in the order of the models.
 
-    Tables that are right by themselves are checked against each other even where others are wrong.
+    Tables that are right by themselves are checked against each other even if other tables are wrong.
     """
     try:
         return FarmFile.model_validate(document, context=FROM_FILE)
@@ -206,12 +206,12 @@ def read(document: Mapping[str, object]) -> FarmFile | tuple[Problem, ...]:
 
 
 def _is_an_echo(error: ErrorDetails) -> bool:
-    """Tell the "too short" of a list whose entries have been refused one by one."""
+    """Return whether an error only says "too short" of a list because its entries were refused one by one."""
     return error["type"] == "too_short" and len(error["input"]) >= error["ctx"]["min_length"]
 
 
 def right_parts(document: Mapping[str, object]) -> RawTables:
-    """Give the tables of a document that are right by themselves."""
+    """Return the tables of a document that are right by themselves."""
     l2, checks, targets = document.get("l2"), document.get("check"), document.get("target")
     l2_tables = l2 if isinstance(l2, dict) else {}
     return RawTables(
@@ -237,7 +237,7 @@ def _or_none(kind: type[_Model], table: object) -> _Model | None:
 
 
 def _each_or_none(kind: type[_Model], tables: object, most: int) -> tuple[_Model | None, ...]:
-    """Read the first tables of a list; None at the end stands for those that are too many, which nobody looks at."""
+    """Read the first tables of a list. One None at the end stands for those beyond the limit, which are ignored."""
     if not isinstance(tables, list):
         return ()
     rest = (None,) if len(tables) > most else ()

@@ -1,4 +1,4 @@
-"""The tables of the farm file, one model each; a key's docstring is its sentence in the reference and the schema."""
+"""The tables of the farm file, one model each. The docstring of a key becomes its text in the reference and schema."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,9 +29,9 @@ from hcsidecar.core.farmfile.values import (
 from hcsidecar.core.membership.heartbeat import MAX_SHARES
 
 PULSES_TO_DEATH = 10
-"lost_after is at least so many pulses: at 20 % loss, fewer gave hundreds of false deaths an hour."
+"The fewest pulses in lost_after. At 20 % loss, fewer gave hundreds of false deaths an hour."
 SERVED_PATHS = ("/api", "/metrics", "/console")
-"What the web listener serves beside the health URL, with all that lies below."
+"The paths that the web listener serves besides the health URL, with everything below them."
 DEFAULT_NETWORK = "default"
 MAX_VIPS = 64
 
@@ -40,7 +40,7 @@ Endpoints = Annotated[tuple[Endpoint, ...], Field(max_length=64), AfterValidator
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """Timing of the heartbeats, and why these values."""
+    """A timing of the heartbeats, with the reason for its values."""
 
     pulse: float
     "Seconds from one heartbeat to the next."
@@ -57,25 +57,26 @@ PRESETS: Mapping[str, Preset] = {
     "lan": Preset(
         pulse=0.05,
         lost_after=0.5,
-        reason="a switched network: a stall of 200 ms, as busy machines have, kills nobody",
+        reason="a switched network: no node is declared dead for a stall of 200 ms, as busy machines have",
     ),
     "fast": Preset(
         pulse=0.02,
         lost_after=0.2,
-        reason="quiet machines on one switch, real-time priority allowed: a stall of 200 ms costs a takeover",
+        reason="idle machines on one switch that allow real-time priority: a stall of 200 ms causes a takeover",
     ),
     "wan": Preset(
         pulse=1.0,
         lost_after=10.0,
-        reason="distant sites or machines that are paused for backups: losses come in bursts of seconds",
+        reason="distant sites, or machines that are paused for backups: packets are lost for seconds at a time",
     ),
 }
 
 
 class Table(BaseModel):
-    """A table of the file: frozen, and without keys that nobody knows.
+    """A table of the file: frozen, and without unknown keys.
 
-    The text below a key describes it; `core.reference` finds it in the source, since pydantic would at every start.
+    The docstring below a key describes it. `reference.py` reads it from the source when it is needed; pydantic would do
+    so at every start.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
@@ -85,24 +86,27 @@ class FarmTable(Table):
     """The farm as a whole."""
 
     name: NameValue = Field(examples=["apache"])
-    "Name of the farm, and of its module; part of paths and of the health URL."
+    "Name of the farm and of its application; part of paths and of the health URL."
     key_file: Text = "farm.key"
-    "File of the farm's secrets, made by `hcsidecar init`; relative to this file, the same on every node, mode 0600."
+    """File with the secrets of the farm, made by `hcsidecar init`; relative to this file, the same on every node, with
+    mode 0600."""
     state_dir: AbsolutePath | None = Field(default=None, examples=["/var/lib/hcsidecar"])
-    "State that survives a restart, in FARM/NODE below it; unless set, /var/lib/hcsidecar, without root the user's own."
+    """Directory for state that survives a restart; a node uses FARM/NODE in it. Default: /var/lib/hcsidecar, or a
+    directory of the user if the daemon does not run as root."""
     partition: Literal["serve", "majority"] = "serve"
-    "When nodes lose sight of each other: every side serves whom it reaches, or only one with more than half of all."
+    """Which nodes serve when a network failure splits the farm. Serve: those of every part. Majority: only those of a
+    part with more than half of all nodes."""
     keep_ready: int = Field(default=1, strict=True, ge=0)
-    "`drain` refuses to leave fewer nodes Ready than this; `stop` and `leave` only warn."
+    "`drain` refuses if fewer nodes than this would stay Ready; `stop` and `leave` only warn."
     last_stays: bool = Field(default=False, strict=True)
-    "When every node would go to WAIT for the same reason, the last one stays UP instead."
+    "If every node would go to WAIT for the same reason, the last one stays UP."
 
 
 def _address_or_addresses(schema: dict[str, Any]) -> None:
     """Describe `address`, the short form of `addresses`, which the model does not know as a key of its own."""
     address = {
         "type": "string",
-        "description": "Its IP address, for heartbeats and the API; by it the node finds itself in this file.",
+        "description": "IP address of the node, for heartbeats and the API; the daemon finds its own node by it.",
         "examples": ["192.0.2.11"],
     }
     properties = schema["properties"]
@@ -121,11 +125,13 @@ class NodeTable(Table):
     addresses: Mapping[NameValue, IpAddress] = Field(
         min_length=1, max_length=16, examples=[{DEFAULT_NETWORK: "192.0.2.11", "backup": "198.51.100.11"}]
     )
-    "Instead of `address`: one on each of several networks, the main one first; a node heard on any of them is alive."
+    """Instead of `address`: one address on each of several networks, the main network first. A node that is heard on
+    any of them is alive."""
     power: PowerValue = 1
-    "Weight of the node in the shares, beside the others'; 0 = takes none, and so does a 64th of another's, or less."
+    """Weight of the node in the shares, relative to the other nodes. A node with power 0 takes no share, nor does one
+    with a 64th of the power of another node, or less."""
     listen: Endpoints | None = Field(default=None, min_length=1, examples=[["192.0.2.11:9010"]])
-    "Instead of [web] listen, for this node; several nodes can so run on one machine."
+    "Instead of [web] listen, for this node only. This lets several nodes run on one machine."
 
     @property
     def address(self) -> str:
@@ -153,11 +159,11 @@ class HeartbeatTable(Table):
         description="Timing. " + " ".join(f"{name}: {preset}" for name, preset in PRESETS.items()),
     )
     pulse: Annotated[Seconds, AfterValidator(between("1ms", "1m"))] = PRESETS["lan"].pulse
-    "Time from one heartbeat to the next, over that of the preset."
+    "Time from one heartbeat to the next. It overrides that of the preset."
     lost_after: Annotated[Seconds, AfterValidator(between("10ms", "1h"))] = PRESETS["lan"].lost_after
-    "Silence after which a node is dead, at least 10 pulses; over that of the preset."
+    "Silence after which a node is dead, at least 10 pulses. It overrides that of the preset."
     realtime: bool = Field(default=True, strict=True)
-    "Try to run the heartbeats at real-time priority, so that a busy machine does not look dead."
+    "Try to send heartbeats at real-time priority, so that a busy machine does not look dead."
 
     @model_validator(mode="before")
     @classmethod
@@ -174,7 +180,7 @@ class HeartbeatTable(Table):
         if microseconds(self.lost_after) < least:
             raise wrong(
                 f"is {format_duration(self.lost_after)}: less than {PULSES_TO_DEATH} pulses"
-                f" of {format_duration(self.pulse)}, so that a few lost heartbeats would look like a death",
+                f" of {format_duration(self.pulse)}, so a few lost heartbeats would look like a death",
                 f"at least {format_duration(least / 1_000_000)}, or a shorter pulse",
                 at="lost_after",
             )
@@ -182,85 +188,88 @@ class HeartbeatTable(Table):
 
 
 class TlsTable(Table):
-    """Certificate of a listener."""
+    """The certificate of a listener."""
 
     cert: Text = Field(examples=["tls/farm.crt"])
-    "PEM file of the certificate and its chain; relative to this file."
+    "PEM file with the certificate and its chain; relative to this file."
     key: Text = Field(examples=["tls/farm.key"])
-    "PEM file of its private key; relative to this file."
+    "PEM file with the private key; relative to this file."
 
 
 class WebTable(Table):
-    """The listener of health URL and API."""
+    """The listener for the health URL and the API."""
 
     listen: Endpoints = Field(default=(HostPort("0.0.0.0", 9010),), min_length=1)
     "Addresses and TCP ports to listen on."
     tls: TlsTable | None = None
-    "Speak TLS on it: certificate and key."
+    "Use TLS on the web listener, with this certificate and key."
 
 
 class HealthTable(Table):
-    """What load balancers ask."""
+    """What load balancers ask for."""
 
     path: UrlPath = "/health"
-    "Path of the health URL: 200 when the node may get traffic, else 404; also always /var/modules/FARM/ready.txt."
+    """Path of the health URL, which answers 200 if the node may get traffic, else 404. /var/modules/FARM/ready.txt
+    always answers too."""
     listen: Endpoints = Field(default=(), examples=[["0.0.0.0:9080"]])
-    "Addresses and TCP ports that answer the health URL only; it is on the web listener in any case."
+    "Further addresses and TCP ports, which serve only the health URL. The web listener always serves it."
     tls: TlsTable | None = None
-    "Speak TLS on the listener of its own: certificate and key."
+    "Use TLS on the listeners of [health], with this certificate and key."
     agent_check: Endpoint | None = Field(default=None, examples=["0.0.0.0:9011"])
     "Address and TCP port for HAProxy's agent-check."
     lame_duck: Annotated[Seconds, AfterValidator(between("0s", "1h"))] = 10.0
-    "Limit of a drain: how long the node serves on while it answers 404, before it stops."
+    "Time limit for a drain: how long the node answers 404 and still serves, before it stops."
     prober_fall: CountValue = 3
-    "A prober has understood after so many answers of 404 in a row; HAProxy's agent-check after one."
+    """Number of 404 answers in a row after which a prober is taken to know that the node drains. For HAProxy's
+    agent-check, one answer is enough."""
 
     @model_validator(mode="after")
     def _certify_a_listener(self) -> Self:
         if self.tls is not None and not self.listen:
-            raise wrong("has no listener of its own to serve", "set `listen` in [health], or `tls` in [web]", at="tls")
+            raise wrong("needs `listen` in [health]", "set `listen` in [health], or `tls` in [web]", at="tls")
         return self
 
     @model_validator(mode="after")
     def _keep_to_a_path_of_its_own(self) -> Self:
         if self.path == "/" or any(self.path == taken or self.path.startswith(f"{taken}/") for taken in SERVED_PATHS):
-            raise wrong(f"belongs to something else: {self.path}", 'for example "/health"', at="path")
+            raise wrong(f"is used for something else: {self.path}", 'for example "/health"', at="path")
         return self
 
 
 class LogTable(Table):
-    """The events that a node keeps on its disk, for `hcsidecar logs`, beyond restarts of its daemon."""
+    """The events that a node keeps on its disk for `hcsidecar logs`. They survive restarts of the daemon."""
 
     keep: Annotated[Seconds, AfterValidator(between("1h", "3650d"))] = 2_592_000.0
-    "For how long."
+    "How long events are kept."
     most: Annotated[int, Field(strict=True, ge=1000, le=1_000_000)] = 100_000
-    "How many at most, the oldest go first; 100,000 take some 15 MB."
+    "Maximum number of events; the oldest are removed first. 100,000 events take about 15 MB."
 
 
 class VipTable(Table):
-    """A virtual IP address, shared by the nodes."""
+    """A virtual IP address of the farm."""
 
     address: SharedAddress = Field(examples=["192.0.2.50"])
-    "The address, no node's own; every node needs an address of its family."
+    "Address of the VIP, which no node may have as its own. Every node needs an address of the same family."
 
 
 class ShareTable(Table):
-    """Traffic that the nodes share out among themselves."""
+    """Traffic that the nodes divide among themselves."""
 
     name: NameValue = Field(examples=["APACHE"])
-    "Name of the share, in the log and the status."
+    "Name of the share in the log and in `status`."
     protocol: Literal["tcp", "udp"] = "tcp"
     "Protocol of the traffic."
     ports: Annotated[
         tuple[Port, ...], Field(min_length=1, max_length=256, examples=[[80, 443]]), AfterValidator(each_once)
     ]
-    "Its destination ports."
+    "Destination ports of the traffic."
     vip: SharedAddress | None = Field(default=None, examples=["192.0.2.50"])
-    "The one VIP that it is for; all of them unless set."
+    "The VIP of the traffic. Default: all VIPs."
     by: Literal["address", "port", "datagram"] = "address"
-    "What decides who serves: the client's address, its address and port, or each datagram by itself (udp only)."
+    """What decides which node serves a client. Address: the client's address. Port: its address and port. Datagram:
+    each datagram is decided by itself (udp only)."""
     power: Mapping[NameValue, PowerValue] = Field(default={}, examples=[{"web1": 2}])
-    "Weight by node in this share, over the node's own."
+    "Power of some nodes in this share. It overrides the power in [[node]]."
 
     @model_validator(mode="after")
     def _keep_connections_together(self) -> Self:
@@ -273,14 +282,15 @@ class L2Table(Table):
     """Layer-2 mode: a virtual IP address on one network, without a load balancer."""
 
     interface: InterfaceName | None = Field(default=None, examples=["eth0"])
-    "Network interface of the VIPs; the one that holds the node's main address unless set."
+    "Network interface of the VIPs. Default: the interface with the node's main address."
     delivery: Literal["directed", "flooded"] = "directed"
-    "One node answers for a VIP and sends on what belongs to others, or the switch floods and every node sees all."
+    """Directed: one node answers for a VIP and forwards the packets that belong to other nodes. Flooded: the switch
+    sends every packet to all nodes."""
     filter: Literal["auto", "xdp", "tc", "nfqueue"] = "auto"
-    "Where packets are filtered; auto takes tc if it works, else xdp, else nfqueue. xdp withstands floods best."
+    "Where packets are filtered. Auto uses tc if it works, else xdp, else nfqueue. Xdp withstands floods best."
     unmatched: Literal["drop", "director"] = "drop"
-    "Traffic to a VIP that no share names: dropped, or taken by the node that answers for the VIP."
+    "What happens to traffic to a VIP that belongs to no share. Director: the node that answers for the VIP takes it."
     vip: tuple[VipTable, ...] = Field(min_length=1, max_length=MAX_VIPS)
     "The virtual IP addresses."
     share: tuple[ShareTable, ...] = Field(min_length=1, max_length=MAX_SHARES)
-    "What is shared out."
+    "The shares: traffic that the nodes divide among themselves."

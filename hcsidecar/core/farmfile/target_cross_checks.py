@@ -1,4 +1,4 @@
-"""What the targets of a farm file must be to each other, and to the nodes."""
+"""The checks between the targets and the nodes of a farm file."""
 
 from collections.abc import Callable, Iterator
 
@@ -8,32 +8,32 @@ from hcsidecar.core.farmfile.target_tables import FROM_METADATA, AwsTarget, Hapr
 
 
 def _targets_have_names_of_their_own(parts: RawTables) -> Iterator[Problem]:
-    # The name becomes that of a file.
+    # The name becomes a file name, and some file systems ignore case.
     names = ((("target", index, "name"), target.label) for index, target in present(parts.target))
     yield from twice(names, "is the name of another target: {}", key=str.lower)
 
 
 def _ids_are_of_one_node(parts: RawTables) -> Iterator[Problem]:
-    """What stands in the table itself is for every node, and an id is one node's."""
+    """Find ids of one server in the table itself, which is for every node."""
     several = len(parts.node) > 1
     for index, target in present(parts.target):
         if isinstance(target, AwsTarget) and several and target.id not in (None, FROM_METADATA):
             yield Problem(
                 path=path_of(("target", index, "id")),
-                message=f"is one server's, and the farm has {len(parts.node)} nodes",
+                message=f"is for one server, but the farm has {len(parts.node)} nodes",
                 hint=f'nodes = {{ web1 = {{ id = "{target.id}" }} }}, or id = "{FROM_METADATA}"',
             )
         if isinstance(target, HaproxyTarget) and several and target.server is not None:
             yield Problem(
                 path=path_of(("target", index, "server")),
-                message=f"is one server's, and the farm has {len(parts.node)} nodes",
-                hint="without it each node goes by its own name",
+                message=f"is for one server, but the farm has {len(parts.node)} nodes",
+                hint="without it, each node uses its own name",
             )
 
 
 def _ids_are_of_nodes_that_there_are(parts: RawTables) -> Iterator[Problem]:
     names = {node.name for _, node in parts.nodes}
-    # A node that is wrong by itself has a name all the same.
+    # A node that is wrong by itself may still have one of these names.
     if len(names) < len(parts.node):
         return
     for index, target in present(parts.target):
@@ -43,8 +43,8 @@ def _ids_are_of_nodes_that_there_are(parts: RawTables) -> Iterator[Problem]:
             if name not in names:
                 yield Problem(
                     path=path_of(("target", index, "nodes", name)),
-                    message="is no node of the farm",
-                    hint=f"there are {', '.join(sorted(names))}",
+                    message="is not a node of this farm",
+                    hint=f"the nodes are {', '.join(sorted(names))}",
                 )
 
 

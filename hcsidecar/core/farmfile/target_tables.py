@@ -1,4 +1,4 @@
-"""The targets of the farm file, one model for each kind; a key's docstring is its sentence in the reference."""
+"""The targets of the farm file, one model for each kind. The docstring of a key becomes its text in the reference."""
 
 import re
 from collections.abc import Mapping
@@ -22,9 +22,9 @@ from hcsidecar.core.farmfile.values import (
 )
 
 FROM_METADATA = "metadata"
-"As an id: ask the machine's metadata service."
+"As an id: the machine's metadata service gives it."
 OTHER = "other"
-"Tag of the kinds that other packages add."
+"The tag of all kinds that other packages add."
 _ARN = re.compile(
     r"arn:aws[a-z-]*:elasticloadbalancing:(?P<region>[a-z0-9-]+):[0-9]{12}:targetgroup/(?P<name>[A-Za-z0-9-]{1,32})/[0-9A-Za-z]+"
 )
@@ -49,14 +49,14 @@ def _url(value: str) -> str:
 
 def _haproxy_name(value: str) -> str:
     if re.fullmatch("[A-Za-z0-9_.:-]+", value) is None:
-        raise wrong(f"is not a name that HAProxy can have: {as_toml(value)}", "letters, digits, and -_.:")
+        raise wrong(f"is not a name that HAProxy accepts: {as_toml(value)}", "letters, digits, and -_.:")
     return value
 
 
 def _haproxy_options(value: str) -> str:
-    # They become a part of a line of commands, which these would end.
+    # The options become part of a line of commands, which any of these would end.
     if found := re.search(r"[;\\]|<<", value):
-        raise wrong(f"must not have {found[0]} in it: {as_toml(value)}", 'for example "check port 9010 inter 1s"')
+        raise wrong(f'must not contain "{found[0]}": {as_toml(value)}', 'for example "check port 9010 inter 1s"')
     return value
 
 
@@ -69,32 +69,33 @@ HaproxyName = Annotated[Text, AfterValidator(_haproxy_name)]
 
 
 class Target(Table):
-    """What every target has."""
+    """The keys that all targets have."""
 
     type: str
-    "Kind of the balancer."
+    "Kind of target."
     name: NameValue | None = Field(default=None, examples=["web"])
-    "Name of the target, in the log and the status; unless set, what it is called at the balancer."
+    "Name of the target in the log and in `hcsidecar targets`. Default: its name at the balancer."
     policy: Literal["member", "healthy", "observe"] = "member"
-    "Member: registered from Ready on until `leave`. Healthy: not while unhealthy for `hold_down`. Observe: only look."
+    """Member: the node is registered from when it is first Ready until `leave`. Healthy: the same, but it is
+    deregistered after it has not been Ready for `hold_down`. Observe: the node changes nothing and only looks."""
     poll: Annotated[Seconds, AfterValidator(between("1s", "1h"))] = 60.0
-    "Time from one look at the balancer to the next, at rest."
+    "Time between two looks at the balancer while nothing changes."
     hold_down: Annotated[Seconds, AfterValidator(between("10s", "1d"))] = 600.0
-    "With policy healthy: deregistered after not being Ready for so long."
+    "With policy healthy: how long the node may be not Ready before it is deregistered."
 
     @property
     def label(self) -> str:
-        """The name that it goes by."""
+        """The name in the log and in reports."""
         return self.name or self.own_name
 
     @property
     def own_name(self) -> str:
-        """What it is called at the balancer."""
+        """The name at the balancer."""
         return self.type
 
     @property
     def deregisters_first(self) -> bool:
-        """True when a node that leaves must be deregistered, and drained there, before it answers NOT FOUND."""
+        """Whether a node that leaves must be deregistered and drained at the balancer before it answers NOT FOUND."""
         return False
 
     @property
@@ -104,24 +105,24 @@ class Target(Table):
 
     @property
     def longest_pause(self) -> float:
-        """Seconds to the next attempt at most, after failures that may mend themselves."""
+        """The longest pause between two attempts, in seconds, after failures that may go away by themselves."""
         return 60.0
 
 
 class AwsNode(Table):
-    """What one node is to AWS."""
+    """Values for one node of an AWS target."""
 
     id: Text | None = Field(default=None, examples=["i-0123456789abcdef0"])
-    "Its IP address or instance id."
+    "IP address or instance id of the node."
     availability_zone: Text | None = Field(default=None, examples=["eu-west-1a"])
-    "Its zone, over the table's."
+    "Zone of the node. It overrides that of the table."
 
 
 class AwsTarget(Target):
     """A target group of AWS (Elastic Load Balancing v2)."""
 
     type: Literal["aws"] = Field(examples=["aws"])
-    "Registers this node with a target group; needs the Python package boto3."
+    "Registers this node in a target group. This requires the Python package boto3."
     group: Arn = Field(
         examples=["arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/web/0123456789abcdef"]
     )
@@ -129,25 +130,26 @@ class AwsTarget(Target):
     target: Literal["ip", "instance"] = "ip"
     "Target type of the group."
     id: Text | None = Field(default=None, examples=[FROM_METADATA])
-    "Unless set: ip: the node's main address; instance: by the metadata service of its machine, as metadata has it too."
+    """What the node is registered as. Default: the node's main address if target is ip; the instance id from the
+    metadata service of its machine if target is instance. Metadata: asks that service in both cases."""
     port: Port | None = Field(default=None, examples=[80])
-    "Port to send traffic to, over the group's."
+    "Port that gets the traffic. It overrides that of the group."
     availability_zone: Text | None = Field(default=None, examples=["all"])
-    "Zone of addresses outside the group's network: a zone's name, or all."
+    "Zone of addresses that are outside the network of the group: the name of a zone, or all."
     region: Text | None = Field(default=None, examples=["eu-west-1"])
-    "Region of the API; that of the ARN unless set."
+    "Region of the API. Default: the region in the ARN."
     endpoint_url: Url | None = Field(default=None, examples=["https://vpce-1.elasticloadbalancing.example.com"])
-    "Where the API is, if not at the usual place of its region."
+    "URL of the API. Default: that of its region."
     proxy: Url | None = Field(default=None, examples=["http://192.0.2.9:3128"])
-    "Proxy for the API; the environment's is not used."
+    "Proxy for calls to the API. A proxy in the environment is not used."
     balancer: Literal["alb", "nlb"] = "alb"
-    "Kind of the load balancer: behind an nlb, `leave` deregisters first and serves on until draining has ended."
+    "Kind of load balancer. Behind an nlb, `leave` deregisters first and serves until the group has drained the node."
     nodes: Mapping[NameValue, AwsNode] = Field(default={}, examples=[{"web1": {"id": "198.51.100.11"}}])
-    "Id and availability_zone by node, over the table's."
+    "Keys `id` and `availability_zone` by node. They override those of the table."
 
     @property
     def own_name(self) -> str:
-        """The group's name."""
+        """The name of the group."""
         found = _ARN.fullmatch(self.group)
         return found["name"] if found else self.type
 
@@ -159,18 +161,18 @@ class AwsTarget(Target):
 
     @property
     def deregisters_first(self) -> bool:
-        """An NLB goes on sending new connections for two minutes after a deregistration, which must be served."""
+        """True for an NLB: for two minutes after a deregistration it sends new connections, which must be served."""
         return self.balancer == "nlb"
 
     def id_of(self, node: str, address: str) -> str:
-        """Say what a node with this main address is to the group; FROM_METADATA: what its machine says."""
+        """Return the id of a node with this main address in the group; FROM_METADATA if its machine must be asked."""
         own = self.nodes.get(node)
         if own is not None and own.id is not None:
             return own.id
         return self.id or (address if self.target == "ip" else FROM_METADATA)
 
     def zone_of(self, node: str) -> str | None:
-        """Say in which zone a node is registered; None: AWS finds out."""
+        """Return the zone in which a node is registered; None if AWS finds it."""
         own = self.nodes.get(node)
         return (own.availability_zone if own is not None else None) or self.availability_zone
 
@@ -201,34 +203,35 @@ class HaproxyTarget(Target):
     """A backend of HAProxy, through its runtime API."""
 
     type: Literal["haproxy"] = Field(examples=["haproxy"])
-    "Adds this node to a backend, or sets the state of a server that the backend has; version 2.6 or newer."
+    "Adds this node to a backend, or changes the state of a server in it. This requires HAProxy 2.6 or newer."
     address: ServerEndpoint | None = Field(default=None, examples=["192.0.2.9:9999"])
-    "Address and TCP port of the runtime API: that of a `stats socket` with level admin."
+    "Address and TCP port of the runtime API: a `stats socket` with level admin."
     socket: AbsolutePath | None = Field(default=None, examples=["/run/haproxy/admin.sock"])
-    "Instead of `address`: the path of its unix socket."
+    "Instead of `address`: path of a unix socket of the runtime API."
     poll: Annotated[Seconds, AfterValidator(between("1s", "1h"))] = 5.0
-    "Time from one look at HAProxy to the next: after its reload, added servers are missing until then."
+    "Time between two looks at HAProxy. After a reload of HAProxy, added servers are missing until the next look."
     backend: HaproxyName = Field(examples=["web"])
     "Name of the backend."
     servers: Literal["dynamic", "static"] = "dynamic"
-    "Dynamic: servers are added and deleted. Static: they are in HAProxy's configuration, and only made ready or not."
+    """Dynamic: servers are added and deleted. Static: the servers are in HAProxy's configuration, and only their state
+    is changed."""
     server: HaproxyName | None = Field(default=None, examples=["web1"])
-    "Name of the server; the node's unless set, which only a farm of one node needs."
+    "Name of the server, for a farm of one node only. Default: the name of the node."
     port: Port | None = Field(default=None, examples=[80])
-    "Port to send traffic to; needed for dynamic servers."
+    "Port that gets the traffic; needed for dynamic servers."
     options: Annotated[Text, AfterValidator(_haproxy_options)] | None = Field(
         default=None, examples=["check port 9010 inter 1s fall 2"]
     )
-    "What to say of an added server beyond address and port; unless set, that the health port is to be checked."
+    "Options of an added server after its address and port. Default: options that check the health port."
 
     @property
     def own_name(self) -> str:
-        """The backend's name."""
+        """The name of the backend."""
         return self.backend
 
     @property
     def longest_pause(self) -> float:
-        """A HAProxy that is started again knows no added server, and shares its limits with nobody."""
+        """`poll`: a restarted HAProxy has lost the added servers, and has no rate limit that others share."""
         return self.poll
 
     @model_validator(mode="after")
@@ -236,21 +239,21 @@ class HaproxyTarget(Target):
         if (self.address is None) == (self.socket is None):
             if self.address is None:
                 raise wrong("is missing", 'for example address = "192.0.2.9:9999", or socket', at="address")
-            raise wrong("stands beside `address`", "one of the two", at="socket")
+            raise wrong("cannot be combined with `address`", "one of the two", at="socket")
         if self.servers == "dynamic" and self.port is None:
             raise wrong("is missing", "for example port = 80", at="port")
         return self
 
 
 class CommandTarget(Target):
-    """A balancer that a program of your own talks to."""
+    """A balancer that is managed by a program of your own."""
 
     type: Literal["command"] = Field(examples=["command"])
-    "Runs a program with JSON on its standard input; its exit status says what became of it."
+    "Runs a program with JSON on its standard input. Its exit status reports the result."
     command: Annotated[tuple[Text, ...], Field(min_length=1, examples=[["bin/register", "--pool", "web"]])]
-    "The program, relative to this file, and its arguments; no shell."
+    "The program, relative to this file, and its arguments. It runs without a shell."
     timeout: Annotated[Seconds, AfterValidator(between("100ms", "5m"))] = 10.0
-    "It is killed after this, and has failed."
+    "Time after which the program is killed and counts as failed."
 
     @property
     def call_limit(self) -> float:
@@ -259,16 +262,16 @@ class CommandTarget(Target):
 
 
 class OtherTarget(Target):
-    """A target of a kind that another package adds; its own model checks what this one lets through."""
+    """A target of a kind that another package adds. The model of that package checks its own keys."""
 
     model_config = ConfigDict(extra="allow")
 
     type: str = Field(examples=["consul"], json_schema_extra={"not": {"enum": ["aws", "haproxy", "command"]}})
-    "Name of the kind, as the package says; its own keys stand beside these."
+    "Name of the kind, as the package defines it. The keys of this kind follow."
 
 
 class ReadTarget(Target):
-    """A target of another package's kind, as its model has read it elsewhere: the model is not loaded here."""
+    """A target of a kind from another package, as read by the model of that package in another process."""
 
     type: str
     first: bool
@@ -277,17 +280,17 @@ class ReadTarget(Target):
 
     @property
     def deregisters_first(self) -> bool:
-        """As its model says."""
+        """The value from its model."""
         return self.first
 
     @property
     def call_limit(self) -> float:
-        """As its model says."""
+        """The value from its model."""
         return self.limit
 
     @property
     def longest_pause(self) -> float:
-        """As its model says."""
+        """The value from its model."""
         return self.pause
 
 
@@ -296,11 +299,11 @@ TARGETS: Mapping[str, type[Target]] = {
     "haproxy": HaproxyTarget,
     "command": CommandTarget,
 }
-"The model of each type that comes with hcsidecar."
+"The model of each built-in type."
 
 
 def target_tag(table: Any) -> str | None:
-    """Give the type of a target's table, if it is one of ours, else OTHER; None without any."""
+    """Return the type of a target's table if it is built in, else OTHER; None if the table has no type."""
     given = table.type if isinstance(table, BaseModel) and hasattr(table, "type") else None
     if isinstance(table, dict):
         given = table.get("type")
@@ -316,4 +319,4 @@ AnyTarget = Annotated[
     | Annotated[OtherTarget, Tag(OTHER)],
     Discriminator(target_tag),
 ]
-"A target, told apart by its type."
+"A target of any kind; `type` decides which."

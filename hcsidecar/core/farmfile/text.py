@@ -1,4 +1,4 @@
-"""The farm file as bytes: TOML in UTF-8, of a size and a form that take no time to read."""
+"""Reads the bytes of a farm file: TOML in UTF-8, within limits so that no file takes long to read."""
 
 import codecs
 import re
@@ -6,22 +6,23 @@ import tomllib
 from typing import Final
 
 MAX_BYTES: Final = 262_144
-"64 nodes and a thousand checks take less."
+"The largest file. 64 nodes and a thousand checks need less."
 _MAX_KEY_PARTS: Final = 32
-"tomllib takes the square of this number for one key, and this number again for each line below a header."
+"""The most parts of a dotted key. The time that tomllib takes grows with the square of this number for one key, and
+with this number for each line below a header."""
 _KEY = r"""(?:[A-Za-z0-9_-]+|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')"""
 _LONG_KEY: Final = re.compile(rf"(?:^|[\[{{,])[ \t]*{_KEY}(?:[ \t]*\.[ \t]*{_KEY}){{{_MAX_KEY_PARTS}}}", re.MULTILINE)
 _MARKS: Final = {
-    codecs.BOM_UTF32_LE: "UTF-32",  # before UTF-16, whose mark is the beginning of this one
+    codecs.BOM_UTF32_LE: "UTF-32",  # before UTF-16, because this mark begins with that of UTF-16
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
     codecs.BOM_UTF8: "UTF-8 with a byte order mark (BOM)",
 }
-"How a file begins that an editor has saved in another encoding."
+"The first bytes of a file that an editor has saved in another encoding."
 
 
 class NotTomlError(Exception):
-    """The file cannot be read at all; the text completes a sentence that begins with it."""
+    """The file cannot be read at all. `message` is the rest of a sentence that begins with the file's name."""
 
     def __init__(self, message: str, hint: str = "is it a farm file?") -> None:
         super().__init__(message)
@@ -30,7 +31,7 @@ class NotTomlError(Exception):
 
 
 def document_in(content: bytes) -> dict[str, object]:
-    """Read the TOML document in a file; raises NotTomlError."""
+    """Return the TOML document in a file. Raise NotTomlError if it cannot be read."""
     if len(content) > MAX_BYTES:
         raise NotTomlError(f"is bigger than {MAX_BYTES} bytes")
     for mark, encoding in _MARKS.items():
@@ -40,14 +41,14 @@ def document_in(content: bytes) -> dict[str, object]:
         text = content.decode()
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise NotTomlError(f"is not UTF-8 text in line {line}", "save it in this encoding") from None
+        raise NotTomlError(f"is not UTF-8 text in line {line}", "save it as UTF-8") from None
     if (zero := text.find("\0")) >= 0:
-        raise NotTomlError(f"has a zero byte in line {_line(text, zero)}", "save it as UTF-8: UTF-16 has many of them")
+        raise NotTomlError(f"has a zero byte in line {_line(text, zero)}", "save it as UTF-8, not as UTF-16")
     if found := _LONG_KEY.search(text):
         raise NotTomlError(f"has a key of more than {_MAX_KEY_PARTS} parts in line {_line(text, found.start())}")
     try:
         return tomllib.loads(text)
-    except ValueError as error:  # the syntax, or a number of thousands of digits
+    except ValueError as error:  # wrong syntax, or a number with thousands of digits
         raise NotTomlError(f"is not TOML: {error}", "see https://toml.io") from None
     except RecursionError:
         raise NotTomlError("is nested too deeply") from None

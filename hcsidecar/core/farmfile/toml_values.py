@@ -1,7 +1,7 @@
-"""Values as they stand in a TOML file that is written here.
+"""Writes values as TOML.
 
-tomlkit would not be less: a table within a value has to be made an inline table there by hand, and most lines of the
-files that are written here are comments.
+tomlkit would not make this shorter: it needs extra code to write a table within a value as an inline table, and most
+lines of the files that hcsidecar writes are comments.
 """
 
 import json
@@ -11,12 +11,12 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def toml_value(value: object) -> str:
-    """Write a value of TOML in full."""
+    """Return a value as TOML, of any length."""
     match value:
         case bool():
             return str(value).lower()
         case str():
-            # JSON's text is TOML's, but for one control character.
+            # A JSON string is a TOML string, except for one control character.
             return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
         case list() | tuple():
             return f"[{', '.join(map(toml_value, value))}]"

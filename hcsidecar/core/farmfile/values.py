@@ -1,4 +1,4 @@
-"""The values of the farm file: durations, addresses, names and ports, each parsed once and refused in plain words."""
+"""The values of the farm file: durations, addresses, names and ports, with a plain message for each wrong one."""
 
 import ipaddress
 import json
@@ -23,7 +23,7 @@ from hcsidecar.core.membership.heartbeat import MAX_POWER
 from hcsidecar.core.plain_text import shortened
 
 FROM_FILE = {"from_file": True}
-"Validation context of a farm file, where a duration must carry its unit; in Python it may be a float in seconds."
+"Validation context for a file, in which a duration must have a unit; in Python it may be a float in seconds."
 
 _MICROSECONDS = {"us": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 _DURATION = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)(us|ms|s|m|h|d)")
@@ -31,7 +31,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _ABSOLUTE = re.compile(r"/|[A-Za-z]:[\\/]")
 LAST_PORT = 65535
 LONGEST_INTERFACE = 15
-"Bytes: IFNAMSIZ, less the final zero. Longer ones are names beside this one, by which the kernel is not asked."
+"In bytes: IFNAMSIZ without the final zero. Longer names are alternative names, which are not looked up."
 _BROADCAST = ipaddress.IPv4Address("255.255.255.255")
 _THIS_NETWORK = ipaddress.IPv4Network("0.0.0.0/8")
 "RFC 1122, section 3.2.1.3."
@@ -39,20 +39,24 @@ _LONGEST = 100
 
 
 def wrong(message: str, hint: str = "", *, at: str | tuple[str, ...] = ()) -> PydanticCustomError:
-    """Refuse a value: `message` completes the sentence "<path> …", `at` is the key below the place of the check."""
+    """Return the error for a wrong value.
+
+    `message` is the rest of a sentence that begins with the path; `at` is the key, below the checked table, that is
+    wrong.
+    """
     place = (at,) if isinstance(at, str) else at
-    # An argument of a command may have bytes in it that are no text; pydantic takes none of these.
+    # An argument of a command may contain bytes that are not text, which pydantic does not accept.
     message, hint = (text.encode(errors="backslashreplace").decode() for text in (message, hint))
     return PydanticCustomError("wrong", "{message}", {"message": message, "hint": hint, "at": place})
 
 
 def microseconds(seconds: float) -> int:
-    """Give a duration as a whole number, so that 0.7 is ten times 0.07."""
+    """Return a duration in microseconds: with whole numbers, 0.7 s is exactly ten times 0.07 s."""
     return round(seconds * 1_000_000)
 
 
 def parse_duration(text: str) -> float:
-    """Give the seconds of a duration such as "100ms", "1.5s" or "24h"; ValueError says what is wrong."""
+    """Return the seconds of a duration such as "100ms", "1.5s" or "24h". Raise ValueError if it is not one."""
     match = _DURATION.fullmatch(text)
     if match is None:
         raise wrong(
@@ -63,7 +67,7 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Write a duration as the farm file does, in the largest unit that needs no fraction."""
+    """Return a duration as text for the farm file, in the largest unit that needs no fraction."""
     whole = microseconds(seconds)
     if whole == 0:
         return "0s"
@@ -78,11 +82,11 @@ def _duration(value: object, info: ValidationInfo) -> object:
     if number and info.context != FROM_FILE:
         return value
     hint = f'write "{value:g}s" if seconds are meant' if number else 'for example "10s"'
-    raise wrong("is a duration: a number and its unit, in quotes", hint)
+    raise wrong("must be a duration: a number with a unit, in quotes", hint)
 
 
 def between(least: str, most: str) -> Callable[[float], float]:
-    """Make the check that a duration lies between two others, both included."""
+    """Return a validator: a duration must be between two others, both included."""
     low, high = parse_duration(least), parse_duration(most)
 
     def check(seconds: float) -> float:
@@ -99,11 +103,11 @@ Seconds = Annotated[
     PlainSerializer(format_duration, return_type=str),
     WithJsonSchema({"type": "string", "pattern": f"^{_DURATION.pattern}$"}),
 ]
-"A duration: text with a unit in the file, seconds as a float here."
+"A duration: text with a unit in the file, a float in seconds in Python."
 
 
 def parse_address(text: str) -> str:
-    """Give an IP address in its usual form; ValueError says why it cannot be that of a server."""
+    """Return an IP address in its canonical form. Raise ValueError if no server can have it."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -116,31 +120,31 @@ def parse_address(text: str) -> str:
             raise wrong(f"is an IPv4 address in IPv6 form: {text}", f"write {address.ipv4_mapped}")
         if address.scope_id is not None:
             raise wrong(
-                f"names an interface of one machine: {as_toml(text)}",
-                "an address that is the same seen from everywhere",
+                f"contains the name of an interface: {as_toml(text)}",
+                "an address that is the same on every machine",
             )
     if address.is_multicast:
         raise wrong(f"is a multicast address: {text}", "the address of one server")
     if address == _BROADCAST:
         raise wrong(f"is the broadcast address: {text}", "the address of one server")
     if address in _THIS_NETWORK and not address.is_unspecified:
-        raise wrong(f"is one of {_THIS_NETWORK}, which no machine has: {text}", "the address of one server")
+        raise wrong(f"is in {_THIS_NETWORK}, which no machine can use: {text}", "the address of one server")
     return str(address)
 
 
 def _address_of_a_machine(value: str) -> str:
     address = parse_address(value)
     if ipaddress.ip_address(address).is_unspecified:
-        raise wrong(f"stands for every address: {value}", "the address by which the other nodes reach it")
+        raise wrong(f"stands for every address: {value}", "the address at which the other nodes reach it")
     return address
 
 
 def server_address(value: str) -> str:
-    """Give the address of a server, by which others reach it, in its usual form; ValueError says why it is none."""
+    """Return the address at which others reach a server, in its canonical form. Raise ValueError if it is not one."""
     address = _address_of_a_machine(value)
     parsed = ipaddress.ip_address(address)
     if parsed.version == 6 and parsed.is_link_local:  # noqa: PLR2004 - IPv6
-        raise wrong(f"means nothing without the interface of one machine: {value}", "another than that of a link")
+        raise wrong(f"is a link-local address, which is ambiguous without an interface: {value}", "another address")
     return address
 
 
@@ -152,20 +156,20 @@ def _shared_address(value: str) -> str:
 
 
 def is_ipv6(address: str) -> bool:
-    """Tell the family of an address that has been parsed."""
+    """Return whether an address that was parsed here is an IPv6 address."""
     return ":" in address
 
 
 IpAddress = Annotated[str, Field(strict=True), AfterValidator(server_address)]
-"The address of a server, in its usual form."
+"The address of a server, in its canonical form."
 InterfaceAddress = Annotated[str, Field(strict=True), AfterValidator(_address_of_a_machine)]
-"An address that an interface may have, in its usual form: that of a link as well."
+"An address that an interface may have, in its canonical form; it may be link-local."
 SharedAddress = Annotated[str, Field(strict=True), AfterValidator(_shared_address)]
-"A virtual IP address, in its usual form."
+"A virtual IP address, in its canonical form."
 
 
 class HostPort(NamedTuple):
-    """Where to listen or to connect: an IP address (0.0.0.0 and :: stand for every one of their family) and a port."""
+    """Where to listen or connect: an IP address (0.0.0.0 and :: stand for all of their family) and a port."""
 
     host: str
     port: int
@@ -175,18 +179,18 @@ class HostPort(NamedTuple):
 
     @property
     def is_wildcard(self) -> bool:
-        """True when every address of the family is meant."""
+        """Whether the address stands for all addresses of its family."""
         return ipaddress.ip_address(self.host).is_unspecified
 
     def overlaps(self, other: "HostPort") -> bool:
-        """Tell whether two listeners on one machine would want the same socket."""
+        """Return whether two listeners on one machine would need the same socket."""
         if self.port != other.port or is_ipv6(self.host) != is_ipv6(other.host):
             return False
         return self.host == other.host or self.is_wildcard or other.is_wildcard
 
     @classmethod
     def parse(cls, text: str) -> "HostPort":
-        """Read "192.0.2.1:9010" or "[2001:db8::1]:9010"; ValueError says what is wrong."""
+        """Parse "192.0.2.1:9010" or "[2001:db8::1]:9010". Raise ValueError if it is neither."""
         host, colon, port = text.rpartition(":")
         bracketed = host.startswith("[") and host.endswith("]")
         if not colon or not re.fullmatch("[0-9]{1,5}", port) or (":" in host and not bracketed):
@@ -200,7 +204,7 @@ def _host_port(value: object) -> HostPort:
     if isinstance(value, HostPort):
         return value
     if not isinstance(value, str):
-        raise wrong("is an address and a port, in quotes", 'for example "0.0.0.0:9010" or "[::]:9010"')
+        raise wrong("must be an address and a port, in quotes", 'for example "0.0.0.0:9010" or "[::]:9010"')
     return HostPort.parse(value)
 
 
@@ -210,7 +214,7 @@ Endpoint = Annotated[
     PlainSerializer(str, return_type=str),
     WithJsonSchema({"type": "string", "examples": ["0.0.0.0:9010", "[::]:9010"]}),
 ]
-"A HostPort to listen on: text in the file."
+"A HostPort to listen on; text in the file."
 
 
 def _with_server_address(value: HostPort) -> HostPort:
@@ -237,17 +241,17 @@ NameValue = Annotated[
     AfterValidator(_name),
     WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$"}),
 ]
-"A name that is safe as part of a path and of a URL."
+"A name that is safe in a path and in a URL."
 
 
 def _text(value: str) -> str:
     if not value or any(not char.isprintable() for char in value):
-        raise wrong("must be printable text, and some of it")
+        raise wrong("must be printable text, and must not be empty")
     return value
 
 
 Text = Annotated[str, Field(strict=True), AfterValidator(_text)]
-"Printable text, not empty: a path of a file, a host name, a text to look for."
+"Printable text that is not empty: the path of a file, a host name, a text to search for."
 
 
 def _absolute(value: str) -> str:
@@ -270,7 +274,7 @@ def _interface(value: str) -> str:
 
 
 InterfaceName = Annotated[Text, AfterValidator(_interface)]
-"The name of a network interface, as the kernel has it."
+"The name of a network interface in the kernel."
 
 
 def _url_path(value: str) -> str:
@@ -285,7 +289,7 @@ UrlPath = Annotated[str, Field(strict=True), AfterValidator(_url_path)]
 Port = Annotated[int, Field(strict=True, ge=1, le=LAST_PORT)]
 "A TCP or UDP port."
 PowerValue = Annotated[int, Field(strict=True, ge=0, le=MAX_POWER)]
-"Weight of a node in a share, beside the others'; 0 = takes none."
+"The weight of a node in a share, relative to the other nodes; with 0, the node takes none."
 CountValue = Annotated[int, Field(strict=True, ge=1, le=1000)]
 "How many times in a row."
 
@@ -306,7 +310,7 @@ def _status_range(value: object) -> StatusRange:
     text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
     match = re.fullmatch(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?", text)
     if match is None:
-        raise wrong(f"is no HTTP status and no range of them: {as_toml(value)}", 'for example 200 or "200-399"')
+        raise wrong(f"is not an HTTP status code or range: {as_toml(value)}", 'for example 200 or "200-399"')
     first, last = int(match[1]), int(match[2] or match[1])
     if first > last:
         raise wrong(f"ends before it begins: {as_toml(value)}", f'write "{last}-{first}"')
@@ -327,15 +331,18 @@ HttpStatus = Annotated[
 
 
 def each_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Refuse a list that has an entry twice."""
+    """Return the values. Raise an error if one of them occurs twice."""
     doubles = sorted(str(value) for value, count in Counter(values).items() if count > 1)
     if doubles:
-        raise wrong(f"has an entry twice: {', '.join(doubles)}")
+        raise wrong(f"contains the same entry twice: {', '.join(doubles)}")
     return values
 
 
 def as_toml(value: object, *, depth: int = 3) -> str:
-    """Write a value for a message, as it stands in a TOML file; what is huge or nested deeper is left out."""
+    """Return a value as TOML for a message. `…` stands for the rest of a long value, and for what is nested too deeply.
+
+    `depth` is the number of levels that are shown.
+    """
     match value:
         case bool():
             return str(value).lower()

@@ -194,24 +194,24 @@ MISTAKES = [
     ('[web]\nlisten = ["::1:9010"]', "web.listen[1]", "is not an address and a port"),
     ("[web]\nlisten = [9010]", "web.listen[1]", "in quotes"),
     ('[web]\nlisten = ["0.0.0.0:1", "0.0.0.0:1"]', "web.listen", "twice"),
-    ('[web]\nlisten = ["[::]:9010"]', "web.listen", "no listener of the family of the addresses of web1, web2"),
+    ('[web]\nlisten = ["[::]:9010"]', "web.listen", "no listener for the address family of web1, web2"),
     ('[web]\ntls = { cert = "a.pem" }', "web.tls.key", "is missing"),
     ('[health]\npath = "health"', "health.path", "is not the path of a URL"),
     ('[health]\npath = "/health?x"', "health.path", "is not the path of a URL"),
-    ('[health]\npath = "/"', "health.path", "belongs to something else"),
-    ('[health]\npath = "/api/v1/status"', "health.path", "belongs to something else"),
-    ('[health]\npath = "/metrics"', "health.path", "belongs to something else"),
-    ('[health]\ntls = { cert = "a", key = "b" }', "health.tls", "no listener"),
-    ('[health]\nlisten = ["127.0.0.1:9010"]', "health.listen[1]", "meets web.listen[1]"),
-    ('[health]\nagent_check = "0.0.0.0:9010"', "health.agent_check", "meets web.listen[1]"),
-    ('[web]\nlisten = ["127.0.0.1:80", "0.0.0.0:80"]', "web.listen[2]", "meets web.listen[1]"),
+    ('[health]\npath = "/"', "health.path", "is used for something else"),
+    ('[health]\npath = "/api/v1/status"', "health.path", "is used for something else"),
+    ('[health]\npath = "/metrics"', "health.path", "is used for something else"),
+    ('[health]\ntls = { cert = "a", key = "b" }', "health.tls", "needs `listen`"),
+    ('[health]\nlisten = ["127.0.0.1:9010"]', "health.listen[1]", "conflicts with web.listen[1]"),
+    ('[health]\nagent_check = "0.0.0.0:9010"', "health.agent_check", "conflicts with web.listen[1]"),
+    ('[web]\nlisten = ["127.0.0.1:80", "0.0.0.0:80"]', "web.listen[2]", "conflicts with web.listen[1]"),
     (
         '[[node]]\nname = "web3"\naddress = "192.0.2.13"\nlisten = ["0.0.0.0:80"]\n[health]\nlisten = ["0.0.0.0:80"]',
         "node[3].listen[1]",
-        "meets health.listen[1]",
+        "conflicts with health.listen[1]",
     ),
-    ('[web]\nlisten = ["192.0.2.11:80"]', "web.listen[1]", "is web1's own address, where web2 cannot listen"),
-    ('[health]\nlisten = ["192.0.2.12:80"]', "health.listen[1]", "is web2's own address, where web1 cannot listen"),
+    ('[web]\nlisten = ["192.0.2.11:80"]', "web.listen[1]", "is the address of web1, so web2 cannot listen"),
+    ('[health]\nlisten = ["192.0.2.12:80"]', "health.listen[1]", "is the address of web2, so web1 cannot listen"),
     ('[health]\nlame_duck = "2h"', "health.lame_duck", "must be between 0s and 1h"),
     ("[health]\nprober_fall = 0", "health.prober_fall", "at least 1"),
     ('[web]\n"a b" = 1', 'web."a b"', "there are listen, tls"),
@@ -231,8 +231,8 @@ MISTAKES = [
     (f'{AWS}\nport = "80"', "target[1].port", "must be a whole number"),
     (f"{AWS}\nnodes = {{ web1 = {{ idd = 1 }} }}", "target[1].nodes.web1.idd", "did you mean id?"),
     (f'{AWS}\nnodes = {{ web1 = {{ id = "i-0123456789" }} }}', "target[1].nodes.web1.id", "is not an IP address"),
-    (f'{AWS}\nnodes = {{ web3 = {{ id = "192.0.2.13" }} }}', "target[1].nodes.web3", "is no node of the farm"),
-    (f'{AWS}\nid = "192.0.2.11"', "target[1].id", "is one server's, and the farm has 2 nodes"),
+    (f'{AWS}\nnodes = {{ web3 = {{ id = "192.0.2.13" }} }}', "target[1].nodes.web3", "is not a node of this farm"),
+    (f'{AWS}\nid = "192.0.2.11"', "target[1].id", "is for one server, but the farm has 2 nodes"),
     (
         f'{AWS}\nnodes = {{ web1 = {{ id = "192.0.2.1" }}, web2 = {{ id = "192.0.2.1" }} }}',
         "target[1].nodes.web2.id",
@@ -247,7 +247,7 @@ MISTAKES = [
     (
         '[[target]]\ntype = "haproxy"\nbackend = "b"\nsocket = "/s"\nport = 80\noptions = "check; del server b/web2"',
         "target[1].options",
-        "must not have ; in it",
+        'must not contain ";"',
     ),
     ('[[target]]\ntype = "haproxy"\nbackend = "a b"\nsocket = "/s"\nport = 80', "target[1].backend", "HAProxy"),
     (
@@ -258,7 +258,7 @@ MISTAKES = [
     (
         '[[target]]\ntype = "haproxy"\nbackend = "b"\nsocket = "/s"\nport = 80\nserver = "one"',
         "target[1].server",
-        "is one server's",
+        "is for one server",
     ),
     ('[[target]]\ntype = "command"\ncommand = []', "target[1].command", "is empty"),
     ('[[target]]\ntype = "consul"\npoll = "1"', "target[1].poll", "is not a duration"),
@@ -274,7 +274,7 @@ MISTAKES = [
         "has more than 10000 parts",
     ),
     ('[[check]]\ntype = "command"\nname = "x"\ncommand = []', "check[1].command", "is empty"),
-    ('[[check]]\ntype = "ping"\nname = "x"\naddress = "192.0.2.1"\naction = "restart"', "check[1].action", "mends"),
+    ('[[check]]\ntype = "ping"\nname = "x"\naddress = "192.0.2.1"\naction = "restart"', "check[1].action", "repairs"),
     ('[[check]]\ntype = "htpp"', "check[1].type", "must be one of tcp, http"),
     ("check = 1", "check", "must be a list"),
     ("check = [1]", "check[1]", "must be a table"),
@@ -290,7 +290,7 @@ MISTAKES = [
     (
         '[[check]]\ntype="http"\nname="x"\naddress="127.0.0.1"\nport=80\nstatus=[99]',
         "check[1].status[1]",
-        "no HTTP status",
+        "not an HTTP status code",
     ),
     (
         '[[check]]\ntype="http"\nname="x"\naddress="127.0.0.1"\nport=80\nstatus=["399-200"]',
@@ -305,9 +305,9 @@ MISTAKES = [
     (
         '[[check]]\ntype="http"\nname="x"\naddress="127.0.0.1"\nport=80\nmethod="HEAD"\nbody="x"',
         "check[1].method",
-        "no answer to look into",
+        "no body to search",
     ),
-    ('[[check]]\ntype="custom"\nname="x"\ncommand=["y"]\nfall=2', "check[1].fall", "another than 1"),
+    ('[[check]]\ntype="custom"\nname="x"\ncommand=["y"]\nfall=2', "check[1].fall", "must be 1"),
     ('[[check]]\ntype="http"\nname="x"\naddress="127.0.0.1"\nport=80\nbody=""', "check[1].body", "printable text"),
     ('[[node]]\nname = "web1"\naddress = "192.0.2.13"', "node[3].name", "name of another node: web1"),
     ('[[node]]\nname = "WEB1"\naddress = "192.0.2.13"', "node[3].name", "name of another node: WEB1"),
@@ -315,13 +315,13 @@ MISTAKES = [
     ('[[node]]\nname = "../x"\naddress = "192.0.2.13"', "node[3].name", "is not a usable name"),
     ('[[node]]\nname = "web3"', "node[3].address", "is missing"),
     ('[[node]]\nname = "web3"\naddress = "web3"', "node[3].address", "is not an IP address"),
-    ('[[node]]\nname = "web3"\naddress = "fe80::1%eth0"', "node[3].address", "interface of one machine"),
+    ('[[node]]\nname = "web3"\naddress = "fe80::1%eth0"', "node[3].address", "name of an interface"),
     ('[[node]]\nname = "web3"\naddress = "::ffff:192.0.2.13"', "node[3].address", "write 192.0.2.13"),
     ('[[node]]\nname = "web3"\naddress = "224.0.0.1"', "node[3].address", "multicast"),
     ('[[node]]\nname = "web3"\naddress = "0.0.0.0"', "node[3].address", "stands for every address"),
     ('[[node]]\nname = "web3"\naddress = "255.255.255.255"', "node[3].address", "is the broadcast address"),
-    ('[[node]]\nname = "web3"\naddress = "0.0.0.1"', "node[3].address", "0.0.0.0/8, which no machine has"),
-    ('[[node]]\nname = "web3"\naddress = "fe80::1"', "node[3].address", "without the interface of one machine"),
+    ('[[node]]\nname = "web3"\naddress = "0.0.0.1"', "node[3].address", "0.0.0.0/8, which no machine can use"),
+    ('[[node]]\nname = "web3"\naddress = "fe80::1"', "node[3].address", "is a link-local address"),
     ('[[node]]\nname = "web3"\naddress = "::"', "node[3].address", "stands for every address"),
     ('[[node]]\nname = "web3"\naddress = "ff02::1"', "node[3].address", "multicast"),
     ('[l2]\nvip = [{ address = "255.255.255.255" }]', "l2.vip[1].address", "is the broadcast address"),
@@ -351,7 +351,7 @@ MISTAKES = [
     ),
     ('[[check]]\ntype = "interface"\nname = "x"\ninterface = "eth0:1"', "check[1].interface", "network interface"),
     ('[l2]\ninterface = "averyveryverylongname1"\nvip = [{ address = "192.0.2.50" }]', "l2.interface", "at most 15"),
-    ('[[check]]\ntype = "process"\nname = "x"\nprocess = "y"\nat_least = 0', "check[1].at_least", "never fails"),
+    ('[[check]]\ntype = "process"\nname = "x"\nprocess = "y"\nat_least = 0', "check[1].at_least", "could never fail"),
     ('[[check]]\ntype="ping"\nname="x"\naddress="255.255.255.255"', "check[1].address", "is the broadcast address"),
     ('[[check]]\ntype="interface"\nname="x"\naddress="ff02::1"', "check[1].address", "multicast"),
     (f'{AWS}\nnodes = {{ web1 = {{ id = "0.0.0.0" }} }}', "target[1].nodes.web1.id", "stands for every address"),
@@ -364,13 +364,13 @@ MISTAKES = [
     ('[[node]]\nname = "web3"\naddress = "192.0.2.13"\naddresses = {}', "node[3].addresses", "stands beside"),
     ('[[node]]\nname = "web3"\naddresses = {}', "node[3].addresses", "is empty"),
     ('[[node]]\nname = "web3"\naddresses = []', "node[3].addresses", "must be a table"),
-    ('[[node]]\nname = "web3"\naddresses = { lan = "192.0.2.13" }', "node[3].addresses", "names the networks lan"),
+    ('[[node]]\nname = "web3"\naddresses = { lan = "192.0.2.13" }', "node[3].addresses", "has the networks lan"),
     ('[[node]]\nname = "web3"\naddress = "192.0.2.13"\npower = -1', "node[3].power", "at least 0"),
     ('[[node]]\nname = "web3"\naddress = "192.0.2.13"\nlisten = ["[::]:1"]', "node[3].listen", "no listener"),
     ("[l2]", "l2.vip", "at least one table [[l2.vip]]"),
     ('[l2]\nshare = []\nvip = [{ address = "192.0.2.50" }]', "l2.share", "is empty"),
-    ('[l2]\nvip = [{ address = "192.0.2.11" }]', "l2.vip[1].address", "web1's own address"),
-    ('[l2]\nvip = [{ address = "2001:db8::50" }]', "l2.vip[1].address", "is IPv6, and web1, web2"),
+    ('[l2]\nvip = [{ address = "192.0.2.11" }]', "l2.vip[1].address", "is the address of web1"),
+    ('[l2]\nvip = [{ address = "2001:db8::50" }]', "l2.vip[1].address", "no IPv6 address: web1, web2"),
     ('[l2]\nvip = [{ address = "127.0.0.5" }]', "l2.vip[1].address", "loopback"),
     (
         '[l2]\nvip = [{ address = "192.0.2.50" }, { address = "192.0.2.50" }]',
@@ -428,17 +428,17 @@ SHARE_MISTAKES = [
     ('vip = "192.0.2.51"', "l2.share[1].vip", "the VIPs are 192.0.2.50"),
     ("vip = 5", "l2.share[1].vip", "must be text"),
     ("power = { web3 = 1 }", "l2.share[1].power.web3", "the nodes are web1, web2"),
-    ("power = { web1 = 0, web2 = 0 }", "l2.share[1].power", "leaves nobody"),
+    ("power = { web1 = 0, web2 = 0 }", "l2.share[1].power", "no node"),
     ('by = "datagram"', "l2.share[1].by", "udp only"),
-    ("ports = [443, 9010]", "l2.share[1].ports", "daemon itself listens on: 9010 (web.listen[1])"),
-    ('ports = [4803]\nprotocol = "udp"', "l2.share[1].ports", "daemon itself listens on: 4803 (heartbeat.port)"),
+    ("ports = [443, 9010]", "l2.share[1].ports", "daemon itself listens: 9010 (web.listen[1])"),
+    ('ports = [4803]\nprotocol = "udp"', "l2.share[1].ports", "daemon itself listens: 4803 (heartbeat.port)"),
     (
         'ports = [81, 80]\n[health]\nlisten = ["0.0.0.0:80"]\nagent_check = "192.0.2.50:81"',
         "l2.share[1].ports",
-        "daemon itself listens on: 81 (health.agent_check), 80 (health.listen[1])",
+        "daemon itself listens: 81 (health.agent_check), 80 (health.listen[1])",
     ),
-    ('[[l2.share]]\nname = "B"\nports = [443]', "l2.share[2].ports", "shares tcp 443 with APACHE"),
-    ('[[l2.share]]\nname = "B"\nports = [443]\nvip = "192.0.2.50"', "l2.share[2].ports", "shares tcp 443 with APACHE"),
+    ('[[l2.share]]\nname = "B"\nports = [443]', "l2.share[2].ports", "overlaps APACHE on the same VIP: tcp 443"),
+    ('[[l2.share]]\nname = "B"\nports = [443]\nvip = "192.0.2.50"', "l2.share[2].ports", "the same VIP: tcp 443"),
     ('[[l2.share]]\nname = "APACHE"\nports = [81]', "l2.share[2].name", "name of another share"),
 ]
 
@@ -577,8 +577,8 @@ def test_shares_that_make_as_many_kinds_of_ports_as_the_filter_holds_are_right()
 def test_shares_that_make_more_kinds_of_ports_than_the_filter_holds_are_told():
     problems = problems_of(shares_of_kinds(300))
     assert list(problems) == ["l2.share[9].ports"]
-    assert "300 by the shares that name them, the filter holds 255" in problems["l2.share[9].ports"].message
-    assert "name the same ports" in problems["l2.share[9].ports"].hint
+    assert "the shares have 300, and the filter holds 255" in problems["l2.share[9].ports"].message
+    assert "use the same ports" in problems["l2.share[9].ports"].hint
 
 
 def test_all_mistakes_are_told_at_once_those_within_tables_and_those_between_them():

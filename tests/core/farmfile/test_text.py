@@ -21,7 +21,7 @@ def refusal_of(content: bytes) -> str:
         ("utf-8-sig", "is UTF-8 with a byte order mark (BOM) (save it as UTF-8, without a byte order mark)"),
         ("utf-16", "is UTF-16 (save it as UTF-8"),
         ("utf-32", "is UTF-32 (save it as UTF-8"),
-        ("utf-16-le", "has a zero byte in line 1 (save it as UTF-8: UTF-16 has many of them)"),
+        ("utf-16-le", "has a zero byte in line 1 (save it as UTF-8, not as UTF-16)"),
         ("utf-16-be", "has a zero byte in line 1"),
     ],
 )
