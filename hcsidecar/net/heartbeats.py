@@ -9,6 +9,7 @@ from hcsidecar.core.farmfile.settings import FarmFile, NodeTable
 from hcsidecar.core.membership.heartbeat import decode, encode
 from hcsidecar.core.membership.node import Node, NodeOutput, Share, Timing
 from hcsidecar.core.membership.peers import KnownPeer
+from hcsidecar.core.membership.revision_state import RevisionState
 from hcsidecar.core.metrics import HeartbeatFigures
 from hcsidecar.net.datagrams import Datagrams
 from hcsidecar.net.keyring import Keyring
@@ -24,7 +25,8 @@ class Heartbeats:
     """Drives one `Node` from the network and the clock of the running loop.
 
     `powers` has one per share group; `next_boot` gives a boot number above the one given and all before, `tell` takes
-    events. `known` is what an earlier daemon knew of the other nodes, `remember` takes what the next one must know. A
+    events. `known` is what an earlier daemon knew of the other nodes, `remember` takes what the next one must know.
+    `hear_revisions` takes what all nodes that count say of their revisions of the settings, whenever that changes. A
     datagram that is not a heartbeat of this farm is counted in `refused` by reason and otherwise ignored.
     """
 
@@ -40,6 +42,7 @@ class Heartbeats:
         known: Mapping[str, KnownPeer],
         remember: Callable[[Mapping[str, KnownPeer]], None],
         tell: Callable[[Event], None],
+        hear_revisions: Callable[[Mapping[str, RevisionState]], None] = lambda _heard: None,
     ) -> None:
         self._farm = farm
         self._me = me
@@ -50,6 +53,7 @@ class Heartbeats:
         self._known = known
         self._remember = remember
         self._tell = tell
+        self._hear_revisions = hear_revisions
         self._timing = Timing(pulse=farm.heartbeat.pulse, lost_after=farm.heartbeat.lost_after)
         self._names = tuple(node.name for node in farm.node)
         self._opener = DatagramOpener(keyring=keyring, farm=farm.farm.name, known_nodes=self._names)
@@ -128,6 +132,10 @@ class Heartbeats:
         self.carry_out(self.node.set_mac(mac, now=now))
         self.carry_out(self.node.set_dirty(now=now))
 
+    def say_revisions(self, revisions: RevisionState) -> None:
+        """Tell the others which revisions of the settings this node goes by and tries."""
+        self.carry_out(self.node.set_revisions(revisions, now=self._loop.time()))
+
     def say_counters(self, counters: tuple[int, ...]) -> None:
         """Let the next heartbeats carry these counts; nobody waits for them."""
         self.node.membership.set_counters(counters)
@@ -150,9 +158,12 @@ class Heartbeats:
         if output.reborn_above is not None:
             self._datagrams.discard()
             self.node = self._be_born(output.reborn_above)
+            self._hear_revisions({})
         if self.node.membership.said_farewell:
             self._farewell.set()
         self._arm()
+        if output.heard_revisions is not None:
+            self._hear_revisions(output.heard_revisions)
 
     def _be_born(self, above: int = -1) -> Node:
         old = self.node.membership if hasattr(self, "node") else None

@@ -6,6 +6,7 @@ from typing import Final
 from hcsidecar.core.farmfile.settings import FarmFile
 from hcsidecar.core.farmfile.values import is_ipv6
 from hcsidecar.core.membership.heartbeat import MAX_BUCKET_BYTES, Heartbeat, encode
+from hcsidecar.core.membership.revision_state import MARK_BYTES, RevisionState, TrialStage
 
 ETHERNET_MTU: Final = 1500
 "The MTU of Ethernet, in bytes; tunnels and some clouds have a smaller one."
@@ -19,6 +20,8 @@ _BOOT: Final = 1_790_000_000_000
 "A typical boot number: milliseconds since 1970."
 _BOOTS: Final = 10**10
 "The range of the boot numbers of a farm: months, in milliseconds."
+_REVISIONS: Final = 10**6
+"A change of the settings a minute for two years."
 _SEQUENCES: Final = 10**8
 "A sequence number after months of heartbeats."
 
@@ -53,6 +56,12 @@ def largest_packet(farm: FarmFile) -> int:
         heard_seqs=tuple(random.randrange(_SEQUENCES) for name in names if name != longest),
         timing=(1_000_000, 10_000_000),
         slowest=(1_000_000, 10_000_000),
+        revisions=RevisionState(
+            settled=(_REVISIONS, random.randbytes(MARK_BYTES)),
+            trial=(_REVISIONS + 1, random.randbytes(MARK_BYTES)),
+            stage=TrialStage.HEARS_ALL,
+            highest=_REVISIONS + 1,
+        ),
     )
     ipv6 = any(is_ipv6(address) for node in farm.node for address in node.addresses.values())
     return len(encode(heartbeat)) + SEAL_BYTES + _UDP_BYTES + _IP_BYTES[6 if ipv6 else 4]

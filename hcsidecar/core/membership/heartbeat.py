@@ -11,6 +11,8 @@ from typing import Annotated, Final
 
 import msgspec
 
+from hcsidecar.core.membership.revision_state import RevisionState
+
 PROTOCOL_VERSION: Final = 2
 "Two nodes share buckets only if they speak the same version: it is part of the settings digest."
 
@@ -84,6 +86,8 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=F
     "A node that the sender has heard is dead and may still hold buckets; nodes that never heard it must wait as well."
     refuses: Annotated[tuple[tuple[NodeName, Boot], ...], msgspec.Meta(max_length=MAX_NODES)] = ()
     "Nodes that the sender refuses, because it has heard a higher boot of theirs, each with that higher boot."
+    revisions: RevisionState = RevisionState()
+    "The revisions of the settings that the sender goes by and tries."
 
 
 _encoder = msgspec.msgpack.Encoder()

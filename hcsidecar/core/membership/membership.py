@@ -43,6 +43,7 @@ from hcsidecar.core.membership.effects import (
 from hcsidecar.core.membership.heartbeat import Heartbeat, View, is_within
 from hcsidecar.core.membership.listening import Listening
 from hcsidecar.core.membership.peers import KnownPeer, Peer, Peers, would_share
+from hcsidecar.core.membership.revision_state import RevisionState
 from hcsidecar.core.membership.send_times import SendTimes
 from hcsidecar.core.membership.timing import Timing
 from hcsidecar.core.membership.view_selection import Own, ViewSelector
@@ -94,7 +95,7 @@ class Membership:
         self.role, self.status, self.draining, self.reason = "STOP", "NotReady", False, ""
         self.unmet: tuple[str, ...] = ()
         self.counters: tuple[int, ...] = ()
-        self.mac, self.dirty, self.dirty_buckets = b"", False, b""
+        self.mac, self.dirty, self.dirty_buckets, self.revisions = b"", False, b"", RevisionState()
         self.holding = False
         "This node takes some bucket, as the caller said last."
         self.view: View = ()
@@ -228,6 +229,10 @@ class Membership:
         """Set the MAC of this node's interface in the virtual IPs' network."""
         return self._change(now, mac=mac)
 
+    def set_revisions(self, revisions: RevisionState, *, now: float) -> list[Effect]:
+        """Set what this node announces of the revisions of its settings."""
+        return self._change(now, revisions=revisions)
+
     def set_counters(self, counters: tuple[int, ...]) -> None:
         """Set the counts that the next heartbeats carry; this sends no heartbeat by itself."""
         self.counters = counters
@@ -245,6 +250,7 @@ class Membership:
         self.wants, self.powers, self.settings = former.wants, former.powers, former.settings
         self.role, self.status, self.draining = former.role, former.status, former.draining
         self.reason, self.unmet, self.mac = former.reason, former.unmet, former.mac
+        self.revisions = former.revisions
         if former.leaving:
             self.leaving, self._farewells_left = True, self._farewells()
         self.refused = former.refused
@@ -305,6 +311,7 @@ class Membership:
             slowest=self.peers.slowest().microseconds,
             guarding=self._guard_until is not None and now < self._guard_until,
             refuses=self._refuses(now),
+            revisions=self.revisions,
         )
 
     def _would_share(self, now: float) -> bool:
@@ -342,6 +349,10 @@ class Membership:
             for name, said in heard
             if said is not None
         ]
+
+    def heard_revisions(self) -> dict[str, RevisionState]:
+        """Return what the acknowledged nodes announce of their revisions, by node."""
+        return {peer.name: peer.heartbeat.revisions for peer in self.peers.acknowledged() if peer.heartbeat is not None}
 
     # -- hearing ------------------------------------------------------------------------------------------------
 
@@ -747,6 +758,7 @@ def _looks_different(before: Heartbeat, after: Heartbeat) -> bool:
         or before.mac != after.mac
         or before.view != after.view
         or before.ask != after.ask
+        or before.revisions != after.revisions
     )
 
 

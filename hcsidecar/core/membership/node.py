@@ -23,6 +23,7 @@ from hcsidecar.core.membership.effects import (
 from hcsidecar.core.membership.heartbeat import Heartbeat, View
 from hcsidecar.core.membership.membership import Membership, Said
 from hcsidecar.core.membership.peers import KnownPeer
+from hcsidecar.core.membership.revision_state import RevisionState
 from hcsidecar.core.membership.timing import Timing
 
 __all__ = ["NOTHING", "NoShare", "Node", "NodeOutput", "Send", "Share", "Timing"]
@@ -97,6 +98,8 @@ class NodeOutput(NamedTuple):
     events: Sequence[Event] = ()
     known_peers: Mapping[str, KnownPeer] | None = None
     "What must be known of the others over a restart, in place of all before; None when that is as it was."
+    heard_revisions: Mapping[str, RevisionState] | None = None
+    "What all nodes that count say of their revisions of the settings; None when that is as it was."
     reborn_above: int | None = None
     "This boot can go on no more: discard queued datagrams, and start again with a boot number above this one."
 
@@ -124,6 +127,7 @@ class Node:
         membership: type[Membership] = Membership,
     ) -> None:
         self.share = share
+        self._heard_revisions: Mapping[str, RevisionState] = {}
         # Whatever an earlier boot left open is closed before this one says its first word.
         share.release()
         self.membership = membership(
@@ -181,6 +185,10 @@ class Node:
         """Tell the others the MAC of this node's interface in the virtual IPs' network."""
         return self._carry_out(self.membership.set_mac(mac, now=now), now)
 
+    def set_revisions(self, revisions: RevisionState, *, now: float) -> NodeOutput:
+        """Tell the others which revisions of the settings this node goes by and tries."""
+        return self._carry_out(self.membership.set_revisions(revisions, now=now), now)
+
     def leave(self, *, now: float) -> NodeOutput:
         """Close the share and say the last words."""
         return self._carry_out(self.membership.leave(now=now), now)
@@ -189,10 +197,12 @@ class Node:
         membership, share = self.membership, self.share
         # Before a claim: who has let go of buckets has said in the same breath that it keeps their connections.
         neighbours = membership.take_neighbours()
+        revisions = None
         if neighbours is not None:
             share.meet(neighbours)
             membership.see_holding(share.holding)
-        if not effects:
+            revisions = self._new_revisions()
+        if not effects and revisions is None:
             return NOTHING
         sends: list[Send] = []
         events: list[Event] = []
@@ -222,7 +232,15 @@ class Node:
                     self._look()
                 case _:
                     assert_never(effect)
-        return NodeOutput(sends, events, known_peers, reborn_above)
+        return NodeOutput(sends, events, known_peers, revisions, reborn_above)
+
+    def _new_revisions(self) -> Mapping[str, RevisionState] | None:
+        """Return what the others say of their revisions, if it is not what they said before."""
+        heard = self.membership.heard_revisions()
+        if heard == self._heard_revisions:
+            return None
+        self._heard_revisions = heard
+        return heard
 
     def _look(self) -> None:
         share = self.share

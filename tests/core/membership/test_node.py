@@ -7,6 +7,7 @@ from small_farm import LAN, FakeShare, Farm, heartbeat
 
 from hcsidecar.core.membership import node as node_module
 from hcsidecar.core.membership.node import NOTHING, Node, NoShare
+from hcsidecar.core.membership.revision_state import RevisionState
 
 
 class WitnessShare(FakeShare):
@@ -147,3 +148,33 @@ def test_the_others_are_told_the_mac_of_this_node():
     node.set_mac(b"\x02\0\0\0\0\x07", now=0.01)
     sent, *_ = node.tick(now=0.02).sends
     assert sent.heartbeat.mac == b"\x02\0\0\0\0\x07"
+
+
+def test_what_the_others_say_of_their_revisions_is_told_when_it_changes():
+    farm = Farm("web1", "web2")
+    told = []
+    deliver = farm.deliver
+
+    def note(sender, output):
+        if sender == "web1" and output.heard_revisions is not None:
+            told.append(output.heard_revisions)
+        deliver(sender, output)
+
+    farm.deliver = note
+    farm.run(1.0)
+    assert told == [{"web2": RevisionState()}]
+    second = RevisionState(settled=(2, b"12345678"), highest=2)
+    farm.deliver("web2", farm.nodes["web2"].set_revisions(second, now=farm.now))
+    farm.run(2.0)
+    assert told == [{"web2": RevisionState()}, {"web2": second}]
+    farm.cut = {("web2", "web1")}
+    farm.run(4.0)
+    assert told[2:] == [{}]
+
+
+def test_a_new_boot_goes_on_saying_which_revision_it_goes_by():
+    former, new = make(NoShare()), make(NoShare())
+    second = RevisionState(settled=(2, b"12345678"), highest=2)
+    former.set_revisions(second, now=0.0)
+    new.membership.inherit(former.membership)
+    assert new.membership.compose(now=0.0).revisions == second
