@@ -23,7 +23,7 @@ The class decides and does nothing itself. `receive` and `tick` return effects, 
 `compose` returns the heartbeat for a `Broadcast` or an `Answer`. `now` is in seconds of a monotonic clock.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from hcsidecar.core.membership.boot_dispute import BootDispute, DisputeOutcome
@@ -211,6 +211,38 @@ class Membership:
         """Set the digest of this node's farm file."""
         return self._change(now, settings=settings)
 
+    def set_nodes(
+        self, nodes: Collection[str], *, electorates: Sequence[Collection[str]] = (), now: float
+    ) -> list[Effect]:
+        """Set the names of the whole farm, this node's among them.
+
+        A new node is unknown until it is heard. One that is gone is refused from now on. If it may still hold buckets,
+        nobody takes them before its lease has run out, as after a death. With partition "majority", a majority of each
+        of the `electorates` must be reached, of all `nodes` unless there are any.
+        """
+        effects = self._wake(now)
+        if self.ended:
+            return effects
+        for peer in self.peers.by_name.values():
+            if peer.alive and peer.name not in nodes:
+                may_hold = peer.heartbeat is not None and (peer.heartbeat.holding or bool(peer.view))
+                self.peers.forget(peer)
+                if may_hold:
+                    released = now + peer.timing.lost_after + peer.timing.guard
+                    self._guard_until = max(self._guard_until or now, released)
+        added = sorted(set(nodes) - set(self.peers.names))
+        removed = [peer.name for peer in self.peers.set_names(nodes)]
+        self._selector.set_electorates(electorates)
+        self.others = tuple(self.peers.by_name)
+        self._waits_for = None
+        self._known_changed = self._undecided = self._neighbours_changed = True
+        self._heard_changed_at = self._seq + 1
+        for names, what in ((added, "is in the farm now"), (removed, "is no longer in the farm")):
+            effects += [inform(f"{name} {what}") for name in names]
+        self._hurry(now)
+        self._go_on(now, effects)
+        return effects
+
     def set_application(
         self, *, role: str, status: str, draining: bool, reason: str, unmet: tuple[str, ...] = (), now: float
     ) -> list[Effect]:
@@ -251,6 +283,7 @@ class Membership:
         self.role, self.status, self.draining = former.role, former.status, former.draining
         self.reason, self.unmet, self.mac = former.reason, former.unmet, former.mac
         self.revisions = former.revisions
+        self._selector.set_electorates(former._selector.electorates)
         if former.leaving:
             self.leaving, self._farewells_left = True, self._farewells()
         self.refused = former.refused
@@ -592,6 +625,8 @@ class Membership:
             return not self.wants or not any(self.powers)
         before, after = dict(self.view), dict(view)
         own_before, own_after = before.pop(self.name, ()), after.pop(self.name, ())
+        if len(own_before) != len(own_after):
+            return False  # the share groups are others
         return before == after and all(ours <= former for ours, former in zip(own_after, own_before, strict=True))
 
     def _change_view(self, view: View, now: float, effects: list[Effect]) -> None:

@@ -4,7 +4,7 @@ The daemon and the simulation drive exactly this object. What membership wants d
 else. The order matters: the share has closed what a new view takes before the heartbeat that says so is composed.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, assert_never
 
@@ -176,6 +176,12 @@ class Node:
     def set_settings(self, settings: bytes, *, now: float) -> NodeOutput:
         """Change the digest of this node's farm file."""
         return self._carry_out(self.membership.set_settings(settings, now=now), now)
+
+    def set_nodes(
+        self, nodes: Collection[str], *, electorates: Sequence[Collection[str]] = (), now: float
+    ) -> NodeOutput:
+        """Change the names of the whole farm; see `Membership.set_nodes`."""
+        return self._carry_out(self.membership.set_nodes(nodes, electorates=electorates, now=now), now)
 
     def set_dirty(self, *, now: float) -> NodeOutput:
         """Tell the others whether connections in buckets not its own live here, as the share says."""

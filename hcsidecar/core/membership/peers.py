@@ -131,6 +131,29 @@ class Peers:
         self._my_name = me
         self._boot = boot
 
+    def set_names(self, names: Iterable[str]) -> list[Peer]:
+        """Take other names for those of the whole farm, this node's among them. Return the peers that are gone.
+
+        What is known of the others stays. A new peer is one that was never heard.
+        """
+        before = self.by_name
+        self.names = tuple(sorted(names))
+        self.index = {name: index for index, name in enumerate(self.names)}
+        self.me = self.index[self._my_name]
+        self.by_name = {
+            name: before.get(name) or Peer(name, index, self._timing)
+            for name, index in self.index.items()
+            if name != self._my_name
+        }
+        self.hearing = Connectivity(len(self.names))
+        for peer in self.by_name.values():
+            peer.index = self.index[peer.name]
+            peer.view_mask = self.mask(peer.view)
+        for peer in self.alive():
+            self.hearing.set_heard(self.me, self.hearing.hears(self.me) | 1 << peer.index)
+            self._note_whom_it_hears(peer)
+        return [peer for name, peer in before.items() if name not in self.by_name]
+
     def alive(self) -> list[Peer]:
         """Return the peers heard within lost_after."""
         return [peer for peer in self.by_name.values() if peer.alive]

@@ -6,6 +6,7 @@ all members of a part of the network thus announce the same view. `hcsidecar.cor
 """
 
 from collections import deque
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,11 +58,21 @@ class ViewSelector:
         self._peers = peers
         self._timing = timing
         self._partition = partition
+        self.electorates: Sequence[Collection[str]] = ()
+        "Besides the nodes of the farm: groups of nodes of each of which a majority must be reached too."
         self._time_decides = False
         self._yielding = False
         self._yielded_at: deque[float] = deque(maxlen=OFTEN)
         self._waits_until = float("-inf")
         "Until when a node that yields again and again stays out."
+
+    def set_electorates(self, electorates: Sequence[Collection[str]]) -> None:
+        """Demand, with partition "majority", more than half of each of these groups of nodes instead of all nodes.
+
+        While a farm of five becomes one of three, two nodes would be a majority to those that know, and the other three
+        to those that do not yet.
+        """
+        self.electorates = electorates
 
     def choose(self, own: Own, *, now: float) -> ViewChoice:
         """Return the view that the node should be in."""
@@ -86,10 +97,15 @@ class ViewSelector:
 
         Whoever waited for such a node would wait long.
         """
-        reached = 1 + self._peers.edges().bit_count()
-        if self._partition != "majority" or 2 * reached > len(self._peers.names):
+        if self._partition != "majority":
             return None
-        return f"this node reaches {reached} of {len(self._peers.names)} nodes, which is not more than half"
+        peers = self._peers
+        reached = {peers.names[index] for index in bits(peers.edges() | 1 << peers.me)}
+        for electorate in self.electorates or (peers.names,):
+            count = len(reached & set(electorate))
+            if 2 * count <= len(electorate):
+                return f"this node reaches {count} of {len(electorate)} nodes, which is not more than half"
+        return None
 
     def _why_no_candidate(self, own: Own) -> str | None:
         if own.leaving:
