@@ -208,7 +208,7 @@ def test_a_safekit_module_finds_its_command_and_directories(application):
         (lambda script: script.chmod(0o757), "bin/start may be written by others than its owner: chmod go-w {}"),
         (lambda script: script.parent.chmod(0o777), "may be written by others than its owner: chmod go-w"),
         (lambda script: script.write_text("#!/bin/sh\r\necho\r\n"), "cannot be started: the interpreter"),
-        (lambda script: script.write_text("echo no first line"), "cannot be started: it is no program"),
+        (lambda script: script.write_text("echo no first line"), "cannot be started: it is not a program"),
     ],
 )
 def test_a_script_that_may_not_or_cannot_run_is_told_with_the_remedy(application, spoil, said):

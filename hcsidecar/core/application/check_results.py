@@ -1,4 +1,4 @@
-"""What the checks of an application say, those of itself (`both`) and those of what it needs (`pre`)."""
+"""The results of an application's checks: those of the application itself (`both`) and those of its needs (`pre`)."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,60 +9,60 @@ from hcsidecar.core.application.checks import UNCHECKED, first_complaint
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckRule:
-    """One check, as far as the application's life depends on it."""
+    """The part of a check's configuration that the life cycle depends on."""
 
     name: str
     pre: bool = False
     action: str = "none"
-    "restart, stopstart, wait, stop or none."
+    "One of restart, stopstart, wait, stop and none."
 
 
 class CheckBoard:
-    """The latest complaint of each check; None when it passes."""
+    """The latest complaint of each check, or None for a check that passes."""
 
     def __init__(self, rules: Iterable[CheckRule]) -> None:
         self._rules = {rule.name: rule for rule in rules}
         self._complaints: dict[str, str | None] = dict.fromkeys(self._rules, UNCHECKED)
         self.obstacle: str | None = None
-        "What of the machine keeps this node from serving, whatever its checks say."
+        "A fault of the machine that keeps this node from serving, whatever the checks say; None if there is none."
 
     def rule(self, name: str) -> CheckRule:
-        """Give the check of this name."""
+        """Return the check of this name."""
         return self._rules[name]
 
     def begin(self, *, pre: bool) -> None:
-        """Begin anew with those of one kind."""
+        """Forget the results of one kind of checks: a new round of them begins."""
         for name, rule in self._rules.items():
             if rule.pre is pre:
                 self._complaints[name] = UNCHECKED
 
     def take(self, name: str, complaint: str | None) -> str | None:
-        """Note what a check says; gives what it said before."""
+        """Record the result of a check. Return its complaint before that."""
         before, self._complaints[name] = self._complaints[name], complaint
         return before
 
     def complaint(self, name: str) -> str | None:
-        """Give the latest complaint of a check."""
+        """Return the latest complaint of a check, or None if it passes."""
         return self._complaints[name]
 
     def says(self, name: str) -> Literal["up", "down", "init"] | None:
-        """Return what a check says now: init while it has said nothing; None if there is no such check."""
+        """Return the present result of a check: init if it has none yet, None if there is no such check."""
         if name not in self._complaints:
             return None
         complaint = self._complaints[name]
         return "up" if complaint is None else "init" if complaint == UNCHECKED else "down"
 
     def results(self, *, pre: bool) -> Mapping[str, bool]:
-        """Tell of those of one kind that have a result whether they pass."""
+        """Return whether each check of one kind passes; checks without a result are left out."""
         told = {name: text for name, text in self._complaints.items() if self._rules[name].pre is pre}
         return {name: text is None for name, text in told.items() if text != UNCHECKED}
 
     def of_application(self) -> Mapping[str, str | None]:
-        """Give what the checks of the application say."""
+        """Return the complaints of the checks of the application itself, by name."""
         return {name: text for name, text in self._complaints.items() if not self._rules[name].pre}
 
     def of_needs(self) -> Mapping[str, str | None]:
-        """Give what the checks of its needs say, but for those whose failure changes nothing."""
+        """Return the complaints of the checks of its needs, by name, without checks whose action is none."""
         return {
             name: text
             for name, text in self._complaints.items()
@@ -70,7 +70,7 @@ class CheckBoard:
         }
 
     def unmet(self) -> tuple[str, ...]:
-        """Name the needs that are known to be unmet and that an application waits for."""
+        """Return the names of the failing checks whose need the application waits for."""
         return tuple(
             name
             for name, text in self.of_needs().items()
@@ -78,13 +78,13 @@ class CheckBoard:
         )
 
     def why_not_serve(self) -> str | None:
-        """Say why an application that is started takes no traffic yet or any more.
+        """Return why a started application must take no traffic, or None if it may.
 
-        A need that turns out unmet is no reason: it ends the traffic in an orderly way, by its action.
+        A need that is no longer met is not a reason here: its action ends the traffic, with a drain.
         """
         open_needs = {name: text for name, text in self.of_needs().items() if text == UNCHECKED}
         return self.obstacle or first_complaint({**self.of_application(), **open_needs})
 
     def why_not_start(self) -> str | None:
-        """Say which need keeps the application from starting."""
+        """Return the need for which the application must wait before it starts, or None."""
         return first_complaint(self.of_needs())

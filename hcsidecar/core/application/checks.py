@@ -1,4 +1,4 @@
-"""What repeated attempts at a check amount to, and when the next attempt is due."""
+"""Turns repeated attempts at a check into its result, and says when the next attempt is due."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -7,20 +7,21 @@ from hcsidecar.core.exit_status import how_it_ended
 from hcsidecar.core.plain_text import on_one_line, shortened
 
 UNCHECKED: Final = "not passed yet"
-"The complaint of a check that has said nothing so far."
+"The complaint of a check that has no result yet."
 
 _JITTER = 0.1
-"Part of the interval by which attempts wander, so that the checks of a farm do not fall into step on a shared server."
+"""The random part of each interval. It keeps the checks of all nodes from reaching a shared server at the same
+moment."""
 _LONGEST_REASON = 200
-"Characters of what a program wrote that are taken as the reason of its failure."
+"The most characters of a program's output that become the reason of its failure."
 
 
 class CheckFilter:
-    """One check: `rise` good attempts in a row make it pass, `fall` bad ones make it fail. It begins as not passed.
+    """One check: it passes after `rise` successful attempts in a row, and fails after `fall` failed ones.
 
-    `interval` is in seconds, from the start of one attempt to that of the next; `pending_interval` is the same while a
-    change is pending, and counts if it is shorter. An attempt that takes longer delays the next one, so a check never
-    runs beside itself. `uniform(low, high)` draws the part by which attempts wander.
+    At first it has not passed. `interval` is in seconds, from the start of one attempt to the start of the next. While
+    a change is pending, `pending_interval` applies if it is shorter. A longer attempt delays the next one, so two
+    attempts never overlap. `uniform(low, high)` draws the random part of an interval.
     """
 
     def __init__(
@@ -40,25 +41,25 @@ class CheckFilter:
         self._has_passed = False
         self._passing = False
         self._in_a_row = 0
-        "Attempts that speak against the present verdict."
+        "The number of attempts in a row that contradict the present result."
         self._latest_failure = UNCHECKED
 
     @property
     def complaint(self) -> str | None:
-        """What is wrong, or None when the check passes."""
+        """What is wrong, or None if the check passes."""
         if self._passing:
             return None
         if self._in_a_row and self._latest_failure != UNCHECKED:
-            return f"{self._latest_failure}; {self._in_a_row} of {self._rise} good attempts since"
+            return f"{self._latest_failure}; {self._in_a_row} of {self._rise} good attempts since then"
         return self._latest_failure
 
     @property
     def pending(self) -> bool:
-        """True when the verdict may soon be another: not passed yet, or some attempts already speak against it."""
+        """Whether the result may soon change: the check has not passed yet, or the last attempt contradicts it."""
         return not self._has_passed or self._in_a_row > 0
 
     def attempted(self, failure: str | None) -> str | None:
-        """Take the result of an attempt, None when it was good; gives the complaint that results."""
+        """Take the failure of an attempt, None if it was successful. Return the resulting complaint of the check."""
         self._latest_failure = failure or self._latest_failure
         if (failure is None) is self._passing:
             self._in_a_row = 0
@@ -71,14 +72,14 @@ class CheckFilter:
         return self.complaint
 
     def next_attempt_at(self, *, began: float, now: float) -> float:
-        """Say when to try again after an attempt that began then and is over now; the first is due at once."""
-        wander = self._uniform(-_JITTER, _JITTER)
+        """Return when the next attempt is due, after one that began at `began` and has just ended."""
+        jitter = self._uniform(-_JITTER, _JITTER)
         interval = self._pending_interval if self.pending else self._interval
-        return max(now, began + interval * (1 + wander))
+        return max(now, began + interval * (1 + jitter))
 
 
 def first_complaint(complaints: Mapping[str, str | None]) -> str | None:
-    """Sum up the checks by name: a failing one before those that have yet to pass; None when all pass."""
+    """Summarise complaints by check: a failing check before one without a result. Return None if all checks pass."""
     open_ones = [(text == UNCHECKED, name, text) for name, text in complaints.items() if text is not None]
     if not open_ones:
         return None
@@ -88,7 +89,7 @@ def first_complaint(complaints: Mapping[str, str | None]) -> str | None:
 
 
 def last_line(output: bytes) -> str:
-    """Give the last line of a program's output that says anything: on one line, printable, shortened; "" if none does.
+    """Return the last line of a program's output that is not blank, printable and shortened; "" if there is none.
 
     `output` may begin in the middle of a line.
     """
@@ -97,7 +98,7 @@ def last_line(output: bytes) -> str:
 
 
 def why_not_good(status: int, output: bytes) -> str | None:
-    """Say why a program that ended so has failed; None when its exit status is 0. A signal is a negative status."""
+    """Return why a program has failed; None if its exit status is 0. A negative status is the signal that killed it."""
     if status == 0:
         return None
     how = how_it_ended(status)

@@ -1,7 +1,7 @@
-"""What an operator may say to an application, and what follows from it in each phase.
+"""The operator's commands to an application, and what each does in each phase.
 
-Each command returns an `Outcome` and never raises; `by` says who gave it. A command also forgives the failures of the
-past: the restart budget begins anew. Commands change nothing by themselves: each move is a method of `Lifecycle`.
+Each command returns an `Outcome` and never raises. `by` names who gave the command. Commands that start, stop or
+restart the application also reset the restart budget. Commands change no state themselves: they call `Lifecycle`.
 """
 
 from hcsidecar.core.application.lifecycle import Lifecycle
@@ -15,7 +15,7 @@ _STOPPING = "the module is stopping; `hcsidecar start` calls that off"
 
 
 def start(lifecycle: Lifecycle, *, now: float, by: str) -> Outcome:
-    """Start the application; one that drains gets traffic again, and a stop is called off."""
+    """Start the application. If it drains, end the drain; if it stops, cancel the stop or start it again after that."""
     state = lifecycle.state
     if state.exiting or state.finished:
         return refuse(_EXITING)
@@ -37,23 +37,24 @@ def start(lifecycle: Lifecycle, *, now: float, by: str) -> Outcome:
             events = lifecycle.redirect(Aim.STOPSTART, f"start by {by}, after the stop")
             return accept("the module will start as soon as it has stopped", *events)
         case Phase.WAITING:
-            outcome = _afterwards(lifecycle, Word.START, by=by)
+            outcome = _after_start(lifecycle, Word.START, by=by)
             return accept(outcome.text, *outcome.events, *lifecycle.tick(now=now))
         case _:
-            return _afterwards(lifecycle, Word.START, by=by)
+            return _after_start(lifecycle, Word.START, by=by)
 
 
 def stop(lifecycle: Lifecycle, *, now: float, by: str) -> Outcome:
-    """Drain, then stop; a second one ends the drain at once."""
-    # A stop after a leave does not bring the node back to its balancers.
+    """Drain, then stop. A second stop ends the drain at once."""
+    # A stop after a leave must not register the node with its balancers again.
     word = Word.LEAVE if lifecycle.state.last_word is Word.LEAVE else Word.STOP
     return _stop(lifecycle, word, "stop", now=now, by=by)
 
 
 def leave(lifecycle: Lifecycle, *, now: float, by: str, tells_first: bool = False) -> Outcome:
-    """Drain and stop, and be deregistered at balancers; with `tells_first` these must drain this node before it does.
+    """Drain and stop the application; the node is deregistered at its balancers.
 
-    Only an application that takes traffic waits for its balancers.
+    With `tells_first`, the balancers must drain this node before the application drains. Only an application that takes
+    traffic waits for that.
     """
     state = lifecycle.state
     if tells_first and state.phase is Phase.SERVING and state.serving:
@@ -93,7 +94,10 @@ def _stop(lifecycle: Lifecycle, word: Word, said: str, *, now: float, by: str) -
 
 
 def restart(lifecycle: Lifecycle, *, now: float, by: str, aim: Aim = Aim.RESTART) -> Outcome:
-    """Drain, stop, start; an application that the operator has drained comes back drained. `aim` may be STOPSTART."""
+    """Drain, stop and start the application. If the operator has drained it, it is drained after the restart too.
+
+    `aim` is RESTART or STOPSTART.
+    """
     state = lifecycle.state
     if state.exiting or state.finished:
         return refuse(_EXITING)
@@ -122,7 +126,7 @@ def restart(lifecycle: Lifecycle, *, now: float, by: str, aim: Aim = Aim.RESTART
 
 
 def drain(lifecycle: Lifecycle, *, now: float, by: str) -> Outcome:
-    """Ask for no new traffic, from this instant on, and serve on."""
+    """Ask for no new traffic from now on, but continue to serve."""
     state = lifecycle.state
     if state.exiting or state.finished:
         return refuse(_EXITING)
@@ -137,7 +141,7 @@ def drain(lifecycle: Lifecycle, *, now: float, by: str) -> Outcome:
         case _ if state.aim is Aim.STOP:
             return refuse(_STOPPING)
         case _:
-            return _afterwards(lifecycle, Word.DRAIN, by=by)
+            return _after_start(lifecycle, Word.DRAIN, by=by)
 
 
 def resume(lifecycle: Lifecycle, *, now: float, by: str) -> Outcome:
@@ -156,13 +160,13 @@ def resume(lifecycle: Lifecycle, *, now: float, by: str) -> Outcome:
         case _ if state.aim is Aim.STOP:
             return refuse(_STOPPING)
         case _:
-            return _afterwards(lifecycle, Word.START, by=by)
+            return _after_start(lifecycle, Word.START, by=by)
 
 
 def shutdown(lifecycle: Lifecycle, *, now: float, by: str) -> list[Event]:
-    """End the daemon (SIGTERM): drain, then `finished`; a second one ends the drain at once.
+    """Drain, then let the daemon end (SIGTERM). A second shutdown ends the drain at once.
 
-    An application with scripts runs on, unless it is being stopped already.
+    An application with scripts continues to run, unless it is already being stopped.
     """
     state = lifecycle.state
     again = state.exiting
@@ -185,12 +189,12 @@ def shutdown(lifecycle: Lifecycle, *, now: float, by: str) -> list[Event]:
 
 
 def reset_budget(lifecycle: Lifecycle, *, by: str) -> Outcome:
-    """Count failures anew."""
+    """Reset the restart budget."""
     return accept("no restart counts any more", *lifecycle.reset_budget(f"restarts are counted anew, says {by}"))
 
 
-def _afterwards(lifecycle: Lifecycle, word: Word, *, by: str) -> Outcome:
-    """Decide whether an application that starts or restarts takes traffic then."""
+def _after_start(lifecycle: Lifecycle, word: Word, *, by: str) -> Outcome:
+    """Set whether an application that is starting or restarting takes traffic or drains after that."""
     going = "restarting" if lifecycle.state.aim is not None else "starting"
     text = f"the module is {going} and will " + ("drain then" if word is Word.DRAIN else "take traffic then")
     if lifecycle.state.last_word is word:

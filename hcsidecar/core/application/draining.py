@@ -1,6 +1,6 @@
-"""Who is still there while an application drains: connections to its ports, and probers that may not know it yet.
+"""What a drain still waits for: connections to the application's ports, and probers that may not know of the drain.
 
-When a drain begins, and what follows it, is in `lifecycle.py`; the operator's command in `commands.py`.
+`lifecycle.py` begins and ends drains; `commands.py` has the operator's command.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,21 +11,21 @@ _NO_LOOK_YET = ("a first look at connections and probers",)
 
 @dataclass(slots=True, kw_only=True)
 class Drain:
-    """One drain, from the first NOT FOUND on. What was seen before that says nothing about it."""
+    """One drain, from the first NOT FOUND on. Evidence from before that does not count."""
 
     since: float
     "When it began, in seconds of the monotonic clock."
     waits_for: tuple[str, ...] = _NO_LOOK_YET
-    "What is still there by the last evidence, in plain words; empty when nobody is."
+    "What still uses the application, by the last evidence, as text for people; empty if nothing does."
 
     found_empty: bool = False
-    "Nobody was left at least once; a check that looks in for a moment is no news after that."
+    "Nothing used the application at least once. A brief connection of a check after that is not reported."
 
     def see(self, *, connections: Mapping[int, int] | None, probers: Iterable[str]) -> None:
         """Take evidence.
 
-        `connections` are counts by local port, None when they cannot be told, which never counts as nobody;
-        `probers` are those that have not had their fill of NOT FOUND, in plain words.
+        `connections` has counts by local port; None if they cannot be counted, which never means that there are none.
+        `probers` describes the probers that have not had enough NOT FOUND answers yet.
         """
         self.waits_for = (*_still_connected(connections), *probers)
         self.found_empty = self.found_empty or not self.waits_for

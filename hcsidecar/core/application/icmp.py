@@ -1,4 +1,4 @@
-"""ICMP echo requests, and whether a datagram is the reply to one (RFC 792, RFC 4443)."""
+"""Builds ICMP echo requests and recognises the replies (RFC 792, RFC 4443)."""
 
 import struct
 from typing import Final
@@ -11,7 +11,7 @@ _IPV4: Final = 4
 
 
 def echo_request(*, ipv6: bool, token: bytes) -> bytes:
-    """Make an echo request that carries a token; of IPv6 the kernel makes the checksum, for it has the addresses."""
+    """Return an echo request that carries a token. For IPv6, the kernel adds the checksum, which covers addresses."""
     if ipv6:
         return _HEADER.pack(_IPV6_REQUEST, 0, 0, _identifier(token), 1) + token
     blank = _HEADER.pack(_IPV4_REQUEST, 0, 0, _identifier(token), 1) + token
@@ -19,10 +19,10 @@ def echo_request(*, ipv6: bool, token: bytes) -> bytes:
 
 
 def is_reply(datagram: bytes, *, ipv6: bool, token: bytes) -> bool:
-    """Tell whether this is the reply to the request with this token.
+    """Return whether a datagram is the reply to the request with this token.
 
-    The token tells, not the identifier, which the kernel replaces where it lets ordinary users ping. A raw socket gives
-    the IPv4 header too.
+    The token decides, since the kernel replaces the identifier if it lets ordinary users ping. From a raw socket, the
+    datagram begins with the IPv4 header.
     """
     if not ipv6 and datagram and datagram[0] >> 4 == _IPV4:
         datagram = datagram[4 * (datagram[0] & 15) :]
@@ -33,7 +33,7 @@ def is_reply(datagram: bytes, *, ipv6: bool, token: bytes) -> bool:
 
 
 def checksum(data: bytes) -> int:
-    """Give the Internet checksum (RFC 1071)."""
+    """Return the Internet checksum (RFC 1071)."""
     padded = data + bytes(len(data) % 2)
     total: int = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
     while total >> 16:

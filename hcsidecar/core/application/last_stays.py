@@ -1,8 +1,9 @@
-"""A need that all nodes share, a router say, must not take the whole farm down silently.
+"""Decides whether a node with an unmet need leaves, when that need is unmet on all other nodes too.
 
-A node whose need is unmet leaves for WAIT. When every node would, for the same reason, it says so loudly; and with
-`[farm] last_stays` the one with the lowest name stays up instead. Each decides by what it hears of the others, and
-holds on for a moment first, so that those who notice at the same time have heard of each other.
+A need that all nodes share, such as a router, must not take the whole farm down silently. A node whose need is unmet
+goes to WAIT. If every node would do so for the same reason, the last one logs an error; with `[farm] last_stays`, the
+node with the lowest name stays up instead. Each node decides by the heartbeats of the others. It first waits a moment,
+so that nodes that notice the failure at the same time have heard of each other.
 """
 
 from collections.abc import Iterable
@@ -11,35 +12,35 @@ from enum import Enum, auto
 from math import inf
 
 HOLD = 1.0
-"Seconds to listen to the others, where the last one stays."
+"Seconds that a node waits for the heartbeats of the others before it decides, with last_stays."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtherNode:
-    """Another node that is alive, as its heartbeat says."""
+    """Another node that is alive, by its heartbeat."""
 
     name: str
     serves: bool
     "UP(Ready) and not draining."
     unmet: frozenset[str]
-    "Names of its `pre` checks that fail."
+    "The names of its `pre` checks that fail."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
-    """How the others are, for a node with unmet needs."""
+    """The state of the other nodes, as it matters to a node with unmet needs."""
 
     others_serve: bool
-    "One serves that lacks nothing of what this one lacks."
+    "Another node serves, and the needs that this node lacks are met there."
     is_last: bool
-    "Of all that serve and lack the same, this one has the lowest name."
+    "This node has the lowest name of all nodes that serve and lack one of the same needs."
 
 
 NOBODY_HEARD = Outlook(others_serve=False, is_last=True)
 
 
 def look_around(me: str, unmet: Iterable[str], neighbours: Iterable[OtherNode]) -> Outlook:
-    """Say how the others are."""
+    """Return the outlook of node `me` with these unmet needs."""
     mine = frozenset(unmet)
     serving = [other for other in neighbours if other.serves and other.name != me]
     alike = [other.name for other in serving if other.unmet & mine]
@@ -53,7 +54,7 @@ class UnmetNeedDecision(Enum):
     STAY = auto()
     LEAVE = auto()
     LEAVE_NOBODY = auto()
-    "Leave, though nobody is left then."
+    "Leave, although no node serves after that."
 
 
 class LastStays:
@@ -62,13 +63,13 @@ class LastStays:
     def __init__(self, *, enabled: bool) -> None:
         self._enabled = enabled
         self.outlook = NOBODY_HEARD
-        "What was seen last."
+        "The latest outlook."
         self.hold_until = inf
-        "When it is to be decided, in seconds of the monotonic clock."
+        "When the decision is due, in seconds of the monotonic clock; inf if none is."
         self.stays = False
 
     def judge(self, *, now: float) -> UnmetNeedDecision:
-        """Decide on an unmet need; to be asked again at `hold_until`, and whenever something has changed."""
+        """Decide what to do about an unmet need. Call it again at `hold_until` and after each change."""
         if self.outlook.others_serve:
             return self._leave(UnmetNeedDecision.LEAVE)
         if self.stays:
@@ -80,11 +81,11 @@ class LastStays:
         if self._enabled and self.outlook.is_last:
             self.stays, self.hold_until = True, inf
             return UnmetNeedDecision.STAY
-        # Where the last one stays, it is another, of a lower name.
+        # With last_stays, another node stays, one with a lower name.
         return self._leave(UnmetNeedDecision.LEAVE if self._enabled else UnmetNeedDecision.LEAVE_NOBODY)
 
     def reset(self) -> bool:
-        """Forget the need, which is met again or no longer matters; True if the node had stayed up for it."""
+        """Forget a need that is met again or no longer matters. Return whether the node has stayed up despite it."""
         stayed, self.stays, self.hold_until = self.stays, False, inf
         return stayed
 

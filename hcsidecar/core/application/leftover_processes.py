@@ -1,11 +1,11 @@
-"""Which processes are the application's: what runs of its scripts have left running, told from a table of processes.
+"""Finds the processes of the application: those that runs of its scripts have left, in a table of processes.
 
-Each run has a keeper (`application/keeper.py`), which starts the script, and to which the kernel gives every process
-that loses its parent below it. So all that descends from a living keeper belongs to its run, also a daemon that has
-left its process group and session, and one whose environment was wiped (Debian's `apache2ctl` and `service` do that).
-Should the keeper have been killed, there are still the script's process group while its leader lives, and the mark in
-the environment. A number is never trusted alone, for it may be another process's by now: the time when a process
-started must agree, and the boot of the machine.
+Each run has a keeper (`application/keeper.py`) that starts the script. The kernel makes the keeper the parent of every
+process below it that loses its own parent. So all descendants of a living keeper belong to its run, including a daemon
+that has left its process group and session, and one with an empty environment (Debian's `apache2ctl` and `service`
+clear it). If the keeper was killed, the process group of the script, while its leader lives, and the mark in the
+environment still show what belongs to the run. A process id alone proves nothing, since another process may have it by
+now: the start time of the process and the boot id of the machine must match too.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -16,14 +16,14 @@ _DEAD = frozenset("ZXx")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """A line of the kernel's table of processes; see proc(5), /proc/PID/stat."""
+    """A process in the kernel's table; see proc(5), /proc/PID/stat."""
 
     pid: int
     parent: int
     group: int
     state: str
     start: int
-    "When it started, in the kernel's ticks since boot."
+    "When it started, in clock ticks of the kernel since boot."
     command: str
 
     def __str__(self) -> str:
@@ -32,7 +32,7 @@ class Process:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeeperRecord:
-    """What a keeper has written down of itself and of the script that it has started."""
+    """What a keeper has recorded of itself and of the script that it has started."""
 
     run: str
     boot: str
@@ -42,11 +42,11 @@ class KeeperRecord:
     script: int
     script_start: int
     unit: str
-    "The systemd unit that both are in; empty without."
+    "The systemd unit that contains both; empty if there is none."
 
 
 def read_record(run: str, text: str) -> KeeperRecord | None:
-    """Read what a keeper has written; None if that is not what it says."""
+    """Parse the record of a keeper. Return None if the text is not one."""
     words = text.split(" ")
     numbers = words[1:5]
     if len(words) != 6 or not all(number.isascii() and number.isdecimal() for number in numbers):  # noqa: PLR2004
@@ -66,7 +66,7 @@ def read_record(run: str, text: str) -> KeeperRecord | None:
 def living_runs(
     processes: Mapping[int, Process], records: Iterable[KeeperRecord], *, boot: str
 ) -> dict[str, KeeperRecord]:
-    """Give the records whose keeper lives, by their runs."""
+    """Return the records whose keeper lives, by run."""
     return {
         record.run: record
         for record in records
@@ -85,9 +85,9 @@ def left_running(
     marked: Mapping[int, str],
     spare: Collection[int],
 ) -> dict[Process, str]:
-    """Give every living process of the application with the run that it comes from.
+    """Return every living process of the application, with the run that it belongs to.
 
-    `processes` is the table by process id, `marked` gives the run in whose name a process is marked, `spare` are
+    `processes` is the table by process id. `marked` has the runs of marked processes, by process id. `spare` has the
     processes that never belong to the application, such as the daemon.
     """
     living = living_runs(processes, records, boot=boot)
@@ -113,7 +113,7 @@ def left_running(
 
 
 def _descendants(pid: int, children: Mapping[int, list[int]], spare: Collection[int]) -> set[int]:
-    """Give all that descends from a process, but for `spare` and what descends from these."""
+    """Return the descendants of a process, without those in `spare` and their descendants."""
     found: set[int] = set()
     waiting = [pid]
     while waiting:

@@ -1,41 +1,41 @@
-"""The life of this node's application: how it starts, takes traffic, is restarted, and stops hurting nobody.
+"""The life cycle of this node's application: how it starts, takes traffic, restarts, and stops without lost requests.
 
 Theory of operation
 -------------------
-An application goes this way (in brackets its role as people know it):
+An application goes through these phases (its role is in brackets):
 
     STOPPED -> PREPARING -> WAITING -> STARTING -> SERVING -> LEAVING -> CLOSING -> CLEARING -> STOPPED
     [STOP]     [WAIT]       [WAIT]     [UP]        [UP]       [UP]       [UP]       [WAIT]      [STOP]
                prestart     `pre`      start       all        drain      stop       poststop
                script       checks     script      checks                scripts    script
 
-`MOVES` below has every move that is allowed, with what leads to it; no other one is ever made. A step for which there
-is nothing to do takes no time: an application without scripts goes from STOPPED to SERVING at once.
+`MOVES` below is the table of all allowed moves, with the cause of each. A step that has nothing to do takes no time: an
+application without scripts goes from STOPPED to SERVING at once.
 
-Traffic: only UP(Ready) and not draining is answered with 200 on the health URL and wants a share of the layer-2
-traffic; both end in the same instant. Traffic comes after the start script has ended and every check has passed. It
-has ended before the stop script begins.
+Traffic: while the application is UP(Ready) and not draining, the health URL answers 200, and the node wants a share of
+the layer-2 traffic. Both begin and end at the same moment. Traffic begins only after the start script has ended and
+every check has passed, and it ends before the stop script begins.
 
-Leaving: the application drains first. It answers NOT FOUND and wants no share from that instant on, and serves those
-who are still there. The drain ends on evidence: no connection to the checked ports is left, and every prober that is
-about has been told NOT FOUND often enough. It ends at the latest when its limit is over. A second `stop` ends it at
-once. What comes after it is the *aim*. An application that leaves because a check fails does not wait for probers,
-since its requests fail anyway. Behind a balancer that must drain this node first, the application *parts* before it
-leaves: it takes traffic until the balancer has nothing more to send.
+Leaving: the application drains first. From that moment on, the health URL answers NOT FOUND, the node wants no share,
+and the application still serves the clients that it has. The drain ends when no connection to the checked ports is left
+and every known prober has had NOT FOUND often enough, or when its time limit is reached. A second `stop` ends it at
+once. The *aim* says what comes after the drain. An application that leaves because a check fails does not wait for
+probers, since its requests fail anyway. Behind a balancer that must drain this node first, the application *parts*
+before it leaves: it takes traffic until the balancer has nothing more to send.
 
-Stopping: the stop script is called, then the stop script with `force` if the first fails or takes too long, then the
+Stopping: the stop script runs. If it fails or takes too long, it runs again with `force`. If that fails too, the
 processes are killed.
 
-Failures: a failing check leads to its action, and that is counted on the restart budget. The failure that is one too
-many stops the application until the operator says otherwise. Before the checks have passed for the first time since
-the start, a failing one is no failure, for `start_timeout`.
+Failures: a failing check leads to its action, which counts against the restart budget. The first failure beyond the
+budget stops the application until the operator starts it again. From a start until the checks have passed once, but at
+most for `start_timeout`, a failing check is not a failure.
 
-The daemon may end and come back while the application runs. `ApplicationState.left` says what is known of the
+The daemon may end and return while the application runs. `ApplicationState.left` records what is known of the
 application, and is kept on disk.
 
-The machine runs nothing. Its `state` is for everybody to read (`state.py`), and `state.script` is the script that
-should run now; whoever runs it says `script_ended`. What an operator may say in which phase is in `commands.py`. `now`
-is in seconds of the monotonic clock. Methods return the events that tell of what they did.
+The state machine runs nothing itself. Everybody may read its `state` (`state.py`). `state.script` is the script that
+should run now; its runner calls `script_ended`. `commands.py` has the operator's commands in each phase. `now` is in
+seconds of the monotonic clock. Methods return events that report what they did.
 """
 
 from collections.abc import Iterable, Mapping
@@ -56,25 +56,25 @@ from hcsidecar.core.events import Event, Level
 MOVES: Final[Mapping[Phase, frozenset[Phase]]] = {
     Phase.STOPPED: frozenset({
         Phase.PREPARING,  # a start
-        Phase.SERVING,  # the daemon takes over an application as it runs
+        Phase.SERVING,  # the daemon takes over a running application
         Phase.DRAINING,  # the same, and the operator has drained it
-        Phase.CLOSING,  # something may still run that must not
+        Phase.CLOSING,  # some of the application may still run, and must not
         Phase.FINISHED,  # the daemon ends
     }),
     Phase.PREPARING: frozenset({
         Phase.WAITING,  # the prestart script has ended
-        Phase.CLOSING,  # it failed, or the start is called off
+        Phase.CLOSING,  # it failed, or the start is cancelled
         Phase.FINISHED,  # the daemon ends
     }),
     Phase.WAITING: frozenset({
         Phase.STARTING,  # every need is met, and the pause after a failure is over
-        Phase.CLOSING,  # a need with action "stop" is unmet, or the start is called off
+        Phase.CLOSING,  # a need with action "stop" is unmet, or the start is cancelled
         Phase.FINISHED,  # the daemon ends
     }),
     Phase.STARTING: frozenset({
         Phase.SERVING,  # the start script has ended
         Phase.DRAINING,  # the same, and the operator has drained it
-        Phase.CLOSING,  # the start script failed, or the start is called off
+        Phase.CLOSING,  # the start script failed, or the start is cancelled
         Phase.FINISHED,  # the daemon ends
     }),
     Phase.SERVING: frozenset({
@@ -83,48 +83,48 @@ MOVES: Final[Mapping[Phase, frozenset[Phase]]] = {
         Phase.LEAVING,  # a stop, a restart, a failure, or the daemon ends
     }),
     Phase.PARTING: frozenset({
-        Phase.SERVING,  # the leave is called off
-        Phase.LEAVING,  # the balancers have nothing more to send, or nobody waits for them any longer
+        Phase.SERVING,  # the leave is cancelled
+        Phase.LEAVING,  # the balancers have nothing more to send, or are no longer waited for
     }),
     Phase.DRAINING: frozenset({
         Phase.SERVING,  # the drain is over
         Phase.LEAVING,  # as from SERVING
     }),
     Phase.LEAVING: frozenset({
-        Phase.SERVING,  # the stop is called off
-        Phase.CLOSING,  # nobody is left, or nobody waits any longer
-        Phase.FINISHED,  # the same, and the daemon ends while the application runs on
+        Phase.SERVING,  # the stop is cancelled
+        Phase.CLOSING,  # the drain is over
+        Phase.FINISHED,  # the same, and the daemon ends while the application continues to run
     }),
     Phase.CLOSING: frozenset({
-        Phase.WAITING,  # the application is stopped, to be restarted, or to wait for a need
-        Phase.CLEARING,  # the application is stopped, and so is what is around it
-        Phase.FINISHED,  # the application is stopped, and the daemon ends
+        Phase.WAITING,  # the application has stopped and is to restart, or to wait for a need
+        Phase.CLEARING,  # the application has stopped and the poststop script follows
+        Phase.FINISHED,  # the application has stopped, and the daemon ends
     }),
     Phase.CLEARING: frozenset({
         Phase.STOPPED,  # the poststop script has ended
-        Phase.PREPARING,  # the same, and all of it starts again
-        Phase.CLOSING,  # the same, but some of the application could not be ended before
+        Phase.PREPARING,  # the same, and everything starts again
+        Phase.CLOSING,  # the same, but the stop before could not end all of the application
         Phase.FINISHED,  # the same, and the daemon ends
     }),
     Phase.FINISHED: frozenset(),
 }  # fmt: skip
-"""Every allowed move. Nothing goes from traffic to the end without having asked for no more traffic first."""
+"""All allowed moves. No path leads from a phase with traffic to the end without a drain in between."""
 
 _AIMS: Mapping[str, Aim] = {"restart": Aim.RESTART, "stopstart": Aim.STOPSTART, "wait": Aim.WAIT, "stop": Aim.STOP}
-"What each action of a failing check leads to."
+"The aim that follows from each action of a failing check."
 _LONGEST_PAUSE = 30.0
-"Seconds between a stop and the next start, where failures come one after the other."
+"The longest pause between a stop and the next start, in seconds, after several failures in a row."
 _BROKEN_DRAIN = 2.0
-"Seconds that connections to an application may last whose own check fails: what hangs would last for ever."
+"The limit of a drain, in seconds, if the application's own check fails: connections to a hung program never end."
 _RECENT = 3600.0
-"Seconds for which a failure makes the next start wait."
+"The seconds during which a failure lengthens the pause before the next start."
 _NO_LOOK_YET = ("a first look at its balancers",)
 
 
 class Lifecycle:
-    """The state machine of one application; see the module's theory of operation. It does nothing until `begin`.
+    """The state machine of one application; see the theory of operation above. It does nothing before `begin`.
 
-    `lame_duck` is the limit of a drain in seconds, where the application has none of its own.
+    `lame_duck` is the limit of a drain in seconds, if the application has no limit of its own.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class Lifecycle:
         )
 
     def _enter(self, phase: Phase) -> None:
-        """Make a move of the table: the only place where the phase changes."""
+        """Enter a phase. This is the only place where the phase changes. Raise RuntimeError if `MOVES` forbids it."""
         state = self.state
         if phase not in MOVES[state.phase]:
             raise RuntimeError(f"an application cannot go from {state.phase.name} to {phase.name}")
@@ -170,14 +170,14 @@ class Lifecycle:
             state.drain_until = inf
 
     def tell(self, why: str, *, level: Level = Level.INFO) -> Event:
-        """Return the event that says the state and what led to it."""
+        """Return an event with the state and the reason for it."""
         name = f"{self.state.name}, draining" if self.state.draining else self.state.name
         return Event(level=level, origin="module", message=f"{name}: {why}")
 
     # -- starting: STOPPED, PREPARING, WAITING, STARTING ----------------------------------------------------------
 
     def begin(self, *, now: float) -> list[Event]:
-        """Do what the past asks of a daemon that has just started; to be called once."""
+        """Continue from the state that the former daemon has left. Call it once, when the daemon has started."""
         state = self.state
         if state.last_word in (Word.STOP, Word.LEAVE) or state.gave_up:
             why = state.gave_up or f"the operator's last word was {state.last_word}"
@@ -200,7 +200,7 @@ class Lifecycle:
                 assert_never(state.left)
 
     def start(self, why: str, *, now: float) -> list[Event]:
-        """Begin a start. What may still run of the application is stopped first."""
+        """Begin a start. If some of the application may still run, stop that first."""
         state = self.state
         if state.left is not Left.STOPPED:
             state.aim, state.is_thorough = Aim.STOPSTART, True
@@ -213,13 +213,13 @@ class Lifecycle:
         return self._wait(why, now=now)
 
     def _wait(self, why: str, *, now: float) -> list[Event]:
-        """Wait for what the application needs, if anything."""
+        """Wait until the needs of the application are met."""
         self._enter(Phase.WAITING)
         self._check_needs()
         return self._start_if_due(why, now=now)
 
     def _start_if_due(self, why: str, *, now: float) -> list[Event]:
-        """Run the start script, or say what the start still waits for."""
+        """Run the start script, or report what the start still waits for."""
         state = self.state
         complaint = state.board.why_not_start()
         if complaint is None and now < state.not_before:
@@ -236,7 +236,7 @@ class Lifecycle:
         return self._serve(why, now=now)
 
     def turn_back(self, aim: Aim, why: str, *, now: float, level: Level = Level.INFO) -> list[Event]:
-        """Call off a start; a script that runs for it is broken off."""
+        """Cancel a start and end the script that runs for it."""
         self.state.aim = aim
         self.state.script = None
         return self._close(why, now=now, level=level)
@@ -251,7 +251,7 @@ class Lifecycle:
     # -- serving: SERVING, DRAINING, PARTING ----------------------------------------------------------------------
 
     def _serve(self, why: str, *, now: float, has_passed: bool = False) -> list[Event]:
-        """Take traffic as soon as the checks pass, now that the application is started."""
+        """Begin to serve: the application has started, and takes traffic once the checks pass."""
         state = self.state
         state.aim = None
         state.has_passed = has_passed
@@ -268,18 +268,18 @@ class Lifecycle:
         return [self.tell(f"{why}{state.reservation()}")]
 
     def start_draining(self, why: str, *, now: float) -> list[Event]:
-        """Ask for nothing new, until further notice."""
+        """Begin a drain that lasts until the operator ends it."""
         self._enter(Phase.DRAINING)
         self.state.drain = Drain(since=now)
         return [self.tell(why)]
 
     def stop_draining(self, why: str, *, now: float) -> list[Event]:
-        """Take traffic again after a drain."""
+        """End a drain and take traffic again."""
         self._enter(Phase.SERVING)
         return [self.tell(f"{why} after {now - self.state.drain.since:.1f} s{self.state.reservation()}")]
 
     def part(self, why: str) -> list[Event]:
-        """Take traffic until balancers have drained this node; then leave, to stop."""
+        """Take traffic until the balancers have drained this node; then leave and stop."""
         state = self.state
         state.aim, state.failure = Aim.STOP, ""
         state.waits_for_balancers = _NO_LOOK_YET
@@ -287,7 +287,7 @@ class Lifecycle:
         return [self.tell(f"{why}; takes traffic until its balancers have drained it")]
 
     def see_balancers(self, waits_for: Iterable[str], *, now: float) -> list[Event]:
-        """Take why an application that is parting must still take traffic; it leaves when there is nothing."""
+        """Take the reasons why an application that is parting must still take traffic. It leaves if there are none."""
         if self.state.phase is not Phase.PARTING:
             return []
         self.state.waits_for_balancers = tuple(waits_for)
@@ -307,7 +307,7 @@ class Lifecycle:
         at_most: float = inf,
         level: Level = Level.INFO,
     ) -> list[Event]:
-        """Begin a drain that ends after `at_most` seconds, and earlier if the settings say so."""
+        """Begin the drain that leads to `aim`. It ends after `at_most` seconds or the configured limit."""
         state = self.state
         state.aim = aim
         if waits_for_probers:
@@ -317,19 +317,19 @@ class Lifecycle:
         self._enter(Phase.LEAVING)
         state.waits_for_probers = waits_for_probers
         state.began = now
-        # A drain that the operator began long ago gets the full time again: who says stop now counts from now.
+        # If the operator began the drain long ago, its full time begins anew with this command.
         limit = min(at_most, self._lame_duck if aim is Aim.EXIT or self.plan.table is None else self._drain_limit)
         state.drain_until = now + limit
         return [self.tell(f"{why}, drains for {limit:g} s at most", level=level), *self._end_late_drain(now=now)]
 
     def call_off(self, why: str) -> list[Event]:
-        """Take traffic again, in the midst of a drain that was to lead to a stop."""
+        """Cancel a stop that has not got beyond its drain, and take traffic again."""
         self._enter(Phase.SERVING)
         self.state.aim, self.state.failure = None, ""
         return [self.tell(f"{why}{self.state.reservation()}")]
 
     def evidence(self, *, connections: Mapping[int, int] | None, probers: Iterable[str], now: float) -> list[Event]:
-        """Take who is still there; see `Drain.see`."""
+        """Take evidence of who still uses the application; see `Drain.see`."""
         state = self.state
         if not state.draining:
             return []
@@ -343,7 +343,7 @@ class Lifecycle:
         return []
 
     def _end_late_drain(self, *, now: float) -> list[Event]:
-        """End a drain that has reached its limit."""
+        """End the drain if it has reached its limit."""
         state = self.state
         if state.phase is not Phase.LEAVING or now < state.drain_until:
             return []
@@ -352,7 +352,7 @@ class Lifecycle:
         return self.hurry(why, now=now, level=Level.WARNING)
 
     def hurry(self, why: str, *, now: float, level: Level = Level.INFO) -> list[Event]:
-        """End the drain, or a script that stops the application and takes its time; `why` says who wants that."""
+        """End the drain, or a script that is stopping the application, at once. `why` names who asked for that."""
         state = self.state
         if state.phase is Phase.LEAVING:
             if state.aim is Aim.EXIT:
@@ -371,14 +371,14 @@ class Lifecycle:
         return []
 
     def redirect(self, aim: Aim, why: str) -> list[Event]:
-        """Change what comes after a stop that has begun."""
+        """Change the aim of a stop that has begun."""
         self.state.aim = aim
         return [self.tell(why)]
 
     # -- stopping: CLOSING, CLEARING, FINISHED --------------------------------------------------------------------
 
     def _close(self, why: str, *, now: float, level: Level = Level.INFO) -> list[Event]:
-        """Run the stop scripts: nobody is left, or nobody waits any longer."""
+        """Run the stop script: the drain is over, or there was none."""
         state = self.state
         if state.phase is not Phase.LEAVING:
             state.began = now
@@ -391,7 +391,7 @@ class Lifecycle:
         return [self.tell(f"{why}; the stop script runs", level=level)]
 
     def _closed(self, why: str, *, now: float, level: Level = Level.INFO) -> list[Event]:
-        """Do what the aim says, now that the application is stopped."""
+        """Continue with the aim: the application has stopped."""
         state = self.state
         took = f"{now - state.began:.1f} s"
         if state.exiting and state.aim is not Aim.STOP:
@@ -410,7 +410,7 @@ class Lifecycle:
                 return self._cleared(why, now=now, level=level)
 
     def _cleared(self, why: str, *, now: float, level: Level = Level.INFO) -> list[Event]:
-        """Do what comes after the poststop script."""
+        """Continue after the poststop script."""
         state = self.state
         aim, state.aim = state.aim, None
         state.need_round = None
@@ -423,7 +423,7 @@ class Lifecycle:
         return [self.tell(f"{took}, {why}", level=level)]
 
     def finish(self, why: str, *, now: float, level: Level = Level.INFO) -> list[Event]:
-        """End for good: the daemon may exit."""
+        """Enter the last phase: the daemon may exit."""
         state = self.state
         was_leaving = state.phase is Phase.LEAVING
         state.script = state.check_round = state.need_round = None
@@ -435,7 +435,7 @@ class Lifecycle:
     # -- scripts --------------------------------------------------------------------------------------------------
 
     def _run(self, script: Script, *, now: float) -> None:
-        """Let this script run, in place of any other."""
+        """Ask for a run of this script, in place of any other."""
         state = self.state
         state.script_runs += 1
         aim = None if script in (Script.PRESTART, Script.START) and state.aim is not Aim.RESTART else state.aim
@@ -444,10 +444,10 @@ class Lifecycle:
     def script_ended(
         self, number: int, failure: str | None, last_lines: Iterable[str] = (), *, now: float
     ) -> list[Event]:
-        """Take how the run of this number has ended: None when it was well, else why not; its last lines of output."""
+        """Take the end of the run with this number: why it failed, or None, and its last lines of output."""
         run = self.state.script
         if run is None or run.number != number:
-            return []  # one that was ended because another was wanted
+            return []  # this run was ended to make room for another
         return self._script_over(run, failure, tuple(last_lines), now=now)
 
     def _script_over(
@@ -511,11 +511,11 @@ class Lifecycle:
     # -- checks ---------------------------------------------------------------------------------------------------
 
     def is_news(self, name: str, complaint: str | None) -> bool:
-        """Tell whether a check says anything but that it still passes."""
+        """Return whether the result of a check is anything but that it still passes."""
         return complaint is not None or self.state.board.complaint(name) is not None
 
     def check_result(self, *, name: str, complaint: str | None, now: float) -> list[Event]:
-        """Take what a check has to say, its `rise` and `fall` counted: what is wrong, or None when it passes."""
+        """Take the result of a check, with `rise` and `fall` applied: what is wrong, or None if it passes."""
         state = self.state
         rule = state.board.rule(name)
         if (state.need_round if rule.pre else state.check_round) is None:
@@ -536,7 +536,7 @@ class Lifecycle:
         return events + self._act_on_checks(now=now)
 
     def see_machine(self, obstacle: str | None, remedy: str = "", *, now: float) -> list[Event]:
-        """Take what of the machine keeps this node from serving, and what to do about it; None: nothing any more."""
+        """Take the fault of the machine that keeps this node from serving, or None, and what to do about it."""
         board = self.state.board
         before, board.obstacle = board.obstacle, obstacle
         if obstacle == before:
@@ -547,13 +547,13 @@ class Lifecycle:
         return [told, *self._act_on_checks(now=now)]
 
     def see_farm(self, outlook: Outlook, *, now: float) -> list[Event]:
-        """Take how the other nodes are."""
+        """Take the state of the other nodes."""
         last_stays = self.state.last_stays
         last_stays.outlook = outlook
         return self._act_on_checks(now=now) if last_stays.stays and outlook.others_serve else []
 
     def _note_passing(self) -> None:
-        """End the time after a start in which failing checks are no failures, once all have passed."""
+        """If all checks pass, end the time after a start in which a failing check is not a failure."""
         state = self.state
         if state.phase in (Phase.SERVING, Phase.DRAINING) and all(
             text is None for text in state.board.of_application().values()
@@ -561,7 +561,7 @@ class Lifecycle:
             state.has_passed, state.in_grace, state.start_by = True, False, inf
 
     def _act_on_need(self, name: str, *, is_other: bool, now: float) -> list[Event]:
-        """Act on what a need has said while the application waits; `is_other` when that has changed its state."""
+        """Act on the result of a need while the application waits; `is_other` is whether that changed its state."""
         board = self.state.board
         complaint = board.complaint(name)
         if complaint not in (None, UNCHECKED) and board.rule(name).action == "stop":
@@ -572,7 +572,7 @@ class Lifecycle:
         return [self.tell(why_not, level=Level.WARNING)] if is_other else []
 
     def _act_on_checks(self, *, now: float, is_late: bool = False) -> list[Event]:
-        """Act on the first check that fails; `is_late` when those that have not passed since the start fail too."""
+        """Act on the first failing check. With `is_late`, a check that has not passed since the start fails too."""
         state = self.state
         if state.phase is Phase.PARTING and (broken := state.board.why_not_serve()) is not None:
             why = f"{broken}; takes no more traffic, whether its balancers have drained it or not"
@@ -588,11 +588,11 @@ class Lifecycle:
                     return self._fail(action, f"check {name}: {text}", now=now, at_most=_BROKEN_DRAIN)
         for name, text in state.board.of_needs().items():
             if text not in (None, UNCHECKED):
-                return self._go_without(f"check {name}: {text}", state.board.rule(name).action, now=now)
+                return self._act_on_unmet_need(f"check {name}: {text}", state.board.rule(name).action, now=now)
         return [self.tell("all that it needs is there again")] if state.last_stays.reset() else []
 
-    def _go_without(self, why: str, action: str, *, now: float) -> list[Event]:
-        """Act on a need that is unmet while the application is up."""
+    def _act_on_unmet_need(self, why: str, action: str, *, now: float) -> list[Event]:
+        """Act on an unmet need while the application is UP."""
         if action == "stop":
             return self._fail("stop", why, now=now)
         state = self.state
@@ -617,13 +617,13 @@ class Lifecycle:
     # -- failures and the operator's word -------------------------------------------------------------------------
 
     def _fail(self, action: str, why: str, *, now: float, at_most: float = inf) -> list[Event]:
-        """Do what a failure leads to, within the budget; connections may last for `at_most` seconds."""
+        """Take the action of a failure, within the budget. The drain takes at most `at_most` seconds."""
         state = self.state
         aim, level = _AIMS[action], Level.WARNING
         if aim is Aim.STOP:
             state.gave_up, level = why, Level.ERROR
-        elif (story := state.budget.spend(why, now=now)) is not None:
-            state.gave_up, aim, level = story, Aim.STOP, Level.ERROR
+        elif (summary := state.budget.spend(why, now=now)) is not None:
+            state.gave_up, aim, level = summary, Aim.STOP, Level.ERROR
         if aim is not Aim.STOP:
             recent = sum(now - failure.at < _RECENT for failure in state.budget.failures(now=now))
             state.not_before = now + min(_LONGEST_PAUSE, 2.0 ** min(recent - 1, 9) - 1) if recent else now
@@ -636,7 +636,10 @@ class Lifecycle:
         return self.turn_back(aim, text, now=now, level=level)
 
     def request(self, action: str, why: str, *, now: float) -> Outcome:
-        """Take what the application itself asks for: restart, stopstart, wait or stop. It counts as a failure."""
+        """Carry out an action that the application itself requests: restart, stopstart, wait or stop.
+
+        It counts as a failure.
+        """
         state = self.state
         if state.phase is Phase.STARTING:
             state.requested = (action, why)
@@ -648,34 +651,34 @@ class Lifecycle:
         return accept(f"the module does that: {action}", *self._fail(action, why, now=now))
 
     def count_failure(self, why: str, *, now: float) -> Outcome:
-        """Count a failure that the application has mended by itself; refused when the budget is spent."""
+        """Count a failure that the application has repaired itself. Refuse if the budget is spent."""
         budget = self.state.budget
-        if (story := budget.spend(why, now=now)) is not None:
-            return refuse(f"the budget is spent: {story}")
+        if (summary := budget.spend(why, now=now)) is not None:
+            return refuse(f"the budget is spent: {summary}")
         return accept(f"{budget.used(now=now)} of {budget.most} restarts")
 
     def reset_budget(self, why: str) -> list[Event]:
-        """Count failures anew."""
+        """Reset the restart budget."""
         self.state.budget.reset()
         return [self.tell(why)]
 
     def forgive(self) -> None:
-        """Forget the failures: the operator has taken over."""
+        """Forget all failures, after a command of the operator."""
         self.state.budget.reset()
         self.state.gave_up, self.state.not_before = "", 0.0
 
     def keep_word(self, word: Word) -> None:
-        """Keep the operator's word, for the next daemon too; by itself it moves nothing."""
+        """Record the operator's last command, also for the next daemon. This alone changes no phase."""
         self.state.last_word = word
 
     def prepare_to_exit(self) -> None:
-        """Let the daemon end as soon as what has begun is done."""
+        """Let the daemon end once the present transition is done."""
         self.state.exiting = True
 
     # -- time -----------------------------------------------------------------------------------------------------
 
     def tick(self, *, now: float) -> list[Event]:
-        """Do what time has brought."""
+        """Act on everything that is due by now."""
         state = self.state
         if state.script is not None and now >= state.script.ends_by:
             return self._script_over(state.script, state.script.why_late(), (), now=now)
@@ -692,7 +695,7 @@ class Lifecycle:
         return []
 
     def next_tick_at(self) -> float:
-        """Return when `tick` is due next; inf when nothing runs out."""
+        """Return when `tick` is due next; inf if nothing is pending."""
         state = self.state
         due = state.script.ends_by if state.script is not None else inf
         match state.phase:

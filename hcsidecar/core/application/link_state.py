@@ -1,4 +1,4 @@
-"""What an interface check says of a link and of addresses, as the kernel tells them."""
+"""The result of an interface check, from the links and addresses that the kernel reports."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,8 @@ from hcsidecar.core.farmfile.check_tables import InterfaceCheck
 _IFF_UP: Final = 1
 _IFF_LOWER_UP: Final = 1 << 16
 _WORKING: Final = frozenset({"UP", "UNKNOWN"})
-"Operational states (RFC 2863) in which packets pass; drivers without carrier detection, and `lo`, say UNKNOWN."
+"""The operational states (RFC 2863) in which packets pass. Drivers that cannot detect a carrier, and `lo`, report
+UNKNOWN."""
 # <linux/if_addr.h>
 _IFA_F_DADFAILED: Final = 0x08
 _IFA_F_TENTATIVE: Final = 0x40
@@ -27,7 +28,7 @@ class Link:
     "Its operational state: UP, DOWN, LOWERLAYERDOWN, DORMANT, …"
 
     def why_down(self) -> str | None:
-        """Say why no packet passes, or None if one does."""
+        """Return why no packets pass, or None if they do."""
         if not self.flags & _IFF_UP:
             return f"{self.name} is switched off"
         if not self.flags & _IFF_LOWER_UP:
@@ -46,7 +47,7 @@ class Held:
     flags: int
 
     def why_unusable(self) -> str | None:
-        """Say why it is there and not to be used, or None if it is."""
+        """Return why the address cannot be used although it is there, or None if it can."""
         if self.flags & _IFA_F_DADFAILED:
             return f"another machine has {self.address} too"
         if self.flags & _IFA_F_TENTATIVE:
@@ -55,14 +56,14 @@ class Held:
 
 
 def holder_of(check: InterfaceCheck, addresses: Sequence[Held]) -> Held | None:
-    """Find the address that a check looks for, on its interface if it names one; None if it is not there."""
+    """Return the address that a check looks for, on its interface if it names one; None if it is not there."""
     wanted = None if check.address is None else ip_address(check.address)
     there = [held for held in addresses if held.address == wanted and check.interface in (None, held.interface)]
     return min(there, key=lambda held: held.why_unusable() is not None, default=None)
 
 
 def complaint(check: InterfaceCheck, link: Link | None, held: Held | None) -> str | None:
-    """Say what is wrong: `link` is the interface that counts, `held` the address; None if there is none."""
+    """Return what is wrong, or None. `link` is the interface to judge and `held` the address; None if it is missing."""
     if check.address is not None and held is None and check.interface is None:
         return f"no interface has {check.address}"
     if link is None:

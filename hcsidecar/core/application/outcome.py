@@ -1,4 +1,4 @@
-"""What became of a command or a request: accepted, with the events that it caused, or refused, with the reason."""
+"""The outcome of a command or request: accepted, with the events that it caused, or refused, with the reason."""
 
 from dataclasses import dataclass
 
@@ -7,16 +7,16 @@ from hcsidecar.core.events import Event
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """The answer to a command. A refused one has changed nothing."""
+    """The answer to a command. A refused command has changed nothing."""
 
     accepted: bool
     text: str
-    "One sentence for who gave the command: what happens now, or why not."
+    "One sentence for the person who gave the command: what happens now, or why nothing does."
     events: tuple[Event, ...] = ()
 
 
 def accept(text: str, *events: Event) -> Outcome:
-    """Return the outcome of an accepted command; without events, all was already as it asks."""
+    """Return the outcome of an accepted command. Without events, it had nothing to change."""
     return Outcome(accepted=True, text=text, events=events)
 
 

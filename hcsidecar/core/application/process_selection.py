@@ -1,4 +1,4 @@
-"""Which processes a process check counts, and what it says of their number."""
+"""Selects the processes that a process check counts, and judges their number."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,26 +7,26 @@ from typing import Final
 from hcsidecar.core.farmfile.check_tables import ProcessCheck
 
 _COMM_SIZE: Final = 15
-"Bytes of a program's name that the kernel keeps (TASK_COMM_LEN, without its final zero)."
+"The bytes of a program's name that the kernel keeps (TASK_COMM_LEN without the final zero)."
 _ENDED: Final = frozenset({"Z", "X"})
-"States of a process that has ended and is not yet waited for."
+"The states of a process that has ended but was not waited for yet."
 
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """What /proc/PID/stat says (proc(5))."""
+    """The contents of /proc/PID/stat (proc(5))."""
 
     name: bytes
     state: str
 
     @property
     def runs(self) -> bool:
-        """False of a zombie."""
+        """False for a zombie."""
         return self.state not in _ENDED
 
 
 def parse_stat(text: bytes) -> Stat | None:
-    """Read `4711 (apache2) S …`; a name may have parentheses and blanks in it. None if it is not that."""
+    """Parse `4711 (apache2) S …`, where the name may contain parentheses and blanks. Return None for other text."""
     _, opened, rest = text.partition(b"(")
     name, closed, rest = rest.rpartition(b")")
     fields = rest.split()
@@ -36,19 +36,22 @@ def parse_stat(text: bytes) -> Stat | None:
 
 
 def is_called(stat: Stat, name: str) -> bool:
-    """Tell whether a process has this name, of which the kernel keeps the beginning only."""
+    """Return whether a process has this name. The kernel keeps only the beginning of a name."""
     return stat.name == name.encode()[:_COMM_SIZE]
 
 
 def is_in_unit(cgroups: bytes, unit: str) -> bool:
-    """Tell whether what /proc/PID/cgroup says lies in the control group of a unit, or below it."""
+    """Return whether a process is in the control group of a unit or below it, by its /proc/PID/cgroup."""
     wanted = unit.encode()
-    # systemd puts an underscore before names that the kernel has for itself.
+    # systemd puts an underscore before names that the kernel reserves.
     return any(part.removeprefix(b"_") == wanted for line in cgroups.splitlines() for part in line.split(b"/")[1:])
 
 
 def complaint(check: ProcessCheck, count: int, *, unit_state: str | None) -> str | None:
-    """Say what is wrong with so many processes; `unit_state` is what systemd says, None where nobody can be asked."""
+    """Return what is wrong with this number of processes, or None.
+
+    `unit_state` is the state of the unit that systemd reports; None if systemd cannot be asked.
+    """
     if unit_state not in (None, "active"):
         return f"{check.unit} is {unit_state}"
     if count < check.at_least:
@@ -64,12 +67,12 @@ def _run(count: int) -> str:
 
 
 def command_line(text: bytes) -> str:
-    """Write what /proc/PID/cmdline says as a shell would have it, but for quotes."""
+    """Return the command line in /proc/PID/cmdline with blanks between the arguments, but without quotes."""
     return text.rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
 
 
 def unit_file_state(properties: Mapping[str, str]) -> str:
-    """Sum up what `systemctl show` says of a unit."""
+    """Return the state of a unit, from the properties that `systemctl show` prints."""
     if properties.get("LoadState") == "not-found":
         return "not known to systemd"
     return properties.get("ActiveState") or "unknown"

@@ -1,4 +1,4 @@
-"""How many restarts an application may cost before it stops for good: SafeKit's maxloop and loop_interval."""
+"""Limits the restarts after failures before an application stops for good: SafeKit's maxloop and loop_interval."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from hcsidecar.core.farmfile.values import format_duration
 from hcsidecar.core.plain_text import shortened
 
 _LONGEST = 200
-"Characters of a reason that are kept: a thousand failures must fit into the file that remembers them."
+"The most characters of a reason that are kept, so that a thousand failures fit into the state file."
 _TOLD = 4
-"Failures that a story tells one by one, the newest."
+"The number of newest failures that a summary lists."
 _MINUTE = 60
 _HOUR = 3600
 
@@ -19,12 +19,12 @@ class Failure:
     """One failure that led to a restart."""
 
     at: float
-    "Seconds of the monotonic clock; negative when it was before this machine's last start."
+    "In seconds of the monotonic clock; negative if it was before the last boot of this machine."
     why: str
 
 
 class RestartBudget:
-    """Failures within a window of time; the one after `most` is one too many. A window of 0 s counts nothing."""
+    """The failures within a window of time, of which `most` are allowed. With a window of 0 s, nothing is counted."""
 
     def __init__(self, *, most: int, window: float, failures: Iterable[Failure] = ()) -> None:
         self.most = most
@@ -32,31 +32,31 @@ class RestartBudget:
         self._failures = tuple(failures)
 
     def failures(self, *, now: float) -> tuple[Failure, ...]:
-        """Give those that still count, the oldest first."""
+        """Return the failures that still count, the oldest first."""
         return tuple(failure for failure in self._failures if now - failure.at < self.window)
 
     def used(self, *, now: float) -> int:
-        """Count them."""
+        """Return the number of failures that still count."""
         return len(self.failures(now=now))
 
     def is_reached(self, *, now: float) -> bool:
-        """Tell whether the next failure would stop the application."""
+        """Return whether the next failure would stop the application."""
         return self.window > 0 and self.used(now=now) >= self.most
 
     def spend(self, why: str, *, now: float) -> str | None:
-        """Count a failure; gives the whole story if it is one too many, and counts no further then."""
+        """Count a failure. If it exceeds the budget, return a summary of all failures and do not count it."""
         before = self.failures(now=now)
         failure = Failure(at=now, why=shortened(why, _LONGEST))
         if self.window > 0 and len(before) >= self.most:
-            return self._story((*before, failure), now=now)
+            return self._summary((*before, failure), now=now)
         self._failures = (*before, failure)
         return None
 
     def reset(self) -> None:
-        """Forget all: the operator has taken over."""
+        """Forget all failures, after a command of the operator."""
         self._failures = ()
 
-    def _story(self, failures: tuple[Failure, ...], *, now: float) -> str:
+    def _summary(self, failures: tuple[Failure, ...], *, now: float) -> str:
         newest = failures[-_TOLD:]
         earlier = f"{len(failures) - len(newest)} before; " if len(newest) < len(failures) else ""
         told = earlier + "; ".join(f"{_ago(now - failure.at)}: {failure.why}" for failure in newest)

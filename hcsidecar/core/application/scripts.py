@@ -1,4 +1,4 @@
-"""Which script of the application runs next, with which arguments and for how long at most."""
+"""The runs of the application's scripts: their arguments and time limits."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,11 +8,11 @@ from hcsidecar.core.farmfile.application_table import ApplicationTable
 from hcsidecar.core.farmfile.values import format_duration
 
 KILL_LIMIT = 20.0
-"Seconds that killing the processes of an application may take: they are asked first."
+"Seconds that killing the processes of an application may take. They get SIGTERM first."
 
 
 class Script(StrEnum):
-    """What may run; the last one is no script, but the end of the application's processes."""
+    """What may run. The last one is not a script: it kills the processes of the application."""
 
     PRESTART = "prestart"
     START = "start"
@@ -23,13 +23,13 @@ class Script(StrEnum):
 
     @property
     def key(self) -> str:
-        """The key of the farm file that names it."""
+        """The key of the script in the farm file."""
         return "stop" if self is Script.FORCE else self.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptRun:
-    """One run: the shell starts it when it sees a new number, and ends the one before."""
+    """One run of a script. The runner starts it when it sees a new number, and ends the run before."""
 
     number: int
     script: Script
@@ -41,28 +41,28 @@ class ScriptRun:
 
     @property
     def ends_by(self) -> float:
-        """When it has run out of time."""
+        """When its time limit expires."""
         return self.began + self.limit
 
     def why_late(self) -> str:
-        """Say that it has run out of time."""
+        """Return the text for a run whose time limit has expired."""
         return f"did not end within {format_duration(self.limit)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptPlan:
-    """The scripts that there are, and their limits; none for an application that runs by itself."""
+    """The scripts of an application and their limits; without a table, the application runs by itself."""
 
     table: ApplicationTable | None = None
 
     def has(self, script: Script) -> bool:
-        """Tell whether there is such a script."""
+        """Return whether the application has this script."""
         if self.table is None:
             return False
         return script is Script.KILL or script.key in self.table.scripts
 
     def run(self, script: Script, *, number: int, aim: Aim | None, now: float) -> ScriptRun:
-        """Make a run; `aim` is what the application is about to do, None when it starts."""
+        """Return a new run. `aim` is the aim of the application, None if it starts."""
         assert self.table is not None  # noqa: S101 - asked only for scripts that there are
         limits = {
             Script.START: self.table.start_timeout,
@@ -79,7 +79,7 @@ class ScriptPlan:
 
 
 def _arguments(script: Script, aim: Aim | None) -> tuple[str, ...]:
-    """Give what SafeKit's scripts get: perhaps `force`, the present role, the next one, and the action."""
+    """Return the arguments that SafeKit gives its scripts: `force` if it applies, present role, next role, action."""
     if aim is Aim.RESTART:
         words = (Role.UP, Role.UP, "restart")
     elif script is Script.PRESTART:

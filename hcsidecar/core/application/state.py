@@ -1,6 +1,6 @@
-"""The state of an application at one moment, and how it reads to balancers, other nodes and people.
+"""The state of an application, and what balancers, other nodes and people see of it.
 
-`Lifecycle` in `lifecycle.py` changes the state; everybody else only reads it.
+Only `Lifecycle` in `lifecycle.py` changes the state.
 """
 
 from collections.abc import Mapping
@@ -18,91 +18,91 @@ from hcsidecar.core.application.states import GOING, Aim, Left, Phase, Role, Sta
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
-    """What is kept of an application over the end of its daemon."""
+    """What is kept of an application after its daemon has ended."""
 
     last_word: Word = Word.START
-    "What the operator said last."
+    "The operator's last command."
     left: Left = Left.STOPPED
     "What is known of the application."
     has_passed: bool = False
-    "The checks have passed since the application was started."
+    "All checks have passed since the application was started."
     gave_up: str = ""
-    "Why the application has stopped by itself, for good."
+    "Why the daemon has stopped the application for good; empty if it has not."
     failures: tuple[Failure, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
 class ApplicationState:
-    """What is true of one application. Times are in seconds of the monotonic clock."""
+    """The state of one application. Times are in seconds of the monotonic clock."""
 
-    # What outlives the daemon: see `past`.
+    # Kept after the daemon has ended: see `past`.
     last_word: Word = Word.START
-    "What the operator said last."
+    "The operator's last command."
     left: Left = Left.STOPPED
     "What is known of an application with scripts."
     has_passed: bool = False
-    "The checks have passed since the application was started."
+    "All checks have passed since the application was started."
     gave_up: str = ""
-    "Why the application has stopped by itself, for good."
+    "Why the daemon has stopped the application for good; empty if it has not."
     budget: RestartBudget
-    "Its failures."
+    "The failures, and how many are allowed."
 
-    # Where it is and where it goes.
+    # The phase and the aim.
     phase: Phase = Phase.STOPPED
     aim: Aim | None = None
-    "What comes after leaving; while starting: RESTART when the application has not left its role."
+    "What comes after leaving. During a start: RESTART if the application has kept its role."
     failure: str = ""
-    "The failure that led to the aim; empty when somebody has asked for it."
+    "The failure that led to the aim; empty if somebody has asked for it."
     requested: tuple[str, str] | None = None
-    "Action and reason that the application has asked for while its start script runs."
+    "The action and reason that the application has requested while its start script runs."
     exiting: bool = False
-    "The daemon ends as soon as what has begun is done."
+    "The daemon ends once the present transition is done."
     began: float = 0.0
-    "When this start, or this leaving, began."
+    "When the present start or leaving began."
 
-    # Its scripts.
+    # The scripts.
     script: ScriptRun | None = None
     "The script that should run now."
     script_runs: int = 0
-    "How many runs there have been."
+    "The number of runs so far."
     is_thorough: bool = False
-    "A script of the former daemon may still be at work: this stop goes all the way, whatever the scripts say."
+    "A script of the former daemon may still run, so this stop uses `force` and kills, whatever the scripts report."
     not_before: float = 0.0
-    "When the next start is due at the earliest."
+    "The earliest time for the next start."
 
-    # Its checks.
+    # The checks.
     board: CheckBoard
-    "What they say."
+    "The results of all checks."
     check_round: int | None = None
-    "The number of this round of the application's checks, None while they rest; a new number: begin all anew."
+    "The number of the present round of the application's checks. None: they do not run. A new number: begin anew."
     need_round: int | None = None
     "The same for the `pre` checks."
     check_rounds: int = 0
     need_rounds: int = 0
-    "How many rounds there have been."
+    "The number of rounds so far."
     in_grace: bool = False
-    "A failing check is no failure yet."
+    "A failing check is not a failure yet."
     start_by: float = inf
     "When the checks must have passed for the first time."
     last_stays: LastStays
     "Whether it stays up with an unmet need, because no other node would be left."
     stays_because: str = ""
-    "What is to be told while it does."
+    "The text for people while it does."
 
-    # Its drain.
+    # The drain.
     drain: Drain = field(default_factory=lambda: Drain(since=0.0))
     waits_for_probers: bool = True
-    "The drain ends only when the probers have had their fill, too."
+    "The drain also waits until the probers have had enough NOT FOUND answers."
     drain_until: float = inf
-    "When the drain ends, whoever is left."
+    "When the drain ends, even if the application is still in use."
     waits_for_balancers: tuple[str, ...] = ()
-    "Why an application that is parting must still take traffic, in plain words."
+    "Why an application that is parting must still take traffic, as text for people."
 
-    # -- how it reads -------------------------------------------------------------------------------------------
+    # -- what others see ----------------------------------------------------------------------------------------
 
     @property
     def past(self) -> Past:
-        """What must be kept for the next daemon."""
+        """The part of the state to keep for the next daemon."""
         return Past(
             last_word=self.last_word,
             left=self.left,
@@ -126,7 +126,7 @@ class ApplicationState:
 
     @property
     def status(self) -> Status:
-        """How far it is in its role."""
+        """How far it has got in its role."""
         if self.role is Role.STOP:
             return Status.NOT_READY
         if self.phase is Phase.WAITING and self.board.unmet():
@@ -136,37 +136,37 @@ class ApplicationState:
 
     @property
     def name(self) -> str:
-        """Role and status as people know them: "UP(Ready)"."""
+        """Role and status: "UP(Ready)"."""
         return f"{self.role}({self.status})"
 
     @property
     def draining(self) -> bool:
-        """True while it serves on but wants nothing new."""
+        """True while it serves but asks for no new traffic."""
         return self.phase in (Phase.DRAINING, Phase.LEAVING)
 
     @property
     def parting(self) -> bool:
-        """True while it takes traffic, and leaves as soon as balancers have drained it."""
+        """True while it takes traffic, and leaves once its balancers have drained it."""
         return self.phase is Phase.PARTING
 
     @property
     def serving(self) -> bool:
-        """True when the health URL answers 200."""
+        """True if the health URL answers 200."""
         return self.status is Status.READY and not self.draining
 
     @property
     def wants_share(self) -> bool:
-        """True when it would take buckets: exactly when the health URL answers 200."""
+        """True if the node wants buckets, which is the case exactly if the health URL answers 200."""
         return self.serving
 
     @property
     def drained(self) -> bool:
-        """True while it drains and nobody is left, by the last evidence."""
+        """True while it drains and nothing uses it any more, by the last evidence."""
         return self.draining and not self.drain.waits_for
 
     @property
     def waits_for(self) -> tuple[str, ...]:
-        """What it still waits for on its way out, in plain words."""
+        """What a drain or stop still waits for, as text for people."""
         if self.draining:
             return self.drain.waits_for
         if self.parting:
@@ -175,29 +175,29 @@ class ApplicationState:
 
     @property
     def finished(self) -> bool:
-        """True when the daemon may exit."""
+        """True if the daemon may exit."""
         return self.phase is Phase.FINISHED
 
     @property
     def unmet(self) -> tuple[str, ...]:
-        """The needs that are unmet: names of `pre` checks that fail."""
+        """The names of the `pre` checks that fail."""
         return self.board.unmet() if self.role is not Role.STOP else ()
 
     @property
     def check_results(self) -> Mapping[str, bool]:
-        """Whether the checks pass that are made now and have a result."""
+        """Whether each check passes, of those that run now and have a result."""
         of_needs = {} if self.need_round is None else self.board.results(pre=True)
         return of_needs if self.check_round is None else {**of_needs, **self.board.results(pre=False)}
 
     @property
     def remark(self) -> str:
-        """What an operator should know of an application that takes traffic all the same."""
+        """A remark for the operator on an application that takes traffic; empty if there is none."""
         if self.parting:
             return "leaves when its balancers have drained it, and takes traffic until then"
         return self.stays_because if self.serving and self.last_stays.stays else ""
 
     def why_not_ready(self) -> str | None:
-        """Say why this node must get no traffic, or None if it may."""
+        """Return why this node must get no traffic, or None if it may."""
         match self.phase:
             case Phase.STOPPED:
                 if self.gave_up:
@@ -212,7 +212,7 @@ class ApplicationState:
             case Phase.STARTING:
                 return "the start script runs"
             case Phase.LEAVING | Phase.CLOSING | Phase.CLEARING:
-                return self._why_going()
+                return self._why_leaving()
             case Phase.DRAINING:
                 complaint = self.board.why_not_serve()
                 return f"drained by the operator; {complaint}" if complaint else "drained by the operator"
@@ -221,7 +221,7 @@ class ApplicationState:
             case _:
                 assert_never(self.phase)
 
-    def _why_going(self) -> str:
+    def _why_leaving(self) -> str:
         if self.exiting:
             return "shutting down"
         match self.aim:
@@ -234,6 +234,6 @@ class ApplicationState:
         return f"{text}: {self.failure}" if self.failure else text
 
     def reservation(self) -> str:
-        """Return what is still in the way of traffic, to follow a sentence on a start: "; check HTTP: refused"."""
+        """Return what still prevents traffic, to be added to a sentence about a start: "; check HTTP: refused"."""
         complaint = self.board.why_not_serve() if self.phase is Phase.SERVING else None
         return f"; {complaint}" if complaint else ""

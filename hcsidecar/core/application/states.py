@@ -1,20 +1,20 @@
-"""The words for what an application is doing, as SafeKit has them. `lifecycle.py` has the table of its moves."""
+"""The states of an application, with SafeKit's words for role and status. `lifecycle.py` has the table of moves."""
 
 from enum import Enum, StrEnum, auto
 from typing import Final
 
 
 class Role(StrEnum):
-    """What an application is there for, at this moment."""
+    """What an application is to do."""
 
     STOP = "STOP"
     WAIT = "WAIT"
-    "Would be UP but for something outside that it needs; only applications with `wait` checks come here."
+    "It would be UP, but a need is not met, or a script runs before the start or after the stop."
     UP = "UP"
 
 
 class Status(StrEnum):
-    """How far it has got in its role."""
+    """How far an application has got in its role."""
 
     NOT_READY = "NotReady"
     TRANSIENT = "Transient"
@@ -22,36 +22,36 @@ class Status(StrEnum):
 
 
 class Word(StrEnum):
-    """The operator's last word on an application. It outlives the daemon and decides what `run` does."""
+    """The operator's last command. It is kept on disk, and a new daemon obeys it."""
 
     START = "start"
     STOP = "stop"
     DRAIN = "drain"
-    "Remembered too: whoever took a server out by hand does not want a reboot to put it back behind their back."
+    "It is kept too, because a reboot must not bring back a server that somebody took out by hand."
     LEAVE = "leave"
-    "As stop, and it is deregistered at balancers."
+    "As STOP, and the node is deregistered at its balancers."
 
 
 class Phase(Enum):
-    """Where an application is on its way; role, status and draining follow from it and from the checks."""
+    """The phase of an application's life cycle. Role, status and draining follow from it and from the checks."""
 
     STOPPED = auto()
     PREPARING = auto()
     "The prestart script runs."
     WAITING = auto()
-    "Starts as soon as every `pre` check passes."
+    "The application starts as soon as every `pre` check passes."
     STARTING = auto()
     "The start script runs."
     SERVING = auto()
-    "Takes traffic as soon as, and as long as, every check passes."
+    "The application takes traffic while every check passes."
     PARTING = auto()
-    "Takes traffic until balancers have drained it that must do so before it answers NOT FOUND; then it leaves."
+    "It takes traffic until the balancers that must drain it before it answers NOT FOUND have done so; then it leaves."
     DRAINING = auto()
-    "Serves on, but asks balancers and members to send nothing new, until the operator says otherwise."
+    "It serves, but asks balancers and members to send nothing new, until the operator ends the drain."
     LEAVING = auto()
-    "Drains with an end in sight: the evidence that nobody is left, or the limit. The aim says what comes then."
+    "It drains, until nothing uses it any more or the limit is reached. The aim says what comes next."
     CLOSING = auto()
-    "The stop script runs, then perhaps with `force`, then perhaps the processes are killed."
+    "The stop script runs; if that is not enough, it runs with `force`, and then the processes are killed."
     CLEARING = auto()
     "The poststop script runs."
     FINISHED = auto()
@@ -59,27 +59,27 @@ class Phase(Enum):
 
 
 class Aim(StrEnum):
-    """What an application that leaves will do next; the value is the action that scripts are told."""
+    """What an application does after it has left its phase. The value is the action argument of scripts."""
 
     STOP = "stop"
     RESTART = "restart"
-    "Stop and start the application; what is around it, the `pre` checks for one, goes on."
+    "Stop and start the application. The `pre` checks continue."
     STOPSTART = "stopstart"
-    "Stop the application and what is around it, `prestart` and `poststop` included, and start all of it again."
+    "Stop the application and its `pre` checks, and start everything again, with `poststop` and `prestart`."
     WAIT = "stopwait"
-    "Stop the application until what it needs is back."
+    "Stop the application until its needs are met again."
     EXIT = "exit"
-    "End the daemon. An application with scripts runs on, and the next daemon takes it over."
+    "End the daemon. An application with scripts continues to run, and the next daemon takes it over."
 
 
 class Left(StrEnum):
-    """What is known of an application with scripts; it outlives the daemon."""
+    """What is known of an application with scripts. It is kept on disk."""
 
     STOPPED = "stopped"
     STARTED = "started"
     UNCLEAR = "unclear"
-    "A start or stop has begun, and nobody knows how it ended."
+    "A start or stop has begun, and its result is not known."
 
 
 GOING: Final = frozenset({Phase.LEAVING, Phase.CLOSING, Phase.CLEARING})
-"The phases on the way out, wherever that leads."
+"The phases from the drain to the end of the stop, whatever the aim."

@@ -1,10 +1,10 @@
-"""Who could change what the daemon runs: the rule for a script and for every directory on the way to it.
+"""Decides whether a script may run: nobody but root and the daemon's user may be able to change or replace it.
 
-A program that runs as root must not be one that somebody else can write, replace, or put another one in the place of.
-So the file, each directory from the root down to it, and each symbolic link on the way must belong to root or to the
-user that the daemon runs as, and be writable by the owner alone, as sshd wants it of a user's keys (StrictModes in
-sshd_config(5)). One thing is allowed that sshd refuses: a directory of ours in one like /tmp, writable for all with the
-sticky bit. There nobody but the owner can rename or remove it, and a directory cannot be linked from elsewhere.
+The file, each directory from the root down to it, and each symbolic link on the way must belong to root or to the user
+that the daemon runs as, and only the owner may be able to write to it. sshd requires the same of a user's keys
+(StrictModes in sshd_config(5)). One case is allowed that sshd refuses: a directory of a trusted owner inside one like
+/tmp, which all users can write to and which has the sticky bit. Nobody but the owner can rename or remove a directory
+there, and no directory can be linked there from elsewhere.
 """
 
 import stat
@@ -16,21 +16,21 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathStep:
-    """A directory or a symbolic link on the way to a file, or at the end the file itself."""
+    """A directory or a symbolic link on the way to a file, or the file itself at the end."""
 
     path: str
     mode: int
-    "As stat(2) gives it, with the kind of file."
+    "The st_mode of stat(2), with the file type."
     owner: int
     "User id."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UntrustedPath:
-    """Why a script must not run, and what would help."""
+    """Why a script must not run, and what to do."""
 
     message: str
-    "Completes a sentence that begins with the script."
+    "The rest of a sentence that begins with the script."
     hint: str
 
     def __str__(self) -> str:
@@ -38,7 +38,10 @@ class UntrustedPath:
 
 
 def why_not_trusted(way: Iterable[PathStep], owners: Collection[int]) -> UntrustedPath | None:
-    """Say who besides `owners` (user ids) could change a file; `way` goes from the root directory to the file."""
+    """Return why others than `owners` (user ids) could change a file, or None if they cannot.
+
+    `way` goes from the root directory to the file.
+    """
     shared = False
     for step in way:
         is_directory, is_link = stat.S_ISDIR(step.mode), stat.S_ISLNK(step.mode)
@@ -50,7 +53,7 @@ def why_not_trusted(way: Iterable[PathStep], owners: Collection[int]) -> Untrust
             )
         if shared and not is_directory:
             return UntrustedPath(
-                message=f"{what} lies in a directory where everybody may make files".strip(),
+                message=f"{what} is in a directory where everybody can create files".strip(),
                 hint=f"move {step.path} into a directory of its own",
             )
         writable = not is_link and bool(step.mode & _OTHERS_WRITE)

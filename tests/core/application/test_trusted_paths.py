@@ -52,12 +52,12 @@ def test_a_script_that_only_root_or_we_can_change_is_trusted(way):
         ),
         (
             [SHARED, ("/shared/start", FILE | 0o755, ROOT)],
-            "lies in a directory where everybody may make files",
+            "is in a directory where everybody can create files",
             "move /shared/start into a directory of its own",
         ),
         (
             [SHARED, ("/shared/link", LINK | 0o777, ROOT), ("/start", FILE | 0o755, ROOT)],
-            "is reached by /shared/link, which lies in a directory where everybody may make files",
+            "is reached by /shared/link, which is in a directory where everybody can create files",
             "move /shared/link into a directory of its own",
         ),
         (
