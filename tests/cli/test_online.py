@@ -99,7 +99,7 @@ def test_a_warning_or_a_missing_right_to_look_exits_with_0(farm_file):
             status, printed = await check(config)
             assert status == 0
             assert printed.count("unseen") == 3
-            assert "may not elasticloadbalancing:DescribeTargetGroupAttributes" in printed
+            assert "do not allow elasticloadbalancing:DescribeTargetGroupAttributes" in printed
 
     asyncio.run(story())
 

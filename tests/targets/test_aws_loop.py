@@ -204,7 +204,7 @@ def test_a_leave_that_hangs_is_told_after_its_budget_and_goes_on(tmp_path):
             aws.fail("DescribeTargetHealth", "hang")
             aws.fail("DeregisterTargets", "hang")
             node.follow(LEFT)
-            await until(lambda: any("goes on trying" in event.message for event in node.events), limit=LIMIT)
+            await until(lambda: any("keeps trying" in event.message for event in node.events), limit=LIMIT)
             assert "the former call still has no answer" in node.reconciler.unfinished
             await node.sees("draining")
             assert node.reconciler.unfinished is None

@@ -370,7 +370,7 @@ def test_the_target_of_another_is_never_touched(tmp_path, address, whose):
         ("SomethingNew", Trouble.RETRY, "SomethingNew"),
         ("reset", Trouble.RETRY, "connection"),
         ("lost", Trouble.RETRY, "connection"),
-        ("garbage", Trouble.RETRY, "none of AWS's"),
+        ("garbage", Trouble.RETRY, "not from AWS"),
         ("html", Trouble.RETRY, "captive portal"),
         ("html503", Trouble.RETRY, "captive portal"),
     ],
@@ -444,7 +444,7 @@ def test_a_denied_call_names_the_right_that_is_missing(tmp_path):
         node = AwsBalancer(table(aws.url), here(tmp_path))
         error = await failure(node.register())
         assert error.trouble is Trouble.AUTH
-        assert "elasticloadbalancing:RegisterTargets: give them what config/aws-policy.json has" in error.text
+        assert "elasticloadbalancing:RegisterTargets: grant them the rights in config/aws-policy.json" in error.text
         aws.denied.clear()
         await node.register()
 
@@ -515,7 +515,7 @@ def test_the_environments_proxy_is_not_used_and_the_tables_is(tmp_path, aws_envi
         nowhere = AwsBalancer(table("http://elb.example.com", proxy="http://127.0.0.1:1"), here(tmp_path))
         error = await failure(nowhere.observe())
         assert error.trouble is Trouble.RETRY
-        assert "is `proxy` right" in error.text
+        assert "check `proxy`" in error.text
 
     run(story)
 
@@ -524,7 +524,7 @@ def test_an_api_that_is_not_there_is_told_with_what_to_look_at(tmp_path):
     async def story(aws, group):
         error = await failure(AwsBalancer(table("http://127.0.0.1:1"), here(tmp_path)).observe())
         assert error.trouble is Trouble.RETRY
-        assert "the API is not reached" in error.text
+        assert "the API cannot be reached" in error.text
 
     run(story)
 

@@ -190,7 +190,7 @@ async def test_the_loop_deletes_what_it_has_drained_once_nobody_is_left_and_adds
             await comes_to_be("healthy")
             for task in running:
                 task.cancel()
-        assert "farm: deregistered what this node was before: server farm/web1" in events
+        assert "farm: deregistered the former identities of this node: server farm/web1" in events
         assert not any("somebody else" in event for event in events)
 
 
@@ -487,7 +487,7 @@ async def answering(tmp_path, answer, *, endless=False):
     [
         (b"", Trouble.RETRY, "no answer"),
         (b"\xff\x1b[2Jgarbage\n", Trouble.RETRY, "it says: \ufffd [2Jgarbage"),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", Trouble.CONFIG, "no runtime API of HAProxy but an HTTP server"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", Trouble.CONFIG, "an HTTP server answers there, not the runtime API"),
         (b"1\n# be_id be_name srv_name\n3 farm web1\n\n# pxname,svname,\n", Trouble.RETRY, "makes no sense"),
         (b"Unknown command. Please enter one of the following commands only :\n", Trouble.CONFIG, "2.6 or newer"),
         (b"x" * 100_000, Trouble.RETRY, "does not come to an end"),

@@ -57,7 +57,7 @@ async def test_nodes_come_and_stay_over_reload_and_crash_and_go_with_leave(tmp_p
             # HAProxy forgets.
             await proxy.reload()
             await come_to_be(proxy, *farm.names)
-            wait_for(lambda: "front: the balancer has begun anew, and forgotten this node" in farm.log("web1"))
+            wait_for(lambda: "front: the balancer has restarted and forgotten this node" in farm.log("web1"))
             # A crash changes nothing at HAProxy, but its probes fail.
             farm.kill("web3")
             await proxy.comes_to("DOWN", server="web3", limit=30)

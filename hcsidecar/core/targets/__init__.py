@@ -1,1 +1,1 @@
-"""The node as a target of load balancers: what it should be there, and the calls that make it so."""
+"""The node as a target of load balancers: its desired state there, and the calls that bring it about."""

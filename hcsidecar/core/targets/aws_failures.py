@@ -1,7 +1,7 @@
-"""What a failed call to AWS means: when to try again, and in words for the operator what to do.
+"""The meaning of failed calls to AWS: when to try again, and what the operator can do.
 
-The codes are those of Elastic Load Balancing v2, of the query protocol and of the token service; the names of
-exceptions those of botocore, which need not be installed to read this.
+The error codes are those of Elastic Load Balancing v2, of the query protocol and of the token service. The names of
+exceptions are those of botocore, which need not be installed here.
 """
 
 from collections.abc import Mapping
@@ -11,26 +11,26 @@ from hcsidecar.core.plain_text import on_one_line, shortened
 from hcsidecar.core.targets.registration import TargetError, Trouble
 
 POLICY = "config/aws-policy.json"
-"The least rights that hcsidecar needs."
+"The smallest policy that hcsidecar needs."
 _MOST = 240
-"Characters of AWS's own words that are kept."
+"The most characters of a message of AWS that are kept."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """The call that has failed."""
+    """A call that has failed."""
 
     action: str
-    "As AWS calls it: RegisterTargets."
+    "Its name at AWS: RegisterTargets."
     target: str = ""
-    "The target, as TargetKey writes it; empty where none is named."
+    "The target, as text of a TargetKey; empty if the call names none."
     has_zone: bool = False
-    "The call has named a zone."
+    "The call names a zone."
     region: str = ""
 
 
 class AwsError(TargetError):
-    """What AWS itself has answered; `code` is its own."""
+    """An error that AWS itself has answered, with its code."""
 
     def __init__(self, trouble: Trouble, text: str, *, code: str) -> None:
         super().__init__(trouble, text)
@@ -38,22 +38,22 @@ class AwsError(TargetError):
 
     @property
     def is_denied(self) -> bool:
-        """True when the right to make this call is missing."""
+        """True if the right to make this call is missing."""
         return self.code in _DENIED
 
     @property
     def has_no_target(self) -> bool:
-        """True when the target does not exist, or cannot be one."""
+        """True if the target does not exist, or cannot be a target."""
         return self.code in _NO_TARGET
 
 
 def refused(asked: Asked, *, operation: str, code: str, message: str, status: int) -> TargetError:
-    """Say what AWS has answered: to which operation, with which code of the error, message and HTTP status."""
+    """Return the error for an answer of AWS to an operation, with its code, message and HTTP status."""
     said = f"{code}: {_short(message)}" if message else code
     if operation not in ("", asked.action):
         return TargetError(Trouble.AUTH, f"no credentials: {operation} failed, {said}")
     if not code or code.isdigit():
-        text = f"{_behalf(asked)} HTTP status {status or code} without an error of AWS's{_BETWEEN}"
+        text = f"{asked.action}: HTTP status {status or code} without an error code of AWS{_BETWEEN}"
         throttled = "429" in (code, str(status))
         return TargetError(Trouble.THROTTLE if throttled else Trouble.RETRY, text)
     if code in _THROTTLES or code.startswith(("Throttl", "RequestThrottl", "TooManyRequests")):
@@ -61,55 +61,51 @@ def refused(asked: Asked, *, operation: str, code: str, message: str, status: in
     remedy = _remedies(asked).get(code)
     if remedy is not None:
         return AwsError(remedy[0], f"{said}: {remedy[1]}", code=code)
-    return AwsError(Trouble.RETRY, f"{_behalf(asked)} {said}", code=code)
+    return AwsError(Trouble.RETRY, f"{asked.action}: {said}", code=code)
 
 
 def failed(asked: Asked, *, name: str, text: str, proxy: bool, environment_proxy: bool) -> TargetError:
-    """Say what has become of a call without an answer of AWS's: the exception's name and text.
+    """Return the error for a call that AWS has not answered, from the name and text of the exception.
 
-    `proxy`: the farm file names one; `environment_proxy`: the environment does, and does not except the metadata
-    service, which botocore then asks through it.
+    `proxy` is whether the farm file names a proxy. `environment_proxy` is whether the environment does, without an
+    exception for the metadata service; botocore then asks that service through the proxy.
     """
     said = f"{name}: {_short(text)}" if text else name
     if name in _CREDENTIALS:
-        through = "; HTTP_PROXY is set: say NO_PROXY=169.254.169.254 beside it" if environment_proxy else ""
+        through = "; HTTP_PROXY is set: set NO_PROXY=169.254.169.254 too" if environment_proxy else ""
         return TargetError(Trouble.AUTH, f"no credentials ({said}): {_CREDENTIALS[name]}{through}")
     if name == "ValueError" and ("endpoint" in text or "URL" in text):
         return TargetError(Trouble.CONFIG, f"{said}: see endpoint_url")
     if name in _SETTINGS:
         return TargetError(Trouble.CONFIG, f"{said}: {_SETTINGS[name]}")
     if name == "ProxyConnectionError" and not proxy:
-        through = "the environment's proxy, by which credentials are asked for, is not reached"
-        return TargetError(Trouble.AUTH, f"{said}: {through}; say NO_PROXY=169.254.169.254 beside HTTP_PROXY")
+        through = "the proxy of the environment, through which credentials are requested, cannot be reached"
+        return TargetError(Trouble.AUTH, f"{said}: {through}; set NO_PROXY=169.254.169.254 besides HTTP_PROXY")
     if name == "ProxyConnectionError":
-        return TargetError(Trouble.RETRY, f"{said}: is `proxy` right, and does it run?")
+        return TargetError(Trouble.RETRY, f"{said}: check `proxy`, and that the proxy runs")
     if name in _NETWORK:
-        way = "the way through `proxy`" if proxy else "DNS, routes, security groups and, without a way out, `proxy`"
-        return TargetError(Trouble.RETRY, f"{said}: {_NETWORK[name]}; see {way}")
+        way = "the path through `proxy`" if proxy else "DNS, routes, security groups and, without internet, `proxy`"
+        return TargetError(Trouble.RETRY, f"{said}: {_NETWORK[name]}; check {way}")
     if name in ("ResponseParserError", "KeyError", "ParseError", "ValueError"):
-        return TargetError(Trouble.RETRY, f"{_behalf(asked)} an answer that is none of AWS's ({said}){_BETWEEN}")
-    return TargetError(Trouble.RETRY, f"{_behalf(asked)} {said}")
+        return TargetError(Trouble.RETRY, f"{asked.action}: the answer is not from AWS ({said}){_BETWEEN}")
+    return TargetError(Trouble.RETRY, f"{asked.action}: {said}")
 
 
 def no_boto3(text: str) -> TargetError:
-    """Say that the SDK is not installed."""
+    """Return the error for an SDK that is not installed."""
     return TargetError(Trouble.CONFIG, f"needs the Python package boto3 ({_short(text)}): pip install 'hcsidecar[aws]'")
 
 
 def not_ours(target: str, whose: str) -> TargetError:
-    """Say that this node's id is not this node's."""
+    """Return the error for an id of this node that belongs to something else."""
     return TargetError(
         Trouble.CONFIG,
-        f"{target} is {whose}, and not touched: say in the farm file what this node's id is,"
+        f"{target} is {whose}, so it is left alone: set the id of this node in the farm file,"
         " nodes = { NAME = { id = … } }",
     )
 
 
 _BETWEEN = ": is there a proxy or a captive portal in between, or a wrong endpoint_url?"
-
-
-def _behalf(asked: Asked) -> str:
-    return f"{asked.action}:"
 
 
 def _short(text: str) -> str:
@@ -147,48 +143,51 @@ _CREDENTIALS: Mapping[str, str] = dict.fromkeys(
     " in a container the metadata service needs a hop limit of 2",
 ) | dict.fromkeys(
     ("ProfileNotFound", "ConfigNotFound", "ConfigParseError", "InvalidConfigError"),
-    "see AWS_PROFILE, AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE of the daemon",
+    "check AWS_PROFILE, AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE in the daemon's environment",
 )
 
 _SETTINGS: Mapping[str, str] = {
-    "InvalidRegionError": "see `region`",
-    "NoRegionError": "see `region`",
-    "UnknownEndpointError": "see `region`, or say endpoint_url",
-    "EndpointProviderError": "see `region` and endpoint_url",
-    "InvalidProxiesConfigError": "see `proxy`",
-    "ParamValidationError": "see group, id, port and availability_zone",
+    "InvalidRegionError": "check `region`",
+    "NoRegionError": "check `region`",
+    "UnknownEndpointError": "check `region`, or set endpoint_url",
+    "EndpointProviderError": "check `region` and endpoint_url",
+    "InvalidProxiesConfigError": "check `proxy`",
+    "ParamValidationError": "check group, id, port and availability_zone",
 }
 
 _NETWORK: Mapping[str, str] = {
-    "EndpointConnectionError": "the API is not reached",
-    "ConnectTimeoutError": "the API is not reached",
+    "EndpointConnectionError": "the API cannot be reached",
+    "ConnectTimeoutError": "the API cannot be reached",
     "ReadTimeoutError": "the API does not answer in time",
     "ConnectionClosedError": "the connection was closed",
     "HTTPClientError": "the connection broke",
     "ConnectionError": "the connection broke",
     "ResponseStreamingError": "the connection broke",
     "IncompleteReadError": "the connection broke",
-    "SSLError": "is the clock right? Does somebody in between have certificates of his own (AWS_CA_BUNDLE)?",
+    "SSLError": "is the clock right? Does something in between use its own certificates (AWS_CA_BUNDLE)?",
 }
 
 
 def _remedies(asked: Asked) -> Mapping[str, tuple[Trouble, str]]:
     denied = (
         Trouble.AUTH,
-        f"these credentials may not elasticloadbalancing:{asked.action}: give them what {POLICY} has",
+        f"these credentials do not allow elasticloadbalancing:{asked.action}: grant them the rights in {POLICY}",
     )
-    expired = (Trouble.AUTH, "the credentials are over: renew them; those of an instance role renew themselves")
-    wrong_key = (Trouble.AUTH, "AWS does not know these credentials: were the keys deleted, or are they of elsewhere?")
+    expired = (Trouble.AUTH, "the credentials have expired: renew them; those of an instance role renew themselves")
+    wrong_key = (
+        Trouble.AUTH,
+        "AWS does not know these credentials: were the keys deleted, or do they belong to another partition?",
+    )
     clock = (
         Trouble.AUTH,
-        "is the clock of this machine right to 5 minutes (timedatectl)? Else the secret key is wrong",
+        "is the clock of this machine right to 5 minutes (timedatectl)? If it is, the secret key is wrong",
     )
-    malformed = (Trouble.CONFIG, "AWS does not take what the farm file says: see group, id, port, availability_zone")
+    malformed = (Trouble.CONFIG, "AWS does not accept the farm file: check group, id, port and availability_zone")
     zone = (
-        "is it in the group's network, running, and of the group's target type?"
+        "is it in the network of the group, running, and of the target type of the group?"
         if asked.has_zone
-        else "is it running, and of the group's target type? An address outside the group's network needs a zone:"
-        ' availability_zone = "all"'
+        else "is it running, and of the target type of the group? An address outside the network of the group needs a"
+        ' zone: availability_zone = "all"'
     )
     return {
         **dict.fromkeys(_DENIED, denied),
@@ -205,7 +204,7 @@ def _remedies(asked: Asked) -> Mapping[str, tuple[Trouble, str]]:
             ("TargetGroupNotFound", "TargetGroupNotFoundException"),
             (
                 Trouble.CONFIG,
-                f"no such group in region {asked.region}, for this account: was it deleted, or made anew?",
+                f"this account has no such group in region {asked.region}: was it deleted, or created again?",
             ),
         ),
         **dict.fromkeys(
@@ -214,7 +213,7 @@ def _remedies(asked: Asked) -> Mapping[str, tuple[Trouble, str]]:
         ),
         **dict.fromkeys(
             ("TooManyTargets", "TooManyTargetsException"),
-            (Trouble.CONFIG, "the balancer or the group is full: deregister others, or have the quota raised"),
+            (Trouble.CONFIG, "the balancer or the group is full: deregister other targets, or have the quota raised"),
         ),
         **dict.fromkeys(
             ("TooManyRegistrationsForTargetId", "TooManyRegistrationsForTargetIdException"),

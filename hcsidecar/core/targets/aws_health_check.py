@@ -1,4 +1,4 @@
-"""Whether a target group of AWS asks the health URL of the nodes, understands its answers, and in time."""
+"""Reviews the health check of an AWS target group: it should ask the health URL, and react correctly and in time."""
 
 import ipaddress
 import re
@@ -12,18 +12,18 @@ from hcsidecar.core.farmfile.values import format_duration
 from hcsidecar.core.targets.findings import Grade, ReviewFinding
 
 NLB_LAG = 40
-"Seconds for which an NLB goes on sending new connections to a target that has become unhealthy, as its users say."
+"Seconds during which an NLB still sends new connections to a target that has become unhealthy, as its users report."
 
 
 def review_health_check(table: AwsTarget, farm: FarmFile, group: Mapping[str, Any]) -> Iterator[ReviewFinding]:
-    """Judge the health check of a group, as `DescribeTargetGroups` gives it."""
+    """Yield the findings on the health check of a group, as `DescribeTargetGroups` describes it."""
     protocol = str(group.get("HealthCheckProtocol") or "")
     if protocol not in ("HTTP", "HTTPS"):
         text = f"the health check is a {protocol} connection" if protocol else "the group has no health check"
         yield ReviewFinding(
             grade=Grade.PROBLEM,
             text=text,
-            effect="a node that is drained, or whose application is ill, goes on getting traffic",
+            effect="a node still gets traffic while it is drained or its application fails",
             remedy=_modify(table, f"--health-check-protocol HTTP --health-check-path {farm.health.path}"),
         )
         return
@@ -39,21 +39,21 @@ def _version(group: Mapping[str, Any]) -> Iterator[ReviewFinding]:
     if version == "GRPC":
         yield ReviewFinding(
             grade=Grade.PROBLEM,
-            text="the group speaks gRPC, with its health check too",
-            effect="the health URL does not, and no node becomes healthy",
-            remedy="make a group with --protocol-version HTTP1, or HTTP2",
+            text="the group and its health check use gRPC",
+            effect="the health URL does not, so no node becomes healthy",
+            remedy="create a group with --protocol-version HTTP1 or HTTP2",
         )
     elif version == "HTTP2":
         yield ReviewFinding(
             grade=Grade.WARNING,
-            text="the group speaks HTTP/2",
-            effect="if AWS probes with it as well, the health URL, which speaks HTTP/1.1, does not answer: not tried",
-            remedy="see whether nodes become healthy; else make a group with --protocol-version HTTP1",
+            text="the group uses HTTP/2",
+            effect="if AWS probes with HTTP/2 too, the health URL, which speaks HTTP/1.1, does not answer (untested)",
+            remedy="check whether nodes become healthy; otherwise create a group with --protocol-version HTTP1",
         )
 
 
 def _where(table: AwsTarget, farm: FarmFile, group: Mapping[str, Any], protocol: str) -> Iterator[ReviewFinding]:
-    """Judge the port of the health check: the health URL should be there, on each node."""
+    """Yield the findings on the port of the health check, where each node should have its health URL."""
     said = str(group.get("HealthCheckPort", "traffic-port"))
     port = int(said) if said.isdigit() else int(table.port or group.get("Port", 0))
     listening = {node.name: health_ports(farm, node) for node in farm.node}
@@ -63,16 +63,16 @@ def _where(table: AwsTarget, farm: FarmFile, group: Mapping[str, Any], protocol:
     if without and not said.isdigit():
         yield ReviewFinding(
             grade=Grade.PROBLEM,
-            text=f"the health check asks the traffic port, {port}, and so the application",
-            effect="a drain, a failed check or a stop of hcsidecar is not seen until the application itself is gone",
+            text=f"the health check asks the traffic port, {port}, and thus the application",
+            effect="the balancer does not notice a drain, a failed check or a stop until the application has ended",
             remedy=remedy,
         )
         return
     if without:
         yield ReviewFinding(
             grade=Grade.PROBLEM,
-            text=f"the health check asks port {port}, where the health URL of {', '.join(without)} is not",
-            effect="they do not become healthy",
+            text=f"the health check asks port {port}, where these nodes have no health URL: {', '.join(without)}",
+            effect="these nodes do not become healthy",
             remedy=remedy,
         )
         return
@@ -81,7 +81,7 @@ def _where(table: AwsTarget, farm: FarmFile, group: Mapping[str, Any], protocol:
         right = "HTTP" if protocol == "HTTPS" else "HTTPS"
         yield ReviewFinding(
             grade=Grade.PROBLEM,
-            text=f"the health check speaks {protocol} to port {port}, and the health URL there {right}",
+            text=f"the health check uses {protocol} for port {port}, but the health URL there uses {right}",
             effect="no node becomes healthy",
             remedy=_modify(table, f"--health-check-protocol {right}"),
         )
@@ -90,10 +90,10 @@ def _where(table: AwsTarget, farm: FarmFile, group: Mapping[str, Any], protocol:
 
 
 def health_ports(farm: FarmFile, node: NodeTable) -> dict[int, bool]:
-    """Give the ports where a balancer finds the node's health URL, listeners of its own first; True: by TLS."""
+    """Return the ports where balancers reach a node's health URL, those of [health] first; True stands for TLS."""
     own = [(listener, farm.health.tls is not None) for listener in farm.health.listen]
     web = [(listener, farm.web.tls is not None) for listener in farm.web_listen(node)]
-    # One on loopback answers nobody from elsewhere.
+    # A balancer cannot reach a listener on a loopback address.
     found = ((one, tls) for one, tls in (*own, *web) if not ipaddress.ip_address(one.host).is_loopback)
     ports: dict[int, bool] = {}
     for listener, tls in found:
@@ -106,7 +106,7 @@ def _path(table: AwsTarget, farm: FarmFile, group: Mapping[str, Any]) -> Iterato
     if path.partition("?")[0] not in (farm.health.path, f"/var/modules/{farm.farm.name}/ready.txt"):
         yield ReviewFinding(
             grade=Grade.PROBLEM,
-            text=f"the health check asks for {path}, and the health URL is {farm.health.path}",
+            text=f"the health check asks for {path}, but the health URL is {farm.health.path}",
             effect="no node becomes healthy, or the application answers in place of hcsidecar",
             remedy=_modify(table, f"--health-check-path {farm.health.path}"),
         )
@@ -119,21 +119,21 @@ def _matcher(table: AwsTarget, group: Mapping[str, Any]) -> Iterator[ReviewFindi
     if not matches(codes, 200):
         yield ReviewFinding(
             grade=Grade.PROBLEM,
-            text=f"the health check takes {codes or 'nothing'} for healthy, and a node that is well answers 200",
+            text=f"the health check takes {codes or 'nothing'} for healthy, but a healthy node answers 200",
             effect="no node becomes healthy",
             remedy=remedy,
         )
     if matches(codes, 404):
         yield ReviewFinding(
             grade=Grade.PROBLEM,
-            text=f"the health check takes {codes} for healthy, 404 with it",
-            effect="a node that is drained, stopped or ill goes on getting traffic",
+            text=f"the health check takes {codes} for healthy, which includes 404",
+            effect="a node still gets traffic while it is drained or stopped, or its application fails",
             remedy=remedy,
         )
 
 
 def matches(codes: str, status: int) -> bool:
-    """Tell whether a matcher such as 200, "200,202" or "200-299" takes a status for healthy."""
+    """Return whether a matcher such as 200, "200,202" or "200-299" takes a status for healthy."""
     for part in codes.split(","):
         found = re.fullmatch(r"\s*([0-9]{3})\s*(?:-\s*([0-9]{3}))?\s*", part)
         if found is not None and int(found[1]) <= status <= int(found[2] or found[1]):
@@ -142,11 +142,11 @@ def matches(codes: str, status: int) -> bool:
 
 
 def _times(table: AwsTarget, farm: FarmFile, group: Mapping[str, Any]) -> Iterator[ReviewFinding]:
-    """Judge [health] by the balancer's times: a stop must not end before the balancer has noticed."""
+    """Yield the findings on [health] and the times of the balancer: a stop must last until the balancer notices it."""
     interval, fall = group.get("HealthCheckIntervalSeconds"), group.get("UnhealthyThresholdCount")
     if not isinstance(interval, int) or not isinstance(fall, int) or interval <= 0:
         yield ReviewFinding(
-            grade=Grade.UNSEEN, text="the group does not tell interval and threshold of its health check"
+            grade=Grade.UNSEEN, text="the group does not report the interval and threshold of its health check"
         )
         return
     lag = NLB_LAG if table.balancer == "nlb" else 0
@@ -158,20 +158,20 @@ def _times(table: AwsTarget, farm: FarmFile, group: Mapping[str, Any]) -> Iterat
     if health.lame_duck < needed:
         yield ReviewFinding(
             grade=Grade.WARNING,
-            text=f"the health check, {told}, takes up to {needed} s to see a node go; lame_duck is"
+            text=f"the health check, {told}, needs up to {needed} s to notice that a node leaves; lame_duck is"
             f" {format_duration(health.lame_duck)}",
-            effect="a stop may end while the balancer still sends: clients get errors",
+            effect="a stop may end while the balancer still sends traffic: clients get errors",
             remedy=f'[health] lame_duck = "{needed + 5}s"' + (f"; or {quicker}" if interval > 10 else ""),  # noqa: PLR2004 - what the remedy would set
         )
     if health.prober_fall < answers:
         yield ReviewFinding(
             grade=Grade.WARNING,
-            text=f"the balancer acts after {answers} answers of NOT FOUND; prober_fall is {health.prober_fall}",
-            effect="a stop may take the drain as done before the balancer has acted",
+            text=f"the balancer acts after {answers} NOT FOUND answers; prober_fall is {health.prober_fall}",
+            effect="a stop may end its drain before the balancer has acted",
             remedy=f"[health] prober_fall = {answers}",
         )
     if health.lame_duck >= needed and health.prober_fall >= answers:
-        yield ReviewFinding(grade=Grade.OK, text=f"the health check comes {told}; a stop waits for it")
+        yield ReviewFinding(grade=Grade.OK, text=f"the health check asks {told}; a stop waits for it")
 
 
 def _modify(table: AwsTarget, what: str) -> str:

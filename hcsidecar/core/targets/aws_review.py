@@ -1,8 +1,8 @@
-"""Whether a target group of AWS is set up so that a node can be its target, and leave it gently.
+"""Reviews an AWS target group: the nodes should be able to be its targets, and to leave it without lost requests.
 
-The group, its attributes and its targets are what `DescribeTargetGroups`, `DescribeTargetGroupAttributes` and
-`DescribeTargetHealth` say; where one could not be asked, the failure stands in its place. Each finding says what is,
-what that does, and what mends it. That AWS behaves so is from its documentation; of its timing, some from its users.
+The group, its attributes and its targets are the answers of `DescribeTargetGroups`, `DescribeTargetGroupAttributes` and
+`DescribeTargetHealth`, or the errors of these calls. Each finding has a fact, its effect and a remedy. The behaviour of
+AWS is taken from its documentation; some of the timing is from reports of its users.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,13 +25,13 @@ _BALANCERS: Mapping[str, str] = {
 }
 
 AwsResponse = Mapping[str, Any] | TargetError
-"An answer, or why there is none."
+"An answer, or the error instead of one."
 
 
 def review(
     table: AwsTarget, farm: FarmFile, *, group: AwsResponse, attributes: AwsResponse, health: AwsResponse
 ) -> list[ReviewFinding]:
-    """Judge a group, as `DescribeTargetGroups` gives it, its attributes by name, and the health of all its targets."""
+    """Return the findings on a group, its attributes (by name), and the health of all its targets."""
     found: list[ReviewFinding] = []
     if isinstance(group, TargetError):
         found.append(_not_seen("the group", group))
@@ -48,16 +48,16 @@ def review(
     else:
         port = table.port or (None if isinstance(group, TargetError) else group.get("Port"))
         found += _targets(table, farm, health, port)
-    # One failure is told once: without a network, all three fail alike.
+    # Without a network, all three calls fail in the same way, which is reported once.
     return list(dict.fromkeys(found))
 
 
 def _not_seen(what: str, error: TargetError) -> ReviewFinding:
     if isinstance(error, AwsError) and error.is_denied:
         return ReviewFinding(
-            grade=Grade.UNSEEN, text=f"{what} could not be looked at: {error.text}", effect="what it says is not judged"
+            grade=Grade.UNSEEN, text=f"{what} could not be read: {error.text}", effect="this part is not reviewed"
         )
-    return ReviewFinding(grade=Grade.PROBLEM, text=error.text, effect="nodes cannot be registered, nor seen")
+    return ReviewFinding(grade=Grade.PROBLEM, text=error.text, effect="nodes can be neither registered nor seen")
 
 
 def _kind(table: AwsTarget, farm: FarmFile, group: Mapping[str, Any]) -> Iterator[ReviewFinding]:
@@ -65,7 +65,7 @@ def _kind(table: AwsTarget, farm: FarmFile, group: Mapping[str, Any]) -> Iterato
     if type_ in ("ip", "instance") and type_ != table.target:
         yield ReviewFinding(
             grade=Grade.PROBLEM,
-            text=f"the group's targets are of type {type_}, the farm file says {table.target}",
+            text=f"the group's targets are of type {type_}, but the farm file says {table.target}",
             effect="registration is refused",
             remedy=f'target = "{type_}"; the type of a group cannot be changed',
         )
@@ -83,15 +83,15 @@ def _kind(table: AwsTarget, farm: FarmFile, group: Mapping[str, Any]) -> Iterato
         yield ReviewFinding(
             grade=Grade.PROBLEM,
             text=f"the group's protocol is {protocol}",
-            effect="it is of neither an Application nor a Network Load Balancer",
-            remedy="make a group with --protocol HTTP, HTTPS, TCP, TLS or UDP",
+            effect="neither an Application nor a Network Load Balancer can use it",
+            remedy="create a group with --protocol HTTP, HTTPS, TCP, TLS or UDP",
         )
     elif balancer != table.balancer:
-        early = "the node answers NOT FOUND at once, and the balancer sends new connections for two minutes more"
-        late = "`leave` goes on serving for two minutes that this balancer does not need"
+        early = "the node answers NOT FOUND at once, but the balancer sends new connections for two more minutes"
+        late = "`leave` serves for two more minutes, which this balancer does not need"
         yield ReviewFinding(
             grade=Grade.WARNING,
-            text=f"{protocol} is what an {balancer} has, and the farm file says {table.balancer}",
+            text=f"{protocol} is a protocol of an {balancer}, but the farm file says {table.balancer}",
             effect=early if balancer == "nlb" else late,
             remedy=f'balancer = "{balancer}"',
         )
@@ -99,7 +99,7 @@ def _kind(table: AwsTarget, farm: FarmFile, group: Mapping[str, Any]) -> Iterato
         yield ReviewFinding(
             grade=Grade.WARNING,
             text="no load balancer uses the group",
-            effect="it is never probed, and nodes stay unused",
+            effect="it is never probed, and its nodes stay unused",
             remedy=f"aws elbv2 create-listener … --default-actions Type=forward,TargetGroupArn={table.group}",
         )
     family = str(group.get("IpAddressType", "ipv4"))
@@ -108,7 +108,7 @@ def _kind(table: AwsTarget, farm: FarmFile, group: Mapping[str, Any]) -> Iterato
         if known != FROM_METADATA and is_ipv6(known) != (family == "ipv6"):
             yield ReviewFinding(
                 grade=Grade.PROBLEM,
-                text=f"{node.name} is {known}, and the group's addresses are {family}",
+                text=f"{node.name} is {known}, but the group has {family} addresses",
                 effect="its registration is refused",
                 remedy=f'nodes = {{ {node.name} = {{ id = "…" }} }}',
             )
@@ -119,11 +119,11 @@ def _port(table: AwsTarget, group: Mapping[str, Any]) -> int:
 
 
 def _targets(table: AwsTarget, farm: FarmFile, health: Mapping[str, Any], port: Any) -> Iterator[ReviewFinding]:
-    """Say how the nodes stand there, and who else."""
+    """Yield the state of each node at the group, and the other targets."""
     try:
         described = {one["Target"]["Id"]: one for one in health["TargetHealthDescriptions"]}
     except (KeyError, TypeError):
-        yield ReviewFinding(grade=Grade.UNSEEN, text="the group's targets could not be read")
+        yield ReviewFinding(grade=Grade.UNSEEN, text="the targets of the group could not be read")
         return
     ours: set[str] = set()
     for node in farm.node:
@@ -150,11 +150,11 @@ def _targets(table: AwsTarget, farm: FarmFile, health: Mapping[str, Any], port: 
             yield ReviewFinding(
                 grade=Grade.WARNING,
                 text=f"the virtual IP {other} is a target",
-                effect="its health is that of whichever node answers the probe",
+                effect="its health is that of the node that happens to answer the probe",
                 remedy=f"aws elbv2 deregister-targets --target-group-arn {table.group} --targets"
                 f" Id={other},Port={described[other]['Target'].get('Port', _port(table, {}))}",
             )
     if table.target == "ip" and all(table.id_of(node.name, node.address) != FROM_METADATA for node in farm.node):
         foreign = sorted(other for other in described if plain_id(other) not in ours | vips)
         if foreign:
-            yield ReviewFinding(grade=Grade.OK, text=f"targets that are no nodes of this farm: {', '.join(foreign)}")
+            yield ReviewFinding(grade=Grade.OK, text=f"targets that are not nodes of this farm: {', '.join(foreign)}")

@@ -1,11 +1,11 @@
-"""What AWS says of targets of a group (Elastic Load Balancing v2): which one is this node, and how it stands.
+"""The targets of an AWS target group (Elastic Load Balancing v2): which one is this node, and in which state it is.
 
-A target is a pair of id and port. To AWS they belong together: whoever registers an id under a port of his own must say
-both to deregister it, and a deregistration without the port is accepted and does nothing.
+A target is a pair of id and port, and AWS treats the two as one. A target that was registered with a port must be
+deregistered with the same port; without it, AWS accepts the deregistration and does nothing.
 
-States and reasons are those of `DescribeTargetHealth`. `unused` is not absent: a target of a group that no listener
-uses, or in a zone that the balancer does not serve, is registered, and registering it again changes nothing. What AWS
-may add one day is UNKNOWN.
+States and reasons are those of `DescribeTargetHealth`. `unused` does not mean absent: a target is unused if no listener
+uses its group, or if the balancer does not serve its zone. It is registered, and registering it again changes nothing.
+A state that AWS may add in the future is UNKNOWN.
 """
 
 import ipaddress
@@ -16,7 +16,7 @@ from typing import Any
 from hcsidecar.core.targets.registration import Observation, Presence, TargetError, Trouble
 
 NOT_REGISTERED = "Target.NotRegistered"
-"The reason for which a target is absent, whatever its state."
+"The reason that AWS gives for an absent target, whatever its state."
 _STATES: Mapping[str, Presence] = {
     "initial": Presence.PENDING,
     "healthy": Presence.HEALTHY,
@@ -31,30 +31,30 @@ _QUIET_OVERRIDES = frozenset({"", "no_override", "unknown"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetKey:
-    """What a target is told by."""
+    """What identifies a target."""
 
     id: str
     port: int | None = None
-    "None: the group's own, which is not known."
+    "None for the port of the group, which is not known."
     zone: str | None = None
-    "Said in calls where it is set, and no part of what tells targets apart."
+    "Sent with calls if it is set; it does not distinguish targets."
 
     def __str__(self) -> str:
-        """Write it as 192.0.2.11:80, [2001:db8::11]:80 or i-0123456789abcdef0:80; without an unknown port."""
+        """Return 192.0.2.11:80, [2001:db8::11]:80 or i-0123456789abcdef0:80; without the port if it is unknown."""
         shown = f"[{self.id}]" if ":" in self.id and self.port is not None else self.id
         return shown if self.port is None else f"{shown}:{self.port}"
 
     @property
     def pair(self) -> tuple[str, int | None]:
-        """What tells it apart."""
+        """The id, in its canonical form, and the port."""
         return plain_id(self.id), self.port
 
     def may_be(self, other: "TargetKey") -> bool:
-        """Tell whether both may be the same target: an unknown port may be any."""
+        """Return whether both may be the same target: an unknown port may be any port."""
         return plain_id(self.id) == plain_id(other.id) and (None in (self.port, other.port) or self.port == other.port)
 
     def described(self) -> dict[str, Any]:
-        """Give it as a `TargetDescription`."""
+        """Return it as a `TargetDescription` of AWS."""
         description: dict[str, Any] = {"Id": self.id}
         if self.port is not None:
             description["Port"] = self.port
@@ -64,7 +64,7 @@ class TargetKey:
 
 
 def plain_id(given: str) -> str:
-    """Give an id in the one way in which it is compared: IPv6 addresses have several spellings."""
+    """Return an id in its canonical form, for comparisons: IPv6 addresses have several spellings."""
     try:
         return str(ipaddress.ip_address(given))
     except ValueError:
@@ -72,11 +72,11 @@ def plain_id(given: str) -> str:
 
 
 def observation(answer: Mapping[str, Any], key: TargetKey) -> Observation:
-    """Say how a target stands, from the answer of `DescribeTargetHealth`; TargetError if it makes no sense."""
-    found = [one for one in _descriptions(answer) if _is(one, key)]
+    """Return the state of a target from an answer of `DescribeTargetHealth`. Raise TargetError if it makes no sense."""
+    found = [one for one in _descriptions(answer) if _describes(one, key)]
     if not found:
         if _descriptions(answer):
-            text = f"AWS was asked for {key} and answered for others"
+            text = f"AWS was asked about {key} and answered about other targets"
             raise TargetError(Trouble.RETRY, text)
         return Observation(presence=Presence.ABSENT, reason=NOT_REGISTERED)
     health = _table(found[0], "TargetHealth")
@@ -85,18 +85,18 @@ def observation(answer: Mapping[str, Any], key: TargetKey) -> Observation:
     if reason == NOT_REGISTERED:
         presence = Presence.ABSENT
     words = [": ".join(filter(None, (reason or (state if state != presence else ""), _text(health, "Description"))))]
-    words += _asides(found[0])
+    words += _other_statements(found[0])
     return Observation(presence=presence, reason="; ".join(filter(None, words)))
 
 
 def formers(remembered: Iterable[TargetKey], now: TargetKey, others: Iterable[str]) -> list[TargetKey]:
-    """Say which of the targets that this node was are to go: none that it may still be, and none that is another's."""
+    """Return which former targets of this node to deregister: not its present one, and none of another node."""
     taken = {plain_id(other) for other in others}
     return [key for key in remembered if not key.may_be(now) and plain_id(key.id) not in taken]
 
 
 def with_port(keys: Iterable[TargetKey], port: int | None) -> list[TargetKey]:
-    """Fill in the group's own port where a target was registered without one, and it is known by now; each once."""
+    """Return the targets without duplicates, with the port of the group for those that were registered without one."""
     filled: dict[tuple[str, int | None], TargetKey] = {}
     for key in keys:
         whole = key if key.port is not None else TargetKey(id=key.id, port=port, zone=key.zone)
@@ -105,7 +105,10 @@ def with_port(keys: Iterable[TargetKey], port: int | None) -> list[TargetKey]:
 
 
 def whose(key: TargetKey, *, nodes: Mapping[str, Sequence[str]], vips: Iterable[str]) -> str | None:
-    """Say whose a target is, if not this node's; `nodes` are the ids and addresses of the others."""
+    """Return who else has the id of a target, or None if only this node does.
+
+    `nodes` has the ids and addresses of the other nodes.
+    """
     mine = plain_id(key.id)
     for name, ids in nodes.items():
         if mine in map(plain_id, ids):
@@ -116,19 +119,19 @@ def whose(key: TargetKey, *, nodes: Mapping[str, Sequence[str]], vips: Iterable[
 def _descriptions(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     found = answer.get("TargetHealthDescriptions")
     if not isinstance(found, list) or not all(isinstance(one, Mapping) for one in found):
-        raise TargetError(Trouble.RETRY, "the answer is none of AWS's: it has no TargetHealthDescriptions")
+        raise TargetError(Trouble.RETRY, "the answer is not from AWS: it has no TargetHealthDescriptions")
     return found
 
 
-def _is(description: Mapping[str, Any], key: TargetKey) -> bool:
+def _describes(description: Mapping[str, Any], key: TargetKey) -> bool:
     target = _table(description, "Target")
     port = target.get("Port")
     known = port if isinstance(port, int) else None
     return TargetKey(id=_text(target, "Id"), port=known).may_be(key)
 
 
-def _asides(description: Mapping[str, Any]) -> list[str]:
-    """Give what else AWS says of a target, in words: it explains why a healthy one gets nothing."""
+def _other_statements(description: Mapping[str, Any]) -> list[str]:
+    """Return other statements of AWS on a target, which may explain why a healthy target gets no traffic."""
     said = []
     override = _table(description, "AdministrativeOverride")
     if _text(override, "State") not in _QUIET_OVERRIDES:

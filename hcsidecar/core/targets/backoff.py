@@ -1,39 +1,40 @@
-"""The times of a reconcile loop."""
+"""The intervals and pauses of a reconcile loop."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """Seconds between one thing and the next; the defaults are for a cloud whose limits many nodes share."""
+    """Times in seconds. The defaults suit a cloud with call limits that many nodes share."""
 
     poll: float = 60.0
-    "From one look to the next at rest; a fifth more or less, by chance."
+    "Between two looks while nothing changes; each varies at random by up to a fifth."
     hold_up: float = 5.0
-    "For which it must have been wished to register."
+    "How long the desired state must be `registered` before the node registers."
     unhealthy: float = 600.0
-    "Of not being Ready, after which policy `healthy` wishes to deregister."
+    "How long a node with policy `healthy` may be not Ready before it deregisters."
     soon: float = 2.0
-    "From a change to the look at what became of it; twice as long each time, while the balancer makes up its mind."
+    "From a change to the next look. It doubles each time while the balancer has not decided."
     fresh: float = 10.0
-    "For which a look is good enough to change something on its grounds."
+    "How old a look may be for a change that is based on it."
     longest_pause: float = 60.0
-    "After failures that may mend themselves."
+    "The longest pause after failures that may go away by themselves."
     first_pause_for_people: float = 60.0
-    "After a failure that a person must mend; twice as long each time."
+    "After the first failure that a person must repair. It doubles each time."
     longest_pause_for_people: float = 300.0
     leaving: float = 4.0
     "The longest pause, and the longest time between two looks, while a person waits for `leave`."
     resync: float = 600.0
-    "From one registration to the next where nothing can be seen of it."
+    "Between two registrations if the node cannot see their result."
     leave_budget: float = 20.0
-    "For which a person waits for `leave`."
+    "How long a person waits for `leave`."
     last_connections: float = 120.0
-    "After a deregistration for which a balancer that is told first may still send new connections."
+    "How long a balancer that must drain the node first may send new connections after a deregistration."
     longest_draining: float = 3720.0
-    "After a deregistration: the longest delay that AWS has, and the time above."
+    "How long draining may take after a deregistration: the longest delay of AWS, plus `last_connections`."
     blind: float = 60.0
-    "Without a look after which draining is taken as over, once the last connections have come."
+    "Without a look for this long, draining counts as over, once `last_connections` has passed too."
     window: float = 3600.0
+    "The window for `repairs`."
     repairs: int = 5
-    "How often within the window it is done again what somebody else has undone; more often only after `resync`."
+    "How often in the window the node repairs what somebody else has undone. After that, it waits `resync` each time."

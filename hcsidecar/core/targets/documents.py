@@ -1,6 +1,6 @@
-"""What a node says of its targets, for those who make it and those who read it, and whether all is as wished.
+"""The document on a node's targets, and whether each target is in its desired state.
 
-As in every document, keys are told in the order in which they stand here (see `hcsidecar.core.documents`).
+As in every document, keys are written in the order of the fields here (see `hcsidecar.core.documents`).
 """
 
 import msgspec
@@ -9,49 +9,49 @@ from hcsidecar.core.targets.registration import DesiredState, Presence
 
 
 class TargetFailure(msgspec.Struct, frozen=True, kw_only=True):
-    """What goes wrong at a target, until a call works again."""
+    """The latest failure at a target; it is shown until a call works again."""
 
     trouble: str
-    "retry, throttle, auth or config."
+    "One of retry, throttle, auth and config."
     text: str
     age: float
     "Seconds since the latest failure."
 
 
 class TargetStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One target of a node; ages and times to wait are in seconds."""
+    """One target of a node. Ages and waiting times are in seconds."""
 
     type: str
     name: str
     policy: str
     desired: str
-    "What the node wants to be there: registered, absent or as it is."
+    "The state that the node wants to have there: registered, absent or as it is."
     why: str
-    "The reason of that wish."
+    "The reason for the desired state."
     observed: str | None = None
-    "What the node was there at the last look (`Presence`); None before the first."
+    "The state of the node there at the last look (`Presence`); None before the first look."
     reason: str = ""
-    "The balancer's word for that."
+    "The balancer's reason for that state."
     former: tuple[str, ...] = ()
-    "What of this node is still registered from before, under another address."
+    "Former registrations of this node, under other addresses, that still exist."
     observed_age: float | None = None
-    "Since that look."
+    "The time since the last look."
     last_success_age: float | None = None
-    "Since a call last worked."
+    "The time since a call last worked."
     error: TargetFailure | None = None
     next_try: float | None = None
-    "Until the next call; None while one is made."
+    "The time until the next call; None while a call is in progress."
     calls: dict[str, int] = {}
-    "Calls of the balancer since the daemon's start, by kind."
+    "The calls to the balancer since the daemon started, by kind."
     failures: dict[str, int] = {}
-    "Those that failed, by kind of trouble."
+    "The calls that failed, by kind of trouble."
     contested: bool = False
     "Somebody else keeps undoing what this node does."
     leaving: bool = False
-    "It is to be deregistered, and is not yet."
+    "The node is to be deregistered, and has not been yet."
 
     def why_not_as_wished(self) -> str | None:
-        """Say what keeps the balancer from being as this node wishes, or what cannot be told; None if nothing does."""
+        """Return why the target is not in its desired state, or why that is unknown; None if it is in that state."""
         if self.error is not None:
             return f"{self.error.trouble}: {self.error.text}"
         if self.observed is None:
@@ -61,7 +61,7 @@ class TargetStatus(msgspec.Struct, frozen=True, kw_only=True):
         if self.leaving:
             return "to be deregistered"
         if self.observed in (Presence.UNSEEN, Presence.UNKNOWN):
-            # Nothing more can be known.
+            # The node cannot find out more.
             return None
         is_out = self.observed in (Presence.ABSENT, Presence.DRAINING)
         if (self.desired, is_out) in ((DesiredState.PRESENT, True), (DesiredState.ABSENT, False)):
@@ -73,5 +73,5 @@ class TargetsReport(msgspec.Struct, frozen=True, kw_only=True):
     """All targets of a node, in the order of the farm file: `GET /api/v1/targets`."""
 
     node: str
-    "Who tells it."
+    "The node whose targets these are."
     targets: tuple[TargetStatus, ...]

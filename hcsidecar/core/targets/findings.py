@@ -1,29 +1,29 @@
-"""What a look at a balancer's own settings has found: `check-config --online` tells it."""
+"""The findings on the settings of a balancer, which `check-config --online` shows."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Grade(StrEnum):
-    """How a point was found."""
+    """How serious a finding is."""
 
     OK = "ok"
     UNSEEN = "unseen"
-    "It could not be looked at."
+    "This setting could not be read."
     WARNING = "warning"
-    "It works, and something will not go as gently as it could."
+    "It works, but some requests may fail that need not fail."
     PROBLEM = "problem"
-    "It does not work like this."
+    "It does not work with this setting."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewFinding:
-    """One point."""
+    """One finding."""
 
     grade: Grade
     text: str
-    "What is."
+    "The fact."
     effect: str = ""
-    "What that does to the farm."
+    "Its effect on the farm."
     remedy: str = ""
-    "What mends it: a line of the farm file, or a command."
+    "What to do: a line of the farm file, or a command."

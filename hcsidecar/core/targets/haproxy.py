@@ -1,12 +1,11 @@
-"""What a server at HAProxy is to this node, and which commands change it; `haproxy_sight.py` reads what HAProxy shows.
+"""The state of this node's server at HAProxy, and the commands that change it. `haproxy_answers.py` parses the answers.
 
-A line of commands is carried out whole, whatever becomes of who has sent it. That is why what must not be left half
-done is one line: an added server is in maintenance until it is made ready, and one can be deleted from maintenance
-only.
+HAProxy executes a line of commands completely, even if the sender ends meanwhile. So commands that belong together are
+one line: an added server is in maintenance until it is made ready, and a server can be deleted only from maintenance.
 
-Maintenance belongs to the people at HAProxy. A server that they have put there stays there, whatever this node wants;
-for a way out, this side uses drain. A server with an agent-check is drained and made ready by its agent, too, which is
-then no deregistration; so this side silences the agent before it drains.
+Maintenance is left to the people who administer HAProxy. A server that they have put into maintenance stays there,
+whatever this node wants. To take a server out, this node uses drain. The agent of a server with an agent-check drains
+it and makes it ready too, which is not a deregistration. So this node disables the agent before it drains the server.
 """
 
 import ipaddress
@@ -26,7 +25,7 @@ from hcsidecar.core.targets.registration import Observation, Presence, TargetErr
 
 
 def observation_of(server: HaproxyServer | None, place: ServerAddress) -> Observation:
-    """Say what a server is to this node; TargetError where a person must first put one there."""
+    """Return the state of this node's server. Raise TargetError if a person must add it to the configuration first."""
     if server is None:
         _need_dynamic(place)
         return Observation(presence=Presence.ABSENT)
@@ -36,7 +35,7 @@ def observation_of(server: HaproxyServer | None, place: ServerAddress) -> Observ
         return Observation(presence=Presence.UNUSED, reason=_why_held(server))
     if server.is_drained:
         left = {0: "no session left", 1: "1 session left"}.get(server.sessions, f"{server.sessions} sessions left")
-        # Once nobody is there, what is left of this node can be deleted.
+        # Without sessions, the rest of this registration can be deleted.
         former = (f"server {place.path}",) if place.dynamic and server.is_free else ()
         return Observation(presence=Presence.DRAINING, reason=left, former=former)
     elsewhere = _elsewhere(server, place)
@@ -49,24 +48,24 @@ def observation_of(server: HaproxyServer | None, place: ServerAddress) -> Observ
 
 def _why_held(server: HaproxyServer) -> str:
     if server.admin & Admin.FORCED_MAINT:
-        return "in maintenance at HAProxy: left alone until made ready there"
+        return "in maintenance at HAProxy: left alone until it is made ready there"
     if server.admin & Admin.UNRESOLVED:
         return "in maintenance: HAProxy cannot resolve its name"
-    return "HAProxy lets it follow a server that is out"
+    return "it tracks a server that is out"
 
 
 def _elsewhere(server: HaproxyServer, place: ServerAddress) -> str | None:
-    """Say where the server of this node's name is, if that is not where the node is."""
+    """Return where the server with this node's name points to, or None if it points to this node."""
     if not place.dynamic:
         return None  # HAProxy may know the node by another address
-    if (_usual(server.address), server.port) != (_usual(place.address), place.port):
+    if (_canonical(server.address), server.port) != (_canonical(place.address), place.port):
         return f"at {server.address} port {server.port}"
     if place.check_port not in (None, server.check_port) and server.checks & Checks.CONFIGURED:
         return f"checked on port {server.check_port}"
     return None
 
 
-def _usual(address: str) -> str:
+def _canonical(address: str) -> str:
     try:
         return str(ipaddress.ip_address(address))
     except ValueError:
@@ -79,11 +78,11 @@ def _health(server: HaproxyServer, place: ServerAddress) -> Observation:
     if not server.checks & Checks.CONFIGURED or not server.checks & Checks.ENABLED:
         if server.has_agent:
             return _by_state(server, "by its agent-check")
-        return Observation(presence=Presence.HEALTHY, reason="HAProxy does not check it, and takes it for well")
+        return Observation(presence=Presence.HEALTHY, reason="HAProxy does not check it, and takes it for healthy")
     if server.check_status in ("", "INI") and server.state != STOPPED:
         return Observation(presence=Presence.PENDING, reason="not checked yet")
     if place.check_port is not None and server.check_status in ("L4OK", "L6OK"):
-        text = "HAProxy only connects to the health port and asks nothing: set `option httpchk` in the backend"
+        text = "HAProxy only connects to the health port: set `option httpchk` in the backend"
         return _by_state(server, text)
     return _by_state(server, server.check_words)
 
@@ -100,7 +99,7 @@ def _by_state(server: HaproxyServer, reason: str) -> Observation:
 
 
 def to_register(server: HaproxyServer | None, place: ServerAddress) -> list[str]:
-    """Give the commands that make a server take traffic; none where people hold it."""
+    """Return the commands that make a server take traffic; none if people keep it in maintenance."""
     path = place.path
     if server is None:
         _need_dynamic(place)
@@ -125,27 +124,27 @@ def to_register(server: HaproxyServer | None, place: ServerAddress) -> list[str]
 
 
 def to_deregister(server: HaproxyServer | None, place: ServerAddress) -> list[str]:
-    """Give the commands that take a server out, or delete it where it can be; none where it is out."""
+    """Return the commands that take a server out, or delete it if possible; none if it is out already."""
     path = place.path
     if server is None or server.is_held or server.is_disabled:
         return []
     silence = [f"disable agent {path}"] if server.agent & Checks.CONFIGURED else []
     drain = f"set server {path} state drain"
     if place.dynamic and server.is_free:
-        # If a session has come meanwhile it is not deleted, and must not stay in maintenance, which is for people.
+        # If a new session prevents the deletion, the server must not stay in maintenance, which is left to people.
         return [*silence, f"set server {path} state maint", f"del server {path}", drain]
     return [*silence, drain]
 
 
 def why_not_registered(server: HaproxyServer | None, answer: str, place: ServerAddress) -> TargetError | None:
-    """Judge by the look after it what became of a registration."""
+    """Return why a registration had no effect, by the look after it, or None if it had."""
     if server is None or server.is_disabled or server.is_drained or _elsewhere(server, place) is not None:
         return refusal(answer, place)
     return None
 
 
 def why_not_deregistered(server: HaproxyServer | None, answer: str, place: ServerAddress) -> TargetError | None:
-    """Judge by the look after it what became of a deregistration."""
+    """Return why a deregistration had no effect, by the look after it, or None if it had."""
     return None if server is None or server.is_drained else refusal(answer, place)
 
 

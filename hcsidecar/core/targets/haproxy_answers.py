@@ -1,8 +1,8 @@
-"""What HAProxy's runtime API shows of a server, and what its refusals mean.
+"""Parses what HAProxy's runtime API shows of a server, and explains its refusals.
 
-Answers are text without a code (HAProxy's management guide, 9.3). So an answer to a command is never believed: each
-line of commands ends with a look at the server, and the look says what became of it. The words before the look serve
-only to say why.
+Answers are text without a code (HAProxy's management guide, 9.3), so the answer to a command proves nothing. Each line
+of commands ends with a look at the server, which shows the result. The text before the look only serves to explain a
+failure.
 """
 
 import csv
@@ -19,11 +19,11 @@ _STATE: Final = "# be_id "
 _STATISTICS: Final = "# pxname,"
 _INFO: Final = "\nName: "
 _QUOTED: Final = 200
-"Characters of an answer that are shown to the operator."
+"The most characters of an answer that are shown to the operator."
 
 
 class Admin(IntFlag):
-    """`srv_admin_state`: what people, agents and the configuration have made of a server."""
+    """The bits of `srv_admin_state`: the state that people, agents and the configuration have set."""
 
     FORCED_MAINT = 0x01
     INHERITED_MAINT = 0x02
@@ -34,7 +34,7 @@ class Admin(IntFlag):
 
 
 class Checks(IntFlag):
-    """`srv_check_state` and `srv_agent_state`."""
+    """The bits of `srv_check_state` and `srv_agent_state`."""
 
     IN_PROGRESS = 0x01
     CONFIGURED = 0x02
@@ -43,40 +43,40 @@ class Checks(IntFlag):
 
 
 _DISABLED: Final = Admin.FORCED_MAINT | Admin.CONFIGURED_MAINT
-"The configuration says `disabled`, and nobody has made it ready since."
+"The bits of a server with `disabled` in the configuration that nobody has made ready since."
 STOPPED, STARTING, RUNNING, STOPPING = range(4)
-"`srv_op_state`."
+"The values of `srv_op_state`."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerAddress:
-    """Where this node is to be at HAProxy."""
+    """This node's place at HAProxy: its backend, its server, and the address of the server."""
 
     backend: str
     server: str
     address: str
     port: int
-    "0 where nothing is added."
+    "0 for a static server without a port."
     options: str
     check_port: int | None
-    "That of the health URL; None when the operator has options of his own, or the server is HAProxy's."
+    "The port of the health URL; None if the operator has set `options`, or the server is in HAProxy's configuration."
     dynamic: bool
-    "The server is added and deleted, and not only made ready or drained."
+    "The server is added and deleted, not only made ready and drained."
 
     @property
     def path(self) -> str:
-        """The server, as commands name it."""
+        """The name of the server in commands."""
         return f"{self.backend}/{self.server}"
 
     @property
     def look(self) -> str:
-        """The commands that show the servers of the backend."""
+        """The line of commands that shows the servers of the backend."""
         return f"show servers state {self.backend}; show stat {self.backend} 4 -1; show info"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HaproxyServer:
-    """A server, as HAProxy shows it."""
+    """A server in an answer of HAProxy."""
 
     address: str
     port: int
@@ -86,57 +86,57 @@ class HaproxyServer:
     check_port: int
     agent: Checks
     sessions: int
-    "With requests that wait in its queue."
+    "Current sessions, with the requests in its queue."
     idle: int
-    "Connections to it that are kept for later requests."
+    "Idle connections to the server, kept for later requests."
     check_status: str
-    "INI before the first, else as in the manual, 9.1; empty without a check."
+    "INI before the first check, else as in the management guide, 9.1; empty if the server has no check."
     check_words: str
 
     @property
     def is_held(self) -> bool:
-        """True in a maintenance that the configuration has not begun."""
+        """True if the server is in maintenance for another reason than `disabled` in the configuration."""
         maint = self.admin & (Admin.FORCED_MAINT | Admin.INHERITED_MAINT | Admin.UNRESOLVED)
         return bool(maint or self.admin & Admin.INHERITED_DRAIN) and not self.is_disabled
 
     @property
     def is_disabled(self) -> bool:
-        """True while it is as the `disabled` of the configuration has made it."""
+        """True if the server is still disabled by the configuration."""
         return self.admin & _DISABLED == _DISABLED
 
     @property
     def is_drained(self) -> bool:
-        """True when it is out, and no agent will bring it back."""
+        """True if the server is drained, and no agent can make it ready."""
         return bool(self.admin & Admin.FORCED_DRAIN) and not self.has_agent
 
     @property
     def has_agent(self) -> bool:
-        """True when an agent-check has a say in its state."""
+        """True if an agent-check can change the state of the server."""
         return bool(self.agent & Checks.CONFIGURED and self.agent & Checks.ENABLED)
 
     @property
     def is_free(self) -> bool:
-        """True when nothing goes on through it, so that it can be deleted."""
+        """True if the server has no connections, so that it can be deleted."""
         return not self.sessions and not self.idle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HaproxyProcess:
-    """The HAProxy that has answered."""
+    """The HAProxy process that has answered."""
 
     number: int
     uptime: int
     "In seconds."
 
     def has_followed(self, former: "HaproxyProcess") -> bool:
-        """Tell whether it has taken the place of another one: after a reload, or a restart."""
-        # In a container each may have the same number.
+        """Return whether this process has replaced another one, by a reload or a restart."""
+        # In a container, each process may have the same number.
         return self.number != former.number or self.uptime < former.uptime
 
 
 def process_in(answer: str) -> HaproxyProcess | None:
-    """Read which HAProxy has answered; None if it does not say."""
-    # It comes last, and what is before may be megabytes.
+    """Return the process that has answered; None if the answer does not say."""
+    # The process information comes last, and the text before it may be megabytes.
     info = answer[max(0, answer.rfind(_INFO)) :]
     found = {name: re.search(rf"^{name}: ([0-9]+)$", info, re.MULTILINE) for name in ("Pid", "Uptime_sec")}
     number, uptime = found["Pid"], found["Uptime_sec"]
@@ -144,9 +144,9 @@ def process_in(answer: str) -> HaproxyProcess | None:
 
 
 def server_in(answer: str, place: ServerAddress) -> HaproxyServer | None:
-    """Read what a look at the backend has shown of the server; None: there is none of this name.
+    """Return the server of this node in an answer to `look`; None if the backend has no such server.
 
-    TargetError says why the answer shows nothing.
+    Raise TargetError if the answer shows no servers.
     """
     before, found, after = answer.partition(_STATE)
     if not found:
@@ -161,7 +161,7 @@ def server_in(answer: str, place: ServerAddress) -> HaproxyServer | None:
 
 
 def _lines_with(words: str, text: str) -> Iterator[str]:
-    """Give the lines that have something in them: a backend may have thousands of others, which nobody need read."""
+    """Yield the lines that contain some text. A backend may have thousands of lines, and the others need no parsing."""
     at = text.find(words)
     while at >= 0:
         end = text.find("\n", at + len(words))
@@ -172,7 +172,7 @@ def _lines_with(words: str, text: str) -> Iterator[str]:
 
 def _server_in(states: str, statistics: str, place: ServerAddress) -> HaproxyServer | None:
     names = ("be_id", *states.partition("\n")[0].split())
-    # So that the last word of a line has a blank behind it, too.
+    # This puts a blank after the last word of each line too.
     spaced = states.replace("\n", " \n")
     rows = [dict(zip(names, line.split(), strict=False)) for line in _lines_with(f" {place.server} ", spaced)]
     own = [row for row in rows if (row["be_name"], row["srv_name"]) == (place.backend, place.server)]
@@ -189,7 +189,7 @@ def _server_in(states: str, statistics: str, place: ServerAddress) -> HaproxySer
         agent=Checks(int(row["srv_agent_state"])),
         sessions=int(numbers["scur"]) + int(numbers["qcur"]),
         idle=int(numbers["srv_icur"] or 0),
-        # While a check runs, a star stands before the result of the last one.
+        # While a check runs, HAProxy puts an asterisk before the result of the last check.
         check_status=numbers["check_status"].lstrip("* "),
         check_words=_check_words(numbers),
     )
@@ -208,16 +208,16 @@ def _check_words(numbers: Mapping[str, str]) -> str:
 
 
 def refusal(answer: str, place: ServerAddress) -> TargetError:
-    """Say what an answer without the expected sight means, and what to do."""
-    # An answer is all answers of a line, and the sight of what is comes last.
+    """Return the error for an answer that does not show the expected state, with what to do."""
+    # An answer contains the answers to all commands of a line, and the look comes last.
     words = answer.partition(_STATE)[0].removesuffix("1\n").strip()
     lower = words.lower()
     for sign, trouble, text in _REFUSALS:
         if sign in lower:
             return TargetError(trouble, text.format(backend=place.backend, server=place.server, words=quote(words)))
     if not words:
-        return TargetError(Trouble.RETRY, "HAProxy has given no answer: does it end, or are too many connected to it?")
-    return TargetError(Trouble.RETRY, f"HAProxy has not done what it was asked for; it says: {quote(words)}")
+        return TargetError(Trouble.RETRY, "HAProxy has not answered: is it ending, or has it too many connections?")
+    return TargetError(Trouble.RETRY, f"HAProxy has not carried out the commands; it says: {quote(words)}")
 
 
 _TOO_OLD: Final = (
@@ -227,7 +227,7 @@ _REFUSALS: Final = (
     (
         "permission denied",
         Trouble.AUTH,
-        "HAProxy does not permit this here: its line `stats socket` needs `level admin`",
+        "HAProxy does not permit this: its line `stats socket` needs `level admin`",
     ),
     (
         "no such backend",
@@ -238,16 +238,16 @@ _REFUSALS: Final = (
     (
         "dynamic load balancing",
         Trouble.CONFIG,
-        "backend {backend} balances by a method that takes no added servers: set `balance roundrobin` or `leastconn`",
+        "the balance method of backend {backend} allows no added servers: set `balance roundrobin` or `leastconn`",
     ),
     ("unknown command", Trouble.CONFIG, _TOO_OLD),
     ("experimental", Trouble.CONFIG, _TOO_OLD),
-    ("unknown keyword", Trouble.CONFIG, "HAProxy does not take the options of an added server: {words}"),
-    ("http/1.", Trouble.CONFIG, "what answers there is no runtime API of HAProxy but an HTTP server: {words}"),
+    ("unknown keyword", Trouble.CONFIG, "HAProxy does not accept the options of an added server: {words}"),
+    ("http/1.", Trouble.CONFIG, "an HTTP server answers there, not the runtime API of HAProxy: {words}"),
 )
-"What stands in an answer in lower case, and what it means."
+"A text in the lower-case answer, the kind of trouble, and the message for the operator."
 
 
 def quote(text: str) -> str:
-    """Put what came from HAProxy on one line, without what could steer a terminal."""
+    """Return text from HAProxy on one line, shortened and without control characters."""
     return shortened(on_one_line(text), _QUOTED)

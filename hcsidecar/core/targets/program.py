@@ -1,7 +1,7 @@
-"""What is said to a program that talks to a balancer, and what its answer and its end mean.
+"""The protocol with a program that manages a balancer: its request, its answer and its exit status.
 
-The question is a JSON object on its standard input, the answer to `observe` one on its standard output. Its exit status
-says what became of a call, in the numbers of sysexits.h, and the last line of its standard error says why.
+The program gets a JSON object on standard input, and answers `observe` with one on standard output. Its exit status
+reports the result of a call, with the numbers of sysexits.h; the last line of standard error is the reason.
 """
 
 from typing import Final
@@ -22,13 +22,14 @@ _TROUBLES: Final = {
     126: Trouble.CONFIG,
     127: Trouble.CONFIG,
 }
-"By exit status: EX_USAGE, EX_UNAVAILABLE, EX_TEMPFAIL, EX_NOPERM, EX_CONFIG; and a shell's for a command not found."
+"""By exit status: EX_USAGE, EX_UNAVAILABLE, EX_TEMPFAIL, EX_NOPERM and EX_CONFIG; and those of a shell for a command
+that it cannot run or find."""
 _LONGEST: Final = 200
-"Characters of a word of an answer."
+"The most characters of a text in an answer."
 
 
 class ProgramRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a program is asked for, and for whom."""
+    """The request to a program."""
 
     call: Call
     farm: str
@@ -36,7 +37,7 @@ class ProgramRequest(msgspec.Struct, frozen=True, kw_only=True):
     address: str
     "The node's main address."
     target: str
-    "Name of the target."
+    "The name of the target."
     health_url: str
 
 
@@ -47,18 +48,18 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def why_failed(status: int, errors: bytes) -> TargetError | None:
-    """Say what an end means; None when all went well. A signal is a negative status."""
+    """Return the error for an exit status, or None for success. A negative status is the signal that killed it."""
     why = why_not_good(status, errors)
     return None if why is None else TargetError(_TROUBLES.get(status, Trouble.RETRY), why)
 
 
 def observation_in(output: bytes) -> Observation:
-    """Read the answer to `observe`; TargetError (RETRY) says what is wrong with it."""
+    """Return the observation in an answer to `observe`. Raise TargetError (RETRY) if the answer is not valid."""
     try:
         answer = read_json(output, _Answer)
     except JsonError as error:
         said = last_line(output)
-        text = f'must print JSON like {{"presence": "healthy"}}, and has printed {said or "nothing"}: {error}'
+        text = f'must print JSON like {{"presence": "healthy"}}, but has printed {said or "nothing"}: {error}'
         raise TargetError(Trouble.RETRY, text) from None
     return Observation(
         presence=answer.presence,

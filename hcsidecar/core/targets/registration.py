@@ -1,25 +1,25 @@
-"""The words for a node's place at a load balancer: what is seen of it, what is asked for, and what goes wrong."""
+"""The registration of a node at a load balancer: its observed and desired state, the calls, and their failures."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Presence(StrEnum):
-    """What a balancer says of this node as its target."""
+    """The state of this node at a balancer, as the balancer reports it."""
 
     ABSENT = "absent"
     DRAINING = "draining"
-    "Deregistered: what goes on may end, nothing new comes."
+    "Deregistered: existing connections may end, and the balancer sends no new ones."
     PENDING = "pending"
-    "Registered, and the balancer has not made up its mind yet."
+    "Registered, but the balancer has not judged it yet."
     HEALTHY = "healthy"
     UNHEALTHY = "unhealthy"
     UNUSED = "unused"
-    "Registered, and the balancer sends it nothing whatever its health: a group without a listener, say."
+    "Registered, but the balancer sends it nothing whatever its health, as in a group without a listener."
     UNKNOWN = "unknown"
-    "Registered, in a state that cannot be read: nothing is changed on such grounds."
+    "Registered, in a state that this program does not know. Nothing is changed because of it."
     UNSEEN = "unseen"
-    "There is no right to look: what is asked for is asked for blindly."
+    "The node has no right to look, so it makes its changes without seeing their result."
 
 
 _THERE = frozenset({Presence.PENDING, Presence.HEALTHY, Presence.UNHEALTHY, Presence.UNUSED, Presence.UNKNOWN})
@@ -31,34 +31,34 @@ class Observation:
 
     presence: Presence
     reason: str = ""
-    "The balancer's own words, or what the operator should know; one line."
+    "The reason that the balancer gives, or other information for the operator; one line."
     former: tuple[str, ...] = ()
-    "Earlier identities of this very node that are still registered: it had another address then."
+    "Former identities of this node that are still registered, from when it had another address."
 
     forgot: bool = False
-    "The balancer has begun anew since the last look: what is missing there nobody has undone."
+    "The balancer has restarted since the last look, so what is missing was not removed by somebody."
 
     @property
     def is_there(self) -> bool:
-        """True when this node is registered and not on its way out."""
+        """True if this node is registered and not draining."""
         return self.presence in _THERE
 
 
 class Trouble(StrEnum):
-    """What kind of failure a call has met; it decides when the next one is tried."""
+    """The kind of a call's failure, which decides when the call is tried again."""
 
     RETRY = "retry"
-    "It may work the next time: a time-out, a reset, an answer that makes no sense, an error of the server's."
+    "It may work the next time: a timeout, a reset, an answer that makes no sense, or an error of the server."
     THROTTLE = "throttle"
-    "The balancer wants fewer calls."
+    "The balancer demands fewer calls."
     AUTH = "auth"
-    "No credentials, wrong ones, expired ones, or not the right to do this."
+    "The credentials are missing, wrong or expired, or they do not allow the call."
     CONFIG = "config"
-    "The farm file or the balancer must be changed by a person."
+    "A person must change the farm file or the balancer."
 
 
 class TargetError(Exception):
-    """A call that has failed. The text is for the operator: what the balancer said, and what to do about it."""
+    """A call has failed. The text is for the operator: what the balancer said, and what to do."""
 
     def __init__(self, trouble: Trouble, text: str) -> None:
         super().__init__(text)
@@ -67,12 +67,12 @@ class TargetError(Exception):
 
 
 class DesiredState(StrEnum):
-    """What this node wants to be at the balancer."""
+    """The state that this node wants to have at the balancer."""
 
     PRESENT = "registered"
     ABSENT = "absent"
     AS_IT_IS = "as it is"
-    "Nothing is changed."
+    "The node changes nothing."
 
 
 class Call(StrEnum):
@@ -82,4 +82,4 @@ class Call(StrEnum):
     REGISTER = "register"
     DEREGISTER = "deregister"
     RETIRE = "retire"
-    "Deregister the earlier identities of this node."
+    "Deregister the former identities of this node."

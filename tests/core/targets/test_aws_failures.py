@@ -28,9 +28,9 @@ def met(name, text="", *, proxy=False, environment_proxy=False):
         (
             "AccessDenied",
             Trouble.AUTH,
-            "may not elasticloadbalancing:RegisterTargets: give them what config/",
+            "do not allow elasticloadbalancing:RegisterTargets: grant them the rights in config/",
         ),
-        ("UnauthorizedOperation", Trouble.AUTH, "may not elasticloadbalancing:RegisterTargets"),
+        ("UnauthorizedOperation", Trouble.AUTH, "do not allow elasticloadbalancing:RegisterTargets"),
         ("ExpiredToken", Trouble.AUTH, "renew"),
         ("InvalidClientTokenId", Trouble.AUTH, "does not know these credentials"),
         ("SignatureDoesNotMatch", Trouble.AUTH, "is the clock of this machine right"),
@@ -40,7 +40,7 @@ def met(name, text="", *, proxy=False, environment_proxy=False):
         ("InvalidTarget", Trouble.CONFIG, "10.0.1.11:80 cannot be a target of the group: is it running, and of the"),
         ("TooManyTargets", Trouble.CONFIG, "quota"),
         ("TooManyRegistrationsForTargetId", Trouble.CONFIG, "too often"),
-        ("ValidationError", Trouble.CONFIG, "see group, id, port"),
+        ("ValidationError", Trouble.CONFIG, "check group, id, port"),
         ("InternalFailure", Trouble.RETRY, "RegisterTargets: InternalFailure"),
         ("ServiceUnavailable", Trouble.RETRY, "ServiceUnavailable"),
         ("HealthUnavailable", Trouble.RETRY, "HealthUnavailable"),
@@ -88,15 +88,15 @@ def test_a_role_that_may_not_be_assumed_is_no_missing_right_to_register():
     [
         ("NoCredentialsError", Trouble.AUTH, "give the instance a role"),
         ("ProfileNotFound", Trouble.AUTH, "AWS_PROFILE"),
-        ("NoRegionError", Trouble.CONFIG, "see `region`"),
-        ("ParamValidationError", Trouble.CONFIG, "see group"),
-        ("EndpointConnectionError", Trouble.RETRY, "not reached; see DNS"),
+        ("NoRegionError", Trouble.CONFIG, "check `region`"),
+        ("ParamValidationError", Trouble.CONFIG, "check group"),
+        ("EndpointConnectionError", Trouble.RETRY, "cannot be reached; check DNS"),
         ("ReadTimeoutError", Trouble.RETRY, "does not answer in time"),
         ("ConnectionClosedError", Trouble.RETRY, "closed"),
         ("SSLError", Trouble.RETRY, "AWS_CA_BUNDLE"),
-        ("ResponseParserError", Trouble.RETRY, "none of AWS's"),
-        ("KeyError", Trouble.RETRY, "none of AWS's"),
-        ("ValueError", Trouble.RETRY, "none of AWS's"),
+        ("ResponseParserError", Trouble.RETRY, "not from AWS"),
+        ("KeyError", Trouble.RETRY, "not from AWS"),
+        ("ValueError", Trouble.RETRY, "not from AWS"),
         ("SomethingNew", Trouble.RETRY, "RegisterTargets: SomethingNew"),
     ],
 )
@@ -113,8 +113,8 @@ def test_an_endpoint_that_is_none_is_for_the_operator():
 
 
 def test_a_proxy_is_named_where_there_is_one():
-    assert "see the way through `proxy`" in met("ConnectTimeoutError", proxy=True).text
-    assert "is `proxy` right" in met("ProxyConnectionError", proxy=True).text
+    assert "check the path through `proxy`" in met("ConnectTimeoutError", proxy=True).text
+    assert "check `proxy`" in met("ProxyConnectionError", proxy=True).text
     assert met("ProxyConnectionError").trouble is Trouble.AUTH
     assert "NO_PROXY" in met("NoCredentialsError", environment_proxy=True).text
     assert "NO_PROXY" not in met("NoCredentialsError").text
@@ -131,4 +131,4 @@ def test_a_missing_sdk_and_another_nodes_id_are_for_the_operator():
     assert "pip install 'hcsidecar[aws]'" in no_boto3("No module named 'boto3'").text
     error = not_ours("10.0.1.12", "node web2")
     assert error.trouble is Trouble.CONFIG
-    assert error.text.startswith("10.0.1.12 is node web2, and not touched")
+    assert error.text.startswith("10.0.1.12 is node web2, so it is left alone")

@@ -80,8 +80,8 @@ def test_a_group_that_fits_has_nothing_to_complain_of():
     assert [one.text for one in found] == [
         "targets of type ip, HTTP to port 80",
         "the health check asks port 9010 by HTTP",
-        "the health check comes every 10 s, out after 2 failures; a stop waits for it",
-        "after `leave` connections have 60 s to end",
+        "the health check asks every 10 s, out after 2 failures; a stop waits for it",
+        "after `leave`, connections have 60 s to end",
         "web1: 10.0.1.11:80 is absent (Target.NotRegistered)",
         "web2: 10.0.2.11:80 is absent (Target.NotRegistered)",
     ]
@@ -91,31 +91,51 @@ def test_a_group_that_fits_has_nothing_to_complain_of():
 @pytest.mark.parametrize(
     ("group", "grade", "text", "remedy"),
     [
-        ({"TargetType": "instance"}, Grade.PROBLEM, "of type instance, the farm file says ip", 'target = "instance"'),
+        (
+            {"TargetType": "instance"},
+            Grade.PROBLEM,
+            "of type instance, but the farm file says ip",
+            'target = "instance"',
+        ),
         ({"TargetType": "lambda"}, Grade.PROBLEM, "of type lambda", "--target-type ip"),
-        ({"Protocol": "TCP"}, Grade.WARNING, "TCP is what an nlb has, and the farm file says alb", 'balancer = "nlb"'),
+        (
+            {"Protocol": "TCP"},
+            Grade.WARNING,
+            "TCP is a protocol of an nlb, but the farm file says alb",
+            'balancer = "nlb"',
+        ),
         ({"Protocol": "GENEVE"}, Grade.PROBLEM, "protocol is GENEVE", "--protocol HTTP"),
         ({"LoadBalancerArns": []}, Grade.WARNING, "no load balancer uses the group", "create-listener"),
-        ({"IpAddressType": "ipv6"}, Grade.PROBLEM, "web1 is 10.0.1.11, and the group's addresses are ipv6", "nodes ="),
-        ({"ProtocolVersion": "GRPC"}, Grade.PROBLEM, "speaks gRPC", "HTTP1"),
-        ({"ProtocolVersion": "HTTP2"}, Grade.WARNING, "speaks HTTP/2", "HTTP1"),
+        ({"IpAddressType": "ipv6"}, Grade.PROBLEM, "web1 is 10.0.1.11, but the group has ipv6 addresses", "nodes ="),
+        ({"ProtocolVersion": "GRPC"}, Grade.PROBLEM, "use gRPC", "HTTP1"),
+        ({"ProtocolVersion": "HTTP2"}, Grade.WARNING, "uses HTTP/2", "HTTP1"),
         ({"HealthCheckProtocol": "TCP"}, Grade.PROBLEM, "is a TCP connection", "--health-check-protocol HTTP"),
         ({"HealthCheckProtocol": None}, Grade.PROBLEM, "the group has no health check", "--health-check-protocol HTTP"),
-        ({"HealthCheckProtocol": "HTTPS"}, Grade.PROBLEM, "speaks HTTPS to port 9010", "--health-check-protocol HTTP"),
+        ({"HealthCheckProtocol": "HTTPS"}, Grade.PROBLEM, "uses HTTPS for port 9010", "--health-check-protocol HTTP"),
         ({"HealthCheckPort": "traffic-port"}, Grade.PROBLEM, "asks the traffic port, 80", "--health-check-port 9010"),
-        ({"HealthCheckPort": "9999"}, Grade.PROBLEM, "port 9999, where the health URL of web1, web2 is not", "9010"),
-        ({"HealthCheckPath": "/"}, Grade.PROBLEM, "asks for /, and the health URL is /health", "path /health"),
-        ({"Matcher": {"HttpCode": "200-499"}}, Grade.PROBLEM, "takes 200-499 for healthy, 404 with it", "HttpCode=200"),
+        (
+            {"HealthCheckPort": "9999"},
+            Grade.PROBLEM,
+            "port 9999, where these nodes have no health URL: web1, web2",
+            "9010",
+        ),
+        ({"HealthCheckPath": "/"}, Grade.PROBLEM, "asks for /, but the health URL is /health", "path /health"),
+        (
+            {"Matcher": {"HttpCode": "200-499"}},
+            Grade.PROBLEM,
+            "takes 200-499 for healthy, which includes 404",
+            "HttpCode=200",
+        ),
         ({"Matcher": {"HttpCode": "204"}}, Grade.PROBLEM, "takes 204 for healthy", "HttpCode=200"),
         ({"Matcher": None}, Grade.PROBLEM, "takes nothing for healthy", "HttpCode=200"),
         (
             {"HealthCheckIntervalSeconds": 30},
             Grade.WARNING,
-            "up to 60 s to see a node go; lame_duck is 35s",
+            "up to 60 s to notice that a node leaves; lame_duck is 35s",
             '"65s"; or aws',
         ),
-        ({"UnhealthyThresholdCount": 4}, Grade.WARNING, "up to 40 s to see a node go", 'lame_duck = "45s"'),
-        ({"HealthCheckIntervalSeconds": None}, Grade.UNSEEN, "does not tell interval", ""),
+        ({"UnhealthyThresholdCount": 4}, Grade.WARNING, "up to 40 s to notice that a node leaves", 'lame_duck = "45s"'),
+        ({"HealthCheckIntervalSeconds": None}, Grade.UNSEEN, "does not report the interval", ""),
     ],
 )
 def test_a_setting_of_the_group_is_told_with_what_mends_it(group, grade, text, remedy):
@@ -142,14 +162,14 @@ def test_a_health_url_on_a_port_of_its_own_is_known_with_its_tls():
     right = {"HealthCheckPort": "9443", "HealthCheckProtocol": "HTTPS"}
     assert bad(right, health=own) == []
     (found,) = bad({"HealthCheckPort": "9443"}, health=own)
-    assert "speaks HTTP to port 9443, and the health URL there HTTPS" in found.text
+    assert "uses HTTP for port 9443, but the health URL there uses HTTPS" in found.text
     assert bad(health=own) == [], "the web listener answers as well"
 
 
 def test_a_health_url_on_loopback_is_out_of_a_balancers_reach():
     nodes = [{"name": "web1", "address": "10.0.1.11", "listen": ["127.0.0.1:9010"]}]
     found = [one for one in bad(node=nodes) if one.grade is Grade.PROBLEM]
-    assert ["where the health URL of web1 is not" in one.text for one in found] == [True]
+    assert ["where these nodes have no health URL: web1" in one.text for one in found] == [True]
 
 
 def test_safekits_path_of_the_health_url_does_as_well():
@@ -161,7 +181,7 @@ def test_safekits_path_of_the_health_url_does_as_well():
     [
         ({"deregistration_delay.timeout_seconds": "0"}, Grade.WARNING, "delay is 0", "Value=60"),
         ({"deregistration_delay.timeout_seconds": "3600"}, Grade.WARNING, "delay is 3600 s", "Value=300"),
-        ({"deregistration_delay.timeout_seconds": "x"}, Grade.UNSEEN, "does not tell its deregistration delay", ""),
+        ({"deregistration_delay.timeout_seconds": "x"}, Grade.UNSEEN, "does not report its deregistration delay", ""),
         (
             {"deregistration_delay.connection_termination.enabled": "true"},
             Grade.WARNING,
@@ -193,7 +213,7 @@ def test_what_is_no_fault_and_matters_is_told_too():
     told = {"proxy_protocol_v2.enabled": "true", "preserve_client_ip.enabled": "true"}
     texts = [one.text for one in judged(attributes=ATTRIBUTES | told) if one.grade is Grade.OK]
     assert any("PROXY protocol version 2 is on" in text for text in texts)
-    assert any("security groups must let the clients in" in text for text in texts)
+    assert any("must let the clients in" in text for text in texts)
 
 
 def test_nodes_and_others_that_are_registered_are_told():
@@ -201,7 +221,7 @@ def test_nodes_and_others_that_are_registered_are_told():
     texts = [one.text for one in judged(targets=there)]
     assert "web1: 10.0.1.11:80 is healthy" in texts
     assert "web2: 10.0.2.11:80 is absent; registered under port 8080 instead" in texts
-    assert "targets that are no nodes of this farm: 10.0.9.9" in texts
+    assert "targets that are not nodes of this farm: 10.0.9.9" in texts
 
 
 def test_a_virtual_ip_is_no_target():

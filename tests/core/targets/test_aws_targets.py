@@ -55,7 +55,7 @@ def test_an_answer_that_says_nothing_is_no_absence(nonsense):
 
 def test_an_answer_about_others_is_no_absence():
     for other in (answer("healthy", id="10.0.1.12"), answer("healthy", port=8080)):
-        with pytest.raises(TargetError, match=r"asked for 10\.0\.1\.11:80 and answered for others"):
+        with pytest.raises(TargetError, match=r"asked about 10\.0\.1\.11:80 and answered about other targets"):
             observation(other, WEB1)
 
 

@@ -161,7 +161,7 @@ def test_a_balancer_that_forgets_at_each_reload_is_told_again_at_once_and_nobody
         loop.run(80)
         assert loop.balancer.presence is Presence.HEALTHY
     assert loop.balancer.changes == [Call.REGISTER] * 21
-    assert loop.said_of("info web: the balancer has begun anew, and forgotten this node") == 20
+    assert loop.said_of("info web: the balancer has restarted and forgotten this node") == 20
     assert loop.said_of("somebody else") == 0
     assert loop.reconciler.status(now=loop.now).contested is False
 
@@ -256,7 +256,7 @@ def test_the_new_identity_is_registered_before_the_former_is_retired():
     loop.follow(READY)
     loop.run(60)
     assert loop.balancer.changes == [Call.REGISTER, Call.RETIRE]
-    assert loop.said_of("deregistered what this node was before: 192.0.2.7:80") == 1
+    assert loop.said_of("deregistered the former identities of this node: 192.0.2.7:80") == 1
 
 
 def test_leave_retires_the_former_identity_too():
@@ -402,7 +402,7 @@ def test_leave_ends_within_its_budget_whatever_the_balancer_does_and_goes_on_try
     assert loop.reconciler.keeps_serving_for(now=loop.now) is not None
     loop.run(0.2)
     assert loop.reconciler.keeps_serving_for(now=loop.now) is None
-    assert loop.said_of("error web: is not deregistered after 20 s: hangs; goes on trying") == 1
+    assert loop.said_of("error web: is not deregistered after 20 s: hangs; keeps trying") == 1
     loop.balancer.fault = always(trouble, until=0)
     loop.run(400)
     assert loop.balancer.presence in (Presence.DRAINING, Presence.ABSENT)
