@@ -80,7 +80,7 @@ def test_what_keeps_a_target_from_working_is_told_with_its_remedy_and_exits_with
             (target,) = json.loads(printed)["targets"]
             assert (target["name"], target["type"], target["ok"]) == ("web", "aws", False)
             (problem,) = [one for one in target["findings"] if one["grade"] == "problem"]
-            assert "404 with it" in problem["text"]
+            assert "which includes 404" in problem["text"]
             assert problem["remedy"].startswith(
                 f"aws elbv2 modify-target-group --target-group-arn {group.arn} --matcher"
             )
