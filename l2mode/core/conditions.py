@@ -27,9 +27,9 @@ CALM: Final = 60.0
 class Response(Enum):
     """What the daemon does when a condition is no longer met."""
 
-    PUT_BACK = "put back; while that is refused, no share"
-    NO_SHARE = "no share until it is so again"
-    FOLLOWED = "taken over as it is now"
+    PUT_BACK = "restored; no share while that fails"
+    NO_SHARE = "no share until it is met again"
+    FOLLOWED = "the daemon adopts the change"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +70,12 @@ def in_the_way(machine: Machine) -> Iterator[Obstacle]:
 def why_no_carrier(interface: Interface) -> Iterator[Obstacle]:
     """Yield an obstacle if the interface is up and has no carrier."""
     if interface.up and not interface.carrier:
-        yield Obstacle(f"{interface.name} has no carrier", "look at the cable, and at the other end's port")
+        yield Obstacle(f"{interface.name} has no carrier", "check the cable, and the port at the other end")
 
 
 def _is_there(machine: Machine) -> Iterator[Obstacle]:
     if machine.interface is None:
-        yield Obstacle(f"there is no interface {machine.name}", "bring it back, or name another one in [l2] interface")
+        yield Obstacle(f"there is no interface {machine.name}", "restore it, or name another one in [l2] interface")
 
 
 def _is_of_a_good_kind(machine: Machine) -> Iterator[Obstacle]:
@@ -99,8 +99,8 @@ def _has_the_nodes_address(machine: Machine) -> Iterator[Obstacle]:
     if machine.own and not there & set(machine.own):
         first = min(machine.own, key=str)
         yield Obstacle(
-            f"this machine has no address of the node any more ({', '.join(sorted(map(str, machine.own)))}), so no "
-            "other node is heard",
+            f"this machine no longer has an address of the node ({', '.join(sorted(map(str, machine.own)))}), so it "
+            "hears no other node",
             f"ip address add {first}/LENGTH dev INTERFACE",
         )
 
@@ -125,20 +125,20 @@ CONDITIONS: Final = (
     ),
     Condition(
         what="it has a carrier",
-        lost="a cable that is pulled, a switch that is off",
+        lost="an unplugged cable, a switch without power",
         response=Response.NO_SHARE,
         why_not=_has_a_carrier,
     ),
     Condition(
         what="it is up and has an address of its own of each family of the VIPs, and nothing but `lo` has a VIP",
-        lost="`ip link set … down`; a DHCP lease that has run out; IPv6 addresses, which go when a link goes down and "
-        "with an MTU below 1,280; a VIP that somebody gave to an interface",
+        lost="`ip link set … down`; an expired DHCP lease; IPv6 addresses, which the kernel removes when a link goes "
+        "down or with an MTU below 1,280; a VIP that somebody added to an interface",
         response=Response.NO_SHARE,
         why_not=_carries_the_virtual_ips,
     ),
     Condition(
         what="the machine has one of the node's addresses, for the heartbeats",
-        lost="removed; of several networks, in all of them",
+        lost="removed; with several networks, removed in all of them",
         response=Response.NO_SHARE,
         why_not=_has_the_nodes_address,
     ),
@@ -154,7 +154,7 @@ CONDITIONS: Final = (
     ),
     Condition(
         what="the VIPs are on `lo`",
-        lost="a network manager; IPv6 switched off on `lo`, which cannot be put back",
+        lost="a network manager; IPv6 switched off on `lo`, which cannot be restored",
         response=Response.PUT_BACK,
     ),
     Condition(

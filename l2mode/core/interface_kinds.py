@@ -57,11 +57,11 @@ class Judgement:
 
 RIGHT, DOUBTFUL, REFUSED = Fit.RIGHT, Fit.DOUBTFUL, Fit.REFUSED
 
-_BY_MAC: Final = "its parent hands it only what is for its own MAC, and flooded frames are for another one"
-_ONE_GROUP: Final = "unless its ports are one aggregation group at the switch, a frame that is flooded comes in at each"
-_AGGREGATE: Final = "let the switch have its ports in one static group, or take mode 802.3ad or active-backup"
+_BY_MAC: Final = "its parent passes it only frames to its own MAC, and flooded frames are sent to another MAC"
+_ONE_GROUP: Final = "unless the switch has its ports in one aggregation group, a flooded frame arrives at each port"
+_AGGREGATE: Final = "put its ports into one static group at the switch, or use mode 802.3ad or active-backup"
 _ANOTHER: Final = "name another interface in [l2] interface"
-_PLAIN: Final = "take a veth on a bridge, a macvlan with directed delivery, or the card itself"
+_PLAIN: Final = "use a veth on a bridge, a macvlan with directed delivery, or the card itself"
 _DIRECTED: Final = 'set delivery = "directed" in [l2], on all nodes'
 
 KINDS: Final = {
@@ -70,7 +70,8 @@ KINDS: Final = {
         what="a virtual function of a network card (SR-IOV)",
         directed=DOUBTFUL,
         flooded=DOUBTFUL,
-        why="the card's own switch drops frames with another source MAC and floods nothing to it, unless told to",
+        why="unless configured otherwise, the switch in the card drops frames with another source MAC and floods "
+        "nothing to it",
         remedy="on the host: ip link set CARD vf NUMBER spoofchk off trust on; for flooded delivery here: ip link set "
         "INTERFACE promisc on",
     ),
@@ -78,8 +79,8 @@ KINDS: Final = {
         what="a wireless card",
         directed=REFUSED,
         flooded=REFUSED,
-        why="access points drop frames with another source MAC, and send it only what is for its own",
-        remedy="give the nodes a cable",
+        why="access points drop frames with another source MAC, and send it only frames to its own MAC",
+        remedy="use a wired network",
     ),
     "veth": KindRow(what="one end of a veth pair", directed=RIGHT, flooded=RIGHT),
     "netkit": KindRow(what="one end of a netkit pair", directed=RIGHT, flooded=RIGHT),
@@ -99,30 +100,31 @@ KINDS: Final = {
         what="a bond, broadcast",
         directed=DOUBTFUL,
         flooded=DOUBTFUL,
-        why="it sends each frame over all ports, so datagrams arrive several times where the ports' networks meet",
-        remedy="take mode active-backup, unless all can bear that",
+        why="it sends each frame over all ports, so datagrams arrive more than once if the ports are in the same "
+        "network",
+        remedy="use mode active-backup, unless all receivers accept duplicates",
     ),
     "bond balance-tlb": KindRow(
         what="a bond, balance-tlb",
         directed=REFUSED,
         flooded=RIGHT,
-        why="it gives what it sends the MAC of a port, and so takes off by what members know each other's frames",
-        remedy="take mode active-backup or 802.3ad, or flooded delivery",
+        why="it sends frames with the MAC of a port, so members cannot recognise each other's frames",
+        remedy="use mode active-backup or 802.3ad, or flooded delivery",
     ),
     "bond balance-alb": KindRow(
         what="a bond, balance-alb",
         directed=REFUSED,
         flooded=REFUSED,
-        why="it writes other MACs into frames and ARP answers, and takes a flooded frame once for each port",
-        remedy="take mode active-backup or 802.3ad",
+        why="it puts other MACs into frames and ARP answers, and receives a flooded frame once for each port",
+        remedy="use mode active-backup or 802.3ad",
     ),
     "team": KindRow(
         what="a team",
         directed=DOUBTFUL,
         flooded=DOUBTFUL,
-        why="which runner it has cannot be seen: activebackup and lacp are right, roundrobin and loadbalance need one "
-        "aggregation group at the switch, broadcast doubles datagrams",
-        remedy="see `teamdctl TEAM state`; better, take a bond",
+        why="its runner cannot be read: activebackup and lacp are right, roundrobin and loadbalance need one "
+        "aggregation group at the switch, broadcast duplicates datagrams",
+        remedy="see `teamdctl TEAM state`; a bond is better",
     ),
     "macvlan bridge": KindRow(
         what="a macvlan, bridge", directed=RIGHT, flooded=REFUSED, why=_BY_MAC, remedy=f"{_DIRECTED}; or {_PLAIN}"
@@ -138,21 +140,21 @@ KINDS: Final = {
         what="a macvlan, source",
         directed=REFUSED,
         flooded=REFUSED,
-        why="it hears only machines whose MACs are listed, and not the marked MACs of the members",
-        remedy="take mode bridge with directed delivery",
+        why="it receives only from listed MACs, and the marked MACs of the members are not listed",
+        remedy="use mode bridge with directed delivery",
     ),
     "macvtap": KindRow(
         what="a macvtap",
         directed=REFUSED,
         flooded=REFUSED,
-        why="its frames go to the program that has opened it, a virtual machine as a rule, and not to this one",
-        remedy="run hcsidecar inside the virtual machine; or take a macvlan",
+        why="its frames go to the program that has opened it, usually a virtual machine, and not to this one",
+        remedy="run hcsidecar inside the virtual machine; or use a macvlan",
     ),
     "ipvlan": KindRow(
         what="an ipvlan",
         directed=REFUSED,
         flooded=REFUSED,
-        why="it shares its parent's MAC, and hears only what is for addresses of its own: no packet to a virtual IP",
+        why="it shares the MAC of its parent, and receives only packets to its own addresses, none to a virtual IP",
         remedy=_PLAIN,
     ),
     "ipvtap": KindRow(
@@ -166,16 +168,17 @@ KINDS: Final = {
         what="a tap",
         directed=DOUBTFUL,
         flooded=DOUBTFUL,
-        why="what becomes of frames is up to the program at its other end: it must let pass other source MACs, and for "
-        "flooded delivery flood what is for a MAC that it does not know",
+        why="the program at its other end decides: it must let frames with other source MACs pass and, for flooded "
+        "delivery, flood frames to unknown MACs",
         remedy="try it, with `hcsidecar l2-check`",
     ),
     "vxlan": KindRow(
         what="a VXLAN",
         directed=RIGHT,
         flooded=DOUBTFUL,
-        why="what is for an unknown MAC is flooded only with a multicast group, or default entries for all far ends",
-        remedy="see `bridge fdb show dev VXLAN`; or directed delivery",
+        why="frames to an unknown MAC are flooded only with a multicast group, or with default entries for all "
+        "remote ends",
+        remedy="see `bridge fdb show dev VXLAN`; or use directed delivery",
     ),
     "geneve": KindRow(what="a Geneve tunnel", directed=RIGHT, flooded=RIGHT),
     "gretap": KindRow(what="an Ethernet tunnel in GRE", directed=RIGHT, flooded=RIGHT),
@@ -184,34 +187,34 @@ KINDS: Final = {
         what="a port of Open vSwitch",
         directed=DOUBTFUL,
         flooded=DOUBTFUL,
-        why="its flows decide: they must let pass other source MACs, and flood what is for a MAC that is not known",
+        why="its flows decide: they must let frames with other source MACs pass, and flood frames to unknown MACs",
         remedy="try it, with `hcsidecar l2-check`",
     ),
     "vrf": KindRow(
         what="a VRF",
         directed=REFUSED,
         flooded=REFUSED,
-        why="it is a routing table, with no network of its own",
+        why="it is a routing table without a network of its own",
         remedy=_ANOTHER,
     ),
     "dummy": KindRow(
-        what="a dummy", directed=REFUSED, flooded=REFUSED, why="nothing leaves it or comes to it", remedy=_ANOTHER
+        what="a dummy", directed=REFUSED, flooded=REFUSED, why="it sends and receives nothing", remedy=_ANOTHER
     ),
     "ifb": KindRow(
         what="an intermediate queue (ifb)",
         directed=REFUSED,
         flooded=REFUSED,
-        why="it is a detour for the frames of other interfaces",
+        why="it only queues the frames of other interfaces",
         remedy=_ANOTHER,
     ),
 }
 "Keyed by the kernel's word for the kind, with the mode if there are several; the empty key is a device with a driver."
 
 _UNKNOWN: Final = KindRow(
-    what="an interface of a kind that is not known here",
+    what="an interface of an unknown kind",
     directed=DOUBTFUL,
     flooded=DOUBTFUL,
-    why="nobody has tried it",
+    why="it has never been tested",
     remedy="try it, with `hcsidecar l2-check`, and report what it says",
 )
 STANDS_ON: Final = frozenset({"vlan", "macvlan", "macsec"})
@@ -266,7 +269,7 @@ def _as_a_port(interface: Interface) -> Iterator[Judgement]:
     else:
         yield Judgement(
             fit=Fit.REFUSED,
-            text=f"{name} is a port of {master}, which gets what comes in there",
+            text=f"{name} is a port of {master}, which receives its frames",
             remedy=f'set interface = "{master}" in [l2]',
         )
 
@@ -280,13 +283,14 @@ def _objections(interface: Interface, delivery: Delivery) -> Iterator[Judgement]
         case Fit.DOUBTFUL:
             yield Judgement(fit=Fit.DOUBTFUL, text=f"{name} is {row.what}: {row.why}", remedy=row.remedy)
     if interface.without_arp:
-        text = f"{name} has ARP switched off, so it neither asks nor is asked"
+        text = f"{name} has ARP switched off, so it neither sends nor answers ARP"
         yield Judgement(fit=Fit.REFUSED, text=text, remedy=f"ip link set {name} arp on")
     if interface.mac_of_active_port:
         yield Judgement(
             fit=Fit.DOUBTFUL,
-            text=f"{name} has fail_over_mac = active: a failover gives it another MAC, which is announced then",
-            remedy="set fail_over_mac to none, or to follow, where the cards can bear that",
+            text=f"{name} has fail_over_mac = active: a failover changes its MAC, and the daemon then announces the "
+            "new one",
+            remedy="set fail_over_mac to none, or to follow if the cards support that",
         )
     if interface.kind in STANDS_ON:
         yield from _below(interface, delivery)

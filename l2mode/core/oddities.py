@@ -34,12 +34,12 @@ class Oddity:
 
 
 _EVERYWHERE: Final[dict[Reason, tuple[str, str]]] = {
-    Reason.MALFORMED: ("info", "somebody sends garbage, or something on the way breaks packets"),
+    Reason.MALFORMED: ("info", "somebody sends garbage, or something on the way damages packets"),
     Reason.NOT_TO_ONE: ("info", "somebody sends to the VIPs by broadcast or multicast"),
 }
 _DIRECTED: Final[dict[Reason, tuple[str, str]]] = {
-    Reason.NOT_MINE: ("warning", "a member sent on what belongs to a third: their views differ"),
-    Reason.TTL_OVER: ("warning", "packets arrive here with nothing left of it, or members send them round"),
+    Reason.NOT_MINE: ("warning", "a member forwarded a packet that belongs to a third: their views differ"),
+    Reason.TTL_OVER: ("warning", "packets arrive with an expired time to live, or members forward them in a circle"),
     Reason.NO_MAC: ("warning", "a member takes a share, but its heartbeats do not say where its interface is"),
 }
 "In flooded delivery nothing is forwarded, and most of what a node sees belongs to another."

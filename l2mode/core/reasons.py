@@ -27,10 +27,10 @@ class Reason(Enum):
     """The reasons for a verdict. Each has its action, and a number by which every filter counts it."""
 
     FOREIGN = (0, Action.PASS, "not for a virtual IP")
-    NEIGHBOUR_DISCOVERY = (1, Action.PASS, "neighbour discovery is answered by the daemon")
+    NEIGHBOUR_DISCOVERY = (1, Action.PASS, "neighbour discovery, which the daemon answers")
     NEW = (2, Action.TAKE, "new, and the bucket is mine")
     KNOWN = (3, Action.TAKE, "its socket is here")
-    HANDED_NEW = (4, Action.TAKE, "new, and its owner by my table, whose table is newer, sent it here")
+    HANDED_NEW = (4, Action.TAKE, "new, and sent here by its owner in my table, which has a newer table")
     DIRECTOR_TAKES = (5, Action.TAKE, "no share names it, and this node is the director")
     ORPHAN = (6, Action.RESET, "its socket is gone with the member that had it")
     TO_OWNER = (7, Action.FORWARD, "its owner takes it")
@@ -42,11 +42,11 @@ class Reason(Enum):
     LEASE_OVER = (13, Action.DROP, "the lease is over")
     UNMATCHED = (14, Action.DROP, "no share names it")
     NOT_TO_ONE = (15, Action.DROP, "not addressed to one node")
-    MALFORMED = (16, Action.DROP, "its headers are cut or wrong")
-    TTL_OVER = (17, Action.DROP, "its time to live ran out on the way to its owner")
-    NO_MAC = (18, Action.DROP, "the MAC of the member that it should go to is not known yet")
+    MALFORMED = (16, Action.DROP, "its headers are truncated or invalid")
+    TTL_OVER = (17, Action.DROP, "its time to live expired on the way to its owner")
+    NO_MAC = (18, Action.DROP, "the MAC of the member that should get it is not known yet")
     PASSED_ON = (19, Action.FORWARD, "sent to this node, which is out of the view; its owner takes it")
-    TO_DIRECTOR = (20, Action.FORWARD, "no share names it, and another node is the director; that one takes it")
+    TO_DIRECTOR = (20, Action.FORWARD, "no share names it, and the director, another node, takes it")
 
     def __init__(self, number: int, action: Action, text: str) -> None:
         self.number = number

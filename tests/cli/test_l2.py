@@ -26,7 +26,7 @@ NO_L2 = "this farm has no [l2] table: no virtual IP, and no share that a client 
 
 def count(name, number, *, persists=False):
     action, text = {"new": ("take", "new, and the bucket is mine"), "no_mac": ("drop", "the MAC is not known")}.get(
-        name, ("drop", "its headers are cut or wrong")
+        name, ("drop", "its headers are truncated or invalid")
     )
     odd = name != "new"
     return {"name": name, "action": action, "text": text, "odd": odd, "persists": persists, "count": number}

@@ -19,7 +19,7 @@ LOST = {
     "a port of a bridge": (
         "ip link add br0 type bridge; ip link set eth0 master br0",
         "ip link set eth0 nomaster; ip link del br0",
-        "eth0 is a port of br0, which gets what comes in there",
+        "eth0 is a port of br0, which receives its frames",
     ),
     "ARP off": ("ip link set eth0 arp off", "ip link set eth0 arp on", "eth0 has ARP switched off"),
     "down": (
@@ -50,7 +50,7 @@ LOST = {
     "another address than the node's": (
         "ip address add 192.0.2.99/32 dev eth0; ip address del 192.0.2.11/24 dev eth0",
         "ip address add 192.0.2.11/24 dev eth0",
-        "this machine has no address of the node any more (192.0.2.11)",
+        "this machine no longer has an address of the node (192.0.2.11)",
     ),
     "lo down": ("ip link set lo down", "ip link set lo up", "lo is down"),
     "no IPv6 on lo": (

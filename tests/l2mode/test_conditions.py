@@ -56,8 +56,8 @@ def test_nothing_is_in_the_way_of_a_machine_that_is_well():
 
 LOST = [
     (dataclasses.replace(WELL, interface=None), "there is no interface eth0"),
-    (with_interface(port_of="br0"), "eth0 is a port of br0, which gets what comes in there"),
-    (with_interface(without_arp=True), "eth0 has ARP switched off, so it neither asks nor is asked"),
+    (with_interface(port_of="br0"), "eth0 is a port of br0, which receives its frames"),
+    (with_interface(without_arp=True), "eth0 has ARP switched off, so it neither sends nor answers ARP"),
     (with_interface(up=False, carrier=False), "eth0 is down"),
     (with_interface(carrier=False), "eth0 has no carrier"),
     (with_addresses(OWN6), "eth0 has no IPv4 address of its own, so this machine would speak as the virtual IP"),
@@ -68,7 +68,7 @@ LOST = [
     ),
     (
         with_addresses(at("eth0", "192.0.2.99", 24), OWN6),
-        "this machine has no address of the node any more (192.0.2.11, 198.51.100.11), so no other node is heard",
+        "this machine no longer has an address of the node (192.0.2.11, 198.51.100.11), so it hears no other node",
     ),
     (dataclasses.replace(WELL, loopback_up=False), "lo is down"),
 ]

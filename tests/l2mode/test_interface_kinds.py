@@ -111,8 +111,8 @@ def test_what_stands_on_one_that_cannot_be_seen_says_of_what_that_must_not_be():
 def test_what_is_refused_says_why_and_what_to_take():
     [one] = judge(interface("macvlan", "bridge", lower=ETH0), FLOODED)
     assert one.text == (
-        "x0 is a macvlan, bridge, which flooded delivery cannot use: its parent hands it only what is for its own MAC,"
-        " and flooded frames are for another one"
+        "x0 is a macvlan, bridge, which flooded delivery cannot use: its parent passes it only frames to its own MAC,"
+        " and flooded frames are sent to another MAC"
     )
     assert one.remedy.startswith('set delivery = "directed" in [l2], on all nodes; or ')
 
@@ -129,7 +129,7 @@ def test_for_a_port_the_master_is_the_one_to_name_and_that_comes_first():
     found = interface("bond", "balance-rr", port_of="br0", port_kind="bridge")
     first, second = judge(found, DIRECTED)
     assert (first.text, first.remedy) == (
-        "x0 is a port of br0, which gets what comes in there",
+        "x0 is a port of br0, which receives its frames",
         'set interface = "br0" in [l2]',
     )
     assert second.fit is DOUBTFUL

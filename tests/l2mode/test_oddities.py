@@ -90,6 +90,6 @@ def test_one_reason_does_not_silence_another():
 
 
 def test_it_is_told_in_a_sentence():
-    hint = "somebody sends garbage, or something on the way breaks packets"
+    hint = "somebody sends garbage, or something on the way damages packets"
     oddity = Oddity(level="info", packets=1, reason=Reason.MALFORMED, hint=hint)
-    assert str(oddity) == f"dropped 1 packet to the VIPs: its headers are cut or wrong; {hint}"
+    assert str(oddity) == f"dropped 1 packet to the VIPs: its headers are truncated or invalid; {hint}"

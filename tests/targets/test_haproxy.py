@@ -485,7 +485,7 @@ async def answering(tmp_path, answer, *, endless=False):
 @pytest.mark.parametrize(
     ("answer", "trouble", "text"),
     [
-        (b"", Trouble.RETRY, "no answer"),
+        (b"", Trouble.RETRY, "has not answered"),
         (b"\xff\x1b[2Jgarbage\n", Trouble.RETRY, "it says: \ufffd [2Jgarbage"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", Trouble.CONFIG, "an HTTP server answers there, not the runtime API"),
         (b"1\n# be_id be_name srv_name\n3 farm web1\n\n# pxname,svname,\n", Trouble.RETRY, "makes no sense"),
