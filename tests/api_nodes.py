@@ -141,7 +141,7 @@ class FakeControl:
     async def act(self, action, *, force, by):
         self.acts.append((action.value, force, by))
         self.on_act(action)
-        return self.answers.get(action, CommandResult(ok=True, text=f"the module does {action}"))
+        return self.answers.get(action, CommandResult(ok=True, text=f"the application does {action}"))
 
 
 @dataclass

@@ -32,7 +32,7 @@ def test_another_nodes_status_comes_through_the_relay(tmp_path):
 def test_an_action_says_who_asked(tmp_path):
     path = "/api/v1/actions/drain"
     answers, nodes = told(tmp_path, ("POST", path), ("POST", path, b'{"force":true}'))
-    assert answers[0] == (200, {"ok": True, "text": "the module does drain", "warnings": []})
+    assert answers[0] == (200, {"ok": True, "text": "the application does drain", "warnings": []})
     who = "root" if os.geteuid() == 0 else f"user {os.geteuid()}"
     assert nodes["web1"].control.acts == [("drain", False, who), ("drain", True, who)]
 

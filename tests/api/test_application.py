@@ -27,10 +27,10 @@ def test_a_request_says_which_part_of_the_application_asks(tmp_path, action):
 
 def test_a_refused_request_comes_with_its_reason(tmp_path):
     def prepare(nodes):
-        nodes["web1"].control.request_answer = CommandResult(ok=False, text="the module is stopped")
+        nodes["web1"].control.request_answer = CommandResult(ok=False, text="the application is stopped")
 
     answers, _ = told(tmp_path, ("POST", "/api/v1/requests/stop", IDENTITY), prepare=prepare)
-    assert answers == [(409, {"ok": False, "text": "the module is stopped", "warnings": []})]
+    assert answers == [(409, {"ok": False, "text": "the application is stopped", "warnings": []})]
 
 
 def test_a_report_stands_until_the_next_one(tmp_path):

@@ -254,7 +254,7 @@ def test_a_command_is_given_to_the_node_that_is_meant_and_returns_at_once(comman
             return done, {name: [act[0] for act in running.control.acts] for name, running in nodes.items()}
 
     done, acts = commanded(story)
-    assert (done.exit_code, done.stdout, done.stderr) == (0, f"{node}: the module does {command}\n", "")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, f"{node}: the application does {command}\n", "")
     assert acts == {"web1": [], "web2": [], node: [command]}
 
 
@@ -276,12 +276,12 @@ def test_a_refused_drain_exits_with_1_and_the_reason_on_stderr():
 def test_warnings_are_told_and_change_nothing():
     async def story(farm):
         async with farm.running(["web1"]) as nodes:
-            answer = CommandResult(ok=True, text="the module restarts", warnings=("no node is left",))
+            answer = CommandResult(ok=True, text="the application restarts", warnings=("no node is left",))
             nodes["web1"].control.answers[NodeCommand.RESTART] = answer
             return await farm.give("restart")
 
     done = commanded(story)
-    assert (done.exit_code, done.stdout) == (0, "web1: the module restarts\n")
+    assert (done.exit_code, done.stdout) == (0, "web1: the application restarts\n")
     assert done.stderr == "web1: warning: no node is left\n"
 
 
@@ -352,7 +352,7 @@ def test_stop_and_leave_return_when_it_is_done_and_tell_what_they_wait_for(comma
     done, role = commanded(story)
     assert (done.exit_code, role) == (0, "STOP")
     first, waits, last = done.stdout.splitlines()
-    assert first == f"{name}: the module does {command}"
+    assert first == f"{name}: the application does {command}"
     assert waits == f"{name}: waits for 1 connection to port 80"
     assert re.fullmatch(rf"{name}: {end} after \d\.\d s", last)
 
@@ -364,7 +364,7 @@ def test_stop_without_waiting_returns_at_once():
             return await farm.give("stop", "--no-wait")
 
     done = commanded(story)
-    assert (done.exit_code, done.stdout) == (0, "web1: the module does stop\n")
+    assert (done.exit_code, done.stdout) == (0, "web1: the application does stop\n")
 
 
 def test_stop_all_waits_for_all_together():

@@ -85,7 +85,7 @@ def given(harm, *arguments, addresses=ONE, **settings):
 @pytest.mark.parametrize("harm", HARMS)
 def test_a_running_node_is_drained_whatever_is_wrong_with_its_files(harm):
     done, control = given(HARMS[harm], "drain")
-    assert (done.exit_code, done.stdout) == (0, "web1: the module does drain\n"), done.stderr
+    assert (done.exit_code, done.stdout) == (0, "web1: the application does drain\n"), done.stderr
     assert [act[0] for act in control.acts] == ["drain"]
     [warning] = done.stderr.splitlines()
     assert re.match(r"warning: .*farm\.toml: ", warning)
@@ -117,7 +117,7 @@ def edited(old, new):
 )
 def test_a_running_node_is_drained_by_a_farm_file_that_has_changed_since_its_start(change):
     done, control = given(change, "drain")
-    assert (done.exit_code, done.stdout) == (0, "web1: the module does drain\n"), done.stderr
+    assert (done.exit_code, done.stdout) == (0, "web1: the application does drain\n"), done.stderr
     assert re.fullmatch(r"warning: .*farm\.toml has changed since the daemon of web1 was started, .*\n", done.stderr)
     assert control.acts
 
@@ -141,7 +141,7 @@ def test_another_node_is_asked_too():
 
     with cli_farm() as farm:
         done, acts = asyncio.run(story(farm))
-    assert (done.exit_code, done.stdout) == (0, "web2: the module does drain\n")
+    assert (done.exit_code, done.stdout) == (0, "web2: the application does drain\n")
     assert acts
 
 

@@ -150,7 +150,7 @@ DOCUMENTS = {
     "output": (RunOutput, lambda: RunOutput(node="web1", name=RUN, text="starting\n", next="1179-9")),
     "budget": (RestartBudgetReport, lambda: RestartBudgetReport(used=1, most=3, reached=False)),
     "report": (CheckReport, lambda: CheckReport(name="QUEUE", value="down")),
-    "result": (CommandResult, lambda: CommandResult(ok=True, text="the module stops")),
+    "result": (CommandResult, lambda: CommandResult(ok=True, text="the application stops")),
     "refusal": (Refusal, lambda: Refusal(reason="no run")),
 }
 "The type of each, and one as the daemon makes it."

@@ -83,7 +83,10 @@ def test_a_balancer_that_is_told_first_has_drained_the_node_before_it_answers_no
     with real_farm(tmp_path, **ONE, extra=target(folder, first=True)) as farm:
         farm.start()
         wait_for(lambda: registered(folder), limit=30, what="registered")
-        assert farm.act("web1", "leave")["text"] == "the module leaves, and serves until its balancers have drained it"
+        assert (
+            farm.act("web1", "leave")["text"]
+            == "the application leaves, and serves until its balancers have drained it"
+        )
         wait_for((folder / "web1.draining").exists, what="deregistered")
         (row,) = wait_for(lambda: waiting_for(farm, "target shop to be drained by its balancer"))
         assert [row["parting"], row["draining"], farm.health("web1")] == [True, False, 200]

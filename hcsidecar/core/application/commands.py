@@ -10,8 +10,8 @@ from hcsidecar.core.application.states import Aim, Phase, Word
 from hcsidecar.core.events import Event
 
 _EXITING = "the daemon is shutting down; `hcsidecar run` starts it again"
-_STOPPED = "the module is stopped; `hcsidecar start` starts it"
-_STOPPING = "the module is stopping; `hcsidecar start` calls that off"
+_STOPPED = "the application is stopped; `hcsidecar start` starts it"
+_STOPPING = "the application is stopping; `hcsidecar start` calls that off"
 
 
 def start(lifecycle: Lifecycle, *, now: float, by: str) -> Outcome:
@@ -23,10 +23,10 @@ def start(lifecycle: Lifecycle, *, now: float, by: str) -> Outcome:
     match state.phase:
         case Phase.STOPPED:
             lifecycle.keep_word(Word.START)
-            return accept("the module starts", *lifecycle.start(f"start by {by}", now=now))
+            return accept("the application starts", *lifecycle.start(f"start by {by}", now=now))
         case Phase.SERVING:
             lifecycle.keep_word(Word.START)
-            return accept(f"the module is started already: {state.name}")
+            return accept(f"the application is started already: {state.name}")
         case Phase.DRAINING:
             return resume(lifecycle, now=now, by=by)
         case Phase.PARTING | Phase.LEAVING if state.aim is Aim.STOP:
@@ -35,7 +35,7 @@ def start(lifecycle: Lifecycle, *, now: float, by: str) -> Outcome:
         case Phase.CLOSING | Phase.CLEARING if state.aim is Aim.STOP:
             lifecycle.keep_word(Word.START)
             events = lifecycle.redirect(Aim.STOPSTART, f"start by {by}, after the stop")
-            return accept("the module will start as soon as it has stopped", *events)
+            return accept("the application will start as soon as it has stopped", *events)
         case Phase.WAITING:
             outcome = _after_start(lifecycle, Word.START, by=by)
             return accept(outcome.text, *outcome.events, *lifecycle.tick(now=now))
@@ -60,7 +60,7 @@ def leave(lifecycle: Lifecycle, *, now: float, by: str, tells_first: bool = Fals
     if tells_first and state.phase is Phase.SERVING and state.serving:
         lifecycle.forgive()
         lifecycle.keep_word(Word.LEAVE)
-        text = "the module leaves, and serves until its balancers have drained it"
+        text = "the application leaves, and serves until its balancers have drained it"
         return accept(text, *lifecycle.part(f"leave by {by}"))
     return _stop(lifecycle, Word.LEAVE, "leave", now=now, by=by)
 
@@ -74,23 +74,23 @@ def _stop(lifecycle: Lifecycle, word: Word, said: str, *, now: float, by: str) -
     lifecycle.keep_word(word)
     match state.phase:
         case Phase.STOPPED:
-            return accept("the module is stopped already")
+            return accept("the application is stopped already")
         case Phase.SERVING | Phase.DRAINING:
-            return accept("the module stops", *lifecycle.leave(Aim.STOP, f"{said} by {by}", now=now))
+            return accept("the application stops", *lifecycle.leave(Aim.STOP, f"{said} by {by}", now=now))
         case Phase.PARTING:
             why = f"{said} by {by}, no more waiting for balancers"
-            return accept("the module stops, whatever its balancers do", *lifecycle.leave(Aim.STOP, why, now=now))
+            return accept("the application stops, whatever its balancers do", *lifecycle.leave(Aim.STOP, why, now=now))
         case Phase.PREPARING | Phase.WAITING | Phase.STARTING:
-            return accept("the module stops", *lifecycle.turn_back(Aim.STOP, f"{said} by {by}", now=now))
+            return accept("the application stops", *lifecycle.turn_back(Aim.STOP, f"{said} by {by}", now=now))
         case _ if again:
             events = lifecycle.hurry(f"{said} again by {by}, no more waiting", now=now)
-            return accept("the module stops at once", *events)
+            return accept("the application stops at once", *events)
         case _ if state.exiting:
-            text = "the daemon is shutting down; the module will stay stopped when it is back"
+            text = "the daemon is shutting down; the application will stay stopped when it is back"
             return accept(text, *lifecycle.redirect(Aim.STOP, f"{said} by {by}, to outlast the shutdown"))
         case _:
             instead = ", instead of the restart" if state.aim in (Aim.RESTART, Aim.STOPSTART) else ""
-            return accept("the module stops", *lifecycle.redirect(Aim.STOP, f"{said} by {by}{instead}"))
+            return accept("the application stops", *lifecycle.redirect(Aim.STOP, f"{said} by {by}{instead}"))
 
 
 def restart(lifecycle: Lifecycle, *, now: float, by: str, aim: Aim = Aim.RESTART) -> Outcome:
@@ -106,23 +106,25 @@ def restart(lifecycle: Lifecycle, *, now: float, by: str, aim: Aim = Aim.RESTART
             return start(lifecycle, now=now, by=by)
         case Phase.SERVING | Phase.DRAINING:
             lifecycle.forgive()
-            return accept("the module restarts", *lifecycle.leave(aim, f"{aim} by {by}", now=now))
+            return accept("the application restarts", *lifecycle.leave(aim, f"{aim} by {by}", now=now))
         case Phase.PARTING:
             lifecycle.forgive()
             lifecycle.keep_word(Word.START)
-            return accept("the module restarts", *lifecycle.leave(aim, f"{aim} by {by}, instead of the stop", now=now))
+            return accept(
+                "the application restarts", *lifecycle.leave(aim, f"{aim} by {by}, instead of the stop", now=now)
+            )
         case Phase.STARTING:
             lifecycle.forgive()
-            return accept("the module restarts", *lifecycle.turn_back(aim, f"{aim} by {by}", now=now))
+            return accept("the application restarts", *lifecycle.turn_back(aim, f"{aim} by {by}", now=now))
         case _ if state.aim in (Aim.STOP, Aim.WAIT):
             lifecycle.forgive()
             lifecycle.keep_word(Word.START)
             why = f"{aim} by {by}, instead of the {'stop' if state.aim is Aim.STOP else 'waiting'}"
             then = Aim.STOPSTART if state.phase is Phase.CLEARING else aim
-            return accept("the module restarts", *lifecycle.redirect(then, why))
+            return accept("the application restarts", *lifecycle.redirect(then, why))
         case _:
             lifecycle.forgive()
-            return accept("the module is restarting already")
+            return accept("the application is restarting already")
 
 
 def drain(lifecycle: Lifecycle, *, now: float, by: str) -> Outcome:
@@ -135,9 +137,9 @@ def drain(lifecycle: Lifecycle, *, now: float, by: str) -> Outcome:
             return refuse(_STOPPED)
         case Phase.SERVING:
             lifecycle.keep_word(Word.DRAIN)
-            return accept("the module drains, and serves on", *lifecycle.start_draining(f"drain by {by}", now=now))
+            return accept("the application drains, and serves on", *lifecycle.start_draining(f"drain by {by}", now=now))
         case Phase.DRAINING:
-            return accept("the module is draining already")
+            return accept("the application is draining already")
         case _ if state.aim is Aim.STOP:
             return refuse(_STOPPING)
         case _:
@@ -153,7 +155,7 @@ def resume(lifecycle: Lifecycle, *, now: float, by: str) -> Outcome:
         case Phase.STOPPED:
             return refuse(_STOPPED)
         case Phase.SERVING:
-            return accept(f"the module is not draining: {state.name}")
+            return accept(f"the application is not draining: {state.name}")
         case Phase.DRAINING:
             lifecycle.keep_word(Word.START)
             return accept("the drain is over", *lifecycle.stop_draining(f"drain ended by {by}", now=now))
@@ -196,7 +198,7 @@ def reset_budget(lifecycle: Lifecycle, *, by: str) -> Outcome:
 def _after_start(lifecycle: Lifecycle, word: Word, *, by: str) -> Outcome:
     """Set whether an application that is starting or restarting takes traffic or drains after that."""
     going = "restarting" if lifecycle.state.aim is not None else "starting"
-    text = f"the module is {going} and will " + ("drain then" if word is Word.DRAIN else "take traffic then")
+    text = f"the application is {going} and will " + ("drain then" if word is Word.DRAIN else "take traffic then")
     if lifecycle.state.last_word is word:
         return accept(text)
     lifecycle.keep_word(word)

@@ -643,12 +643,12 @@ class Lifecycle:
         state = self.state
         if state.phase is Phase.STARTING:
             state.requested = (action, why)
-            return accept(f"the module does that when the start script has ended: {action}")
+            return accept(f"the application does that when the start script has ended: {action}")
         if state.phase is Phase.PARTING:
-            return refuse(f"the module {state.remark}")
+            return refuse(f"the application {state.remark}")
         if state.phase not in (Phase.SERVING, Phase.DRAINING, Phase.PREPARING, Phase.WAITING):
-            return refuse(f"the module is {state.name} and does not take this now: {state.why_not_ready()}")
-        return accept(f"the module does that: {action}", *self._fail(action, why, now=now))
+            return refuse(f"the application is {state.name} and does not take this now: {state.why_not_ready()}")
+        return accept(f"the application does that: {action}", *self._fail(action, why, now=now))
 
     def count_failure(self, why: str, *, now: float) -> Outcome:
         """Count a failure that the application has repaired itself. Refuse if the budget is spent."""

@@ -115,7 +115,7 @@ class ViewSelector:
         if not own.listened:
             return "this node has just started and listens"
         if not own.wants:
-            return own.reason or "the module does not want a share"
+            return own.reason or "the application does not want a share"
         if not any(own.powers):
             return "the power of this node is 0"
         if own.settings != self._right_settings(own):

@@ -228,7 +228,7 @@ def test_a_start_ordered_while_poststop_runs_over_what_could_not_be_killed_tries
     for now in (2, 3, 4):
         ends(made, now=now, failure="exit status 1")
     assert runs(made)[0] == "poststop"
-    assert start(made, now=5, by="root").text == "the module will start as soon as it has stopped"
+    assert start(made, now=5, by="root").text == "the application will start as soon as it has stopped"
     ends(made, now=6)
     assert runs(made) == ("stop", "UP", "WAIT", "stopstart")
 
@@ -736,7 +736,7 @@ def test_a_start_called_off_is_stopped_by_script():
 def test_a_restart_while_the_start_script_runs_stops_and_starts_anew():
     made = module()
     made.begin(now=0)
-    assert restart(made, now=1, by="root").text == "the module restarts"
+    assert restart(made, now=1, by="root").text == "the application restarts"
     assert runs(made) == ("stop", "UP", "UP", "restart")
     ends(made, now=2)
     assert runs(made) == ("start", "UP", "UP", "restart")
@@ -757,7 +757,7 @@ def test_a_start_in_the_midst_of_a_stop_comes_after_it():
     made = serving()
     stop(made, now=0, by="root")
     made.evidence(**NOBODY, now=1)
-    assert start(made, now=2, by="root").text == "the module will start as soon as it has stopped"
+    assert start(made, now=2, by="root").text == "the application will start as soon as it has stopped"
     ends(made, now=3)
     assert (runs(made)[0], made.state.last_word) == ("start", Word.START)
 
@@ -765,7 +765,7 @@ def test_a_start_in_the_midst_of_a_stop_comes_after_it():
 def test_a_drain_ordered_while_it_starts_holds_when_it_has_started():
     made = module()
     made.begin(now=0)
-    assert drain(made, now=1, by="root").text == "the module is starting and will drain then"
+    assert drain(made, now=1, by="root").text == "the application is starting and will drain then"
     ends(made, now=2)
     assert made.state.phase is Phase.DRAINING
     resume(made, now=3, by="root")

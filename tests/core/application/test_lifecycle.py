@@ -258,54 +258,62 @@ def in_state(phase):
 
 STOP, TRANSIENT, READY = "STOP(NotReady)", "UP(Transient)", "UP(Ready)"
 SHUTTING_DOWN = "the daemon is shutting down; `hcsidecar run` starts it again"
-IS_STOPPED = "the module is stopped; `hcsidecar start` starts it"
-IS_PARTING = "the module leaves, and serves until its balancers have drained it"
-STAYS_STOPPED = "the daemon is shutting down; the module will stay stopped when it is back"
-IS_STOPPING = "the module is stopping; `hcsidecar start` calls that off"
+IS_STOPPED = "the application is stopped; `hcsidecar start` starts it"
+IS_PARTING = "the application leaves, and serves until its balancers have drained it"
+STAYS_STOPPED = "the daemon is shutting down; the application will stay stopped when it is back"
+IS_STOPPING = "the application is stopping; `hcsidecar start` calls that off"
 
 # state before, command -> accepted, sentence, state after, draining after, last word after
 TABLE = [
-    ("stopped", "start", True, "the module starts", TRANSIENT, False, "start"),
-    ("stopped", "stop", True, "the module is stopped already", STOP, False, "stop"),
-    ("stopped", "restart", True, "the module starts", TRANSIENT, False, "start"),
+    ("stopped", "start", True, "the application starts", TRANSIENT, False, "start"),
+    ("stopped", "stop", True, "the application is stopped already", STOP, False, "stop"),
+    ("stopped", "restart", True, "the application starts", TRANSIENT, False, "start"),
     ("stopped", "drain", False, IS_STOPPED, STOP, False, "stop"),
     ("stopped", "resume", False, IS_STOPPED, STOP, False, "stop"),
-    ("serving", "start", True, "the module is started already: UP(Ready)", READY, False, "start"),
-    ("serving", "stop", True, "the module stops", TRANSIENT, True, "stop"),
-    ("serving", "restart", True, "the module restarts", TRANSIENT, True, "start"),
-    ("serving", "drain", True, "the module drains, and serves on", READY, True, "drain"),
-    ("serving", "resume", True, "the module is not draining: UP(Ready)", READY, False, "start"),
+    ("serving", "start", True, "the application is started already: UP(Ready)", READY, False, "start"),
+    ("serving", "stop", True, "the application stops", TRANSIENT, True, "stop"),
+    ("serving", "restart", True, "the application restarts", TRANSIENT, True, "start"),
+    ("serving", "drain", True, "the application drains, and serves on", READY, True, "drain"),
+    ("serving", "resume", True, "the application is not draining: UP(Ready)", READY, False, "start"),
     ("draining", "start", True, "the drain is over", READY, False, "start"),
-    ("draining", "stop", True, "the module stops", TRANSIENT, True, "stop"),
-    ("draining", "restart", True, "the module restarts", TRANSIENT, True, "drain"),
-    ("draining", "drain", True, "the module is draining already", READY, True, "drain"),
+    ("draining", "stop", True, "the application stops", TRANSIENT, True, "stop"),
+    ("draining", "restart", True, "the application restarts", TRANSIENT, True, "drain"),
+    ("draining", "drain", True, "the application is draining already", READY, True, "drain"),
     ("draining", "resume", True, "the drain is over", READY, False, "start"),
     ("stopping", "start", True, "the stop is called off", READY, False, "start"),
-    ("stopping", "stop", True, "the module stops at once", STOP, False, "stop"),
-    ("stopping", "restart", True, "the module restarts", TRANSIENT, True, "start"),
+    ("stopping", "stop", True, "the application stops at once", STOP, False, "stop"),
+    ("stopping", "restart", True, "the application restarts", TRANSIENT, True, "start"),
     ("stopping", "drain", False, IS_STOPPING, TRANSIENT, True, "stop"),
     ("stopping", "resume", False, IS_STOPPING, TRANSIENT, True, "stop"),
-    ("restarting", "start", True, "the module is restarting and will take traffic then", TRANSIENT, True, "start"),
-    ("restarting", "stop", True, "the module stops", TRANSIENT, True, "stop"),
-    ("restarting", "restart", True, "the module is restarting already", TRANSIENT, True, "start"),
-    ("restarting", "drain", True, "the module is restarting and will drain then", TRANSIENT, True, "drain"),
-    ("restarting", "resume", True, "the module is restarting and will take traffic then", TRANSIENT, True, "start"),
-    ("stopped", "leave", True, "the module is stopped already", STOP, False, "leave"),
-    ("left", "start", True, "the module starts", TRANSIENT, False, "start"),
-    ("left", "stop", True, "the module is stopped already", STOP, False, "leave"),
+    ("restarting", "start", True, "the application is restarting and will take traffic then", TRANSIENT, True, "start"),
+    ("restarting", "stop", True, "the application stops", TRANSIENT, True, "stop"),
+    ("restarting", "restart", True, "the application is restarting already", TRANSIENT, True, "start"),
+    ("restarting", "drain", True, "the application is restarting and will drain then", TRANSIENT, True, "drain"),
+    (
+        "restarting",
+        "resume",
+        True,
+        "the application is restarting and will take traffic then",
+        TRANSIENT,
+        True,
+        "start",
+    ),
+    ("stopped", "leave", True, "the application is stopped already", STOP, False, "leave"),
+    ("left", "start", True, "the application starts", TRANSIENT, False, "start"),
+    ("left", "stop", True, "the application is stopped already", STOP, False, "leave"),
     ("left", "drain", False, IS_STOPPED, STOP, False, "leave"),
-    ("serving", "leave", True, "the module stops", TRANSIENT, True, "leave"),
+    ("serving", "leave", True, "the application stops", TRANSIENT, True, "leave"),
     ("serving", "part", True, IS_PARTING, READY, False, "leave"),
-    ("draining", "part", True, "the module stops", TRANSIENT, True, "leave"),
-    ("stopping", "leave", True, "the module stops at once", STOP, False, "leave"),
-    ("restarting", "part", True, "the module stops", TRANSIENT, True, "leave"),
+    ("draining", "part", True, "the application stops", TRANSIENT, True, "leave"),
+    ("stopping", "leave", True, "the application stops at once", STOP, False, "leave"),
+    ("restarting", "part", True, "the application stops", TRANSIENT, True, "leave"),
     ("exiting", "part", True, STAYS_STOPPED, TRANSIENT, True, "leave"),
     ("finished", "part", False, SHUTTING_DOWN, STOP, False, "start"),
     ("parting", "start", True, "the stop is called off", READY, False, "start"),
-    ("parting", "stop", True, "the module stops, whatever its balancers do", TRANSIENT, True, "leave"),
-    ("parting", "leave", True, "the module stops, whatever its balancers do", TRANSIENT, True, "leave"),
-    ("parting", "part", True, "the module stops, whatever its balancers do", TRANSIENT, True, "leave"),
-    ("parting", "restart", True, "the module restarts", TRANSIENT, True, "start"),
+    ("parting", "stop", True, "the application stops, whatever its balancers do", TRANSIENT, True, "leave"),
+    ("parting", "leave", True, "the application stops, whatever its balancers do", TRANSIENT, True, "leave"),
+    ("parting", "part", True, "the application stops, whatever its balancers do", TRANSIENT, True, "leave"),
+    ("parting", "restart", True, "the application restarts", TRANSIENT, True, "start"),
     ("parting", "drain", False, IS_STOPPING, READY, False, "leave"),
     ("parting", "resume", False, IS_STOPPING, READY, False, "leave"),
     ("exiting", "start", False, SHUTTING_DOWN, TRANSIENT, True, "start"),
@@ -313,7 +321,7 @@ TABLE = [
     ("exiting", "restart", False, SHUTTING_DOWN, TRANSIENT, True, "start"),
     ("exiting", "drain", False, SHUTTING_DOWN, TRANSIENT, True, "start"),
     ("exiting", "resume", False, SHUTTING_DOWN, TRANSIENT, True, "start"),
-    ("exiting after stop", "stop", True, "the module stops at once", STOP, False, "stop"),
+    ("exiting after stop", "stop", True, "the application stops at once", STOP, False, "stop"),
     ("finished", "start", False, SHUTTING_DOWN, STOP, False, "start"),
     ("finished", "stop", False, SHUTTING_DOWN, STOP, False, "start"),
     ("finished", "restart", False, SHUTTING_DOWN, STOP, False, "start"),
@@ -635,7 +643,7 @@ def test_what_the_application_asks_for_while_parting_is_refused_with_the_reason(
 
 def test_a_module_that_gets_no_traffic_need_not_part():
     made = started("HTTP")
-    assert leave(made, now=5, by="root", tells_first=True).text == "the module stops"
+    assert leave(made, now=5, by="root", tells_first=True).text == "the application stops"
     assert made.state.draining
 
 
