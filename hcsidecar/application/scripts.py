@@ -212,7 +212,7 @@ class Scripts:
         """Say it once: it would be the same at each run."""
         if message not in self._told:
             self._told.add(message)
-            self._tell(Event(level=Level.WARNING, origin="module", message=message))
+            self._tell(Event(level=Level.WARNING, origin="application", message=message))
 
 
 async def _to_its_end(work: Coroutine[None, None, None]) -> None:

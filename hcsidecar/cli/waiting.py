@@ -62,7 +62,7 @@ def gone() -> Judge:
         if node.role == Role.UP and not node.parting and not node.draining and not node.waits_for and waited >= SETTLE:
             return WaitResult(ok=False, text="does not leave: somebody has called that off")
         if waited >= drained_at + LEAVE_BUDGET:
-            waits_for = ", ".join(node.waits_for) or "its module to stop"
+            waits_for = ", ".join(node.waits_for) or "its application to stop"
             within = f"{LEAVE_BUDGET:g} s" + (" after its drain" if drained_at else "")
             return WaitResult(ok=False, text=f"has not left within {within}, it waits for {waits_for}")
         return None

@@ -19,7 +19,7 @@ class RestartsUsed(msgspec.Struct, frozen=True, kw_only=True):
     used: int
     "Failures that count now."
     most: int
-    "How many it takes; one more stops the module."
+    "How many it takes; one more stops the application."
 
 
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,7 +136,7 @@ class RestartBudgetReport(msgspec.Struct, frozen=True, kw_only=True):
     used: int
     most: int
     reached: bool
-    "True when the next failure stops the module."
+    "True when the next failure stops the application."
 
 
 class CheckReport(msgspec.Struct, frozen=True, kw_only=True):

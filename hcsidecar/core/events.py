@@ -19,6 +19,6 @@ class Event:
 
     level: Level
     origin: str
-    "The part that speaks: membership, module, check, health, target, operator, daemon."
+    "The part of the daemon that reports it, such as membership or application, or the operator or script."
     message: str
     "One sentence, without the node's name and the time, which the log adds."

@@ -15,7 +15,7 @@ OPERATOR = "operator"
 OURS: Final = frozenset(
     {"api", "application", "check", "daemon", "health", "layer 2", "log", "membership", "module", "target"}
 )
-"The origins of the events of hcsidecar itself."
+"The origins of hcsidecar's own events. `module` is that of the application's events stored by earlier builds."
 _ORIGIN: Final = re.compile(r"[A-Za-z0-9._@/+-]+( [A-Za-z0-9._@/+-]+)*")
 
 

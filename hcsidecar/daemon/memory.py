@@ -231,9 +231,9 @@ class StateFile:
         except FileNotFoundError:
             pass  # a new node
         except OSError as error:
-            self._complain(f"cannot be read: {error.strerror}; taken as new, the module starts")
+            self._complain(f"cannot be read: {error.strerror}; taken as new, the application starts")
         except JsonError as error:
-            self._complain(f"is broken: {error}; taken as new, the module starts")
+            self._complain(f"is broken: {error}; taken as new, the application starts")
         return _State(boot=0, last_word=Word.START)
 
     def _complain(self, what: str) -> None:

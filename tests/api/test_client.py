@@ -195,7 +195,9 @@ def test_following_goes_on_from_a_number():
     async def story(farm):
         async with farm.running(["web1"]) as nodes:
             journal = nodes["web1"].control.journal
-            numbers = [journal.write(Event(level=Level.INFO, origin="module", message=str(n))).number for n in range(3)]
+            numbers = [
+                journal.write(Event(level=Level.INFO, origin="application", message=str(n))).number for n in range(3)
+            ]
             lines = client_for(farm.farm, "web1").follow(after=numbers[0], level="info")
             async with contextlib.aclosing(lines):
                 assert [(await anext(lines)).message for _ in range(2)] == ["1", "2"]
@@ -227,7 +229,7 @@ def test_a_line_that_is_none_is_told(line):
 
 
 def test_lines_are_entries_or_notices():
-    entry = b'{"number":1,"time":2.0,"node":"web1","level":"info","origin":"module","message":"a \\"notice\\""}\n'
+    entry = b'{"number":1,"time":2.0,"node":"web1","level":"info","origin":"application","message":"a \\"notice\\""}\n'
     assert isinstance(read_line(entry), Entry)
     assert read_line(b'{"node":"web1","notice":"2 are missing","missed":2}') == Notice(
         node="web1", notice="2 are missing", missed=2

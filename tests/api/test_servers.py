@@ -161,7 +161,7 @@ def test_a_socket_that_somebody_removes_is_made_anew_and_the_requests_under_way_
             assert await door.look() == "was removed"
             assert stat.S_IMODE(node.socket.stat().st_mode) == 0o600
             assert (await ask(node, "GET", "/api/v1/status"))[0] == 200
-            control.journal.write(Event(level=Level.INFO, origin="module", message="news"))
+            control.journal.write(Event(level=Level.INFO, origin="application", message="news"))
             assert (await waiting)[1]["events"][0]["message"] == "news"
             assert await door.look() is None
         assert not node.socket.exists()

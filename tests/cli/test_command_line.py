@@ -183,7 +183,7 @@ def prepare(control):
     control.target_documents = [TARGET]
     control.checks = {"QUEUE": "down"}
     control.families = (READY,)
-    control.journal.write(Event(level=Level.ERROR, origin="module", message="its start script failed"))
+    control.journal.write(Event(level=Level.ERROR, origin="application", message="its start script failed"))
 
     def act(action):
         if action is NodeCommand.LEAVE:

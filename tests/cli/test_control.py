@@ -451,7 +451,7 @@ def test_a_power_for_all_is_told_of_each_and_a_refusal_exits_with_1():
 
 
 def write(node, message, level=Level.INFO):
-    return node.control.journal.write(Event(level=level, origin="module", message=message))
+    return node.control.journal.write(Event(level=level, origin="application", message=message))
 
 
 def test_logs_shows_the_last_events():
@@ -474,10 +474,10 @@ def test_logs_shows_the_last_events():
             ]
 
     two, loud, every, as_json, nothing = commanded(story, addresses=TWO)
-    assert re.fullmatch(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} web1 info    module: one [34]\n){2}", two.stdout)
-    assert loud.stdout.endswith("web2 warning module: loud\n")
+    assert re.fullmatch(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} web1 info    application: one [34]\n){2}", two.stdout)
+    assert loud.stdout.endswith("web2 warning application: loud\n")
     assert len(loud.stdout.splitlines()) == 1
-    assert [line.split("module: ")[1] for line in every.stdout.splitlines()] == [
+    assert [line.split("application: ")[1] for line in every.stdout.splitlines()] == [
         *(f"one {n}" for n in range(5)),
         "two",
         "loud",
@@ -496,7 +496,7 @@ def test_logs_of_a_node_that_does_not_answer_exits_with_1_and_shows_the_others()
 
     done = commanded(story, addresses=TWO)
     assert done.exit_code == 1
-    assert done.stdout.endswith("module: here\n")
+    assert done.stdout.endswith("application: here\n")
     assert "connection refused" in done.stderr
 
 

@@ -33,11 +33,11 @@ def commanded(story, **settings):
 
 
 def write(journal, message, level=Level.INFO):
-    return journal.write(Event(level=level, origin="module", message=message))
+    return journal.write(Event(level=level, origin="application", message=message))
 
 
 def shown(done):
-    return [line.split("module: ", 1)[1] for line in done.stdout.splitlines()]
+    return [line.split("application: ", 1)[1] for line in done.stdout.splitlines()]
 
 
 def state(farm, name):
@@ -65,7 +65,7 @@ def test_more_events_than_a_page_are_shown_and_searched():
                     ["-n", "1200"],
                     ["--since", "1h"],
                     ["--grep", "event 7$"],
-                    ["--grep", r"^module: event \d$", "-n", "3"],
+                    ["--grep", r"^application: event \d$", "-n", "3"],
                     ["--grep", "EVENT 7"],
                     ["--grep", "(?i)EVENT 77", "--since", "00:00", "-n", "2"],
                     ["--since", "2100-01-01"],
@@ -119,7 +119,7 @@ def test_the_api_pages_backwards_and_looks_for_text_and_time(tmp_path, prefix):
             for query in (
                 "last=2",
                 "grep=event%203",
-                "since=1&level=info&grep=MODULE",
+                "since=1&level=info&grep=APPLICATION",
                 "since=4102444800",
                 "after=0&grep=t+1",
             )

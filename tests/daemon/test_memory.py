@@ -248,7 +248,7 @@ def test_a_broken_file_is_told_and_replaced(tmp_path, content):
     _, [event] = live(tmp_path, lambda memory: memory.remember_past(Past(last_word=Word.DRAIN), now=0))
     assert event.level is Level.ERROR
     assert event.message.startswith(f"{tmp_path / NAME} is broken: ")
-    assert event.message.endswith("; taken as new, the module starts")
+    assert event.message.endswith("; taken as new, the application starts")
     assert boots(tmp_path) == [946_684_800_500]
     assert live(tmp_path)[0].past(now=0).last_word is Word.DRAIN
 
@@ -258,7 +258,7 @@ def test_a_file_that_cannot_be_read_is_told_and_done_without(tmp_path):
     memory, events = live(tmp_path)
     assert memory.past(now=0).last_word is Word.START
     assert [event.message for event in events] == [
-        f"{tmp_path / NAME} cannot be read: Is a directory; taken as new, the module starts"
+        f"{tmp_path / NAME} cannot be read: Is a directory; taken as new, the application starts"
     ]
 
 

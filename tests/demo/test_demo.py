@@ -75,7 +75,7 @@ def test_a_start_that_fails_half_way_shows_the_last_words_and_leaves_nothing(pla
 def test_without_a_terminal_it_tells_plain_lines_until_interrupted(place):
     with loopback_demo(place) as process:
         lines = read_until(process, "longest gap")
-        assert any("web1     module: UP(Ready)" in line for line in lines)
+        assert any("web1     application: UP(Ready)" in line for line in lines)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=LIMIT)
     assert (process.returncode, err) == (0, "")

@@ -129,8 +129,8 @@ def test_no_statistics_are_no_servers(answer):
     ("line", "text", "grave"),
     [
         (
-            '{"time":"2026-01-01T00:00:00Z","node":"web1","level":"info","origin":"module","message":"UP(Ready)"}',
-            "module: UP(Ready)",
+            '{"time":"2026-01-01T00:00:00Z","node":"web1","level":"info","origin":"application","message":"UP(Ready)"}',
+            "application: UP(Ready)",
             False,
         ),
         (

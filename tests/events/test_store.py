@@ -32,11 +32,11 @@ TESTS = Path(__file__).parents[1]
 
 
 def event(message, level=Level.INFO):
-    return Event(level=level, origin="module", message=message)
+    return Event(level=level, origin="application", message=message)
 
 
 def entry(number, *, at=1000.0, message="", level=Level.INFO):
-    return Entry(number=number, time=at, node="web1", level=level, origin="module", message=message or str(number))
+    return Entry(number=number, time=at, node="web1", level=level, origin="application", message=message or str(number))
 
 
 def messages(page):
@@ -146,7 +146,7 @@ def test_level_time_and_text_are_looked_for_on_the_disk_as_in_memory(tmp_path):
                 ({"level": Level.WARNING}, ["Überlast auf WEB2", "web2 100% _ lost", "web2 LOST"]),
                 ({"text": "wEb2 "}, ["web2 100% _ lost", "web2 again", "web2 LOST"]),
                 ({"text": "100% _"}, ["web2 100% _ lost"]),
-                ({"text": "module: web2 l"}, ["web2 LOST"]),
+                ({"text": "application: web2 l"}, ["web2 LOST"]),
                 ({"text": "Ü"}, ["Überlast auf WEB2"]),
                 ({"since": 1003.0}, ["web2 again", "web2 LOST"]),
                 ({"since": 1003.0, "text": "lost", "level": Level.ERROR}, ["web2 LOST"]),
@@ -550,7 +550,7 @@ def free():
 async def write_until(journal, condition):
     n = 0
     while not condition():
-        journal.write(Event(level=Level.INFO, origin="module", message=f"{n} " + "x" * 900))
+        journal.write(Event(level=Level.INFO, origin="application", message=f"{n} " + "x" * 900))
         n += 1
         await asyncio.sleep(0.002)
 
@@ -558,7 +558,7 @@ async def main():
     told = []
     store = EventStore(directory / "events.db", node="web1", table=LogTable(), tell=told.append, size=size, retry=0.1)
     journal = Journal(node="web1", log=lambda e: None, size=size, store=store, above=await store.last())
-    journal.write(Event(level=Level.INFO, origin="module", message="first"))
+    journal.write(Event(level=Level.INFO, origin="application", message="first"))
     await store.before(1, wanted=EventQuery(), limit=1)
     fill()
     await write_until(journal, lambda: told)
@@ -625,7 +625,7 @@ async def main():
     async with kept_journal(Path(sys.argv[1]), LogTable(), node="web1", log=lambda entry: None) as journal:
         n = 0
         while True:
-            journal.write(Event(level=Level.INFO, origin="module", message=str(n)))
+            journal.write(Event(level=Level.INFO, origin="application", message=str(n)))
             n += 1
             print(n, time.time(), flush=True)
             await asyncio.sleep(0.003)
@@ -682,14 +682,14 @@ def test_a_disk_that_hangs_is_told_and_answers_are_not_waited_for(tmp_path):
             store = module.EventStore(Path(sys.argv[1]) / "events.db", node="web1", table=LogTable(), tell=told.append)
             journal = Journal(node="web1", log=lambda e: None, store=store, above=await store.last())
             while not told:
-                journal.write(Event(level=Level.INFO, origin="module", message="x"))
+                journal.write(Event(level=Level.INFO, origin="application", message="x"))
                 page = await journal.page_before(count=500)
                 assert page.events or journal.last
                 await asyncio.sleep(0.02)
             print(told[0].message)
             print(page.lacking)
             for _ in range(5000):
-                journal.write(Event(level=Level.INFO, origin="module", message="x"))
+                journal.write(Event(level=Level.INFO, origin="application", message="x"))
             assert store._inbox.qsize() <= 2000 + module.QUESTIONS
             assert len(told) == 1
             print(await store.close())

@@ -23,7 +23,7 @@ def test_what_a_killed_daemon_left_is_put_back_also_when_layer_two_is_gone_from_
         text = farm.config.read_text()
         farm.config.write_text(re.sub(r"\[l2\].*(?=\[\[check\]\])", "", text, flags=re.DOTALL))
         farm.start()
-        wait_for(lambda: farm.log("web1").count("module: UP(Ready)") == 2, what="web1 Ready again", limit=45)
+        wait_for(lambda: farm.log("web1").count("application: UP(Ready)") == 2, what="web1 Ready again", limit=45)
         assert differences(before, as_found(lan.servers["web1"])) == []
 
 

@@ -108,7 +108,7 @@ def test_an_interface_that_goes_down_and_up_is_out_while_its_ipv6_address_is_mis
         on.farm.serving()
         lines = [line for line in on.farm.log(victim).splitlines() if " warning " in line or " error " in line]
         [told] = [line for line in lines if "eth0 is down" in line]
-        assert "module: UP(Transient): layer 2: eth0 is down; ip link set eth0 up" in told
+        assert "application: UP(Transient): layer 2: eth0 is down; ip link set eth0 up" in told
 
 
 def test_a_cable_that_is_pulled_says_so_and_an_interface_that_is_made_anew_is_taken_over(tmp_path):

@@ -172,7 +172,7 @@ class Lifecycle:
     def tell(self, why: str, *, level: Level = Level.INFO) -> Event:
         """Return an event with the state and the reason for it."""
         name = f"{self.state.name}, draining" if self.state.draining else self.state.name
-        return Event(level=level, origin="module", message=f"{name}: {why}")
+        return Event(level=level, origin="application", message=f"{name}: {why}")
 
     # -- starting: STOPPED, PREPARING, WAITING, STARTING ----------------------------------------------------------
 
@@ -606,7 +606,7 @@ class Lifecycle:
             case UnmetNeedDecision.LEAVE_NOBODY:
                 message = f"no node of the farm is left to serve: {why}"
                 return [
-                    Event(level=Level.ERROR, origin="module", message=message),
+                    Event(level=Level.ERROR, origin="application", message=message),
                     *self._fail("wait", why, now=now),
                 ]
             case UnmetNeedDecision.LEAVE:

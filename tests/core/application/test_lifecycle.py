@@ -115,7 +115,7 @@ def test_a_failing_check_ends_the_traffic_and_passing_brings_it_back():
     events = made.check_result(name="HTTP", complaint="connection refused", now=0)
     assert told(events) == ["HTTP fails: connection refused", "UP(Transient): check HTTP: connection refused"]
     assert [event.level for event in events] == [Level.WARNING, Level.WARNING]
-    assert [event.origin for event in events] == ["check", "module"]
+    assert [event.origin for event in events] == ["check", "application"]
     assert not made.state.serving
     assert made.state.why_not_ready() == "check HTTP: connection refused"
     assert told(made.check_result(name="HTTP", complaint=None, now=0)) == [
@@ -694,9 +694,9 @@ class AnyLife(RuleBasedStateMachine):
 
     def events_are_fit_to_print(self, events):
         for event in events:
-            assert event.origin in ("module", "check")
+            assert event.origin in ("application", "check")
             assert event.message.isprintable()
-            if event.origin == "module":
+            if event.origin == "application":
                 assert event.message.startswith(("STOP(NotReady): ", "UP(Transient)", "UP(Ready)"))
 
     @rule(command=st.sampled_from(sorted(ORDERS)), who=st.sampled_from(["root", "eve"]))
