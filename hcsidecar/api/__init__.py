@@ -1,1 +1,1 @@
-"""The API of a node: its routes, the unix socket and the signed TCP requests that lead to them, and its client."""
+"""The API of a node: its routes, the two ways to reach them (unix socket, signed requests over TCP), and its client."""

@@ -1,13 +1,13 @@
-"""What the application itself tells and asks of its node: requests, reports of its own checks, the restart budget.
+"""The part of the API for the application itself: its requests, the reports of custom checks, the restart budget.
 
     POST /api/v1/requests/ACTION     restart, stopstart, stop, wait, as after a failure: body {"identity": TEXT}
-    GET  /api/v1/reports/NAME        what a check says: {"name": NAME, "value": "up", "down" or "init"}
-    POST /api/v1/reports/NAME        what a custom check says from now on: body {"value": "up" or "down"}
+    GET  /api/v1/reports/NAME        the state of a check: {"name": NAME, "value": "up", "down" or "init"}
+    POST /api/v1/reports/NAME        sets the state of a custom check: body {"value": "up" or "down"}
     GET  /api/v1/budget              {"used": NUMBER, "most": NUMBER, "reached": BOOL}
     POST /api/v1/budget/count        counts a restart; refused (409) when the budget is spent: body {"identity": TEXT}
-    POST /api/v1/budget/reset        begins to count anew
+    POST /api/v1/budget/reset        sets the count to 0
 
-Only the node itself is told: another one's application speaks for itself.
+A node takes POST requests to these paths from its own machine only, never from another node.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ from hcsidecar.core.documents import CheckReport
 from hcsidecar.core.json_reading import JsonError, read_json
 
 PATHS = ("requests", "reports", "budget")
-"What stands after /api/v1/ in the paths that are answered here."
+"The first word after /api/v1/ of the paths that this module serves."
 LONGEST_IDENTITY = 200
 
 _Identity = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_IDENTITY)]
@@ -30,7 +30,7 @@ _Identity = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_IDENTIT
 
 class _Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     by: str = ""
-    "Taken from everybody and believed of nobody: the door knows who asks."
+    "Accepted and ignored: whoever received the request knows who sent it."
 
 
 class _IdentityBody(_Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,7 +45,7 @@ _B = TypeVar("_B", bound=_Body)
 
 
 async def answer(control: Control, method: str, parts: Sequence[str], body: bytes, *, who: Callable[[], str]) -> object:
-    """Serve one request; `parts` is the path after /api/v1/, `who` gives who asks.
+    """Serve one request; `parts` is the path after /api/v1/, and `who` returns the name of the requester.
 
     Return a CommandResult, or a document. Raise ApiError if the request is not served.
     """

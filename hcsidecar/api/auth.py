@@ -1,18 +1,19 @@
-"""Signed requests between nodes: who may ask (who holds the farm's key), what exactly, once, and what was answered.
+"""Signed requests between nodes: only who has the farm's key can make one, it can be used once, and so can its answer.
 
 A request carries `Authorization: Farm key=…;from=…;to=…;time=…;nonce=…;challenge=…;body=…;mac=…`. The MAC is
 HMAC-SHA256, with a key derived from the farm's key for this purpose, over all of these, the farm, the method and the
-path with its query; `body` is the SHA-256 of the body, so that a stranger is refused before a byte of it is read. The
-key's id makes rotation possible without a stop.
+path with its query. `body` is the SHA-256 of the body, so that a request of a stranger is refused before its body is
+read. The id of the key allows keys to be rotated while the farm runs.
 
-Replays. A node remembers every nonce that it has seen under its present *challenge*, a random value that requests must
-quote. It draws a new one when it starts and when its memory is full: the nonces can then be forgotten, since nothing
-that was signed under the old challenge is good any more. So memory is bounded, a replay is refused for ever and over
-a restart, and nobody is turned away: a relay that quotes an old challenge is told the new one (in a signed answer) and
-asks again. The time is there for requests that somebody holds back and delivers late.
+Replays: a node remembers every nonce that it has seen under its present *challenge*, a random value that requests must
+quote. It draws a new challenge when it starts and when its memory is full. It can then forget the nonces, because no
+request that was signed under the old challenge is valid any more. So the memory is bounded, a replay is always refused,
+also after a restart, and no honest node is locked out: a relay that quotes an old challenge receives the new one in a
+signed answer and repeats the request. The time in the request protects against somebody who holds back a request and
+delivers it late.
 
-Answers are signed too (nonce of the request, answering node, status, body): a relay believes nothing else.
-Everything here is pure: `now` is the wall clock in seconds, random values are handed in.
+Answers are signed too (nonce of the request, answering node, status, body). A relay believes no other answer.
+Everything here is pure: `now` is the wall clock in seconds, and random values are arguments.
 """
 
 import hashlib
@@ -42,7 +43,7 @@ _ANSWER = re.compile(rf"key=(?P<key>{_HEX}{{8}});from=(?P<sender>{_NAME});mac=(?
 
 
 class Keys(Protocol):
-    """The farm's keys, as far as signing needs them; `hcsidecar.net.keyring.Keyring` is one."""
+    """What signing needs of the farm's keys; `hcsidecar.net.keyring.Keyring` provides it."""
 
     @property
     def active_id(self) -> int:
@@ -50,26 +51,26 @@ class Keys(Protocol):
 
     @property
     def ids(self) -> Collection[int]:
-        """The ids of the keys that are good."""
+        """The ids of the keys that are valid."""
 
     def derive(self, purpose: str, key_id: int, info: bytes) -> bytes:
-        """Give the key of one of these ids for a purpose."""
+        """Return the key that is derived from the key of this id for a purpose."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who asked, proven by the MAC."""
+    """The sender of a request, as its MAC proves."""
 
     node: str
     key_id: int
     nonce: str
     digest: str
-    "SHA-256 of the body that belongs to the request."
+    "SHA-256 of the body of the request."
     key: bytes = field(repr=False)
-    "The derived key: the answer can be signed with it even if it is dropped from the file meanwhile."
+    "The derived key. It is kept so that the answer can be signed even if the key is dropped meanwhile."
 
     def sent(self, body: bytes) -> bool:
-        """Say whether this is the body that was signed."""
+        """Return whether this is the body that was signed."""
         return hmac.compare_digest(self.digest, _digest(body))
 
 
@@ -79,14 +80,14 @@ class RequestRefusal:
 
     reason: str
     caller: Caller | None = None
-    "Set when the asker holds the key and may be told the reason, in a signed answer; else it learns nothing."
+    "Set if the sender has the key and may learn the reason, in a signed answer. Others learn nothing."
     challenge: str | None = None
-    "Set when quoting this one would have done."
+    "Set if the request would have been served with this challenge."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signed:
-    """A request's header, and what is needed to believe its answer."""
+    """The header of a request, and what is needed to check the answer."""
 
     header: str
     to: str
@@ -97,13 +98,13 @@ class Signer:
     """Signs the requests of this node and checks the answers."""
 
     def __init__(self, *, keys: Callable[[], Keys], farm: str, node: str) -> None:
-        """Take the keys as a function: they are read anew when the key file changes."""
+        """`keys` is a function because the keys change with the key file."""
         self._keys = keys
         self._farm = farm
         self._node = node
 
     def sign(self, method: str, path: str, body: bytes, *, to: str, challenge: str, nonce: str, now: float) -> Signed:
-        """Make the Authorization header; `path` is the request target with its query, exactly as it will be sent."""
+        """Return the Authorization header; `path` is the request target with its query, exactly as it is sent."""
         keys = self._keys()
         key_id = keys.active_id
         time, digest = str(int(now * 1000)), _digest(body)
@@ -116,7 +117,7 @@ class Signer:
         return Signed(header=header, to=to, nonce=nonce)
 
     def why_not_believed(self, signed: Signed, *, header: str | None, status: int, body: bytes) -> str | None:
-        """Say why an answer must not be believed, or None if it is the asked node's answer to this request."""
+        """Return why an answer must not be believed, or None if it is the node's own answer to this request."""
         match = _ANSWER.fullmatch(header or "")
         if match is None:
             return "the answer is not signed: not a node of this farm, or its key file is another"
@@ -133,7 +134,7 @@ class Signer:
 
 
 class Verifier:
-    """Checks requests to this node and signs the answers; its memory is bounded."""
+    """Checks requests to this node and signs the answers. It remembers at most NONCES nonces."""
 
     def __init__(
         self,
@@ -145,10 +146,10 @@ class Verifier:
         draw: Callable[[], str],
         nonces: int = NONCES,
     ) -> None:
-        """Draw the first challenge: `draw` gives 32 random hexadecimal digits.
+        """Draw the first challenge; `draw` returns 32 random hexadecimal digits.
 
-        `nodes` are those of the farm file, from which requests may come: the key alone is not enough, since a node that
-        was taken out of the farm may have it still.
+        Requests are accepted only from `nodes`, those of the farm file. The key alone is not enough, because a node
+        that was taken out of the farm may still have it.
         """
         self._keys = keys
         self._farm = farm
@@ -160,7 +161,7 @@ class Verifier:
         self._seen: set[str] = set()
 
     def verify(self, method: str, path: str, header: str | None, *, now: float) -> Caller | RequestRefusal:
-        """Say who asks, or why the request is not served; whoever serves it still compares the body."""
+        """Return who sent the request, or why it is not served. The caller must still compare the body."""
         match = _REQUEST.fullmatch(header or "")
         if match is None:
             return RequestRefusal(reason="not signed")
@@ -180,7 +181,7 @@ class Verifier:
         return self._why_not_fresh(caller, match["challenge"], int(match["time"]) / 1000, now) or caller
 
     def sign_answer(self, caller: Caller, *, status: int, body: bytes) -> str:
-        """Make the header that proves an answer."""
+        """Return the header that proves an answer."""
         mac = _answer_mac(caller.key, farm=self._farm, node=self._node, nonce=caller.nonce, status=status, body=body)
         return f"key={caller.key_id:08x};from={self._node};mac={mac}"
 
@@ -189,10 +190,10 @@ class Verifier:
             reason = "signed under another challenge: this node has started anew, or it was not known"
             return RequestRefusal(reason=reason, caller=caller, challenge=self._challenge)
         if caller.nonce in self._seen:
-            # No signed answer: who replays must not get one that the first asker, still waiting, would believe.
+            # No signed answer: the sender of a replay could pass it on to the first sender, who still waits for one.
             return RequestRefusal(reason=f"a replay of a request of {caller.node}")
-        # Remembered before the time is looked at: a request refused because a clock is ahead must stay refused
-        # when that time has come.
+        # Remember the nonce before the time is checked: a request that is refused because a clock is ahead must still
+        # be refused when that time has come.
         self._remember(caller.nonce)
         if abs(now - signed_at) > WINDOW:
             reason = (
@@ -222,7 +223,7 @@ def _answer_mac(key: bytes, *, farm: str, node: str, nonce: str, status: int, bo
 
 
 def _mac(key: bytes, *fields: str) -> str:
-    """Give the MAC over fields, each with its length before it, so that none can run into the next."""
+    """Return the MAC over fields, each preceded by its length, so that no field can run into the next one."""
     mac = hmac.new(key, digestmod=hashlib.sha256)
     for text in fields:
         data = text.encode("utf-8", "surrogatepass")

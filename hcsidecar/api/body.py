@@ -1,4 +1,4 @@
-"""Reading the body of a request: within a size, within a time, or with a reason."""
+"""Reads the body of a request within limits of size and time."""
 
 import asyncio
 from http import HTTPStatus
@@ -8,11 +8,11 @@ from aiohttp import web
 from hcsidecar.api.requests import MAX_BODY, ApiError
 
 TIMEOUT = 5.0
-"Seconds in which a body must arrive. aiohttp itself waits for ever when chunks are broken in the middle."
+"Seconds in which a body must arrive. aiohttp itself waits without limit when a chunk breaks off in the middle."
 
 
 async def read_body(request: web.Request, *, limit: float = TIMEOUT) -> bytes:
-    """Give the body of a request; ApiError says why there is none. `limit` in seconds."""
+    """Return the body of a request. Raise ApiError if it cannot be read within `limit` seconds."""
     try:
         async with asyncio.timeout(limit):
             return await request.read()
@@ -25,4 +25,4 @@ async def read_body(request: web.Request, *, limit: float = TIMEOUT) -> bytes:
 
 
 async def expect_nothing(_request: web.Request) -> None:
-    """Say neither 100 nor 417: who expects "100 Continue" sends its body after a while anyway."""
+    """Answer neither 100 nor 417: a client that expects "100 Continue" sends its body after a while anyway."""

@@ -1,4 +1,4 @@
-"""What the command line asks of daemons: over the unix socket of a node that runs here, and other nodes through it."""
+"""The API's client for the command line: asks a daemon of this machine over its unix socket, others through it."""
 
 import errno
 import os
@@ -42,27 +42,27 @@ from l2mode.core.documents import ClientExplanation, LayerTwoReport
 T = TypeVar("T")
 
 TIMEOUT = 15.0
-"Seconds for an answer; more than the daemon itself waits for another node, so that it can say what is wrong there."
+"Seconds for an answer: more than the daemon waits for another node, so that it can report what is wrong there."
 _LONGEST_SAYING = 65_536
-"Bytes that are read of what a starting daemon waits for."
+"Bytes read of the text in which a starting daemon says what it waits for."
 
 
 class ClientFailure(Enum):
-    """Why there is no answer, as far as a program may want to tell them apart."""
+    """Why there is no answer, for callers that treat the cases differently."""
 
     NOT_RUNNING = auto()
-    "No daemon on this machine to ask."
+    "No daemon runs on this machine that could be asked."
     STARTING = auto()
-    "The daemon here runs, and waits for what it cannot start without."
+    "The daemon here runs, and waits for a condition of its start."
     NOT_ALLOWED = auto()
     UNREACHABLE = auto()
-    "The daemon here could not reach the node that was meant."
+    "The daemon here could not reach the node that was asked for."
     NOT_SERVED = auto()
-    "The daemon answered something else than was asked for."
+    "The daemon answered, but not with what was asked for."
 
 
 class ClientError(Exception):
-    """There is no answer: why, in plain words, and what may help."""
+    """Raised if there is no answer; the text is the reason and, on a second line, what may help."""
 
     def __init__(self, failure: ClientFailure, message: str, hint: str = "") -> None:
         super().__init__(f"{message}\n{hint}" if hint else message)
@@ -71,11 +71,11 @@ class ClientError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told(Generic[T]):
-    """A document that a node has told."""
+    """A document that a node returned."""
 
     document: T
     raw: bytes
-    "The JSON that came: a newer version may say what this one does not know."
+    "The JSON as received: that of a newer version may have keys that this version does not know."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +86,7 @@ class LocalNode:
     socket: Path
 
     def why_not_running(self) -> ClientError | None:
-        """Say why nobody can be asked there, or None if a daemon listens."""
+        """Return why no daemon can be asked there, or None if one listens."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.settimeout(TIMEOUT)
             try:
@@ -97,14 +97,14 @@ class LocalNode:
 
     @property
     def is_running(self) -> bool:
-        """True when a daemon listens there, or somebody may who lets us not in."""
+        """True if a daemon listens there, or may: the socket may be out of reach for this user."""
         if not _exists(self.socket):
             return False
         why = self.why_not_running()
         return why is None or why.failure is not ClientFailure.NOT_RUNNING
 
     def explain(self, error: OSError) -> ClientError:
-        """Say what it means that the socket cannot be connected."""
+        """Return what an error of connecting to the socket means."""
         if error.errno in {errno.EACCES, errno.EPERM}:
             return ClientError(
                 ClientFailure.NOT_ALLOWED,
@@ -121,10 +121,10 @@ class LocalNode:
 
 
 class NodeClient:
-    """Asks one node: itself over its socket, or through a daemon of this machine."""
+    """Asks one node, over its own socket or through another daemon of this machine."""
 
     def __init__(self, node: str, via: LocalNode, *, timeout: float = TIMEOUT) -> None:
-        """Ask `node` through the daemon of `via`, which may be its own, and wait for an answer so many seconds."""
+        """Ask `node` through the daemon of `via`, which may be its own; wait `timeout` seconds for an answer."""
         self.node = node
         self.via = via
         self._timeout = timeout
@@ -135,50 +135,50 @@ class NodeClient:
         return await self._document("/status", FarmStatus)
 
     async def node_status(self) -> NodeStatus:
-        """Return what this node says about itself."""
+        """Return this node's own row of the status document."""
         return (await self.status()).document.of(self.node)
 
     async def targets(self) -> Told[TargetsReport]:
-        """Return what this node is at its load balancers."""
+        """Return the state of this node at its load balancers."""
         return await self._document("/targets", TargetsReport)
 
     async def metrics(self) -> list[Family]:
-        """Give the metrics of this node."""
+        """Return the metrics of this node."""
         return read(await self._ask("GET", "/metrics"), list[Family])
 
     async def layer_two(self) -> Told[LayerTwoReport]:
-        """Return what layer-2 mode does on this node; NOT_SERVED if its farm file has no [l2] table."""
+        """Return the state of layer-2 mode on this node. The failure is NOT_SERVED if it has no [l2] table."""
         return await self._document("/layer-two", LayerTwoReport)
 
     async def act(self, action: NodeCommand, *, force: bool = False) -> CommandResult:
-        """Ask for an action; the answer may be a refusal."""
+        """Give the node a command; the answer may be a refusal."""
         body = msgspec.json.encode({"force": force})
         return read(await self._ask("POST", f"/actions/{action}", body), CommandResult)
 
     async def set_power(self, power: int | None, *, share: str | None) -> CommandResult:
-        """Ask for another power, or (None) for the farm file's; the answer may be a refusal."""
+        """Set the node's power; None goes back to the farm file's. The answer may be a refusal."""
         body = msgspec.json.encode({"power": power, "share": share and as_text(share)})
         return read(await self._ask("POST", "/power", body), CommandResult)
 
     async def report(self, check: str, value: str) -> CommandResult:
-        """Say what a custom check says from now on, up or down; the answer may be a refusal."""
+        """Report the state of a custom check, up or down; the answer may be a refusal."""
         body = msgspec.json.encode({"value": value})
         return read(await self._ask("POST", f"/reports/{quote(as_text(check), safe='')}", body), CommandResult)
 
     async def explain(self, address: str, *, port: int | None, vip: str | None) -> Told[ClientExplanation]:
-        """Return who takes a client."""
+        """Return which node takes a client."""
         query = {"address": address} | ({"port": str(port)} if port else {}) | ({"vip": vip} if vip else {})
         return await self._document(f"/layer-two/explain?{urlencode(query)}", ClientExplanation)
 
     async def l2_check(self) -> Told[LayerTwoCheck]:
-        """Let this node look at its machine and ask its network, and return what it found."""
+        """Let this node check its machine and query its network, and return the findings."""
         return await self._document("/layer-two/check", LayerTwoCheck)
 
     async def events(self, *, last: int, before: int | None = None, wanted: EventQuery) -> EventPage:
-        """Give the last events, before a number if there is one."""
+        """Return the last events, before the number `before` if it is given."""
         query = {"last": str(last), "level": wanted.level.value}
         query |= {"before": str(before)} if before is not None else {}
-        # Whoever wants to leave out what is older by a fraction of a second looks at the time again.
+        # Whole seconds only: a caller that needs fractions compares the times of the events itself.
         query |= {"since": str(int(wanted.since))} if wanted.since else {}
         query |= {"grep": wanted.text} if wanted.text else {}
         return read(await self._ask("GET", f"/events?{urlencode(query)}"), EventPage)
@@ -189,16 +189,16 @@ class NodeClient:
         return read(await self._ask("POST", "/log", body), CommandResult)
 
     async def runs(self, *, last: int | None = None) -> Runs:
-        """Give the newest runs of the application's scripts."""
+        """Return the newest runs of the application's scripts."""
         return read(await self._ask("GET", "/runs" + (f"?last={last}" if last is not None else "")), Runs)
 
     async def output(self, name: str, *, after: str | None = None, last: int = 0) -> RunOutput:
-        """Give what a run has said from a place on, or its last lines."""
+        """Return the output of a run after a place, or its last lines."""
         query = {"after": after} if after is not None else {"last": str(last)}
         return read(await self._ask("GET", f"/runs/{quote(as_text(name), safe='')}?{urlencode(query)}"), RunOutput)
 
     async def follow(self, *, after: int, level: str) -> AsyncGenerator[Entry | Notice, None]:
-        """Give events as they come, from a number on; ends when the daemon on this machine does."""
+        """Yield events after a number as they come, until the daemon on this machine ends."""
         query = urlencode({"follow": 1, "after": after, "level": level})
         limits = aiohttp.ClientTimeout(sock_connect=self._timeout)
         async with self._request("GET", f"/events?{query}", b"", limits) as response:
@@ -223,7 +223,7 @@ class NodeClient:
     async def _request(
         self, method: str, path: str, body: bytes, limits: aiohttp.ClientTimeout
     ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
-        """Send a request, and put into words what goes wrong on the way."""
+        """Send a request and yield the response; turn errors into ClientError."""
         connector = aiohttp.UnixConnector(os.fspath(self.via.socket))
         session = aiohttp.ClientSession(connector=connector, trust_env=False, timeout=limits)
         url = URL(f"http://node{self._base}{path}", encoded=True)
@@ -260,32 +260,32 @@ class NodeClient:
 
 
 def as_text(argument: str) -> str:
-    """Give an argument of a command as a daemon may be told it: UTF-8, and what is none as escapes."""
+    """Return a command's argument as valid UTF-8, with escapes in place of other bytes."""
     return argument.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def local_nodes(farm: FarmFile) -> tuple[LocalNode, ...]:
-    """Give all nodes of the farm with the place of their sockets, whether they run or not."""
+    """Return all nodes of the farm with the paths of their sockets, whether they run or not."""
     return tuple(_local(farm, node) for node in farm.node)
 
 
 def client_for(farm: FarmFile, name: str | None) -> NodeClient:
-    """Say how to ask the node of this name, or the one that this machine is.
+    """Return the client for the node of this name, or without a name for the node of this machine.
 
-    FarmFileError when there is no such node, or no name and not exactly one node here; ClientError when nobody can be
-    asked.
+    Raise FarmFileError if there is no such node, or if there is no name and this machine is not exactly one node. Raise
+    ClientError if no daemon can be asked.
     """
     try:
         node = find_node(farm, name)
     except NoNodeHereError:
-        # A machine that has lost its address may yet have a daemon, and then most needs to be asked.
+        # A machine that has lost its address may still run a daemon, and it is then that an operator asks it.
         running = [each for each in local_nodes(farm) if each.is_running]
         if len(running) != 1:
             _ask_the_nameless(farm)
             raise
         node = farm.node_named(running[0].name)
     own = _local(farm, node)
-    # One whose socket is here has its daemon here, be it dead: another could only say that it is unreachable.
+    # A node whose socket is here has its daemon here, even a dead one. Another daemon could only call it unreachable.
     if name is None or _exists(own.socket):
         return NodeClient(node.name, own)
     for other in local_nodes(farm):
@@ -297,7 +297,7 @@ def client_for(farm: FarmFile, name: str | None) -> NodeClient:
 
 
 def _ask_the_nameless(farm: FarmFile) -> None:
-    """Raise ClientError with what a daemon waits for that does not know yet which node it is, if one runs here."""
+    """Raise ClientError with what it waits for, if a daemon runs here that does not know yet which node it is."""
     said = b""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
@@ -311,7 +311,7 @@ def _ask_the_nameless(farm: FarmFile) -> None:
 
 
 def is_running_here(farm: FarmFile) -> bool:
-    """Tell whether a daemon of one of the farm's nodes listens on this machine, be it one that we may not ask."""
+    """Return whether a daemon of the farm listens on this machine, even one that this user may not ask."""
     try:
         return any(node.is_running for node in local_nodes(farm))
     except FarmFileError:
@@ -319,7 +319,7 @@ def is_running_here(farm: FarmFile) -> bool:
 
 
 def read_line(line: bytes) -> Entry | Notice:
-    """Read a line of a followed journal; ClientError if it is none."""
+    """Parse a line of a followed journal. Raise ClientError if it is not one."""
     either = read(line, dict[str, object])
     return read(line, Notice) if "notice" in either else read(line, Entry)
 
@@ -329,7 +329,7 @@ def _local(farm: FarmFile, node: NodeTable) -> LocalNode:
 
 
 def _exists(path: Path) -> bool:
-    """Tell whether there is something, or something that may not be looked at."""
+    """Return whether the path exists, or this user may not find out."""
     try:
         path.lstat()
     except PermissionError:
@@ -340,7 +340,7 @@ def _exists(path: Path) -> bool:
 
 
 def read(answer: bytes, kind: type[T]) -> T:
-    """Read a document; ClientError if it is none of this kind."""
+    """Parse a document. Raise ClientError if it is not of this kind."""
     try:
         return read_json(answer, kind)
     except JsonError as error:

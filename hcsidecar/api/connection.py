@@ -1,6 +1,6 @@
-"""One HTTP connection of the API: aiohttp's protocol, with answers of ours to what aiohttp cannot read or serve.
+"""One HTTP connection of the API: aiohttp's protocol, with our own answers to what aiohttp cannot read or serve.
 
-Its own would tell a stranger its version, and send back what it could not read.
+aiohttp's answers would tell a stranger its version, and repeat the bytes that it could not read.
 """
 
 import asyncio
@@ -14,19 +14,19 @@ from aiohttp import web
 KEEP_ALIVE: Final = 75.0
 "Seconds that an idle connection is kept."
 LINGER: Final = 2.0
-"Seconds in which the rest of a body that nobody wants may come: closing at once would lose the answer."
+"Seconds in which the rest of a refused body may arrive; if we closed at once, the answer would be lost."
 
 ErrorBody = Callable[[HTTPStatus, str], bytes]
-"Gives the JSON document that says why a request is not served, or nothing; takes the status and aiohttp's reason."
+"Takes a status and aiohttp's reason; returns the JSON document that says why a request is not served, or b''."
 
 
 class ApiConnection(web.RequestHandler):
-    """Serves one connection for a server of aiohttp's; made when it is accepted."""
+    """Serves one accepted connection for an aiohttp server."""
 
     __slots__ = ("_answered", "_unreadable", "_words")
 
     def __init__(self, server: web.Server, *, logger: Logger, unreadable: HTTPStatus, words: ErrorBody) -> None:
-        """Answer with the status `unreadable` and the `words` what cannot be read."""
+        """Answer requests that cannot be read with the status `unreadable` and the document of `words`."""
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
@@ -43,7 +43,7 @@ class ApiConnection(web.RequestHandler):
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
-        """Say that a request cannot be read, or that we have failed over it, and end the connection."""
+        """Answer that a request cannot be read, or that serving it failed, and end the connection."""
         if not self._answered and request.writer.output_size == 0 and self.transport is not None:
             self._answered = True
             self.log_exception("a request of %s", request.remote, exc_info=exc)
@@ -54,5 +54,5 @@ class ApiConnection(web.RequestHandler):
                 f"HTTP/1.1 {said.value} {said.phrase}\r\n{kind}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
             )
             self.transport.write(head.encode("ascii") + body)
-        # As aiohttp does when the answer has been sent already: nothing more is said on this connection.
+        # aiohttp does this too when the answer has been sent already: nothing more is sent on this connection.
         raise ConnectionError("this request has been answered")

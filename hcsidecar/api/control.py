@@ -1,4 +1,4 @@
-"""What the API needs of the daemon behind it: the web side knows no daemon, and tests bring a small one."""
+"""What the API needs of the daemon behind it, as a protocol: `api` imports no daemon, and tests provide a small one."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from l2mode.core.documents import ClientExplanation, LayerTwoReport
 
 
 class NodeCommand(StrEnum):
-    """What an operator may ask of a node's application."""
+    """The operator's commands to a node's application."""
 
     START = "start"
     STOP = "stop"
@@ -27,15 +27,15 @@ class NodeCommand(StrEnum):
 
 
 class ApplicationRequest(StrEnum):
-    """What the application itself may ask for; each counts as a failure on the restart budget, but for a stop."""
+    """The requests of the application itself. All but `stop` count as a failure on the restart budget."""
 
     RESTART = "restart"
-    "Its scripts only: stopped and started; `prestart` and `poststop` do not run."
+    "Runs `stop` and `start` only, not `prestart` and `poststop`."
     STOPSTART = "stopstart"
-    "All of it, `prestart` and `poststop` included."
+    "Runs all scripts, with `prestart` and `poststop`."
     STOP = "stop"
     WAIT = "wait"
-    "Stop, and start when the `pre` checks pass."
+    "Stops, and starts when the `pre` checks pass."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class ApiAddress:
 
 
 class Control(Protocol):
-    """The daemon, as the API sees it. Everything but `act`, `request` and `l2_check` answers from memory."""
+    """What the API needs of the daemon. Everything but `act`, `request` and `l2_check` answers from memory."""
 
     @property
     def farm(self) -> str:
@@ -63,7 +63,7 @@ class Control(Protocol):
 
     @property
     def vips(self) -> Collection[str]:
-        """The farm's virtual IPs, in their usual form; none in a farm without [l2]."""
+        """The farm's virtual IPs, in canonical form; none in a farm without [l2]."""
 
     @property
     def journal(self) -> Journal:
@@ -71,55 +71,56 @@ class Control(Protocol):
 
     @property
     def runs_directory(self) -> Path:
-        """Where the output of each run of a script is a file; it need not be there."""
+        """The directory with a file of output for each run of a script. It may not exist."""
 
     def metrics(self) -> Sequence[Family]:
-        """Give this node's metrics."""
+        """Return this node's metrics."""
 
     def status(self) -> FarmStatus:
         """Return the status document."""
 
     async def act(self, action: NodeCommand, *, force: bool, by: str) -> CommandResult:
-        """Begin an action or say why not, at once; `by` says who asked, for the log."""
+        """Begin a command, or refuse it with a reason, without waiting; `by` is who gave it, for the log."""
 
     async def request(self, action: ApplicationRequest, *, identity: str) -> CommandResult:
-        """Begin what the application asks for itself, or say why not, at once; `identity` says which part of it.
+        """Begin what the application requests, or refuse it with a reason, without waiting.
 
-        Unlike an operator's action it counts on the restart budget, and what is beyond that stops it for good.
+        `identity` names the part of the application that requests it. Unlike an operator's command, a request counts
+        on the restart budget; one that exceeds the budget stops the application.
         """
 
     def reported(self, name: str) -> Literal["up", "down", "init"] | None:
-        """Give what a check says now: init while it has said nothing; None if the farm has no such check."""
+        """Return the state of a check: "init" before its first result. None if the farm has no such check."""
 
     def report(self, name: str, value: Literal["up", "down"]) -> CommandResult:
-        """Take what the program of a custom check says; refused for other checks, and for none."""
+        """Take a report for a custom check. Refused if there is no such check, or it is not a custom one."""
 
     def budget(self) -> RestartBudgetReport:
-        """Give the restart budget."""
+        """Return the restart budget."""
 
     def count_restart(self, *, identity: str) -> CommandResult:
-        """Count a restart that the application has done by itself; refused when the budget is spent."""
+        """Count a restart that the application did by itself. Refused if the budget is used up."""
 
     def reset_budget(self, *, by: str) -> CommandResult:
-        """Begin to count anew."""
+        """Set the count of restarts to 0."""
 
     def set_power(self, power: int | None, *, share: str | None, by: str) -> CommandResult:
-        """Change this node's weight in a share group, or in all (None); power None goes back to the farm file's."""
+        """Set this node's power in a share group, or in all (None); power None goes back to the farm file's."""
 
     def targets(self) -> Sequence[TargetStatus]:
-        """Say of each load balancer what this node is to be and is there."""
+        """Return, for each load balancer, what this node is to be there and what it is."""
 
     def layer_two(self) -> LayerTwoReport | None:
-        """Say what this node's filter does; None in a farm without [l2]."""
+        """Return the state of this node's layer-2 mode; None in a farm without [l2]."""
 
     def explain(self, address: str, *, port: int | None, vip: str | None) -> ClientExplanation | None:
-        """Say who takes a client; None in a farm without [l2].
+        """Return which node takes a client; None in a farm without [l2].
 
-        Both addresses are in their usual form, the VIP is one of the farm's, and one of the client's family is meant.
+        Both addresses are in canonical form. `vip` is one of the farm's, of the client's family; None means all.
         """
 
     async def l2_check(self) -> LayerTwoCheck | None:
-        """Look at what this node needs of its machine and network; None in a farm without [l2].
+        """Check this machine and query its network for the virtual IPs; None in a farm without [l2].
 
-        It takes less than `api.routes.CHECK_TAKES` seconds.
+        Takes less than `api.routes.CHECK_TAKES` seconds.
         """

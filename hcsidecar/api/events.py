@@ -1,4 +1,4 @@
-"""The part of the API that reads the events of this node, and lets scripts and operators add to them."""
+"""The part of the API that reads the events of this node, and writes those of scripts and operators."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,23 +16,23 @@ from hcsidecar.events.journal import PAGE, EventQuery, Journal, one_line
 MAX_WAIT = 20
 "Seconds that a request may wait for the next event."
 LONGEST_GREP = 200
-"Characters of a text to look for."
+"Characters of a text to search for."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventsQuery:
-    """Which events are asked for: those after a number, or the last few, or the last few before a number."""
+    """A query for events: those after a number, the last ones, or the last ones before a number."""
 
     after: int | None
     before: int | None
     last: int
     wait: int
-    "Seconds to wait for one to come; only together with `after`."
+    "Seconds to wait for an event if there is none; only together with `after`."
     wanted: EventQuery
 
 
 class LogBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An event that somebody writes."""
+    """The body of a request that writes an event."""
 
     level: Literal["info", "warning", "error"]
     text: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_TEXT)]
@@ -40,7 +40,7 @@ class LogBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def parse_events_query(query: Mapping[str, str]) -> EventsQuery:
-    """Read which events are wanted; ApiError (400) says what is wrong."""
+    """Parse a query for events. Raise ApiError (400) if it is wrong."""
     no_others(query, {"after", "before", "last", "level", "wait", "since", "grep"})
     after, before = whole(query, "after", None, MAX_NUMBER), whole(query, "before", None, MAX_NUMBER)
     if after is not None and ("last" in query or before is not None):
@@ -66,7 +66,7 @@ def parse_events_query(query: Mapping[str, str]) -> EventsQuery:
 
 
 async def events(journal: Journal, query: EventsQuery) -> EventPage:
-    """Give the page that is asked for."""
+    """Return the page of events that a query asks for."""
     if query.after is None:
         return await journal.page_before(query.before, count=query.last, wanted=query.wanted)
     if query.wait:
@@ -75,7 +75,7 @@ async def events(journal: Journal, query: EventsQuery) -> EventPage:
 
 
 def parse_log_body(body: bytes) -> LogBody:
-    """Read an event that somebody writes; ApiError (400) says what is wrong."""
+    """Parse the body of a request that writes an event. Raise ApiError (400) if it is wrong."""
     parsed = parse_body(body, LogBody)
     if why := why_not_origin(parsed.origin):
         raise ApiError(HTTPStatus.BAD_REQUEST, f"the body is not right: `origin` {why}")
@@ -85,6 +85,6 @@ def parse_log_body(body: bytes) -> LogBody:
 
 
 def write(journal: Journal, body: LogBody, *, by: str) -> CommandResult:
-    """Write an event down, with who said it."""
+    """Write an event with its author."""
     entry = journal.write(remark(Level(body.level), one_line(body.text), origin=body.origin, by=by))
     return CommandResult(ok=True, text=f"written as event {entry.number}")

@@ -1,8 +1,9 @@
-"""The API's door to the farm: TCP, where nothing of the API is answered without a signature.
+"""The API over TCP, for the other nodes of the farm: every request must be signed.
 
-Who does not hold the farm's key gets 401 and not a byte more, whatever the path: no list of what exists. Who holds it
-is told why a request is refused. There is no relaying here, so a relayed request is served where it arrives or not at
-all, and loops cannot be. Following is asking again with `wait`: each answer is finite, and so can be signed.
+A sender without the farm's key gets 401 without a body, whatever the path, and learns nothing of what exists. A sender
+with the key learns why a request is refused. Requests over TCP are never relayed: a relayed request is served where it
+arrives or refused, so there are no loops. To follow events, a relay repeats its request with `wait`: each answer is
+finite, so it can be signed.
 """
 
 import asyncio
@@ -22,18 +23,18 @@ from hcsidecar.core.documents import Refusal
 from hcsidecar.core.events import Event, Level
 
 TELL_EVERY = 60.0
-"Seconds between two lines in the log about refused requests, so that nobody fills it from outside."
+"Seconds between two events about refused requests, so that nobody can fill the log from outside."
 
 
 class RefusedRequests:
-    """Which refusals are told: at most one in TELL_EVERY seconds, with the count of those before it. Pure."""
+    """Decides which refusals the log gets: at most one in TELL_EVERY seconds, with the number of those before."""
 
     def __init__(self) -> None:
         self._quiet_until = float("-inf")
         self._untold = 0
 
     def note(self, reason: str, *, remote: str, now: float) -> Event | None:
-        """Count a refusal; give the event if it is to be told. `now` in monotonic seconds."""
+        """Count a refusal, and return the event if it is due. `now` is in monotonic seconds."""
         if now < self._quiet_until:
             self._untold += 1
             return None
@@ -44,7 +45,7 @@ class RefusedRequests:
 
 
 class FarmApi:
-    """Verifies, reads, lets the API answer, and signs."""
+    """Verifies requests, passes them to the API, and signs its answers."""
 
     def __init__(self, api: Api, verifier: Verifier, *, clock: Callable[[], float], body_timeout: float) -> None:
         self._api = api
@@ -78,12 +79,12 @@ class FarmApi:
 
     @web.middleware
     async def catch(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Serve what matches no route either, such as OPTIONS * and CONNECT."""
+        """Serve requests that match no route, such as OPTIONS * and CONNECT."""
         lost = request.match_info.http_exception is not None
         return await (self.handle(request) if lost else handler(request))
 
     def _refuse(self, request: web.Request, refusal: RequestRefusal) -> web.StreamResponse:
-        # A port scan is no news, and neither is a relay that has yet to learn the challenge.
+        # Do not log port scans, nor relays that do not know the challenge yet.
         if hdrs.AUTHORIZATION in request.headers and refusal.challenge is None:
             now = asyncio.get_running_loop().time()
             event = self._refused.note(refusal.reason, remote=request.remote or "somewhere", now=now)
@@ -115,7 +116,7 @@ def farm_app(
     clock: Callable[[], float] = time.time,
     body_timeout: float = TIMEOUT,
 ) -> web.Application:
-    """Make the application for TCP; `public` routes need no signature, `clock` is the wall clock."""
+    """Return the web application for TCP; `public` routes need no signature, `clock` is the wall clock."""
     door = FarmApi(api, verifier, clock=clock, body_timeout=body_timeout)
     app = web.Application(client_max_size=MAX_BODY, middlewares=[door.catch])
     app.add_routes(public)

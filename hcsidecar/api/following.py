@@ -1,7 +1,7 @@
-"""Following a node's journal: asking for page after page, and telling the follower what it could not get.
+"""Follows a node's events: requests page after page, and notifies the follower of gaps.
 
-The same for this node and for one behind the relay, so that another node's restart ends nothing: the follower is told
-that it does not answer, and then that it does again.
+It works alike for this node and for a node behind the relay. When that node restarts, following goes on: the follower
+gets a notice that the node does not answer, and another one when it answers again.
 """
 
 import asyncio
@@ -15,23 +15,23 @@ from hcsidecar.core.documents import EventPage, Notice
 from hcsidecar.core.json_reading import JsonError, read_json
 
 WAIT = 10
-"Seconds that one question waits for news; so long may a follower linger that has gone."
+"Seconds that one request waits for events. A follower that has gone is noticed after that time at the latest."
 PAUSE = 0.25
-"Seconds before the next question when one brought nothing: bounds their rate whatever the other side answers."
+"Seconds before the next request after one without events; limits the rate whatever the other side answers."
 RETRY = 1.0
-"Seconds until a node that did not answer is asked again."
+"Seconds until the next request to a node that did not answer."
 
 FetchEvents = Callable[[Mapping[str, str]], Awaitable[Reply]]
-"Asks a node for the events of a query; raises UnreachableError."
+"Requests the events of a query from a node. Raises UnreachableError."
 
 
 async def follow(
     node: str, first: Reply, *, wanted: Mapping[str, str], ask: FetchEvents, ended: Callable[[], bool]
 ) -> AsyncGenerator[bytes, None]:
-    """Give lines of JSON, entries and notices, as they come; b"" now and then when there are none.
+    """Yield lines of JSON, entries and notices, as they come, and b"" now and then while there are none.
 
-    Begins with an answer that is there already, asks on with the parameters `wanted`, and stops when `ended` says that
-    no event will follow the last.
+    `first` is the answer to the first request; the next requests have the parameters `wanted`. Stop when `ended`
+    returns true, because no more events will come.
     """
     page = read_page(first)
     silent = False
@@ -58,7 +58,7 @@ async def follow(
 
 
 def read_page(reply: Reply) -> EventPage:
-    """Read a page from an answer; UnreachableError if it is none."""
+    """Parse the page in an answer. Raise UnreachableError if it is not one."""
     try:
         return read_json(reply.body, EventPage)
     except JsonError:

@@ -1,8 +1,8 @@
-"""The API's door on this machine: the unix socket, trusted by who its peer is, with the relay to other nodes.
+"""The API on the unix socket of this machine: serves root and the daemon's user, and relays to other nodes.
 
-To what `api` answers it adds /api/v1/nodes/NODE/…, the same for another node of the farm (and for this one), and
-following: GET …/events?follow=1 goes on as lines of JSON, each an entry of the journal or a notice (an object with
-"notice" in place of "message").
+It adds two things to `Api`: the paths /api/v1/nodes/NODE/…, which are the API of another node of the farm (or of this
+one), and following. GET …/events?follow=1 goes on as lines of JSON, each an event or a notice (an object with "notice"
+in place of "message").
 """
 
 import asyncio
@@ -37,14 +37,14 @@ _PEER_CREDENTIALS = struct.Struct("3i")
 
 
 def why_not_trusted(*, uid: int, own: int) -> str | None:
-    """Say why a user must not control this node, or None: root may, and whom the daemon belongs to."""
+    """Return why a user may not control this node, or None for root and the daemon's own user."""
     if uid in (0, own):
         return None
     return f"user {uid} may not control this node, only root and user {own}"
 
 
 def peer_uid(connection: socket.socket) -> int | None:
-    """Give the user at the other end; None where the platform does not tell, and the socket's mode 0600 has to do."""
+    """Return the user id of the peer; None if the platform does not tell, so that only the mode 0600 protects."""
     if not hasattr(socket, "SO_PEERCRED"):
         return None
     data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
@@ -53,7 +53,7 @@ def peer_uid(connection: socket.socket) -> int | None:
 
 
 class LocalApi:
-    """Serves whoever may use the socket."""
+    """Serves the requests that come over the socket."""
 
     def __init__(self, api: Api, relay: Relay, *, starting: Callable[[], str | None], body_timeout: float) -> None:
         self._api = api
@@ -80,12 +80,12 @@ class LocalApi:
 
     @web.middleware
     async def catch(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Serve what matches no route either, such as OPTIONS * and CONNECT."""
+        """Serve requests that match no route, such as OPTIONS * and CONNECT."""
         lost = request.match_info.http_exception is not None
         return await (self.handle(request) if lost else handler(request))
 
     async def end_following(self, _app: web.Application) -> None:
-        """End the streams, which would go on for ever, when the server shuts down."""
+        """End the streams of followers when the server shuts down; they have no end of their own."""
         for task in self._following:
             task.cancel()
 
@@ -149,11 +149,11 @@ class LocalApi:
                 async for lines in stream:
                     if request.transport is None:
                         break
-                    # Waits while the follower reads slower than we write: what it then misses, it is told.
+                    # This waits while the follower reads too slowly. It gets a notice of events that it misses then.
                     await response.write(lines)
             await response.write_eof()
         except ConnectionError:
-            pass  # the follower has gone, as followers do
+            pass  # the follower has closed the connection
         finally:
             self._following.discard(task)
         return response
@@ -162,7 +162,7 @@ class LocalApi:
 def local_app(
     api: Api, relay: Relay, *, starting: Callable[[], str | None] = lambda: None, body_timeout: float = TIMEOUT
 ) -> web.Application:
-    """Make the application for the unix socket; while `starting` says why, only the node's events can be asked."""
+    """Return the web application for the unix socket; while `starting` returns a reason, it serves only events."""
     door = LocalApi(api, relay, starting=starting, body_timeout=body_timeout)
     app = web.Application(client_max_size=MAX_BODY, middlewares=[door.catch])
     app.router.add_route("*", "/{path:.*}", door.handle, expect_handler=expect_nothing)

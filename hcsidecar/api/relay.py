@@ -1,8 +1,8 @@
-"""The relay: a request to another node's API, signed, and an answer that is believed only when it proves itself.
+"""The relay: sends signed requests to the API of other nodes, and believes only signed answers.
 
-Over TLS the certificate is not checked. Both ends prove with every message that they hold the farm's key, which says
-more than a certificate could and needs no authority and no names; what an attacker on the path could gain is to read
-along, as without TLS. What is read here are states, events, and what the application's scripts have said.
+Over TLS the certificate is not checked. Both ends prove with every message that they have the farm's key, which is
+stronger than a certificate and needs neither an authority nor host names. An attacker on the path could only read what
+is sent, as without TLS: states, events, and the output of the application's scripts.
 """
 
 import os
@@ -27,27 +27,27 @@ from hcsidecar.core.json_reading import JsonError, read_json
 TIMEOUT = 5.0
 "Seconds for a whole request; the other node answers from memory."
 CONNECT_TIMEOUT = 2.0
-"Seconds to reach a node; a lost SYN is sent again after one."
+"Seconds to connect to a node; the kernel repeats a lost SYN after one second."
 MAX_ANSWER = 4 * 1024 * 1024
-"Bytes; a full page of events is 2.5 MB at the very most."
+"Bytes of an answer; a full page of events has 2.5 MB at most."
 
 
 class UnreachableError(Exception):
-    """The other node gave no answer that can be believed; the text says so in plain words."""
+    """Raised if there is no valid answer of the other node; the text is the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Request:
     method: str
     path: str
-    "With its query."
+    "The path with its query."
     body: bytes
     limit: float
-    "Seconds for the whole of it."
+    "Seconds for the whole request."
 
 
 class Relay:
-    """Asks other nodes. An async context manager; one per daemon."""
+    """Sends requests to other nodes. An async context manager; one per daemon."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Relay:
         clock: Callable[[], float] = time.time,
         timeout: float = TIMEOUT,
     ) -> None:
-        """Take the wall clock for signing and the seconds that a whole request may take."""
+        """`clock` is the wall clock, for signatures; `timeout` is for a whole request, in seconds."""
         self._control = control
         self._signer = signer
         self._clock = clock
@@ -68,7 +68,7 @@ class Relay:
         self._tls.verify_mode = ssl.CERT_NONE
 
     async def __aenter__(self) -> Self:
-        # A connection per request: nothing goes stale when a node restarts, and one that hangs blocks no other.
+        # One connection per request: none goes stale when a node restarts, and one that hangs blocks no other.
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
         self._session = aiohttp.ClientSession(
             connector=connector, trust_env=False, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
@@ -81,7 +81,10 @@ class Relay:
         await self._session.close()
 
     async def ask(self, node: str, method: str, path: str, body: bytes = b"", *, wait: float = 0.0) -> Reply:
-        """Ask a node of the farm; `wait` is what it may take longer, in seconds. UnreachableError says why not."""
+        """Send a request to a node of the farm. Raise UnreachableError if there is no valid answer.
+
+        `wait` is added to the timeout, in seconds.
+        """
         request = _Request(method=method, path=path, body=body, limit=self._timeout + wait)
         status, answer = await self._once(node, request)
         if status == HTTPStatus.UNAUTHORIZED and (challenge := _refusal(answer).challenge):
@@ -93,7 +96,7 @@ class Relay:
         return Reply(status=status, body=answer)
 
     async def _once(self, node: str, request: _Request) -> tuple[int, bytes]:
-        """Give status and body of an answer that has proven itself."""
+        """Send the request once, and return status and body of an answer whose signature is right."""
         where = self._control.nodes[node]
         signed = self._signer.sign(
             request.method,

@@ -1,4 +1,4 @@
-"""What every part of the API needs to read a request, and to say what is wrong with it."""
+"""Helpers with which every part of the API reads requests and makes answers."""
 
 import re
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ from hcsidecar.core.json_reading import JsonError, read_json
 MAX_BODY = 65536
 "Bytes of a request's body."
 MAX_NUMBER = 2**53
-"The largest whole number that every JSON reader gets right."
+"The largest integer that every JSON reader represents exactly."
 LONGEST_NAME = 64
-"Characters of the name of who asked."
+"Characters of the name of the requester."
 
 _ESCAPE = re.compile(rb"\\(?:u([0-9A-Fa-f]{4})|.)", re.DOTALL)
 _HALF_OF_A_PAIR = range(0xD800, 0xE000)
@@ -32,17 +32,17 @@ class Reply:
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What comes with every POST."""
+    """The body of every POST."""
 
     by: str = ""
-    "Who asked, as the node says that took the request in over its unix socket."
+    "The requester, as named by the node that received the request over its unix socket."
 
 
 B = TypeVar("B", bound=Body)
 
 
 class ApiError(Exception):
-    """A request that is not served."""
+    """Raised if a request is not served; becomes the answer."""
 
     def __init__(self, status: HTTPStatus, reason: str) -> None:
         super().__init__(reason)
@@ -50,35 +50,35 @@ class ApiError(Exception):
 
 
 def refused(status: HTTPStatus, reason: str) -> Reply:
-    """Make the answer to a request that is not served."""
+    """Return the answer to a request that is not served."""
     return Reply(status=status, body=msgspec.json.encode(Refusal(reason=reason)))
 
 
 def not_yet(reason: str) -> Reply:
-    """Make the answer of a node that is still starting."""
+    """Return the answer of a node that is still starting."""
     body = msgspec.json.encode(Refusal(reason=reason, starting=True))
     return Reply(status=HTTPStatus.SERVICE_UNAVAILABLE, body=body)
 
 
 def document(what: object) -> Reply:
-    """Make the answer that is a document."""
+    """Return the answer with a document."""
     return Reply(status=HTTPStatus.OK, body=msgspec.json.encode(what))
 
 
 def only(allowed: str, method: str) -> None:
-    """Insist on a method; ApiError (405) names it."""
+    """Raise ApiError (405) unless the method is the allowed one."""
     if method != allowed:
         raise ApiError(HTTPStatus.METHOD_NOT_ALLOWED, f"this path takes {allowed}")
 
 
 def no_others(query: Mapping[str, str], known: set[str]) -> None:
-    """Insist that a query has no other parameters; ApiError (400) names one."""
+    """Raise ApiError (400) if a query has other parameters than the known ones."""
     if unknown := sorted(set(query) - known):
         raise ApiError(HTTPStatus.BAD_REQUEST, f"unknown parameter: {unknown[0][:LONGEST_NAME]}")
 
 
 def whole(query: Mapping[str, str], name: str, default: int | None, most: int) -> int | None:
-    """Read a whole number of a query; ApiError (400) says what is wrong."""
+    """Return the integer parameter `name` of a query, or the default. Raise ApiError (400) if it is wrong."""
     text = query.get(name)
     if text is None:
         return default
@@ -88,7 +88,7 @@ def whole(query: Mapping[str, str], name: str, default: int | None, most: int) -
 
 
 def parse_body(body: bytes, kind: type[B]) -> B:
-    """Read the body of a POST; ApiError (400) says what is wrong."""
+    """Parse the body of a POST. Raise ApiError (400) if it is wrong."""
     try:
         parsed = read_json(body, kind)
     except JsonError as error:
@@ -99,15 +99,15 @@ def parse_body(body: bytes, kind: type[B]) -> B:
 
 
 def why_not_right(body: bytes, error: JsonError) -> str:
-    """Say why a body could not be read, from what the reader of JSON says of it."""
+    """Return why a body could not be parsed, from the error of the JSON parser."""
     half = _half_of_a_pair(body)
-    # The reader takes it for an end that comes too early.
+    # The parser reports half of a surrogate pair as truncated input.
     why = f"{half} is half of a surrogate pair, and no character" if half else error
     return f"the body is not right: {why}"
 
 
 def _half_of_a_pair(body: bytes) -> str | None:
-    """Give the first escape of JSON that stands for half of a surrogate pair, without the other half beside it."""
+    """Return the first JSON escape of half of a surrogate pair without its other half, or None."""
     first: re.Match[bytes] | None = None
     for escape in _ESCAPE.finditer(body):
         code = int(escape[1], 16) if escape[1] else 0

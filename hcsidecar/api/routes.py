@@ -1,23 +1,23 @@
-"""The API, before any transport: what each method and path answers about this node, and what it makes it do.
+"""The API, independent of the transport: what each method and path returns about this node, or makes it do.
 
     GET  /api/v1/status              the status document
     GET  /api/v1/metrics             the metrics of this node, as `core.metric_catalogue` has them
     GET  /api/v1/events              a page of the journal: ?after=NUMBER, &wait=SECONDS or ?last=COUNT, &before=NUMBER;
                                      and &level=LEVEL, &since=SECONDS_SINCE_1970, &grep=TEXT
     POST /api/v1/log                 an event: body {"level": LEVEL, "text": TEXT, "origin": NAME}
-    GET  /api/v1/runs                the runs of scripts of which there is output
+    GET  /api/v1/runs                the runs of scripts whose output is kept
     GET  /api/v1/runs/NAME           the output of one: ?last=LINES or ?after=PLACE
     POST /api/v1/actions/ACTION      start, stop, restart, drain, resume, leave; body {"force": bool}
     …    /api/v1/requests, /reports, /budget: see `api/application.py`
     POST /api/v1/power               this node's weight; body {"power": NUMBER or null, "share": GROUP or null}
-    GET  /api/v1/targets             what this node is at its load balancers
+    GET  /api/v1/targets             the state of this node at its load balancers
     GET  /api/v1/layer-two           the filter, the VIPs, the buckets and the packets of this node
-    GET  /api/v1/layer-two/explain   who takes a client: ?address=ADDRESS, &port=PORT, &vip=VIP
-    GET  /api/v1/layer-two/check     what this node needs of its machine and network, looked at now
+    GET  /api/v1/layer-two/explain   which node takes a client: ?address=ADDRESS, &port=PORT, &vip=VIP
+    GET  /api/v1/layer-two/check     what this node needs of its machine and network, checked now
 
-Every answer is JSON. One that is no success says why in "reason"; an action that was refused, in "text" (status 409).
-Two ways lead here: the unix socket (`api/local.py`), and signed requests over TCP (`api/farm.py`). The health URL and
-/metrics, on the same TCP port, are not part of the API: see `hcsidecar.web`.
+Every answer is JSON. An error has its reason in "reason"; an action that was refused (status 409) has it in "text".
+Requests come over the unix socket (`api/local.py`) or signed over TCP (`api/farm.py`). The health URL and /metrics, on
+the same TCP port, are not part of the API: see `hcsidecar.web`.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -53,27 +53,27 @@ POWER_PATH = f"{PREFIX}/power"
 LOG_PATH = f"{PREFIX}/log"
 CHECK_PATH = f"{PREFIX}/layer-two/check"
 CHECK_TAKES = 8.0
-"Seconds that a check may take: it listens for answers to its questions."
+"Seconds that a check may take: it waits for answers from the network."
 
 
 class ActionBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What comes with an action; an empty body means all defaults."""
+    """The body of an action. An empty body means the defaults."""
 
     force: bool = False
 
 
 class PowerBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A change of this node's weight."""
+    """The body of a change of this node's power."""
 
     power: Power | None
-    "None: back to the farm file's."
+    "None: the farm file's."
     share: str | None = None
-    "The share group; None: all of them."
+    "The share group; None: all."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainQuery:
-    """Whom an explanation is about, all in usual form."""
+    """The client that an explanation is about, with addresses in canonical form."""
 
     address: str
     port: int | None
@@ -81,7 +81,7 @@ class ExplainQuery:
 
 
 class Api:
-    """Answers for one node, from its Control."""
+    """Answers requests about one node, by means of its Control."""
 
     def __init__(self, control: Control) -> None:
         self.control = control
@@ -90,7 +90,7 @@ class Api:
     async def answer(
         self, method: str, path: str, query: Mapping[str, str], body: bytes, *, by: Callable[[str], str]
     ) -> Reply:
-        """Serve one request; `by` gives the name to believe, from the one that the body claims."""
+        """Serve one request; `by` takes the requester's name that the body claims and returns the one to record."""
         try:
             match path.split("/") if path.startswith(PREFIX + "/") else []:
                 case [_, _, _, "status"]:
@@ -155,7 +155,7 @@ class Api:
 
 
 def parse_action(name: str) -> NodeCommand:
-    """Give the action of a name; ApiError (404) lists those there are."""
+    """Return the action of a name. Raise ApiError (404) if there is none; it lists all actions."""
     try:
         return NodeCommand(name)
     except ValueError:
@@ -164,12 +164,12 @@ def parse_action(name: str) -> NodeCommand:
 
 
 def parse_action_body(body: bytes) -> ActionBody:
-    """Read what comes with an action; ApiError (400) says what is wrong."""
+    """Parse the body of an action. Raise ApiError (400) if it is wrong."""
     return parse_body(body or b"{}", ActionBody)
 
 
 def parse_power_body(body: bytes) -> PowerBody:
-    """Read a change of power; ApiError (400) says what is wrong."""
+    """Parse the body of a change of power. Raise ApiError (400) if it is wrong."""
     return parse_body(body, PowerBody)
 
 
@@ -177,20 +177,20 @@ _BODIES: Mapping[str, Callable[[bytes], Body]] = {POWER_PATH: parse_power_body, 
 
 
 def refuse_from_afar(method: str, path: str) -> None:
-    """Insist that another node may ask this; ApiError (400) says why not."""
+    """Raise ApiError (400) if another node may not request this."""
     if method != "GET" and path.removeprefix(f"{PREFIX}/").partition("/")[0] in application_api.PATHS:
         raise ApiError(HTTPStatus.BAD_REQUEST, "the application of a node speaks for that node only, and there")
 
 
 def say_who_asked(path: str, body: bytes, by: str) -> bytes:
-    """Give the body of a POST as it goes to another node: with the name of who asked here; ApiError (400) if wrong."""
+    """Return the body of a POST for another node, with the requester's name. Raise ApiError (400) if it is wrong."""
     parse: Callable[[bytes], Body] = _BODIES.get(path, parse_action_body)
     parsed = parse(body)
     return msgspec.json.encode(msgspec.structs.replace(parsed, by=by))
 
 
 def parse_explain_query(query: Mapping[str, str], *, vips: Collection[str]) -> ExplainQuery:
-    """Read whom an explanation is about; ApiError (400) says what is wrong."""
+    """Parse the query of an explanation. Raise ApiError (400) if it is wrong."""
     no_others(query, {"address", "port", "vip"})
     if "address" not in query:
         raise ApiError(HTTPStatus.BAD_REQUEST, "address is missing: the client's")

@@ -1,4 +1,4 @@
-"""The part of the API that shows what the scripts of the application have said."""
+"""The part of the API that shows the output of the application's scripts."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -15,11 +15,11 @@ from hcsidecar.system.blocking_calls import BlockingCalls, BusyError
 T = TypeVar("T")
 
 LINES = 1000
-"Lines given when nobody says how many."
+"Lines returned unless the query says how many."
 LIMIT = 2.0
-"Seconds that a reading may take."
+"Seconds that a read may take."
 AT_ONCE = 4
-"Readings under way; with a disk that hangs they stay so, and the next ones are refused at once."
+"Reads at the same time. If the disk hangs, they hang with it, and further reads are refused at once."
 
 
 class RunsApi:
@@ -31,13 +31,13 @@ class RunsApi:
         self._calls = BlockingCalls("reader of runs", at_once=AT_ONCE)
 
     async def runs(self, query: Mapping[str, str]) -> Runs:
-        """List the newest runs; ApiError says why not."""
+        """Return the newest runs. Raise ApiError if they cannot be read."""
         no_others(query, {"last"})
         most = min(whole(query, "last", MOST, MAX_NUMBER) or 0, MOST)
         return await self._read(partial(list_runs, self._directory(), self._node, most=max(1, most)))
 
     async def output(self, name: str, query: Mapping[str, str]) -> RunOutput:
-        """Give a part of the output of a run; ApiError says why not."""
+        """Return a part of the output of a run. Raise ApiError if it cannot be read."""
         no_others(query, {"last", "after"})
         if not is_run(name):
             raise ApiError(HTTPStatus.NOT_FOUND, f"no run can have the name {name[:LONGEST_NAME]!r}")

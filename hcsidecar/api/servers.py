@@ -1,4 +1,4 @@
-"""Running the API's two doors: the unix socket of this node, and the handlers for connections that came over TCP."""
+"""Runs the API's two servers: the unix socket of this node, and the handlers of connections over TCP."""
 
 import asyncio
 import errno
@@ -22,7 +22,7 @@ from hcsidecar.web.accepting import Admission, ListeningSocket
 MakeConnection = Callable[[], asyncio.Protocol]
 
 SHUTDOWN = 1.0
-"Seconds that requests under way may take when the daemon ends."
+"Seconds that requests in progress may take when the daemon ends."
 
 
 class SocketInUseError(Exception):
@@ -30,7 +30,7 @@ class SocketInUseError(Exception):
 
 
 class ControlSocket:
-    """A unix socket on which an application is served, and the path by which it is found."""
+    """A unix socket on which a web application is served, and its path."""
 
     def __init__(self, path: Path, make_connection: MakeConnection, admission: Admission | None) -> None:
         self.path = path
@@ -40,16 +40,16 @@ class ControlSocket:
         self._identity: tuple[int, int] | None = None
 
     async def open(self) -> None:
-        """Begin to serve; see serve_unix for errors."""
+        """Begin to serve; errors as for `serve_unix`."""
         listener = listen(self.path)
         listener.admission = self._admission
         self._identity = _identity(self.path)
         self._server = await asyncio.get_running_loop().create_server(self._make_connection, sock=listener)
 
     async def look(self) -> str | None:
-        """Make the socket anew if it is not what its path leads to any more, and say what became of it.
+        """Make a new socket if the path no longer leads to the old one, and return what happened to that.
 
-        Requests under way go on. The directory must be there; errors as of serve_unix.
+        Requests in progress go on. The directory must exist; errors as for `serve_unix`.
         """
         found = _identity(self.path)
         if found == self._identity is not None:
@@ -60,7 +60,7 @@ class ControlSocket:
         return REMOVED if found is None else REPLACED
 
     def close(self) -> None:
-        """Take no more connections, and remove the path."""
+        """Stop accepting connections, and remove the path."""
         self._stop()
         _remove(self.path, self._identity)
 
@@ -77,10 +77,10 @@ async def serve_unix(
     logger: logging.Logger = server_logger,
     admission: Admission | None = None,
 ) -> AsyncIterator[ControlSocket]:
-    """Serve on a unix socket that its owner alone may use; its directory must be there.
+    """Serve on a unix socket that only its owner may use; its directory must exist.
 
-    `admission` lets requests in when descriptors are scarce.
-    SocketInUseError if a daemon of this node runs already; OSError as the system says.
+    `admission` limits the connections when descriptors are scarce. Raise SocketInUseError if a daemon of this node runs
+    already, and OSError if the system refuses the socket.
     """
     async with _served(app, logger, unreadable=HTTPStatus.BAD_REQUEST, words=_say_why) as make_connection:
         control = ControlSocket(path, make_connection, admission)
@@ -93,7 +93,7 @@ async def serve_unix(
 
 @asynccontextmanager
 async def saying(path: Path, text: Callable[[], str]) -> AsyncIterator[None]:
-    """Say a text to whoever connects to a unix socket that its owner alone may use, and nothing where that fails."""
+    """Send a text to whoever connects to a unix socket that only its owner may use; do nothing if that fails."""
 
     def say(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(text().encode())
@@ -117,8 +117,8 @@ async def saying(path: Path, text: Callable[[], str]) -> AsyncIterator[None]:
 async def tcp_protocols(
     app: web.Application, *, logger: logging.Logger = server_logger
 ) -> AsyncIterator[MakeConnection]:
-    """Give the factory of protocols that serve a TCP connection, for whoever listens."""
-    # A stranger learns nothing from what he sends, least of all what the daemon is made of.
+    """Yield the factory of the protocols that serve TCP connections, for the listeners."""
+    # An answer to a stranger must not reveal anything, such as which software the daemon uses.
     async with _served(app, logger, unreadable=HTTPStatus.UNAUTHORIZED, words=_say_nothing) as make_connection:
         yield make_connection
 
@@ -149,12 +149,12 @@ _OUR_FAULT = "the daemon has failed over this request; its log says how"
 
 
 def listen(path: Path) -> ListeningSocket:
-    """Listen on a unix socket, in place of one that a killed daemon left; see serve_unix for errors."""
+    """Listen on a unix socket, and replace one that a killed daemon left; errors as for `serve_unix`."""
     listener = ListeningSocket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         ensure_alone(path)
         listener.bind(os.fspath(path))
-        # Before it listens nobody can connect, so there is no moment with too wide a mode.
+        # Nobody can connect before it listens, so nobody can use it with a wider mode.
         path.chmod(0o600)
         listener.listen(64)
         listener.setblocking(False)  # noqa: FBT003 - the socket module takes it so
@@ -173,13 +173,13 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _remove(path: Path, identity: tuple[int, int] | None) -> None:
-    """Remove our socket, but not one that another daemon has put there when somebody had removed ours."""
+    """Remove our socket, but not that of another daemon which took the path after ours had been removed."""
     if _identity(path) == identity is not None:
         path.unlink()
 
 
 def ensure_alone(path: Path) -> None:
-    """Remove a socket on which nobody listens; SocketInUseError when a daemon does, OSError as the system says."""
+    """Remove a socket on which nobody listens. Raise SocketInUseError if a daemon does, or OSError."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(0)
         try:
@@ -187,7 +187,7 @@ def ensure_alone(path: Path) -> None:
         except FileNotFoundError:
             return
         except BlockingIOError:
-            pass  # so many wait there that somebody must listen, or did a moment ago
+            pass  # the queue of connections is full: somebody listens, or did a moment ago
         except OSError as error:
             if error.errno != errno.ECONNREFUSED or not path.is_socket():
                 raise
