@@ -1,1 +1,1 @@
-"""The farm file on disk, and all that it names: keys, scripts, directories, kinds of other packages."""
+"""Reads the farm file and the files that it names: keys, scripts, directories, kinds of targets of other packages."""

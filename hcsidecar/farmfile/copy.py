@@ -1,7 +1,7 @@
-"""The copy of the farm file that a daemon goes by, beside its control socket.
+"""The copy of the farm file that a daemon uses, beside its control socket.
 
-A farm file may be edited, broken or lost while its daemon runs. The commands that ask a daemon need to know no more
-than where its socket is, and which nodes there are: then they take that from the copy.
+A farm file may be edited, damaged or lost while its daemon runs. The commands that ask a daemon need only the path of
+its socket and the names of the nodes. In that case they take these from the copy.
 """
 
 import os
@@ -24,36 +24,36 @@ NAME: Final = "running.json"
 _MOST_BYTES: Final = 4_194_304
 _STATE_DIR: Final = re.compile(r"^\s*state_dir\s*=\s*[\"']([^\"'\n]+)[\"']", re.MULTILINE)
 _LISTENS: Final = "00010000"
-"The flags of a unix socket that takes connections, in /proc/net/unix; proc(5)."
+"The flags of a listening unix socket in /proc/net/unix; see proc(5)."
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True):
     config: str
-    "Where the farm file was, as an absolute path."
+    "The path of the farm file, absolute."
     node: str
     text: str
-    "What stood in it."
+    "Its content."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FarmCopy:
-    """What a daemon goes by that was started on this machine; it may have ended since."""
+    """The farm file of a daemon that was started on this machine and may have ended since."""
 
     node: str
     farm: FarmFile
 
 
 def content_of_copy(loaded: LoadedFarm, me: NodeTable) -> bytes:
-    """Give what stands in the copy of a daemon's farm file."""
+    """Return the content of the copy of a daemon's farm file."""
     return msgspec.json.encode(_File(config=os.fspath(loaded.path), node=me.name, text=loaded.text)) + b"\n"
 
 
 def find_copies(config: Path, text: str, *, environment: Mapping[str, str] = os.environ) -> list[FarmCopy]:
-    """Give the copies of a farm file, by where it is; `text` is what stands in it now, or ever so little of it."""
+    """Return the copies of the farm file at a path; `text` is its present content, as far as it can be read."""
     named = _STATE_DIR.search(text)
     bases = {run_base(None, environment), *([run_base(named[1], environment)] if named else [])}
     directories = {path.parent for base in bases for path in _copies_below(base)}
-    # In whatever directory: where the farm file does not tell it any more, the kernel does.
+    # The kernel's list of sockets shows the directories that the farm file does not name any more.
     directories |= {path.parent for path in _listening() if path.name == SOCKET}
     copies = [_read(directory / NAME, config) for directory in sorted(directories)]
     return [copy for copy in copies if copy is not None]
@@ -66,7 +66,7 @@ def _copies_below(base: Path) -> list[Path]:
 
 
 def _listening() -> Iterator[Path]:
-    """Give the path of every unix socket of this network namespace that takes connections."""
+    """Yield the path of every listening unix socket of this network namespace."""
     with suppress(OSError):
         for line in Path("/proc/net/unix").read_text(errors="surrogateescape").splitlines()[1:]:
             fields = line.split(maxsplit=7)
@@ -75,9 +75,9 @@ def _listening() -> Iterator[Path]:
 
 
 def _read(path: Path, config: Path) -> FarmCopy | None:
-    """Read a copy; None if it is not one of this farm file, or somebody else could have written it."""
+    """Return a copy; None if it is of another farm file, or another user could have written it."""
     try:
-        # Not to wait for a writer where somebody has put a pipe.
+        # Non-blocking, because opening a pipe would wait for a writer.
         with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:  # noqa: PTH123 - needs a flag
             status = os.fstat(file.fileno())
             ours = not hasattr(os, "geteuid") or status.st_uid in (0, os.geteuid())
@@ -87,7 +87,7 @@ def _read(path: Path, config: Path) -> FarmCopy | None:
         if not isinstance(farm, FarmFile) or os.path.realpath(found.config) != os.path.realpath(config):
             return None
         if control_socket(farm, farm.node_named(found.node)).parent != path.parent:
-            return None  # moved, or of a daemon with other directories: its socket would not be found
+            return None  # moved, or of a daemon with other directories, whose socket would not be found
     except (OSError, ValueError, KeyError, RecursionError, msgspec.DecodeError, FarmFileError):
         return None
     return FarmCopy(node=found.node, farm=farm)

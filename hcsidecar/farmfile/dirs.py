@@ -1,4 +1,4 @@
-"""Where a node keeps its state and its sockets; several nodes of one farm on one machine never meet."""
+"""The directories of a node's state and sockets. Several nodes of one farm on one machine have separate ones."""
 
 import os
 from collections.abc import Mapping
@@ -16,24 +16,24 @@ SYSTEM_RUN = Path("/run/hcsidecar")
 SOCKET: Final = "control.sock"
 STARTING_SOCKET: Final = "starting.sock"
 MAX_SOCKET_PATH_BYTES = 107
-"What a unix socket address holds, less the final zero (unix(7))."
+"The size of a unix socket address, without the final zero byte (unix(7))."
 
 
 def state_dir(farm: FarmFile, node: NodeTable, environment: Mapping[str, str] = os.environ) -> Path:
-    """Give the directory of what must survive a restart; nobody has made it yet."""
+    """Return the directory of what must survive a restart; it may not exist."""
     return _state_base(farm.farm.state_dir, environment) / farm.farm.name / node.name
 
 
 def run_dir(farm: FarmFile, node: NodeTable, environment: Mapping[str, str] = os.environ) -> Path:
-    """Give the directory of the sockets; nobody has made it yet.
+    """Return the directory of the sockets; it may not exist.
 
-    A farm with a state directory of its own has its sockets there too, so that it meets no other farm of its name.
+    A farm with a `state_dir` has its sockets there too, apart from those of other farms of the same name.
     """
     return run_base(farm.farm.state_dir, environment) / farm.farm.name / node.name
 
 
 def run_base(named: str | None, environment: Mapping[str, str] = os.environ) -> Path:
-    """Give the directory in which FARM/NODE is `run_dir`; `named` is the farm file's `state_dir`."""
+    """Return the directory in which FARM/NODE is `run_dir`; `named` is the farm file's `state_dir`."""
     base = _state_base(named, environment)
     if base == SYSTEM_STATE:
         return SYSTEM_RUN
@@ -43,7 +43,7 @@ def run_base(named: str | None, environment: Mapping[str, str] = os.environ) -> 
 
 
 def control_socket(farm: FarmFile, node: NodeTable, environment: Mapping[str, str] = os.environ) -> Path:
-    """Give the path of the socket for the command line; FarmFileError if it is too long for a socket."""
+    """Return the path of the socket for the command line. Raise FarmFileError if it is too long for a socket."""
     problem = why_no_socket(farm.farm, node, environment)
     if problem is not None:
         raise FarmFileError(problem)
@@ -51,12 +51,12 @@ def control_socket(farm: FarmFile, node: NodeTable, environment: Mapping[str, st
 
 
 def starting_socket(farm: FarmFile, environment: Mapping[str, str] = os.environ) -> Path:
-    """Give the path of the socket of a daemon that does not know yet which node it is."""
+    """Return the path of the socket of a daemon that does not know yet which node it is."""
     return run_base(farm.farm.state_dir, environment) / farm.farm.name / STARTING_SOCKET
 
 
 def why_no_socket(farm: FarmTable, node: NodeTable, environment: Mapping[str, str] = os.environ) -> Problem | None:
-    """Say why the path of a node's socket is too long, or None if it is not."""
+    """Return the problem of a node's socket whose path is too long, or None."""
     path = run_base(farm.state_dir, environment) / farm.name / node.name / SOCKET
     length = len(os.fsencode(path))
     if length <= MAX_SOCKET_PATH_BYTES:
@@ -69,7 +69,7 @@ def why_no_socket(farm: FarmTable, node: NodeTable, environment: Mapping[str, st
 
 
 def make_private(path: Path) -> Path:
-    """Make a directory, and those above it that are missing, for this user only; FarmFileError if that fails."""
+    """Make a directory and its missing parents for this user only. Raise FarmFileError if that fails."""
     try:
         make_directory(path)
     except OSError as error:
@@ -90,6 +90,6 @@ def _state_base(named: str | None, environment: Mapping[str, str]) -> Path:
         return Path(named)
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         named = environment.get("XDG_STATE_HOME", "")
-        # The specification wants a relative path ignored.
+        # The XDG specification says that a relative path must be ignored.
         return (Path(named) if Path(named).is_absolute() else Path.home() / ".local" / "state") / "hcsidecar"
     return SYSTEM_STATE

@@ -1,4 +1,4 @@
-"""The farm file on disk: finding it, reading it with all that it names, and finding this machine's node in it."""
+"""Finds the farm file, reads it with the files that it names, and finds this machine's node in it."""
 
 import os
 import socket
@@ -29,11 +29,11 @@ __all__ = [
 DEFAULT_CONFIG = Path("/etc/hcsidecar/farm.toml")
 CONFIG_VARIABLE = "HCSIDECAR_CONFIG"
 _ANY_PORT = 9
-"Nothing is sent to it."
+"Only for connecting a UDP socket; nothing is sent to it."
 
 
 class FarmFileError(Exception):
-    """The farm cannot be started: every problem of its file, at once. `passing`: this one may pass by itself."""
+    """Raised with every problem of a farm file at once. `passing` is true if the problem may pass by itself."""
 
     passing = False
 
@@ -43,14 +43,14 @@ class FarmFileError(Exception):
 
 
 class NoNodeHereError(FarmFileError):
-    """No node of the farm has an address of this machine: perhaps not yet, since its network is slow to come up."""
+    """Raised if no node of the farm has an address of this machine, perhaps because its network is not up yet."""
 
     passing = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedFarm:
-    """A farm file that is right, and the files that it names."""
+    """A valid farm file, and the files that it names."""
 
     farm: FarmFile
     path: Path
@@ -59,34 +59,34 @@ class LoadedFarm:
     "What stands in it."
     keyring: Keyring
     target_tables: Sequence[Mapping[str, object]] = ()
-    "The [[target]] tables as they are written: what the process is told that makes their calls."
+    "The [[target]] tables as they are written, for the helper process that makes their calls."
 
     @property
     def key_file(self) -> Path:
-        """The file of the farm's secrets."""
+        """The path of the key file."""
         return self.keyring.path
 
     def resolve(self, name: str) -> Path:
-        """Give the path of a file that the farm file names, relative to where it is itself."""
+        """Return the path of a file that the farm file names, relative to the farm file's directory."""
         return self.path.parent / name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadResult:
-    """A farm file and what it names, right or wrong."""
+    """A farm file and what it names, valid or not."""
 
     farm: FarmFile | None = None
-    "None where the farm file itself is wrong."
+    "None if the farm file itself is wrong."
     keyring: Keyring | None = None
     text: str = ""
-    "As far as it could be read."
+    "The content, as far as it could be read."
     target_tables: Sequence[Mapping[str, object]] = ()
     problems: tuple[Problem, ...] = ()
-    "All that keeps a daemon from starting."
+    "Everything that keeps a daemon from starting."
 
 
 Look = Callable[[RawTables, Path], list[Problem]]
-"What gives further problems, of the tables that are right and the path of the farm file."
+"Takes the tables that are valid and the path of the farm file; returns further problems."
 
 
 def _look_no_further(_parts: RawTables, _path: Path) -> list[Problem]:
@@ -94,7 +94,7 @@ def _look_no_further(_parts: RawTables, _path: Path) -> list[Problem]:
 
 
 def find_config(option: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
-    """Say which farm file is meant: the option, else $HCSIDECAR_CONFIG, else /etc/hcsidecar/farm.toml."""
+    """Return the path of the farm file: the option, or $HCSIDECAR_CONFIG, or /etc/hcsidecar/farm.toml."""
     if option is not None:
         return option
     named = environment.get(CONFIG_VARIABLE)
@@ -102,10 +102,10 @@ def find_config(option: Path | None, environment: Mapping[str, str] = os.environ
 
 
 def load(path: Path, *, look: Look = _look_no_further, kinds_apart: bool = False) -> LoadedFarm:
-    """Read a farm file and the files that it names; FarmFileError lists every problem of all of them.
+    """Read a farm file and the files that it names. Raise FarmFileError with every problem of all of them.
 
-    `look` gives what else is to be refused, of the tables that are right and the path of the farm file. With
-    `kinds_apart` the packages that add kinds of targets are loaded by another process than this one.
+    `look` returns further problems of the tables that are valid. With `kinds_apart` the packages that add kinds of
+    targets are loaded in another process.
     """
     seen = see(path, look=look, kinds_apart=kinds_apart)
     if seen.problems or seen.farm is None or seen.keyring is None:
@@ -120,7 +120,7 @@ def load(path: Path, *, look: Look = _look_no_further, kinds_apart: bool = False
 
 
 def see(path: Path, *, look: Look = _look_no_further, kinds_apart: bool = False) -> LoadResult:
-    """Read as much of a farm file and the files that it names as can be read, with every problem of all of them."""
+    """Return as much as can be read of a farm file and the files that it names, with every problem of all of them."""
     path, text = path.absolute(), ""
     try:
         content = _read(path)
@@ -142,15 +142,15 @@ def see(path: Path, *, look: Look = _look_no_further, kinds_apart: bool = False)
 
 
 def read_tables(document: Mapping[str, object], *, kinds_apart: bool = False) -> FarmFile | tuple[Problem, ...]:
-    """Make the farm of a parsed file, with the tables of other packages' kinds of targets, or give its problems."""
+    """Return the farm of a parsed file, with the targets of other packages' kinds, or all its problems."""
     found = read(document)
     return _with_other_kinds(found, document, apart=kinds_apart) if isinstance(found, FarmFile) else found
 
 
 def find_node(farm: FarmFile, name: str | None) -> NodeTable:
-    """Say which node this process is: the one of this name, else the one whose address is on this machine.
+    """Return the node of this name, or without a name the node whose address is on this machine.
 
-    FarmFileError says why when none or several of them are, NoNodeHereError when this machine has no node's address.
+    Raise FarmFileError if there is none of this name or several are on this machine, NoNodeHereError if none is.
     """
     names = ", ".join(node.name for node in farm.node)
     if name is not None:
@@ -185,7 +185,7 @@ def _read(path: Path) -> bytes:
 
 
 def _where_to_get_one(path: Path) -> str:
-    """Say what to do without a farm file: `init` refuses where the key file of a farm is."""
+    """Return what to do without a farm file; not `init` if there is a key file, because it would refuse."""
     if path.with_name("farm.key").exists():
         return "copy it from another node; --config names another one"
     return "hcsidecar init makes one; --config names another"
@@ -203,7 +203,7 @@ def _no_file(path: Path, message: str, hint: str = "") -> FarmFileError:
 
 
 def _key_file(document: Mapping[str, object]) -> str:
-    """Give the key file of a document that may have other problems, so that it is checked with the rest."""
+    """Return the key file named in a document that may have other problems, so that both are reported together."""
     table = document.get("farm")
     named = table.get("key_file") if isinstance(table, dict) else None
     return named if isinstance(named, str) and "\0" not in named else "farm.key"
@@ -215,7 +215,7 @@ def _target_tables(document: Mapping[str, object]) -> Sequence[Mapping[str, obje
 
 
 def _with_other_kinds(farm: FarmFile, document: Mapping[str, object], *, apart: bool) -> FarmFile | tuple[Problem, ...]:
-    """Let the packages that add kinds of targets read theirs; nothing is imported for a farm without such."""
+    """Let the packages that add kinds of targets read their tables. Import nothing for a farm without such targets."""
     tables = document.get("target")
     if not isinstance(tables, list) or not any(isinstance(target, OtherTarget) for target in farm.target):
         return farm
@@ -232,7 +232,7 @@ def _with_other_kinds(farm: FarmFile, document: Mapping[str, object], *, apart: 
 
 
 def _problems_of_files(parts: RawTables, path: Path) -> list[Problem]:
-    """Give what is wrong with the files that a farm file names, but for the key file."""
+    """Return the problems of the files that a farm file names, except the key file."""
     scripts = [] if parts.application is None else why_not(parts.application, path)
     return _certificate_problems(parts, path.parent) + scripts
 
@@ -255,12 +255,12 @@ def _certificate_problems(parts: RawTables, directory: Path) -> list[Problem]:
 
 
 def _is_local(address: str) -> bool:
-    """Tell whether an address is one of this machine's, by taking a UDP port on it for a moment."""
+    """Return whether this machine has an address, by binding a UDP port on it for a moment."""
     family = socket.AF_INET6 if is_ipv6(address) else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.bind((address, 0))
-            # A broadcast address can be bound, and is no node's; it is refused here.
+            # A broadcast address can be bound, but not connected to, and no node has one.
             probe.connect((address, _ANY_PORT))
     except OSError:
         return False

@@ -1,4 +1,4 @@
-"""What a farm file names of this machine and a daemon starts without: `check-config` finds it before it is missed."""
+"""Checks for `check-config` of what a farm file names on this machine and a daemon can start without."""
 
 import socket
 import ssl
@@ -16,11 +16,11 @@ from hcsidecar.farmfile.dirs import why_no_socket
 from hcsidecar.system.programs import why_cannot_start, why_no_interpreter
 
 _ANY_PORT = 9
-"Nothing is sent to it."
+"Only for connecting a UDP socket; nothing is sent to it."
 
 
 def problems_here(parts: RawTables, config: Path) -> list[Problem]:
-    """Look at this machine for what the tables name; `config` is the path of the farm file, absolute."""
+    """Return the problems of what the tables name on this machine; `config` is the absolute path of the farm file."""
     return [
         *_of_the_state_directory(parts),
         *_of_certificates(parts, config.parent),
@@ -40,7 +40,7 @@ def _of_the_state_directory(parts: RawTables) -> Iterator[Problem]:
 
 
 def _no_directory(path: Path) -> Path | None:
-    """Give what is there in the place of a directory, or of one above it, and is none."""
+    """Return the file that stands in place of a directory or of one of its parents, or None."""
     return next((each for each in (path, *path.parents) if each.exists() and not each.is_dir()), None)
 
 
@@ -54,7 +54,7 @@ def _of_certificates(parts: RawTables, directory: Path) -> Iterator[Problem]:
 def _of_certificate(path: str, table: TlsTable, directory: Path) -> Iterator[Problem]:
     cert, key = directory / table.cert, directory / table.key
     if not (cert.is_file() and key.is_file()):
-        return  # that they cannot be read is told with the file
+        return  # reported by `loading.load`
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_verify_locations(cert)
@@ -90,7 +90,7 @@ def _of_programs(parts: RawTables, directory: Path) -> Iterator[Problem]:
         if isinstance(target, CommandTarget):
             programs.append((("target", index, "command", 0), target.command[0]))
     found = [(place, why_cannot_start(directory / name)) for place, name in programs]
-    # Whatever else is wrong with a script is told with the file.
+    # Other problems of scripts are reported by `loading.load`.
     scripts = {} if parts.application is None else parts.application.scripts
     found += [(("application", key), why_no_interpreter(directory / name)) for key, name in scripts.items()]
     for place, why in found:
@@ -125,7 +125,7 @@ def _addresses(parts: RawTables) -> Iterator[tuple[KeyPath, str]]:
 
 
 def _is_broadcast(address: str) -> bool:
-    """Tell whether the kernel would send to everybody: it wants to be told that this is meant, and only then."""
+    """Return whether an address is a broadcast address: the kernel refuses to connect to it without SO_BROADCAST."""
     if is_ipv6(address):
         return False
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -140,5 +140,5 @@ def _is_broadcast(address: str) -> bool:
         try:
             probe.connect((address, _ANY_PORT))
         except OSError:
-            return False  # something else forbids it
+            return False  # refused for another reason
         return True

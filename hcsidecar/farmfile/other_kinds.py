@@ -1,4 +1,4 @@
-"""The targets of a farm file that are of other packages' kinds, read by these packages' own models."""
+"""Reads the targets of kinds that other packages add, with the models of these packages."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,7 +13,7 @@ from hcsidecar.targets.kinds import KindError, kind_of, known_kinds
 
 
 def read_other_kinds(targets: Sequence[Target], tables: Sequence[object]) -> tuple[Target, ...] | tuple[Problem, ...]:
-    """Give the targets with those of other kinds as these read them, or all that is wrong; `tables` is as written."""
+    """Return the targets, those of other kinds as their models read them, or all problems; `tables` is as written."""
     found: list[Target] = []
     problems: list[Problem] = []
     for index, (target, table) in enumerate(zip(targets, tables, strict=True)):
@@ -27,7 +27,7 @@ def read_other_kinds(targets: Sequence[Target], tables: Sequence[object]) -> tup
             found.append(target)
     if problems:
         return tuple(problems)
-    # A kind may have a word of its own for what a target is called.
+    # A kind may have another default for the name of a target.
     names = ((("target", index, "name"), target.label) for index, target in enumerate(found))
     return tuple(twice(names, "is the name of another target: {}", key=str.lower)) or tuple(found)
 

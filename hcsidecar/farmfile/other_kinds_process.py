@@ -1,7 +1,7 @@
-"""Reads targets of other packages' kinds in a process of its own, so that the daemon loads nothing of these packages.
+"""Reads targets of other packages' kinds in a process of its own, so that the daemon does not load these packages.
 
-As a program (`python -m hcsidecar.farmfile.other_kinds_process`) it takes the [[target]] tables on its standard input
-and writes what their models say of them to its standard output, as MessagePack.
+As a program (`python -m hcsidecar.farmfile.other_kinds_process`) it reads the [[target]] tables from its standard input
+and writes the facts that their models find in them to its standard output, both as MessagePack.
 """
 
 import os
@@ -18,13 +18,13 @@ from hcsidecar.core.farmfile.values import FROM_FILE
 from hcsidecar.core.targets.desired_state import Policy
 
 LIMIT: Final = 60.0
-"Seconds for an interpreter's start and the import of the packages."
+"Seconds to start an interpreter and import the packages."
 COMMAND: Final = (sys.executable, "-P", "-m", "hcsidecar.farmfile.other_kinds_process")
 _MEMORY: Final = 512 * 1_048_576
 
 
 class _Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the daemon needs to know of a target."""
+    """The facts of a target that the daemon needs."""
 
     type: str
     label: str
@@ -39,15 +39,15 @@ class _Facts(msgspec.Struct, frozen=True, kw_only=True):
 class _Found(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[Problem, ...] = ()
     targets: tuple[_Facts, ...] = ()
-    "In the order of the file; without problems, all of them."
+    "In the order of the file; all targets, unless there are problems."
 
 
 def read_apart(
     targets: Sequence[Target], tables: Sequence[object], *, command: Sequence[str] = COMMAND, limit: float = LIMIT
 ) -> tuple[Target, ...] | tuple[Problem, ...]:
-    """Give the targets with those of other kinds as these read them, or all that is wrong; `tables` is as written.
+    """Return the targets, those of other kinds as their models read them, or all problems; `tables` is as written.
 
-    It blocks until the packages are loaded.
+    Blocks until the packages are loaded.
     """
     try:
         done = subprocess.run(  # noqa: S603 - our own
@@ -111,11 +111,11 @@ def _facts(target: Target) -> _Facts:
 
 
 def main() -> None:
-    """Read what the daemon has."""
+    """Read the tables from standard input and write the facts to standard output."""
     from hcsidecar.system.privileges import give_up_powers  # noqa: PLC0415 - of no use to the daemon
 
     give_up_powers(memory=_MEMORY)
-    # Whatever the packages print is not the answer.
+    # The packages may print; that must not become part of the answer.
     answer = os.dup(1)
     os.dup2(2, 1)
     found = msgspec.msgpack.encode(_read(msgspec.msgpack.decode(sys.stdin.buffer.read())))

@@ -1,4 +1,4 @@
-"""Whether the scripts of the farm file are there, may be run, and can be changed by nobody else."""
+"""Checks that the scripts of the farm file exist, can be executed, and cannot be changed by other users."""
 
 import os
 import stat
@@ -10,11 +10,11 @@ from hcsidecar.core.farmfile.application_table import ApplicationTable
 from hcsidecar.core.farmfile.problems import Problem
 
 _MAX_LINKS = 40
-"As many symbolic links as the kernel follows; see path_resolution(7)."
+"The number of symbolic links that the kernel follows; see path_resolution(7)."
 
 
 def why_not(table: ApplicationTable, config: Path) -> list[Problem]:
-    """Give every script that is missing, cannot be run or could be changed by others; `config` is the farm file."""
+    """Return the problem of each script that must not be run; `config` is the path of the farm file."""
     return [
         Problem(path=f"application.{key}", message=refusal.message, hint=refusal.hint)
         for key, name in table.scripts.items()
@@ -23,7 +23,7 @@ def why_not(table: ApplicationTable, config: Path) -> list[Problem]:
 
 
 def why_not_run(script: Path) -> UntrustedPath | None:
-    """Say why a script must not be run; works on the file system, and may take as long as that does."""
+    """Return why a script must not be run, or None. Reads the file system, and may block as long as that does."""
     try:
         found = script.stat()
         way = list(_way_to(script))
@@ -45,7 +45,7 @@ def why_not_run(script: Path) -> UntrustedPath | None:
 
 
 def _way_to(script: Path) -> Iterator[PathStep]:
-    """Give every directory and symbolic link on the way to a file, and the file; OSError if it does not end there."""
+    """Yield every directory and symbolic link on the way to a file, then the file. Raise OSError if one is missing."""
     place = Path("/")
     yield _step(place)
     waiting = list(reversed(script.parts[1:]))
