@@ -1,8 +1,8 @@
-"""The daemon: everything of one node put together, started in order, ended in order, owned by one TaskGroup.
+"""The daemon: builds the parts of one node, starts and ends them in order, and owns them in one TaskGroup.
 
-Start: keys and memory, heartbeats (which close whatever an earlier boot left open before they speak), listeners, the
-application. End: the application drains and stops while the health listener answers NOT FOUND, the last words are said,
-and only then the listeners close.
+The start: keys and memory, heartbeats (which first close what an earlier boot left open), listeners, the application.
+The end: the application drains and stops while the health listener answers NOT FOUND, the last heartbeats are sent, and
+only then the listeners close.
 """
 
 import asyncio
@@ -68,9 +68,9 @@ if TYPE_CHECKING:
 
 HOUSEKEEPING_INTERVAL = 1.0
 OWN_DESCRIPTORS = 48
-"Open files that a daemon needs for itself, those of layer-2 mode included: 20 to 30 were counted."
+"Open files that the daemon itself needs, with those of layer-2 mode; 20 to 30 were counted."
 DESCRIPTORS_EACH = 6
-"Beyond those, for each check and each target: a program takes so many while it is started."
+"Open files in addition for each check and each target: the start of a program takes this many."
 
 
 class Daemon:
@@ -119,7 +119,7 @@ class Daemon:
         self._targets = own_targets(loaded, me, tell=self.tell)
         self._published: Published | None = None
         self._keys_wanted = False
-        "The key file has changed and could not be read for a reason that passes."
+        "The key file has changed, and could not be read for a reason that may pass."
         self._key_change = KeyChange(
             loaded.keyring.print,
             former=memory.known_keys,
@@ -173,14 +173,14 @@ class Daemon:
             clock=loop.time,
         )
 
-    # -- what the parts tell each other -------------------------------------------------------------------------
+    # -- what the parts tell each other ----------------------------------------------------------------------------
 
     def tell(self, event: Event) -> None:
-        """Write an event into the journal, and so into the log."""
+        """Write an event into the journal, which writes it into the log."""
         self._journal.write(event)
 
     def _publish(self, published: Published) -> None:
-        """Let probers, members and the service manager know, in this order: the health URL is the product."""
+        """Tell probers, members and the service manager of the application's state; the health URL comes first."""
         state = published.state
         self._face.set_answer(
             HealthAnswer(
@@ -205,14 +205,14 @@ class Daemon:
         self._follow_targets()
 
     def _follow_targets(self) -> None:
-        """Let the targets know how this node is; they never wait."""
+        """Tell the targets the state of this node, without waiting for them."""
         published, membership = self._published, self._heartbeats.node.membership
         if published is not None:
             in_view = any(name == self._me.name for name, _ in membership.view)
             self._targets.follow(Situation(word=published.word, ready=published.serving, in_view=in_view))
 
     def _outlook(self, unmet: tuple[str, ...]) -> Outlook:
-        """Say how the other nodes are, for one with these needs unmet."""
+        """Return the state of the other nodes, as it matters to a node with these needs unmet."""
         if not unmet:
             return NOBODY_HEARD
         alive = self._heartbeats.node.membership.peers.acknowledged()
@@ -228,7 +228,7 @@ class Daemon:
         return look_around(self._me.name, unmet, neighbours)
 
     def _make_server(self) -> HealthServer:
-        """Make the listeners, within the descriptors that this process may open."""
+        """Return the listeners, with limits for the number of files that this process may open."""
         farm = self._farm
         own = OWN_DESCRIPTORS + DESCRIPTORS_EACH * (len(farm.check) + len(farm.target))
         server = HealthServer(self._face, limits=Limits.within(take_descriptors(), own=own))
@@ -238,16 +238,16 @@ class Daemon:
         return server
 
     def _is_sent_clients(self) -> bool:
-        """Tell whether new clients of the virtual IPs may still come to this node."""
+        """Return whether new clients of the virtual IPs may still reach this node."""
         return self._layer_two is not None and self._layer_two.share.holding
 
     def _make_layer_two(self) -> "LayerTwoMode | None":
         if self._farm.l2 is None:
             return None
-        # Here and not above: a node without an [l2] table needs nothing of what this imports.
+        # Imported here because a node without an [l2] table needs none of it.
         from hcsidecar.daemon.layer_two import LayerTwoMode  # noqa: PLC0415
 
-        # Now, while nobody waits: in the heartbeat path it would look like a daemon that stands still.
+        # At the start, because in the heartbeat path it would take long enough to look like a frozen daemon.
         prepare(node.name for node in self._farm.node)
         return LayerTwoMode(
             self._farm,
@@ -261,18 +261,21 @@ class Daemon:
         )
 
     def _say_layer_two(self) -> None:
-        """Let the others know this node's MAC, and whether it holds connections in buckets not its own."""
+        """Tell the other nodes this node's MAC, and in which buckets it is dirty."""
         if self._layer_two is not None:
             self._heartbeats.say_layer_two(self._layer_two.share.mac)
 
     def _see_machine(self, obstacle: str | None, remedy: str) -> None:
-        """Let the application know what keeps this machine from serving the virtual IPs."""
+        """Tell the application what keeps this machine from serving the virtual IPs."""
         self._application.service.see_machine(obstacle, remedy)
 
     # -- life ---------------------------------------------------------------------------------------------------
 
     async def run(self, socket_path: Path) -> None:
-        """Run until told to end. What passes by itself is waited for; raises CannotRunError, and StoppedError."""
+        """Run until told to end, and wait at the start for conditions that pass by themselves.
+
+        Raise CannotRunError if the node cannot run, StoppedError if it was told to end while it waited.
+        """
         server = self._server
         self._loop.set_exception_handler(_complain)
         async with contextlib.AsyncExitStack() as stack:
@@ -293,7 +296,7 @@ class Daemon:
             logger = counting_logger(server.connections.refusals)
             protocols = await stack.enter_async_context(tcp_protocols(app, logger=logger))
             try:
-                # Opened first, so that commands learn what the start waits for, and closed first.
+                # Opened first, so that commands can learn what the start waits for, and closed first.
                 door = await stack.enter_async_context(contextlib.AsyncExitStack())
                 local = local_app(api, relay, starting=self._why_not_yet)
                 served = serve_unix(local, socket_path, logger=logger, admission=self._admission)
@@ -318,7 +321,7 @@ class Daemon:
             await self._live()
 
     def _why_not_yet(self) -> str | None:
-        """Say that this node is starting, and what its start waits for; None once it is over."""
+        """Return that this node is starting and what it waits for; None after the start."""
         if self._started:
             return None
         waits_for = self._conditions.waits_for
@@ -351,7 +354,7 @@ class Daemon:
             await self._heartbeats.leave()
             for chore in chores:
                 chore.cancel()
-        # Whatever they still say, the lease is renewed no more.
+        # No matter what the other nodes send from now on, the lease is not renewed any more.
         self._heartbeats.close()
         if self._layer_two is not None:
             await self._layer_two.close()
@@ -375,12 +378,12 @@ class Daemon:
             raise CannotRunError(str(error)) from error
 
     def _hurry(self) -> None:
-        """Make the heartbeat path quick and free of pauses."""
+        """Get real-time priority, and keep the garbage collector from pausing the heartbeats."""
         if self._farm.heartbeat.realtime:
             reason = take_realtime_priority()
             text = "heartbeats run at real-time priority" if reason is None else f"no real-time priority: {reason}"
             self.tell(Event(level=Level.INFO, origin="daemon", message=text))
-        # What start-up has made stays for good: the collector need not look at it ever again.
+        # The objects made at the start stay until the end, so the collector need not examine them again.
         gc.collect()
         gc.freeze()
 
@@ -402,7 +405,7 @@ class Daemon:
             self.tell(event)
 
     def _look_at_keys(self) -> None:
-        """See whether other nodes have the keys of this one, and let the next daemon know those that they have."""
+        """Check whether the other nodes use this node's keys, and remember those that they use for the next daemon."""
         met = [peer.name for peer in self._heartbeats.node.membership.peers.acknowledged()]
         for event in self._key_change.look(met=met, strangers=self._heartbeats.strangers):
             self.tell(event)
@@ -410,7 +413,7 @@ class Daemon:
             self._memory.remember_keys(self._key_change.confirmed)
 
     async def _keep_rereading(self) -> None:
-        """At each SIGHUP, take the keys and certificates, and say what of the farm file is not taken."""
+        """At each SIGHUP, reload keys and certificates, and log which changes of the farm file are not applied."""
         while True:
             await self._hung_up.wait()
             self._hung_up.clear()
@@ -427,7 +430,7 @@ class Daemon:
             self._loaded.keyring.reload()
         except KeyFileError as error:
             again = self._keys_wanted
-            # There was no descriptor to read it with: that passes, and the file does not change once more.
+            # If there was no descriptor to read it with, try again: the file will not change another time.
             self._keys_wanted = isinstance(error.__cause__, OSError) and explained(error.__cause__.errno) is not None
             if not (again and self._keys_wanted):
                 message = f"the key file has changed and {error}: the former keys stay in use"
@@ -443,7 +446,7 @@ class Daemon:
 
 
 def _complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Let the log have what went wrong in a callback, but for what has been told already."""
+    """Log what went wrong in a callback, unless an event has reported it already."""
     if context.get("message") != ACCEPT_COMPLAINT:
         loop.default_exception_handler(context)
 

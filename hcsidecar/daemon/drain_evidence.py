@@ -1,4 +1,4 @@
-"""Who still uses this node's application, or needs it: what its drain and its parting wait for."""
+"""The evidence that a drain or a parting waits for: who still uses this node's application, or needs it."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -8,9 +8,9 @@ from hcsidecar.daemon.own_targets import OwnTargets
 
 
 class NodeDrainEvidence:
-    """Its connections, as the kernel counts them, the probers of the health URL, its balancers, and the other nodes.
+    """The connections that the kernel counts, the probers of the health URL, the balancers and the other nodes.
 
-    `is_sent_clients` tells whether the others may still send new clients of the virtual IPs to this node.
+    `is_sent_clients` returns whether the others may still send new clients of the virtual IPs to this node.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class NodeDrainEvidence:
         return await self._connections.count()
 
     def probers(self, *, now: float) -> Iterable[str]:
-        """Describe the probers that have not had their fill, and the other nodes while they send clients."""
+        """Yield the probers that have not had `prober_fall` answers of NOT FOUND, and the nodes that send clients."""
         others = ("the other nodes to take over new clients",) if self._is_sent_clients() else ()
         return (*others, *self._probers(now))
 
@@ -40,5 +40,5 @@ class NodeDrainEvidence:
         return self._face.probers.waiting(self._fall, now=now, let_go=self._targets.have_let_go)
 
     def balancers(self) -> Iterable[str]:
-        """Say why an application that is parting must still take traffic."""
+        """Return why an application that is parting must still take traffic."""
         return self._targets.keeps_serving_for

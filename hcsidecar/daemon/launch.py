@@ -1,4 +1,4 @@
-"""From `hcsidecar run` to the daemon, in the same process: what both ways there share, and imports next to nothing.
+"""Replaces the process of `hcsidecar run` by the daemon. Imports next to nothing, to start quickly.
 
 The daemon begins in `start.py`.
 """
@@ -12,9 +12,9 @@ _ALONE = ("--log-json",)
 
 
 def daemon_arguments(words: Sequence[str]) -> list[str] | None:
-    """Give the daemon's options when these are all well-formed options of `hcsidecar run`.
+    """Return the daemon's options if the words are well-formed options of `hcsidecar run`.
 
-    None when the command line has to say something: help, or what is wrong.
+    Return None if the command line must print something: its help, or what is wrong.
     """
     rest, given = list(words), []
     while rest:
@@ -30,9 +30,9 @@ def daemon_arguments(words: Sequence[str]) -> list[str] | None:
 
 
 def become_the_daemon(arguments: Sequence[str]) -> None:
-    """Go on as the daemon, and never return: it runs for years on little memory, without typer and rich."""
-    # -P: a file named like a module of ours or of Python's in the working directory must not become part of the daemon.
-    # no_debug_ranges: tracebacks name the line and not the column, which costs memory for every line of every library.
+    """Execute the daemon in this process, and never return. A new program, because the daemon must not load typer."""
+    # -P: a file in the working directory that has the name of a module must not be imported.
+    # no_debug_ranges: tracebacks name the line but not the column, which would take memory for every line of code.
     python = [sys.executable, "-P", "-X", "no_debug_ranges", "-m", "hcsidecar.daemon.start"]
     sys.stdout.flush()
     os.execv(sys.executable, [*python, *arguments])  # noqa: S606 - our own interpreter and module

@@ -1,6 +1,6 @@
-"""Layer-2 mode within the daemon: the farm file's words turned into its own, its events into the log's.
+"""Joins layer-2 mode to the daemon: translates the farm file into its settings, and its events into the log's.
 
-Imported only where the farm file has an [l2] table: everything that layer-2 mode needs of the machine comes with it.
+Imported only if the farm file has an [l2] table, because it imports everything that layer-2 mode needs of the machine.
 """
 
 import asyncio
@@ -32,23 +32,23 @@ from l2mode.share import LayerTwo
 LOOK_INTERVAL: Final = 1.0
 "Seconds between two looks at the counters of packets."
 LISTEN: Final = 1.0
-"Seconds in which the answers to a question for a virtual IP come in, on a network that deserves the name."
+"Seconds to wait for answers to an ARP or neighbour request for a virtual IP."
 LISTEN_ALTOGETHER: Final = 5.0
-"Seconds for all virtual IPs, which are asked for one after the other; less than `web.api.CHECK_TAKES`."
+"Seconds for all virtual IPs, which are queried one after the other; less than `api.routes.CHECK_TAKES`."
 
 _MILLISECONDS: Final = 1000
-"Of a second: so heartbeats tell times."
+"Per second: heartbeats carry times in milliseconds."
 
 _LEVELS: Final = {
     "info": CheckLevel.OK,
     "warning": CheckLevel.WARNING,
     "error": CheckLevel.PROBLEM,
 }
-"Of the words of layer-2 mode."
+"By the level's name in layer-2 mode."
 
 
 def settings_of(farm: FarmFile, table: L2Table, *, me: str, hash_seed: bytes) -> LayerTwoSettings:
-    """Say in layer-2 mode's own words what the farm file says."""
+    """Return the settings of layer-2 mode for a farm file."""
     return LayerTwoSettings(
         farm=farm.farm.name,
         me=me,
@@ -71,10 +71,10 @@ def settings_of(farm: FarmFile, table: L2Table, *, me: str, hash_seed: bytes) ->
 
 
 class LayerTwoMode:
-    """One node's layer-2 mode; `share` is for the membership core.
+    """The layer-2 mode of one node; its `share` is what membership governs.
 
-    `changed` is called with its MAC and its dirt, `obstructed` with what keeps this machine from serving the virtual
-    IPs and what to do about it; with None when nothing does any more.
+    `changed` is called with the node's MAC and its dirty buckets. `obstructed` is called with what keeps this machine
+    from serving the virtual IPs and what to do about it, and with None when nothing does any more.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class LayerTwoMode:
         self._oddities = Oddities(self.share.settings.delivery)
 
     async def open(self) -> None:
-        """Make the machine ready; raises CannotRunError, and may be called again when that is `passing`."""
+        """Set up the machine. Raise CannotRunError if that fails; if the error is `passing`, call this again."""
         try:
             await self.share.open()
         except FilterError as error:
@@ -119,9 +119,9 @@ class LayerTwoMode:
         self._tell_plainly("info", message)
 
     async def run(self, peers: Callable[[], Peers], say: Callable[[tuple[int, ...]], None]) -> None:
-        """Keep the machine as it must be, and look at the packets, until cancelled.
+        """Keep the machine as it must be, and watch the counters of packets, until cancelled.
 
-        `say` is told what this node's heartbeats are to carry, for the others to compare.
+        `say` gets the counts that this node's heartbeats must carry, for the others to compare.
         """
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.share.run(), name="layer-2 mode")
@@ -132,17 +132,17 @@ class LayerTwoMode:
         await self.share.close()
 
     def document(self) -> LayerTwoReport:
-        """Say what this node's filter does."""
+        """Return the state of layer-2 mode on this node."""
         cut_off = () if self._visibility is None else self._visibility.cut_off
         return self.share.document(cut_off=cut_off, lasting=self._oddities.lasting)
 
     def explain(self, address: str, *, port: int | None, vip: str | None) -> ClientExplanation:
-        """Say who takes a client."""
+        """Return which node takes a client."""
         wanted = None if vip is None else ip_address(vip)
         return self.share.explain(Client(address=ip_address(address), port=port, vip=wanted))
 
     async def check(self) -> LayerTwoCheck:
-        """Look at this machine and ask its network, and give it all."""
+        """Check this machine, query its network for the virtual IPs, and return the findings."""
         findings, answers = await asyncio.to_thread(_look_around, self.share.interface, self.share.settings)
         return checked(self.document(), findings=findings, answers=answers)
 
@@ -171,19 +171,19 @@ class LayerTwoMode:
 
 
 def _counted_by(peers: Peers) -> dict[str, SeenPackets]:
-    """Give what each node that is heard says to have seen of the packets to the virtual IPs, and when."""
+    """Return, for each node that is heard, how many packets to the virtual IPs it has seen, and when."""
     counts = {}
     for peer in peers.acknowledged():
         match peer.heartbeat:
             case Heartbeat(counters=(packets, at, *_)):
                 counts[peer.name] = SeenPackets(packets=packets, at=at / _MILLISECONDS)
-            case _:  # it has not counted yet
+            case _:  # the node has not counted yet
                 pass
     return counts
 
 
 def _look_around(interface: str, settings: LayerTwoSettings) -> tuple[list[CheckFinding], dict[str, list[VipAnswer]]]:
-    """Give what is found on this machine, and who answers for each virtual IP that could be asked for; blocks."""
+    """Return the findings on this machine, and the answers for each virtual IP that could be queried; blocks."""
     findings = []
     try:
         for found in survey(interface, settings.vips, settings.delivery):

@@ -1,7 +1,7 @@
-"""What a node must remember over a restart: its application's past, powers, boot numbers, keys, and the other nodes.
+"""What a node remembers over a restart: its application's past, powers, boot numbers, keys, and the other nodes.
 
-A file that is broken or cannot be written is told, and then done without; one that somebody removes or changes is
-written again. The boot number also follows the wall clock, so that it grows all the same.
+If the file is damaged or cannot be written, the node says so and goes on without it. If somebody removes or changes the
+file, it is written again. The boot number also follows the wall clock, so it grows even if the file is lost.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from hcsidecar.system.threads import Workers
 
 NAME: Final = "state.json"
 _SIZE_LIMIT = 1_048_576
-"Bytes; what is longer was not written by us."
+"Bytes; a longer file was not written by us."
 _REMEDY: Final = "written again, with the operator's last word"
 _PATIENCE = 2.0
 "Seconds that `close` waits for a disk that does not answer."
@@ -41,27 +41,27 @@ class _State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     last_word: Word
     powers: dict[str, Power] = {}
     left: Left = Left.STOPPED
-    "The application, as far as it is known."
+    "Whether the application was started, stopped, or in between."
     has_passed: bool = False
     machine: str = ""
-    "The start of the machine to which the last two belong."
+    "Identifies the boot of the machine in which the last two were true."
     gave_up: str = ""
     failures: tuple[tuple[float, str], ...] = ()
     "Seconds since 1970, and why."
     peers: dict[str, tuple[Boot, Microseconds, Microseconds]] = {}
-    "Of each other node the highest boot heard, and its pulse and lost_after if it was heard at the end, else 0."
+    "By node: the highest boot heard, and its pulse and lost_after if it was heard at the end, otherwise 0."
     keys: tuple[int, ...] = ()
-    "Fingerprints of the key file's keys and of its hash seed; no keys where nothing is known."
+    "Fingerprints of the key file's keys and of its hash seed; empty if none are known."
     hash_seed: int = 0
 
 
 class StateFile:
     """The file `state.json` in a node's state directory.
 
-    `tell` takes what goes wrong and `lost` what somebody did to the file, both on the thread of the loop; `wall_clock`
-    gives seconds since 1970, `machine` tells one start of this machine from another, as `start_of_machine` does.
-    Writing is done in a thread of its own, since heartbeats do not wait for disks; of several changes meanwhile the
-    last one is written.
+    `tell` takes the events and `lost` what somebody did to the file, both on the loop's thread. `wall_clock` returns
+    seconds since 1970. `machine` identifies the boot of this machine, as `start_of_machine` does.
+    A thread of its own writes the file, because heartbeats must not wait for disks. If there are several changes while
+    it writes, it then writes the last one.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class StateFile:
     ) -> None:
         self._path = directory / NAME
         self._file = KeptFile(self._path)
-        "For the thread alone."
+        "Used by the thread only."
         self._tell = tell
         self._lost = lost
         self._wall_clock = wall_clock
-        # Its thread is there from the start: what must be remembered is not lost for want of one.
+        # The thread exists from the start, so nothing is lost when no new thread can be started.
         self._writer = Workers(kept=1, most=1, name="memory")
         self._writing: asyncio.Future[str | None] | None = None
         self._looking: asyncio.Future[str | None] | None = None
@@ -92,7 +92,7 @@ class StateFile:
         self._state = self._read()
 
     def past(self, *, now: float) -> Past:
-        """Return the application's past; after a restart of the machine no application runs."""
+        """Return the application's past. After a reboot of the machine no application runs."""
         state = self._state
         same = state.machine == self._machine
         age = self._wall_clock() - now
@@ -101,7 +101,7 @@ class StateFile:
             left=state.left if same else Left.STOPPED,
             has_passed=state.has_passed and same,
             gave_up=state.gave_up,
-            # Should the wall clock have been set back, a failure is new rather than in the future.
+            # If the wall clock was set back, a failure counts as new rather than as one of the future.
             failures=tuple(Failure(at=min(at - age, now), why=why) for at, why in state.failures),
         )
 
@@ -120,7 +120,7 @@ class StateFile:
         self._change(changed)
 
     async def written(self) -> None:
-        """Wait until all is on disk, or for a while."""
+        """Wait until everything is on disk, with a limit."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_PATIENCE):
                 while self._writing is not None:
@@ -128,18 +128,18 @@ class StateFile:
 
     @property
     def powers(self) -> Mapping[str, int]:
-        """The powers that the operator has set, by share; a share that is not here has the farm file's."""
+        """The powers that the operator has set, by share. The others have the farm file's power."""
         return self._state.powers
 
     def remember_powers(self, powers: Mapping[str, int]) -> None:
-        """Keep the powers that the operator has set, in place of all before. Needs a running loop."""
+        """Keep the powers that the operator has set, in place of the earlier ones. Needs a running loop."""
         self._change(msgspec.structs.replace(self._state, powers=dict(powers)))
 
     def next_boot(self, above: int = -1) -> int:
-        """Give a boot number above the one given, and above all before as far as this node can know.
+        """Return a boot number greater than `above`, and than every earlier one that this node can know of.
 
-        It is at least the wall clock in ms, should the file ever be lost. Where the clock went back as well, the other
-        nodes tell what it must be above.
+        It is at least the wall clock in ms, in case the file is lost. If the clock went back as well, the other nodes
+        tell this node which number it must exceed.
         """
         boot = max(self._state.boot + 1, above + 1, int(self._wall_clock() * 1000))
         self._change(msgspec.structs.replace(self._state, boot=boot))
@@ -147,14 +147,14 @@ class StateFile:
 
     @property
     def known_peers(self) -> Mapping[str, KnownPeer]:
-        """What an earlier daemon knew of the other nodes."""
+        """What the last daemon knew of the other nodes."""
         return {
             name: KnownPeer(boot, Timing.of_microseconds(*timing) if any(timing) else None)
             for name, (boot, *timing) in self._state.peers.items()
         }
 
     def remember_peers(self, peers: Mapping[str, KnownPeer]) -> None:
-        """Keep what is known of the other nodes, in place of all before. Needs a running loop."""
+        """Keep what is known of the other nodes, in place of what was kept before. Needs a running loop."""
         kept = {
             name: (peer.boot, *(peer.timing.microseconds if peer.timing is not None else (0, 0)))
             for name, peer in peers.items()
@@ -163,17 +163,17 @@ class StateFile:
 
     @property
     def known_keys(self) -> KeyPrint | None:
-        """What an earlier daemon knew the farm's key file by."""
+        """The fingerprints of the key file that the last daemon used, or None."""
         state = self._state
         return KeyPrint(keys=frozenset(state.keys), hash_seed=state.hash_seed) if state.keys else None
 
     def remember_keys(self, keys: KeyPrint) -> None:
-        """Keep by what the farm's key file is known again. Needs a running loop."""
+        """Keep the fingerprints of the key file. Needs a running loop."""
         if keys != self.known_keys:
             self._change(msgspec.structs.replace(self._state, keys=tuple(sorted(keys.keys)), hash_seed=keys.hash_seed))
 
     def look(self) -> None:
-        """See to it that the file stays as it was written; asks the disk in the thread. Needs a running loop."""
+        """Check that the file is as it was written, in the thread, and restore it if not. Needs a running loop."""
         if self._closed or self._writing is not None or self._looking is not None:
             return
         if self._why_not:
@@ -183,7 +183,7 @@ class StateFile:
         self._looking.add_done_callback(self._looked)
 
     async def close(self) -> None:
-        """Wait until all is on disk, within reason; nothing is written after that."""
+        """Wait until everything is on disk, with a limit; write nothing after that."""
         try:
             async with asyncio.timeout(_PATIENCE):
                 while self._writing is not None:

@@ -1,4 +1,4 @@
-"""What operators, programs and Prometheus ask of a node, carried out: `api.control.Control` over the daemon's parts."""
+"""Carries out what the API asks of a node: `api.control.Control`, implemented with the daemon's parts."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 class NodeControl:
-    """One node, as the API sees it. Satisfies `hcsidecar.api.control.Control`. `clock` is the monotonic one."""
+    """One node as the API needs it; implements `hcsidecar.api.control.Control`. `clock` is monotonic."""
 
     def __init__(
         self,
@@ -91,13 +91,13 @@ class NodeControl:
 
     @property
     def nodes(self) -> Mapping[str, ApiAddress]:
-        """Where the API of each node is."""
+        """The address of each node's API."""
         tls = self._farm.web.tls is not None
         return {node.name: ApiAddress(address=self._farm.api_address(node), tls=tls) for node in self._farm.node}
 
     @property
     def runs_directory(self) -> Path:
-        """Where the output of each run of a script is a file."""
+        """The directory with a file of output for each run of a script."""
         return state_dir(self._farm, self._me) / "application"
 
     def status(self) -> FarmStatus:
@@ -114,7 +114,7 @@ class NodeControl:
         )
 
     def metrics(self) -> tuple[Family, ...]:
-        """Give this node's metrics."""
+        """Return this node's metrics."""
         membership = self._heartbeats.node.membership
         groups = self._farm.share_names if self._farm.l2 else ()
         facts = Facts(
@@ -143,7 +143,7 @@ class NodeControl:
         return metric_families(facts)
 
     async def act(self, action: NodeCommand, *, force: bool, by: str) -> CommandResult:
-        """Begin an action or say why not."""
+        """Begin a command, or refuse it with a reason."""
         refusal = None
         if action is not NodeCommand.START and action is not NodeCommand.RESUME:
             refusal = why_not_drain(self.status(), self.node, keep_ready=self._farm.farm.keep_ready)
@@ -157,7 +157,7 @@ class NodeControl:
         return CommandResult(ok=result.ok, text=result.text, warnings=warnings)
 
     def set_power(self, power: int | None, *, share: str | None, by: str) -> CommandResult:
-        """Change this node's weight, and remember it."""
+        """Set this node's power, and remember it."""
         change = self._powers.change(self._memory.powers, power, share)
         if isinstance(change, str):
             return CommandResult(ok=False, text=change)
@@ -170,31 +170,31 @@ class NodeControl:
         return CommandResult(ok=True, text=change.text, warnings=tuple(warnings))
 
     async def request(self, action: ApplicationRequest, *, identity: str) -> CommandResult:
-        """Begin what the application asks for itself, or say why not."""
+        """Begin what the application requests, or refuse it with a reason."""
         why = f"{identity} asks for it"
         return self._carry_out(lambda lifecycle, now: lifecycle.request(action, why, now=now))
 
     def reported(self, name: str) -> Literal["up", "down", "init"] | None:
-        """Give what a check says now."""
+        """Return the state of a check; see `Control`."""
         return self._application.service.state.board.says(name)
 
     def report(self, name: str, value: Literal["up", "down"]) -> CommandResult:
-        """Take what the program of a custom check says."""
+        """Take a report for a custom check, or refuse it with a reason."""
         refusal = self._application.take_report(name, value)
         return CommandResult(ok=refusal is None, text=refusal or f"{name} is {value}")
 
     def budget(self) -> RestartBudgetReport:
-        """Give the restart budget."""
+        """Return the restart budget."""
         budget, now = self._application.service.state.budget, self._clock()
         return RestartBudgetReport(used=budget.used(now=now), most=budget.most, reached=budget.is_reached(now=now))
 
     def count_restart(self, *, identity: str) -> CommandResult:
-        """Count a restart that the application has done by itself."""
+        """Count a restart that the application did by itself."""
         why = f"{identity} has restarted something"
         return self._carry_out(lambda lifecycle, now: lifecycle.count_failure(why, now=now))
 
     def reset_budget(self, *, by: str) -> CommandResult:
-        """Count restarts anew."""
+        """Set the count of restarts to 0."""
         return self._carry_out(lambda lifecycle, _now: commands.reset_budget(lifecycle, by=by))
 
     def _carry_out(self, command: Command) -> CommandResult:
@@ -207,23 +207,23 @@ class NodeControl:
         return () if self._farm.l2 is None else tuple(vip.address for vip in self._farm.l2.vip)
 
     def targets(self) -> Sequence[TargetStatus]:
-        """Say of each load balancer what this node is to be and is there."""
+        """Return, for each load balancer, what this node is to be there and what it is."""
         return self._targets.status()
 
     def layer_two(self) -> LayerTwoReport | None:
-        """Say what this node's filter does."""
+        """Return the state of layer-2 mode on this node; None without it."""
         return None if self._layer_two is None else self._layer_two.document()
 
     def explain(self, address: str, *, port: int | None, vip: str | None) -> ClientExplanation | None:
-        """Say who takes a client."""
+        """Return which node takes a client; None without layer-2 mode."""
         return None if self._layer_two is None else self._layer_two.explain(address, port=port, vip=vip)
 
     async def l2_check(self) -> LayerTwoCheck | None:
-        """Look at what this node needs of its machine and network."""
+        """Check this machine and query its network; None without layer-2 mode."""
         return None if self._layer_two is None else await self._layer_two.check()
 
     def _own_state(self) -> ModuleState:
-        """Say how this node's application is, and what of its leaving is still to be done at balancers."""
+        """Return the state of this node's application, with what a `leave` must still do at balancers."""
         state = self._application.service.look().state
         state = replace(state, reason=state.reason or self._own_addresses.complaint or self._key_change.complaint)
         return state if state.parting else replace(state, waits_for=(*state.waits_for, *self._targets.unfinished))
@@ -235,7 +235,7 @@ class NodeControl:
 
 @lru_cache(maxsize=16)
 def _parts(view: View, group: int) -> Mapping[str, float]:
-    """Give each member's part of the buckets of a share group."""
+    """Return each member's fraction of the buckets of a share group."""
     owned = masks({member: powers[group] for member, powers in view if group < len(powers)})
     return {member: mask.bit_count() / BUCKETS for member, mask in owned.items()}
 

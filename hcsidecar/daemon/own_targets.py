@@ -1,4 +1,4 @@
-"""This node's targets, as the daemon sees them; without a [[target]] in the farm file nothing is imported for them."""
+"""The daemon's interface to its targets. Without a [[target]] in the farm file it imports nothing for them."""
 
 from collections.abc import Callable, Sequence
 from random import SystemRandom
@@ -18,30 +18,30 @@ if TYPE_CHECKING:
 
 
 OwnTargets: TypeAlias = "Targets | NoTargets"
-"What the daemon has of its targets. All of it answers from memory, at once."
+"All methods answer from memory, without waiting."
 
 
 class NoTargets:
-    """What a node has without a [[target]]: the same as `Targets`, for none."""
+    """Stands in for `Targets` on a node without a [[target]]."""
 
     tells_first = have_let_go = False
     unfinished: tuple[str, ...] = ()
     keeps_serving_for: tuple[str, ...] = ()
 
     def begin(self, tasks: "asyncio.TaskGroup") -> "Sequence[asyncio.Task[None]]":  # noqa: ARG002 - for none
-        """Begin nothing."""
+        """Return no tasks."""
         return ()
 
     def follow(self, situation: Situation) -> None:
         """Do nothing."""
 
     def status(self) -> Sequence[TargetStatus]:
-        """Give none."""
+        """Return no targets."""
         return ()
 
 
 def own_targets(loaded: LoadedFarm, me: NodeTable, *, tell: Callable[[Event], None]) -> OwnTargets:
-    """Make the targets of this node. Needs a running loop."""
+    """Return the targets of this node. Needs a running loop."""
     if not loaded.farm.target:
         return NoTargets()
     from hcsidecar.targets.apart import BalancerFactory  # noqa: PLC0415 - see the module's docstring

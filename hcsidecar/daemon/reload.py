@@ -1,6 +1,6 @@
-"""Reading the files of a running daemon anew: keys and certificates are taken, and what else has changed is named.
+"""Reloads the certificates of a running daemon, and names what has changed in its farm file.
 
-`system/signals.py` hears SIGHUP; `Daemon` then calls this and gives its parts the new keys.
+`system/signals.py` receives SIGHUP. `Daemon` then calls this module, and reloads the keys itself.
 """
 
 import asyncio
@@ -16,30 +16,30 @@ from hcsidecar.core.farmfile.settings import TlsTable
 from hcsidecar.farmfile.loading import FarmFileError, LoadedFarm, load
 
 _SHOWN = 8
-"Changes, and problems, that a line names."
+"Changes, or problems, that an event names."
 
 
 class CertificateError(Exception):
-    """A certificate and its key cannot be used; the text says which and why."""
+    """Raised if a certificate and its key cannot be used; the text says which and why."""
 
 
 @dataclass(slots=True)
 class Certificates:
-    """The TLS contexts of one node's listeners, which take other certificates while they serve."""
+    """The TLS contexts of one node's listeners, which can load new certificates while they serve."""
 
     loaded: LoadedFarm
     _contexts: list[tuple[TlsTable, ssl.SSLContext]] = field(default_factory=list)
 
     def context(self, table: TlsTable) -> ssl.SSLContext:
-        """Make a context from the files that a table names; raises CertificateError."""
+        """Return a context with the certificate that a table names. Raise CertificateError."""
         context = self._load(table, ssl.create_default_context(ssl.Purpose.CLIENT_AUTH))
         self._contexts.append((table, context))
         return context
 
     def reread(self) -> None:
-        """Take what the files hold now, for connections from now on; CertificateError, and then all stays as it was."""
+        """Load the files again, for new connections. Raise CertificateError and keep all as it was if that fails."""
         for table, _ in self._contexts:
-            # First apart: a certificate without its key would leave a context with neither.
+            # First into another context: if the key does not fit, the one in use would be left without either.
             self._load(table, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
         for table, context in self._contexts:
             self._load(table, context)
@@ -58,7 +58,7 @@ _read_apart = partial(load, kinds_apart=True)
 
 
 async def reread_farm_file(loaded: LoadedFarm, *, read: Callable[[Path], LoadedFarm] = _read_apart) -> Event:
-    """Compare the farm file with what the daemon runs by, and say what differs; waits for the disk in a thread."""
+    """Compare the farm file with the one that the daemon uses, and return the event. Reads it in a thread."""
     try:
         present = await asyncio.to_thread(read, loaded.path)
     except FarmFileError as error:

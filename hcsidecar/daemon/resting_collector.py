@@ -1,6 +1,6 @@
-"""Lets the garbage collector rest while the daemon is loaded: imported first, for its effect.
+"""Switches off the garbage collector while the daemon is imported. Imported first, for this effect.
 
-It would look again and again through what stays for good, which is a seventh of the start's time on a processor.
+The collector would examine again and again what stays until the end: a seventh of the processor time of the start.
 """
 
 import gc

@@ -1,9 +1,9 @@
-"""Loads aiohttp without what the daemon never uses of it. Imported before anything that imports aiohttp.
+"""Imports aiohttp without what the daemon never uses. Must be imported before anything that imports aiohttp.
 
-By itself aiohttp reads at its import the certificates of all authorities, for a client that names no trust of its own.
-Every one of ours does; kinds of targets from other packages live in the helper process, which does without this module.
-It reads the system's table of media types too, for files that nobody serves here, and loads a list in C++ with its
-library. All that is 3 to 4 MiB in a process that runs for years, and 40 ms of its start.
+When it is imported, aiohttp loads the certificates of all authorities, for clients without a TLS context. All of our
+clients have one, and kinds of targets from other packages run in the helper process, which does not use this module.
+aiohttp also reads the system's table of media types, for serving files, and loads a C++ library for a list. Together
+that would take 3 to 4 MiB in a process that runs for years, and 40 ms of its start.
 """
 
 import mimetypes
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def _environment(**variables: str) -> Iterator[None]:
-    """Set variables for as long as the block lasts: the checks' programs and their trust must not see them."""
+    """Set variables within the block only, because the programs and the TLS of checks must not see them."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -28,6 +28,6 @@ def _environment(**variables: str) -> Iterator[None]:
 
 
 mimetypes.knownfiles.clear()
-# OpenSSL's own variable, and that of the list's authors.
+# The first variable is OpenSSL's, the second that of the package with the list.
 with _environment(SSL_CERT_FILE=os.devnull, FROZENLIST_NO_EXTENSIONS="1"):
     import aiohttp  # noqa: F401 - what follows finds it loaded

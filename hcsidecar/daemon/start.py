@@ -1,4 +1,4 @@
-"""Where the process of a node begins: `python -m hcsidecar.daemon.start`, which `hcsidecar run` becomes."""
+"""The entry point of the daemon: `python -m hcsidecar.daemon.start`, which `hcsidecar run` executes."""
 
 import hcsidecar.daemon.resting_collector  # isort: skip
 
@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-# Before all others of ours, which bring aiohttp along.
+# Before our other modules, which import aiohttp.
 import hcsidecar.daemon.slim  # noqa: F401
 from hcsidecar import __version__
 from hcsidecar.api.servers import saying
@@ -34,11 +34,11 @@ from hcsidecar.system.threads import NoThreadError, Workers, means_no_thread
 from l2mode import KERNEL_RECORD
 
 WORKERS = 2
-"Threads for what may block, which are there from the start: one may hang with a disk."
+"Threads for what may block, started at the beginning; two, because one may hang with a disk."
 
 
 async def _put_back_layer_two(directory: Path, tell: Callable[[Event], None]) -> None:
-    """Put back what layer-2 mode left when it was killed, where the farm file has no [l2] table any more."""
+    """Put back what a killed daemon's layer-2 mode changed, if the farm file has no [l2] table any more."""
     if not (directory / KERNEL_RECORD).exists():
         return
     from l2mode.kernel.errors import FilterError  # noqa: PLC0415 - loaded only where it is needed
@@ -61,7 +61,7 @@ async def _put_back_layer_two(directory: Path, tell: Callable[[Event], None]) ->
 
 
 class _Teller:
-    """Writes events into the log; into the journal too, once there is one."""
+    """Writes events into the log, and into the journal as soon as there is one."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -80,7 +80,7 @@ class _Teller:
 
 async def _run(loaded: LoadedFarm, name: str | None, teller: _Teller) -> int:
     start_programs_without_waiting()
-    # For whatever the loop does in threads, name look-ups too.
+    # For everything that the loop does in threads, such as name resolution.
     asyncio.get_running_loop().set_default_executor(Workers(kept=WORKERS, name="worker"))
     signals, service = Signals(tell=teller.tell), ServiceManager(os.environ)
     conditions = StartConditions(signals=signals, service=service, tell=teller.tell)
@@ -91,7 +91,7 @@ async def _run(loaded: LoadedFarm, name: str | None, teller: _Teller) -> int:
         return f"a daemon of farm {loaded.farm.farm.name} runs here, and {STILL}: {conditions.waits_for}"
 
     async def find() -> tuple[NodeTable, Path, Path]:
-        """Find out who this is, and make the directories."""
+        """Find out which node this is, and make its directories."""
         make_private(starting.parent)
         me = find_node(loaded.farm, name)
         socket_path = control_socket(loaded.farm, me)
@@ -130,9 +130,9 @@ async def _run_daemon(daemon: Daemon, socket_path: Path, teller: _Teller) -> int
 
 
 def _read(config: Path | None, name: str | None) -> tuple[LoadedFarm, str]:
-    """Read the farm file; gives the name of the node, or of the machine when the node is not known yet.
+    """Return the farm file, and the name of the node, or of the machine if the node is not known yet.
 
-    Raises FarmFileError for what is wrong with the file or the name.
+    Raise FarmFileError if the file or the name is wrong.
     """
     loaded = load(find_config(config), kinds_apart=True)
     try:
@@ -144,7 +144,7 @@ def _read(config: Path | None, name: str | None) -> tuple[LoadedFarm, str]:
 
 
 def main() -> int:
-    """Run the daemon; `hcsidecar run` comes here with its options as they are."""
+    """Run the daemon, with the options of `hcsidecar run`, and return its exit status."""
     parser = argparse.ArgumentParser(prog="hcsidecar run", add_help=False)
     parser.add_argument("--config", "-c", type=Path)
     parser.add_argument("--node")
@@ -155,16 +155,15 @@ def main() -> int:
         loaded, called = _read(options.config, options.node)
     except FarmFileError as error:
         _print(error)
-        # The unit is not started again after a 2: a wrong file does not get right by itself.
+        # systemd does not restart the unit after a 2, because a wrong file does not correct itself.
         return 2
-    # What is loaded stays for good. To look at it even once would take longer than what that finds is worth: 2,000 of
-    # 97,000 objects.
+    # What is loaded stays until the end. A collection here would take long and free only 2,000 of 97,000 objects.
     gc.freeze()
     gc.enable()
     status, writer = 1, None
     try:
         writer = configure(node=called, as_json=options.log_json)
-        # The selector loop everywhere: heartbeats are read from sockets of our own.
+        # The selector loop on every system, because heartbeats are read from sockets with add_reader.
         with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
             try:
                 status = runner.run(_run(loaded, options.node, _Teller(called)))
@@ -173,7 +172,7 @@ def main() -> int:
     except NoThreadError as error:
         _print(error)
     except RuntimeError as error:
-        # asyncio ends its threads from another one, when everything else has ended.
+        # At the very end asyncio starts one more thread, to shut down the others.
         if not means_no_thread(error):
             raise
     finally:
@@ -183,7 +182,7 @@ def main() -> int:
 
 
 def _print(error: FarmFileError | NoThreadError) -> None:
-    """Say what is wrong where there is no log yet, and no farm to have one."""
+    """Print what is wrong to standard error: there is no log yet."""
     problems = error.problems if isinstance(error, FarmFileError) else (error.strerror,)
     for problem in problems:
         print(problem, file=sys.stderr)  # noqa: T201

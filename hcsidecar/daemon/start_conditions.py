@@ -1,4 +1,4 @@
-"""Waiting at the start of a daemon for what passes by itself: a late address, a port still in use, a mount."""
+"""Waits at the start of a daemon for conditions that pass by themselves: a late address, a port in use, a mount."""
 
 import asyncio
 import contextlib
@@ -22,16 +22,16 @@ INTERVAL: Final = 0.5
 QUIET: Final = 15.0
 """Seconds of waiting after which the service manager is told that the start is over.
 
-Nobody should sit before a `systemctl start`, and no boot wait, for an address that comes after an hour.
+Neither `systemctl start` nor the boot of the machine should wait for an address that comes after an hour.
 """
 
 
 class StoppedError(Exception):
-    """This process was told to end while it waited."""
+    """Raised if this process was told to end while it waited."""
 
 
 class StartConditions:
-    """Tries a step of the start until it works, as long as what is in its way passes by itself."""
+    """Retries a step of the start until it succeeds, as long as its errors may pass by themselves."""
 
     def __init__(
         self,
@@ -48,16 +48,15 @@ class StartConditions:
         self._interval = interval
         self._quiet = quiet
         self.waits_for = ""
-        "What is not there yet; empty while nothing is waited for."
+        "The condition that the start waits for; empty if it does not wait."
 
     async def until(
         self, step: Callable[[], Awaitable[_Given]], *, meanwhile: AbstractAsyncContextManager[object] | None = None
     ) -> _Given:
-        """Give what the step gives.
+        """Return what the step returns.
 
-        A step that raises an error whose `passing` is true is tried again, and what is waited for is told once;
-        `meanwhile` is entered for as long as that takes. Other errors are raised, and StoppedError when this process
-        is told to end meanwhile.
+        If the step raises an error whose `passing` is true, report it once and try the step again; `meanwhile` is
+        entered for that time. Raise other errors, and StoppedError if this process is told to end meanwhile.
         """
         try:
             return await step()
@@ -74,7 +73,7 @@ class StartConditions:
     async def _wait(self, step: Callable[[], Awaitable[_Given]]) -> _Given:
         loop = asyncio.get_running_loop()
         began, told = loop.time(), ""
-        # Here and not above: most starts wait for nothing.
+        # Imported here because most starts do not wait.
         from tenacity import AsyncRetrying, retry_if_exception, wait_fixed  # noqa: PLC0415
 
         def tell_once(state: "RetryCallState") -> None:
@@ -107,5 +106,5 @@ class StartConditions:
 
 
 def passes(error: BaseException) -> bool:
-    """Tell whether an error says of itself that it may pass."""
+    """Return whether an error is marked as one that may pass."""
     return bool(getattr(error, "passing", False))

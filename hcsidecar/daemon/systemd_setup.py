@@ -1,7 +1,7 @@
-"""Sets up and removes this node's systemd unit: what the files say, and the calls of systemctl.
+"""Sets up and removes this node's systemd unit: writes its file and calls systemctl.
 
-Everything that is done is told at once, in words for the operator. Both ways may be repeated, and go on where an
-earlier attempt ended.
+Each step is reported to the operator at once. Both operations can be repeated, and continue where an earlier attempt
+ended.
 """
 
 import os
@@ -29,20 +29,20 @@ from hcsidecar.farmfile.dirs import make_private
 from hcsidecar.system.private_file import replace_file
 
 PATIENCE = 1000.0
-"Seconds that systemctl may take: a start may take the unit's TimeoutStartSec=, and a stop waits for the drain."
+"Seconds that systemctl may take: a start may take TimeoutStartSec= of the unit, and a stop waits for the drain."
 
 
 class ServiceError(Exception):
-    """It was not done; the text says why, and what to do."""
+    """Raised if the unit cannot be set up or removed; the text says why, and what to do."""
 
 
 def shipped_unit() -> str:
-    """Give the text of the unit that comes with this version."""
+    """Return the text of the unit that comes with this version."""
     return (files("hcsidecar") / "hcsidecar.service").read_text(encoding="utf-8")
 
 
 def this_program(executable: str = sys.executable) -> str:
-    """Give the path of the `hcsidecar` of this installation, the short one if there is one."""
+    """Return the path of this installation's `hcsidecar`, the short one if there is one."""
     program = Path(executable).with_name("hcsidecar")
     try:
         if Path(SHIPPED_PROGRAM).samefile(program):
@@ -55,7 +55,7 @@ def this_program(executable: str = sys.executable) -> str:
 
 
 def why_not_here(environment: Mapping[str, str] = os.environ, *, booted: Path = Path("/run/systemd/system")) -> str:
-    """Say why no unit can be set up on this machine by this user; empty when it can."""
+    """Return why this user cannot set up a unit on this machine; empty if he can."""
     if not booted.is_dir() or shutil.which("systemctl", path=environment.get("PATH")) is None:
         return "systemd does not run this machine: let what does run it start `hcsidecar run`"
     if os.geteuid() != 0:
@@ -64,7 +64,7 @@ def why_not_here(environment: Mapping[str, str] = os.environ, *, booted: Path = 
 
 
 class Service:
-    """One unit, below `root`; `live` when the systemd of this machine is to follow at once."""
+    """One unit, below `root`; with `live` the systemd of this machine is told of each change."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Service:
     # -- installing -------------------------------------------------------------------------------------------------
 
     def install(self, wishes: UnitOptions, *, start: bool, force: bool) -> None:
-        """Write the unit, let it start at boot, and start it; raises ServiceError.
+        """Write the unit, enable it at boot, and start it. Raise ServiceError if that fails.
 
         It is not started while the farm file is missing.
         """
@@ -100,7 +100,7 @@ class Service:
             self._start(wishes, start=start, changed=changed)
 
     def _write(self, wishes: UnitOptions, *, force: bool) -> bool:
-        """Bring the unit's file to what is wished; True when it was changed."""
+        """Write the unit's file for these options; return whether it has changed."""
         text = unit_text(shipped_unit(), wishes, systemd=self._systemd())
         present = _read(self._path)
         match standing(present, text):
@@ -131,7 +131,7 @@ class Service:
         return True
 
     def _packaged(self, wishes: UnitOptions) -> Path | None:
-        """Give the unit of the same name and as wished that is part of a package, made for whichever systemd."""
+        """Return a package's unit of the same name that fits these options, for any version of systemd, or None."""
         texts = [unit_text(shipped_unit(), wishes, systemd=version) for version in (None, GROWING_DELAYS_SINCE)]
         for directory in ("usr/lib/systemd/system", "lib/systemd/system"):
             path = self._root / directory / self._path.name
@@ -141,8 +141,8 @@ class Service:
         return None
 
     def _systemd(self) -> int | None:
-        """Give the version of the systemd that will read the unit; None when it is not known."""
-        # The systemctl here is no witness of what runs another machine's image.
+        """Return the version of the systemd that will read the unit; None if it is not known."""
+        # The systemctl here says nothing about the systemd of another machine's image.
         return systemd_version(self._systemctl("--version").stdout) if self._live else None
 
     def _keep_copy(self) -> None:
@@ -154,7 +154,7 @@ class Service:
         self._say(f"kept what was there as {copy}")
 
     def _make_state(self, state: str) -> None:
-        """Make the state directory: the service could not even begin without it."""
+        """Make the state directory, without which systemd cannot start the service."""
         path = self._below_root(state)
         if not path.is_dir():
             make_private(path)
@@ -185,7 +185,7 @@ class Service:
     # -- uninstalling -----------------------------------------------------------------------------------------------
 
     def uninstall(self, *, force: bool) -> None:
-        """Stop the node, start it no more at boot, and remove the unit that `install` wrote; raises ServiceError."""
+        """Stop and disable the node, and remove the unit that `install` wrote. Raise ServiceError if that fails."""
         present = _read(self._path)
         packaged = self._any_packaged()
         if present is None and packaged is None:
@@ -235,7 +235,7 @@ class Service:
     # -- systemctl --------------------------------------------------------------------------------------------------
 
     def _systemctl(self, *arguments: str, may_fail: bool = False, hint: str = "") -> "subprocess.CompletedProcess[str]":
-        """Call systemctl: for the running systemd, else for the files below the root; raises ServiceError."""
+        """Call systemctl, for the running systemd or for the files below the root. Raise ServiceError if it fails."""
         where: Sequence[str] = () if self._live else ("--root", str(self._root))
         command = ["systemctl", *where, *arguments]
         try:

@@ -1,7 +1,7 @@
-"""Sees to it that what a running node keeps stays there: its memory, its control socket, the copy of its farm file.
+"""Restores the files of a running node that somebody removes or changes: its memory, control socket, farm file copy.
 
-A clean-up that goes too far, a backup that was put back, a command in the wrong directory: each would otherwise be
-noticed by the next daemon, when the operator's last word is gone. The events look after their file themselves
+A clean-up that removes too much, a backup that was restored, a command in the wrong directory: without this, only the
+next daemon would notice, and the operator's last word would be lost. The store of events watches its own file
 (`events/store_worker.py`).
 """
 
@@ -17,22 +17,22 @@ from hcsidecar.system.private_file import KeptFile
 from hcsidecar.system.threads import Workers
 
 LOOK: Final = 1.0
-"Seconds from one look to the next."
+"Seconds between two checks."
 
 
 class Upkeep:
-    """Looks after the files of one daemon; `losses` takes what other parts find, `tell` the events."""
+    """Watches the files of one daemon; `losses` takes what other parts find, `tell` the events."""
 
     def __init__(self, *, memory: StateFile, losses: Losses, tell: Callable[[Event], None]) -> None:
         self._memory = memory
         self._losses = losses
         self._tell = tell
-        # Of its own, so that it is there where the system has no more to give.
+        # A thread of its own, so that it exists when the system can start no more threads.
         self._thread = Workers(kept=1, most=1, name="upkeep")
         self._complaint = ""
 
     async def run(self, socket: ControlSocket, copy: KeptFile, content: bytes) -> None:
-        """Write the copy of the farm file and look after all of it, until cancelled."""
+        """Write the copy of the farm file, and watch all files until cancelled."""
         loop = asyncio.get_running_loop()
         try:
             reason = await loop.run_in_executor(self._thread, copy.write, content)
@@ -74,6 +74,6 @@ class Upkeep:
 
 
 def _put_back(copy: KeptFile, content: bytes) -> str | None:
-    """Write the copy again, and so its directory, if somebody did something to it; gives what, once it is written."""
+    """Write the copy and its directory again if somebody changed it; return what happened to it, or None."""
     what = copy.what_became()
     return what if what is not None and copy.write(content) is None else None

@@ -56,7 +56,7 @@ class LoadedFarm:
     path: Path
     "The farm file, as an absolute path."
     text: str
-    "What stands in it."
+    "Its content."
     keyring: Keyring
     target_tables: Sequence[Mapping[str, object]] = ()
     "The [[target]] tables as they are written, for the helper process that makes their calls."
