@@ -1,1 +1,1 @@
-"""The application of a node: its scripts are run, its checks made, its connections counted."""
+"""The application of a node: runs its scripts and its checks, and counts its connections."""

@@ -1,4 +1,4 @@
-"""All of this node's application put together: its lifecycle, its scripts and its checks."""
+"""Joins the parts of this node's application: its lifecycle, its scripts and its checks."""
 
 import asyncio
 import os
@@ -23,20 +23,20 @@ from hcsidecar.farmfile.loading import LoadedFarm
 
 
 class PastStore(Protocol):
-    """What is kept of the application over a restart of the daemon."""
+    """Keeps the application's past over a restart of the daemon."""
 
     def past(self, *, now: float) -> Past:
-        """Return what is known of the application's past; `now` is of the monotonic clock."""
+        """Return the application's past; `now` is monotonic time."""
 
     def remember_past(self, past: Past, *, now: float) -> None:
-        """Keep another past."""
+        """Keep this past in place of the former one."""
 
     async def written(self) -> None:
-        """Return when what was kept last is on the disk."""
+        """Wait until the past that was kept last is on disk."""
 
 
 class Application:
-    """One node's application, with what runs and checks it. See `ApplicationService` for the callables."""
+    """The application of one node, with its scripts and checks. `ApplicationService` describes the callables."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class Application:
         )
 
     def begin(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
-        """Begin to check, whenever the lifecycle wants; gives the tasks, to be cancelled when it has finished."""
+        """Start the checks, which run when the lifecycle wants them. Return the tasks, to be cancelled at the end."""
         tidying = [] if self._scripts is None else [tasks.create_task(self._scripts.keep_tidy(), name="old logs")]
         return [
             *tidying,
@@ -106,7 +106,7 @@ class Application:
         ]
 
     def take_report(self, name: str, value: str) -> str | None:
-        """Take what the program of a custom check says, "up" or "down"; gives the reason if it is refused."""
+        """Take a report for a custom check, "up" or "down". Return why it is refused, or None."""
         checking = self._needs if name in self._names_of_needs else self._own
         return checking.take_report(name, value)
 
@@ -115,7 +115,7 @@ class Application:
 
 
 def _for_node(check: AnyCheck, me: NodeTable) -> AnyCheck:
-    """Fill in what a check takes from its node."""
+    """Return the check with the address of its node where it names none."""
     if isinstance(check, InterfaceCheck) and check.interface is None and check.address is None:
         return check.model_copy(update={"address": me.address})
     return check

@@ -30,16 +30,16 @@ from hcsidecar.system.blocking_calls import BlockingCalls
 from hcsidecar.system.programs import ProgramCommand
 
 _Probe = Callable[[], Awaitable[str | None]]
-"Tries once and gives the reason of a failure, None when all is well; has no time limit, and may be cancelled."
+"Makes one attempt; returns why it failed, or None. Has no time limit; may be cancelled."
 _Pause = Callable[[str | None], Awaitable[None]]
-"Ends early when something makes the next attempt another than this failure; else it never ends."
+"Takes the last result, and ends as soon as the next result will be another; otherwise never."
 
 
 class Checking:
-    """Some checks of the farm file; `report(name, complaint)` takes what each says after every attempt.
+    """Some checks of the farm file; `report(name, complaint)` is called with the result of every attempt.
 
-    Nothing is checked until `run` runs and a round has begun. Programs of checks run in `directory`, that of the farm
-    file, with `environment` and beside it HCSIDECAR_CHECK, the name of the check.
+    The checks begin when `run` runs and a round has begun. Programs of checks run in `directory`, that of the farm
+    file, with `environment` and HCSIDECAR_CHECK, the name of the check.
     """
 
     def __init__(
@@ -58,13 +58,13 @@ class Checking:
         self._round: int | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._new_round = asyncio.Event()
-        # They outlive a round: what still hangs in one is the same check.
+        # One for all rounds: a call that hangs since an earlier round blocks its check in the next one too.
         self._calls = {check.name: BlockingCalls("check") for check in self._checks}
         self._customs: dict[str, CustomWatch] = {}
-        "Those of the present round."
+        "The custom checks of the present round."
 
     def begin(self, number: int | None) -> None:
-        """Begin every check anew, or, with None, end them all. What the former round was about to say is dropped."""
+        """Begin a new round of all checks, or with None end them. Drop results of the former round."""
         self._round = number
         self._customs = {}
         for task in self._tasks:
@@ -72,7 +72,7 @@ class Checking:
         self._new_round.set()
 
     def take_report(self, name: str, value: str) -> str | None:
-        """Take the word of a custom check, `up` or `down`; gives the reason if it is not taken."""
+        """Take a report for a custom check, `up` or `down`. Return why it is refused, or None."""
         customs = [check.name for check in self._checks if isinstance(check, CustomCheck)]
         if name not in customs:
             there = f"there is {', '.join(customs)}" if customs else "there is none"
@@ -88,7 +88,7 @@ class Checking:
         return refusal
 
     async def run(self) -> None:
-        """Check until cancelled."""
+        """Run the rounds until cancelled."""
         async with http.open_session() as session:
             while True:
                 self._new_round.clear()
@@ -97,7 +97,7 @@ class Checking:
                 await self._new_round.wait()
 
     async def _run_round(self, session: aiohttp.ClientSession) -> None:
-        """Run one round to its end, so that no check of the next one meets one of this."""
+        """Run one round to its end, so that its checks do not overlap those of the next."""
         async with asyncio.TaskGroup() as group:
             self._tasks = [group.create_task(self._keep_checking(check, session)) for check in self._checks]
 
@@ -152,7 +152,7 @@ class Checking:
 
 
 async def _attempt(check: AnyCheck, probe: _Probe) -> str | None:
-    """Try once within the time limit; that the system has no thread or descriptor for it is a failure like others."""
+    """Make one attempt within the check's time limit. A lack of threads or descriptors is a failure like any other."""
     try:
         async with asyncio.timeout(check.timeout):
             return await probe()

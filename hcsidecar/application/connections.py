@@ -1,11 +1,11 @@
-"""How many connections to the application are left, as the kernel counts them.
+"""Counts the open connections to the application, with the kernel's tables.
 
-Only Linux tells (proc(5), /proc/net/tcp); elsewhere, and for an application that is not on this machine or in this
-network namespace, the answer is None: unknown. It is asked for a few times a second while a node drains, and never
+Only Linux has the tables (/proc/net/tcp, proc(5)). Elsewhere, and for an application on another machine or in another
+network namespace, the count is None: unknown. The daemon counts a few times a second while a node drains, and never
 otherwise.
 
-A connection from this very machine shows twice, once at each end. So it can be told whose it is: this daemon's own, as
-those of its checks are, or nobody's any more. Neither is a client.
+A connection from this machine itself is listed twice, once for each end. So its owner can be found: it may be this
+daemon, for its checks, or nobody any more. Neither counts as a client.
 """
 
 import asyncio
@@ -29,12 +29,12 @@ _LISTEN = b"0A"
 _CLOSE_WAIT = b"08"
 _IN_USE: Final = {
     b"01",  # ESTABLISHED
-    _CLOSE_WAIT,  # the client has said all that it wants, the answer may be on its way
-    b"04",  # FIN_WAIT1, and the next two: closed here, but the client has not acknowledged all of the answer
+    _CLOSE_WAIT,  # the client has sent its whole request, and may still wait for the answer
+    b"04",  # FIN_WAIT1, and the next two: closed here, but the client has not acknowledged the whole answer
     b"09",  # LAST_ACK
     b"0B",  # CLOSING
 }
-"Connections that somebody still waits for. FIN_WAIT2 and TIME_WAIT have delivered everything."
+"States in which a client may still wait. In FIN_WAIT2 and TIME_WAIT everything has been delivered."
 
 _LOOPBACK: Final = {"127.0.0.1", "::1"}
 _NOBODY: Final = b"0"
@@ -42,7 +42,7 @@ _NOBODY: Final = b"0"
 
 
 class _Served(NamedTuple):
-    """The application's end of a connection, or where it listens; all as the kernel prints it."""
+    """The application's end of a connection, or a listening socket; all fields as the kernel prints them."""
 
     address: bytes
     port: bytes
@@ -52,7 +52,7 @@ class _Served(NamedTuple):
 
 
 class _Calling(NamedTuple):
-    """The other end of such a connection, where it is on this machine too."""
+    """The client's end of a connection, if it is on this machine too."""
 
     address: bytes
     port: bytes
@@ -62,11 +62,11 @@ class _Calling(NamedTuple):
 
 
 class ConnectionCounter:
-    """Counts the connections to the ports that the checks watch, and to those that are shared at the virtual IPs.
+    """Counts the connections to the ports of the checks, and to the shared ports of the virtual IPs.
 
-    A check often knocks at an address that no client uses. So a port counts with all local addresses when its check is
-    on 127.0.0.1 or ::1, or when something listens there on all addresses; else with the address of the check alone,
-    since other addresses may be other nodes on this machine. Without either there is no port to wait for.
+    A check often connects to an address that no client uses. So a port counts on all local addresses if its check is on
+    127.0.0.1 or ::1, or if something listens on all addresses. Otherwise it counts on the address of the check only,
+    because other addresses may belong to other nodes on this machine. Other ports do not count.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class ConnectionCounter:
         self._own = own or own_sockets
 
     async def count(self) -> Mapping[int, int] | None:
-        """Give the number of connections by port; None when it cannot be told. Works in a thread of its own."""
+        """Return the number of connections by port; None if it is unknown. Works in a thread of its own."""
         return await asyncio.to_thread(self._count)
 
     def _count(self) -> Mapping[int, int] | None:
@@ -92,7 +92,7 @@ class ConnectionCounter:
         try:
             served, calling = self._read({port for _, port in local})
             own = self._own()
-        except OSError:  # not for want of a descriptor either is the answer "nobody"
+        except OSError:  # unknown, for example without a descriptor; never "no connections"
             return None
         wide = {int(each.port, 16) for each in served if each.state == _LISTEN and _is_wildcard(_address(each.address))}
         wide |= {port for address, port in local if address in _LOOPBACK}
@@ -102,12 +102,12 @@ class ConnectionCounter:
         return {port: counted[b"%04X" % port] for _, port in local}
 
     def _is_ours(self, each: _Served, wide: Container[int]) -> bool:
-        """Tell whether a connection is to this node's application, and not to another's on this machine."""
+        """Return whether a connection is to this node's application, and not to that of another node here."""
         port = int(each.port, 16)
         return port in wide or (_address(each.address), port) in self._endpoints
 
     def _read(self, ports: set[int]) -> tuple[list[_Served], list[_Calling]]:
-        """Give every TCP socket on these local ports, and every one that is connected to them. Raises OSError."""
+        """Return the TCP sockets on these local ports, and those connected to these ports. Raise OSError."""
         wanted = "|".join(f"{port:04X}" for port in ports)
         served_line = re.compile(
             rf" *\d+: ([0-9A-F]{{8,32}}):({wanted}) ([0-9A-F]{{8,32}}):([0-9A-F]{{4}}) ([0-9A-F]{{2}}) ".encode()
@@ -122,7 +122,7 @@ class ConnectionCounter:
             path = self._proc / name
             if name == "tcp6" and not path.exists():
                 continue  # a kernel without IPv6
-            # A line at a time: a busy server has a hundred thousand of them.
+            # Line by line, because a busy server has a hundred thousand of them.
             with path.open("rb") as lines:
                 for line in lines:
                     if match := served_line.match(line):
@@ -133,31 +133,31 @@ class ConnectionCounter:
 
 
 def _no_clients(in_use: Iterable[_Served], calling: Iterable[_Calling], own: Container[int]) -> set[_Served]:
-    """Find the connections that are this daemon's own, or that nobody holds any more."""
+    """Return the connections that are this daemon's own, or whose other end has no owner any more."""
     holders = {
         (_address(each.address), each.port, _address(each.remote), each.remote_port): each.inode for each in calling
     }
     ports = {each.port for each in calling}
     found = set()
     for each in in_use:
-        # A busy server has clients at many addresses: look at their ports first.
+        # Compare the ports first: a busy server has clients at many addresses.
         if each.remote_port in ports:
             ends = (_address(each.remote), each.remote_port, _address(each.address), each.port)
             if (inode := holders.get(ends)) is not None:
                 if inode == _NOBODY or int(inode) in own:
                     found.add(each)
                 continue
-        # The kernel forgets an end that was closed a minute ago, whatever the other one does.
+        # A minute after an end was closed the kernel no longer lists it, whatever the other end does.
         if each.state == _CLOSE_WAIT and (each.remote == each.address or _address(each.remote) in _LOOPBACK):
             found.add(each)
     return found
 
 
 def own_sockets() -> set[int]:
-    """Give the inodes of this process's sockets; raises OSError."""
+    """Return the inodes of this process's sockets. Raise OSError."""
     found = set()
     for path in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(OSError):  # closed since
+        with contextlib.suppress(OSError):  # closed meanwhile
             about = path.stat()
             if stat.S_ISSOCK(about.st_mode):
                 found.add(about.st_ino)
@@ -165,12 +165,12 @@ def own_sockets() -> set[int]:
 
 
 def _checked_ports(checks: Iterable[AnyCheck]) -> list[tuple[str, int]]:
-    """Give the ports of the application that are checked, each with its address."""
+    """Return the checked ports of the application, each with its address."""
     return [(check.address, check.port) for check in checks if isinstance(check, PortCheck) and check.when == "both"]
 
 
 def _shared_ports(l2: L2Table | None) -> list[tuple[str, int]]:
-    """Give the TCP ports that are shared, each with its virtual IPs."""
+    """Return the shared TCP ports, each with its virtual IPs."""
     if l2 is None:
         return []
     return [
@@ -183,13 +183,13 @@ def _shared_ports(l2: L2Table | None) -> list[tuple[str, int]]:
 
 
 def _is_local(address: str) -> bool:
-    """Tell whether an address is one of this machine's own; nothing is sent."""
+    """Return whether this machine has an address; nothing is sent."""
     if ipaddress.ip_address(address).is_loopback:
         return True
     try:
         with socket.socket(socket.AF_INET6 if is_ipv6(address) else socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            # Binding would prove nothing where ip_nonlocal_bind is set. The kernel speaks to an address of its own
-            # from that address.
+            # Binding would prove nothing if ip_nonlocal_bind is set. But the kernel connects to an address of this
+            # machine from that same address.
             probe.connect((address, 9))
             return bool(probe.getsockname()[0] == address)
     except OSError:
@@ -202,7 +202,7 @@ def _is_wildcard(address: str) -> bool:
 
 @lru_cache(maxsize=256)  # a busy server has many connections, but few addresses
 def _address(text: bytes) -> str:
-    """Read an address as the kernel prints it: 32-bit words in hexadecimal, each in the machine's byte order."""
+    """Parse an address as the kernel prints it: 32-bit words in hexadecimal, each in the machine's byte order."""
     words = (int(text[start : start + 8], 16) for start in range(0, len(text), 8))
     packed = b"".join(word.to_bytes(4, sys.byteorder) for word in words)
     address = ipaddress.ip_address(packed)

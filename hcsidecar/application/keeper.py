@@ -1,16 +1,16 @@
-"""Starts one script, catches its output and stays while anything of it runs: a small process that outlives the daemon.
+"""The keeper: a small process that starts one script, logs its output, and lives as long as the script's processes.
 
-It is run as `python -I -S keeper.py`, with one connection to the daemon as standard input and output, and imports
-little, for it takes memory as long as the application runs. Its command line says nothing of farm or script, for
-scripts end processes by what is in their command lines.
+It outlives the daemon. It runs as `python -I -S keeper.py`, with one connection to the daemon as standard input and
+output. It imports little, because it takes memory as long as the application runs. Its command line names neither the
+farm nor the script, because scripts kill processes by the words of their command lines.
 
-The daemon says the job, fields `name=value` with a zero byte after each, the last of which is `go=`, and closes its
-half. The keeper answers in lines: `started PID`, then `ended CODE` as in os.waitstatus_to_exitcode, or
-`failed STEP ERRNO`. That the daemon goes, or never listens, is all the same to it.
+The daemon sends the job, which is fields `name=value` with a zero byte after each, the last one `go=`, and closes its
+half of the connection. The keeper answers with lines: `started PID`, then `ended CODE` as in
+os.waitstatus_to_exitcode, or `failed STEP ERRNO`. It does not matter if the daemon ends, or never reads them.
 
-Whatever the script leaves running inherits the pipe to the keeper as its output, and is given to the keeper by the
-kernel when it loses its parent (prctl(2), PR_SET_CHILD_SUBREAPER). The keeper reads the pipe always, so nobody ever
-blocks or gets SIGPIPE, and ends when there is neither a process below it nor a writer.
+The processes that the script leaves running have inherited the pipe to the keeper as their output, and become children
+of the keeper when they lose their parent (prctl(2), PR_SET_CHILD_SUBREAPER). The keeper always reads the pipe, so no
+writer blocks or gets SIGPIPE. It ends when it has no descendants and the pipe has no writers.
 """
 
 import os
@@ -19,18 +19,18 @@ import signal
 import sys
 
 CHUNK = 65536
-"Bytes, what a pipe of Linux holds."
+"Bytes; the capacity of a pipe on Linux."
 _PR_SET_CHILD_SUBREAPER = 36
 
 
 class Log:
-    """A log of two files, `path` and `path.old`, that stay under a number of bytes together.
+    """A log of two files, `path` and `path.old`, which together have at most `limit` bytes.
 
-    What cannot be written, since the disk is full, say, is thrown away.
+    Output that cannot be written is discarded, for example when the disk is full.
     """
 
     def __init__(self, path: bytes, *, limit: int, owner: int) -> None:
-        """Append to what is there; `owner` is the user id to whom the files are given, if that may be done."""
+        """Append to the existing log; the files are given to the user id `owner` if the process may do that."""
         self._path = path
         self._half = limit // 2
         self._owner = owner
@@ -39,7 +39,7 @@ class Log:
         self._open()
 
     def write(self, data: bytes) -> None:
-        """Append, and begin the file anew when half of the limit is reached."""
+        """Append; when the file has half of the limit, rename it and begin a new one."""
         data = data[-2 * self._half :]
         if self._file >= 0:
             self._follow()
@@ -56,7 +56,7 @@ class Log:
             data = data[written:]
 
     def _follow(self) -> None:
-        """Begin anew where somebody has removed the log, or the directory that it is in."""
+        """Begin a new file if somebody has removed the log or its directory."""
         try:
             if os.path.samestat(os.stat(self._path), os.fstat(self._file)):
                 return
@@ -85,7 +85,7 @@ class Log:
         try:
             os.rename(self._path, self._path + b".old")
         except OSError:
-            # Nothing can be put aside; the limit holds all the same.
+            # The file cannot be renamed. The limit still applies.
             try:
                 os.ftruncate(self._file, 0)
             except OSError:
@@ -98,10 +98,10 @@ class Log:
 
 
 class Keeper:
-    """One script and what it leaves behind."""
+    """One script and the processes that it leaves running."""
 
     def __init__(self, job: dict[bytes, list[bytes]], daemon: int) -> None:
-        """Take what the daemon has said, and the descriptor on which it hears the answers."""
+        """`job` has the fields that the daemon sent; `daemon` is the descriptor for the answers."""
         self._job = job
         self._daemon = daemon
         self._log = Log(job[b"log"][0], limit=int(job[b"limit"][0]), owner=int(job[b"owner"][0]))
@@ -109,7 +109,7 @@ class Keeper:
         self._has_children = True
 
     def run(self) -> None:
-        """Start the script; return when nothing of it is left."""
+        """Start the script, and return when all its processes have ended."""
         wakeup, wake = os.pipe()
         os.set_blocking(wakeup, False)
         os.set_blocking(wake, False)
@@ -134,7 +134,7 @@ class Keeper:
         _remove(self._job[b"record"][0])
 
     def _start(self) -> tuple[int, int]:
-        """Start the script; gives where its output comes from, and where it says why it could not be started."""
+        """Start the script; return the descriptor of its output, and that of the reason if it could not be started."""
         output, output_end = os.pipe()
         failure, failure_end = os.pipe()
         try:
@@ -147,7 +147,7 @@ class Keeper:
         os.close(output_end)
         os.close(failure_end)
         if self._has_children:
-            # Before the group is there, who would end the script could not.
+            # Wait until the process group exists; before that nobody could end the script.
             os.read(failure, 1)
             self._write_record()
             _say(self._daemon, b"started %d\n" % self._script)
@@ -177,7 +177,7 @@ class Keeper:
             os._exit(127)
 
     def _catch(self, output: int) -> bool:
-        """Write down a piece of output; False when there is nobody left who could write more."""
+        """Log a piece of output. Return False if the pipe has no writers any more."""
         piece = _read(output)
         if piece:
             self._log.write(piece)
@@ -193,7 +193,7 @@ class Keeper:
             if pid == 0:
                 return
             if pid == self._script:
-                # What it has written is in the pipe, if others have not filled it: first this, then the news.
+                # Log its last output, which is in the pipe, before reporting its end. Limited, as others may write too.
                 for _ in range(16):
                     if not (piece := _read(output)):
                         break
@@ -206,9 +206,9 @@ class Keeper:
             _say(self._daemon, b"failed %s\n" % reason)
 
     def _write_record(self) -> None:
-        """Write down who we are, for later daemons; see hcsidecar.core.application.leftover_processes."""
+        """Write the record of this keeper for later daemons; see hcsidecar.core.application.leftover_processes."""
         try:
-            # As hcsidecar.system.machine_start.boot_id does, which would have to be imported.
+            # The same as hcsidecar.system.machine_start.boot_id, without importing it.
             with open("/proc/sys/kernel/random/boot_id", "rb") as file:
                 boot = file.read().strip()
             words = [boot, *_numbers(os.getpid()), *_numbers(self._script), self._job[b"unit"][0]]
@@ -222,14 +222,14 @@ class Keeper:
 
 
 def _numbers(pid: int) -> list[bytes]:
-    """Give a process's id and the time when it started."""
+    """Return a process's id and its start time."""
     with open(f"/proc/{pid}/stat", "rb") as file:
-        # The name may have blanks and brackets in it; the start is the 22nd word, see proc(5).
+        # The name may contain blanks and brackets. The start time is the 22nd field; see proc(5).
         return [b"%d" % pid, file.read().rpartition(b")")[2].split()[19]]
 
 
 def _read(descriptor: int) -> bytes | None:
-    """Read a piece; empty at the end, None when there is none now."""
+    """Read a piece; return b"" at the end, None if there is nothing now."""
     try:
         return os.read(descriptor, CHUNK)
     except BlockingIOError:
@@ -253,7 +253,7 @@ def _remove(path: bytes) -> None:
 
 
 def _read_job() -> dict[bytes, list[bytes]] | None:
-    """Give the values of each name; None if the daemon has broken off."""
+    """Return the values by name; None if the daemon did not send the whole job."""
     said = b""
     while piece := _read(0):
         said += piece
@@ -277,7 +277,7 @@ def _reset_signals() -> None:
 
 
 def _become_ordinary() -> None:
-    """Give up what the daemon may have and the application must not: priority, and being spared by the OOM killer."""
+    """Give up the daemon's priority and its protection from the OOM killer, which the application must not have."""
     try:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     except (AttributeError, OSError):
@@ -295,7 +295,7 @@ def _become_ordinary() -> None:
 
 
 def _adopt_orphans() -> None:
-    """Become the parent of whatever loses its own below; without it only the mark in the environment is left."""
+    """Become the parent of orphaned descendants. If that fails, only HCSIDECAR_RUN in the environment marks them."""
     try:
         import ctypes
 
@@ -305,7 +305,7 @@ def _adopt_orphans() -> None:
 
 
 def main() -> None:
-    """Do what the daemon says over standard input; with --detach in the background."""
+    """Do the job that the daemon sends over standard input; with --detach in the background."""
     if "--detach" in sys.argv[1:]:
         try:
             if os.fork():

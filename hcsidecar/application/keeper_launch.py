@@ -1,4 +1,4 @@
-"""Starts keepers, as background processes or in systemd units, and listens to what they say of their scripts."""
+"""Starts keepers, as background processes or in systemd units, and reads what they report of their scripts."""
 
 import asyncio
 import contextlib
@@ -16,17 +16,17 @@ from hcsidecar.core.exhaustion import explained
 COMMAND: Final = (sys.executable, "-I", "-S", keeper.__file__)
 "How a keeper is run: isolated from the environment, and without site-packages, which it does not need."
 START_LIMIT: Final = 10.0
-"Seconds within which a keeper must be running, and systemd must have answered."
+"Seconds in which a keeper must start, and systemd must answer."
 _PIECE: Final = 4096
-"Bytes; keepers say much less."
+"Bytes per read; keepers send much less."
 
 
 class KeeperError(Exception):
-    """A keeper cannot be started; the text says why."""
+    """Raised if a keeper cannot be started; the text is the reason."""
 
 
 class Channel:
-    """The connection to a keeper: it is told its job and says what becomes of its script."""
+    """The connection to a keeper: sends its job and receives what happens to its script."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
@@ -36,19 +36,19 @@ class Channel:
         self._news = asyncio.Event()
 
     async def send(self, job: bytes) -> None:
-        """Say the job, and listen from now on. Raises OSError."""
+        """Send the job, and receive from now on. Raise OSError."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self._socket, self._take)
         await loop.sock_sendall(self._socket, job)
         self.finish()
 
     def finish(self) -> None:
-        """Say no more: a job that was not said to its end will not be done."""
+        """Close the sending half. A keeper does not do a job that was not sent to its end."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
 
     async def read_words(self) -> list[str]:
-        """Give the words of the next line; none when the keeper has ended. May be cancelled, and loses nothing."""
+        """Return the words of the next line; none if the keeper has ended. May be cancelled without loss."""
         while b"\n" not in self._heard:
             if self._is_over:
                 return []
@@ -58,7 +58,7 @@ class Channel:
         return line.decode(errors="replace").split()
 
     def close(self) -> None:
-        """Listen no more; the keeper goes on."""
+        """Close the connection; the keeper goes on."""
         asyncio.get_running_loop().remove_reader(self._socket)
         self._socket.close()
 
@@ -77,12 +77,12 @@ class Channel:
 
 
 def job(fields: Iterable[tuple[str, str | Path]]) -> bytes:
-    """Write a job as keepers read it."""
+    """Return a job in the format of keepers."""
     return b"".join(os.fsencode(f"{name}={value}") + b"\0" for name, value in (*fields, ("go", "")))
 
 
 def start_in_background() -> Channel:
-    """Start a keeper that belongs to nobody. For a thread of its own; raises KeeperError."""
+    """Start a keeper that is not a child of the daemon. Blocks, so use a thread; raise KeeperError."""
     try:
         ours, theirs = socket.socketpair()
     except OSError as error:
@@ -107,7 +107,7 @@ def start_in_background() -> Channel:
 
 
 def start_in_unit(command: Sequence[str], path: Path) -> Channel:
-    """Start a keeper by systemd-run, which connects it to a socket at `path`. As above."""
+    """Start a keeper with systemd-run, which connects it to a socket at `path`. Blocks; raise KeeperError."""
     try:
         listener = socket.socket(socket.AF_UNIX)
     except OSError as error:
@@ -118,7 +118,7 @@ def start_in_unit(command: Sequence[str], path: Path) -> Channel:
             listener.bind(os.fspath(path))
             path.chmod(0o600)
             listener.listen(1)
-            # systemd says that it has started, so it has connected before.
+            # systemd reports the start only after it has connected the socket.
             listener.settimeout(1.0)
             ask_systemd(command)
             connection, _ = listener.accept()
@@ -131,7 +131,7 @@ def start_in_unit(command: Sequence[str], path: Path) -> Channel:
 
 
 def ask_systemd(command: Sequence[str]) -> str:
-    """Run systemd-run or systemctl and give what it prints. For a thread; raises KeeperError."""
+    """Run systemd-run or systemctl and return its output. Blocks, so use a thread; raise KeeperError."""
     try:
         done = subprocess.run(  # noqa: S603 - built in hcsidecar.core.application.transient_unit
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=START_LIMIT

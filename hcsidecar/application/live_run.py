@@ -1,4 +1,4 @@
-"""One run of a script, from the start of its keeper to its end, or until it is ended."""
+"""One run of a script: starts its keeper, and waits for the script's end or ends it."""
 
 import asyncio
 import contextlib
@@ -15,13 +15,13 @@ from hcsidecar.application.units import Units
 from hcsidecar.core.application.runs import why_ended_badly, why_not_started
 
 PATIENCE: Final = 2.0
-"Seconds from SIGTERM to SIGKILL, and from SIGKILL until it is given up, when a run is ended."
+"When a run is ended: seconds from SIGTERM to SIGKILL, and from SIGKILL until the attempt is given up."
 _POLL: Final = 0.02
 
 
 @dataclass(kw_only=True)
 class LiveRun:
-    """A run, and what is known of its processes."""
+    """A run, with what is known of its processes."""
 
     run: str
     units: Units
@@ -32,9 +32,9 @@ class LiveRun:
     _script: int | None = field(default=None, init=False)
 
     async def live(self, make_job: Callable[[str], bytes]) -> tuple[int | None, str | None]:
-        """Start the script and wait for its end: gives its status and what was wrong.
+        """Start the script, wait for its end, and return its status and why it failed, each None if there is none.
 
-        `make_job` writes the job for a keeper in this unit. When this is cancelled, `end` must follow.
+        `make_job` returns the job for a keeper in this unit. If this is cancelled, the caller must call `end`.
         """
         try:
             channel = await self._start_keeper()
@@ -59,10 +59,10 @@ class LiveRun:
         return None, "its keeper was killed, and so it was ended as well"
 
     async def end(self) -> None:
-        """End what there is of the run: its process group, or all of its unit."""
+        """End the processes of the run: its process group, or its whole unit."""
         channel = await self._channel()
         if channel is None or not self._is_told:
-            return  # a keeper that is never told its job ends when it is not listened to any more
+            return  # a keeper without a job ends when its connection is closed
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):
                 await self._hear_of_the_script(channel)
@@ -72,13 +72,13 @@ class LiveRun:
             await _end_group(self._script)
 
     def close(self) -> None:
-        """Listen to the keeper no more, when `live` or `end` has come to its end."""
+        """Close the connection to the keeper, after `live` or `end`."""
         if self._starting is not None and self._starting.done():
             with contextlib.suppress(keeping.KeeperError, asyncio.CancelledError):
                 self._starting.result().close()
 
     async def _start_keeper(self) -> keeping.Channel:
-        """Start a keeper, in a unit if that is wanted and works."""
+        """Start a keeper, in a unit if that is wanted and possible."""
         if (command := self.units.start_command(self.run)) is not None:
             self._unit = self.units.name(self.run)
             try:
@@ -90,7 +90,7 @@ class LiveRun:
 
     async def _start(self, start: Callable[[], keeping.Channel]) -> keeping.Channel:
         self._starting = asyncio.ensure_future(asyncio.to_thread(start))
-        # The thread cannot be cancelled. `end` finds what it has started.
+        # The thread cannot be cancelled; `end` ends what it has started.
         return await asyncio.shield(self._starting)
 
     async def _channel(self) -> keeping.Channel | None:
@@ -102,7 +102,7 @@ class LiveRun:
             return None
 
     async def _hear_of_the_script(self, channel: keeping.Channel) -> None:
-        """Wait until the script has begun, or will not."""
+        """Wait until the script has been started, or could not be."""
         channel.finish()
         while self._script is None:
             match await channel.read_words():
@@ -125,7 +125,7 @@ async def _end_group(group: int) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGKILL):
         signal_group(group, number)
-        # One that is stopped could not end otherwise.
+        # A stopped process (SIGSTOP) could not end otherwise.
         signal_group(group, signal.SIGCONT)
         end = loop.time() + PATIENCE
         while group_lives(group):

@@ -1,4 +1,4 @@
-"""The files of script runs in a node's state directory: logs in `application`, records of what runs in `runs`."""
+"""The files of script runs in a node's state directory: logs in `application`, records of keepers in `runs`."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ from hcsidecar.events.journal import one_line
 from hcsidecar.system.private_file import replace_file
 
 LAST_LINES: Final = 5
-"Lines of output that an event shows."
+"Lines of output in an event."
 LONGEST_LINE: Final = 200
 "Characters of such a line."
 _TAIL: Final = 16384
@@ -27,29 +27,29 @@ exec "$HCSIDECAR_PYTHON" -P -m hcsidecar.safekit.command "$@"
 
 
 class RunFiles:
-    """Logs and records. Everything here works on the file system, and may take as long as that does."""
+    """Logs and records. All methods use the file system, and may block as long as that does."""
 
     def __init__(self, state_dir: Path) -> None:
         self.logs = state_dir / "application"
         self.records = state_dir / "runs"
 
     def make_directories(self) -> None:
-        """Make the directories, for this user only. Raises OSError."""
+        """Make the directories, for this user only. Raise OSError."""
         for directory in (self.logs, self.records):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def log(self, run: str) -> Path:
-        """Give the log of a run."""
+        """Return the path of a run's log."""
         return self.logs / f"{run}.log"
 
     def record(self, run: str) -> Path:
-        """Give where the keeper of a run writes down what it has started."""
+        """Return the path of the record that a run's keeper writes."""
         return self.records / f"{run}.run"
 
     def read_records(self) -> list[KeeperRecord]:
-        """Give what keepers have written down; what is not to be read is left out.
+        """Return the records of keepers; leave out those that cannot be read.
 
-        Raises OSError when there is no descriptor to read with: nothing was written down is another answer.
+        Raise OSError if there is no descriptor to read with, because that does not mean that there are no records.
         """
         found = []
         with _unless_exhausted():
@@ -61,7 +61,7 @@ class RunFiles:
         return found
 
     def tidy(self, *, keep: float, wall_clock: float, living: Collection[str], ended: Collection[str]) -> None:
-        """Remove the logs that are too old or too many, and the records of runs that have ended. Raises OSError."""
+        """Remove the logs that are too old or too many, and the records of runs that have ended. Raise OSError."""
         found = [(entry.name, entry.stat().st_mtime) for entry in os.scandir(self.logs)]
         for name in logs_to_remove(found, keep=keep, wall_clock=wall_clock, living=living):
             (self.logs / name).unlink(missing_ok=True)
@@ -69,7 +69,7 @@ class RunFiles:
             self.record(run).unlink(missing_ok=True)
 
     def last_lines(self, run: str) -> tuple[str, ...]:
-        """Give the last lines of a run's output that are not empty, each made printable and short."""
+        """Return the last lines of a run's output that are not empty, printable and shortened."""
         log = self.log(run)
         tail = _tail(log)
         if tail.count(b"\n") < LAST_LINES:
@@ -80,7 +80,7 @@ class RunFiles:
 
 @contextlib.contextmanager
 def _unless_exhausted() -> Iterator[None]:
-    """Leave out what the system refuses, but for want of descriptors or memory."""
+    """Ignore an OSError, unless it is a lack of descriptors or memory."""
     try:
         yield
     except OSError as error:
@@ -89,7 +89,7 @@ def _unless_exhausted() -> Iterator[None]:
 
 
 def write_shim(directory: Path, others: Collection[Path]) -> None:
-    """Make the `safekit` command of SafeKit modules, and the directories that they expect. Raises OSError."""
+    """Write the `safekit` command of SafeKit modules, and make the directories that they expect. Raise OSError."""
     for needed in (directory, *others):
         needed.mkdir(mode=0o700, parents=True, exist_ok=True)
     shim = directory / "safekit"

@@ -1,7 +1,7 @@
-"""The application log: what each run of a script has said, a file for each, read a page at a time.
+"""Reads the application log: one file with the output of each run of a script, page by page.
 
-Files are named `20261128T034001.123Z_start.log`; what has outgrown its limit is `….log.old` beside it and comes first.
-Nothing else in the directory is looked at, and no symbolic link is followed.
+A file is named `20261128T034001.123Z_start.log`. Its older part, if it has reached its limit, is `….log.old` beside it.
+Other files in the directory are ignored, and symbolic links are not followed.
 """
 
 import codecs
@@ -16,9 +16,9 @@ from hcsidecar.core.application.runs import began_and_script, began_at
 from hcsidecar.core.documents import Run, RunOutput, Runs
 
 MOST = 500
-"Runs listed: the newest."
+"Number of runs listed, the newest ones."
 PAGE_BYTES = 262_144
-"Bytes of output given at once."
+"Bytes of output in one page."
 LAST = "last"
 "Stands for the newest run, in place of its name."
 
@@ -28,21 +28,21 @@ _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 
 
 
 class NoSuchRunError(Exception):
-    """There is no output of a run of this name."""
+    """Raised if there is no output of a run of this name."""
 
 
 def is_place(text: str) -> bool:
-    """Tell whether this can be a place in the output of a run; 0 is its beginning."""
+    """Return whether this can be a place in the output of a run; 0 is its beginning."""
     return text == _BEGINNING or _PLACE.fullmatch(text) is not None
 
 
 def is_run(name: str) -> bool:
-    """Tell whether this can be the name of a run."""
+    """Return whether this can be the name of a run."""
     return name == LAST or began_at(name) is not None
 
 
 def list_runs(directory: Path, node: str, *, most: int = MOST) -> Runs:
-    """Give the newest runs; OSError as the system says, but for a directory that is not there."""
+    """Return the newest runs; none if there is no directory. Raise OSError for other errors."""
     names: list[str] = []
     with suppress(FileNotFoundError), os.scandir(directory) as entries:
         files = (entry.name for entry in entries if entry.is_file(follow_symlinks=False))
@@ -52,7 +52,7 @@ def list_runs(directory: Path, node: str, *, most: int = MOST) -> Runs:
 
 
 def read_end(directory: Path, node: str, name: str, *, lines: int) -> RunOutput:
-    """Give the last lines of a run's output, within PAGE_BYTES; NoSuchRunError or OSError if that cannot be."""
+    """Return the last lines of a run's output, within PAGE_BYTES. Raise NoSuchRunError or OSError."""
     name = _resolved(directory, name)
     with ExitStack() as stack:
         files = _opened(stack, directory, name)
@@ -64,7 +64,7 @@ def read_end(directory: Path, node: str, name: str, *, lines: int) -> RunOutput:
 
 
 def read_on(directory: Path, node: str, name: str, *, place: str) -> RunOutput:
-    """Give what follows a place; errors as above."""
+    """Return the output after a place, within PAGE_BYTES. Raise NoSuchRunError or OSError."""
     name = _resolved(directory, name)
     with ExitStack() as stack:
         files = _opened(stack, directory, name)
@@ -82,7 +82,7 @@ def read_on(directory: Path, node: str, name: str, *, place: str) -> RunOutput:
 
 
 class _File:
-    """A file that is open; its size is what it was then."""
+    """An open file, with the size that it had when it was opened."""
 
     def __init__(self, fd: int, status: os.stat_result) -> None:
         self._fd = fd
@@ -101,8 +101,8 @@ class _File:
 
 
 def _opened(stack: ExitStack, directory: Path, name: str) -> list[_File]:
-    """Open what there is of a run, the older part first."""
-    # The newer part before the older one: when it becomes the older one in between, it is found twice, not lost.
+    """Open the files of a run and return them, the older part first."""
+    # The newer part is opened first: if it is renamed to the older one meanwhile, it is found twice rather than lost.
     files: list[_File] = []
     for path in (directory / f"{name}.log", directory / f"{name}.log.old"):
         try:
@@ -119,7 +119,7 @@ def _opened(stack: ExitStack, directory: Path, name: str) -> list[_File]:
 
 
 def _find(files: list[_File], place: str) -> tuple[int, int]:
-    """Give the file and the offset of a place; file -1 when it is gone."""
+    """Return the index of the file and the offset of a place; index -1 if it is gone."""
     match = _PLACE.fullmatch(place)
     if match is None:
         return 0, 0
@@ -130,7 +130,7 @@ def _find(files: list[_File], place: str) -> tuple[int, int]:
 
 
 def _after_skipping(files: list[_File], count: int) -> Iterator[tuple[_File, int]]:
-    """Give each file with how much of it belongs to the first `count` bytes of all."""
+    """Yield each file with the number of its bytes that belong to the first `count` bytes of all."""
     for file in files:
         skip = min(count, file.size)
         yield file, skip
@@ -160,7 +160,7 @@ def _run(directory: Path, name: str) -> Run | None:
 
 
 def _whole_characters(data: bytes) -> tuple[str, int]:
-    """Decode data, but for the beginning of a last character whose rest is missing; say how many bytes that is."""
+    """Decode data without an incomplete character at its end; return the text and that character's number of bytes."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     text = decoder.decode(data)
     return text, len(decoder.getstate()[0])

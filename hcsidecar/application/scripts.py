@@ -1,8 +1,8 @@
 """Runs the scripts of the application, and finds and ends what they leave running.
 
-Each run has a keeper of its own (`keeper.py`), a process that outlives the daemon; under systemd the keeper is the main
-process of a unit of its own (`core/application/transient_unit.py`). What is the application's is told in
-`core/application/leftover_processes.py`. All that touches disks or processes works in threads: heartbeats do not wait.
+Each run has its own keeper (`keeper.py`), a process that outlives the daemon. Under systemd the keeper is the main
+process of a unit of its own (`core/application/transient_unit.py`). `core/application/leftover_processes.py` decides
+which processes are the application's. Disks and processes are accessed in threads, so that heartbeats do not wait.
 """
 
 import asyncio
@@ -28,9 +28,9 @@ from hcsidecar.farmfile.permissions import why_not_run
 from hcsidecar.system.machine_start import boot_id
 
 TIDY_INTERVAL: Final = 3600.0
-"Seconds between two looks for logs that are too old."
+"Seconds between two clean-ups of old logs."
 _SHOWN: Final = 5
-"Processes that a reason names."
+"Number of processes that a reason names."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,17 +38,17 @@ class RunResult:
     """How a run ended."""
 
     status: int | None
-    "Exit status; None when there is none, since it was killed or never began."
+    "Exit status; None if there is none, because the script was ended or could not be started."
     reason: str | None
-    "Why this is no success, in plain words; None when the status is 0."
+    "Why the run failed; None if the status is 0."
     last_lines: tuple[str, ...]
     "The end of its output, for an event."
     log: Path
-    "All of its output, as far as it is kept."
+    "The file with its output, as far as that is kept."
 
 
 def with_home(environment: Mapping[str, str]) -> dict[str, str]:
-    """Give an environment that has HOME, which a daemon's may lack."""
+    """Return the environment with HOME, which that of a daemon may lack."""
     return {"HOME": str(Path.home())} | dict(environment)
 
 
@@ -66,7 +66,7 @@ class Scripts:
         systemd: bool | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """Take what scripts are told; `systemd` says whether to use units, None looks for it."""
+        """`systemd` says whether to use units; with None that depends on whether systemd started this process."""
         self._table = table
         self._base = environment
         self._directory = config.absolute().parent
@@ -81,9 +81,9 @@ class Scripts:
         self._told: set[str] = set()
 
     async def run(self, key: str, arguments: Sequence[str]) -> RunResult:
-        """Run a script that the table has, to its end.
+        """Run a script of the table to its end.
 
-        When this is cancelled, the process group of the run (under systemd its whole unit) is ended first.
+        If this is cancelled, it first ends the process group of the run, or under systemd its whole unit.
         """
         run = self._new_run(key, arguments)
         self._latest[key] = run
@@ -96,14 +96,14 @@ class Scripts:
         return RunResult(status=status, reason=reason, last_lines=last_lines, log=self._files.log(run))
 
     async def last_lines(self, key: str) -> tuple[str, ...]:
-        """Give the last lines of the latest run of a script, also of one that runs still or was cancelled."""
+        """Return the last lines of the latest run of a script, even if it still runs or was cancelled."""
         run = self._latest.get(key)
         return () if run is None else await asyncio.to_thread(self._files.last_lines, run)
 
     async def kill_application(self) -> str | None:
-        """End all that scripts have left running: SIGTERM, then SIGKILL; says what survived even that.
+        """End all processes that scripts have left running: SIGTERM, then SIGKILL. Return what survives, or None.
 
-        Runs in progress are left alone.
+        Leave runs in progress alone.
         """
         try:
             return await self._kill_application()
@@ -117,21 +117,21 @@ class Scripts:
         survivors = await processes.end(self._find)
         names = [str(process) for process in survivors]
         pids = {process.pid for process in survivors}
-        # In a sandbox those in units may be hidden from us.
+        # In a sandbox the processes of units may be hidden from us.
         names += [str(pid) for pid in await asyncio.to_thread(self._units.processes, in_units) if pid not in pids]
         if not names:
             return None
         return f"{len(names)} processes of the application live still, even after SIGKILL: {', '.join(names[:_SHOWN])}"
 
     async def keep_tidy(self) -> None:
-        """Make what scripts need, then remove old logs once an hour, until cancelled."""
+        """Make the files that scripts need, then remove old logs once an hour, until cancelled."""
         await self._prepare()
         while True:
             await self._tidy()
             await asyncio.sleep(TIDY_INTERVAL)
 
     def _new_run(self, key: str, arguments: Sequence[str]) -> str:
-        """Give a name that no other run has: of two in one millisecond, one takes the next."""
+        """Return a unique name. If two runs begin in the same millisecond, the second takes the next one."""
         wall_clock = self._wall_clock()
         while (run := run_name(key, arguments, wall_clock=wall_clock)) in {*self._in_progress, *self._latest.values()}:
             wall_clock += 0.001
@@ -185,7 +185,7 @@ class Scripts:
         )
 
     def _find(self) -> Mapping[Process, str]:
-        """Give the processes of the application that can be seen, with their runs; not those of runs in progress."""
+        """Return the visible processes of the application with their runs, without those of runs in progress."""
         records = self._files.read_records()
         table = processes.read_processes()
         marked = processes.read_marks(table, self._place.run_marked_in)
@@ -209,14 +209,14 @@ class Scripts:
         )
 
     def _warn(self, message: str) -> None:
-        """Say it once: it would be the same at each run."""
+        """Log a warning once; it would be the same at each run."""
         if message not in self._told:
             self._told.add(message)
             self._tell(Event(level=Level.WARNING, origin="application", message=message))
 
 
 async def _to_its_end(work: Coroutine[None, None, None]) -> None:
-    """Wait for work that has a limit of its own, however often this is cancelled meanwhile."""
+    """Wait for work that has its own time limit, even if this is cancelled meanwhile."""
     task = asyncio.ensure_future(work)
     while not task.done():
         try:

@@ -1,6 +1,6 @@
-"""Drives this node's application: commands, checks, scripts and time go into its lifecycle, decisions go out at once.
+"""Drives this node's application: passes commands, results and time to its lifecycle, and carries out the decisions.
 
-Nothing is waited for here but scripts, and each of these has a limit that the lifecycle keeps.
+It waits only for scripts, and the lifecycle has a time limit for each of them.
 """
 
 import asyncio
@@ -20,32 +20,32 @@ from hcsidecar.core.events import Event, Level
 from hcsidecar.core.status import ModuleState
 
 EVIDENCE_TIMEOUT = 2.0
-"Seconds after which a count of connections is taken as impossible: the limit of the drain must not wait for it."
+"Seconds for a count of connections; then it is unknown, because the limit of the drain must not wait for it."
 EVIDENCE_INTERVAL = 0.25
-"Seconds between two looks at who is still there while the application drains."
+"Seconds between two looks at who still uses the application while it drains."
 FARM_INTERVAL = 0.5
 "Seconds between two looks at the other nodes while a need is unmet."
 TRANSITION_LIMIT = 60.0
-"Seconds that the transition script may take; nobody waits for it."
+"Seconds that the transition script may take. Nothing waits for it."
 MOST_TRANSITIONS = 16
-"Changes of state that may wait for the transition script; the next ones it is not told of."
+"Changes of state that may wait for the transition script; it is not told of further ones."
 
 
 Command = Callable[[Lifecycle, float], Outcome]
-"What an operator or the application asks of the lifecycle, at a time of the monotonic clock."
+"A command of an operator or a request of the application; takes the lifecycle and the monotonic time."
 
 
 class DrainEvidence(Protocol):
     """Who still uses an application that drains."""
 
     async def connections(self) -> Mapping[int, int] | None:
-        """Count the connections to the checked ports; None when that cannot be told."""
+        """Count the connections by port; None if they cannot be counted."""
 
     def probers(self, *, now: float) -> Iterable[str]:
-        """Describe the probers that have not had their fill of NOT FOUND."""
+        """Describe the probers that have not had `prober_fall` answers of NOT FOUND."""
 
     def balancers(self) -> Iterable[str]:
-        """Say why an application that is parting must still take traffic."""
+        """Return why an application that is parting must still take traffic."""
 
 
 class ScriptResult(Protocol):
@@ -53,7 +53,7 @@ class ScriptResult(Protocol):
 
     @property
     def reason(self) -> str | None:
-        """Why it was not well, or None."""
+        """Why the run failed, or None."""
 
     @property
     def last_lines(self) -> tuple[str, ...]:
@@ -61,30 +61,30 @@ class ScriptResult(Protocol):
 
 
 class ScriptRunner(Protocol):
-    """Runs the scripts of the application; may be cancelled at any time, which ends what runs."""
+    """Runs the scripts of the application. Cancelling a run ends the script."""
 
     async def run(self, key: str, arguments: Sequence[str]) -> ScriptResult:
         """Run the script of this key of [application] to its end."""
 
     async def kill_application(self) -> str | None:
-        """End all processes that the application has left running; gives the reason when some survive."""
+        """End all processes of the application. Return a reason if some survive."""
 
     async def last_lines(self, key: str) -> tuple[str, ...]:
-        """Give the end of the output of the latest run of a script."""
+        """Return the last lines of the latest run of a script."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """What the rest of the daemon needs to know of the application."""
+    """The state of the application, for the rest of the daemon."""
 
     state: ModuleState
     name: str
-    "Role and status as people know them: UP(Ready)."
+    "Role and status: UP(Ready)."
     serving: bool
-    "The health URL answers 200."
+    "Whether the health URL answers 200."
     wants_share: bool
     word: Word
-    "What the operator said last."
+    "The operator's last word."
     unmet: tuple[str, ...]
     "Names of the `pre` checks that fail."
 
@@ -92,10 +92,10 @@ class Published:
 class ApplicationService:
     """One `Lifecycle` on the running loop.
 
-    `publish` is called in the instant of every change, before anything else happens; `tell` takes events, `remember`
-    the past to be kept, `written` waits until it is; `new_round` and `new_need_round` are told to begin all checks
-    anew (or, with None, to end them), of the application and of what it needs. `outlook` says how the other nodes are
-    for one with these needs unmet. `scripts` may be None where the application has none.
+    `publish` is called at every change, before anything else happens. `tell` takes events, `remember` the past to be
+    kept, and `written` waits until that is on disk. `new_round` and `new_need_round` begin a new round of the checks of
+    the application and of its needs, or with None end them. `outlook` returns the state of the other nodes for a node
+    with these needs unmet. `scripts` is None if the application has no scripts.
     """
 
     def __init__(
@@ -132,10 +132,10 @@ class ApplicationService:
         self._transitions: asyncio.Queue[tuple[str, ...]] = asyncio.Queue(MOST_TRANSITIONS)
         self._role = Role.STOP
         self.finished = asyncio.Event()
-        "Set when the daemon may exit."
+        "Set when the daemon may end."
 
     async def run(self) -> None:
-        """Begin as the past says, then follow time, scripts and evidence until finished."""
+        """Begin from the application's past, then follow time, scripts and evidence until finished."""
         loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as self._tasks:
             transitions = self._tasks.create_task(self._tell_transitions())
@@ -155,13 +155,13 @@ class ApplicationService:
             transitions.cancel()
 
     def carry_out(self, command: Command) -> Outcome:
-        """Give the lifecycle a command or a request; what it decides has taken effect when this returns."""
+        """Give the lifecycle a command or a request. Its decision has taken effect when this returns."""
         outcome = command(self._lifecycle, asyncio.get_running_loop().time())
         self._take(outcome.events)
         return outcome
 
     def check_result(self, name: str, complaint: str | None) -> None:
-        """Take what a check says."""
+        """Take the result of a check."""
         if not self._lifecycle.is_news(name, complaint):
             return
         self._look_around()
@@ -169,21 +169,21 @@ class ApplicationService:
         self._take(self._lifecycle.check_result(name=name, complaint=complaint, now=now))
 
     def see_machine(self, obstacle: str | None, remedy: str = "") -> None:
-        """Take what of the machine keeps this node from serving; None: nothing any more."""
+        """Take what keeps the machine from serving the virtual IPs; None: nothing any more."""
         now = asyncio.get_running_loop().time()
         self._take(self._lifecycle.see_machine(obstacle, remedy, now=now))
 
     def shutdown(self, by: str) -> None:
-        """Drain and stop for the end of the daemon; a second time: stop at once."""
+        """Drain and stop for the end of the daemon; when called again, stop at once."""
         self._take(shutdown(self._lifecycle, now=asyncio.get_running_loop().time(), by=by))
 
     @property
     def state(self) -> ApplicationState:
-        """The state of the application, to be read only."""
+        """The state of the application, read-only."""
         return self._lifecycle.state
 
     def look(self) -> Published:
-        """Say how the application is now."""
+        """Return the present state of the application."""
         state = self._lifecycle.state
         now = asyncio.get_running_loop().time()
         budget = (state.budget.used(now=now), state.budget.most) if self._lifecycle.plan.table else None
@@ -228,14 +228,14 @@ class ApplicationService:
         self._changed.set()
 
     def _look_around(self) -> None:
-        """Let the lifecycle know how the others are, where that matters."""
+        """Tell the lifecycle the state of the other nodes, if that matters now."""
         now = asyncio.get_running_loop().time()
         self._take(self._lifecycle.see_farm(self._outlook(self._lifecycle.state.unmet), now=now))
 
     # Scripts
 
     def _follow_script(self) -> None:
-        """See to it that what runs is what the lifecycle wants."""
+        """Start the script that the lifecycle wants, and end any other."""
         wanted = self._lifecycle.state.script
         run, task = self._running or (None, None)
         if (wanted and wanted.number) == (run and run.number):
@@ -255,7 +255,7 @@ class ApplicationService:
             await asyncio.wait({after})
         if broken_off is not None and broken_off.script is not Script.KILL:
             self._tell_last_lines(broken_off, await self._scripts.last_lines(broken_off.script.key))
-        # A daemon that dies from here on leaves word of what it was doing.
+        # From here on a killed daemon leaves on disk what it was doing.
         await self._written()
         if run.script is Script.KILL:
             reason = await self._scripts.kill_application()
@@ -271,7 +271,7 @@ class ApplicationService:
         self._take(self._lifecycle.script_ended(run.number, reason, lines, now=now))
 
     def _tell_last_lines(self, run: ScriptRun, lines: tuple[str, ...]) -> None:
-        """A script that was broken off has not told its last words."""
+        """Log the last lines of a script that was ended before its result could have them."""
         if lines:
             message = f"the {run.script} script was broken off; its last words: {' | '.join(lines)}"
             self._tell(Event(level=Level.WARNING, origin="application", message=message))
@@ -285,7 +285,7 @@ class ApplicationService:
         self._transitions.put_nowait((str(role), str(self._role), str(action)))
 
     async def _tell_transitions(self) -> None:
-        """Run the transition script for each change of role, one after the other; nobody waits for it."""
+        """Run the transition script for each change of role, one after the other. Nothing waits for it."""
         while True:
             arguments = await self._transitions.get()
             if self._scripts is None:
@@ -303,7 +303,7 @@ class ApplicationService:
     # Waiting
 
     def _patience(self, now: float) -> float:
-        """Say for how long nothing has to be looked at, in seconds."""
+        """Return the seconds until the lifecycle must be driven again."""
         wait = self._lifecycle.next_tick_at() - now
         if self._lifecycle.state.draining or self._lifecycle.state.parting:
             wait = min(wait, EVIDENCE_INTERVAL)

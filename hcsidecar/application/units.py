@@ -1,4 +1,4 @@
-"""Units of systemd for runs of scripts: whether there should be any, how they are asked for, and how they are ended."""
+"""The systemd units of script runs: decides whether to use them, and starts, examines and ends them."""
 
 import contextlib
 import os
@@ -13,16 +13,16 @@ from hcsidecar.core.application.runs import is_start
 
 _OWN_GROUPS: Final = Path("/proc/self/cgroup")
 _HIERARCHIES: Final = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/systemd"), Path("/sys/fs/cgroup/unified"))
-"Where the control groups of units may be: cgroup v2, and v1 alone or with v2 beside."
+"The directories in which the control groups of units may be: cgroup v2, v1, and both together."
 
 
 class Units:
-    """The units of one node's runs. Everything that asks systemd takes its time, and is for a thread."""
+    """The units of one node's runs. What asks systemd blocks, and belongs into a thread."""
 
     def __init__(
         self, environment: Mapping[str, str], *, farm: str, node: str, directory: Path, wanted: bool | None
     ) -> None:
-        """Look whether systemd has started this process, unless that is `wanted` or not; sockets go to `directory`."""
+        """Use units if `wanted`, or if it is None and systemd started this process. Sockets go to `directory`."""
         started = transient_unit.is_started_by_systemd(environment, pid=os.getpid())
         self._wanted = started if wanted is None else wanted
         self._is_users = transient_unit.is_users_manager(environment)
@@ -34,15 +34,15 @@ class Units:
             self._own = transient_unit.own_unit(_OWN_GROUPS.read_text())
 
     def name(self, run: str) -> str:
-        """Give the name of a run's unit."""
+        """Return the name of a run's unit."""
         return transient_unit.unit_name(self._farm, self._node, run)
 
     def socket(self, run: str) -> Path:
-        """Give where the keeper of a run is connected; as short as can be, for such paths may not be long."""
+        """Return the path of the socket for a run's keeper: short, because the length of such paths is limited."""
         return self._directory / f"{run[9:19]}.run"
 
     def start_command(self, run: str) -> list[str] | None:
-        """Give the command that starts a run's keeper in a unit; None when there should be no units."""
+        """Return the command that starts a run's keeper in a unit; None if units are not used."""
         if not self._wanted:
             return None
         return transient_unit.start_command(
@@ -56,20 +56,20 @@ class Units:
         )
 
     def kill(self, unit: str, signal: str) -> None:
-        """Send a signal to all in a unit; nothing happens when it is gone."""
+        """Send a signal to all processes of a unit, if it still exists."""
         with contextlib.suppress(KeeperError):
             ask_systemd(transient_unit.kill_command(unit, signal, is_users=self._is_users))
 
     def stop(self, records: Collection[KeeperRecord]) -> None:
-        """End all processes in the units of runs; `processes` tells whether that was so."""
+        """End all processes in the units of runs; call `processes` to see whether that worked."""
         if units := list(self._living(records)):
             with contextlib.suppress(KeeperError):
                 ask_systemd(transient_unit.stop_command(units, is_users=self._is_users))
 
     def processes(self, records: Collection[KeeperRecord]) -> set[int]:
-        """Give the ids of all processes in the units of runs, but for the keepers.
+        """Return the ids of all processes in the units of runs, without the keepers.
 
-        They are read from the control groups: in a sandbox other processes may be hidden.
+        They are read from the control groups, because a sandbox may hide other processes.
         """
         keepers = {record.keeper for record in records}
         return {pid for group in self._living(records).values() for pid in _members(group)} - keepers

@@ -1,4 +1,4 @@
-"""A program of the operator's that runs all the time and says by itself whether all is well, as SafeKit's do."""
+"""Runs a program of the operator that checks all the time and reports the results, as SafeKit's custom checkers do."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,15 +9,15 @@ from hcsidecar.core.farmfile.values import format_duration
 from hcsidecar.system.programs import CannotStartError, ProgramCommand, RunningProgram
 
 DOWN: Final = "its program says down"
-"The complaint after the word `down`."
+"The reason of the failure after a report of `down`."
 WORDS: Final = ("up", "down")
 
 
 class CustomWatch:
-    """Keeps the program of one check running, and passes on each word that is said for it.
+    """Keeps the program of one check running, and passes on each report.
 
-    Until the first word nothing is told, so the check has not passed yet. When the program ends, the reason is told,
-    and its last word is worth nothing; it is started again after `pause` seconds and says a new one.
+    The check has no result before the first report, so it has not passed yet. When the program ends, the check fails,
+    whatever was reported last. The program is started again after `pause` seconds, and must report again.
     """
 
     def __init__(self, name: str, command: ProgramCommand, *, pause: float, tell: Callable[[str | None], None]) -> None:
@@ -28,15 +28,15 @@ class CustomWatch:
         self._at_work = False
 
     def why_not_heard(self) -> str | None:
-        """Say why a word would not be taken now."""
+        """Return why a report would be refused now, or None."""
         return None if self._at_work else f"the program of check {self._name} is not running now"
 
     def hear(self, value: str) -> None:
-        """Take a word."""
+        """Take a report."""
         self._tell(None if value == "up" else DOWN)
 
     async def run(self) -> None:
-        """Run the program again and again, until cancelled; then it is killed."""
+        """Run the program again and again, until cancelled; then kill it."""
         while True:
             why = await self._run_once()
             self._tell(f"its program must not end: {why}; it is started again after {format_duration(self._pause)}")

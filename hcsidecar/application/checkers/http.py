@@ -1,4 +1,4 @@
-"""Whether a web server answers a request with the status, and the text, that it should."""
+"""Checks that a web server answers a request with the right status and text."""
 
 import ssl
 from typing import Final
@@ -13,15 +13,15 @@ from hcsidecar.core.farmfile.settings import HttpCheck
 from hcsidecar.system.blocking_calls import BlockingCalls
 
 READ_LIMIT: Final = 65536
-"Bytes of an answer in which the text is looked for; the rest is not read."
+"Bytes of an answer in which the text is searched for; the rest is not read."
 
 
 def open_session() -> aiohttp.ClientSession:
-    """Make the session that all probes share: it keeps no connections, cookies or proxies, and has no time limit."""
+    """Return the session that all probes share, without connections to reuse, cookies, proxies and time limits."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, force_close=True),
         cookie_jar=aiohttp.DummyCookieJar(),
-        # What we do not unpack cannot grow in our memory.
+        # A compressed answer that is not unpacked cannot fill the memory.
         auto_decompress=False,
         headers={"User-Agent": f"hcsidecar/{__version__}", "Accept-Encoding": "identity"},
         timeout=aiohttp.ClientTimeout(),
@@ -30,7 +30,7 @@ def open_session() -> aiohttp.ClientSession:
 
 
 class HttpProbe:
-    """One check of a web server; keeps whom it trusts, which takes long to read."""
+    """One check of a web server. Keeps its TLS context, because loading the authorities takes long."""
 
     def __init__(self, check: HttpCheck, session: aiohttp.ClientSession, calls: BlockingCalls) -> None:
         self._check = check
@@ -39,13 +39,13 @@ class HttpProbe:
         self._trust: ssl.SSLContext | None = None
 
     async def probe(self) -> str | None:
-        """Ask once; gives the reason when the answer is not as it should be. Redirects are answers and not followed.
+        """Send one request; return why the answer is wrong, or None. A redirect is an answer, and is not followed.
 
-        Has no time limit of its own, and may be cancelled.
+        Has no time limit; may be cancelled.
         """
         check = self._check
         if check.tls != "off" and self._trust is None:
-            # The certificates of all authorities are read: some 20 ms.
+            # Loading the certificates of all authorities takes about 20 ms.
             self._trust = await self._calls.run_in_turn(lambda: _trust(verified=check.tls == "on"))
         path, _, query = check.path.partition("?")
         url = URL.build(
@@ -132,7 +132,7 @@ async def _beginning(body: aiohttp.StreamReader) -> bytes:
 
 
 async def _contains(body: aiohttp.StreamReader, text: bytes) -> bool:
-    """Look for a text in the first READ_LIMIT bytes, and read no further than it."""
+    """Return whether a text is in the first READ_LIMIT bytes; stop reading when it is found."""
     seen = b""
     while len(seen) < READ_LIMIT:
         chunk = await body.read(READ_LIMIT - len(seen))

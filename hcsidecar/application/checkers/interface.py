@@ -1,4 +1,4 @@
-"""Whether a network interface is up and has its address; the kernel tells of a change at once, through pyroute2."""
+"""Checks that a network interface is up and has its address. The kernel reports changes at once, over netlink."""
 
 import asyncio
 import contextlib
@@ -18,19 +18,18 @@ from hcsidecar.system.threads import start_thread
 _GROUPS: Final = 0x1 | 0x10 | 0x100
 "RTMGRP_LINK, RTMGRP_IPV4_IFADDR and RTMGRP_IPV6_IFADDR."
 _NO_SUCH_LINK: Final = (errno.ENODEV, errno.ERANGE, errno.EINVAL)
-"What the kernel says of a name that no interface has, and of one that is too long to be one."
+"The kernel's errors for a name that no interface has, or that is too long."
 _LONGEST_PAUSE: Final = 1.0
-"Seconds until the state is read again, at most."
+"Seconds between two reads of the state, at most."
 _DESCRIPTORS: Final = 12
-"Open files of a watch, and a few more: others open some in the same moment."
+"Open files of a watch, with a few in reserve because other parts open files at the same time."
 _ENDED: Final = "the watch of the kernel's news has ended; it begins anew"
 
 
 class InterfaceWatch:
-    """Follows what the kernel tells, in a thread with a loop of its own: on a host of containers it tells much.
+    """Follows the kernel's notifications, in a thread with its own loop, because a container host has many of them.
 
-    The thread lives as long as the `async with`, which does not wait for it. One that has met an error is followed by
-    another at the next attempt.
+    The thread ends with the `async with`, which does not wait for it. After an error the next attempt starts a new one.
     """
 
     def __init__(self, check: InterfaceCheck) -> None:
@@ -46,13 +45,13 @@ class InterfaceWatch:
             self._follower.end()
 
     async def probe(self) -> str | None:
-        """Look now; gives the reason when it is not as it should be. May be cancelled."""
+        """Read the state; return why it is wrong, or None. May be cancelled."""
         if sys.platform != "linux":
             return "interface checks need Linux"
         try:
             return await self._ask()
         except OSError:
-            # The kernel had more to tell than its buffer holds, say: what counts is what it says now.
+            # For example, the kernel's buffer of notifications was full. Only the present state counts.
             pass
         try:
             return await self._ask()
@@ -65,7 +64,7 @@ class InterfaceWatch:
         return await self._follower.look()
 
     async def until_other_than(self, failure: str | None) -> None:
-        """Wait until the kernel has told something that makes it another than this."""
+        """Wait until the kernel reports a change after which the result is another than this failure."""
         while True:
             await self._changed.wait()
             self._changed.clear()
@@ -74,7 +73,7 @@ class InterfaceWatch:
 
 
 class _Follower:
-    """The thread: reads the kernel's state when asked, and calls `heard` in the asker's loop when it has changed."""
+    """The thread: reads the kernel's state on request, and calls `heard` in the requester's loop after a change."""
 
     def __init__(self, check: InterfaceCheck, heard: Callable[[], None]) -> None:
         self._check = check
@@ -90,7 +89,7 @@ class _Follower:
         start_thread(self._run, name="interface check")
 
     async def look(self) -> str | None:
-        """Read the state; raises OSError if the kernel refuses."""
+        """Return the check's result. Raise OSError if the kernel refuses to be read."""
         question: asyncio.Future[str | None] = self._asker.create_future()
         with self._lock:
             if self.ended:
@@ -101,7 +100,7 @@ class _Follower:
         return await question
 
     def end(self) -> None:
-        """Let the thread end, as soon as it may."""
+        """Ask the thread to end."""
         with self._lock:
             self.ended = True
             if self._loop is not None and self._task is not None:
@@ -126,7 +125,7 @@ class _Follower:
             self._loop = None
             left = self._take_questions()
         self._answer(left, None, error or OSError(_ENDED))
-        if self._told:  # so that somebody asks again, but not at once for ever
+        if self._told:  # the requester tries again, but not in a tight loop
             self._tell(self._heard)
 
     async def _follow(self) -> None:
@@ -138,7 +137,7 @@ class _Follower:
             self._task = asyncio.current_task()
             self._wanted = wanted
         with _errors_of_the_system():
-            # Imported here: it takes memory, and other systems do not have it.
+            # Imported here because it takes memory, and other systems do not have it.
             from pyroute2 import AsyncIPRoute  # noqa: PLC0415
 
             async with AsyncIPRoute() as news, AsyncIPRoute() as ip:
@@ -163,7 +162,7 @@ class _Follower:
             if not self._told or latest != finding:
                 self._told, latest = True, finding
                 self._tell(self._heard)
-            # In a storm of news reading takes a fifth of the time at most, and each change still counts soon.
+            # Reading takes at most a fifth of the time, however many notifications come, and no change waits long.
             await asyncio.sleep(min(4 * took, _LONGEST_PAUSE))
             waiting = asyncio.create_task(wanted.wait())
             try:
@@ -179,7 +178,7 @@ class _Follower:
     def _answer(self, questions: list[asyncio.Future[str | None]], finding: str | None, error: OSError | None) -> None:
         def answer() -> None:
             for question in questions:
-                if question.done():  # nobody waits any more
+                if question.done():  # the requester does not wait any more
                     continue
                 if error is None:
                     question.set_result(finding)
@@ -194,14 +193,14 @@ class _Follower:
 
 
 async def _listen(news: Any, wanted: asyncio.Event) -> None:
-    """Say that something has changed whenever the kernel does; what exactly is then read."""
+    """Set `wanted` at each notification of the kernel; its content is not used, the state is read anew."""
     while True:
         async for _ in news.get():
             wanted.set()
 
 
 async def _read(check: InterfaceCheck, ip: Any) -> str | None:
-    """Ask the kernel for what a check needs and give what it says of it."""
+    """Read from the kernel what a check needs, and return the result."""
     from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415 - as above
 
     async def find(**which: object) -> Any:
@@ -236,7 +235,7 @@ async def _read(check: InterfaceCheck, ip: Any) -> str | None:
         held = holder_of(check, addresses)
         if held is not None and link is None:
             found = await find(index=int(held.interface))
-            if found is None:  # it has gone meanwhile
+            if found is None:  # the interface has gone meanwhile
                 return complaint(check, None, None)
             link = _link(found)
     return complaint(check, link, held)
@@ -248,13 +247,13 @@ def _link(found: Any) -> Link:
 
 @contextlib.contextmanager
 def _errors_of_the_system() -> Any:
-    """Give the kernel's refusals as OSError."""
+    """Turn errors of pyroute2 into OSError."""
     try:
         yield
     except ImportError as error:
         raise OSError(f"{error}; install the package pyroute2") from error
     except Exception as error:
-        # pyroute2 has a hierarchy of its own, which cannot be named before it is imported.
+        # pyroute2's own exception types cannot be named before it is imported.
         code = getattr(error, "code", None)
         if isinstance(error, OSError) or not isinstance(code, int):
             raise

@@ -1,6 +1,6 @@
-"""The operator's regular expressions, looked for within a limit: some take years for a few characters.
+"""Searches for the operator's regular expressions with a time limit, because some would take years.
 
-The package `regex` understands what `re` does, gives up after a time, and lets other threads run meanwhile.
+The package `regex` has the syntax of `re` and a time limit, and lets other threads run meanwhile.
 """
 
 import time
@@ -10,20 +10,20 @@ from typing import Final
 from hcsidecar.core.farmfile.values import format_duration
 
 LIMIT: Final = 1.0
-"Seconds that a pattern may take in one attempt; an honest one needs milliseconds."
+"Seconds that a pattern may take in one attempt; a usual one needs milliseconds."
 TOO_SLOW: Final = f"the pattern takes longer than {format_duration(LIMIT)} to look for: make it simpler"
-"The reason of an attempt whose pattern was given up."
+"The reason of a failure because of the limit."
 
 
 class TooSlowError(Exception):
-    """A pattern took too long; the text is the reason of the failure."""
+    """Raised if a pattern took too long; the text is the reason of the failure."""
 
     def __init__(self) -> None:
         super().__init__(TOO_SLOW)
 
 
 def count_matches(pattern: str, texts: Iterable[str]) -> int:
-    """Count the texts in which it matches somewhere; raises TooSlowError. Not for the thread of the loop."""
+    """Return in how many texts the pattern matches somewhere. Raise TooSlowError. Not for the loop's thread."""
     import regex  # noqa: PLC0415 - a megabyte that a farm without patterns does not need
 
     compiled = regex.compile(pattern)

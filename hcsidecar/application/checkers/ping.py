@@ -1,4 +1,4 @@
-"""Whether an address answers to an ICMP echo request, sent from a socket of our own."""
+"""Checks that an address answers an ICMP echo request, sent from our own socket."""
 
 import asyncio
 import errno
@@ -16,7 +16,7 @@ NOT_PERMITTED: Final = (
     "this process may not ping: give it the capability CAP_NET_RAW, "
     "or let its group do so with sysctl net.ipv4.ping_group_range"
 )
-"The reason where the system lets us have no socket for ICMP."
+"The reason if the system refuses a socket for ICMP."
 
 _TOKEN_SIZE: Final = 16
 _ROOM: Final = 2048
@@ -29,14 +29,14 @@ _ALL_BUT_ECHO_REPLY: Final = (0xFFFFFFFE).to_bytes(4, sys.byteorder)
 
 
 async def probe(check: PingCheck) -> str | None:
-    """Ask once; gives the reason when no answer comes. Has no time limit of its own, and may be cancelled."""
+    """Send one request; return why there is no answer, or None. Has no time limit; may be cancelled."""
     ipv6 = is_ipv6(check.address)
     loop = asyncio.get_running_loop()
     token = secrets.token_bytes(_TOKEN_SIZE)
     try:
         with _open(ipv6=ipv6) as pinger:
             pinger.setblocking(False)  # noqa: FBT003 - the socket module takes it so
-            # Connected: the kernel gives us what comes from this address, and what it hears on the way there.
+            # A connected socket gets what comes from this address, and ICMP errors from the way there.
             pinger.connect((check.address, 0))
             await loop.sock_sendall(pinger, echo_request(ipv6=ipv6, token=token))
             while not is_reply(await loop.sock_recv(pinger, _ROOM), ipv6=ipv6, token=token):
@@ -49,7 +49,7 @@ async def probe(check: PingCheck) -> str | None:
 
 
 def _open(*, ipv6: bool) -> socket.socket:
-    """Open a socket for pings: the one that ordinary users may have, else a raw one."""
+    """Return a socket for pings: one that ordinary users may have, otherwise a raw one."""
     family, protocol = (socket.AF_INET6, socket.IPPROTO_ICMPV6) if ipv6 else (socket.AF_INET, socket.IPPROTO_ICMP)
     try:
         opened = socket.socket(family, socket.SOCK_DGRAM, protocol)
@@ -58,10 +58,10 @@ def _open(*, ipv6: bool) -> socket.socket:
             raise
         opened = socket.socket(family, socket.SOCK_RAW, protocol)
     if sys.platform == "linux":
-        # Otherwise a router's "unreachable" would not reach us, and we would wait for the timeout.
+        # Otherwise the "unreachable" of a router would be lost, and the check would wait for its timeout.
         level, option = (socket.IPPROTO_IPV6, _IPV6_RECVERR) if ipv6 else (socket.IPPROTO_IP, _IP_RECVERR)
         opened.setsockopt(level, option, 1)
         if opened.type == socket.SOCK_RAW and not ipv6:
-            # Of all the ICMP that this machine hears.
+            # A raw socket would otherwise get all ICMP messages to this machine.
             opened.setsockopt(_SOL_RAW, _ICMP_FILTER, _ALL_BUT_ECHO_REPLY)
     return opened

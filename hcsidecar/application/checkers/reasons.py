@@ -1,4 +1,4 @@
-"""Why an attempt failed, in words that mean something to whoever runs the application."""
+"""The reasons of failed attempts, in words for the operator."""
 
 import os
 
@@ -7,7 +7,7 @@ from hcsidecar.system.threads import NoThreadError
 
 
 def describe(error: OSError) -> str:
-    """Say what the operating system said, without the address, which the check's own settings tell."""
+    """Return the text of the operating system's error, without the address, which the check's settings have."""
     if isinstance(error, NoThreadError):
         return str(error.strerror)
     text = explained(error.errno) or (os.strerror(error.errno) if error.errno else "connection failed")
