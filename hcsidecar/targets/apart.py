@@ -1,4 +1,4 @@
-"""A balancer whose calls are made in the helper process, and the choice which balancers' are."""
+"""A balancer whose calls are made in the helper process, and the choice of the balancers for which that is so."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -14,11 +14,11 @@ from hcsidecar.targets.kind import Balancer, Here
 from hcsidecar.targets.questions import CallRequest
 
 IN_THE_DAEMON = frozenset({"haproxy", "command"})
-"The kinds whose calls the daemon makes itself, because they neither block nor compute."
+"The kinds whose calls the daemon makes itself, because these neither block nor compute."
 
 
 class HelperBalancer:
-    """One node's place at one balancer, as a `Balancer`; `table` is the target's as it is in the farm file."""
+    """A `Balancer` whose calls the helper process makes; `table` is that of the target, as in the farm file."""
 
     def __init__(
         self, helper: HelperProcess, *, name: str, kind: str, table: Mapping[str, Any], here: Here, limit: float
@@ -31,11 +31,11 @@ class HelperBalancer:
 
     @property
     def patience(self) -> float:
-        """Seconds for a call with the start of the process before it."""
+        """Seconds for a call, with the start of the process."""
         return self._limit + START_LIMIT
 
     async def observe(self) -> Observation:
-        """Look at this node's target."""
+        """Return the state of this node's target."""
         seen = await self._ask(Call.OBSERVE)
         if seen is None:
             raise TypeError("the helper process gives no observation")
@@ -46,15 +46,15 @@ class HelperBalancer:
         await self._ask(Call.REGISTER)
 
     async def deregister(self) -> None:
-        """Deregister it."""
+        """Deregister this node."""
         await self._ask(Call.DEREGISTER)
 
     async def retire(self) -> None:
-        """Deregister what the last look named as former."""
+        """Deregister the former targets that the last observation named."""
         await self._ask(Call.RETIRE)
 
     async def close(self) -> None:
-        """End the helper process, which is of no use to the other targets either: it is the daemon's end."""
+        """End the helper process. The daemon ends, so the other targets do not need it either."""
         await self._helper.close()
 
     async def _ask(self, call: Call) -> Observation | None:
@@ -66,9 +66,9 @@ class HelperBalancer:
 
 
 class BalancerFactory:
-    """Makes the balancers' sides of one daemon, with one helper process for all that need it.
+    """Makes the balancers of one daemon, with one helper process for all that need it.
 
-    `tables` are those of the farm file as they are written, by the name of the target.
+    `tables` has the tables as they are written in the farm file, by the name of the target.
     """
 
     def __init__(self, name: str, tables: Mapping[str, Mapping[str, object]]) -> None:
@@ -77,7 +77,7 @@ class BalancerFactory:
         self._helper: HelperProcess | None = None
 
     def open(self, table: Target, here: Here) -> Balancer:
-        """Make the balancer's side of a target; KindError says why there is none. Needs a running loop."""
+        """Return the balancer of a target. Raise KindError if there is none. Needs a running loop."""
         if table.type in IN_THE_DAEMON:
             from hcsidecar.targets.kinds import open_balancer  # noqa: PLC0415 - of no use for the others
 
@@ -95,5 +95,5 @@ class BalancerFactory:
 
 
 def _plain(here: Here) -> dict[str, Any]:
-    """Give the fields of it as a message can have them."""
+    """Return the fields in types that a message can have."""
     return {key: str(value) if isinstance(value, PurePath) else value for key, value in asdict(here).items()}

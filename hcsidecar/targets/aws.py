@@ -1,11 +1,11 @@
-"""Target groups of AWS: this node's place at one of them.
+"""Target groups of AWS: registers this node with one of them.
 
-What this node is there, it is told by the farm file or by its machine's metadata service; what it was, by a file. When
-the two differ, the earlier target is named in `Observation.former`, and `retire` deregisters it. It never calls for the
-target of another node: an id that is another's is refused before anything is asked.
+The id under which this node is registered comes from the farm file or from the machine's metadata service; the earlier
+ones are in a file. If they differ, `Observation.former` names the earlier targets, and `retire` deregisters them. No
+call is ever made for the target of another node: an id that is another node's is refused before any call.
 
-Every call names the id and the port. The port is the table's, else the group's own, which `DescribeTargetGroups` tells.
-Where that is denied no call names a port, and AWS takes the group's own in all of them.
+Every call names the id and the port. The port is that of the table, or otherwise that of the group, which
+`DescribeTargetGroups` returns. If this call is denied, no call names a port, and AWS uses that of the group.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,7 +37,7 @@ class _Notes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AwsBalancer:
-    """One node's place at one target group. What blocks is done in a thread, with names that begin with `_do`."""
+    """One node at one target group. Methods that block have names that begin with `_do`, and run in a thread."""
 
     def __init__(self, table: AwsTarget, here: Here, *, metadata: "Metadata | None" = None) -> None:
         self._table = table
@@ -56,7 +56,7 @@ class AwsBalancer:
         }
 
     async def observe(self) -> Observation:
-        """Look at this node's target, and at those that it was before."""
+        """Return the state of this node's target, and of its earlier ones."""
         await self._learn_id(anew=True)
         return await self._calls.run(self._do_observe)
 
@@ -66,12 +66,12 @@ class AwsBalancer:
         await self._calls.run(self._do_register)
 
     async def deregister(self) -> None:
-        """Deregister it; who asked for that looks whether it was done."""
+        """Deregister this node; the next observation shows whether that worked."""
         await self._learn_id(anew=False)
         await self._calls.run(self._do_deregister)
 
     async def retire(self) -> None:
-        """Deregister what this node was before."""
+        """Deregister the earlier targets of this node."""
         await self._learn_id(anew=False)
         await self._calls.run(self._do_retire)
 
@@ -81,7 +81,7 @@ class AwsBalancer:
 
     @property
     def notes(self) -> bytes:
-        """What AWS and the machine have said, so that neither is asked again."""
+        """What AWS and the machine have answered, so that a new process need not ask them again."""
         return msgspec.json.encode(
             _Notes(
                 id=self._id,
@@ -92,13 +92,13 @@ class AwsBalancer:
         )
 
     def recall(self, notes: bytes) -> None:
-        """Know it again."""
+        """Restore what `notes` returned."""
         known = msgspec.json.decode(notes, type=_Notes)
         self._id, self._is_blind = known.id, known.is_blind
         self._api.group_port, self._api.port_denied = known.port, known.port_denied
 
     async def _learn_id(self, *, anew: bool) -> None:
-        """Ask the machine what it is; what it was last is good enough while the metadata service is away."""
+        """Ask the metadata service for the id; while it does not answer, the last known id is used."""
         if self._told != FROM_METADATA or (self._id and not anew):
             return
         if not self._id:
@@ -112,14 +112,14 @@ class AwsBalancer:
     @property
     def _metadata(self) -> "Metadata":
         if self._known_metadata is None:
-            # Here, since it brings aiohttp along, of no use to who is told its id.
+            # Imported here because it imports aiohttp, which a node whose id is in the farm file does not need.
             from hcsidecar.targets.aws_identity import Metadata  # noqa: PLC0415
 
             self._known_metadata = Metadata()
         return self._known_metadata
 
     def _key(self) -> TargetKey:
-        """Say what this node is at the group; TargetError when that is another's."""
+        """Return this node's target at the group. Raise TargetError if it is that of another node."""
         table, here = self._table, self._here
         key = TargetKey(id=self._id, zone=table.zone_of(here.node))
         other = whose(key, nodes=self._others, vips=here.vips)
@@ -158,20 +158,20 @@ class AwsBalancer:
         return any(one.pair == key.pair for one in with_port(self._memory.targets(), key.port))
 
     def _is_left(self, former: TargetKey) -> bool | None:
-        """Tell whether what this node was is registered still; None: that cannot be told now."""
+        """Return whether an earlier target is still registered; None if that cannot be told now."""
         try:
             return observation(self._api.describe(former), former).is_there
         except TargetError as error:
-            # What AWS cannot have as a target is none.
+            # What AWS refuses as a target is not registered.
             return False if error.trouble is Trouble.CONFIG else None
 
     def _do_register(self) -> None:
         key = self._key()
-        # Remembered first: should the answer get lost, it may be registered.
+        # Remember it first: if the answer gets lost, it may be registered all the same.
         self._memory.keep([*self._formers(key), key])
         self._api.register(key)
         if self._is_blind:
-            # Nobody will see that they are there still.
+            # No observation will show the earlier ones.
             self._do_retire()
             self._memory.keep([key])
 
@@ -189,16 +189,16 @@ class AwsKind:
     table: type[Target] = AwsTarget
 
     def open(self, table: Any, here: Here) -> Balancer:
-        """Make the balancer's side for one table."""
+        """Return the balancer for one table."""
         return AwsBalancer(table, here)
 
     async def review(self, table: Any, farm: "FarmFile") -> Sequence[ReviewFinding]:
-        """Judge the group's settings."""
+        """Return the findings on the group's settings."""
         return await Calls().run(lambda: _do_review(table, farm))
 
 
 def _do_review(table: AwsTarget, farm: "FarmFile") -> list[ReviewFinding]:
-    from hcsidecar.core.targets.aws_review import review  # noqa: PLC0415 - of no use to who makes calls
+    from hcsidecar.core.targets.aws_review import review  # noqa: PLC0415 - calls do not need it
 
     api = TargetGroupApi(table)
 
@@ -210,7 +210,7 @@ def _do_review(table: AwsTarget, farm: "FarmFile") -> list[ReviewFinding]:
 
     try:
         group = ask(api.group)
-        # What keeps one call from AWS keeps the others as well, and each waits for its limit.
+        # If one call does not reach AWS, the others do not either, and each would wait for its limit.
         if isinstance(group, TargetError) and not isinstance(group, AwsError):
             return review(table, farm, group=group, attributes=group, health=group)
         return review(table, farm, group=group, attributes=ask(api.attributes), health=ask(api.describe_all))

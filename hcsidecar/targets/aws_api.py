@@ -1,8 +1,8 @@
-"""The calls to Elastic Load Balancing v2 for one target group, by boto3: blocking, one attempt each.
+"""The calls to Elastic Load Balancing v2 for one target group, with boto3: blocking, one attempt each.
 
-boto3 is imported at the first call, in the thread that makes it, since it takes a third of a second and 40 MB. A
-client may be used by several threads, but a boto3 session may not: here each group has a session of its own, and
-`Calls` sees to it that one thread at a time uses it.
+boto3 is imported at the first call, in the thread that makes it, because that takes a third of a second and 40 MB.
+Several threads may use one client, but not one boto3 session. So each group has its own session, and `Calls` lets one
+thread at a time use it.
 """
 
 import time
@@ -17,14 +17,14 @@ from hcsidecar.core.targets.aws_targets import TargetKey
 from hcsidecar.core.targets.registration import TargetError, Trouble
 
 _CONNECT, _READ = 2.0, 4.0
-"Seconds to connect, and from one byte to the next: within the limit of a call, so that the reason can be told."
+"Seconds to connect, and between two reads: less than the limit of a call, so that the reason is known in time."
 _OLD = 600.0
-"Seconds after which other credentials are looked for when these have not the right to a call."
+"Seconds after which new credentials are looked for if the present ones do not allow a call."
 _METADATA = "169.254.169.254"
 
 
 class TargetGroupApi:
-    """The group's side of AWS. What goes wrong is raised as TargetError, what AWS itself says as AwsError."""
+    """The API for one group. Failures are raised as TargetError, those that AWS itself reports as AwsError."""
 
     def __init__(self, table: AwsTarget) -> None:
         self._table = table
@@ -33,14 +33,14 @@ class TargetGroupApi:
         self.group_port: int | None = None
         "The group's own port, once it is known."
         self.port_denied = False
-        "There is no right to know it."
+        "The credentials may not ask for it."
 
     def describe(self, key: TargetKey) -> Mapping[str, Any]:
-        """Give the answer of `DescribeTargetHealth` for one target."""
+        """Return the answer of `DescribeTargetHealth` for one target."""
         return self._call("DescribeTargetHealth", key)
 
     def describe_all(self) -> Mapping[str, Any]:
-        """Give the answer of `DescribeTargetHealth` for all targets of the group."""
+        """Return the answer of `DescribeTargetHealth` for all targets of the group."""
         return self._call("DescribeTargetHealth")
 
     def register(self, key: TargetKey) -> None:
@@ -48,7 +48,7 @@ class TargetGroupApi:
         self._call("RegisterTargets", key)
 
     def deregister(self, key: TargetKey) -> None:
-        """Deregister one target. What is not there is gone; AWS says so by success, others by an error."""
+        """Deregister one target. It is no error if it is not registered; AWS reports success, others an error."""
         try:
             self._call("DeregisterTargets", key)
         except AwsError as error:
@@ -56,21 +56,21 @@ class TargetGroupApi:
                 raise
 
     def group(self) -> Mapping[str, Any]:
-        """Give the group, as `DescribeTargetGroups` does."""
+        """Return the group, as `DescribeTargetGroups` describes it."""
         groups = self._call("DescribeTargetGroups").get("TargetGroups")
         if not isinstance(groups, list) or not groups or not isinstance(groups[0], Mapping):
             raise TargetError(Trouble.RETRY, "the answer to DescribeTargetGroups has no group")
         return groups[0]
 
     def attributes(self) -> Mapping[str, str]:
-        """Give the attributes of the group by name."""
+        """Return the attributes of the group by name."""
         found = self._call("DescribeTargetGroupAttributes").get("Attributes")
         if not isinstance(found, list):
             raise TargetError(Trouble.RETRY, "the answer to DescribeTargetGroupAttributes has no attributes")
         return {str(one.get("Key")): str(one.get("Value", "")) for one in found if isinstance(one, Mapping)}
 
     def port(self) -> int | None:
-        """Give the port under which this node is registered; None where nobody may say what the group's own is."""
+        """Return the port under which this node is registered; None if it is the group's, which is not known."""
         if self._table.port is not None:
             return self._table.port
         if self.group_port is None and not self.port_denied:
@@ -79,7 +79,7 @@ class TargetGroupApi:
             except AwsError as error:
                 if not error.is_denied:
                     raise
-                # A group's port never changes, and no port means that one: nothing is wrong without knowing it.
+                # The port of a group never changes, and calls without a port mean it, so it need not be known.
                 self.port_denied = True
             else:
                 self.group_port = found if isinstance(found, int) else None
@@ -110,7 +110,7 @@ class TargetGroupApi:
             method = getattr(self._client, _METHODS[action])
             answer: Mapping[str, Any] = method(**arguments)
         except MemoryError:
-            # Who has made this process says how much it may have.
+            # The helper process reports it, with the limit of memory.
             raise
         except Exception as error:  # noqa: BLE001 - botocore raises KeyError and worse when an answer is not AWS's
             told = error if isinstance(error, TargetError) else self._told(asked, error)
@@ -136,9 +136,9 @@ class TargetGroupApi:
             config=Config(
                 connect_timeout=_CONNECT,
                 read_timeout=_READ,
-                # Who reconciles tries again, and knows when.
+                # The reconciler repeats calls, and decides when.
                 retries={"mode": "standard", "total_max_attempts": 1},
-                # An empty table keeps botocore from looking into the environment.
+                # With an empty table botocore ignores the environment's proxies.
                 proxies={"http": table.proxy, "https": table.proxy} if table.proxy else {},
                 max_pool_connections=2,
             ),
@@ -165,7 +165,7 @@ class TargetGroupApi:
         )
 
     def _doubt_credentials(self, error: TargetError) -> None:
-        """Let the next call look for credentials anew: those of a client are found once, when it is made."""
+        """Make the next call look for credentials again: a client finds them only once, when it is made."""
         if isinstance(error, AwsError) and error.is_denied and time.monotonic() - self._made_at < _OLD:
             return
         self.port_denied = False
@@ -183,7 +183,7 @@ _METHODS: Mapping[str, str] = {
 
 @cache
 def _descriptions() -> Any:
-    """Give what botocore reads its descriptions of AWS with: they are the same for all targets, and 8 MB in memory."""
+    """Return the loader of botocore's descriptions of AWS: shared, because they take 8 MB and are always the same."""
     from botocore.loaders import create_loader  # noqa: PLC0415 - see above
 
     return create_loader()

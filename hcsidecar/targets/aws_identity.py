@@ -1,8 +1,8 @@
-"""What the machine that this node runs on is to AWS: asked of its instance metadata service, version 2.
+"""Asks the instance metadata service, version 2, for the address or the instance id of this machine.
 
-The service is at a link-local address, or where AWS_EC2_METADATA_SERVICE_ENDPOINT says, and never asked through a
-proxy. Its answer to the first of two requests has a hop limit, 1 unless it was raised, so that it does not reach into
-a container with a network of its own.
+The service is at a link-local address or at that of AWS_EC2_METADATA_SERVICE_ENDPOINT, and is never asked through a
+proxy. The answer to the first of two requests has a hop limit, 1 unless it was raised, so it does not reach a container
+with a network of its own.
 """
 
 import ipaddress
@@ -17,16 +17,16 @@ from hcsidecar.core.farmfile.target_tables import INSTANCE_ID
 from hcsidecar.core.targets.registration import TargetError, Trouble
 
 PATIENCE = 3.0
-"Seconds for which a service that does not answer is asked again: a machine that starts may have no network yet."
+"Seconds for which a service that does not answer is asked again; a machine that boots may have no network yet."
 _LIMIT = aiohttp.ClientTimeout(total=1.0)
 _LIFE = "60"
-"Seconds for which the token of a look-up is good."
+"Seconds for which the token of a look-up is valid."
 _PATHS: Mapping[str, str] = {"ip": "local-ipv4", "instance": "instance-id"}
 _REMEDY = 'or say the id in the farm file: nodes = { NAME = { id = "…" } }'
 
 
 class _SilentError(TargetError):
-    """The service could not be asked, which may pass."""
+    """Raised if the service could not be asked, which may pass."""
 
 
 class Metadata:
@@ -40,7 +40,7 @@ class Metadata:
         self._patience = patience
 
     async def find_id(self, target: Literal["ip", "instance"]) -> str:
-        """Ask for this machine's id, again and again while the service is silent; TargetError says why not."""
+        """Return this machine's id; repeat the request while the service is silent. Raise TargetError if it fails."""
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(_SilentError),
             wait=wait_random_exponential(multiplier=0.1, max=1.0),
@@ -52,7 +52,7 @@ class Metadata:
         raise AssertionError("tenacity raises or returns")  # pragma: no cover
 
     async def read_id(self, target: Literal["ip", "instance"]) -> str:
-        """Ask once for this machine's main IPv4 address or its instance id."""
+        """Ask once for this machine's main IPv4 address or its instance id, and return it."""
         if self._disabled:
             raise TargetError(
                 Trouble.CONFIG, f"AWS_EC2_METADATA_DISABLED forbids to ask the metadata service: unset it, {_REMEDY}"

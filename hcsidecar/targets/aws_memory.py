@@ -1,4 +1,4 @@
-"""What this node has been registered as at a target group, in a file: an earlier address must be found again."""
+"""Remembers in a file under which ids this node was registered at a target group, to find an earlier address again."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,7 +10,7 @@ from hcsidecar.core.targets.aws_targets import TargetKey
 from hcsidecar.system.private_file import replace_private
 
 _MOST = 16
-"Targets that are remembered, the latest."
+"Number of targets remembered, the latest ones."
 _MOST_BYTES = 65_536
 
 
@@ -26,10 +26,10 @@ class _File(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KnownTargets:
-    """The targets of one group that are, or were, this node; `path` is where they are kept.
+    """The targets of one group that are or were this node, kept in the file `path`.
 
-    A file that cannot be read, or tells of another group, is an empty one. One that cannot be written is no reason to
-    be registered nowhere: `complaint` says so, and the memory lasts as long as the process.
+    A file that cannot be read, or is of another group, counts as empty. If the file cannot be written, `complaint` says
+    so, the targets are remembered for the life of the process, and registration goes on.
     """
 
     def __init__(self, path: Path, group: str) -> None:
@@ -39,13 +39,13 @@ class KnownTargets:
         self.complaint = ""
 
     def targets(self) -> tuple[TargetKey, ...]:
-        """Give the targets, the latest last."""
+        """Return the targets, the latest one last."""
         if self._targets is None:
             self._targets = self._read()
         return self._targets
 
     def keep(self, targets: Iterable[TargetKey]) -> None:
-        """Remember these and no others; written at once, unless nothing has changed and the file is there."""
+        """Remember exactly these targets. Write them at once, unless nothing has changed and the file exists."""
         kept = tuple(targets)[-_MOST:]
         if kept != self.targets() or self.complaint or (kept and not self._path.exists()):
             self._targets = kept

@@ -1,4 +1,4 @@
-"""Blocking calls to a balancer: one at a time, and none that hangs is waited for. Other packages' kinds use it too."""
+"""Blocking calls to a balancer, one at a time, without waiting for one that hangs. Other packages' kinds use it too."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -11,13 +11,13 @@ T = TypeVar("T")
 
 
 class Calls:
-    """The calls to one balancer. One that hangs keeps its place: the next fails at once, and starts no thread."""
+    """The calls to one balancer. While one hangs, the next ones fail at once, without starting a thread."""
 
     def __init__(self) -> None:
         self._calls = BlockingCalls("call to a balancer")
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Return what `work` returns, or raise what it raises; TargetError when it cannot be begun."""
+        """Return what `work` returns, or raise what it raises. Raise TargetError if it cannot be started."""
         try:
             return await self._calls.run(work)
         except BusyError:

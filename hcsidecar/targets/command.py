@@ -1,4 +1,4 @@
-"""A balancer that a program of the operator's talks to: one run for each call."""
+"""A balancer behind a program of the operator, which runs once for each call."""
 
 import os
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from hcsidecar.targets.kind import Here
 
 
 class ProgramBalancer:
-    """One node at the balancer behind a program. What is cancelled is killed, with all of its process group."""
+    """One node at a balancer behind a program. Cancelling a call kills the program's process group."""
 
     def __init__(self, table: CommandTarget, here: Here, *, base: Mapping[str, str] = os.environ) -> None:
         self._table = table
@@ -24,26 +24,26 @@ class ProgramBalancer:
         self._environment = bare_environment(base) | names
 
     async def observe(self) -> Observation:
-        """Ask it for what is."""
+        """Let the program observe this node's target."""
         return observation_in(await self._run(Call.OBSERVE))
 
     async def register(self) -> None:
-        """Let it register this node."""
+        """Let the program register this node."""
         await self._run(Call.REGISTER)
 
     async def deregister(self) -> None:
-        """Let it deregister this node."""
+        """Let the program deregister this node."""
         await self._run(Call.DEREGISTER)
 
     async def retire(self) -> None:
-        """Let it deregister what it has named as `former`."""
+        """Let the program deregister the targets that it has named as `former`."""
         await self._run(Call.RETIRE)
 
     async def close(self) -> None:
-        """Nothing of it is left after a call."""
+        """Do nothing: no process outlives a call."""
 
     async def _run(self, call: Call) -> bytes:
-        """Run it to its end; gives what it has printed."""
+        """Run the program to its end, and return its output."""
         command = ProgramCommand(
             words=self._table.command,
             directory=self._here.directory,
@@ -78,7 +78,7 @@ class CommandKind:
     table = CommandTarget
 
     def open(self, table: CommandTarget, here: Here) -> ProgramBalancer:
-        """Make the balancer's side for one table."""
+        """Return the balancer for one table."""
         return ProgramBalancer(table, here)
 
 

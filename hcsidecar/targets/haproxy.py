@@ -1,4 +1,4 @@
-"""This node in a backend of HAProxy, through its runtime API: one line of commands for each connection."""
+"""This node in a backend of HAProxy, through its runtime API, with one line of commands per connection."""
 
 import asyncio
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from hcsidecar.targets.kind import Here
 
 _ROOM: Final = 65536
 _MOST: Final = 4_194_304
-"Bytes of an answer: those of a backend with 4,000 servers and more."
+"Bytes of an answer; enough for a backend with more than 4,000 servers."
 
 
 class Haproxy:
@@ -29,12 +29,12 @@ class Haproxy:
         self._table = table
         self._place = place_of(table, here)
         self._process: HaproxyProcess | None = None
-        "The HAProxy of the last look."
+        "The HAProxy process of the last observation."
         self._left_held = False
-        "Deregistered while people at HAProxy hold the server in maintenance: it is out, and stays as they want it."
+        "Deregistered while an operator of HAProxy keeps the server in maintenance: it is out, and left as it is."
 
     async def observe(self) -> Observation:
-        """Look at this node's server."""
+        """Return the state of this node's server."""
         server, answer = await self._run([])
         former, self._process = self._process, process_in(answer) or self._process
         if self._left_held and server is not None and server.is_held:
@@ -44,7 +44,7 @@ class Haproxy:
         return replace(observation_of(server, self._place), forgot=followed)
 
     async def register(self) -> None:
-        """Add the server, or make the one that is there ready, at this node's address."""
+        """Add the server at this node's address, or make the existing one ready."""
         self._left_held = False
         server, _ = await self._run([])
         commands = to_register(server, self._place)
@@ -55,7 +55,7 @@ class Haproxy:
                 raise refused
 
     async def deregister(self) -> None:
-        """Delete the server if nothing goes on through it, else let it drain."""
+        """Delete the server if it has no sessions, otherwise drain it."""
         server, _ = await self._run([])
         self._left_held = server is not None and server.is_held
         commands = to_deregister(server, self._place)
@@ -66,14 +66,14 @@ class Haproxy:
                 raise refused
 
     async def retire(self) -> None:
-        """Delete what is drained, or drain what was this node at another address."""
+        """Delete the former server if it is drained, or drain it if it has another address than this node."""
         await self.deregister()
 
     async def close(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing: no connection outlives a call."""
 
     async def _run(self, commands: Sequence[str]) -> tuple[HaproxyServer | None, str]:
-        """Carry out commands, and look; gives the server after them, and all that HAProxy has said."""
+        """Run commands, and return the state of the server after them, with everything that HAProxy answered."""
         answer = await self._ask("; ".join([*commands, self._place.look]))
         return server_in(answer, self._place), answer
 
@@ -108,7 +108,7 @@ class HaproxyKind:
     table = HaproxyTarget
 
     def open(self, table: HaproxyTarget, here: Here) -> Haproxy:
-        """Make the side of HAProxy for one table."""
+        """Return the balancer for one table."""
         return Haproxy(table, here)
 
 
@@ -116,7 +116,7 @@ KIND = HaproxyKind()
 
 
 def place_of(table: HaproxyTarget, here: Here) -> ServerAddress:
-    """Say where this node is to be at HAProxy."""
+    """Return the address that this node is to have at HAProxy."""
     own_check = f"check port {here.health_port}" + (" check-ssl verify none" if here.health_tls else "")
     dynamic = table.servers == "dynamic"
     return ServerAddress(

@@ -1,11 +1,11 @@
-"""The helper process: makes the calls to balancers that block or compute, so that the daemon does neither.
+"""The helper process: makes the calls to balancers that block or compute, so that the daemon need not.
 
-It is run as `python -m hcsidecar.targets.helper PACKETS LIFE NAME`, where PACKETS is its end of a socket pair to the
-daemon, LIFE the end of a pipe that the daemon never writes into, and NAME is for who reads a list of processes. It
-knows of the farm what it is asked with, and nothing of its keys. When the daemon ends, so does it, whatever it is at.
+It runs as `python -m hcsidecar.targets.helper PACKETS LIFE NAME`: PACKETS is its end of a socket pair to the daemon,
+LIFE its end of a pipe into which the daemon never writes, and NAME appears in lists of processes. It knows only what
+its requests contain, and nothing of the farm's keys. When the daemon ends, it is killed.
 
-All targets' sides are made here, at the first call to each. A side that blocks the loop holds up the calls of all
-others; when it does so for long, the daemon kills this process.
+The balancers of all targets are made here, each at its first call. One that blocks the loop delays the calls of all
+others; if it does so for long, the daemon kills this process.
 """
 
 import asyncio
@@ -37,13 +37,13 @@ from hcsidecar.targets.questions import (
 )
 
 _MEMORY = 512 * 1_048_576
-"Bytes of data at most: an API whose answer has no end must not take the machine's memory."
+"Bytes of memory at most: an endless answer of an API must not fill the machine's memory."
 _CLOSING = 0.5
-"Seconds that the sides may take to close."
+"Seconds that the balancers may take to close."
 
 
 class _Errors(io.RawIOBase):
-    """Standard error that never blocks and never fails: what nobody reads is thrown away."""
+    """Standard error that never blocks and never fails: output that nobody reads is discarded."""
 
     def writable(self) -> bool:
         return True
@@ -57,7 +57,7 @@ class _Errors(io.RawIOBase):
 
 @dataclass(slots=True)
 class _Side:
-    """One target's balancer, and what it was made of."""
+    """The balancer of one target, with the request that it was made for."""
 
     kind: str
     table: dict[str, object]
@@ -65,7 +65,7 @@ class _Side:
 
 
 class Helper:
-    """All sides, and the calls that are made."""
+    """All balancers, and the calls in progress."""
 
     def __init__(self, packets: socket.socket) -> None:
         self._packets = packets
@@ -73,7 +73,7 @@ class Helper:
         self._calls: dict[int, asyncio.Task[None]] = {}
 
     async def serve(self) -> None:
-        """Make the calls that are asked for, until told to end."""
+        """Make the requested calls, until told to end."""
         loop = asyncio.get_running_loop()
         self._say(encode(Begun()))
         while packet := await loop.sock_recv(self._packets, MOST):
@@ -117,7 +117,7 @@ class Helper:
         return CallResult(number=asked.number, trouble=trouble, text=short_text(text))
 
     def _side(self, asked: CallRequest) -> _Side:
-        """Give the target's side, made if it is not there. Raises TargetError."""
+        """Return the balancer of the target, made if there is none yet. Raise TargetError."""
         side = self._sides.get(asked.target)
         if side is None or (side.kind, side.table) != (asked.kind, asked.table):
             try:
@@ -142,7 +142,7 @@ class Helper:
             await asyncio.wait(closing, timeout=_CLOSING)
 
     def _say(self, packet: bytes) -> None:
-        # The daemon reads at once what comes, so there is room; where not, it is about to kill this process.
+        # The daemon reads packets at once, so there is room. If not, it is about to kill this process.
         with contextlib.suppress(OSError):
             self._packets.send(packet)
 
@@ -172,7 +172,7 @@ def _notes(balancer: Balancer) -> bytes:
 
 
 async def _close(balancer: Balancer) -> None:
-    with contextlib.suppress(Exception):  # it is the end, and whatever it says nobody can act on
+    with contextlib.suppress(Exception):  # it is the end, and nobody could act on the error
         await balancer.close()
 
 
@@ -189,7 +189,7 @@ def _here(asked: CallRequest) -> Here:
 
 
 def main() -> None:
-    """Serve the daemon that has started this process."""
+    """Serve the daemon that started this process."""
     packets, life = map(int, sys.argv[1:3])
     end_with(life)
     give_up_powers(memory=_MEMORY)
@@ -199,7 +199,7 @@ def main() -> None:
         connection.setblocking(False)  # noqa: FBT003 - the socket module takes it so
         with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
             runner.run(Helper(connection).serve())
-            # Threads of calls that hang are not waited for, nor is anything that other packages want done at the end.
+            # Wait neither for the threads of calls that hang, nor for exit handlers of other packages.
             os._exit(0)
 
 

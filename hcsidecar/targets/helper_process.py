@@ -1,7 +1,7 @@
-"""The helper process as the daemon sees it: started when a call needs it, ended when there was none for a while.
+"""The daemon's end of the helper process: starts it when a call needs it, and ends it after a time without calls.
 
-Whatever happens to that process is a failure of the calls that it had: a crash, a hang, a kill, a lack of memory or of
-processes, nonsense in place of an answer. The next call starts another one.
+Whatever happens to that process is a failure of the calls that it was making: a crash, a hang, a kill, a lack of memory
+or of processes, an answer that makes no sense. The next call starts a new process.
 """
 
 import asyncio
@@ -34,26 +34,26 @@ from hcsidecar.targets.questions import (
 )
 
 START_LIMIT: Final = 30.0
-"Seconds until it must listen: an interpreter's start on a machine that has other things to do."
+"Seconds in which it must listen: the start of an interpreter on a busy machine."
 IDLE: Final = 10.0
-"Seconds without a call after which it ends; after a change there are looks after 2 s, 4 s and 8 s."
+"Seconds without a call after which it ends; after a change there are observations after 2 s, 4 s and 8 s."
 UNANSWERED: Final = 10.0
-"Seconds after which it is killed when it does not even say that it has given up a call."
+"Seconds after which it is killed if it does not confirm that it has given up a call."
 END_LIMIT: Final = 0.8
-"Seconds that it may take to end: a balancer's side has one to close."
+"Seconds that it may take to end; closing the balancers may take 0.5 s of it."
 COMMAND: Final = (sys.executable, "-P", "-X", "no_debug_ranges", "-m", "hcsidecar.targets.helper")
 _LOOK: Final = 0.02
-"Seconds from one look whether it has ended to the next."
+"Seconds between two checks whether it has ended."
 _LOOKS: Final = 25
-"How many looks there are before it is killed."
+"Number of checks before it is killed."
 _DAEMONS_OWN: Final = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
-"Variables in which systemd speaks to the daemon alone."
+"Environment variables of systemd that are meant for the daemon only."
 _PIECE: Final = 65_536
-"Bytes, what a pipe of Linux holds."
+"Bytes; the capacity of a pipe on Linux."
 
 
 class HelperProcess:
-    """One process at most, whoever asks; on the running loop. `name` is shown in lists of processes."""
+    """At most one process for all callers, on the running loop. `name` appears in lists of processes."""
 
     def __init__(
         self,
@@ -74,13 +74,13 @@ class HelperProcess:
 
     @property
     def pid(self) -> int | None:
-        """The id of the process; None while there is none."""
+        """The process id; None while there is no process."""
         return None if self._running is None else self._running.pid
 
     async def ask(self, question: CallRequest, *, limit: float) -> CallResult:
-        """Let a call be made, within `limit` seconds from when the process listens; its number is given here.
+        """Let a call be made, within `limit` seconds after the process listens. Its number is set here.
 
-        Raises TargetError when there is no answer.
+        Raise TargetError if there is no answer.
         """
         self._asking += 1
         self._stay()
@@ -105,7 +105,7 @@ class HelperProcess:
             await self._running.gone()
 
     async def _started(self) -> "RunningHelper":
-        """Give a process that listens. Raises TargetError."""
+        """Return a process that listens. Raise TargetError."""
         while self._running is not None and self._running.is_dismissed:
             await self._running.gone()
             if self._running.over:
@@ -135,10 +135,10 @@ class HelperProcess:
 
 
 class _Ends:
-    """What connects two processes: packets both ways, a pipe that breaks when the daemon ends, and the errors' pipe."""
+    """Connects the two processes: packets both ways, a pipe that breaks when the daemon ends, and one for errors."""
 
     def __init__(self) -> None:
-        """Make them. Raises OSError."""
+        """Open all descriptors. Raise OSError."""
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
             self.packets, self.their_packets = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             ours.enter_context(self.packets)
@@ -154,7 +154,7 @@ class _Ends:
             self._ours, self._theirs = ours.pop_all(), theirs.pop_all()
 
     def close_ours(self) -> None:
-        """Close the daemon's ends, with which the helper process is killed; safe to repeat."""
+        """Close the daemon's ends, which kills the helper process; safe to repeat."""
         self._ours.close()
 
     def close_theirs(self) -> None:
@@ -174,23 +174,23 @@ class RunningHelper:
         self._waiting: dict[int, asyncio.Future[CallResult]] = {}
         self._given_up: dict[int, asyncio.TimerHandle] = {}
         self.begun: asyncio.Future[None] = self._loop.create_future()
-        "Done when it listens; TargetError when it never will."
+        "Done when the process listens; has a TargetError if it never will."
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self.is_dismissed = False
         self.over = ""
-        "Why it takes no more calls; completes the sentence `the helper process …`."
+        "Why the process takes no more calls; completes the sentence `the helper process …`."
 
     @property
     def pid(self) -> int | None:
-        """Its process id; None while there is none."""
+        """The process id; None before the start."""
         return None if self._process is None or self.over else self._process.pid
 
     def failure(self) -> TargetError:
-        """Say why it takes no more calls."""
+        """Return why the process takes no more calls, as an error."""
         return TargetError(Trouble.RETRY, f"the helper process {self.over}")
 
     def start(self) -> None:
-        """Start it, in a thread: until the new process has begun, the thread that starts it stands still."""
+        """Start the process, in a thread, because the thread that starts it is blocked until it has begun."""
         try:
             self._ends = _Ends()
         except OSError as error:
@@ -203,7 +203,7 @@ class RunningHelper:
             self.end(_why_not_started(error))
 
     async def ask(self, question: CallRequest, *, number: int) -> CallResult:
-        """Let a call be made. Raises TargetError; when cancelled, the call is given up."""
+        """Let a call be made. Raise TargetError if it fails; when cancelled, give up the call."""
         if self._ends is None or self.over:
             raise self.failure()
         try:
@@ -222,7 +222,7 @@ class RunningHelper:
                 self._give_up(number)
 
     def dismiss(self) -> None:
-        """Have it end by itself; after END_LIMIT it is killed. Safe to repeat."""
+        """Tell the process to end, and kill it after END_LIMIT; safe to repeat."""
         if self.is_dismissed or self.over:
             return
         self.is_dismissed = True
@@ -232,14 +232,14 @@ class RunningHelper:
                 self._send(encode(End()))
 
     async def gone(self) -> None:
-        """Wait until nothing is left of it; killed when nobody waits any more."""
+        """Wait until the process and all that it started have ended; when cancelled, kill them."""
         try:
             await asyncio.shield(self._ended)
         finally:
             self.end("is not wanted any more")
 
     def end(self, why: str) -> None:
-        """Kill it with all that it has started, and let all calls fail; safe to repeat."""
+        """Kill the process with all that it has started, and let all calls fail; safe to repeat."""
         if self.over:
             return
         self.over = why
@@ -249,7 +249,7 @@ class RunningHelper:
         for one in waiting:
             if not one.done():
                 one.set_exception(self.failure())
-        # It is no news if nobody waits for it any more.
+        # Retrieve the error, so that asyncio does not report it if nobody waits for it.
         self.begun.exception()
         self._waiting.clear()
         if self._ends is not None:
@@ -257,7 +257,7 @@ class RunningHelper:
             self._ends.close_ours()
         self._bury()
 
-    # -- its start, in the thread -----------------------------------------------------------------------------------
+    # -- the start, in the thread -----------------------------------------------------------------------------------
 
     def _start(self, ends: _Ends) -> None:
         handed = (ends.their_packets.fileno(), ends.life)
@@ -300,7 +300,7 @@ class RunningHelper:
             self.end("takes no more calls: it hangs, and is killed")
             raise self.failure() from None
         except OSError:
-            # Why, it says itself with its end.
+            # Its exit status and its last words say why.
             self._look_for_end(_LOOKS)
 
     def _receive(self, ends: _Ends) -> None:
@@ -330,7 +330,7 @@ class RunningHelper:
                 if not waiting.done():
                     waiting.set_result(message)
             case _:
-                # Each message has its time, so that nobody can keep the daemon busy with them.
+                # One message is expected per call; a flood of others must not keep the daemon busy.
                 self.end("answers what was not asked, and is killed")
 
     def _give_up(self, number: int) -> None:
@@ -341,12 +341,12 @@ class RunningHelper:
             self._send(encode(GiveUp(number=number)))
 
     def _read_errors(self, ends: _Ends) -> None:
-        """Keep the end of what it has written on its standard error; no more is read than a pipe holds."""
+        """Keep the end of the process's standard error; read no more than a pipe holds."""
         with contextlib.suppress(BlockingIOError):
             self._last_words = (self._last_words + os.read(ends.errors, _PIECE))[-_PIECE // 16 :]
 
     def _look_for_end(self, looks: int) -> None:
-        """Say why it has ended, as soon as the system knows."""
+        """Record why the process has ended, as soon as the system knows."""
         if self.over:
             return
         status = None if self._process is None else self._process.poll()
@@ -358,7 +358,7 @@ class RunningHelper:
         self.end(_why_ended(status, self._last_words))
 
     def _bury(self) -> None:
-        """Kill its group until it has ended: its number is its own as long as nobody has asked for its status."""
+        """Kill the process group, and wait for the process. Until then no other process can get its id."""
         process = self._process
         if process is not None:
             if process.returncode is None:

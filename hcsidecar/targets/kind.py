@@ -1,7 +1,7 @@
-"""What a kind of balancer is to the rest: a table of the farm file, and who makes the calls for one of them.
+"""The interface of a kind of balancer: the model of its table in the farm file, and the balancer that makes the calls.
 
-Another package adds a kind by an entry point of the group `hcsidecar.targets`: its name is the `type` in the farm
-file, its object a `Kind`.
+A package adds a kind with an entry point of the group `hcsidecar.targets`. Its name is the `type` in the farm file, and
+its object is a `Kind`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from hcsidecar.core.targets.findings import ReviewFinding
 from hcsidecar.core.targets.registration import Observation, Presence, TargetError, Trouble
 
 if TYPE_CHECKING:
-    # All of the farm file's models take longer to load than the rest of the helper process.
+    # Loading all models of the farm file would take longer than the rest of the helper process.
     from hcsidecar.core.farmfile.settings import FarmFile
 
 __all__ = [
@@ -33,63 +33,63 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Here:
-    """What a balancer's side of this node needs to know of it."""
+    """What a balancer needs to know of this node."""
 
     farm: str
     node: str
     address: str
     "The node's main address."
     addresses: Mapping[str, str]
-    "The main addresses of all nodes of the farm, by name: whose targets are never touched."
+    "The main addresses of all nodes of the farm, by name; the targets of the others are never touched."
     vips: tuple[str, ...] = ()
-    "The virtual IPs of the farm, which are no node's own."
+    "The virtual IPs of the farm, which belong to no node."
     health_port: int
-    "Where this node's health URL is, over plain HTTP unless `health_tls`."
+    "The port of this node's health URL, which is plain HTTP unless `health_tls`."
     health_tls: bool
     health_path: str
     directory: Path
-    "That of the farm file: what relative paths are relative to."
+    "The directory of the farm file, to which relative paths refer."
     state_dir: Path
-    "Where what must outlive the daemon may be kept, in a file named after the target."
+    "The directory for a file, named after the target, with what must outlive the daemon."
 
 
 class Balancer(Protocol):
-    """One node's place at one balancer.
+    """One node at one balancer.
 
-    Each call is one attempt, with no retry of its own, and touches no target but this node's. It raises TargetError
-    with words for the operator; anything else that it raises counts as one that may be retried. It is given its limit
-    by who calls, and cancelled then; calls are never made beside each other.
+    Each call is one attempt, without retries, and touches only this node's target. It raises TargetError with a text
+    for the operator; any other exception counts as a failure that may be retried. The caller sets the time limit and
+    then cancels the call. There is never more than one call at a time.
 
-    All but those of `haproxy` and `command` live in the helper process, which ends when there is nothing to do: a side
-    may be made anew before any call.
+    All but those of `haproxy` and `command` live in the helper process, which ends when there is nothing to do. So a
+    balancer may be made anew before any call.
     """
 
     async def observe(self) -> Observation:
-        """Look at this node's target."""
+        """Return the state of this node's target."""
 
     async def register(self) -> None:
-        """Register it; it may be registered already."""
+        """Register this node; it may be registered already."""
 
     async def deregister(self) -> None:
-        """Deregister it; it may be gone already."""
+        """Deregister this node; it may be deregistered already."""
 
     async def retire(self) -> None:
-        """Deregister what `Observation.former` named; called for kinds that name any."""
+        """Deregister the targets that `Observation.former` named; called only for kinds that name any."""
 
     async def close(self) -> None:
-        """Let go of connections; called once, within a second."""
+        """Close all connections, within a second; called once."""
 
 
 @runtime_checkable
 class Rememberer(Protocol):
-    """A balancer's side that knows something from one call to the next which the state directory need not have."""
+    """A balancer that keeps knowledge between calls which need not be in the state directory."""
 
     @property
     def notes(self) -> bytes:
-        """What it must be told when it is made anew; read after each call that succeeds, 4,096 bytes at most."""
+        """What a new balancer must be told, 4,096 bytes at most; read after each successful call."""
 
     def recall(self, notes: bytes) -> None:
-        """Know again what it knew; called before any call."""
+        """Restore what `notes` returned; called before any call."""
 
 
 class Kind(Protocol):
@@ -97,18 +97,18 @@ class Kind(Protocol):
 
     @property
     def table(self) -> type[Target]:
-        """The model of its table in the farm file; `Target` is its base."""
+        """The model of the kind's table in the farm file, a subclass of `Target`."""
 
     def open(self, table: Any, here: Here) -> Balancer:
-        """Make the balancer's side for one table; must not wait, nor call anybody."""
+        """Return the balancer for one table; must neither block nor call the balancer."""
 
 
 @runtime_checkable
 class Reviewer(Protocol):
-    """A kind that can also look at a balancer's own settings, for `check-config --online`."""
+    """A kind that can also review a balancer's own settings, for `check-config --online`."""
 
     async def review(self, table: Any, farm: "FarmFile") -> Sequence[ReviewFinding]:
-        """Say what is right and what is wrong there; it must change nothing, and is given a limit by who calls.
+        """Return what is right and what is wrong there. Must change nothing; the caller sets a time limit.
 
-        It raises TargetError when nothing can be said at all.
+        Raise TargetError if nothing can be found out.
         """

@@ -1,4 +1,4 @@
-"""What the daemon and the helper process say to each other: one message in each packet, as MessagePack."""
+"""The messages between the daemon and the helper process: one in each packet, as MessagePack."""
 
 from typing import Any, Final
 
@@ -7,59 +7,59 @@ import msgspec
 from hcsidecar.core.targets.registration import Call, Observation, Trouble
 
 MOST: Final = 65_536
-"Bytes of a message."
+"Bytes of a message at most."
 MOST_NOTES: Final = 4096
-"Bytes that a balancer's side may want to be told again."
+"Bytes of a balancer's notes at most."
 _WORDS: Final = 500
-"Characters of a text of the balancer's."
+"Characters of a text of the balancer at most."
 _FORMER: Final = 64
 
 
 class CallRequest(msgspec.Struct, frozen=True, kw_only=True, tag="ask"):
-    """To the helper: make a call."""
+    """To the helper process: make a call."""
 
     number: int = 0
-    "None is used twice by one process."
+    "Unique within one process."
     target: str
-    "The name that the target goes by."
+    "The name of the target."
     call: Call
     kind: str
     table: dict[str, Any]
-    "Its table, as it is in the farm file."
+    "The table of the target, as in the farm file."
     here: dict[str, Any]
-    "The fields of `kind.Here`, paths as texts."
+    "The fields of `kind.Here`, with paths as strings."
     notes: bytes
-    "Those of the last answer."
+    "The notes of the last answer."
 
 
 class GiveUp(msgspec.Struct, frozen=True, kw_only=True, tag="give up"):
-    """To the helper: nobody waits for the answer any more; it is answered all the same."""
+    """To the helper process: give up a call. It is answered all the same."""
 
     number: int
 
 
 class End(msgspec.Struct, frozen=True, kw_only=True, tag="end"):
-    """To the helper: close all connections, and end."""
+    """To the helper process: close all connections, and end."""
 
 
 class Begun(msgspec.Struct, frozen=True, kw_only=True, tag="begun"):
-    """From the helper: it listens."""
+    """From the helper process: it listens."""
 
 
 class CallResult(msgspec.Struct, frozen=True, kw_only=True, tag="answer"):
-    """From the helper: what became of a call."""
+    """From the helper process: the result of a call."""
 
     number: int
     seen: Observation | None = None
-    "Of a look that has succeeded."
+    "Set if the call was an observation and succeeded."
     trouble: Trouble | None = None
-    "None of a call that has succeeded."
+    "None if the call succeeded."
     text: str = ""
     notes: bytes = b""
 
 
 class GarbledError(Exception):
-    """What was received is no message."""
+    """Raised if a packet is not a message."""
 
 
 _TO_HELPER: Final = msgspec.msgpack.Decoder(CallRequest | GiveUp | End)
@@ -68,7 +68,7 @@ _ENCODER: Final = msgspec.msgpack.Encoder()
 
 
 def encode(message: CallRequest | GiveUp | End | Begun | CallResult) -> bytes:
-    """Write a message. Raises ValueError when it cannot be written, or is longer than one may be."""
+    """Encode a message. Raise ValueError if it cannot be encoded, or is too long."""
     try:
         written = _ENCODER.encode(message)
     except (TypeError, OverflowError, RecursionError) as error:
@@ -79,7 +79,7 @@ def encode(message: CallRequest | GiveUp | End | Begun | CallResult) -> bytes:
 
 
 def decode_for_helper(packet: bytes) -> CallRequest | GiveUp | End:
-    """Read what the daemon says. Raises GarbledError."""
+    """Decode a packet of the daemon. Raise GarbledError."""
     try:
         message: CallRequest | GiveUp | End = _TO_HELPER.decode(packet)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -88,7 +88,7 @@ def decode_for_helper(packet: bytes) -> CallRequest | GiveUp | End:
 
 
 def decode_from_helper(packet: bytes) -> Begun | CallResult:
-    """Read what the helper says. Raises GarbledError."""
+    """Decode a packet of the helper process. Raise GarbledError."""
     try:
         message: Begun | CallResult = _FROM_HELPER.decode(packet)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -97,7 +97,7 @@ def decode_from_helper(packet: bytes) -> Begun | CallResult:
 
 
 def short(seen: Observation) -> Observation:
-    """Return an observation that fits into a message: nobody reads a page of it."""
+    """Return the observation with its texts cut to fit into a message."""
     return Observation(
         presence=seen.presence,
         reason=str(seen.reason)[:_WORDS],
@@ -107,5 +107,5 @@ def short(seen: Observation) -> Observation:
 
 
 def short_text(text: str) -> str:
-    """Return a text that fits into a message."""
+    """Return the text, cut to fit into a message."""
     return text[:_WORDS]

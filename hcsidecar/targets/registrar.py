@@ -1,4 +1,4 @@
-"""Runs the reconcile loop of one target: makes the calls it asks for, each within a limit, and says how they went."""
+"""Runs the reconcile loop of one target: makes the calls that it wants, with a time limit, and reports the results."""
 
 import asyncio
 import contextlib
@@ -12,15 +12,15 @@ from hcsidecar.core.targets.registration import Call, Observation, TargetError, 
 from hcsidecar.targets.kind import Balancer
 
 CLOSING = 1.0
-"Seconds that a balancer's side may take to close."
+"Seconds that a balancer may take to close."
 _LONGEST_TEXT = 500
-"Characters of a failure that are kept: an error may quote a whole page."
+"Characters of a failure that are kept; an error may quote a whole page."
 
 
 class Registrar:
     """One target on the running loop.
 
-    `limit` is that of a call in seconds, `tell` takes events. Whatever the balancer does, nothing else waits for it.
+    `limit` is the time for a call in seconds, `tell` takes events. Nothing else ever waits for the balancer.
     """
 
     def __init__(
@@ -44,12 +44,12 @@ class Registrar:
                 else:
                     await self._make(call)
         finally:
-            with contextlib.suppress(Exception):  # it is the end, and whatever it says nobody can act on
+            with contextlib.suppress(Exception):  # it is the end, and nobody could act on the error
                 async with asyncio.timeout(CLOSING):
                     await self._balancer.close()
 
     def follow(self, situation: Situation) -> None:
-        """Take how the node is; never waits."""
+        """Take the situation of the node, without waiting."""
         self._say(self._reconciler.follow(situation, now=self._loop.time()))
         self._changed.set()
 
@@ -89,7 +89,7 @@ class Registrar:
         return None
 
     async def _wait(self) -> None:
-        """Wait until there is something to do, or the situation has changed."""
+        """Wait until something is due, or the situation has changed."""
         now = self._loop.time()
         seconds = self._reconciler.next_at(now=now) - now
         self._changed.clear()

@@ -1,4 +1,4 @@
-"""All targets of this node: what the daemon sees of `hcsidecar.targets`."""
+"""All targets of this node: the daemon's interface to `hcsidecar.targets`."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from hcsidecar.targets.kind import Balancer, Here
 from hcsidecar.targets.registrar import Registrar
 
 Open = Callable[[Target, Here], Balancer]
-"Makes the balancer's side of a target's table."
+"Returns the balancer for a target's table."
 
 
 class Targets:
@@ -36,7 +36,7 @@ class Targets:
         self._loop = asyncio.get_running_loop()
         self._situation = Situation()
         self.tells_first = any(table.deregisters_first and table.policy != "observe" for table in tables)
-        "A balancer must have drained this node before it answers NOT FOUND."
+        "Whether a balancer must have drained this node before the node answers NOT FOUND."
         self._reconcilers: list[Reconciler] = []
         self._registrars: list[Registrar] = []
         for table in tables:
@@ -55,11 +55,11 @@ class Targets:
             self._registrars.append(Registrar(reconciler, balancer, limit=limit, tell=tell))
 
     def begin(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
-        """Begin to reconcile; gives the tasks, to be cancelled at the end."""
+        """Begin to reconcile. Return the tasks, to be cancelled at the end."""
         return [tasks.create_task(registrar.run(), name="target") for registrar in self._registrars]
 
     def follow(self, situation: Situation) -> None:
-        """Take how the node is; never waits."""
+        """Take the situation of the node, without waiting."""
         if situation == self._situation:
             return
         self._situation = situation
@@ -68,39 +68,39 @@ class Targets:
 
     @property
     def unfinished(self) -> tuple[str, ...]:
-        """What of a `leave` is still to be done at balancers, in plain words."""
+        """What a `leave` must still do at balancers, in words for the operator."""
         return tuple(text for each in self._reconcilers if (text := each.unfinished))
 
     @property
     def have_let_go(self) -> bool:
-        """True when the operator has said `leave`, and every balancer that this node leaves has deregistered it."""
+        """Whether the operator's last word is `leave`, and every balancer that this node leaves has deregistered it."""
         leaving = [each for each in self._reconcilers if each.is_leaving]
         return bool(leaving) and all(each.has_left for each in leaving)
 
     @property
     def keeps_serving_for(self) -> tuple[str, ...]:
-        """Why a node that leaves must still answer OK, in plain words; empty when it need not."""
+        """Why a node that leaves must still answer OK, in words for the operator; empty if it need not."""
         now = self._loop.time()
         return tuple(text for each in self._reconcilers if (text := each.keeps_serving_for(now=now)))
 
     def status(self) -> tuple[TargetStatus, ...]:
-        """Return for each target what this node should be there, what was seen, and what goes wrong."""
+        """Return, for each target, what this node should be there, what was observed, and what goes wrong."""
         now = self._loop.time()
         return tuple(each.status(now=now) for each in self._reconcilers)
 
 
 class _Unopened:
-    """Stands for a balancer whose side could not be made: the node runs without it, and says why."""
+    """Stands in for a balancer that could not be made: the node runs without it, and reports why."""
 
     def __init__(self, text: str) -> None:
         self._text = text
 
     async def observe(self) -> Observation:
-        """Say why not; without a look nothing is ever changed."""
+        """Raise the reason. Without an observation nothing is ever changed."""
         raise TargetError(Trouble.CONFIG, self._text)
 
     async def register(self) -> None:
-        """Never called."""
+        """Is never called."""
 
     deregister = retire = close = register
 
@@ -113,12 +113,12 @@ def _open(table: Target, here: Here, open_balancer: Open) -> Balancer:
 
 
 def pace_of(table: Target) -> Backoff:
-    """Give the times of a target."""
+    """Return the times of a target."""
     return Backoff(poll=table.poll, unhealthy=table.hold_down, longest_pause=table.longest_pause)
 
 
 def here(farm: FarmFile, me: NodeTable, *, directory: Path, state_directory: Path) -> Here:
-    """Return what a balancer's side needs to know of this node; `directory` is that of the farm file."""
+    """Return what a balancer needs to know of this node; `directory` is that of the farm file."""
     return Here(
         farm=farm.farm.name,
         node=me.name,
