@@ -177,7 +177,7 @@ def test_events_of_a_daemon_that_was_killed_or_hangs_are_read_without_its_lock()
             "from hcsidecar.events.journal import EventQuery\n"
             "async def main():\n"
             "    async with kept_journal(Path(sys.argv[1]), LogTable(), node='web1', log=lambda e: None) as journal:\n"
-            "        journal.write(Event(level=Level.INFO, origin='module', message='last words'))\n"
+            "        journal.write(Event(level=Level.INFO, origin='application', message='last words'))\n"
             "        await journal._store.before(1, wanted=EventQuery(), limit=1)\n"
             "        print('written', flush=True)\n"
             "        await asyncio.sleep(60)\n"
