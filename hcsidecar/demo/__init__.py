@@ -1,15 +1,15 @@
-"""The demonstration: three real web servers on this machine, and what clients see of them.
+"""The demonstration: three real web servers on this machine, and what their clients see.
 
-There are two ways to the servers: through a real HAProxy, which asks their health URLs; and, where root may make
-network namespaces, through a virtual IP as well, from many clients on the same bridge. Else the servers are on
-loopback addresses, and HAProxy is the one way.
+Clients reach the servers through a real HAProxy, which asks their health URLs. If root may make network namespaces,
+many clients on the same bridge also reach them through a virtual IP. Otherwise the servers have loopback addresses, and
+HAProxy is the only way.
 
-`plan` says where everything is, `texts` what is written there, `programs` starts and ends processes, `network` makes
-the namespaces. `putting_up` brings the farm up and down, on a `stage` that does to it what the keys and the script ask
-for. `traffic` is the client of HAProxy, `clients` the program of those of the virtual IP, `watch` looks at daemons and
-HAProxy. What they bring together is judged in `judge` and `through_vip`, shown in `screen`, told in `report`: those
-are pure.
+`plan` has all addresses and paths, `texts` the content of all files. `programs` starts and ends processes, `network`
+makes the namespaces. `putting_up` starts and ends the farm; `stage` carries out what the keys and the script do to it.
+`traffic` is the client of HAProxy, `clients` the program of the virtual IP's clients, and `watch` polls daemons and
+HAProxy. `judge` and `through_vip` judge what they record, `screen` draws it, and `report` writes it as text and as a
+document; these four are pure.
 
-Two ways to see it: `live` on a terminal, with keys; `story` unattended, with a verdict on every promise. Nothing here
-is loaded by the daemon, and nothing leaves this machine or stays on it.
+`live` is the demo on a terminal, with keys; `story` plays it unattended, with a verdict on every promise. The daemon
+imports nothing of this package. The demo sends nothing beyond this machine, and leaves nothing on it.
 """

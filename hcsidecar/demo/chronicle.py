@@ -1,4 +1,4 @@
-"""What happened, from every source in one order: the daemons' journals, HAProxy's own log, and what the demo did."""
+"""Collects what happens in one order, from the daemons' logs, HAProxy's log, and the demo's own actions."""
 
 from collections import deque
 from collections.abc import Callable
@@ -10,9 +10,9 @@ from hcsidecar.core.json_reading import JsonError, read_json
 
 REMEMBERED = 2000
 BALANCER = "haproxy"
-"Origin of the lines of HAProxy's log."
+"The origin of lines of HAProxy's log."
 DEMO = "demo"
-"Origin of what the demo itself did."
+"The origin of the demo's own actions."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,14 +20,14 @@ class Happening:
     """One line of the story."""
 
     at: float
-    "Seconds of the monotonic clock, when the demo learned of it."
+    "When the demo learned of it, in seconds of the monotonic clock."
     origin: str
     text: str
     grave: bool
 
 
 class Chronicle:
-    """The last happenings; every one is also handed to `show`, once, as it comes."""
+    """The last happenings. Each one is also passed to `show` as it comes."""
 
     def __init__(self, *, clock: Callable[[], float], show: Callable[[Happening], None]) -> None:
         self._clock = clock
@@ -35,28 +35,28 @@ class Chronicle:
         self._happenings: deque[Happening] = deque(maxlen=REMEMBERED)
 
     def write(self, origin: str, text: str, *, grave: bool = False) -> None:
-        """Add what has just happened."""
+        """Add a happening."""
         happening = Happening(at=self._clock(), origin=origin, text=text, grave=grave)
         self._happenings.append(happening)
         self._show(happening)
 
     def last(self, count: int) -> list[Happening]:
-        """Give the latest few, oldest first."""
+        """Return the last ones, oldest first."""
         return list(self._happenings)[-count:]
 
     def lines(self, origin: str, *, since: float) -> list[str]:
-        """Give the texts of one source from a time on."""
+        """Return the texts of one origin from a time on."""
         return [event.text for event in self._happenings if event.origin == origin and event.at >= since]
 
     def take_daemon_line(self, node: str, line: str) -> None:
-        """Take a line of a daemon's output: of its log (--log-json), or whatever else it says when it fails."""
+        """Add a line of a daemon's output: of its log (--log-json), or what it prints when it fails."""
         text, grave = read_daemon_line(line)
         if text:
             self.write(node, text, grave=grave)
 
 
 def read_daemon_line(line: str) -> tuple[str, bool]:
-    """Give the text of a line and whether it is grave."""
+    """Return the text of a line, and whether it is grave."""
     try:
         entry = read_json(line, LogLine)
     except JsonError:

@@ -1,9 +1,9 @@
-"""The clients of the virtual IP: a process in their namespace that asks from many addresses and tells what comes back.
+"""The clients of the virtual IP: a process in their namespace that sends requests from many addresses.
 
-`python -m hcsidecar.demo.clients HOST PORT ADDRESS...` asks until it is ended, and writes every request as a line of
-JSON (`hcsidecar.demo.judge.Request`). From each address it makes a new connection now and then, and keeps another for
-good, which shows whether a change among the servers costs those who are connected. If the kept one turns out to have
-ended, its request goes over a new one, as with every HTTP client (RFC 9110, section 9.2.2), and says so.
+`python -m hcsidecar.demo.clients HOST PORT ADDRESS...` sends requests until it is ended, and writes each one as a line
+of JSON (`hcsidecar.demo.judge.Request`). From each address it makes new connections at intervals, and keeps one more
+open, which shows whether a change among the servers breaks existing connections. If the kept connection has ended, the
+request goes over a new one, as with every HTTP client (RFC 9110, section 9.2.2), and the line says so.
 """
 
 import asyncio
@@ -25,25 +25,25 @@ SocketAddress = tuple[str, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRate:
-    """How often a client asks, and how long it waits; in seconds."""
+    """How often a client sends requests, and how long it waits; in seconds."""
 
     new_every: float = 0.4
-    "From one new connection to the next."
+    "Time between two new connections."
     ask_every: float = 0.5
-    "From an answer over the kept connection to the next request."
+    "Time between an answer over the kept connection and the next request."
     patience: float = 2.0
-    "A request without an answer has then failed. A lost SYN is repeated after one second (RFC 6298, section 2)."
+    "Time limit for an answer. It allows for a lost SYN, which is repeated after one second (RFC 6298, section 2)."
 
 
 DEFAULT_PACE = RequestRate()
 
 
 class NotAnAnswerError(Exception):
-    """Something came back that is not the page; the text says what."""
+    """Raised if the answer is not the page; the text says what it is."""
 
 
 class WebConnection:
-    """A connection to a web server; requests go over it one after the other."""
+    """A connection to a web server, for one request after the other."""
 
     def __init__(self, host: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._host = host
@@ -52,13 +52,13 @@ class WebConnection:
 
     @classmethod
     async def make(cls, target: SocketAddress, source: str) -> "WebConnection":
-        """Connect from an address; OSError if that fails."""
+        """Connect from an address. Raise OSError if that fails."""
         return cls(target[0], *await asyncio.open_connection(*target, local_addr=(source, 0)))
 
     async def ask(self) -> str:
-        """Ask for the page and name the server that it names.
+        """Request the page, and return the name of the server in it.
 
-        OSError or EOFError when the connection ends before the answer, NotAnAnswerError when it is another.
+        Raise OSError or EOFError if the connection ends before the answer, NotAnAnswerError if that is not the page.
         """
         self._writer.write(f"GET / HTTP/1.1\r\nHost: {self._host}\r\n\r\n".encode())
         try:
@@ -74,12 +74,12 @@ class WebConnection:
         return name
 
     def close(self) -> None:
-        """Hang up. Safe to repeat."""
+        """Close the connection; safe to repeat."""
         self._writer.close()
 
 
 class VipClient:
-    """One address, and the connection that it keeps."""
+    """The client with one address, and the connection that it keeps."""
 
     def __init__(
         self, target: SocketAddress, source: str, *, tell: Callable[[Request], None], pace: RequestRate = DEFAULT_PACE
@@ -92,16 +92,16 @@ class VipClient:
         self._now = asyncio.get_running_loop().time
 
     async def make_new_ones(self, *, delay: float) -> None:
-        """Make a new connection, with one request each, again and again until cancelled."""
+        """Make new connections with one request each, until cancelled."""
         async with asyncio.TaskGroup() as under_way:
             begin = self._now() + delay
             for number in count():
-                # By the clock, not one after the other: what waits must not hold up those after it.
+                # Started by the clock, because a request that waits must not delay the next ones.
                 await asyncio.sleep(begin + number * self._pace.new_every - self._now())
                 under_way.create_task(self._tell_of(self._ask_anew, kept=False))
 
     async def keep_one(self, *, delay: float) -> None:
-        """Ask over a kept connection again and again until cancelled."""
+        """Send requests over the kept connection until cancelled."""
         await asyncio.sleep(delay)
         try:
             while True:
@@ -140,9 +140,9 @@ class VipClient:
             connection.close()
 
     async def _ask_on(self) -> tuple[str, str | None]:
-        """Ask over the kept connection: who answered, and how an earlier one was lost if it has to be a new one."""
+        """Send a request over the kept connection, or over a new one if it was lost; return who answered, and how."""
         lost = None
-        # What fails on the way, or is cancelled because it takes too long, is not kept.
+        # A connection whose request fails, or is cancelled because of the time limit, is not kept.
         kept, self._kept = self._kept, None
         if kept is not None:
             try:
@@ -186,7 +186,7 @@ async def _ask_from(target: SocketAddress, sources: Sequence[str]) -> None:
     async with asyncio.TaskGroup() as tasks:
         for number, source in enumerate(sources):
             client = VipClient(target, source, tell=tell)
-            # Spread over time, so that the clients do not all ask at once.
+            # Spread over time, so that the clients do not all start at once.
             tasks.create_task(client.make_new_ones(delay=number * DEFAULT_PACE.new_every / len(sources)))
             tasks.create_task(client.keep_one(delay=number * DEFAULT_PACE.ask_every / len(sources)))
 

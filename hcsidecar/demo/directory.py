@@ -1,4 +1,4 @@
-"""The demo's temporary directory; and those of demos that were killed, which the next one removes."""
+"""Makes the demo's temporary directory, and removes those of demos that were killed."""
 
 import fcntl
 import os
@@ -11,12 +11,12 @@ from pathlib import Path
 
 PREFIX = "hcsidecar-demo-"
 LEFT_OVER_AFTER = 5.0
-"Seconds since its latest change after which a directory without an owner is left over: a new one has one at once."
+"Seconds since its last change after which a directory without an owner counts as left over."
 
 
 @contextmanager
 def own_directory(place: Path) -> Iterator[Path]:
-    """Make a directory of our own in a place, removed at the end; remove those there whose demos are no more."""
+    """Make a directory in `place`, remove it at the end, and remove the directories there of demos that have ended."""
     remove_leftovers(place)
     directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
     try:
@@ -29,7 +29,7 @@ def own_directory(place: Path) -> Iterator[Path]:
 def remove_leftovers(place: Path) -> None:
     """Remove the directories of killed demos of this user."""
     for directory in place.glob(f"{PREFIX}*"):
-        with suppress(OSError):  # somebody else's, or gone in this moment
+        with suppress(OSError):  # another user's, or gone at this moment
             about = directory.lstat()
             if about.st_uid == os.geteuid() and time.time() - about.st_mtime > LEFT_OVER_AFTER:
                 with _owned(directory):
@@ -38,7 +38,7 @@ def remove_leftovers(place: Path) -> None:
 
 @contextmanager
 def _owned(directory: Path) -> Iterator[None]:
-    """Own a directory for as long as this process lives at most; BlockingIOError if it is another's."""
+    """Own a directory until the end of the block or of this process. Raise BlockingIOError if it has an owner."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Ctrl-C and its relatives: the first one cancels what runs, so that it cleans up; more of them change nothing."""
+"""Handles Ctrl-C, SIGTERM and SIGHUP: the first one cancels the demo, which then cleans up; more are ignored."""
 
 import asyncio
 import signal
@@ -10,17 +10,17 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 Result = TypeVar("Result")
 
 
-class Interrupted(Exception):  # noqa: N818 - no error, but somebody's wish
-    """What ran was cancelled by a signal, and has cleaned up."""
+class Interrupted(Exception):  # noqa: N818 - it is not an error
+    """Raised if a signal cancelled the demo, after it has cleaned up."""
 
     def __init__(self, number: signal.Signals) -> None:
         super().__init__(number.name)
         self.exit_status = 128 + number
-        "As shells count it."
+        "The exit status, as in shells."
 
 
 def run(main: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine to its end; Interrupted if a signal came first."""
+    """Run a coroutine to its end, and return its result. Raise Interrupted if a signal came first."""
     return asyncio.run(_interruptible(main))
 
 
@@ -35,7 +35,7 @@ async def _interruptible(main: Coroutine[Any, Any, Result]) -> Result:
             task.cancel()
 
     for number in SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wishes it
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it
             loop.add_signal_handler(number, interrupt, number)
     try:
         return await task

@@ -1,4 +1,4 @@
-"""What a client saw, and whether the farm kept its promises: figures and verdicts, from what was recorded alone."""
+"""Computes what a client saw, and judges whether the farm kept its promises, from recorded requests only."""
 
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,25 +18,25 @@ from hcsidecar.demo.plan import (
 )
 
 REMEMBERED = 20_000
-"Requests that a record holds; older ones are only counted."
+"Requests that a log holds; older ones are only counted."
 ALLOWANCE = 1.0
-"Seconds on top of every arithmetical limit: three servers, a balancer and a client share this machine."
+"Seconds added to every computed limit, because three servers, a balancer and a client share this machine."
 NOTICED_WITHIN = PROBE_INTERVAL * PROBE_FALL + ALLOWANCE
-"Seconds from a death until HAProxy sends no more requests there."
+"Seconds from the death of a server until HAProxy sends it no more requests."
 DEAD_WITHIN = LOST_AFTER + 2 * PULSE + ALLOWANCE
-"Seconds from a death until every other node says so."
+"Seconds from the death of a server until every other node reports it."
 STOPPED_WITHIN = 10.0
-"Seconds from typing `hcsidecar stop` until all nodes know: an interpreter to start, three probes and their 404."
+"Seconds from `hcsidecar stop` until all nodes know: the start of an interpreter, three probes and their 404."
 BACK_WITHIN = 5.0
-"Seconds from a daemon that runs again until its server serves: checks, listening for others, HAProxy's probes."
+"Seconds from the start of a daemon until its server serves: checks, listening for the others, HAProxy's probes."
 HANG_NOTICED_WITHIN = CHECK_INTERVAL + CHECK_TIMEOUT + ALLOWANCE
-"Seconds from a hang until every node knows: the next check begins, and gets no answer."
+"Seconds from a hang until every node knows: until the next check begins, and its time limit."
 HANG_AVOIDED_WITHIN = HANG_NOTICED_WITHIN + PROBE_INTERVAL
-"Seconds from a hang until HAProxy sends no more requests there: its first NOT FOUND is enough."
+"Seconds from a hang until HAProxy sends no more requests there: the first NOT FOUND is enough."
 MENDED_WITHIN = HANG_NOTICED_WITHIN + DRAIN + STOP_PATIENCE + 4 * ALLOWANCE
-"Seconds from a hang until all are Ready again: stop in vain, stop with force, start, and return into the view."
+"Seconds from a hang until all are Ready again: a stop that fails, a stop with force, a start, a return to the view."
 FAIR = 0.5
-"A server takes part when it has this much of an equal share."
+"The part of an equal share that a server must have to take part in the load."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,48 +46,48 @@ class Request:
     began: float
     ended: float
     server: str | None
-    "Who answered, if the answer was good."
+    "The server that answered, if the answer was good."
     complaint: str | None
     "What was wrong, or None."
     client: str = ""
-    "The address that asked, where there are several."
+    "The client's address, if there are several."
     kept: bool = False
-    "It went over a connection that its client keeps, or was meant to."
+    "Whether it went over the connection that its client keeps, or was meant to."
     lost: str | None = None
-    "How that connection was found to have ended; the request then went over a new one."
+    "How that connection had ended; the request then went over a new one."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What the client saw in some stretch of time."""
+    """What the client saw in a period of time."""
 
     seconds: float
     requests: int
     failed: int
     complaints: Mapping[str, int]
     lost: int
-    "Connections that clients had kept, and found broken."
+    "Kept connections that clients found broken."
     by_server: Mapping[str, int]
-    "Good answers of each server."
+    "The number of good answers of each server."
     longest_gap: float
-    "Seconds without a good answer, at most."
+    "The longest time without a good answer, in seconds."
     median_latency: float | None
-    "Seconds to a good answer, None if there was none."
+    "Seconds to a good answer; None if there was none."
     worst_latency: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromiseResult:
-    """A promise, whether it was kept, and what was found."""
+    """A promise, whether it was kept, and the evidence."""
 
     promise: str
     kept: bool
     found: str
-    "One line, or several of a log."
+    "The evidence: one line, or several lines of a log."
 
 
 class RequestLog:
-    """The requests of the client in the order of their answers, and totals since its first."""
+    """The client's requests in the order of their answers, and totals since the first."""
 
     def __init__(self, *, since: float) -> None:
         self.total = 0
@@ -98,7 +98,7 @@ class RequestLog:
         self._longest_gap = 0.0
 
     def add(self, request: Request) -> None:
-        """Take the latest answer, or failure."""
+        """Add the latest request."""
         self.total += 1
         self._requests.append(request)
         self.lost += request.lost is not None
@@ -109,11 +109,11 @@ class RequestLog:
         self._last_good = request.ended
 
     def longest_gap(self, *, now: float) -> float:
-        """Give the longest time without a good answer since the beginning, the present one included."""
+        """Return the longest time without a good answer since the beginning, up to now."""
         return max(self._longest_gap, now - self._last_good)
 
     def between(self, begin: float, end: float) -> tuple[Request, ...]:
-        """Give what ended between two times: a request that a death cuts off belongs to the time after it."""
+        """Return the requests that ended between two times; one that a death cuts off belongs to the time after it."""
         found = []
         for request in reversed(self._requests):
             if request.ended < begin:
@@ -123,7 +123,7 @@ class RequestLog:
         return tuple(reversed(found))
 
     def first_good(self, server: str, *, since: float) -> float | None:
-        """Say when a server first answered after a time, to a request that began after it."""
+        """Return when a server first answered a request that began after a time."""
         for request in self.between(since, float("inf")):
             if request.server == server and request.began >= since:
                 return request.ended
@@ -131,7 +131,7 @@ class RequestLog:
 
 
 def summarise(requests: Sequence[Request], *, begin: float, end: float) -> Summary:
-    """Sum up the requests that ended between two times."""
+    """Return the summary of the requests that ended between two times."""
     good = [request for request in requests if request.complaint is None]
     latencies = [request.ended - request.began for request in good]
     moments = [begin, *(request.ended for request in good), end]
@@ -150,7 +150,7 @@ def summarise(requests: Sequence[Request], *, begin: float, end: float) -> Summa
 
 
 def no_request_fails(requests: Sequence[Request], *, way: str = "") -> PromiseResult:
-    """Judge what a planned change may cost, on a way to the servers if there are several: nothing."""
+    """Judge a planned change, which must not cost a request; `way` names the way to the servers, if it needs a name."""
     failed = sum(request.complaint is not None for request in requests)
     return PromiseResult(
         promise=f"no request fails {way}".rstrip(),
@@ -160,7 +160,7 @@ def no_request_fails(requests: Sequence[Request], *, way: str = "") -> PromiseRe
 
 
 def all_take_part(requests: Sequence[Request], names: Sequence[str]) -> PromiseResult:
-    """Judge whether every server that should has its share."""
+    """Judge whether each of these servers has its share of the load."""
     good = {name: sum(request.server == name for request in requests) for name in names}
     least = FAIR * sum(good.values()) / len(good)
     return PromiseResult(
@@ -171,7 +171,7 @@ def all_take_part(requests: Sequence[Request], names: Sequence[str]) -> PromiseR
 
 
 def fails_only_until_noticed(requests: Sequence[Request], *, death: float) -> PromiseResult:
-    """Judge what a death may cost: requests that meet the dead server until HAProxy has noticed."""
+    """Judge a death, which may cost the requests sent to the dead server until HAProxy has noticed."""
     bad = [request.ended - death for request in requests if request.complaint is not None]
     good_since = sum(request.complaint is None and request.ended - death > NOTICED_WITHIN for request in requests)
     failed = f"{len(bad)} failed, the last {max(bad):.1f} s after the kill" if bad else "none failed"
@@ -185,7 +185,7 @@ def fails_only_until_noticed(requests: Sequence[Request], *, death: float) -> Pr
 def fails_only_if_begun_in_time(
     requests: Sequence[Request], *, hang: float, limit: float, way: str = ""
 ) -> PromiseResult:
-    """Judge what a hang may cost, on a way to the servers if there are several: requests sent there until a limit."""
+    """Judge a hang, which may cost the requests that begin within a limit; `way` as in `no_request_fails`."""
     bad = [request.began - hang for request in requests if request.complaint is not None]
     good_since = sum(request.complaint is None and request.began - hang > limit for request in requests)
     failed = f"{len(bad)} failed, the last begun after {max(bad):.1f} s" if bad else "none failed"
@@ -197,7 +197,7 @@ def fails_only_if_begun_in_time(
 
 
 def in_time(promise: str, took: float | None, *, limit: float) -> PromiseResult:
-    """Judge something that had to happen; `took` is None if it did not."""
+    """Judge something that had to happen within a limit; `took` is None if it did not happen."""
     return PromiseResult(
         promise=f"{promise} within {limit:g} s",
         kept=took is not None and took <= limit,
@@ -206,7 +206,7 @@ def in_time(promise: str, took: float | None, *, limit: float) -> PromiseResult:
 
 
 def said_in_order(promise: str, lines: Iterable[str], *, words: Sequence[str]) -> PromiseResult:
-    """Judge whether a log has lines with these words, in this order."""
+    """Judge whether a log has lines with these words in this order."""
     wanted = list(words)
     found = []
     for line in lines:

@@ -1,4 +1,4 @@
-"""The live view: what the farm does under load, with keys on a terminal and as plain lines elsewhere."""
+"""The live view of the farm under load: a picture with keys on a terminal, and plain lines elsewhere."""
 
 import asyncio
 import sys
@@ -26,13 +26,13 @@ REDRAW_EVERY = 0.2
 TELL_EVERY = 5.0
 "Seconds between two plain lines."
 LATELY = 2.0
-"Seconds over which rates are taken."
+"Seconds over which rates are computed."
 SHOWN = 200
-"Happenings that the tallest terminal has room for."
+"Number of happenings that the tallest terminal has room for."
 
 
 async def watch_live(console: Console) -> int:
-    """Put up the farm and show it until `q`, or until cancelled; DemoError if it cannot be put up, see `put_up`."""
+    """Start the farm and show it until `q` or until cancelled. Raise DemoError as `put_up` does."""
     loop = asyncio.get_running_loop()
     since = loop.time()
     draws = console.is_terminal and not console.is_dumb_terminal
@@ -41,7 +41,7 @@ async def watch_live(console: Console) -> int:
         if not draws:
             console.print(happening_text(happening, since=since), soft_wrap=True)
 
-    console.print("Putting up three servers, and HAProxy in front of them …")
+    console.print("Starting three servers, and HAProxy in front of them …")
     async with put_up(Chronicle(clock=loop.time, show=show)) as stage:
         view = LiveView(stage, since=since, with_keys=draws and sys.stdin.isatty())
         try:
@@ -52,16 +52,16 @@ async def watch_live(console: Console) -> int:
 
 
 class LiveView:
-    """What is shown of a stage, and which server the keys mean."""
+    """The view of a stage, and the server on which the keys act."""
 
     def __init__(self, stage: Stage, *, since: float, with_keys: bool) -> None:
-        """Look at a stage; times are shown since `since`."""
+        """Times are shown relative to `since`."""
         self._stage = stage
         self._since = since
         self._now = asyncio.get_running_loop().time
         self._record = RequestLog(since=self._now())
         self._vip = RequestLog(since=self._now())
-        "Of the clients of the virtual IP; empty where there is none."
+        "The requests of the virtual IP's clients; empty if there is no virtual IP."
         self._quit = asyncio.Event()
         self._with_keys = with_keys
         self._chosen = stage.plan.servers[1]
@@ -96,7 +96,7 @@ class LiveView:
             await self._run(show, every=REDRAW_EVERY)
 
     async def tell_on(self, console: Console) -> None:
-        """Print the picture as a line now and then, until cancelled."""
+        """Print the picture as a line every few seconds, until cancelled."""
         await self._run(lambda: console.print(plain_text(self.picture()), soft_wrap=True), every=TELL_EVERY)
 
     def picture(self) -> Picture:
@@ -175,7 +175,7 @@ class LiveView:
                 task.cancel()
 
     async def _obey(self, tasks: asyncio.TaskGroup) -> None:
-        """Do what the keys stand for, each without waiting for the one before."""
+        """Carry out the keys, each without waiting for the one before."""
         servers = {str(number): server for number, server in enumerate(self._stage.plan.servers, start=1)}
         while (key := await self._pressed.get()) != "q":
             self._chosen = servers.get(key, self._chosen)

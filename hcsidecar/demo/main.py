@@ -1,4 +1,4 @@
-"""The demo from the outside: runs the live view or the story, and says how it went as an exit status."""
+"""The entry point of the demo: runs the live view or the story, and returns an exit status."""
 
 import asyncio
 import json
@@ -22,13 +22,13 @@ from hcsidecar.demo.story import Story
 
 WELL = 0
 BROKEN = 1
-"Exit status when a promise was broken."
+"Exit status if a promise was broken."
 NOT_UP = 2
-"Exit status when the farm could not be put up."
+"Exit status if the farm could not be started."
 
 
 def show_live() -> int:
-    """Show the farm until its user has seen enough."""
+    """Show the farm until the user ends it."""
     try:
         return _run(watch_live(_console()))
     except Interrupted:
@@ -36,7 +36,7 @@ def show_live() -> int:
 
 
 def play_story(*, as_json: bool) -> int:
-    """Play the story and report: as it goes, for a person, or as one document at the end, for a program."""
+    """Play the story. Report it as it goes, for people, or as one document at the end, for programs."""
     out = _console(soft_wrap=True)
     try:
         return _run(_story(out, as_json=as_json))

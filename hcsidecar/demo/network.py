@@ -1,11 +1,10 @@
-"""Network namespaces on a bridge: a switch with servers, clients and a balancer on it, apart from the machine's own.
+"""Network namespaces on a bridge: a switch with servers, clients and a balancer, apart from the machine's network.
 
-Nothing here has a name outside, so that nothing has to be found and removed later: a process that sleeps holds each
-namespace, and dies with the demo, however that ends. With the last process in a namespace the kernel removes it, and
-its links with it.
+No namespace has a name, so nothing has to be found and removed later: a sleeping process holds each namespace, and dies
+with the demo, however that ends. The kernel removes a namespace with its last process, and its links with it.
 
-A server is more than its network: it is switched on, which makes a PID namespace. All that runs there, in the
-background too, dies with that namespace's first process, as at a power cut; and that dies with the demo.
+A server also has a PID namespace, which is made when it is switched on. All its processes, also those in the
+background, die with the first process of that namespace, as at a power cut; and that process dies with the demo.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,29 +20,29 @@ NSENTER = Tool(name="nsenter", package="util-linux")
 SHELL = "/bin/sh"
 TOOLS = (IP, UNSHARE, NSENTER)
 SWITCH = "switch"
-"Name of the namespace that holds the bridge; a port of the bridge is named as the namespace that it leads to."
+"The name of the namespace with the bridge. A port of the bridge has the name of the namespace to which it leads."
 INTERFACE = "eth0"
-"What the link to the switch is called inside each of the others."
+"The name of the link to the switch in each of the other namespaces."
 HELD_WITHIN = 5.0
-"Seconds that a namespace may take; a busy machine needs milliseconds."
+"Seconds to make a namespace; even a busy machine needs only milliseconds."
 _READY = "ready"
 _SLEEP = f"echo {_READY}; exec sleep infinity"
 _BE_THE_FIRST = f"echo {_READY}; while :; do sleep 1; done"
-"What the first process of a machine does: a shell also buries those whose parents have ended."
+"The first process of a machine: a shell, because it also reaps processes whose parents have ended."
 _WAIT = '"$@" & wait $!'
-"""Enters a PID namespace, which only a child can; and waits for it. nsenter could do so too, but stops itself when the
-child is stopped, and then may miss that both are continued."""
+"""Runs a command as a child, because only a child can enter a PID namespace, and waits for it. nsenter could do this
+too, but it stops itself when the child is stopped, and may then miss that both are continued."""
 
 
 class NoNetworkError(Exception):
-    """This machine lets nobody make such a network; the text says why."""
+    """Raised if such a network cannot be made on this machine; the text says why."""
 
 
 class Network:
-    """A switch with hosts on it, while it is up."""
+    """A switch with hosts on it."""
 
     def __init__(self, programs: DemoPrograms, *, tools: Mapping[Tool, str], directory: Path) -> None:
-        """Take who starts programs, where those of `TOOLS` are, and where files may be written."""
+        """`tools` has the paths of `TOOLS`; files are written in `directory`."""
         self._programs = programs
         self._tools = tools
         self._directory = directory
@@ -51,9 +50,9 @@ class Network:
         self._machines: dict[str, DemoProgram] = {}
 
     async def build(self, hosts: Sequence[DemoHost]) -> None:
-        """Make the namespaces and their links, and switch the machines on.
+        """Make the namespaces and their links, and switch on the machines.
 
-        NoNetworkError, with nothing of it left, if this machine refuses.
+        Raise NoNetworkError, and leave nothing behind, if this machine refuses.
         """
         try:
             for name in (SWITCH, *(host.name for host in hosts)):
@@ -70,18 +69,18 @@ class Network:
             raise
 
     def inside(self, name: str) -> list[str]:
-        """Give the words that put a command into a namespace."""
+        """Return the words before a command that run it in a namespace."""
         return [self._tools[NSENTER], f"--net=/proc/{self.process(name)}/ns/net", "--"]
 
     def process(self, name: str) -> int:
-        """Give the id of the process that holds a namespace."""
+        """Return the id of the process that holds a namespace."""
         return self._holders[name].pid
 
     def on_machine(self, name: str) -> list[str]:
-        """Give the words that put a command onto a machine that is on; who carries them out stands for it as its child.
+        """Return the words before a command that run it on a machine that is on. They make a process with it as child.
 
-        The one must not end before the other: an orphan is not buried by the machine, but by whoever adopts it here,
-        perhaps never, and a machine is off when all are.
+        The parent must not end before the child: an orphan is not reaped on the machine, but by whatever adopts it
+        outside, perhaps never, and a machine is off only when all its processes are reaped.
         """
         holder = f"/proc/{self._machines[name].pid}/ns"
         return [
@@ -90,34 +89,34 @@ class Network:
         ]
 
     def is_on(self, name: str) -> bool:
-        """Tell whether a machine is on."""
+        """Return whether a machine is on."""
         return name in self._machines and self._machines[name].running
 
     async def switch_on(self, name: str) -> None:
-        """Switch a machine on that is off; DemoError if that fails."""
+        """Switch on a machine that is off. Raise DemoError if that fails."""
         try:
             await self._switch_on(name)
         except NoNetworkError as refused:
             raise DemoError(f"the machine {name} cannot be switched on: {refused}") from None
 
     async def power_off(self, name: str) -> None:
-        """Kill all that runs on a machine, at once. Safe to repeat."""
+        """Kill all processes of a machine at once; safe to repeat."""
         if (machine := self._machines.pop(name, None)) is not None:
             await self._programs.end(machine)
 
     async def cut(self, name: str) -> None:
-        """Cut a host's link at the switch, as if its cable were pulled; DemoError if that fails."""
+        """Cut a host's link at the switch, as if its cable were pulled. Raise DemoError if that fails."""
         await self._set_link(name, "down")
 
     async def join(self, name: str) -> None:
-        """Join a host's link again; nothing happens if it is not cut. DemoError if that fails."""
+        """Restore a host's link, if it is cut. Raise DemoError if that fails."""
         await self._set_link(name, "up")
 
     async def _switch_on(self, name: str) -> None:
         unshare = [self._tools[UNSHARE], "--pid", "--fork", "--kill-child=KILL", "--mount-proc"]
         command = [*self.inside(name), *unshare, "--", SHELL, "-c", _BE_THE_FIRST]
-        # The first process of a PID namespace has ended when all of them have: then all is over that could still write.
-        # So signals go to it, and unshare waits for it.
+        # The first process of a PID namespace ends after all others, so then nothing can write any more. Therefore
+        # signals go to it, and unshare waits for it.
         machine = self._machines[name] = await self._hold(f"the machine {name}", command, stands_for_child=True)
         if not machine.children:
             raise NoNetworkError("the kernel does not tell the children of a process, CONFIG_PROC_CHILDREN")
@@ -129,7 +128,7 @@ class Network:
             raise DemoError(f"the link of {name} cannot be set {state}: {refused}") from None
 
     async def _hold(self, name: str, command: Sequence[str], *, stands_for_child: bool = False) -> DemoProgram:
-        # The word of the shell says that the namespace is there.
+        # The shell prints a word as soon as the namespace exists.
         holder = self._programs.start(name, command, stands_for_child=stands_for_child)
         holder.expected = True
         await until(lambda: bool(holder.lines) or not holder.running, limit=HELD_WITHIN)
@@ -140,7 +139,7 @@ class Network:
         return holder
 
     async def _ip(self, name: str, lines: Sequence[str]) -> None:
-        """Carry out lines of ip(8) in a namespace."""
+        """Run lines of ip(8) in a namespace."""
         script = self._directory / f"{name}.ip"
         script.write_text("".join(f"{line}\n" for line in lines))
         said: list[str] = []
@@ -150,8 +149,8 @@ class Network:
 
 
 def _bridge_lines(processes: Mapping[str, int]) -> list[str]:
-    """Say how to make the bridge and a link to every host, given by a process in it."""
-    # No spanning tree, which would keep a new link silent for 30 s; no snooping, which needs a querier.
+    """Return the lines of ip(8) that make the bridge and a link to every host, each given by a process in it."""
+    # No spanning tree, because it would block a new link for 30 s; no snooping, because it needs a querier.
     lines = ["link set lo up", "link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0"]
     for name, process in processes.items():
         lines += [

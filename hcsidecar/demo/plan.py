@@ -1,8 +1,8 @@
-"""Where everything of the demo is: addresses and ports, paths below one temporary directory, and timing.
+"""The demo's addresses and ports, its paths below one temporary directory, and its timing.
 
-There are two plans. In the one, servers and balancer have addresses and ports of their own on loopback. In the other
-(`bridged`) every server is in a network namespace, on a bridge with the clients and the balancer, and all share a
-virtual IP; only the balancer's two listeners stay on loopback, for a browser.
+There are two kinds of plan. In one, servers and balancer have their own addresses and ports on loopback. In the other
+(`bridged`), every server is in a network namespace, on a bridge with the clients and the balancer, and they share a
+virtual IP; only the two listeners of the balancer stay on loopback, for a browser.
 """
 
 from dataclasses import dataclass
@@ -12,25 +12,25 @@ from hcsidecar.core.farmfile.settings import PRESETS
 
 FARM = "demo"
 START, STOP, HANG = "bin/start_web", "bin/stop_web", "bin/hang_web"
-"Scripts in a server's directory, on the bridge: two for its daemon, and one that makes the web server hang."
+"On the bridge: the scripts in a server's directory. Two are for its daemon, and one makes the web server hang."
 NETWORK = "127.77"
-"On loopback; the plan's number follows."
+"The first two octets of addresses on loopback; the plan's number is the third."
 BRIDGE_NETWORK = "198.51.100"
-"Of the servers, their clients and the virtual IP on the bridge: addresses for examples (RFC 5737), nobody's own."
+"The network of servers, clients and virtual IP on the bridge; it is reserved for documentation (RFC 5737)."
 PREFIX_LENGTH = 24
 CLIENT_ADDRESSES = 24
-"Addresses that ask through the virtual IP: so many that every server has some of them, however the hash falls."
+"Number of client addresses of the virtual IP: enough for every server to get some, whatever the hash seed."
 SHARE = "WEB"
-"Name of the share group."
+"The name of the share group."
 BALANCER = "balancer"
-"Name of HAProxy's namespace."
+"The name of HAProxy's namespace."
 CLIENTS = "clients"
-"Name of the clients' namespace."
+"The name of the clients' namespace."
 NAMES = ("web1", "web2", "web3")
 CANDIDATES = 32
-"Plans that are tried before giving up; each has addresses and ports of its own."
+"Number of plans to try before giving up; each has its own addresses and ports."
 _SHIFT = 100
-"Between the ports of two plans: a service on every address of the machine (0.0.0.0) blocks one plan only."
+"The distance between the ports of two plans, so that a service on 0.0.0.0 blocks only one plan."
 
 PULSE = PRESETS["lan"].pulse
 LOST_AFTER = PRESETS["lan"].lost_after
@@ -39,20 +39,20 @@ CHECK_INTERVAL = 0.5
 CHECK_TIMEOUT = 1.0
 "Seconds after which a check without an answer has failed."
 DRAIN = 2.0
-"Seconds that a server which stops leaves, on the bridge, to those who keep a connection to it."
+"On the bridge: seconds that a server which stops leaves to clients with a kept connection."
 STOP_PATIENCE = 2.0
-"Seconds that the stop script waits until the web server has ended, on the bridge; then it is called with force."
+"On the bridge: seconds that the stop script waits for the web server's end; then it is called with force."
 PROBE_INTERVAL = 0.5
 "Seconds between two probes of a health URL by HAProxy."
 PROBE_FALL = 2
-"Failed probes in a row after which HAProxy takes a server as dead."
+"Failed probes in a row after which HAProxy considers a server dead."
 PROBE_RISE = 2
-"Good probes in a row after which HAProxy takes a dead server as alive."
+"Good probes in a row after which HAProxy considers a dead server alive."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoServer:
-    """One of the three: its name, and the address that its daemon and, but for a virtual IP, its web server have."""
+    """One of the three servers: its name, and the address of its daemon and, without a virtual IP, its web server."""
 
     name: str
     address: str
@@ -60,25 +60,25 @@ class DemoServer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoHost:
-    """A namespace at the bridge."""
+    """A namespace on the bridge."""
 
     name: str
     addresses: tuple[str, ...]
-    "With the length of their prefix."
+    "The addresses with their prefix length."
     is_machine: bool = False
-    "It has processes of its own, and can be switched off."
+    "Whether it has its own processes, and can be switched off."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A farm with its balancer, and in namespaces its clients too."""
+    """A farm with its balancer and, in namespaces, its clients."""
 
     directory: Path
-    "The temporary directory that holds everything."
+    "The temporary directory for all files."
     number: int
-    "Third octet of the addresses on loopback."
+    "The third octet of the addresses on loopback."
     bridged: bool = False
-    "Servers, clients and balancer are in network namespaces, on a bridge."
+    "Whether servers, clients and balancer are in network namespaces on a bridge."
 
     @property
     def servers(self) -> tuple[DemoServer, ...]:
@@ -88,17 +88,17 @@ class Plan:
 
     @property
     def vip(self) -> str | None:
-        """The virtual IP, None on loopback."""
+        """The virtual IP; None on loopback."""
         return f"{BRIDGE_NETWORK}.50" if self.bridged else None
 
     @property
     def clients(self) -> tuple[str, ...]:
-        """The addresses that ask through the virtual IP."""
+        """The addresses of the virtual IP's clients."""
         return tuple(f"{BRIDGE_NETWORK}.{101 + index}" for index in range(CLIENT_ADDRESSES)) if self.bridged else ()
 
     @property
     def hosts(self) -> tuple[DemoHost, ...]:
-        """What stands at the bridge; on loopback there is none."""
+        """The hosts on the bridge; none on loopback."""
         if not self.bridged:
             return ()
         addresses: dict[str, tuple[str, ...]] = {server.name: (server.address,) for server in self.servers}
@@ -137,7 +137,7 @@ class Plan:
 
     @property
     def stats_port(self) -> int:
-        """TCP port of HAProxy's own page."""
+        """TCP port of HAProxy's statistics page."""
         return 8404 + _SHIFT * self.number
 
     @property
@@ -146,7 +146,7 @@ class Plan:
 
     @property
     def tcp(self) -> tuple[tuple[str, int], ...]:
-        """Every TCP address of this machine that something will listen on; those in namespaces are not its own."""
+        """Every TCP address of this machine on which the demo listens, without those in namespaces."""
         own = ((self.balancer, self.front_port), (self.balancer, self.stats_port))
         if self.bridged:
             return own
@@ -156,63 +156,63 @@ class Plan:
 
     @property
     def udp(self) -> tuple[tuple[str, int], ...]:
-        """Every UDP address of this machine that something will listen on."""
+        """Every UDP address of this machine on which the demo listens, without those in namespaces."""
         return () if self.bridged else tuple((server.address, self.heartbeat_port) for server in self.servers)
 
     @property
     def front_url(self) -> str:
-        """What a client of HAProxy asks for."""
+        """The URL that HAProxy's client requests."""
         return f"http://{self.balancer}:{self.front_port}/"
 
     @property
     def stats_url(self) -> str:
-        """HAProxy's own page."""
+        """The URL of HAProxy's statistics page."""
         return f"http://{self.balancer}:{self.stats_port}/"
 
     def health_url(self, server: DemoServer) -> str:
-        """Give what HAProxy asks a server's daemon."""
+        """Return the URL with which HAProxy probes a server's daemon."""
         return f"http://{server.address}:{self.health_port}/health"
 
     def home(self, server: DemoServer) -> Path:
-        """Give the directory that stands for a server's own disk."""
+        """Return the directory that represents a server's own disk."""
         return self.directory / server.name
 
     def farm_file(self, server: DemoServer) -> Path:
-        """Give the server's copy of the farm file."""
+        """Return the path of the server's copy of the farm file."""
         return self.home(server) / "farm.toml"
 
     def web_config(self, server: DemoServer) -> Path:
-        """Give the configuration of the server's web server."""
+        """Return the path of the configuration of the server's web server."""
         return self.home(server) / "web.conf"
 
     def pid_file(self, server: DemoServer) -> Path:
-        """Give where the server's web server writes down the number of its master."""
+        """Return the path of the file in which the web server writes the process id of its master."""
         return self.home(server) / "web.pid"
 
     def group_file(self, server: DemoServer) -> Path:
-        """Give where the start script writes down the number of the process group of a server's web server."""
+        """Return the path of the file in which the start script writes the process group of the web server."""
         return self.home(server) / "web.group"
 
     @property
     def state_dir(self) -> Path:
-        """Where the daemons keep their state and their sockets."""
+        """The directory of the daemons' state and sockets."""
         return self.directory / "state"
 
     def control_socket(self, server: DemoServer) -> Path:
-        """Give the socket on which a server's daemon listens to this machine."""
+        """Return the path of the control socket of a server's daemon."""
         return self.state_dir / FARM / server.name / "control.sock"
 
     @property
     def balancer_config(self) -> Path:
-        """HAProxy's configuration."""
+        """The path of HAProxy's configuration."""
         return self.directory / "haproxy.cfg"
 
     @property
     def stats_socket(self) -> Path:
-        """Where HAProxy answers questions about its servers."""
+        """The socket of HAProxy's runtime API."""
         return self.directory / "haproxy.sock"
 
     @property
     def log_socket(self) -> Path:
-        """Where HAProxy sends its log."""
+        """The socket to which HAProxy sends its log."""
         return self.directory / "haproxy.log"

@@ -1,7 +1,7 @@
-"""The processes of the demo: every one in a group of its own, its output read, and none that outlives the demo.
+"""The processes of the demo: each has its own group, its output is read, and none outlives the demo.
 
-A program dies with the demo even if that is killed: the kernel sends it a signal then (setpriv --pdeathsig). Ctrl-C
-at the terminal reaches the demo alone, which ends the others itself.
+A program dies even if the demo is killed, because the kernel then sends it a signal (setpriv --pdeathsig). Ctrl-C at
+the terminal reaches only the demo, which ends the others itself.
 """
 
 import asyncio
@@ -17,22 +17,22 @@ from pathlib import Path
 from typing import IO, cast
 
 KEPT_LINES = 20
-"Of a program's output, for the moment it fails."
+"Lines of a program's output that are kept in case it fails."
 LONGEST_LINE = 16_384
-"Bytes; what is longer becomes several lines."
+"Bytes; a longer line is split."
 GENTLY = 2.0
-"Seconds that a program may take to end when told, before it is killed."
+"Seconds that a program may take to end before it is killed."
 _SYSTEM_PATHS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
-"Where Debian keeps servers, and users without root do not look."
+"The directories in which Debian installs servers, which may not be in the PATH of ordinary users."
 
 
 class DemoError(Exception):
-    """The demo cannot go on; the message says why, in words for its user."""
+    """Raised if the demo cannot go on; the message says why, in words for its user."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
-    """A program that must be installed, and the Debian package that brings it."""
+    """A program that must be installed, and its Debian package."""
 
     name: str
     package: str
@@ -42,7 +42,7 @@ SETPRIV = Tool(name="setpriv", package="util-linux")
 
 
 def find_tool(tool: Tool, *, environment: Mapping[str, str] = os.environ) -> str | None:
-    """Give the path of a tool, None if it is not installed."""
+    """Return the path of a tool; None if it is not installed."""
     path = os.pathsep.join([environment.get("PATH", os.defpath), *_SYSTEM_PATHS])
     return shutil.which(tool.name, path=path)
 
@@ -54,7 +54,7 @@ class Lines:
         self._rest = b""
 
     def feed(self, data: bytes) -> list[str]:
-        """Take what has been read and give the lines that it completes; no bytes mean the end."""
+        """Take bytes, and return the lines that they complete; empty bytes mean the end."""
         *whole, self._rest = (self._rest + data).split(b"\n")
         if self._rest and (not data or len(self._rest) > LONGEST_LINE):
             whole.append(self._rest)
@@ -63,7 +63,7 @@ class Lines:
 
 
 class DemoProgram:
-    """A program that runs, or has run."""
+    """A program that runs or has ended."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class DemoProgram:
         self.end_signal = end_signal
         self._stands_for_child = stands_for_child
         self.expected = False
-        "Its end is no news: it was told to end, or runs to its end."
+        "Whether its end is expected: it was told to end, or is a command."
         self.ended = asyncio.Event()
         self.lines: deque[str] = deque(maxlen=KEPT_LINES)
         self.output = cast("IO[bytes]", process.stdout)
@@ -88,7 +88,7 @@ class DemoProgram:
 
     @property
     def pid(self) -> int:
-        """The process id, also that of its group."""
+        """The process id, which is also that of its group."""
         return self._process.pid
 
     @property
@@ -98,47 +98,47 @@ class DemoProgram:
 
     @property
     def running(self) -> bool:
-        """True until it has ended."""
+        """Whether it has not ended yet."""
         return self.status is None
 
     def last_words(self) -> str:
-        """Give the end of its output, indented, to show why it failed."""
+        """Return the end of its output, indented, to show why it failed."""
         return "\n".join(f"    {line}" for line in self.lines) or "    (it said nothing)"
 
     @property
     def children(self) -> list[int]:
-        """Ids of its children; none on a kernel that does not tell (CONFIG_PROC_CHILDREN)."""
+        """The ids of its children; none on a kernel without CONFIG_PROC_CHILDREN."""
         try:
             return [int(word) for word in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
         except OSError:
             return []
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to it and to all that it has started, or to the child that it stands for.
+        """Send a signal to it and all that it has started, or to the child that it stands for.
 
-        Nothing happens once it has ended.
+        Do nothing if it has ended.
         """
         if not self.running:
             return
         with suppress(ProcessLookupError):
             if not (self._stands_for_child and self._send_to_child(number)):
-                # Until it is reaped, which we do ourselves, its id cannot have become another's.
+                # It is not reaped yet, which we do ourselves, so no other process can have its id.
                 os.killpg(self.pid, number)
 
     def kill(self) -> None:
-        """Kill it and all that it has started, whomever it stands for."""
+        """Kill it and all that it has started, even if it stands for a child."""
         if self.running:
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
 
     def _send_to_child(self, number: signal.Signals) -> bool:
-        """Send a signal to the only child; False if there is none yet."""
+        """Send a signal to the only child. Return False if there is none yet."""
         children = self.children
         if len(children) != 1:
             return False
         child = os.pidfd_open(children[0])
         try:
-            # Had it ended before it was opened, its id could be another's.
+            # If it had ended before it was opened, another process could have its id.
             if self.children == children:
                 signal.pidfd_send_signal(child, number)
         finally:
@@ -146,7 +146,7 @@ class DemoProgram:
         return True
 
     def read(self) -> bool:
-        """Read what it has written by now; False at the end of its output."""
+        """Read what it has written. Return False at the end of its output."""
         try:
             while data := os.read(self.output.fileno(), LONGEST_LINE):
                 self._take(data)
@@ -156,7 +156,7 @@ class DemoProgram:
         return False
 
     def reap(self) -> None:
-        """Take its exit status and the last of its output, having killed what it leaves behind."""
+        """Kill what it leaves behind, then take its exit status and the rest of its output."""
         self.kill()
         self._process.wait()
         self.read()
@@ -170,13 +170,13 @@ class DemoProgram:
 
 
 class DemoPrograms:
-    """Starts programs on the running loop and sees to it that all of them end."""
+    """Starts programs on the running loop, and makes sure that all of them end."""
 
     def __init__(self, directory: Path, *, on_end: Callable[[DemoProgram], None]) -> None:
-        """Take the directory to start them in, and whom to tell of each that ended without being asked to."""
+        """Programs start in `directory`; `on_end` is called with each that ended unexpectedly."""
         self._directory = directory
         self.fallen: list[DemoProgram] = []
-        "Those that ended without being asked to."
+        "The programs that ended unexpectedly."
         self._on_end = on_end
         self._running: list[DemoProgram] = []
         self._loop = asyncio.get_running_loop()
@@ -192,10 +192,10 @@ class DemoPrograms:
         pass_fds: Sequence[int] = (),
         stands_for_child: bool = False,
     ) -> DemoProgram:
-        """Start a program, which inherits `pass_fds`; DemoError if that fails.
+        """Start a program, which inherits `pass_fds`. Raise DemoError if that fails.
 
-        `end_signal` is the one that ends it with all its children. One that `stands_for_child` waits for its only
-        child, to which signals go, and ends with it.
+        `end_signal` ends it with all its children. A program that `stands_for_child` waits for its only child, to which
+        signals go, and ends with it.
         """
         if self._setpriv is None:
             raise DemoError(missing_tools(SETPRIV))
@@ -224,7 +224,7 @@ class DemoPrograms:
         on_line: Callable[[str], None],
         stands_for_child: bool = False,
     ) -> int:
-        """Run a command to its end and give its exit status."""
+        """Run a command to its end, and return its exit status."""
         program = self.start(name, arguments, on_line=on_line, stands_for_child=stands_for_child)
         program.expected = True
         try:
@@ -234,7 +234,7 @@ class DemoPrograms:
         return program.status or 0
 
     async def end(self, program: DemoProgram, number: signal.Signals | None = None) -> None:
-        """End a program, with its own signal or another; by force if that takes too long. Safe to repeat."""
+        """End a program with its own signal or another one, and kill it if that takes too long; safe to repeat."""
         program.expected = True
         program.send(number or program.end_signal)
         try:
@@ -245,7 +245,7 @@ class DemoPrograms:
             await program.ended.wait()
 
     async def end_all(self) -> None:
-        """End every program. Safe to repeat."""
+        """End all programs; safe to repeat."""
         await asyncio.gather(*(self.end(program) for program in self._running))
 
     def _watch(self, program: DemoProgram) -> None:
@@ -271,7 +271,7 @@ class DemoPrograms:
 
 
 def missing_tools(*tools: Tool) -> str:
-    """Say which tools are missing, and how to get them."""
+    """Return which tools are missing, and how to install them."""
     names = ", ".join(tool.name for tool in tools)
     packages = " ".join(dict.fromkeys(tool.package for tool in tools))
     return f"the demo needs {names}, not found here; on Debian, as root: apt-get install {packages}"

@@ -1,4 +1,4 @@
-"""Puts up the demo: finds programs, addresses and a network, writes the files, and leaves nothing behind at the end."""
+"""Starts the demo: finds programs, addresses and a network, and writes the files. Leaves nothing behind at the end."""
 
 import asyncio
 import os
@@ -30,10 +30,10 @@ APACHE_USER = "www-data"
 
 @asynccontextmanager
 async def put_up(chronicle: Chronicle) -> AsyncIterator[Stage]:
-    """Put up the farm; whatever happens in the block or before it, nothing of it is left afterwards.
+    """Start the farm, and end it after the block; whatever happens, nothing of it is left.
 
-    Root gets it on a bridge, with a virtual IP, if the machine permits; else it is on loopback and the chronicle says
-    in a line what is missing. DemoError, alone or in a group, says why it could not be put up.
+    For root it is on a bridge, with a virtual IP, if the machine permits that. Otherwise it is on loopback, and a line
+    of the chronicle says what is missing. Raise DemoError, alone or in a group, if it cannot be started.
     """
     tools = find_tools()
     async with AsyncExitStack() as cleaning:
@@ -66,7 +66,7 @@ async def put_up(chronicle: Chronicle) -> AsyncIterator[Stage]:
 
 
 async def build_network(plan: Plan, programs: DemoPrograms, tools: Mapping[Tool, str]) -> Network | str:
-    """Build the network of a plan on the bridge, or say in a line why there is none."""
+    """Return the network of a plan on the bridge, or one line that says why there is none."""
     if os.geteuid() != 0:
         return "started as root, the demo also shows a virtual IP that the servers share"
     missing = [tool for tool in NETWORK_TOOLS if tool not in tools]
@@ -81,7 +81,7 @@ async def build_network(plan: Plan, programs: DemoPrograms, tools: Mapping[Tool,
 
 
 def find_tools() -> dict[Tool, str]:
-    """Find the programs that the demo uses; DemoError names the Debian packages of those that it cannot do without."""
+    """Return the paths of the installed programs. Raise DemoError with the packages of those that are missing."""
     found = {tool: where for tool in (HAPROXY, NGINX, APACHE, SETPRIV, *NETWORK_TOOLS) if (where := find_tool(tool))}
     missing = [tool for tool in (HAPROXY, SETPRIV) if tool not in found]
     if NGINX not in found and APACHE not in found:
@@ -92,7 +92,7 @@ def find_tools() -> dict[Tool, str]:
 
 
 def choose_plan(directory: Path) -> tuple[Plan, socket.socket]:
-    """Find addresses and ports that are free, and hold the socket that marks them as ours for other demos."""
+    """Return a plan whose addresses and ports are free, and the open socket that reserves it against other demos."""
     for number in range(CANDIDATES):
         plan = Plan(directory=directory, number=number)
         mark = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -110,10 +110,9 @@ def choose_plan(directory: Path) -> tuple[Plan, socket.socket]:
 
 
 def write_files(plan: Plan, web: WebServer) -> None:
-    """Write what the programs read; each server has a directory, as if it were its own disk.
+    """Write the files of the programs; each server has a directory, as if that were its own disk.
 
-    DemoError if the directory's path is too long for the sockets in it, or leads past somebody whom daemons would not
-    trust with their scripts.
+    Raise DemoError if the path of the directory is too long for sockets, or if daemons would not trust scripts in it.
     """
     longest = max(len(os.fsencode(plan.control_socket(server))) for server in plan.servers)
     if longest > MAX_SOCKET_PATH_BYTES:
@@ -121,7 +120,7 @@ def write_files(plan: Plan, web: WebServer) -> None:
     keyring = Keyring.create(plan.directory / "farm.key", now=datetime.now(UTC))
     keyring.write(replace=False)
     for server in plan.servers:
-        # What a daemon runs may be writable by nobody else, whatever the umask.
+        # Whatever the umask, nobody else may write what a daemon runs.
         plan.home(server).mkdir(mode=0o700)
         plan.farm_file(server).write_text(farm_file(plan, server))
         shutil.copy(keyring.path, plan.home(server))
@@ -145,7 +144,7 @@ def _write_scripts(plan: Plan, server: DemoServer, web: WebServer) -> None:
 def _try(address: tuple[str, int], kind: socket.SocketKind) -> None:
     with socket.socket(socket.AF_INET, kind) as probe:
         if kind is socket.SOCK_STREAM:
-            # Connections of an earlier demo that linger (TIME_WAIT) are in nobody's way; listeners are.
+            # Lingering connections of an earlier demo (TIME_WAIT) do not matter; listeners do.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(address)
 

@@ -1,4 +1,4 @@
-"""The story's report: what a client saw in each step and which promises were kept, as text and as a document. Pure."""
+"""The report of the story, as text and as a document: what clients saw in each step, and the promises kept. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,19 +14,19 @@ class StoryStep:
     summary: Summary
     "What the client of HAProxy saw."
     vip: Summary | None = None
-    "What the clients of the virtual IP saw, where there is one."
+    "What the clients of the virtual IP saw; None without a virtual IP."
     verdicts: tuple[PromiseResult, ...]
     balancer_log: tuple[str, ...]
-    "What HAProxy wrote about servers that left or came, in its own words."
+    "HAProxy's log lines about servers that left or came."
 
     @property
     def kept(self) -> bool:
-        """True when every promise of the step was kept."""
+        """Whether every promise of the step was kept."""
         return all(verdict.kept for verdict in self.verdicts)
 
 
 def step_text(number: int, step: StoryStep) -> str:
-    """Tell a step: what the client saw, and every promise."""
+    """Return the text of a step: what the clients saw, and every promise."""
     lines = [_heading(number, step)]
     lines += [
         f"   through {way}: {summary_text(summary)}" if way else f"   {summary_text(summary)}"
@@ -36,7 +36,7 @@ def step_text(number: int, step: StoryStep) -> str:
 
 
 def verdict_text(verdict: PromiseResult) -> str:
-    """Tell how it stands with a promise; what was found follows, in lines of its own when it is several."""
+    """Return the text of a verdict, with its evidence after it, or below it if that has several lines."""
     promise = f"   {'kept  ' if verdict.kept else 'BROKEN'}  {verdict.promise}"
     first, *more = verdict.found.split("\n")
     if not more:
@@ -45,7 +45,7 @@ def verdict_text(verdict: PromiseResult) -> str:
 
 
 def summary_text(summary: Summary) -> str:
-    """Tell the figures of a stretch of time in one line."""
+    """Return the figures of a period of time in one line."""
     parts = [
         f"{summary.requests} requests in {summary.seconds:.1f} s, {failures_text(summary.failed, summary.complaints)}"
     ]
@@ -60,14 +60,14 @@ def summary_text(summary: Summary) -> str:
 
 
 def failures_text(failed: int, complaints: Mapping[str, int]) -> str:
-    """Tell how many failed, and how."""
+    """Return how many requests failed, and how."""
     if not failed:
         return "0 failed"
     return f"{failed} failed ({', '.join(f'{count} × {what}' for what, count in complaints.items())})"
 
 
 def ending_text(steps: Sequence[StoryStep]) -> str:
-    """Tell how it all went: the client's figures of every step, and the promises."""
+    """Return the summary of the story: the figures of every step, and the promises."""
     names = sorted({name for step in steps for _, summary in _ways(step) for name in summary.by_server})
     rows = [
         (f"{_heading(number, step) if place == 0 else '':<{_longest_heading(steps)}}  {way}".rstrip(), summary)
@@ -91,10 +91,10 @@ def ending_text(steps: Sequence[StoryStep]) -> str:
 
 
 def document(steps: Sequence[StoryStep], *, vip: str | None) -> dict[str, object]:
-    """Give the report for programs: {"kept", "vip", "steps"}, null for `vip` where there is no virtual IP.
+    """Return the report for programs: {"kept", "vip", "steps"}; `vip` is null without a virtual IP.
 
-    A step is {"title", "kept", "summary", "vip", "verdicts", "balancer_log"}: `summary` is what the client of HAProxy
-    saw, `vip` what those of the virtual IP saw, or null.
+    A step is {"title", "kept", "summary", "vip", "verdicts", "balancer_log"}. `summary` is what the client of HAProxy
+    saw, and `vip` what those of the virtual IP saw, or null.
     """
     return {
         "kept": all(step.kept for step in steps),
@@ -104,7 +104,7 @@ def document(steps: Sequence[StoryStep], *, vip: str | None) -> dict[str, object
 
 
 def _ways(step: StoryStep) -> list[tuple[str, Summary]]:
-    """Give what was seen on each way to the servers; one way needs no name."""
+    """Return the summary of each way to the servers; the name is empty if there is only one."""
     if step.vip is None:
         return [("", step.summary)]
     return [("HAProxy", step.summary), ("the VIP", step.vip)]

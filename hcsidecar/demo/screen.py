@@ -1,4 +1,4 @@
-"""What the live view looks like: a picture of the farm and its client, drawn. Pure."""
+"""Draws the picture of the live view: the farm and its clients. Pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from hcsidecar.demo.through_vip import WAY
 from hcsidecar.demo.traffic import RATE
 
 FULL_BAR = 24
-"Characters of the bar of a server that gets every request."
+"Characters in the bar of a server that gets all requests."
 SHARE_BAR = 12
-"Characters of the bar of a server that has the whole share."
+"Characters in the bar of a server that has the whole share."
 KEYS = (
     ("1 2 3", "choose"),
     ("s", "stop gently"),
@@ -34,30 +34,30 @@ MORE_KEYS = (
     ("h", "hang web server"),
     ("p", "change power"),
 )
-"Where there is a virtual IP."
+"The keys with a virtual IP."
 RANGE = 3
-"Numbers in a row that are written as a range."
+"Length from which consecutive numbers are written as a range."
 DIRECTOR_MARK = "*"
-"Behind the name of the server that answers for the virtual IP."
+"The mark after the name of the server that answers for the virtual IP."
 STYLES = {READY: "green", STOPPED: "dim", DEAD: "bold red", "UP": "green", "DOWN": "bold red"}
-"Colours of conditions and of HAProxy's states; every other is on its way somewhere."
+"The colours of conditions and of HAProxy's states; all others are transitions."
 _ON_ITS_WAY = "yellow"
 _ORIGIN_WIDTH = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VipLine:
-    """A server in the picture, as to the virtual IP."""
+    """The part of a server in the virtual IP."""
 
     share: float
-    "Part of the buckets that the view gives it, 0 to 1."
+    "The fraction of the buckets that the view gives it, 0 to 1."
     power: int
     director: bool
-    "It answers for the virtual IP."
+    "Whether it answers for the virtual IP."
     per_second: float
     "Requests that it answered, lately."
     clients: tuple[str, ...]
-    "Addresses that reach it."
+    "The addresses of the clients that reach it."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,15 +67,15 @@ class ServerLine:
     name: str
     condition: str
     why: str
-    "Why it is not Ready, or what its drain waits for; empty when there is nothing to say."
+    "Why it is not Ready, or what its drain waits for; empty if neither applies."
     balancer: str
-    "HAProxy's state of it."
+    "Its state at HAProxy."
     probe: str
-    "What HAProxy's last probe met."
+    "The result of HAProxy's last probe."
     per_second: float
     "Requests that it answered, lately."
     vip: VipLine | None = None
-    "What it does for the virtual IP, where there is one."
+    "Its part in the virtual IP; None without one."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,30 +90,30 @@ class VipPicture:
     lost: int
     "Connections that clients had kept, and found broken."
     inside: int
-    "Id of a process in the namespace of the server that keys act on, or of the first."
+    "The id of a process in the namespace of the server on which keys act, or of the first server."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """All that is shown."""
+    """Everything that is shown."""
 
     servers: tuple[ServerLine, ...]
     chosen: str | None
-    "The server that keys act on; None when there are no keys."
+    "The server on which keys act; None if there are no keys."
     requests: int
     failed: int
     failed_per_second: float
     "Lately."
     longest_gap: float
-    "Seconds without a good answer, at most, since the beginning."
+    "The longest time without a good answer since the beginning, in seconds."
     since: float
-    "When it began, in seconds of the monotonic clock."
+    "When the view began, in seconds of the monotonic clock."
     happenings: Sequence[Happening]
     vip: VipPicture | None = None
 
 
 def draw(picture: Picture, plan: Plan, *, height: int) -> RenderableType:
-    """Draw the picture for a terminal of so many lines."""
+    """Draw the picture for a terminal with `height` lines."""
     above: list[RenderableType] = [_farm(picture), Text(), *_clients(picture), Rule(style="dim")]
     below: list[RenderableType] = [Rule(style="dim"), *_footer(picture, plan)]
     heading_and_servers = 1 + len(picture.servers)
@@ -125,7 +125,7 @@ def draw(picture: Picture, plan: Plan, *, height: int) -> RenderableType:
 
 
 def happening_text(happening: Happening, *, since: float) -> Text:
-    """Tell one happening in a line."""
+    """Return a happening as one line."""
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(f"{happening.at - since:7.1f} s  ", style="dim")
     text.append(f"{happening.origin:<{_ORIGIN_WIDTH}}  ", style="cyan")
@@ -134,13 +134,13 @@ def happening_text(happening: Happening, *, since: float) -> Text:
 
 
 def client_text(picture: Picture) -> str:
-    """Tell in one line what the client has seen."""
+    """Return in one line what the client of HAProxy has seen."""
     now = f" ({picture.failed_per_second:.0f}/s now)" if picture.failed_per_second else ""
     return f"{picture.requests} requests, {picture.failed} failed{now}, longest gap {picture.longest_gap * 1000:.0f} ms"
 
 
 def plain_text(picture: Picture) -> str:
-    """Tell the whole picture in one line, for who has no terminal."""
+    """Return the whole picture as one line, for output that is not a terminal."""
     servers = (
         f"{line.name} {line.condition} {line.per_second:.0f}/s{_plain_vip(line.vip)}" for line in picture.servers
     )
@@ -148,14 +148,14 @@ def plain_text(picture: Picture) -> str:
 
 
 def seen_text(picture: Picture) -> str:
-    """Tell in one line what all clients have seen."""
+    """Return in one line what all clients have seen."""
     if picture.vip is None:
         return client_text(picture)
     return f"through HAProxy: {client_text(picture)}; {WAY}: {vip_text(picture.vip)}"
 
 
 def vip_text(vip: VipPicture) -> str:
-    """Tell in one line what the clients of the virtual IP have seen."""
+    """Return in one line what the clients of the virtual IP have seen."""
     now = f" ({vip.failed_per_second:.0f}/s now)" if vip.failed_per_second else ""
     return f"{vip.requests} requests, {vip.failed} failed{now}, {vip.lost} kept connections broke"
 
@@ -165,13 +165,13 @@ def _plain_vip(vip: VipLine | None) -> str:
 
 
 def bar(part: float, *, full: int = FULL_BAR) -> str:
-    """Draw a part of a whole, 0 to 1, in half characters."""
+    """Return a bar for a fraction, 0 to 1, in steps of half a character."""
     halves = round(min(1.0, part) * full * 2)
     return "█" * (halves // 2) + "▌" * (halves % 2)
 
 
 def in_ranges(numbers: Iterable[int]) -> str:
-    """Write numbers in ascending order, `RANGE` or more in a row as a range."""
+    """Return numbers in ascending order, with `RANGE` or more consecutive ones written as a range."""
     rows: list[list[int]] = []
     for number in sorted(numbers):
         if rows and rows[-1][-1] == number - 1:
@@ -188,7 +188,7 @@ def _farm(picture: Picture) -> RenderableType:
         headings[3:] = [("share, power", SHARE_BAR + 9), ("HAProxy, its probe", None), ("/s", 3), ("VIP/s", 5)]
     for heading, width in headings:
         table.add_column(heading, no_wrap=True, min_width=width)
-    # A server that has a reason not to serve has little to show in the last column, and room to tell.
+    # A server with a reason not to serve has no clients to show, so the last column has room for the reason.
     last = "requests/s" if picture.vip is None else f"clients of {picture.vip.address}"
     table.add_column(last, no_wrap=True, overflow="ellipsis", ratio=1)
     for line in picture.servers:

@@ -1,4 +1,4 @@
-"""What daemons and HAProxy say about the servers: put into a word or two, and compared. Pure."""
+"""Shortens what daemons and HAProxy say about the servers to a word or two, and compares it. Pure."""
 
 import csv
 from collections.abc import Mapping
@@ -20,13 +20,13 @@ class ServerAtHaproxy:
     """A server as HAProxy sees it."""
 
     state: str
-    "UP, DOWN, NOLB (stopping: no new clients), or a state on its way to another, such as UP 1/2."
+    "UP, DOWN, NOLB (stopping: no new clients), or a transition such as UP 1/2."
     probe: str
-    "What the last probe met, such as L7OK/200."
+    "The result of the last probe, such as L7OK/200."
 
 
 def condition(node: NodeStatus) -> str:
-    """Say in a word or two how a node is."""
+    """Return the state of a node in a word or two."""
     if not node.alive:
         return DEAD
     if node.role == STOPPED:
@@ -36,13 +36,13 @@ def condition(node: NodeStatus) -> str:
 
 
 def why_not_ready(node: NodeStatus) -> str:
-    """Say why a node is not Ready and what its drain waits for; nothing when there is nothing to say."""
+    """Return why a node is not Ready and what its drain waits for; empty if neither applies."""
     waits = f"waits for {', '.join(node.waits_for)}" if node.waits_for else ""
     return "; ".join(filter(None, (node.reason, waits)))
 
 
 def best_status(name: str, documents: Mapping[str, FarmStatus | None]) -> NodeStatus | None:
-    """Give what is said about a node: by itself if it answers, else by the first that does."""
+    """Return a node's own status if it answers, otherwise that of the first daemon that does."""
     own = documents.get(name)
     if own is not None:
         return own.of(name)
@@ -50,7 +50,7 @@ def best_status(name: str, documents: Mapping[str, FarmStatus | None]) -> NodeSt
 
 
 def why_not_agreed(documents: Mapping[str, FarmStatus | None], conditions: Mapping[str, str]) -> str | None:
-    """Say which daemon does not see the servers in these conditions, or None if all that were asked do."""
+    """Return which daemon does not see the servers in these conditions, or None if all do."""
     ready = sorted(name for name, wanted in conditions.items() if wanted == READY)
     for asked, document in documents.items():
         if document is None:
@@ -60,7 +60,7 @@ def why_not_agreed(documents: Mapping[str, FarmStatus | None], conditions: Mappi
             if condition(node) != wanted:
                 reason = f" ({node.reason})" if node.reason else ""
                 return f"{asked} sees {name} as {condition(node)}{reason}, not {wanted}"
-        # Who is out of the view has none.
+        # A node that is not in the view has an empty view.
         view = ready if asked in ready else []
         if sorted(document.view) != view:
             return f"{asked} has {', '.join(document.view) or 'nobody'} in its view, not {', '.join(view) or 'nobody'}"
@@ -68,7 +68,7 @@ def why_not_agreed(documents: Mapping[str, FarmStatus | None], conditions: Mappi
 
 
 def why_still_served(documents: Mapping[str, FarmStatus | None], name: str) -> str | None:
-    """Say which daemon still takes a server as Ready, or None if none of those that were asked does."""
+    """Return which daemon still considers a server Ready, or None."""
     for asked, document in documents.items():
         if document is None:
             return f"{asked} does not answer"
@@ -80,12 +80,12 @@ def why_still_served(documents: Mapping[str, FarmStatus | None], name: str) -> s
 
 
 def parse_targets(answer: str) -> dict[str, ServerAtHaproxy]:
-    """Read HAProxy's answer to `show stat`: the servers behind it by name."""
+    """Parse HAProxy's answer to `show stat`, and return the servers by name."""
     targets = {}
     for line in csv.DictReader(StringIO(answer.removeprefix("# "))):
         name = line.get("svname")
         if line.get("pxname") == BACKEND and name and name != "BACKEND":
-            # A star and no code are a probe under way, beside the result of the one before.
+            # A star without a code means that a probe is in progress; the result is that of the one before.
             result = (line.get("check_status") or "").removeprefix("* ")
             code = line.get("check_code")
             probe = f"{result}/{code}" if code and code != "0" else result

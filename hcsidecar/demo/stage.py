@@ -1,4 +1,4 @@
-"""The farm on its stage: three servers and HAProxy, and in a network of their own clients of a virtual IP too."""
+"""The running farm of the demo: three servers and HAProxy and, on the bridge, the clients of a virtual IP."""
 
 import asyncio
 import signal
@@ -22,13 +22,13 @@ from hcsidecar.demo.web import WebServer
 
 HAPROXY = Tool(name="haproxy", package="haproxy")
 UP_WITHIN = 30.0
-"Seconds that the start may take on a slow machine before it counts as failed."
+"Seconds that the start may take, on a slow machine, before it counts as failed."
 POWERS = (0, 1, 2, 4)
-"What a server's power is changed to, one after the other."
+"The powers to which a server's power is changed, one after the other."
 
 
 class Stage:
-    """The three servers and the balancer, while they are up."""
+    """The three servers and the balancer, while they run."""
 
     def __init__(
         self,
@@ -44,15 +44,15 @@ class Stage:
         self.watch = watch
         self.chronicle = chronicle
         self.network = network
-        "Where servers, balancer and clients are; None on loopback."
+        "The network of servers, balancer and clients; None on loopback."
         self._tools = tools
         self._web_server = WebServer.found(tools)
         self._programs = programs
         self._web: dict[str, DemoProgram] = {}
-        "On loopback; on the bridge each daemon starts its own."
+        "The web servers, on loopback; on the bridge each daemon starts its own."
         self._daemons: dict[str, DemoProgram] = {}
         self._changing = {server.name: asyncio.Lock() for server in plan.servers}
-        "Held while a server is stopped or brought back; a kill waits for nobody."
+        "Held while a server is stopped or brought back; a kill does not wait for them."
 
     async def start(self) -> None:
         """Start the servers, wait until they agree that all are Ready, and put HAProxy in front."""
@@ -66,7 +66,7 @@ class Stage:
         await self._come_true("are UP for HAProxy", self._why_not_all_up)
 
     def ask_through_vip(self, record: RequestLog) -> None:
-        """Let the clients of the virtual IP ask until the end; nothing happens where there is none."""
+        """Start the clients of the virtual IP, if there is one; they send requests until the end."""
         if self.network is None:
             return
         address = [str(self.plan.vip), str(self.plan.web_port)]
@@ -80,17 +80,17 @@ class Stage:
         )
 
     def why_not_agreed(self, conditions: Mapping[str, str]) -> str | None:
-        """Say which of the daemons that run does not see the servers in these conditions, or None."""
+        """Return which running daemon does not see the servers in these conditions, or None."""
         return why_not_agreed(self._documents(), conditions)
 
     def why_still_served(self, server: DemoServer) -> str | None:
-        """Say which of the daemons that run still takes a server as Ready, or None."""
+        """Return which running daemon still considers a server Ready, or None."""
         return why_still_served(self._documents(), server.name)
 
     async def stop(self, server: DemoServer) -> None:
-        """Stop a server as a careful operator does: the module, which drains first, then the web server.
+        """Stop a server as a careful operator does: the application with its drain, then the web server.
 
-        Where the daemon has scripts, that is one.
+        If the daemon has scripts, both are one step.
         """
         async with self._changing[server.name]:
             if await self.command("stop", server) == 0 and self.network is None:
@@ -108,17 +108,17 @@ class Stage:
         await asyncio.gather(*ends)
 
     async def kill_daemon(self, server: DemoServer) -> None:
-        """Kill a server's daemon alone; its web server runs on."""
+        """Kill only a server's daemon; its web server runs on."""
         self.chronicle.write(DEMO, f"kill -9 {server.name}: daemon", grave=True)
         await self._programs.end(self._daemons[server.name], signal.SIGKILL)
 
     async def freeze(self, server: DemoServer) -> None:
-        """Freeze a server's daemon, as a machine does that is out of memory or paused."""
+        """Freeze a server's daemon, as if the machine were out of memory or paused."""
         self.chronicle.write(DEMO, f"kill -STOP {server.name}: daemon", grave=True)
         self._daemons[server.name].send(signal.SIGSTOP)
 
     async def hang(self, server: DemoServer) -> None:
-        """Let a server's web server hang: it takes connections and answers none. Nothing happens on loopback."""
+        """Let a server's web server hang: it accepts connections and answers none. Does nothing on loopback."""
         if self.network is not None and self.network.is_on(server.name):
             self.chronicle.write(DEMO, f"kill -STOP {server.name}: the workers of its web server", grave=True)
             await self._programs.run(
@@ -129,20 +129,20 @@ class Stage:
             )
 
     async def cut(self, server: DemoServer) -> None:
-        """Pull a server's cable; nothing happens on loopback."""
+        """Cut a server's link. Does nothing on loopback."""
         if self.network is not None:
             self.chronicle.write(DEMO, f"cuts {server.name}'s link", grave=True)
             await self.network.cut(server.name)
 
     async def change_power(self, server: DemoServer) -> None:
-        """Give a server the next of `POWERS`."""
+        """Set a server's power to the next one of `POWERS`."""
         node = self._own_status(server)
         if node is not None:
             power = next((power for power in POWERS if power > node.power), POWERS[0])
             await self.command("power", server, str(power))
 
     async def bring_back(self, server: DemoServer) -> None:
-        """Undo what was done to a server, start whatever of it does not run, and see that it serves."""
+        """Undo what was done to a server, start what does not run, and let it serve."""
         async with self._changing[server.name]:
             if self.network is not None:
                 await self.network.join(server.name)
@@ -159,12 +159,12 @@ class Stage:
                 daemon = self._start_daemon(server)
             await until(lambda: self._own_status(server) is not None or not daemon.running, limit=UP_WITHIN)
             node = self._own_status(server)
-            # The daemon remembers the operator's last word, and starts the module unless that was `stop`.
+            # The daemon remembers the operator's last word, and starts the application unless that was `stop`.
             if node is not None and (node.role == STOPPED or node.draining):
                 await self.command("start", server)
 
     async def command(self, name: str, server: DemoServer, *more: str) -> int:
-        """Give a server's daemon a command by the command line, and give its exit status."""
+        """Give a server's daemon a command with the command line, and return the exit status."""
         self.chronicle.write(DEMO, f"$ {' '.join(['hcsidecar', name, *more])} --node {server.name}")
         return await self._programs.run(
             name,
@@ -173,7 +173,7 @@ class Stage:
         )
 
     def _start_web(self, server: DemoServer) -> None:
-        # Of a demo that is killed only the master hears; told to terminate, it ends its workers too.
+        # If the demo is killed, only the master gets the signal. With SIGTERM it ends its workers too.
         self._web[server.name] = self._programs.start(
             f"{server.name}'s web server", self._web_server.command(self.plan, server), end_signal=signal.SIGTERM
         )
@@ -196,8 +196,8 @@ class Stage:
         with ExitStack() as ours:
             binds, listeners = [f"{host}:{port}" for host, port in (front, stats)], []
             if self.network is not None:
-                # Clients are on this machine's loopback, the servers are not: HAProxy gets its listeners from here,
-                # and lives where it reaches the servers.
+                # Clients are on this machine's loopback, but the servers are not. So HAProxy runs where it reaches the
+                # servers, and gets its listeners from here.
                 listeners = [ours.enter_context(socket.create_server(address)).fileno() for address in (front, stats)]
                 binds = [f"fd@{listener}" for listener in listeners]
             plan.balancer_config.write_text(haproxy_config(plan, front=binds[0], stats=binds[1]))
@@ -212,7 +212,7 @@ class Stage:
             self.chronicle.write(DEMO, line, grave=True)
 
     def _documents(self) -> Mapping[str, FarmStatus | None]:
-        """Give what each daemon that runs says of the farm."""
+        """Return the farm's status of each running daemon."""
         return {name: self.watch.documents[name] for name, daemon in self._daemons.items() if daemon.running}
 
     def _own_status(self, server: DemoServer) -> NodeStatus | None:

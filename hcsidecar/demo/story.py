@@ -1,6 +1,6 @@
-"""The unattended story: all up, one stopped gently, one killed, both brought back, and what a client saw of it.
+"""The unattended story: all up, one stopped gently, one killed, both brought back, and what clients saw.
 
-On the bridge also one drained, and a web server that hangs and is restarted by its daemon.
+On the bridge one is also drained, and a web server hangs and is restarted by its daemon.
 """
 
 import asyncio
@@ -35,26 +35,26 @@ from hcsidecar.demo.traffic import send_requests
 from hcsidecar.demo.waiting import until
 
 STEADY = 2.0
-"Seconds of load after each change, to see what came of it."
+"Seconds of load after each change, to see its effect."
 BEGUN_WITHIN = 10.0
-"Seconds that the clients of the virtual IP may take until they have begun."
+"Seconds in which the clients of the virtual IP must begin."
 
 
 class Story:
     """Plays the story on a stage, step by step."""
 
     def __init__(self, stage: Stage, *, tell: Callable[[int, StoryStep], None]) -> None:
-        """`tell` is given each step, with its number, when it is over."""
+        """`tell` is called with each step and its number when the step is over."""
         self._stage = stage
         self._tell = tell
         self._now = asyncio.get_running_loop().time
         self._record = RequestLog(since=self._now())
         self._vip: Clients | None = None
-        "None where there is no virtual IP."
+        "The clients of the virtual IP; None without one."
         self._steps: list[StoryStep] = []
 
     async def play(self) -> tuple[StoryStep, ...]:
-        """Play all of it."""
+        """Play the whole story, and return its steps."""
         async with asyncio.TaskGroup() as tasks:
             client = tasks.create_task(send_requests(self._stage.plan.front_url, self._record))
             self._vip = await self._ask_through_vip()
@@ -212,29 +212,29 @@ class Story:
         )
 
     async def _bring_back(self, server: DemoServer) -> float:
-        """Bring a server back and say when its daemon ran; before that, it is the machine that takes its time."""
+        """Bring a server back, and return when its daemon ran; the time before depends on the machine only."""
         await self._stage.bring_back(server)
         return self._now()
 
     async def _agreed(self, conditions: Mapping[str, str], *, since: float, limit: float) -> float | None:
-        """Wait until all daemons see the servers so: the seconds since a time, None if they do not within the limit."""
+        """Wait until all daemons see the servers so. Return the seconds since a time; None after the limit."""
         return await self._come(lambda: self._stage.why_not_agreed(conditions), since=since, limit=limit)
 
     async def _come(self, why_not: Callable[[], str | None], *, since: float, limit: float) -> float | None:
-        """Wait until nothing is in the way: the seconds since a time, None if that is not within the limit."""
+        """Wait until `why_not` returns None. Return the seconds since a time; None after the limit."""
         if await until(lambda: why_not() is None, limit=since + limit - self._now()) is None:
             return None
         return self._now() - since
 
     async def _serves(self, server: DemoServer, *, since: float, running: float) -> float | None:
-        """Wait until a server has answered a request since a time: the seconds since its daemon runs."""
+        """Wait until a server has answered a request since a time. Return the seconds since its daemon runs."""
         rest = running + BACK_WITHIN - self._now()
         await until(lambda: self._record.first_good(server.name, since=since) is not None, limit=rest)
         first = self._record.first_good(server.name, since=since)
         return None if first is None else max(0.0, first - running)
 
     async def _ask_through_vip(self) -> Clients | None:
-        """Let the clients of the virtual IP ask, if there is one, and wait until they do."""
+        """Start the clients of the virtual IP, if there is one, and wait until they have begun."""
         plan = self._stage.plan
         if plan.vip is None:
             return None

@@ -1,4 +1,4 @@
-"""Keys, one at a time and unechoed, from the terminal; its mode is put back whatever happens."""
+"""Reads single keys from the terminal without echo, and restores its mode whatever happens."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 
 @contextmanager
 def keys(on_key: Callable[[str], None]) -> Iterator[None]:
-    """Hand over every key pressed while the block runs. Ctrl-C stays a signal."""
+    """Call `on_key` with every key pressed while the block runs. Ctrl-C stays a signal."""
     terminal = sys.stdin.fileno()
     loop = asyncio.get_running_loop()
     before = termios.tcgetattr(terminal)
@@ -29,5 +29,5 @@ def keys(on_key: Callable[[str], None]) -> Iterator[None]:
         yield
     finally:
         loop.remove_reader(terminal)
-        with suppress(termios.error):  # the terminal is gone
+        with suppress(termios.error):  # the terminal has gone
             termios.tcsetattr(terminal, termios.TCSADRAIN, before)

@@ -1,4 +1,4 @@
-"""What the demo writes into its files: farm file, web page, and the configurations of nginx or Apache and HAProxy."""
+"""The content of the demo's files: farm file, web page, and the configurations of nginx or Apache and HAProxy."""
 
 from hcsidecar.core.farmfile.settings import format_duration
 from hcsidecar.demo.plan import (
@@ -20,10 +20,10 @@ APACHE_MODULES = "/usr/lib/apache2/modules"
 
 
 def farm_file(plan: Plan, server: DemoServer) -> str:
-    """Write a server's copy of the farm file.
+    """Return a server's copy of the farm file.
 
-    On the bridge all copies are the same, as on real machines. On loopback they differ in one line, the address of
-    the check, since there the servers are one machine.
+    On the bridge all copies are the same, as on real machines. On loopback they differ in one line, the address of the
+    check, because all servers are one machine.
     """
     text = f"""\
 [farm]
@@ -57,7 +57,7 @@ def _on_the_bridge(vip: str, plan: Plan) -> str:
 [application]
 start = "{START}"
 stop = "{STOP}"
-# Whoever keeps a connection to a server that stops keeps it so long.
+# Clients with a kept connection to a server that stops may use it for this long.
 drain = "{format_duration(DRAIN)}"
 stop_timeout = "5s"
 force_timeout = "5s"
@@ -74,17 +74,17 @@ ports = [{plan.web_port}]
 
 
 def page(server: DemoServer) -> str:
-    """Write the one page that a web server has: the server's name. No double quotes: it stands between some."""
+    """Return a web server's only page: the server's name. It has no double quotes, because it is put between some."""
     return f"<!doctype html><title>{server.name}</title><h1>{server.name}</h1>"
 
 
 def listen_address(plan: Plan, server: DemoServer) -> str:
-    """Say where a web server listens: at the virtual IP too, if there is one."""
+    """Return the address on which a web server listens: all of them if there is a virtual IP."""
     return "0.0.0.0" if plan.bridged else server.address
 
 
 def nginx_config(plan: Plan, server: DemoServer) -> str:
-    """Write the configuration of nginx, which touches nothing outside the server's directory."""
+    """Return the configuration of nginx, which uses nothing outside the server's directory."""
     home = plan.home(server)
     paths = "\n".join(
         f"    {kind}_temp_path {home}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -99,14 +99,14 @@ events {{
 }}
 http {{
     access_log off;
-    # Clients that keep a connection keep it until somebody ends it who means to.
+    # A kept connection stays until a client or a stop ends it.
     keepalive_timeout 1h;
     keepalive_requests 1000000;
     default_type text/html;
 {paths}
     server {{
         listen {listen_address(plan, server)}:{plan.web_port};
-        # No file, which the workers of a root nginx could not reach in a directory that is root's alone.
+        # Not a file: the workers of an nginx that root starts cannot read in a directory of root.
         return 200 "{page(server)}";
     }}
 }}
@@ -114,7 +114,7 @@ http {{
 
 
 def apache_config(plan: Plan, server: DemoServer, *, user: str | None) -> str:
-    """Write the same for Apache as Debian builds it; `user` is whom its workers become when root starts it."""
+    """Return the same for Apache as Debian builds it; `user` is that of its workers if root starts it."""
     home = plan.home(server)
     modules = "\n".join(
         f"LoadModule {name}_module {APACHE_MODULES}/mod_{name}.so" for name in ("mpm_event", "authz_core", "rewrite")
@@ -139,14 +139,14 @@ ErrorDocument 200 "{page(server)}"
 
 
 def haproxy_config(plan: Plan, *, front: str, stats: str) -> str:
-    """Write the balancer's configuration, much as the operator's manual advises it.
+    """Return the balancer's configuration, much as the operator's manual recommends it.
 
-    `front` and `stats` say where it listens for clients and for who wants to see its own page, in words of `bind`.
+    `front` and `stats` are where it listens for clients and for its statistics page, as `bind` takes them.
 
-    `disable-on-404` lets HAProxy tell "asks to be left alone" from "is dead": the first NOT FOUND takes the server
-    out of the choice for new clients (stopping), while clients that are bound to it may finish; only silence is DOWN.
-    `retries 0` is for the demo: otherwise HAProxy would ask another server where the first one failed, and a client
-    would not see what a death costs.
+    With `disable-on-404` HAProxy distinguishes a draining server from a dead one: after the first NOT FOUND the server
+    gets no new clients (stopping), while its present clients may finish. Only a server that does not answer is DOWN.
+    `retries 0` is for the demo: otherwise HAProxy would try another server if the first one failed, and a client would
+    not see the cost of a death.
     """
     servers = "\n".join(f"    server {server.name} {server.address}:{plan.web_port}" for server in plan.servers)
     return f"""\
@@ -162,7 +162,7 @@ defaults
     timeout server 10s
     timeout check 1s
     retries 0
-    # Connections that wait for later use would count as clients that are still there.
+    # Idle connections that are kept for later use would count as clients.
     option http-server-close
 
 frontend clients

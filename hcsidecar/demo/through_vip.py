@@ -1,4 +1,4 @@
-"""What the clients of the virtual IP saw, each with an address of its own, and what was promised to them. Pure."""
+"""Judges what the clients of the virtual IP saw, each of which has its own address, against the promises. Pure."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -18,30 +18,30 @@ from hcsidecar.demo.judge import (
 
 WAY = "through the VIP"
 LATELY = 1.0
-"Seconds in which every client asks more than once."
+"Seconds in which every client sends more than one request."
 SERVED_AGAIN_WITHIN = 3.0
-"Seconds from a death until its clients are served again: another server takes over, and a lost SYN is repeated."
+"Seconds from a server's death until its clients are served again: the takeover, and the repetition of a lost SYN."
 RESCUED_WITHIN = HANG_NOTICED_WITHIN + LATELY
-"Seconds from a hang until its clients are served again: it is noticed, and then each of them asks anew."
+"Seconds from a hang until its clients are served again: it is noticed, and then each client sends a new request."
 
 
 def servers_of(requests: Iterable[Request]) -> dict[str, str]:
-    """Name the server that each client met with its latest new connection."""
+    """Return, by client, the server that it reached with its latest new connection."""
     return {request.client: request.server for request in requests if request.server is not None and not request.kept}
 
 
 def clients_of(server: str, requests: Iterable[Request]) -> list[str]:
-    """Name the clients whose latest new connection met a server."""
+    """Return the clients whose latest new connection reached a server."""
     return [client for client, met in servers_of(requests).items() if met == server]
 
 
 def lost_connections(requests: Iterable[Request]) -> list[Request]:
-    """Give the requests that found the connection broken which their client had kept, or hung on it."""
+    """Return the requests that found their client's kept connection broken, or got no answer over it."""
     return [request for request in requests if request.kept and (request.lost or request.complaint)]
 
 
 def one_server_each(requests: Sequence[Request], clients: Sequence[str], servers: Sequence[str]) -> PromiseResult:
-    """Judge new connections while nothing changes: one server for each client, and clients for each server."""
+    """Judge new connections while nothing changes: each client must reach one server, and each server have clients."""
     met: defaultdict[str, set[str]] = defaultdict(set)
     for request in requests:
         if request.server is not None and not request.kept:
@@ -69,7 +69,7 @@ def no_connection_breaks(requests: Sequence[Request], clients: Sequence[str]) ->
 
 
 def nobody_new_meets(server: str, requests: Sequence[Request]) -> PromiseResult:
-    """Judge a drain: the server has no new clients while it lasts."""
+    """Judge a drain: no new connection must reach the server while it lasts."""
     new = [request for request in requests if not request.kept]
     met = sum(request.server == server for request in new)
     kept = {request.client for request in requests if request.server == server and request.kept}
@@ -81,7 +81,7 @@ def nobody_new_meets(server: str, requests: Sequence[Request]) -> PromiseResult:
 
 
 def others_undisturbed(requests: Sequence[Request], victims: Sequence[str]) -> PromiseResult:
-    """Judge what a death may cost those who were not with the dead server: nothing."""
+    """Judge a death, which must not affect the clients of other servers."""
     others = [request for request in requests if request.client not in victims]
     failed = sum(request.complaint is not None for request in others)
     lost = lost_connections(others)
@@ -101,7 +101,7 @@ def served_again(
     death: float,
     limit: float = SERVED_AGAIN_WITHIN,
 ) -> PromiseResult:
-    """Judge how soon those who were with the dead server have another."""
+    """Judge how soon other servers serve the clients of the dead server."""
     first: dict[str, float] = {}
     for request in requests:
         if request.client in victims and request.server not in {None, server} and request.ended >= death:
@@ -111,7 +111,7 @@ def served_again(
 
 
 class Clients:
-    """The clients of the virtual IP: their record, and the verdicts on what each step of the story costs them."""
+    """The clients of the virtual IP: their log of requests, and the verdicts on each step of the story."""
 
     def __init__(self, record: RequestLog, addresses: Sequence[str], servers: Sequence[str]) -> None:
         self.record = record
@@ -119,7 +119,7 @@ class Clients:
         self._servers = servers
 
     def summary(self, begin: float, end: float) -> Summary:
-        """Sum up the requests that ended between two times; the longest gap is that of the client with the longest."""
+        """Return the summary of the requests that ended between two times; the gap is the longest one of any client."""
         requests = self.record.between(begin, end)
         gaps = (
             summarise([request for request in requests if request.client == client], begin=begin, end=end).longest_gap
@@ -128,14 +128,14 @@ class Clients:
         return replace(summarise(requests, begin=begin, end=end), longest_gap=max(gaps))
 
     def all_up(self, begin: float, end: float) -> tuple[PromiseResult, ...]:
-        """Judge a time in which nothing changed."""
+        """Judge a period in which nothing changed."""
         requests = self.record.between(begin, end)
         return no_request_fails(requests, way=WAY), one_server_each(requests, self._addresses, self._servers)
 
     def drained(
         self, server: str, begin: float, *, drained: float, resumed: float, end: float
     ) -> tuple[PromiseResult, ...]:
-        """Judge a drain that began, was known to all, was ended by `resume`, and some time after that."""
+        """Judge a drain: its begin, when all nodes knew of it, its end by `resume`, and some time after that."""
         requests = self.record.between(begin, end)
         meanwhile = [request for request in self.record.between(drained, resumed) if request.began >= drained]
         return (
@@ -182,7 +182,7 @@ class Clients:
         return one_server_each(since, self._addresses, self._servers)
 
     def _with(self, server: str, *, before: float) -> list[str]:
-        """Name the clients that met a server before a time, with a new connection or with the one that they keep."""
+        """Return the clients that reached a server before a time, with a new connection or with the kept one."""
         return sorted(
             {request.client for request in self.record.between(before - LATELY, before) if request.server == server}
         )

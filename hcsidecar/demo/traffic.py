@@ -1,4 +1,4 @@
-"""The client of HAProxy: a steady stream of requests, a new connection each, and a record of what came back."""
+"""The client of HAProxy: sends a steady stream of requests over new connections, and records the answers."""
 
 import asyncio
 import re
@@ -12,14 +12,14 @@ from hcsidecar.demo.judge import Request, RequestLog
 RATE = 60
 "Requests a second."
 AT_ONCE = 50
-"Requests that may be under way; while so many are, no new ones begin."
+"Requests in progress at most; while there are this many, no new ones begin."
 PATIENCE = 2.0
-"Seconds after which a request has failed."
+"Seconds without an answer after which a request has failed."
 _NAME = re.compile(rb"<h1>(\w+)</h1>")
 
 
 async def ask(session: aiohttp.ClientSession, url: str) -> tuple[str | None, str | None]:
-    """Ask once: the name of who answered and None, or None and what was wrong."""
+    """Send one request. Return the name of the server and None, or None and what was wrong."""
     try:
         async with session.get(url) as response:
             page = await response.read()
@@ -34,7 +34,7 @@ async def ask(session: aiohttp.ClientSession, url: str) -> tuple[str | None, str
 
 
 def name_in(page: bytes) -> str | None:
-    """Give the name of the server that made a page, or None."""
+    """Return the name of the server in a page, or None."""
     found = _NAME.search(page)
     return found[1].decode() if found else None
 
@@ -52,14 +52,14 @@ async def send_requests(url: str, record: RequestLog) -> None:
             server, complaint = await ask(session, url)
             record.add(Request(began=began, ended=loop.time(), server=server, complaint=complaint))
 
-    # Proxies named in the environment are not asked: traffic stays on loopback.
+    # Proxies of the environment are not used: the traffic stays on loopback.
     async with (
         aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session,
         asyncio.TaskGroup() as under_way,
     ):
         begin = loop.time()
         for number in count():
-            # By the clock, not one after the other: a slow answer must not slow the client down.
+            # Started by the clock, because a slow answer must not slow down the client.
             await asyncio.sleep(begin + number / RATE - loop.time())
             if not slots.locked():
                 under_way.create_task(request())

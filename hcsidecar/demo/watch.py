@@ -1,4 +1,4 @@
-"""Looks at the farm, several times a second: what the daemons and HAProxy say of it; and receives HAProxy's log."""
+"""Polls the daemons and HAProxy several times a second, and receives HAProxy's log."""
 
 import asyncio
 import socket
@@ -13,25 +13,25 @@ from hcsidecar.demo.plan import DemoServer, Plan
 from hcsidecar.demo.sight import ServerAtHaproxy, parse_targets
 
 LOOK_EVERY = 0.1
-"Seconds between two looks; what is measured with them is known no better."
+"Seconds between two polls, and so the resolution of what is measured with them."
 PATIENCE = 1.0
-"Seconds after which somebody who does not answer is taken as gone."
+"Seconds after which a daemon or HAProxy that does not answer counts as gone."
 
 
 class Watch:
-    """The latest that each of them said."""
+    """The latest answer of each daemon and of HAProxy."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self.documents: dict[str, FarmStatus | None] = {server.name: None for server in plan.servers}
-        "The farm as each daemon sees it; None where none answers."
+        "The farm as each daemon sees it; None if it does not answer."
         self.directors: dict[str, str | None] = {}
-        "The node that answers for the virtual IP, as each daemon has it; None where none says so."
+        "The director of the virtual IP, as each daemon sees it; None if it names none."
         self.targets: dict[str, ServerAtHaproxy] = {}
-        "The servers as HAProxy sees them; empty while it does not answer."
+        "The servers as HAProxy sees them; empty if it does not answer."
 
     async def run(self) -> None:
-        """Look until cancelled. Each source on its own, so that one which hangs holds up no other."""
+        """Poll until cancelled, each source by itself, so that one which hangs delays no other."""
         async with asyncio.TaskGroup() as looks:
             for server in self._plan.servers:
                 looks.create_task(self._look_at_daemon(server))

@@ -1,4 +1,4 @@
-"""The web server of the demo, nginx or Apache: how it is started, and on the bridge the scripts that do so."""
+"""The web server of the demo, nginx or Apache: its command and configuration, and the scripts on the bridge."""
 
 import shlex
 from collections.abc import Mapping
@@ -11,43 +11,43 @@ from hcsidecar.demo.texts import apache_config, nginx_config
 NGINX = Tool(name="nginx", package="nginx-light")
 APACHE = Tool(name="apache2", package="apache2-bin")
 _STOP_POLL = 0.1
-"Seconds between two looks of the stop script."
+"Seconds between two checks of the stop script."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebServer:
-    """One of the two, as it is installed here."""
+    """nginx or Apache, as it is installed here."""
 
     tool: Tool
     path: str
 
     @classmethod
     def found(cls, tools: Mapping[Tool, str]) -> "WebServer":
-        """Give nginx if it is among the programs that were found, else Apache, which must be."""
+        """Return nginx if it is among the programs that were found, otherwise Apache."""
         tool = NGINX if NGINX in tools else APACHE
         return cls(tool=tool, path=tools[tool])
 
     def command(self, plan: Plan, server: DemoServer) -> list[str]:
-        """Give the words that start it: on the bridge in the background, on loopback in the foreground."""
+        """Return the command that starts it: on the bridge in the background, on loopback in the foreground."""
         config = str(plan.web_config(server))
         if self.tool is NGINX:
             return [self.path, "-p", str(plan.home(server)), "-c", config, "-e", "stderr"]
         return [self.path, "-f", config, *([] if plan.bridged else ["-DFOREGROUND"])]
 
     def config(self, plan: Plan, server: DemoServer, *, user: str | None) -> str:
-        """Write its configuration; `user` is whom Apache's workers become when root starts it."""
+        """Return its configuration; `user` is that of Apache's workers if root starts it."""
         return nginx_config(plan, server) if self.tool is NGINX else apache_config(plan, server, user=user)
 
     def scripts(self, plan: Plan, server: DemoServer) -> Mapping[str, str]:
-        """Write the scripts for it, by their names in the server's directory."""
+        """Return its scripts, by their paths in the server's directory."""
         pid_file, group_file = (shlex.quote(str(path)) for path in (plan.pid_file(server), plan.group_file(server)))
-        # With QUIT nginx answers first whoever has asked; Apache, asked so, would not look after workers that hang.
+        # With QUIT nginx first answers its present requests. Apache would ignore workers that hang.
         gently = "QUIT" if self.tool is NGINX else "TERM"
         return {
             START: f"""\
 #!/bin/sh
 # Starts the web server, and ends when it listens.
-# After a power cut the numbers in these files are nobody's, or another's.
+# After a power cut the ids in these files belong to no process, or to another one.
 rm -f {pid_file} {group_file}
 {shlex.join(self.command(plan, server))} || exit
 until [ -s {pid_file} ]; do sleep 0.05; done
@@ -75,7 +75,7 @@ exit 1
 """,
             HANG: f"""\
 #!/bin/sh
-# Makes the web server hang: its workers stand still, its master does not notice.
+# Makes the web server hang: its workers are stopped, and its master does not notice.
 master=$(cat {pid_file}) || exit
 kill -s STOP $(cat "/proc/$master/task/$master/children")
 """,
