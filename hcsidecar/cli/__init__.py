@@ -1,4 +1,4 @@
-"""The command line: typer and rich load here and nowhere else, so the daemon stays small."""
+"""The command line. Only this package and `demo` import typer and rich, so that the daemon stays small."""
 
 from importlib.metadata import version
 from typing import Annotated
@@ -9,10 +9,10 @@ from hcsidecar.cli import control, demo, files, run
 from hcsidecar.cli import install as service
 
 app = typer.Typer(
-    help="""Several servers as one: shared load, a health URL to trust, and no balancer that is not wanted.
+    help="""Make several servers a farm: shared load, a health URL for balancers, or a virtual IP without one.
 
-One process per server (`hcsidecar run`) and one farm file, the same on every server. `hcsidecar init` writes one,
-`hcsidecar check-config` reads it with you, `hcsidecar status` shows the farm.
+One daemon per server (`hcsidecar run`), and one farm file, the same on every server. `hcsidecar init` writes the farm
+file, `hcsidecar check-config` checks it, and `hcsidecar status` shows the farm.
 """,
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -32,7 +32,7 @@ def _main(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Take the options that stand before a command."""
+    """Handle the options before a command."""
 
 
 files.register(app)

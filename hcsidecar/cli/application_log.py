@@ -1,4 +1,4 @@
-"""`hcsidecar logs --application`: the runs of the application's scripts, and what one of them has said."""
+"""`hcsidecar logs --application`: lists the runs of the application's scripts, and shows the output of one."""
 
 import asyncio
 import re
@@ -15,12 +15,12 @@ from hcsidecar.core.documents import Run, RunOutput
 from hcsidecar.core.plain_text import escaped
 
 POLL = 1.0
-"Seconds between two looks for more."
+"Seconds between two requests for more output."
 BEGINNING = "0"
 
 
 async def list_runs(clients: Sequence[NodeClient], *, most: int | None, as_json: bool) -> None:
-    """Show the newest runs of nodes; exits with 1 when one could not be asked."""
+    """Print the newest runs of nodes. Exit with 1 if a node could not be asked."""
     failed = False
     for client in clients:
         try:
@@ -40,7 +40,7 @@ async def list_runs(clients: Sequence[NodeClient], *, most: int | None, as_json:
 async def show_run(
     client: NodeClient, name: str, *, lines: int | None, follow: bool, pattern: re.Pattern[str] | None, as_json: bool
 ) -> None:
-    """Show what a run has said, and with `follow` what it says; exits with 1 when that cannot be."""
+    """Print the output of a run, and with `follow` go on with new output. Exit with 1 if it cannot be read."""
     rest, place = "", BEGINNING
     try:
         if lines is not None:
@@ -66,7 +66,7 @@ async def show_run(
 
 
 def _show(page: RunOutput, rest: str, pattern: re.Pattern[str] | None, *, as_json: bool) -> str:
-    """Show the lines that are whole; give the beginning of one that is not."""
+    """Print the complete lines, and return the beginning of an incomplete one."""
     if as_json:
         if page.text:
             typer.echo(msgspec.json.encode(page).decode())
@@ -79,7 +79,7 @@ def _show(page: RunOutput, rest: str, pattern: re.Pattern[str] | None, *, as_jso
 
 def _echo(line: str, pattern: re.Pattern[str] | None) -> None:
     if pattern is None or pattern.search(line):
-        # What an application writes may steer a terminal.
+        # The application's output may contain control sequences for the terminal.
         typer.echo(escaped(line.removesuffix("\r"), beside="\t"))
 
 

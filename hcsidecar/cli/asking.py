@@ -1,4 +1,4 @@
-"""What the commands share that ask daemons: which nodes are meant, and how they give up."""
+"""Shared by the commands that ask daemons: choosing the nodes, printing answers, and giving up."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ from hcsidecar.farmfile.loading import FarmFileError, LoadResult, find_config, s
 T = TypeVar("T")
 
 INTERRUPTED = 130
-"Exit status after Ctrl-C, as shells have it."
+"Exit status after Ctrl-C, as in shells."
 
 OneNode = Annotated[
     str | None,
@@ -29,8 +29,7 @@ OneNode = Annotated[
         "--node",
         metavar="NAME",
         autocompletion=completion.nodes,
-        help="The node that is meant; else the one that this machine is. "
-        "One that runs elsewhere is asked through a daemon that runs here.",
+        help="The node; by default that of this machine. Another node is asked through a daemon of this machine.",
     ),
 ]
 EveryNode = Annotated[bool, typer.Option("--all", help="Every node of the farm.")]
@@ -38,14 +37,14 @@ EveryNode = Annotated[bool, typer.Option("--all", help="Every node of the farm."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """The farm, and how to ask the nodes that are meant."""
+    """The farm, and the clients of the chosen nodes."""
 
     farm: FarmFile
     clients: tuple[NodeClient, ...]
 
 
 def choose(config: Path | None, node: str | None, *, everyone: bool = False, failed: int = REFUSED) -> Chosen:
-    """Say whom to ask; exits with 2 when the command or the farm file is wrong, with `failed` when nobody can be."""
+    """Return the nodes to ask. Exit with 2 if the command or farm file is wrong, with `failed` if none can be asked."""
     if everyone and node is not None:
         raise typer.BadParameter("--node and --all exclude each other")
     farm = farm_to_ask(config, node)
@@ -60,11 +59,11 @@ def choose(config: Path | None, node: str | None, *, everyone: bool = False, fai
 
 
 def farm_to_ask(config: Path | None, node: str | None, *, stopped_too: bool = False) -> FarmFile:
-    """Give the farm whose daemons are to be asked, for which neither farm file nor key file must be in order.
+    """Return the farm whose daemons are to be asked; neither farm file nor key file need be valid.
 
-    Where the file is wrong, or no daemon runs here that goes by it as it is, the copy of one that was started by it
-    tells, best that of `node`; with `stopped_too` also of one that has ended. Says in a line what is wrong, and exits
-    with 2 when nobody knows the farm.
+    If the file is wrong, or no daemon runs here with it, use the copy of a daemon that was started with it, preferably
+    that of `node`; with `stopped_too` also the copy of one that has ended. Print what is wrong in one line. Exit with 2
+    if the farm cannot be found out.
     """
     path = find_config(config)
     seen = see(path)
@@ -75,10 +74,10 @@ def farm_to_ask(config: Path | None, node: str | None, *, stopped_too: bool = Fa
         give_up(str(path), seen.problems)
     if seen.problems:
         more = f", and {len(seen.problems) - 1} more" if len(seen.problems) > 1 else ""
-        what = f"{seen.problems[0]}{more}: no daemon would start with this, but one that runs obeys"
+        what = f"{seen.problems[0]}{more}: a daemon would not start with this, but one that runs obeys"
         complain(f"warning: {path}: {what}; hcsidecar check-config says more")
     elif copy is not None:
-        what = f"has changed since the daemon of {copy.node} was started, which goes by the former one"
+        what = f"has changed since the daemon of {copy.node} was started, which still uses the former one"
         complain(f"warning: {path} {what}")
     return copy.farm if copy is not None else cast("FarmFile", seen.farm)
 
@@ -93,7 +92,7 @@ def _copy(path: Path, seen: LoadResult, node: str | None, *, stopped_too: bool) 
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run to the end; exits when Ctrl-C ends it, which ends nothing that a daemon has begun."""
+    """Run a coroutine and return its result. Exit after Ctrl-C, which ends nothing that a daemon has begun."""
     try:
         return asyncio.run(work)
     except KeyboardInterrupt:
@@ -101,7 +100,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def tell(node: str, answer: CommandResult) -> None:
-    """Say what a node answered to something that it was asked to do."""
+    """Print a node's answer to a command."""
     for warning in answer.warnings:
         complain(f"{node}: warning: {warning}")
     if answer.ok:
@@ -111,7 +110,7 @@ def tell(node: str, answer: CommandResult) -> None:
 
 
 def conclude(clients: Sequence[NodeClient], answers: Sequence[CommandResult], *, as_json: bool) -> None:
-    """End a command that was given to nodes: for JSON with an object on a line for each, and with 1 on a no."""
+    """End a command that was given to nodes: print one JSON object per node if wanted, and exit with 1 on a refusal."""
     if as_json:
         for client, answer in zip(clients, answers, strict=True):
             line = {"node": client.node, "ok": answer.ok, "text": answer.text, "warnings": answer.warnings}
@@ -121,6 +120,6 @@ def conclude(clients: Sequence[NodeClient], answers: Sequence[CommandResult], *,
 
 
 def complain(text: str) -> None:
-    """Say what is wrong, where it does not get among the answers; what came from afar cannot steer the terminal."""
+    """Print to standard error what is wrong, without control characters, because the text may come from elsewhere."""
     for line in text.splitlines():
         typer.echo(one_line(line), err=True)

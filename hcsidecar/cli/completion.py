@@ -1,4 +1,4 @@
-"""What the tab key offers in a shell: names of nodes, shares, checks and keys, of the farm file that is meant."""
+"""Completion in shells: the names of nodes, shares, checks, virtual IPs and keys of the chosen farm file."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -13,31 +13,31 @@ from hcsidecar.net.keyring import KeyFileError, Keyring
 
 
 def nodes(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Offer the names of the nodes."""
+    """Complete the names of nodes."""
     return _beginning(_names(_document(ctx).get("node")), incomplete)
 
 
 def shares(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Offer the names of the shares."""
+    """Complete the names of shares."""
     l2 = _document(ctx).get("l2")
     return _beginning(_names(l2.get("share") if isinstance(l2, dict) else None), incomplete)
 
 
 def custom_checks(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Offer the names of the checks for which somebody reports."""
+    """Complete the names of custom checks."""
     checks = _document(ctx).get("check")
     custom = [each for each in _tables(checks) if each.get("type") == "custom"]
     return _beginning(_names(custom), incomplete)
 
 
 def vips(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Offer the virtual IPs."""
+    """Complete virtual IPs."""
     l2 = _document(ctx).get("l2")
     return _beginning(_names(l2.get("vip") if isinstance(l2, dict) else None, "address"), incomplete)
 
 
 def keys(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Offer the ids of the keys, to who may read them."""
+    """Complete the ids of keys, for users who may read the key file."""
     farm = _document(ctx).get("farm")
     named = farm.get("key_file", "farm.key") if isinstance(farm, dict) else ""
     with suppress(KeyFileError, OSError, ValueError, TypeError):
@@ -55,7 +55,7 @@ def _config(ctx: typer.Context) -> Path:
 
 
 def _document(ctx: typer.Context) -> dict[str, Any]:
-    """Read the farm file, right or wrong; nothing is offered when it cannot be read, and nothing is said."""
+    """Return the farm file's content, valid or not; {} without a message if it cannot be read."""
     with suppress(OSError, NotTomlError), _config(ctx).open("rb") as file:
         return document_in(file.read(MAX_BYTES + 1))
     return {}

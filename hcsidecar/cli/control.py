@@ -1,4 +1,4 @@
-"""The commands that make a node do something: start, stop, restart, drain, resume, leave; registers those beside."""
+"""The commands start, stop, restart, drain, resume and leave; also registers all other commands that ask daemons."""
 
 import asyncio
 from collections.abc import Callable
@@ -25,14 +25,14 @@ from hcsidecar.core.application.states import Role
 from hcsidecar.core.documents import CommandResult
 
 Say = Callable[[str, CommandResult], None]
-"Takes a node and what is to be said of it, at once."
+"Prints a text about a node at once."
 
 SEEN_WITHIN = 2.0
-"Seconds within which a node learns that another one drains; many heartbeats."
+"Seconds in which a node must learn that another one drains; many heartbeats."
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
+    """Add the commands to the app."""
     app.command()(status)
     app.command()(start)
     app.command()(stop)
@@ -52,10 +52,10 @@ def register(app: typer.Typer) -> None:
 
 
 def start(config: Config = None, node: OneNode = None, everyone: EveryNode = False, as_json: AsJson = False) -> None:
-    """Start the application of a node. Returns at once; `hcsidecar status` tells when it is Ready.
+    """Start the application of a node. Returns at once; `hcsidecar status` shows when it is Ready.
 
-    An application that is stopping goes on instead, and one that drains takes traffic again. The daemon remembers the
-    command: after a reboot the application starts by itself.
+    If the application is stopping, the stop is cancelled; if it drains, it takes traffic again. The daemon remembers
+    the command: after a reboot the application starts by itself.
 
     Exit status: 0 it starts or is started, 1 refused or the node could not be asked, 2 wrong command or farm file.
 
@@ -73,10 +73,10 @@ def stop(
 ) -> None:
     """Stop the application of a node, not its daemon. Returns when it has stopped.
 
-    The health URL answers NOT FOUND at once; then the application drains, until nobody uses it any more or [health]
-    lame_duck is over, and stops. What it still waits for is told meanwhile. Ctrl-C ends the telling, not the stop; a
-    second `stop` ends the drain at once. The daemon remembers it: after a reboot the application stays stopped until
-    `start`. It warns, but does not refuse, when fewer than [farm] keep_ready nodes stay Ready.
+    The health URL answers NOT FOUND at once. The application drains until nobody uses it any more, for at most [health]
+    lame_duck, and then stops. Meanwhile the command prints what it waits for. Ctrl-C ends the command, not the stop; a
+    second `stop` ends the drain at once. The daemon remembers the command: after a reboot the application stays stopped
+    until `start`. If fewer than [farm] keep_ready nodes stay Ready, the command warns but does not refuse.
 
     Exit status: 0 stopped, 1 refused, called off or the node could not be asked, 2 wrong command or farm file.
 
@@ -86,9 +86,9 @@ def stop(
 
 
 def restart(config: Config = None, node: OneNode = None, everyone: EveryNode = False, as_json: AsJson = False) -> None:
-    """Stop the application of a node, with its drain, and start it again. Returns at once.
+    """Drain, stop and start the application of a node. Returns at once.
 
-    With --all every node does so at the same time; `hcsidecar rolling restart` takes them one after the other.
+    With --all every node does so at the same time; `hcsidecar rolling restart` takes one node after the other.
 
     Exit status: 0 it restarts, 1 refused or the node could not be asked, 2 wrong command or farm file.
 
@@ -106,11 +106,11 @@ def drain(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask for no new traffic to a node, and serve on. Returns at once.
+    """Keep new traffic away from a node, whose application serves on. Returns at once.
 
-    The health URL answers NOT FOUND, and the other nodes take its share. `hcsidecar status` shows who still uses it.
-    `resume` ends it; until then the node stays drained, over a reboot too. Refused, unless forced, when it would leave
-    fewer than [farm] keep_ready nodes Ready.
+    The health URL answers NOT FOUND, and the other nodes take the node's share. `hcsidecar status` shows who still uses
+    it. The node stays drained until `resume`, even after a reboot. The command is refused if fewer than [farm]
+    keep_ready nodes would stay Ready, unless --force is given.
 
     Exit status: 0 it drains, 1 refused or the node could not be asked, 2 wrong command or farm file.
 
@@ -130,12 +130,12 @@ def resume(config: Config = None, node: OneNode = None, everyone: EveryNode = Fa
 
 
 def leave(config: Config = None, node: OneNode = None, everyone: EveryNode = False, as_json: AsJson = False) -> None:
-    """Take a node out of the farm: drain, stop and deregister it. Returns when that is done, or given up.
+    """Take a node out of the farm: drain, stop and deregister it. Returns when that is done, or 20 s after the drain.
 
-    It is given up 20 s after the drain. With each [[target]] the node is deregistered at its load balancer; should
-    that not work in time, it goes on trying. Behind an NLB it is deregistered first and takes traffic until it is
-    drained there, two minutes at least; these are not counted, and a second `leave` ends them. It stays out until
-    `start`, over a reboot too. It warns, but does not refuse, when fewer than [farm] keep_ready nodes stay Ready.
+    For each [[target]] the node is deregistered at the load balancer; if that does not work in time, the daemon goes on
+    trying. Behind an NLB the node is deregistered first, and takes traffic until the NLB has drained it. That takes two
+    minutes at least and is not counted; a second `leave` ends it. The node stays out until `start`, even after a
+    reboot. If fewer than [farm] keep_ready nodes stay Ready, the command warns but does not refuse.
 
     Exit status: 0 it has left, 1 it has not in time or the node could not be asked, 2 wrong command or farm file.
 
@@ -147,7 +147,7 @@ def leave(config: Config = None, node: OneNode = None, everyone: EveryNode = Fal
 def _act(
     chosen: Chosen, action: NodeCommand, *, as_json: bool, force: bool = False, judge: Judge | None = None
 ) -> None:
-    """Give a command to the nodes that are meant, wait if there is a judge, and exit with 1 if any said no."""
+    """Give a command to the chosen nodes, wait if there is a judge, and exit with 1 if a node refused."""
     answers = run(_act_on(chosen.clients, action, as_json=as_json, force=force, judge=judge))
     conclude(chosen.clients, answers, as_json=as_json)
 
@@ -165,12 +165,12 @@ async def _act_on(
         say(client.node, answer)
     if judge is None:
         return answers
-    # The nodes have all begun; so they are waited for together.
+    # All nodes have begun, so wait for them at the same time.
     return await asyncio.gather(*(_finish(*pair, judge, say) for pair in zip(clients, answers, strict=True)))
 
 
 async def _act_once(client: NodeClient, action: NodeCommand, *, force: bool, taken: list[str]) -> CommandResult:
-    """Give the command; `taken` are the nodes that have just accepted it."""
+    """Give the command to a node; `taken` are the nodes that have just accepted it."""
     try:
         if action is NodeCommand.DRAIN and not force and not await _knows(client, taken):
             text = (
@@ -183,7 +183,7 @@ async def _act_once(client: NodeClient, action: NodeCommand, *, force: bool, tak
 
 
 async def _knows(client: NodeClient, taken: list[str]) -> bool:
-    """Wait until a node knows which others have just been drained: it would agree to one too many without that."""
+    """Wait until a node knows that the others drain; otherwise it might accept a drain that leaves too few Ready."""
     limit = asyncio.get_running_loop().time() + SEEN_WITHIN
     while taken:
         status = (await client.status()).document
@@ -197,7 +197,7 @@ async def _knows(client: NodeClient, taken: list[str]) -> bool:
 
 
 async def _finish(client: NodeClient, answer: CommandResult, judge: Judge, say: Say) -> CommandResult:
-    """Wait until a command that was accepted is done."""
+    """Wait until an accepted command is done, and return the result."""
     if not answer.ok:
         return answer
     verdict = await wait(client, judge, lambda text: say(client.node, CommandResult(ok=True, text=text)))
@@ -207,4 +207,4 @@ async def _finish(client: NodeClient, answer: CommandResult, judge: Judge, say: 
 
 
 def _say_nothing(_node: str, _answer: CommandResult) -> None:
-    """Keep the output for the JSON at the end."""
+    """Print nothing, because the JSON comes at the end."""

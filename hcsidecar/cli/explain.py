@@ -1,4 +1,4 @@
-"""`hcsidecar explain`: which node takes a client of a virtual IP, and why."""
+"""`hcsidecar explain`: shows which node takes a client of a virtual IP, and why."""
 
 import re
 from collections.abc import Iterator
@@ -31,18 +31,18 @@ def explain(
             "--vip",
             metavar="ADDRESS",
             autocompletion=completion.vips,
-            help="Only for this virtual IP, else for all of them.",
+            help="Only for this virtual IP; by default for all of them.",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say which node takes a client of the virtual IPs, for each share, and why.
+    """Show which node takes a client of the virtual IPs, for each share, and why.
 
-    It is this node's view that is told, or that of --node: who owns the client's bucket, whether the bucket is open
-    here (mine), given to this node and not claimed yet (pending) or another's, and which nodes may still hold older
-    connections of the client. A share that goes by port needs the client's source port.
+    The answer is that of this node, or of --node: which node owns the client's bucket; whether the bucket is open here
+    (mine), given to this node but not claimed yet (pending), or another node's (other); and which nodes may still hold
+    older connections of the client. A share by address and port needs the client's source port.
 
-    Exit status: 0 told, 1 the node could not be asked, 2 wrong command or farm file, or a farm without [l2].
+    Exit status: 0 shown, 1 the node could not be asked, 2 wrong command or farm file, or a farm without [l2].
 
     Example: hcsidecar explain 203.0.113.7
     """
@@ -65,7 +65,7 @@ def explain(
 
 
 def parse_client(text: str) -> tuple[str, int | None]:
-    """Read ADDRESS, ADDRESS:PORT, or [ADDRESS]:PORT for IPv6; ValueError says what is wrong."""
+    """Parse ADDRESS, ADDRESS:PORT, or [ADDRESS]:PORT for IPv6. Raise ValueError if it is wrong."""
     match = _BRACKETED.fullmatch(text) or _WITH_PORT.fullmatch(text)
     address, port = match.groups() if match else (text, None)
     if port is not None and not 1 <= int(port) <= LAST_PORT:
@@ -81,7 +81,7 @@ def _client(text: str) -> tuple[str, int | None]:
 
 
 def _vip(text: str | None, farm: FarmFile, address: str) -> str | None:
-    """Give the VIP that is meant in its usual form; exits with 2 if there is none for this client."""
+    """Return the chosen VIP in canonical form, None for all. Exit with 2 if there is none for this client."""
     vips = [vip.address for vip in farm.l2.vip] if farm.l2 else []
     try:
         wanted = None if text is None else parse_address(text)

@@ -1,4 +1,4 @@
-"""What the commands about a farm file share: its option, and how they give up over a wrong one."""
+"""Shared by the commands that read a farm file: its option, and giving up if it is wrong."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,14 +18,14 @@ Config = Annotated[
         "--config",
         "-c",
         metavar="FILE",
-        help="The farm file; else $HCSIDECAR_CONFIG, else /etc/hcsidecar/farm.toml.",
+        help="The farm file; by default $HCSIDECAR_CONFIG, or /etc/hcsidecar/farm.toml.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def load_or_exit(config: Path | None) -> LoadedFarm:
-    """Read the farm file that is meant; tell all that is wrong with it and exit with status 2."""
+    """Return the chosen farm file. If it is wrong, print all its problems and exit with 2."""
     path = find_config(config)
     try:
         return load(path)
@@ -34,13 +34,13 @@ def load_or_exit(config: Path | None) -> LoadedFarm:
 
 
 def refuse(why: str) -> NoReturn:
-    """Say why something was not done, and exit with status 1."""
+    """Print why something was not done, and exit with 1."""
     typer.echo(why, err=True)
     raise typer.Exit(REFUSED)
 
 
 def give_up(what: str, problems: Sequence[Problem], *, status: int = WRONG_FILE) -> NoReturn:
-    """Tell every problem of a file, and exit as the command line does for wrong files unless told otherwise."""
+    """Print every problem of a file, and exit with `status`."""
     typer.echo(f"{what}: {len(problems)} problem{'s' if len(problems) > 1 else ''}", err=True)
     for problem in problems:
         typer.echo(f"  {problem.path}: {problem.message}", err=True)

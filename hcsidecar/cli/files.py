@@ -1,4 +1,4 @@
-"""The commands about files: `init`, `check-config`, `import-safekit`, `key`. They work without a daemon, anywhere."""
+"""The commands `init` and `check-config`; registers `import-safekit` and `key` too. All of them need no daemon."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,7 +28,7 @@ from hcsidecar.net.keyring import Keyring
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
+    """Add the commands to the app."""
     app.command()(init)
     app.command(name="check-config")(check_config)
     app.command(name="import-safekit")(import_safekit)
@@ -40,13 +40,13 @@ def init(
     name: Annotated[str, typer.Option(metavar="FARM", help="Name of the farm, and of its application.")],
     node: Annotated[
         list[str],
-        typer.Option(metavar="NAME=ADDRESS", help="A server: its name and IP address. Once for each server."),
+        typer.Option(metavar="NAME=ADDRESS", help="A server, by its name and IP address; repeat it for each server."),
     ],
 ) -> None:
     """Write the farm file and the key file of a new farm.
 
-    The directory is made if need be; a farm.toml or farm.key that is there already is never overwritten. Both files go
-    to every server of the farm, the key file with mode 0600 and by a way that nobody reads along.
+    The directory is made if it does not exist; an existing farm.toml or farm.key is never overwritten. Copy both files
+    to every server of the farm, over a secure channel, and keep the mode of the key file at 0600.
 
     Exit status: 0 written, 1 could not be written, 2 a name or an address is wrong.
 
@@ -83,19 +83,19 @@ def check_config(
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of farm files and exit.")] = False,
     online: Annotated[
         bool,
-        typer.Option("--online", help="Look at this machine too, if it is a node, and ask its targets' balancers."),
+        typer.Option("--online", help="Also check this machine, if it is a node, and ask its targets' balancers."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Read a farm file and tell every problem in it, or what farm it describes.
+    """Check a farm file, and print every problem in it, or the farm that it describes.
 
-    What it names is looked at too: key file, certificates, scripts, programs and directories. Neither a node of the
-    farm nor its network interface need be on this machine.
+    The files that it names are checked too: key file, certificates, scripts, programs and directories. This machine
+    need not be a node of the farm.
 
-    With --online it looks beyond the file, and changes nothing. The balancers of the [[target]] tables are asked for
-    their own settings: is the health URL what they probe, and does a stop end gently? It needs the rights of a node.
-    With [l2], on a node: is the network interface of a kind that carries virtual IPs, and which packet filter does the
-    kernel take? That needs root.
+    With --online the command checks more than the file, and changes nothing. It asks the balancers of the [[target]]
+    tables for their own settings: do they probe the health URL, and does a stop end gently? This needs the rights of a
+    node. With [l2], on a node, it checks whether the network interface can carry virtual IPs, and which packet filter
+    the kernel accepts. This needs root.
 
     Exit status: 0 the file is right, 1 something found with --online keeps the node from working, or a balancer could
     not be asked, 2 the file is wrong.
@@ -132,7 +132,7 @@ def check_config(
 
 
 def _tables(name: str, nodes: Sequence[str]) -> dict[str, list[dict[str, object]]]:
-    """Give the tables of a new farm file: [web] listens on every address of the nodes' families."""
+    """Return the tables of a new farm file; [web] listens on all addresses of the nodes' families."""
     pairs = [node.partition("=") for node in nodes]
     families = sorted({is_ipv6(address) for _, _, address in pairs})
     return {

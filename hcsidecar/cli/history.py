@@ -1,4 +1,4 @@
-"""Reading a node's events backwards, page by page, until there are enough."""
+"""Reads a node's events backwards, page by page, until there are enough."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -12,36 +12,36 @@ from hcsidecar.events.journal import PAGE, EventQuery
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryQuery:
-    """Which events are to be shown."""
+    """Which events to show."""
 
     lines: int | None
-    "The last so many; None: all."
+    "How many of the last; None: all."
     wanted: EventQuery
     pattern: re.Pattern[str] | None = None
 
     def takes(self, entry: Entry) -> bool:
-        """Tell whether an event is to be shown."""
+        """Return whether to show an event."""
         matches = self.pattern is None or self.pattern.search(f"{entry.origin}: {entry.message}") is not None
         return matches and entry.time >= self.wanted.since
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """What a node has to tell of the past."""
+    """The past events of a node."""
 
     entries: tuple[Entry, ...]
     next: int
     "The number after which to follow."
     lacking: str
-    "Why there may have been more."
+    "Why events may be missing; empty if none are."
 
 
 FetchPage = Callable[[int | None, int], Awaitable[EventPage]]
-"Gives the newest events before a number, or (None) of all: at most so many."
+"Returns the newest events before a number (None: of all), at most the given count."
 
 
 async def read_history(ask: FetchPage, wish: HistoryQuery) -> History:
-    """Read as many events as are wished."""
+    """Return as many events as the query wants."""
     entries: list[Entry] = []
     page = await ask(None, _count(wish, 0))
     following = page.next
@@ -59,7 +59,7 @@ def _count(wish: HistoryQuery, have: int) -> int:
 
 
 def ask_through(client: NodeClient, wish: HistoryQuery) -> FetchPage:
-    """Ask the node's daemon."""
+    """Return a function that asks the node's daemon."""
 
     async def ask(before: int | None, count: int) -> EventPage:
         return await client.events(last=count, before=before, wanted=wish.wanted)
@@ -68,7 +68,7 @@ def ask_through(client: NodeClient, wish: HistoryQuery) -> FetchPage:
 
 
 def ask_stored(stored: StoredEvents, node: str, wish: HistoryQuery) -> FetchPage:
-    """Ask what the node has stored, while its daemon does not run."""
+    """Return a function that reads the stored events of a node whose daemon does not run."""
 
     async def ask(before: int | None, count: int) -> EventPage:
         found = stored.before(before, wanted=wish.wanted, count=count)

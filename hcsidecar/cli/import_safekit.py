@@ -1,4 +1,4 @@
-"""`hcsidecar import-safekit`: makes a farm of a SafeKit module, and tells what became of every part of it."""
+"""`hcsidecar import-safekit`: makes a farm of a SafeKit module, and reports what became of every part of it."""
 
 import json
 import re
@@ -30,26 +30,26 @@ def import_safekit(
     *,
     macro: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Fills a macro, over its value in the module. Once for each."),
+        typer.Option(metavar="NAME=VALUE", help="Set a macro, over its value in the module; repeat it for each."),
     ] = None,
     node: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=ADDRESS",
-            help="A server of the farm: its name and IP address. Once for each server; once more for its address on "
-            "the module's next lan.",
+            help="A server of the farm, by its name and IP address; repeat it for each server, and for its address on "
+            "each further lan of the module.",
         ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(metavar="FARM", help="Name of the farm, if not that of the module.")
+        str | None, typer.Option(metavar="FARM", help="Name of the farm; by default that of the module.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a farm of a SafeKit module: farm.toml, farm.key, the module's scripts in bin/, and REPORT.txt.
 
-    Only farm modules can be imported. A module does not say which servers it runs on: name them with --node. The
-    report, which is printed too, tells of every element and attribute whether it was taken over, with a difference, or
-    not, and why. The scripts are copied as they are, and run with a `safekit` command that does here what it can.
+    Only farm modules can be imported. A module does not say on which servers it runs: name them with --node. The report
+    is printed too. It says of every element and attribute whether it was taken over, taken over with a difference, or
+    not taken over, and why. The scripts are copied unchanged, and run with a `safekit` command that replaces SafeKit's.
 
     Exit status: 0 imported, 1 refused (nothing is written), 2 wrong command, or a module that cannot be read.
 
@@ -101,7 +101,7 @@ def _give_up(problems: Sequence[Problem], path: Path, status: int, *, as_json: b
 
 
 def _write(directory: Path, imported: Imported, report: str) -> None:
-    """Write everything so that only its owner may change it; what was begun is taken away again if that fails."""
+    """Write all files so that only their owner may change them; remove them again if that fails."""
     made: list[Path] = []
     try:
         directory.mkdir(parents=True, mode=0o755, exist_ok=True)

@@ -1,4 +1,4 @@
-"""`hcsidecar install` and `uninstall`: this server's node as a service of systemd, from boot on."""
+"""`hcsidecar install` and `uninstall`: set up this server's node as a systemd service, and undo that."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +13,7 @@ from hcsidecar.farmfile.loading import FarmFileError, LoadedFarm, find_config, f
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
+    """Add the commands to the app."""
     app.command()(install)
     app.command()(uninstall)
 
@@ -33,7 +33,7 @@ Unit = Annotated[
 Root = Annotated[
     Path | None,
     typer.Option(
-        metavar="DIR", file_okay=False, exists=True, help="Prepare the files of another machine below DIR; start none."
+        metavar="DIR", file_okay=False, exists=True, help="Prepare another machine's files below DIR; start nothing."
     ),
 ]
 
@@ -46,21 +46,21 @@ def install(
         typer.Option(
             metavar="NAME",
             autocompletion=completion.nodes,
-            help="The node to be; else the one that has this machine's address.",
+            help="The node to run; by default the one with an address of this machine.",
         ),
     ] = None,
     unit: Unit = DEFAULT_NAME,
-    no_start: Annotated[bool, typer.Option("--no-start", help="From the next boot on; do not start it now.")] = False,
+    no_start: Annotated[bool, typer.Option("--no-start", help="Start it at the next boot, not now.")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace a unit that somebody has changed; keep a copy.")
+        bool, typer.Option("--force", help="Replace a unit that somebody has changed, and keep a copy.")
     ] = False,
     root: Root = None,
 ) -> None:
-    """Let systemd run this server's node, now and from every boot on.
+    """Let systemd run this server's node, now and after every boot.
 
     Writes /etc/systemd/system/hcsidecar.service for this installation and this farm file, enables and starts it, and
-    tells each step. May be repeated: after a change of state_dir or lame_duck in the farm file, say. A unit that
-    somebody has changed is not overwritten; keep changes of your own in `systemctl edit hcsidecar`. Needs root.
+    prints each step. Repeat it after an upgrade, or after a change of state_dir or lame_duck in the farm file. A unit
+    that somebody has changed is not overwritten; make your own changes with `systemctl edit hcsidecar`. Needs root.
 
     Exit status: 0 set up, 1 refused, 2 the farm file or the command is wrong.
 
@@ -85,12 +85,12 @@ def install(
 
 def uninstall(
     unit: Unit = DEFAULT_NAME,
-    force: Annotated[bool, typer.Option("--force", help="Remove a changed unit too; keep a copy.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Remove a changed unit too, and keep a copy.")] = False,
     root: Root = None,
 ) -> None:
-    """Stop this server's node, with its drain, and undo what `hcsidecar install` did.
+    """Drain and stop this server's node, and undo what `hcsidecar install` did.
 
-    The application, the farm file, the key file and the state stay; it says where they are. Needs root.
+    The application, the farm file, the key file and the state stay; the command prints where they are. Needs root.
 
     Exit status: 0 removed or not there, 1 refused.
 
@@ -105,7 +105,7 @@ def uninstall(
 
 
 def _load(path: Path, node: str | None, *, elsewhere: bool) -> LoadedFarm | None:
-    """Read the farm file if there is one already; give up if it, or the node in it, is wrong."""
+    """Return the farm file if it exists. Exit if it, or the node in it, is wrong."""
     if not path.exists():
         return None
     try:

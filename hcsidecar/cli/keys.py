@@ -1,4 +1,4 @@
-"""`hcsidecar key`: the key file made, and the steps of a key rotation, each a change of it."""
+"""`hcsidecar key`: makes the key file, and changes it in the steps of a key rotation."""
 
 import json
 import re
@@ -18,15 +18,16 @@ from hcsidecar.net.keyring import KeyFileError, Keyring
 KeyId = Annotated[
     str,
     typer.Argument(
-        metavar="ID", autocompletion=completion.keys, help="The key: 8 hexadecimal digits, as `key list` shows them."
+        metavar="ID", autocompletion=completion.keys, help="The id of the key: 8 hexadecimal digits; see `key list`."
     ),
 ]
 
 key = typer.Typer(
     help="""Change the keys that seal what the nodes say to each other, without stopping the farm.
 
-    Three steps, and after each the key file is copied to all nodes, which notice it within a second: `add` a key, which
-    then opens; `use` it, which then seals; `drop` the old one. The hash seed in the same file stays.
+    There are three steps. `add` a key, with which nodes can then open messages; `use` it, so that nodes seal messages
+    with it; `drop` the old one. After each step copy the key file to all nodes, which notice it within a second. The
+    hash seed in the same file stays the same.
     """,
     no_args_is_help=True,
 )
@@ -34,14 +35,14 @@ key = typer.Typer(
 
 @key.command(name="new")
 def new_key_file(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write the key file; its directory is there.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The key file, in an existing directory.")],
 ) -> None:
-    """Make the key file of a new farm, unless it is there already.
+    """Make the key file of a new farm, unless it exists.
 
-    A file that is there is left alone, whatever it holds. Several nodes that share a directory may do so at the same
-    time: one of them makes the file, and all of them find the same.
+    An existing file is left alone, whatever it contains. Several nodes that share a directory may run this at the same
+    time: one of them makes the file, and all of them use the same.
 
-    Exit status: 0 made or there already, 1 could not be written.
+    Exit status: 0 made, or it exists, 1 could not be written.
     """
     try:
         Keyring.create(file, now=datetime.now(UTC)).write(replace=False)
@@ -55,7 +56,7 @@ def new_key_file(
 
 @key.command(name="add")
 def add_key(config: Config = None) -> None:
-    """Add a key that opens, and does not seal yet.
+    """Add a key that opens messages but does not seal them yet.
 
     Exit status: 0 added, 1 refused, 2 the farm file or its key file is wrong.
     """
@@ -69,9 +70,9 @@ def add_key(config: Config = None) -> None:
 
 @key.command(name="use")
 def use_key(key_id: KeyId, config: Config = None) -> None:
-    """Seal with this key from now on.
+    """Seal messages with this key from now on.
 
-    All nodes must have it already, or they could not read what this one says.
+    All nodes must already have the key; otherwise they cannot open the messages of this node.
 
     Exit status: 0 in use, 1 refused, 2 the farm file or its key file is wrong.
     """
@@ -89,7 +90,7 @@ def use_key(key_id: KeyId, config: Config = None) -> None:
 def drop_key(key_id: KeyId, config: Config = None) -> None:
     """Drop a key that is not in use.
 
-    What is sealed with it is refused from now on, so no node may seal with it any more.
+    Messages that are sealed with it are refused from now on, so no node may still use it.
 
     Exit status: 0 dropped, 1 refused, 2 the farm file or its key file is wrong.
     """
@@ -127,7 +128,7 @@ def _parse_id(text: str) -> int:
 
 @contextmanager
 def _refusing(key_file: Path) -> Iterator[None]:
-    """Say why a change of the key file was not made, and exit."""
+    """Print why the key file was not changed, and exit with 1."""
     try:
         yield
     except KeyFileError as error:

@@ -1,4 +1,4 @@
-"""`hcsidecar l2-check`: whether the virtual IPs are served as they should be, and what is in the way."""
+"""`hcsidecar l2-check`: checks whether the virtual IPs are served as they should be."""
 
 import asyncio
 import json
@@ -20,14 +20,14 @@ _WIDTH = max(map(len, CheckLevel))
 
 
 def l2_check(config: Config = None, as_json: AsJson = False) -> None:
-    """Check the virtual IPs of the whole farm: are they answered for, and all buckets taken, and what is in the way.
+    """Check the virtual IPs of the whole farm: who answers for them, who takes each bucket, and what is wrong.
 
-    Every node looks at its own machine (addresses, ARP settings, rp_filter, other programs on the interface) and asks
-    the network for each virtual IP, as a client would; this takes a second for each, at most 5 s. What they say is
-    laid side by side: who answers whom, whether every bucket has one taker, whether the switch cuts a node off. A line
-    for each check: ok; warning, it works and might not for long; problem, clients are not served as they should be.
+    Every node checks its own machine (addresses, ARP settings, rp_filter, other programs on the interface) and queries
+    the network for each virtual IP, as a client would; this takes a second for each, at most 5 s. The answers are then
+    compared: who answers whom, whether exactly one node takes each bucket, whether the switch cuts off a node. Each
+    check prints one line: ok; warning, it works but may not for long; problem, it does not work as it should.
 
-    `--json` prints {"ok", "lines": [{"level", "text", "remedy"}], "nodes": {NODE: what it said}}.
+    `--json` prints {"ok", "lines": [{"level", "text", "remedy"}], "nodes": {NODE: its answer}}.
 
     Exit status: 0 no problem, 1 there is one, or a node could not be asked, 2 wrong command or farm file, or a farm
     without [l2].
@@ -54,7 +54,7 @@ def l2_check(config: Config = None, as_json: AsJson = False) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Said:
-    """What came of asking one node."""
+    """The answer of one node, or why there is none."""
 
     node: str
     told: Told[LayerTwoCheck] | None = None

@@ -1,4 +1,4 @@
-"""`hcsidecar log`: operators and scripts write into the log of a node."""
+"""`hcsidecar log`: writes an event of an operator or a script into the log of a node."""
 
 import os
 from enum import StrEnum
@@ -15,7 +15,7 @@ from hcsidecar.core.remarks import LONGEST_TEXT, OPERATOR, why_not_origin
 
 
 class RemarkLevel(StrEnum):
-    """How much it matters."""
+    """The levels of such an event."""
 
     INFO = "info"
     WARNING = "warning"
@@ -23,21 +23,21 @@ class RemarkLevel(StrEnum):
 
 
 def log(
-    level: Annotated[RemarkLevel, typer.Argument(help="How much it matters.")],
-    text: Annotated[list[str], typer.Argument(metavar="TEXT...", help="What is to be said.")],
+    level: Annotated[RemarkLevel, typer.Argument(help="The level of the event.")],
+    text: Annotated[list[str], typer.Argument(metavar="TEXT...", help="The text of the event.")],
     config: Config = None,
     node: OneNode = None,
     origin: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help='Who says it; else "script" in a script of the application, or "operator".'),
+        typer.Option(metavar="NAME", help='The author; by default "script" in a script, otherwise "operator".'),
     ] = None,
 ) -> None:
-    """Write a line into the log of a node, where `hcsidecar logs` and systemd's journal show it.
+    """Write an event into the log of a node, where `hcsidecar logs` and systemd's journal show it.
 
-    It stands there with who said it, which is no name that hcsidecar itself speaks under, such as membership. Lines of
-    the text are joined, and what is longer than 1000 characters is cut.
+    The event has the name of its author, which must not be an origin of hcsidecar's own events, such as membership.
+    Several lines of text are joined, and a text of more than 1000 characters is cut.
 
-    In a script that hcsidecar runs it needs no options: the line goes to the node that runs it.
+    In a script that hcsidecar runs, no options are needed: the event goes to the node that runs the script.
 
     Exit status: 0 written, 1 the node could not be asked, 2 wrong command or farm file.
 
@@ -57,7 +57,7 @@ def log(
 
 
 def _own_node(config: Path | None, node: str | None) -> NodeClient | None:
-    """Give the node that runs the script in which we are, without a look at the farm file."""
+    """Return the node that runs the script which gives this command, or None; does not need the farm file."""
     environment = os.environ
     name, socket = environment.get("HCSIDECAR_NODE"), environment.get("HCSIDECAR_SOCKET")
     if not (environment.get("HCSIDECAR_RUN") and name and socket and config is None and node in (None, name)):

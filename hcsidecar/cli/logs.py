@@ -1,4 +1,4 @@
-"""`hcsidecar logs`: the events of one node or of all, and the next ones as they come; or what its scripts have said."""
+"""`hcsidecar logs`: shows the events of one node or of all, and follows them; or shows the output of scripts."""
 
 import asyncio
 import os
@@ -29,9 +29,9 @@ from hcsidecar.farmfile.dirs import state_dir
 from hcsidecar.farmfile.loading import FarmFileError
 
 RETRY = 2.0
-"Seconds until a daemon that has ended is asked again."
+"Seconds until the next attempt to reach a daemon that has ended."
 LINES = 100
-"Events shown when nobody says how many, or since when."
+"Events shown without --lines and --since."
 COLOURS = {Level.DEBUG: "bright_black", Level.INFO: None, Level.WARNING: "yellow", Level.ERROR: "red"}
 
 
@@ -43,7 +43,7 @@ def logs(
     config: Config = None,
     node: OneNode = None,
     everyone: EveryNode = False,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is new, until Ctrl-C.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new ones, until Ctrl-C.")] = False,
     lines: Annotated[
         int | None,
         typer.Option(
@@ -52,34 +52,34 @@ def logs(
             min=0,
             max=1_000_000,
             metavar="COUNT",
-            help=f"How many of the last; else {LINES}, and with --since all.",
+            help=f"How many of the last; by default {LINES}, and with --since all.",
             show_default=False,
         ),
     ] = None,
-    level: Annotated[Level, typer.Option("--level", help="The least level.")] = Level.INFO,
+    level: Annotated[Level, typer.Option("--level", help="The lowest level to show.")] = Level.INFO,
     since: Annotated[
         str | None,
         typer.Option("--since", metavar="WHEN", help='"2h" for two hours ago, "03:40", "2026-11-28 03:40".'),
     ] = None,
     grep: Annotated[
-        str | None, typer.Option("--grep", metavar="REGEX", help="Only what has this, a regular expression, in it.")
+        str | None, typer.Option("--grep", metavar="REGEX", help="Only what matches this regular expression.")
     ] = None,
     application: Annotated[
-        bool, typer.Option("--application", help="What the scripts have said, in place of the events.")
+        bool, typer.Option("--application", help="Show the output of scripts instead of events.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what has happened to a node: the last events that it has stored, and with -f the next ones.
+    """Show what has happened to a node: its last events, and with -f the next ones.
 
-    With --all the events of all nodes are sorted by time, as far as their clocks agree. -f outlives restarts of the
-    daemons, and says when a node does not answer or when events were missed. --grep looks at `origin: message`; it
-    heeds the case of letters unless it begins with (?i). With --json each event is an object on a line of its own:
-    {"number", "time", "node", "level", "origin", "message"}, the time in seconds since 1970.
+    With --all the events of all nodes are sorted by time, as far as their clocks agree. -f goes on over restarts of the
+    daemons, and says when a node does not answer or when events were missed. --grep searches in `origin: message`; the
+    case of letters matters unless it begins with (?i). With --json each event is an object on a line of its own:
+    {"number", "time", "node", "level", "origin", "message"}, with the time in seconds since 1970.
 
-    When no daemon of a node of this machine is running, its stored events are read all the same.
+    If the daemon of a node of this machine does not run, its stored events are shown.
 
-    With --application it lists the runs of scripts of which there is output, or shows that of one: all of it, or the
-    last -n lines. How many events and how much output is kept: [log] and [application] log_kb in the farm file.
+    With --application it lists the runs of scripts whose output is kept, or shows the output of one: all of it, or the
+    last -n lines. [log] and [application] log_kb in the farm file limit how many events and how much output is kept.
 
     Exit status: 0 shown, 1 a node could not be asked, 2 wrong command or farm file.
 
@@ -107,7 +107,7 @@ def logs(
 
 
 def _clients(farm: FarmFile, node: str | None, *, everyone: bool) -> list[NodeClient | ClientError]:
-    """Say whom to ask, or why nobody can be; a node of this machine whose daemon does not run is asked all the same."""
+    """Return the clients of the chosen nodes, or why there are none. Nodes here with stored events always have one."""
     if everyone and node is not None:
         raise typer.BadParameter("--node and --all exclude each other")
     clients: list[NodeClient | ClientError] = []
@@ -172,7 +172,7 @@ async def _stored(farm: FarmFile, node: str, wish: HistoryQuery) -> History | No
 
 
 async def _follow(client: NodeClient, after: int, wish: HistoryQuery, *, as_json: bool) -> None:
-    """Show what comes, over the ends of daemons, until Ctrl-C."""
+    """Print new events until Ctrl-C, over restarts of the daemon."""
     silent = False
     while True:
         try:
@@ -224,5 +224,5 @@ def _pattern(text: str | None) -> re.Pattern[str] | None:
 
 
 def _plain(grep: str | None) -> str:
-    """Give the text of a pattern that is nothing else, so that the daemon can look for it."""
+    """Return the pattern if it is plain text, which the daemon can search for; otherwise an empty string."""
     return grep if grep and re.fullmatch(r"[\w :,;=/%@#&<>!~'\"-]{1,200}", grep, re.ASCII) else ""

@@ -1,4 +1,4 @@
-"""`hcsidecar check-config --online` on a node: whether this machine can serve the virtual IPs of the farm file."""
+"""`hcsidecar check-config --online` on a node: checks whether this machine can serve the farm's virtual IPs."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -10,27 +10,27 @@ from hcsidecar.events.journal import one_line
 from hcsidecar.farmfile.loading import FarmFileError, LoadedFarm, find_node
 
 _GRADES = {"info": Grade.OK, "warning": Grade.WARNING, "error": Grade.PROBLEM, "unseen": Grade.UNSEEN}
-"Of the words of layer-2 mode."
+"By the level's name in layer-2 mode."
 _WIDTH = max(map(len, Grade))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineReview:
-    """What was found on this machine."""
+    """The findings on this machine."""
 
     node: str | None
-    "Which one it is; None when it is none, or several."
+    "The node of this machine; None if it is none, or several."
     findings: tuple[ReviewFinding, ...]
 
     @property
     def is_fine(self) -> bool:
-        """True when nothing keeps it from serving."""
+        """Whether nothing keeps this machine from serving."""
         return all(finding.grade is not Grade.PROBLEM for finding in self.findings)
 
 
 def review_machine(loaded: LoadedFarm, table: L2Table) -> MachineReview:
-    """Look at this machine, and try which filter its kernel takes; changes nothing."""
-    # All that layer-2 mode needs of a machine comes with it, which others need not have.
+    """Check this machine, and try which filter its kernel accepts; change nothing."""
+    # Imported here because it imports what layer-2 mode needs of a machine, which other machines need not have.
     from l2mode.core.verdict import Delivery  # noqa: PLC0415
     from l2mode.kernel.trial import try_here  # noqa: PLC0415
 
@@ -60,12 +60,12 @@ def review_machine(loaded: LoadedFarm, table: L2Table) -> MachineReview:
 
 
 def as_json(review: MachineReview) -> dict[str, object]:
-    """Give the review as the JSON document has it."""
+    """Return the review for the JSON document."""
     return {"node": review.node, "ok": review.is_fine, "findings": [asdict(each) for each in review.findings]}
 
 
 def as_text(review: MachineReview) -> Iterator[str]:
-    """Write the review for people."""
+    """Yield the lines of the review as text."""
     yield f"  machine    {review.node or 'no node of the farm'}, with the virtual IPs:"
     for finding in review.findings:
         yield one_line(f"    {finding.grade:{_WIDTH}}  {finding.text}")

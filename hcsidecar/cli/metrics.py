@@ -1,4 +1,4 @@
-"""`hcsidecar metrics`: the metrics of a node as text, for node_exporter's textfile collector and for people."""
+"""`hcsidecar metrics`: prints the metrics of a node as text, for node_exporter's textfile collector and for people."""
 
 import typer
 
@@ -8,16 +8,16 @@ from hcsidecar.cli.farm import Config, refuse
 
 
 def metrics(config: Config = None, node: OneNode = None) -> None:
-    """Print the metrics of a node in the text format of Prometheus, as /metrics on its web listener gives them.
+    """Print the metrics of a node in the text format of Prometheus, the same as /metrics on its web listener.
 
-    For machines on which Prometheus reaches no more than node_exporter: a timer writes them into a file of its
-    textfile collector. Write to another name and rename it, so that it never reads half a file.
+    This is for machines on which Prometheus reaches only node_exporter: let a timer write the metrics to a file for its
+    textfile collector. Write to another name and rename the file, so that the collector never reads half of it.
 
     Exit status: 0 printed, 1 the node could not be asked, 2 wrong command or farm file.
 
     Example: hcsidecar metrics > /tmp/hcsidecar.prom
     """
-    # Here and not above: no other command needs the library.
+    # Imported here because no other command needs the library.
     from hcsidecar.web.exposition import render  # noqa: PLC0415
 
     try:

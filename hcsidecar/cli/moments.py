@@ -1,4 +1,4 @@
-"""Points in time as people write them on the command line."""
+"""Parses points in time as people write them on the command line."""
 
 from datetime import datetime, time, timedelta
 
@@ -8,9 +8,9 @@ FORMS = '"2h" for two hours ago, "03:40", "2026-11-28" or "2026-11-28 03:40"'
 
 
 def parse_moment(text: str, *, now: datetime) -> datetime:
-    """Read a moment: a duration before `now`, a time of day, a date or both; ValueError says what is wrong.
+    """Parse a duration before `now`, a time of day, a date or both. Raise ValueError if it is none of these.
 
-    Without a time zone in the text, this machine's is meant, and so it is in `now`. A time of day is the last that was.
+    Without a time zone in the text, that of `now` applies. A time of day means its last occurrence.
     """
     try:
         seconds = parse_duration(text)
@@ -30,6 +30,6 @@ def _time_of_day(text: str, now: datetime) -> datetime | None:
     except ValueError:
         return None
     if len(text) < len("3:40") or ":" not in text:
-        return None  # "2026" could be one too, and is more likely half a date
+        return None  # "2026" could be a time of day, but is more likely half a date
     moment = datetime.combine(now.date(), clock).astimezone()
     return moment if moment <= now else datetime.combine(now.date() - timedelta(days=1), clock).astimezone()

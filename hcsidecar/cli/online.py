@@ -1,4 +1,4 @@
-"""`hcsidecar check-config --online`: what the balancers' own settings make of the farm file's targets."""
+"""`hcsidecar check-config --online`: checks whether the balancers' own settings suit the farm file's targets."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -13,13 +13,13 @@ from hcsidecar.targets.kind import Reviewer
 from hcsidecar.targets.kinds import KindError, kind_of
 
 _LIMIT = 30.0
-"Seconds for a look at one balancer."
+"Seconds for the review of one balancer."
 _WIDTH = max(map(len, Grade))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
-    """What was found at one target's balancer."""
+    """The findings at the balancer of one target."""
 
     name: str
     type: str
@@ -27,17 +27,17 @@ class Review:
 
     @property
     def is_fine(self) -> bool:
-        """True when nothing keeps it from working."""
+        """Whether nothing keeps the target from working."""
         return all(finding.grade is not Grade.PROBLEM for finding in self.findings)
 
 
 def review_targets(loaded: LoadedFarm) -> list[Review]:
-    """Look at the balancers of all targets, at the same time; gives the reviews in the order of the file."""
+    """Review the balancers of all targets at the same time. Return the reviews in the order of the farm file."""
     return asyncio.run(_review_all(loaded.farm))
 
 
 def as_json(reviews: Sequence[Review]) -> list[dict[str, object]]:
-    """Give the reviews as the JSON document has them."""
+    """Return the reviews for the JSON document."""
     return [
         {"name": one.name, "type": one.type, "ok": one.is_fine, "findings": [asdict(each) for each in one.findings]}
         for one in reviews
@@ -45,7 +45,7 @@ def as_json(reviews: Sequence[Review]) -> list[dict[str, object]]:
 
 
 def as_text(reviews: Sequence[Review]) -> Iterator[str]:
-    """Write the reviews for people."""
+    """Yield the lines of the reviews as text."""
     if not reviews:
         yield "  online     there is no [[target]] to look at"
     for one in reviews:
@@ -75,5 +75,5 @@ async def _review(farm: FarmFile, table: Target) -> Review:
         return alone(Grade.PROBLEM, str(error))
     except TimeoutError:
         return alone(Grade.PROBLEM, f"no answer within {_LIMIT:g} s")
-    except Exception as error:  # noqa: BLE001 - a kind of another package's may raise whatever it likes
+    except Exception as error:  # noqa: BLE001 - a kind of another package may raise anything
         return alone(Grade.PROBLEM, f"{type(error).__name__}: {error}")

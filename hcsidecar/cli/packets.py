@@ -1,4 +1,4 @@
-"""`hcsidecar status` of a farm with virtual IPs: the filter of each node, and with `--packets` what it has counted."""
+"""`hcsidecar status` of a farm with virtual IPs: the filter of each node, and with `--packets` its counters."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from l2mode.core.documents import FilterStatus, LayerTwoReport, PacketCount
 
 
 async def ask_for_filters(clients: Sequence[NodeClient]) -> dict[str, LayerTwoReport | ClientError]:
-    """Give what each node's filter does, or why that is not known."""
+    """Return the state of each node's filter, or why it is not known."""
     answers = await asyncio.gather(*map(_ask_one, clients))
     return {client.node: answer for client, answer in zip(clients, answers, strict=True)}
 
@@ -26,14 +26,14 @@ async def _ask_one(client: NodeClient) -> LayerTwoReport | ClientError:
 
 
 def filter_told(used: FilterStatus) -> dict[str, object]:
-    """Return what `status --json` tells of a filter; which others were tried is in `fall_back`."""
+    """Return the object of a filter in `status --json`; `fall_back` says which others were tried."""
     told = msgspec.structs.asdict(used)
     del told["passed_over"]
     return told
 
 
 def packets_table(counts: Mapping[str, Sequence[PacketCount]]) -> Table:
-    """Lay out what has been counted, a column for each node; what no node has counted is left out."""
+    """Return the table of the counters, with a column for each node; leave out what no node has counted."""
     shown = Table(box=None)
     shown.add_column("ACTION")
     for node in counts:

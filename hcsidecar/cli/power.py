@@ -1,4 +1,4 @@
-"""`hcsidecar power`: changes the weight of a node while it runs."""
+"""`hcsidecar power`: changes the power of a node while it runs."""
 
 import asyncio
 from typing import Annotated
@@ -15,7 +15,7 @@ from hcsidecar.core.membership.heartbeat import MAX_POWER
 
 def power(
     number: Annotated[
-        int | None, typer.Argument(metavar="N", min=0, max=MAX_POWER, help="The new power; 0 = take nothing.")
+        int | None, typer.Argument(metavar="N", min=0, max=MAX_POWER, help="The new power; with 0 it takes nothing.")
     ] = None,
     *,
     config: Config = None,
@@ -24,17 +24,17 @@ def power(
     share: Annotated[
         str | None,
         typer.Option(
-            "--share", metavar="NAME", autocompletion=completion.shares, help="Only in this share, else in all of them."
+            "--share", metavar="NAME", autocompletion=completion.shares, help="Only in this share; by default in all."
         ),
     ] = None,
     reset: Annotated[bool, typer.Option("--reset", help="Go back to the power of the farm file.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Change the power of a node: its weight in the shares, beside the other nodes'. Takes effect at once.
+    """Change the power of a node: its weight in the shares, relative to the other nodes. Takes effect at once.
 
-    Buckets move to or from the node, and no connection of a living node is cut. The daemon remembers the power over a
-    restart, until it is changed again or --reset; `hcsidecar status` shows it beside the farm file's. The farm file
-    itself is not changed.
+    Buckets move to or from the node, and no connection of a living node is cut. The daemon remembers the power, also
+    over a restart, until it is changed again or reset. `hcsidecar status` shows it beside the power of the farm file,
+    which is not changed.
 
     Exit status: 0 changed, 1 refused or the node could not be asked, 2 wrong command or farm file.
 

@@ -1,4 +1,4 @@
-"""`hcsidecar report`: says for a custom check whether the application is well."""
+"""`hcsidecar report`: reports the state of a custom check."""
 
 import os
 from collections.abc import Mapping
@@ -20,24 +20,24 @@ def report(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="NAME", autocompletion=completion.custom_checks, help="The check, of type custom in the farm file."
+            metavar="NAME", autocompletion=completion.custom_checks, help="A check of type custom in the farm file."
         ),
     ],
     value: Annotated[
-        str, typer.Argument(metavar="up|down", autocompletion=lambda: VALUES, help="What it says from now on.")
+        str, typer.Argument(metavar="up|down", autocompletion=lambda: VALUES, help="The check's state from now on.")
     ],
     *,
     config: Config = None,
     node: OneNode = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say for a custom check whether the application is well. For the program that such a check runs.
+    """Report that a custom check passes (up) or fails (down). This is for the program that such a check runs.
 
-    The check says so until the next report; before the first one the application does not get Ready. In a script or
-    program that the daemon runs, the node that runs it is meant. Such a program may report more quickly, without the
+    The report is valid until the next one; before the first one the application does not become Ready. In a script or
+    program that the daemon runs, the report goes to the node that runs it. Such a program can report faster without the
     command line: $HCSIDECAR_PYTHON -m hcsidecar.safekit.command set -r NAME -v up.
 
-    Exit status: 0 taken, 1 refused or the node could not be asked, 2 wrong command or farm file.
+    Exit status: 0 accepted, 1 refused or the node could not be asked, 2 wrong command or farm file.
 
     Example: hcsidecar report QUEUE down
     """
@@ -56,6 +56,6 @@ def report(
 
 
 def _of_the_script(environment: Mapping[str, str]) -> NodeClient | None:
-    """Give the node that runs the script which gives this command; None outside of one."""
+    """Return the node that runs the script which gives this command, or None."""
     node, socket = environment.get("HCSIDECAR_NODE"), environment.get("HCSIDECAR_SOCKET")
     return NodeClient(node, LocalNode(name=node, socket=Path(socket))) if node and socket else None

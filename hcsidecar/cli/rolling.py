@@ -1,4 +1,4 @@
-"""`hcsidecar rolling`: the nodes one at a time, each after the one before is Ready again."""
+"""`hcsidecar rolling`: takes one node after the other, each when the one before is Ready again."""
 
 import asyncio
 import os
@@ -20,27 +20,27 @@ from hcsidecar.core.rolling import Finish, ReportProgress, Rolling, RollingStep,
 from hcsidecar.events.journal import one_line
 
 INTERVAL = 0.5
-"Seconds between two looks at the farm."
+"Seconds between two requests for the farm's status."
 
 LONGEST_LABEL = 60
-"Characters of a command that are shown."
+"Characters of a command that are printed."
 
 Visit = Callable[[NodeTable], Awaitable[str | None]]
-"Does to a node what is to be done; gives the reason when that failed, else None."
+"Does the work on one node; returns why it failed, or None."
 
 Limit = Annotated[
     str,
     typer.Option(
-        "--limit", metavar="DURATION", help="How long a node may take to be Ready again, then it is given up."
+        "--limit", metavar="DURATION", help="How long a node may take to become Ready again; then the command gives up."
     ),
 ]
 
 rolling = typer.Typer(
-    help="""Take the nodes one at a time, each after the one before is Ready again.
+    help="""Take one node after the other, each when the one before is Ready again.
 
-    It begins only when every node that is not stopped is Ready, skips the stopped, and ends at the first that refuses,
-    does not come back, or whose going would leave fewer than [farm] keep_ready nodes Ready. Ctrl-C leaves the farm as
-    it is then.
+    It begins only if every node that is not stopped is Ready. It skips stopped nodes, and gives up at the first node
+    that refuses, that does not become Ready again, or without which fewer than [farm] keep_ready nodes would be Ready.
+    Ctrl-C leaves the farm in its present state.
     """,
     no_args_is_help=True,
 )
@@ -48,7 +48,7 @@ rolling = typer.Typer(
 
 @rolling.command()
 def restart(config: Config = None, limit: Limit = "5m") -> None:
-    """Restart the application of every node, one at a time.
+    """Restart the application of every node, one after the other.
 
     Exit status: 0 every node is done, 1 given up, with the reason and how far it came, 2 wrong command or farm file.
 
@@ -66,17 +66,17 @@ def restart(config: Config = None, limit: Limit = "5m") -> None:
 @rolling.command(name="run", context_settings={"allow_interspersed_args": False})
 def run_command(
     command: Annotated[
-        list[str], typer.Argument(metavar="COMMAND", help="What to run here for each node, after `--`.")
+        list[str], typer.Argument(metavar="COMMAND", help="The command to run here for each node, after `--`.")
     ],
     config: Config = None,
     limit: Limit = "5m",
 ) -> None:
-    """Drain each node, run a command for it on this machine, and resume it, one node at a time.
+    """Drain each node, run a command for it on this machine, and resume it, one node after the other.
 
-    The drain ends when nobody uses the node any more, or after [health] lame_duck. In the command {node} and {address}
-    stand for the node's name and address, which are in HCSIDECAR_NODE and HCSIDECAR_ADDRESS too. When the command
-    fails, the node stays drained and no other is begun. The command may restart the daemon, or the whole server: the
-    node stays drained over that.
+    The drain ends when nobody uses the node any more, or after [health] lame_duck. In the command, {node} and {address}
+    are replaced by the node's name and address, which are also in HCSIDECAR_NODE and HCSIDECAR_ADDRESS. If the command
+    fails, the node stays drained, and the nodes after it are not begun. The command may restart the daemon or the whole
+    server; the node stays drained meanwhile.
 
     Exit status: 0 every node is done, 1 given up, with the reason and how far it came, 2 wrong command or farm file.
 
@@ -102,12 +102,12 @@ def run_command(
 
 
 def fill_in(command: list[str], node: NodeTable) -> list[str]:
-    """Put a node's name and address into a command."""
+    """Return the command with a node's name and address filled in."""
     return [part.replace("{node}", node.name).replace("{address}", node.address) for part in command]
 
 
 async def _execute(command: list[str], node: NodeTable) -> str | None:
-    """Run a command for a node; say how it failed, or None."""
+    """Run a command for a node; return why it failed, or None."""
     environment = {**os.environ, "HCSIDECAR_NODE": node.name, "HCSIDECAR_ADDRESS": node.address}
     try:
         process = await asyncio.create_subprocess_exec(*fill_in(command, node), env=environment)
@@ -118,7 +118,7 @@ async def _execute(command: list[str], node: NodeTable) -> str | None:
 
 
 async def _resume(client: NodeClient, limit: float) -> str | None:
-    """Resume a node, whose daemon may be away for `limit` seconds; say why it is not resumed, or None."""
+    """Resume a node, whose daemon may be away for `limit` seconds. Return why it is not resumed, or None."""
     end = time.monotonic() + limit
     while True:
         try:
@@ -141,7 +141,7 @@ def _roll(farm: FarmFile, command: str, visit: Visit, limit: float) -> None:
 
 
 async def _drive(machine: Rolling, farm: FarmFile, visit: Visit) -> Finish:
-    """Do what the machine says, until it is over."""
+    """Carry out the steps of the state machine until it has finished."""
     while True:
         steps: list[RollingStep] = machine.step(await _status(farm), now=time.monotonic())
         while steps:
@@ -166,7 +166,7 @@ async def _visit(visit: Visit, node: NodeTable) -> str | None:
 
 
 async def _status(farm: FarmFile) -> FarmStatus | None:
-    """Return the status document of the first daemon here that answers; None when none does."""
+    """Return the status document of the first daemon here that answers; None if none does."""
     for local in local_nodes(farm):
         try:
             return (await NodeClient(local.name, local).status()).document

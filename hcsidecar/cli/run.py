@@ -1,4 +1,4 @@
-"""`hcsidecar run`: hands over to the daemon, in the same process but without the command line's libraries."""
+"""`hcsidecar run`: replaces this process by the daemon, which does not load the command line's libraries."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,7 @@ from hcsidecar.daemon.launch import become_the_daemon
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command to the command line."""
+    """Add the command to the app."""
     app.command()(run)
 
 
@@ -21,7 +21,7 @@ def run(
             "--config",
             "-c",
             metavar="FILE",
-            help="The farm file; else $HCSIDECAR_CONFIG, else /etc/hcsidecar/farm.toml.",
+            help="The farm file; by default $HCSIDECAR_CONFIG, or /etc/hcsidecar/farm.toml.",
         ),
     ] = None,
     node: Annotated[
@@ -29,20 +29,20 @@ def run(
         typer.Option(
             metavar="NAME",
             autocompletion=completion.nodes,
-            help="The node to be; else the one that has this machine's address.",
+            help="The node to run; by default the one with an address of this machine.",
         ),
     ] = None,
-    log_json: Annotated[bool, typer.Option("--log-json", help="Write the log as one JSON object a line.")] = False,
+    log_json: Annotated[bool, typer.Option("--log-json", help="Write the log as one JSON object per line.")] = False,
 ) -> None:
     """Run this server's node of the farm, in the foreground, until SIGTERM.
 
-    The application is started unless the operator's last word was `stop`. SIGTERM or Ctrl-C drains first (the health
-    URL answers 404, the application goes on) for at most [health] lame_duck, then stops; a second one stops at once.
-    SIGHUP reads key file and certificates anew, and says what of the farm file takes a restart.
+    The application is started unless the operator's last word was `stop` or `leave`. SIGTERM or Ctrl-C first drains for
+    at most [health] lame_duck (the health URL answers 404, the application goes on), and then ends the daemon; a second
+    one ends it at once. SIGHUP reloads key file and certificates, and logs what of the farm file needs a restart.
 
-    What passes by itself is waited for, and the log says for what: an address that comes late, a port still in use.
+    The start waits for conditions that pass by themselves, such as a late address or a port in use, and logs for what.
 
-    Exit status: 0 stopped as told, 1 the node could not run, 2 the farm file or the command is wrong.
+    Exit status: 0 ended as told, 1 the node could not run, 2 the farm file or the command is wrong.
 
     Example: hcsidecar run --config farm.toml --node web1
     """

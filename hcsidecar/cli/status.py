@@ -1,4 +1,4 @@
-"""`hcsidecar status`: the farm in a table, as JSON, and as an exit status."""
+"""`hcsidecar status`: shows the farm as a table or as JSON, and judges it with the exit status."""
 
 import asyncio
 import sys
@@ -24,11 +24,11 @@ from hcsidecar.events.journal import one_line
 from l2mode.core.documents import LayerTwoReport
 
 READY, ON_THE_WAY, NOT_RUNNING, UNKNOWN = 0, 1, 3, 4
-"Exit status; those of LSB init scripts where they fit."
+"Exit statuses; those of LSB init scripts where they fit."
 _EXIT = {ClientFailure.NOT_RUNNING: NOT_RUNNING, ClientFailure.STARTING: ON_THE_WAY}
-"That of a node which has no status."
+"The exit status for a node that cannot be asked."
 WATCH_INTERVAL = 1.0
-"Seconds between two looks of --watch."
+"Seconds between two updates of --watch."
 
 
 def status(
@@ -37,52 +37,53 @@ def status(
     node: OneNode = None,
     everyone: EveryNode = False,
     as_json: AsJson = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Go on showing it, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep updating it, until Ctrl-C.")] = False,
     packets: Annotated[
-        bool, typer.Option("--packets", help="With [l2]: what became of the packets to the virtual IPs, too.")
+        bool, typer.Option("--packets", help="With [l2]: also show what the filters did with packets to virtual IPs.")
     ] = False,
 ) -> None:
     """Show the whole farm, as one node sees it.
 
-    The view is who takes a share. ALIVE tells whether a node's heartbeats are heard; STATE is the role and status of
-    its application; REASON why it is not Ready or not in the view; WAITS FOR who still uses a node that drains;
-    RESTARTS how many failures count of how many that may be. The last two only the node itself knows.
-    With --node the farm is shown as that node sees it, or, if it does not answer, as another whose daemon runs here.
+    The view lists the nodes that take a share. ALIVE says whether a node's heartbeats are heard, STATE is the role and
+    status of its application, REASON is why the node is not Ready or not in the view, WAITS FOR is who still uses a
+    node that drains, and RESTARTS is how many failures count and how many are allowed. Only the node itself knows the
+    last two. With --node the farm is shown as that node sees it or, if it does not answer, as another node of this
+    machine does.
 
-    With --json it prints an object with these keys; others are only ever added:
+    With --json it prints an object with these keys; future versions only add keys:
 
     \b
     farm           name of the farm
-    node           the node that tells this
-    view           names of those that take a share
+    node           the node that was asked
+    view           names of the nodes that take a share
     nodes          a list with an object for each node:
       name, address
-      alive        true: its heartbeats are heard
+      alive        true if its heartbeats are heard
       role         STOP, WAIT, UP, or null if not known
       status       NotReady, Transient, Ready, or null
-      draining     true: it asks for no new traffic
-      parting      true: it leaves when balancers drained it
+      draining     true if it asks for no new traffic
+      parting      true if it leaves when balancers drained it
       power        its weight, the first of `powers`
       powers       weight by share
-      file_powers  the same as the farm file has it
+      file_powers  the same, as in the farm file
       share        fraction of the clients, by share
-      reason       why it is not Ready or not in the view
+      reason       why it is not Ready, or not in the view
       waits_for    list: who still uses it while it drains
       restarts     {"used", "most"}: failures that count
     filters        with [l2], by node, an object:
       name, why    the packet filter, and why this one
-      warnings     list of what may be in its way
-      degraded     true: a better one does not work here
-      fall_back    in place of which one, and what it costs
+      warnings     list of what may disturb it
+      degraded     true if a better one does not work here
+      fall_back    which one it replaces, and the cost
       remedy       what would help
     packets        with --packets, by node, a list:
       name, action, text, odd, persists, count
 
-    `packets` is of the node that is meant, with --all of each that answers. In the table POWER is followed by that of
-    the farm file where they differ.
+    `packets` is that of the chosen node, with --all of each node that answers. In the table, POWER is followed by the
+    power of the farm file if that differs.
 
-    Exit status, of the node that is meant (with --all, the worst of the farm): 0 UP(Ready), 1 WAIT, Transient, or a
-    daemon whose start waits, 3 STOP or not running, 4 unknown, 2 wrong command or farm file.
+    Exit status, for the chosen node (with --all, the worst of the farm): 0 UP(Ready), 1 WAIT, Transient, or a daemon
+    whose start waits, 3 STOP or not running, 4 unknown, 2 wrong command or farm file.
 
     Example: hcsidecar status --node web2 --json
     """
@@ -90,7 +91,7 @@ def status(
         raise typer.BadParameter("--watch goes with none of --json, --all and --packets")
     if watch and (not sys.stdout.isatty() or console().is_dumb_terminal):
         raise typer.BadParameter("--watch needs a terminal to draw on; a program asks again, or follows the logs")
-    # Every node is in the document of any: --all asks one that runs here, and judges them all.
+    # The document of one node has all nodes, so --all asks one that runs here and judges all of them.
     chosen = choose(config, node, everyone=everyone, failed=NOT_RUNNING)
     if packets and chosen.farm.l2 is None:
         complain(NO_LAYER_TWO)
@@ -114,7 +115,7 @@ def status(
     else:
         show_table(table(told.document))
         if counts:
-            # No title of the table: one that is narrow would break it.
+            # Not the title of the table, because a narrow table would wrap it.
             console().print("packets to the virtual IPs since each node's filter was attached")
             show_table(packets_table(counts))
         for name, each in filters.items():
@@ -128,20 +129,20 @@ def status(
 
 
 def exit_status(row: NodeStatus) -> int:
-    """Say with which status to exit for a node."""
+    """Return the exit status for a node."""
     if not row.alive or row.role in (None, Role.STOP):
         return NOT_RUNNING
     return READY if (row.role, row.status) == (Role.UP, Status.READY) else ON_THE_WAY
 
 
 def table(farm: FarmStatus) -> Table:
-    """Lay out the document; what came from other machines cannot steer the terminal."""
+    """Return the document as a table, without control characters, because it comes from other machines."""
     view = f"view: {', '.join(farm.view)}" if farm.view else f"{farm.node} is not in the view"
     shown = Table(title=Text(one_line(f"farm {farm.farm} as {farm.node} sees it; {view}")), box=None)
     shown.title_justify = "left"
     groups = sorted({group for row in farm.nodes for group in row.share})
     headings = ["NODE", "ADDRESS", "ALIVE", "STATE", "DRAINING", "POWER", *groups, "REASON", "WAITS FOR"]
-    # A farm whose applications run by themselves has no such budget.
+    # Without scripts there is no restart budget.
     counts_restarts = any(row.restarts for row in farm.nodes)
     headings += ["RESTARTS"] if counts_restarts else []
     for heading in headings:
@@ -163,7 +164,7 @@ def _state(row: NodeStatus) -> str:
 
 
 def _power(row: NodeStatus) -> str:
-    """Give the powers, and beside each that was changed the farm file's; one where they are all the same."""
+    """Return the powers, each changed one with that of the farm file; a single one if all are the same."""
     told = {name: beside_file(power, row.file_powers.get(name, power)) for name, power in row.powers.items()}
     match sorted(set(told.values())):
         case []:
@@ -178,7 +179,7 @@ def _yes(statement: bool) -> str:
 
 
 def _filters(chosen: Chosen, *, complaining: bool) -> dict[str, LayerTwoReport]:
-    """Give what the filters of those that answer do; say of the others why they do not if it was asked for."""
+    """Return the filters of the nodes that answer; if `complaining`, print why the others do not."""
     filters: dict[str, LayerTwoReport] = {}
     for node, answer in run(ask_for_filters(chosen.clients)).items():
         if not isinstance(answer, ClientError):
@@ -189,14 +190,14 @@ def _filters(chosen: Chosen, *, complaining: bool) -> dict[str, LayerTwoReport]:
 
 
 def _say_troubles(chosen: Chosen) -> None:
-    """Say beside the table what goes wrong at load balancers; who cannot be asked has said so in the table."""
+    """Print to standard error what goes wrong at load balancers. The table shows which nodes cannot be asked."""
     for node, answer in run(ask_for_targets(chosen.clients)).items():
         for trouble in [] if isinstance(answer, ClientError) else troubles(answer.document):
             complain(f"{node}: {trouble} (hcsidecar targets says more)")
 
 
 async def _look(chosen: Chosen) -> Told[FarmStatus]:
-    """Give the document of the node that is meant, or that of another which runs here when it does not answer."""
+    """Return the document of the chosen node or, if it does not answer, that of another node of this machine."""
     client = min(chosen.clients, key=lambda client: client.via.name != client.node)
     try:
         return await client.status()

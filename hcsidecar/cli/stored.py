@@ -1,4 +1,4 @@
-"""The events of a node whose daemon does not run, read from what it has stored."""
+"""Reads the stored events of a node whose daemon does not run."""
 
 import shutil
 import tempfile
@@ -14,14 +14,14 @@ from hcsidecar.events.journal import EventQuery, Found
 
 
 class NothingStoredError(Exception):
-    """There is nothing to read; the text says why."""
+    """Raised if there is nothing to read; the text says why."""
 
 
 class StoredEvents:
-    """A copy of a node's events: nothing is locked or changed where a daemon may want to start at any moment."""
+    """A copy of a node's events. A copy, so that nothing is locked or changed: a daemon may start at any moment."""
 
     def __init__(self, path: Path, *, node: str) -> None:
-        """Copy the file; NothingStoredError if that cannot be."""
+        """Copy the file. Raise NothingStoredError if it cannot be copied."""
         self._directory = tempfile.TemporaryDirectory(prefix="hcsidecar-events-")
         try:
             copy = Path(self._directory.name) / path.name
@@ -40,13 +40,13 @@ class StoredEvents:
             raise NothingStoredError(f"{path} cannot be read: {why}") from None
 
     def before(self, number: int | None, *, wanted: EventQuery, count: int) -> Found:
-        """Give the newest events before a number, or (None) of all; NothingStoredError if they cannot be read."""
+        """Return the newest events before a number (None: of all). Raise NothingStoredError if they cannot be read."""
         try:
             return self._database.before(self.last + 1 if number is None else number, wanted=wanted, limit=count)
         except (BrokenDatabaseError, UnusableDatabaseError) as error:
             raise NothingStoredError(f"the stored events cannot be read: {error}") from None
 
     def close(self) -> None:
-        """Throw the copy away."""
+        """Remove the copy."""
         self._database.close()
         self._directory.cleanup()

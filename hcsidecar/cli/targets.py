@@ -1,4 +1,4 @@
-"""`hcsidecar targets`: what a node is to be at its load balancers, what it is there, and what goes wrong."""
+"""`hcsidecar targets`: shows what a node is to be at its load balancers, what it is there, and what goes wrong."""
 
 import asyncio
 import json
@@ -23,13 +23,13 @@ _OUT_OF_TRAFFIC = (Presence.UNHEALTHY, Presence.UNUSED, Presence.UNKNOWN)
 
 
 def targets(config: Config = None, node: OneNode = None, everyone: EveryNode = False, as_json: AsJson = False) -> None:
-    """Show what a node is at its load balancers, beside what it is to be; a line for each [[target]].
+    """Show what a node is at its load balancers, and what it is to be; one line for each [[target]].
 
-    WANTED is registered, absent, or as it is (then nothing is changed); SEEN what the balancer said when the node last
-    LOOKED; NEXT when it calls again. REASON is the balancer's word, or why the node wants what it wants. Below it
-    stands what keeps the balancer from being as it is wanted, if anything does.
+    WANTED is registered, absent, or as it is (then nothing is changed). SEEN is what the balancer said when the node
+    last LOOKED, and NEXT is when the node calls it again. REASON is that of the balancer, or why the node wants what it
+    wants. A line below says what keeps the balancer from being as wanted, if anything does.
 
-    With --json it prints an object with these keys; others are only ever added:
+    With --json it prints an object with these keys; future versions only add keys:
 
     \b
     nodes               by node, an object; {"error"} if it cannot be asked
@@ -37,16 +37,16 @@ def targets(config: Config = None, node: OneNode = None, everyone: EveryNode = F
       targets           a list with an object for each [[target]]:
         name, type, policy
         desired, why    what it is to be there, and why
-        observed        what it was at the last look, or null
-        reason          the balancer's word for that
-        former          list: what else it has registered, and takes away
-        observed_age    seconds since that look, or null
-        last_success_age   seconds since the last call that went well, or null
+        observed        what it was when last observed, or null
+        reason          the balancer's reason for that
+        former          list: its older targets, to be deregistered
+        observed_age    seconds since that observation, or null
+        last_success_age   seconds since the last successful call, or null
         error           {"trouble", "text", "age"}, or null
         next_try        seconds until the next call, or null
         calls, failures  how many of each kind
-        contested       true: somebody else changes it back
-        leaving         true: deregistered first, and served until then
+        contested       true if somebody else changes it back
+        leaving         true if deregistered first and serving until then
 
     Exit status: 0 all as wanted, 1 not, or a node could not be asked, 2 wrong command or farm file, or no [[target]].
 
@@ -85,7 +85,7 @@ async def _ask_one(client: NodeClient) -> Told[TargetsReport] | ClientError:
 
 
 def troubles(report: TargetsReport) -> list[str]:
-    """Give what keeps a node's balancers from being as it wishes; what is on its way is no trouble."""
+    """Return what keeps a node's balancers from being as wanted, without changes that are in progress."""
     return [
         f"target {each.name}: {each.why_not_as_wished()}"
         for each in report.targets
@@ -102,7 +102,7 @@ def _as_json(answer: Told[TargetsReport] | ClientError) -> object:
 
 
 def _table(seen: Mapping[str, Sequence[TargetStatus]]) -> Table:
-    """Lay out the targets; what came from other machines cannot steer the terminal."""
+    """Return the targets as a table, without control characters, because they come from other machines."""
     shown = Table(box=None)
     for heading in _HEADINGS:
         shown.add_column(heading, overflow="fold")

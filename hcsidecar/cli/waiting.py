@@ -1,6 +1,6 @@
-"""Waiting until a node is where a command sends it, and telling meanwhile what it waits for.
+"""Waits until a node has done what a command asked, and prints meanwhile what it waits for.
 
-The judges are pure: what the node says, and the seconds waited, in; over or not, out.
+The judges are pure: they take the node's status and the seconds waited, and return whether the waiting is over.
 """
 
 import asyncio
@@ -13,48 +13,48 @@ from hcsidecar.core.application.states import Role, Status
 from hcsidecar.core.documents import NodeStatus
 
 INTERVAL = 0.2
-"Seconds between two looks."
+"Seconds between two requests."
 PATIENCE = 10.0
-"Seconds for which nobody may know how the node is: it may be cut off for a moment."
+"Seconds for which the node's status may be unknown; it may be cut off for a moment."
 SETTLE = 1.0
-"Seconds for which a node may still look as before the command."
+"Seconds for which a node may still have its status from before the command."
 LEAVE_BUDGET = 20.0
-"Seconds that `leave` waits at most for what has no limit of its own, as balancers and the drain have."
+"Seconds that `leave` waits at most, without the drain and balancers, which have their own limits."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitResult:
-    """How the waiting ended; completes a sentence that begins with the node's name."""
+    """How the waiting ended; the text completes a sentence that begins with the node's name."""
 
     ok: bool
     text: str
 
 
 Judge = Callable[[NodeStatus, bool, float], WaitResult | None]
-"Takes what a node says about itself, whether it is in its view, and the seconds waited; None means: wait on."
+"Takes a node's own status, whether it is in its view, and the seconds waited; returns None to wait on."
 
 
 def stopped(node: NodeStatus, _in_view: bool, waited: float) -> WaitResult | None:
-    """Judge whether the module has stopped; there is no limit, since a drain has one of its own."""
+    """Judge whether the application has stopped. There is no limit, because the drain has one."""
     if node.role == Role.STOP:
         return WaitResult(ok=True, text=f"stopped after {waited:.1f} s")
-    # After its drain the stop script runs.
+    # After the drain the stop script runs.
     if node.role == Role.UP and not node.draining and not node.waits_for and waited >= SETTLE:
         return WaitResult(ok=False, text="does not stop: somebody has called that off")
     return None
 
 
 def gone() -> Judge:
-    """Make the judge of a leave: stopped, in the view no more, and deregistered at every balancer.
+    """Return the judge of a `leave`: stopped, out of the view, and deregistered at every balancer.
 
-    It has its budget for that, not counted while balancers drain the node before it may stop, or while it drains: both
-    have limits of their own.
+    Its limit is LEAVE_BUDGET, without the time in which the node drains or balancers drain it, because these have their
+    own limits.
     """
     drained_at = 0.0
 
     def judge(node: NodeStatus, in_view: bool, waited: float) -> WaitResult | None:
         nonlocal drained_at
-        # One that somebody has told to drain only is Ready, and drains for ever.
+        # A node that was only told to drain is Ready, and drains without limit.
         if node.parting or (node.draining and node.status != Status.READY):
             drained_at = waited
         if node.role == Role.STOP and not in_view and not node.waits_for:
@@ -71,7 +71,7 @@ def gone() -> Judge:
 
 
 def drained(limit: float) -> Judge:
-    """Make the judge of a drain, which ends with nobody left or with the limit in seconds, whoever is left."""
+    """Return the judge of a drain, which ends when nobody uses the node any more, or after `limit` seconds."""
 
     def judge(node: NodeStatus, _in_view: bool, waited: float) -> WaitResult | None:
         if node.draining and not node.waits_for:
@@ -90,7 +90,7 @@ def drained(limit: float) -> Judge:
 async def wait(
     client: NodeClient, judge: Judge, tell: Callable[[str], None], *, patience: float = PATIENCE
 ) -> WaitResult:
-    """Look at a node until a judge says that it is over; `tell` takes what it waits for whenever that changes."""
+    """Ask a node until a judge returns a result. `tell` is called with what the node waits for when that changes."""
     began = seen = time.monotonic()
     told: tuple[str, ...] = ()
     while True:
@@ -111,7 +111,7 @@ async def wait(
 
 
 async def _look(client: NodeClient) -> tuple[NodeStatus, bool]:
-    """Give what a node says about itself, and whether it is in its view."""
+    """Return a node's own status, and whether it is in its view."""
     try:
         status = (await client.status()).document
     except ClientError as error:

@@ -1,4 +1,4 @@
-"""Where tables are printed, and how in a terminal that is too narrow for them."""
+"""Prints tables, as lists in a terminal that is too narrow for them."""
 
 import os
 from typing import Literal
@@ -12,13 +12,13 @@ from rich.text import Text
 from hcsidecar.core.terminals import takes_colours
 
 WIDTH_OF_FILES = 240
-"Columns of a table that goes to a file or a pipe, where nothing is to be wrapped."
+"Characters in a line of a table that goes to a file or a pipe, where nothing should be wrapped."
 _ENDLESS = 100_000
-"Columns in which every table has room."
+"Characters in a line with room for every table."
 
 
 def console() -> Console:
-    """Give the terminal, or what stands in for one."""
+    """Return the console for standard output, a terminal or not."""
     colours: Literal["auto"] | None = "auto" if takes_colours(os.environ) else None
     terminal = Console(highlight=False, color_system=colours)
     return terminal if terminal.is_terminal else Console(highlight=False, width=WIDTH_OF_FILES, color_system=colours)
@@ -31,13 +31,13 @@ def show_table(table: Table) -> None:
 
 
 def fitting(table: Table, console: Console) -> RenderableType:
-    """Give a table as it is, or as a list where its columns would be narrower than the words in them."""
+    """Return the table, or a list if its columns would be narrower than the words in them."""
     least = Measurement.get(console, console.options.update(width=_ENDLESS), table).minimum
     return table if least <= console.width else _as_list(table)
 
 
 def _as_list(table: Table) -> Group:
-    """Lay out each row as lines of a heading and a value, the first above the others; empty ones are left out."""
+    """Return each row as lines of heading and value, the first one as its title; leave out empty values."""
     title = table.title if isinstance(table.title, Text) else Text(table.title or "")
     lines: list[RenderableType] = [title] if title else []
     cells = [list(column.cells) for column in table.columns]
