@@ -179,6 +179,15 @@ def bundle_problems(sizes: Mapping[str, int]) -> Iterable[str]:
         why = name_problem(name)
         if why is not None:
             yield f"{name!r} {why}"
+        if any(above in sizes for above in _directories_above(name)):
+            yield f"{name!r} lies in a directory that is a file of the bundle"
+
+
+def _directories_above(name: str) -> Iterable[str]:
+    above = name.rpartition("/")[0]
+    while above:
+        yield above
+        above = above.rpartition("/")[0]
 
 
 def name_problem(name: str) -> str | None:

@@ -92,6 +92,14 @@ def test_every_reason_is_given_at_once():
         manifest({})
 
 
+def test_a_file_of_a_bundle_is_not_a_directory_too():
+    sizes = {FARM_FILE: 0, "bin": 0, "bin-a": 0, "bin/lib/start": 0, f"{FARM_FILE}/x": 0, "binary/x": 0}
+    assert list(bundle_problems(sizes)) == [
+        "'bin/lib/start' lies in a directory that is a file of the bundle",
+        "'farm.toml/x' lies in a directory that is a file of the bundle",
+    ]
+
+
 def test_the_largest_bundle_passes():
     contents = {FARM_FILE: b"x" * MAX_BYTES} | {f"{'d' * 250}/{'e' * 250}/{index}": b"" for index in range(199)}
     assert decode_manifest(manifest(contents).encoded()).id == manifest(contents).id
