@@ -148,12 +148,15 @@ class _PrivateError(Exception):
 
 def read_file(path: Path, *, most: int) -> FoundFile:
     """Return a file, or of a larger one its first `most` + 1 bytes. Raise OSError, also where it is no plain file."""
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
-    with open(os.open(path, flags), "rb") as file:  # noqa: PTH123 - needs flags
-        status = os.fstat(file.fileno())
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
+    try:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(0, "it is no plain file")
-        content = file.read(most + 1)
+            raise OSError(0, "it is no plain file", os.fspath(path))
+        with open(descriptor, "rb", closefd=False) as file:
+            content = file.read(most + 1)
+    finally:
+        os.close(descriptor)
     return FoundFile(content=content, executable=bool(status.st_mode & 0o111), status=status)
 
 

@@ -61,6 +61,15 @@ def make_directory(path: Path) -> None:
         missing.mkdir(mode=0o700, exist_ok=True)
 
 
+def flush_directory(path: Path) -> None:
+    """Flush to disk which files are in a directory: a renamed one may be lost in a crash before. Raise OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def stamp(path: Path) -> Stamp | None:
     """Return what identifies a file; None if there is none, or it cannot be read."""
     try:
