@@ -81,6 +81,11 @@ class FarmDirectory:
             raise RefusedError(f"{name} is a file that stays on this machine: the farm file, a key or a certificate")
         return found
 
+    def entry(self, name: str) -> Path:
+        """Return the path of a file by its name, which may be a symbolic link to its place. Raise RefusedError."""
+        parent, _, last = name.rpartition("/")
+        return (self.place(parent) if parent else self.root) / last
+
     def is_private(self, path: Path) -> bool:
         """Return whether this path, without symbolic links in it, is or lies in what is never in a bundle."""
         return not self._private.isdisjoint(map(os.fspath, (path, *path.parents))) or (

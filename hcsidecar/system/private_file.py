@@ -18,15 +18,16 @@ def replace_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     new.replace(path)
 
 
-def place_file(path: Path, content: bytes, *, replace: bool) -> None:
+def place_file(path: Path, content: bytes, *, replace: bool, mode: int = 0o600) -> None:
     """Create a file, or replace one and keep its owner. Several writers at the same time do not disturb each other.
 
     Raise FileExistsError if there is a file and it must not be replaced, or OSError if the system refuses.
     """
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:50]}.")
     new = Path(name)
     try:
         _write_to_disk(descriptor, content, owner=path.stat() if replace else None)
+        new.chmod(mode)
         if replace:
             new.replace(path)
         else:
