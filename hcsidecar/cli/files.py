@@ -22,6 +22,7 @@ from hcsidecar.core.farmfile.heartbeat_size import ETHERNET_MTU, largest_packet
 from hcsidecar.core.farmfile.reference import farm_file, file_schema
 from hcsidecar.core.farmfile.settings import FarmFile, HostPort, Problem, format_duration, read
 from hcsidecar.core.farmfile.values import is_ipv6
+from hcsidecar.core.settings.key_effects import effect_mark
 from hcsidecar.farmfile.loading import FarmFileError, LoadedFarm, find_config, load
 from hcsidecar.farmfile.machine_checks import problems_here
 from hcsidecar.net.keyring import Keyring
@@ -67,7 +68,7 @@ def init(
         directory.mkdir(parents=True, exist_ok=True)
         Keyring.create(key_file, now=datetime.now(UTC)).write(replace=False)
         with config.open("x", encoding="utf-8") as file:
-            file.write(farm_file(tables))
+            file.write(farm_file(tables, mark=effect_mark))
     except OSError as error:
         refuse(f"{error.filename or directory}: {error.strerror}")
     typer.echo(f"wrote {config} and {key_file}")

@@ -2,7 +2,7 @@
 
 import ast
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from inspect import getsource
 from itertools import pairwise
@@ -23,12 +23,14 @@ PREAMBLE = (
     'Lines without "#" are in force. A line "#key = value" shows the default of the key or, if it ends in "# example",',
     'a possible value. To set a key, remove the "#" before it and before its [table]. Durations are text with a unit:',
     "us, ms, s, m, h or d. Paths are relative to the directory of this file. `hcsidecar check-config` lists all",
-    "mistakes.",
+    "mistakes. What a change of a key disturbs stands in brackets; see the manual, Changing the farm.",
 )
 _WIDTH = 118
 
 TableValues = Mapping[str, object]
 "The keys of one table that are set, with their values."
+KeyMark = Callable[[str], str]
+"Gives what to add in brackets to the sentence of a key, whose path it takes, or an empty text."
 
 
 def file_schema() -> dict[str, Any]:
@@ -37,7 +39,26 @@ def file_schema() -> dict[str, Any]:
     return {"$schema": GenerateJsonSchema.schema_dialect} | schema | {"title": "Farm file of hcsidecar"}
 
 
-def reference() -> str:
+def file_keys() -> tuple[str, ...]:
+    """Return the path of each key that the schema knows, as `check.port`, once for all kinds of a table.
+
+    A table that may be left out, or stands several times, is among them by its own path.
+    """
+    schema = file_schema()
+    found = (key for name, rule in schema["properties"].items() for key in _keys_below(schema, name, rule))
+    return tuple(dict.fromkeys(found))
+
+
+def _keys_below(schema: dict[str, Any], path: str, rule: dict[str, Any]) -> Iterator[str]:
+    definitions = _tables_in(schema, rule)
+    if not definitions or _is_optional(rule):
+        yield path
+    for definition in definitions:
+        for key, key_rule in definition["properties"].items():
+            yield from _keys_below(schema, f"{path}.{key}", key_rule)
+
+
+def reference(mark: KeyMark) -> str:
     """Return the text of config/farm.toml: a farm of one node, with all other keys as comments. A test compares it."""
     return farm_file(
         {
@@ -46,11 +67,12 @@ def reference() -> str:
             "heartbeat": [{}],
             "web": [{}],
             "health": [{}],
-        }
+        },
+        mark=mark,
     )
 
 
-def farm_file(tables: Mapping[str, Sequence[TableValues]]) -> str:
+def farm_file(tables: Mapping[str, Sequence[TableValues]], *, mark: KeyMark) -> str:
     """Return a farm file in which these tables are in force; everything else follows as comments."""
     schema = file_schema()
     lines = [f"# {line}".rstrip() for line in PREAMBLE]
@@ -58,7 +80,7 @@ def farm_file(tables: Mapping[str, Sequence[TableValues]]) -> str:
         rule = schema["properties"][name]
         given = tables.get(name, ())
         for definition in _tables_in(schema, rule):
-            lines += _section(schema, name, rule, definition, given[0] if given else None)
+            lines += _section(schema, name, rule, definition, given[0] if given else None, mark=mark)
         for values in given[1:]:
             lines += ["", f"[[{name}]]", *(f"{key} = {toml_value(value)}" for key, value in values.items())]
     return "\n".join(lines) + "\n"
@@ -118,22 +140,28 @@ def _texts_in(module: ModuleType) -> dict[str, dict[str, str]]:
 
 
 def _section(
-    schema: dict[str, Any], path: str, rule: dict[str, Any], definition: dict[str, Any], values: TableValues | None
+    schema: dict[str, Any],
+    path: str,
+    rule: dict[str, Any],
+    definition: dict[str, Any],
+    values: TableValues | None,
+    *,
+    mark: KeyMark,
 ) -> Iterator[str]:
     """Yield the lines of a table with all its keys, then of the tables below it; without values, all are comments."""
     header = f"[[{path}]]" if rule.get("type") == "array" else f"[{path}]"
     yield ""
-    yield from _prose(rule.get("description", definition["description"]))
+    yield from _prose(rule.get("description", definition["description"]), mark(path) if _is_optional(rule) else "")
     yield header if values is not None else f"#{header}"
     below = []
     for key, key_rule in definition["properties"].items():
         definitions = _tables_in(schema, key_rule)
         below += [(f"{path}.{key}", key_rule, inner) for inner in definitions]
         if not definitions:
-            yield from _prose(key_rule["description"])
+            yield from _prose(key_rule["description"], mark(f"{path}.{key}"))
             yield _key(key, key_rule, key in definition.get("required", ()), values or {})
     for inner_path, inner_rule, inner in below:
-        yield from _section(schema, inner_path, inner_rule, inner, None)
+        yield from _section(schema, inner_path, inner_rule, inner, None, mark=mark)
 
 
 def _key(key: str, rule: dict[str, Any], needed: bool, values: TableValues) -> str:
@@ -154,5 +182,13 @@ def _tables_in(schema: dict[str, Any], rule: dict[str, Any]) -> list[dict[str, A
     return [schema["$defs"][name] for name in names]
 
 
-def _prose(text: str) -> list[str]:
-    return [f"# {line}" for line in wrap(text, _WIDTH)]
+def _is_optional(rule: dict[str, Any]) -> bool:
+    """Return whether a table may be left out, or stand several times."""
+    return "anyOf" in rule or rule.get("type") == "array"
+
+
+def _prose(text: str, mark: str) -> list[str]:
+    # A mark of two words stays on one line.
+    unbroken = mark.replace(" ", "\N{NO-BREAK SPACE}")
+    lines = wrap(f"{text} [{unbroken}]" if mark else text, _WIDTH)
+    return [f"# {line}".replace("\N{NO-BREAK SPACE}", " ") for line in lines]

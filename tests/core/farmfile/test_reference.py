@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hcsidecar.core.farmfile.check_tables import CHECKS
-from hcsidecar.core.farmfile.reference import farm_file, file_schema, reference
+from hcsidecar.core.farmfile.reference import farm_file, file_keys, file_schema, reference
 from hcsidecar.core.farmfile.settings import (
     ApplicationTable,
     FarmFile,
@@ -23,6 +23,7 @@ from hcsidecar.core.farmfile.settings import (
     WebTable,
     read,
 )
+from hcsidecar.core.settings.key_effects import effect_mark
 
 CONFIG = Path(__file__).parents[3] / "config"
 REFERENCE = (CONFIG / "farm.toml").read_text()
@@ -74,7 +75,20 @@ def test_the_reference_states_the_default_wherever_there_is_one(name):
 
 
 def test_the_reference_is_written_from_the_models():
-    assert reference() == REFERENCE, "write it anew: from hcsidecar.core.farmfile.reference import reference"
+    assert reference(effect_mark) == REFERENCE, "write it anew: reference(effect_mark)"
+
+
+def test_the_reference_says_what_a_change_of_a_key_takes_where_it_disturbs_something():
+    assert "# UDP port of the heartbeats, the same on every node. [refused]\n#port = 4803" in REFERENCE
+    assert "# What is shared out. [refused]\n#[[l2.share]]" in REFERENCE
+    assert "before it stops.\n#lame_duck" in REFERENCE
+
+
+def test_every_key_of_the_file_has_a_path_and_so_has_every_table_that_may_be_left_out():
+    keys = file_keys()
+    assert len(keys) == len(set(keys)) > 100
+    assert {"farm.name", "node", "web.tls", "web.tls.cert", "l2.share", "l2.share.power", "check.body"} <= set(keys)
+    assert {"farm", "heartbeat", "web", "health", "log"}.isdisjoint(keys)
 
 
 def test_every_key_of_the_reference_has_a_sentence():
@@ -114,7 +128,7 @@ def test_a_new_farm_file_has_all_other_tables_as_comments():
         "node": [{"name": f"web{n}", "address": f"192.0.2.{n}"} for n in (1, 2)],
         "web": [{"listen": ["0.0.0.0:80"]}],
     }
-    text = farm_file(tables)
+    text = farm_file(tables, mark=effect_mark)
     assert tomllib.loads(text) == {"farm": tables["farm"][0], "node": tables["node"], "web": tables["web"][0]}
     assert uncommented(text).keys() == FarmFile.model_fields.keys()
 
