@@ -327,5 +327,8 @@ def _value_change(
 def _written(value: object) -> str:
     if value is None:
         return UNSET
+    if isinstance(value, dict):
+        # TOML has no word for what is not there.
+        value = {key: inner for key, inner in value.items() if inner is not None}
     text = value if isinstance(value, str) and _PLAIN.fullmatch(value) else toml_value(value)
     return _USER_OF_URL.sub(_HIDDEN, text)

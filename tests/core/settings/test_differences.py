@@ -17,6 +17,8 @@ from hcsidecar.core.settings.revision import FARM_FILE, Manifest
 WEB1 = {"name": "web1", "address": "192.0.2.11"}
 WEB2 = {"name": "web2", "address": "192.0.2.12"}
 TWO_NETWORKS = {"front": "192.0.2.11", "back": "198.51.100.11"}
+IN_ORDER = '{ front = "192.0.2.11", back = "198.51.100.11" }'
+REVERSED = '{ back = "198.51.100.11", front = "192.0.2.11" }'
 APP = {"type": "tcp", "name": "APP", "address": "127.0.0.1", "port": 80}
 SCRIPTS = {"start": "bin/start", "stop": "bin/stop"}
 VIP = {"address": "192.0.2.50"}
@@ -65,10 +67,7 @@ def content(files, *, executable=()):
         (
             {"node": [{"name": "web1", "addresses": TWO_NETWORKS}]},
             {"node": [{"name": "web1", "addresses": dict(reversed(TWO_NETWORKS.items()))}]},
-            [
-                '[[node]] web1 addresses: { front = "192.0.2.11", back = "198.51.100.11" } -> '
-                '{ back = "198.51.100.11", front = "192.0.2.11" }'
-            ],
+            [f"[[node]] web1 addresses: {IN_ORDER} -> {REVERSED}"],
         ),
         (
             {"node": [WEB1]},
