@@ -1,7 +1,7 @@
 """What a node remembers over a restart: its application's past, powers, boot numbers, keys, and the other nodes.
 
 If the file is damaged or cannot be written, the node says so and goes on without it. If somebody removes or changes the
-file, it is written again. The boot number also follows the wall clock, so it grows even if the file is lost.
+file, it is written again.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from random import Random, SystemRandom
 from typing import Annotated, Final
 
 import msgspec
@@ -21,6 +22,7 @@ from hcsidecar.core.events import Event, Level
 from hcsidecar.core.json_reading import JsonError, read_json
 from hcsidecar.core.key_change import KeyPrint
 from hcsidecar.core.lost_files import Loss
+from hcsidecar.core.membership.boot_numbers import next_boot
 from hcsidecar.core.membership.heartbeat import Boot, Microseconds, Power
 from hcsidecar.core.membership.peers import KnownPeer
 from hcsidecar.core.membership.timing import Timing
@@ -71,6 +73,7 @@ class StateFile:
         tell: Callable[[Event], None],
         lost: Callable[[Loss], None] = lambda _loss: None,
         wall_clock: Callable[[], float] = time.time,
+        chance: Random | None = None,
         machine: str | None = None,
     ) -> None:
         self._path = directory / NAME
@@ -79,6 +82,8 @@ class StateFile:
         self._tell = tell
         self._lost = lost
         self._wall_clock = wall_clock
+        # The kernel's by default: two machines resumed from one snapshot have the same generator in their memory.
+        self._chance = SystemRandom() if chance is None else chance
         # The thread exists from the start, so nothing is lost when no new thread can be started.
         self._writer = Workers(kept=1, most=1, name="memory")
         self._writing: asyncio.Future[str | None] | None = None
@@ -138,10 +143,9 @@ class StateFile:
     def next_boot(self, above: int = -1) -> int:
         """Return a boot number greater than `above`, and than every earlier one that this node can know of.
 
-        It is at least the wall clock in ms, in case the file is lost. If the clock went back as well, the other nodes
-        tell this node which number it must exceed.
+        If the file is lost and the clock went back as well, the other nodes tell this node which number it must exceed.
         """
-        boot = max(self._state.boot + 1, above + 1, int(self._wall_clock() * 1000))
+        boot = next_boot(last=self._state.boot, above=above, wall_clock=self._wall_clock(), chance=self._chance)
         self._change(msgspec.structs.replace(self._state, boot=boot))
         return boot
 

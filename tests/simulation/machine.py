@@ -405,10 +405,11 @@ class Machine:
 
     def _be_born(self, above=-1):
         world = self._world
-        self.boot = max(self.boot, above) + 1
         if self in world.twins:
-            # As the wall clock has it, whose milliseconds the daemon takes: two seldom begin in the same one.
-            self.boot += world.random.randrange(1000)
+            # Their clocks are behind: with clocks that are right it needs the same millisecond for the same number.
+            self.boot = world.next_boot(last=self.boot, above=above, wall_clock=0.0, chance=world.random)
+        else:
+            self.boot = max(self.boot, above) + 1
         self.node = Node(
             name=self.name,
             boot=self.boot,

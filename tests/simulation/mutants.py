@@ -1,6 +1,6 @@
 """The protocol broken on purpose, one rule at a time: the simulation must notice each.
 
-Each class breaks what its docstring says. `share` stands for the kernel's side where the rule is kept there.
+Each breaks what its docstring says. `reach.part_of` knows whose place it takes.
 """
 
 from simulation.machine import KernelShare
@@ -465,6 +465,11 @@ class ResetsWhileBucketsMove(KernelShare):
 
     def dirty_members(self):
         return {node.name: node.dirty_buckets for node in self.neighbours if node.dirty}
+
+
+def takes_the_very_next_boot(*, last, above, wall_clock, chance):
+    """Where its clock is behind, a start takes the number after the highest that it knows."""
+    return max(last, above) + 1
 
 
 def _fields(heartbeat):

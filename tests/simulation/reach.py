@@ -29,6 +29,7 @@ CAUGHT = [
     (mutants.TellsNobodyOfItsRefusal, "rebirth", 0, {"one taker", "views agree"}),
     (mutants.ChasesItsNamesake, "double", 0, {"views agree", "one taker"}),
     (mutants.SaysNothingOfItsNamesake, "double", 0, {"both alarm"}),
+    (mutants.takes_the_very_next_boot, "double", 0, {"no number twice"}),
     (mutants.StaysInThoughRefused, "double", 0, {"one taker", "a name serves once", "views agree"}),
     (mutants.GoesOnAfterASnapshot, "rebirth", 0, {"one taker", "views agree"}),
     (mutants.GoesByItsOwnTiming, "retiming", 0, {"one taker", "views agree", "views settle"}),
@@ -72,6 +73,8 @@ CAUGHT = [
 
 def part_of(mutant):
     """Give the argument of a world that puts a mutant in its place."""
+    if not isinstance(mutant, type):
+        return {"next_boot": mutant}
     return {"share" if issubclass(mutant, KernelShare) else "membership": mutant}
 
 

@@ -1,5 +1,7 @@
 """The simulation itself: what it does to machines is what the world does to servers, and its observer sees it."""
 
+import dataclasses
+
 from simulation.histories import draw
 from simulation.machine import KernelShare
 from simulation.network import Weather
@@ -104,6 +106,20 @@ def test_two_parts_that_cannot_hear_each_other_may_both_take():
     world = farm((2.5, "split", (0,)), until=12.0).run()
     assert [machine.open_now() for machine in world.machines] == [world.all_buckets] * 2
     assert world.observer.violations == []
+
+
+def test_two_namesakes_that_both_go_above_a_boot_take_different_ones_and_one_of_them_serves():
+    restarts = [(at, *what) for at in (2.0, 2.2, 2.4, 2.6) for what in (("crash", 0, True), ("start", 0))]
+    losses = [
+        (3.0, "crash", 0, True),
+        *((at, what, index) for at, what in ((3.0, "lose_state"), (3.5, "start")) for index in (0, 2)),
+    ]
+    scenario = dataclasses.replace(farm(*restarts, *losses, until=15.0).scenario, doubled=0)
+    world = World(scenario).run()
+    assert world.observer.violations == []
+    higher = "has heard a higher boot of this node"
+    assert all(world.story.tells(twin.label, higher, since=3.5 * T) for twin in world.twins)
+    assert [bool(twin.said.view) for twin in sorted(world.twins, key=lambda twin: twin.boot)] == [False, True]
 
 
 class NeverCloses(KernelShare):

@@ -12,6 +12,7 @@ from simulation.observer import Observer
 from simulation.scenario import A_FEW, LAST_TO_LET_GO, PLANNED, PRESETS
 from simulation.story import Story
 
+from hcsidecar.core.membership.boot_numbers import next_boot
 from hcsidecar.core.membership.membership import Membership
 from hcsidecar.core.membership.timing import Timing
 from l2mode.core import buckets
@@ -38,11 +39,11 @@ def timing_of(preset):
 
 
 class World:
-    """Runs one scenario; `membership` and `share` are the classes of each node: a mutant can take their place."""
+    """Runs one scenario; a mutant can take the place of `membership`, `share` or `next_boot` of each node."""
 
-    def __init__(self, scenario, *, membership=Membership, share=KernelShare, through_wire=True):
+    def __init__(self, scenario, *, membership=Membership, share=KernelShare, next_boot=next_boot, through_wire=True):
         self.scenario = scenario
-        self.membership, self.share = membership, share
+        self.membership, self.share, self.next_boot = membership, share, next_boot
         self.through_wire = through_wire
         slowest = timing_of(scenario.preset)
         presets = scenario.presets or (scenario.preset,) * scenario.size
@@ -58,8 +59,7 @@ class World:
         self.deliveries = 0
         self.random = random = Random(f"{scenario.kind} {scenario.seed} runs")
         self.story = Story()
-        self._queue, self._order = [], 0
-        self._at_once = 0
+        self._queue, self._order, self._at_once = [], 0, 0
         size = scenario.size
         powers = scenario.powers
         self.groups = len(powers[0])
@@ -110,6 +110,8 @@ class World:
         self._view_changes = [0] * len(self.labels)
         "By machine: how often it has announced another view than before."
         self._latest_views = [()] * len(self.labels)
+        self._numbers_used = {}
+        "By name, boot and sequence: the machine that has sealed a heartbeat with them."
         self.views_said = set()
         "By anybody, with more than one member."
         self.gaps = []
@@ -268,6 +270,10 @@ class World:
 
     def record(self, machine, letter):
         """Take note of what a machine says, as somebody on the network could."""
+        if machine in self.twins:
+            number = (machine.name, letter.boot, letter.seq)
+            if self._numbers_used.setdefault(number, machine) is not machine:
+                self.observer.breach("no number twice", f"both that run as {machine.name} seal with {number[1:]}")
         if letter.view != self._latest_views[machine.index]:
             self._latest_views[machine.index] = letter.view
             self._view_changes[machine.index] += 1
