@@ -20,6 +20,7 @@ from simulation.scenario import (
     PLANNED,
     PRESETS,
     QUIET,
+    RESTART,
     Scenario,
 )
 
@@ -125,6 +126,30 @@ def death(draft):
         "drift": DRIFT,
         "delivery": random.choice(("flooded", "directed")),
         "connections": 16,
+    }
+
+
+def restart(draft):
+    """A daemon is killed and soon started again: its first word hands its buckets over, no lease is waited for."""
+    random = draft.random
+    draft.start_all()
+    at = 4.0
+    for _ in range(random.randint(2, 4)):
+        index = draft.someone()
+        draft.add(at, "crash", index, False)  # noqa: FBT003 - an argument of the step
+        # While its filter is open: until then nobody misses it.
+        at += random.uniform(0.02, 0.8)
+        draft.add(at, "measure")
+        draft.add(at, "start", index)
+        draft.add(at + 0.9, "measured", RESTART, index)
+        at += 5.0
+    delay = random.choice((0.002, 0.02))
+    return {
+        "weather": Weather(delay=delay / 10, jitter=delay),
+        "powers": tuple((random.randint(1, 3),) for _ in range(draft.size)),
+        "drift": DRIFT,
+        "delivery": random.choice(("flooded", "directed")),
+        "connections": 8,
     }
 
 
@@ -613,6 +638,7 @@ KINDS = {
     "large storm": storm,
     "planned": planned,
     "death": death,
+    "restart": restart,
     "flicker": flicker,
     "tangle": tangle,
     "patchwork": patchwork,
@@ -677,6 +703,7 @@ _SIZES = {
     "large storm": lambda random: random.randint(6, 16),
     "planned": lambda random: random.choice((2, 3, 3, 4, 5, 8)),
     "death": lambda random: random.choice((2, 3, 3, 4, 5, 8)),
+    "restart": _few,
     "flicker": _few,
     "tangle": lambda random: random.choice((3, 3, 4, 5)),
     "patchwork": lambda random: random.choice((3, 4, 4, 5, 6)),

@@ -240,6 +240,15 @@ class NoGuard(Membership):
         return 0.0
 
 
+class GuardsEachNewBoot(Membership):
+    """A new boot of a node that serves is guarded like its death, though it has closed the old boot's filter."""
+
+    def _take_in(self, peer, heartbeat, now, effects):
+        if heartbeat.boot != peer.boot and peer.view:
+            self._guard_until = peer.heard_at + peer.timing.lost_after + peer.timing.guard
+        super()._take_in(peer, heartbeat, now, effects)
+
+
 class WakesAsIfNothingHappened(Membership):
     """A node that slept goes on: its first heartbeat renews its lease, and it buries whom it did not hear."""
 

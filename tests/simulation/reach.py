@@ -44,6 +44,7 @@ CAUGHT = [
     (mutants.MinoritiesServe, "storm", 10, {"views agree"}),
     (mutants.NoLease, "doze", 0, {"one taker"}),
     (mutants.NoGuard, "bad luck", 0, {"one taker"}),
+    (mutants.GuardsEachNewBoot, "restart", 0, {"short moves"}),
     (mutants.WakesAsIfNothingHappened, "doze", 0, {"one taker"}),
     (mutants.JudgesNobodyWhileLate, "struggle", 0, {"short moves"}),
     (mutants.WantsBeforeListening, "planned", 0, {"short moves", "no silence"}),

@@ -29,6 +29,9 @@ LAST_TO_LET_GO = Limit(of_delay=2.05)
 DEATH = Limit(of_t=1.4, of_delay=2.0)
 "T to notice it, the guard, and two pulses more."
 
+RESTART = Limit(of_delay=3.0)
+"The first word of the new boot, before which the old filter was closed; then a question and its answer."
+
 ARRIVAL = Limit(of_t=0.105, of_delay=3.5)
 "Several join at once: members propose newcomers each half a pulse, and so does the one who has joined."
 

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from simulation.histories import draw
+from simulation.histories import KINDS, WEIGHTS, draw
 from simulation.run import account
 from simulation.scenario import PRESETS
 from simulation.world import World
@@ -15,6 +15,8 @@ from simulation.world import World
 HISTORIES = 1008
 CHUNK = 24
 CROWDS = 1
+SLOW_KINDS = ("crowd", "rush")
+"Many nodes each: their tests live through a few."
 SOAK = int(os.environ.get("HCSIDECAR_SOAK_HISTORIES", "20000"))
 
 
@@ -28,6 +30,12 @@ def live_through(scenario):
 def test_every_promise_is_kept_in_histories_from(first):
     for seed in range(first, first + CHUNK):
         live_through(draw(seed))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in WEIGHTS and kind not in SLOW_KINDS])
+def test_every_promise_is_kept_in_histories_of_kinds_that_no_seed_chooses(kind):
+    for seed in range(CHUNK):
+        live_through(draw(seed, kind=kind))
 
 
 @pytest.mark.parametrize("seed", range(CROWDS))
