@@ -12,36 +12,14 @@ A node takes POST requests to these paths from its own machine only, never from 
 
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from typing import Annotated, Literal, TypeVar
-
-import msgspec
 
 from hcsidecar.api.control import ApplicationRequest, Control
-from hcsidecar.api.requests import ApiError, why_not_right
+from hcsidecar.api.requests import ApiError, decode_body
 from hcsidecar.core.documents import CheckReport
-from hcsidecar.core.json_reading import JsonError, read_json
+from hcsidecar.core.request_bodies import LONGEST_IDENTITY, Body, IdentityBody, ReportBody
 
 PATHS = ("requests", "reports", "budget")
-"The first word after /api/v1/ of the paths that this module serves."
-LONGEST_IDENTITY = 200
-
-_Identity = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_IDENTITY)]
-
-
-class _Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    by: str = ""
-    "Accepted and ignored: whoever received the request knows who sent it."
-
-
-class _IdentityBody(_Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    identity: _Identity
-
-
-class _ReportBody(_Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    value: Literal["up", "down"]
-
-
-_B = TypeVar("_B", bound=_Body)
+"What stands after /api/v1/ in the paths that are answered here."
 
 
 async def answer(control: Control, method: str, parts: Sequence[str], body: bytes, *, who: Callable[[], str]) -> object:
@@ -59,13 +37,13 @@ async def answer(control: Control, method: str, parts: Sequence[str], body: byte
                 raise ApiError(HTTPStatus.NOT_FOUND, f"no check {name[:LONGEST_IDENTITY]!r} in this farm")
             return CheckReport(name=name, value=value)
         case ("POST", "reports", name):
-            return control.report(name, _parsed(body, _ReportBody).value)
+            return control.report(name, decode_body(body, ReportBody).value)
         case ("GET", "budget"):
             return control.budget()
         case ("POST", "budget", "count"):
             return control.count_restart(identity=_identity(body))
         case ("POST", "budget", "reset"):
-            _parsed(body or b"{}", _Body)
+            decode_body(body or b"{}", Body)
             return control.reset_budget(by=who())
         case (_, "requests", _) | (_, "budget", "count" | "reset"):
             raise ApiError(HTTPStatus.METHOD_NOT_ALLOWED, "this path takes POST")
@@ -85,14 +63,7 @@ def _request(name: str) -> ApplicationRequest:
 
 
 def _identity(body: bytes) -> str:
-    identity = _parsed(body, _IdentityBody).identity
+    identity = decode_body(body, IdentityBody).identity
     if not identity.isprintable():
         raise ApiError(HTTPStatus.BAD_REQUEST, "the body's `identity` is not printable")
     return identity
-
-
-def _parsed(body: bytes, kind: type[_B]) -> _B:
-    try:
-        return read_json(body, kind)
-    except JsonError as error:
-        raise ApiError(HTTPStatus.BAD_REQUEST, why_not_right(body, error)) from None

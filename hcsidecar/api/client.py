@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from http import HTTPStatus
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -33,6 +33,8 @@ from hcsidecar.core.farmfile.settings import FarmFile, NodeTable
 from hcsidecar.core.json_reading import JsonError, read_json
 from hcsidecar.core.l2_documents import LayerTwoCheck
 from hcsidecar.core.metric_catalogue import Family
+from hcsidecar.core.remarks import RemarkLevel
+from hcsidecar.core.request_bodies import ActionBody, Body, LogBody, PowerBody, ReportBody
 from hcsidecar.core.targets.documents import TargetsReport
 from hcsidecar.events.journal import EventQuery
 from hcsidecar.farmfile.dirs import control_socket, starting_socket
@@ -151,19 +153,16 @@ class NodeClient:
         return await self._document("/layer-two", LayerTwoReport)
 
     async def act(self, action: NodeCommand, *, force: bool = False) -> CommandResult:
-        """Give the node a command; the answer may be a refusal."""
-        body = msgspec.json.encode({"force": force})
-        return read(await self._ask("POST", f"/actions/{action}", body), CommandResult)
+        """Ask for an action; the answer may be a refusal."""
+        return await self._command(f"/actions/{action}", ActionBody(force=force))
 
     async def set_power(self, power: int | None, *, share: str | None) -> CommandResult:
-        """Set the node's power; None goes back to the farm file's. The answer may be a refusal."""
-        body = msgspec.json.encode({"power": power, "share": share and as_text(share)})
-        return read(await self._ask("POST", "/power", body), CommandResult)
+        """Ask for another power, or (None) for the farm file's; the answer may be a refusal."""
+        return await self._command("/power", PowerBody(power=power, share=share and as_text(share)))
 
-    async def report(self, check: str, value: str) -> CommandResult:
-        """Report the state of a custom check, up or down; the answer may be a refusal."""
-        body = msgspec.json.encode({"value": value})
-        return read(await self._ask("POST", f"/reports/{quote(as_text(check), safe='')}", body), CommandResult)
+    async def report(self, check: str, value: Literal["up", "down"]) -> CommandResult:
+        """Say what a custom check says from now on, up or down; the answer may be a refusal."""
+        return await self._command(f"/reports/{quote(as_text(check), safe='')}", ReportBody(value=value))
 
     async def explain(self, address: str, *, port: int | None, vip: str | None) -> Told[ClientExplanation]:
         """Return which node takes a client."""
@@ -183,10 +182,9 @@ class NodeClient:
         query |= {"grep": wanted.text} if wanted.text else {}
         return read(await self._ask("GET", f"/events?{urlencode(query)}"), EventPage)
 
-    async def log(self, level: str, text: str, *, origin: str) -> CommandResult:
+    async def log(self, level: RemarkLevel, text: str, *, origin: str) -> CommandResult:
         """Write an event into the node's log."""
-        body = msgspec.json.encode({"level": level, "text": as_text(text), "origin": as_text(origin)})
-        return read(await self._ask("POST", "/log", body), CommandResult)
+        return await self._command("/log", LogBody(level=level, text=as_text(text), origin=as_text(origin)))
 
     async def runs(self, *, last: int | None = None) -> Runs:
         """Return the newest runs of the application's scripts."""
@@ -206,6 +204,9 @@ class NodeClient:
                 raise self._not_served(response.status, await response.read())
             async for line in response.content:
                 yield read_line(line)
+
+    async def _command(self, path: str, body: Body) -> CommandResult:
+        return read(await self._ask("POST", path, msgspec.json.encode(body)), CommandResult)
 
     async def _document(self, path: str, kind: type[T]) -> Told[T]:
         raw = await self._ask("GET", path)

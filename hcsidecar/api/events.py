@@ -3,14 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Annotated, Literal
 
-import msgspec
-
-from hcsidecar.api.requests import MAX_NUMBER, ApiError, Body, no_others, parse_body, whole
+from hcsidecar.api.requests import MAX_NUMBER, ApiError, no_others, parse_body, whole
 from hcsidecar.core.documents import CommandResult, EventPage
 from hcsidecar.core.events import Level
-from hcsidecar.core.remarks import LONGEST_ORIGIN, LONGEST_TEXT, OPERATOR, remark, why_not_origin
+from hcsidecar.core.remarks import remark, why_not_origin
+from hcsidecar.core.request_bodies import LogBody
 from hcsidecar.events.journal import PAGE, EventQuery, Journal, one_line
 
 MAX_WAIT = 20
@@ -29,14 +27,6 @@ class EventsQuery:
     wait: int
     "Seconds to wait for an event if there is none; only together with `after`."
     wanted: EventQuery
-
-
-class LogBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The body of a request that writes an event."""
-
-    level: Literal["info", "warning", "error"]
-    text: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_TEXT)]
-    origin: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_ORIGIN)] = OPERATOR
 
 
 def parse_events_query(query: Mapping[str, str]) -> EventsQuery:

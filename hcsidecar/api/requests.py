@@ -10,6 +10,7 @@ import msgspec
 
 from hcsidecar.core.documents import Refusal
 from hcsidecar.core.json_reading import JsonError, read_json
+from hcsidecar.core.request_bodies import Body
 
 MAX_BODY = 65536
 "Bytes of a request's body."
@@ -29,13 +30,6 @@ class Reply:
 
     status: int
     body: bytes
-
-
-class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The body of every POST."""
-
-    by: str = ""
-    "The requester, as named by the node that received the request over its unix socket."
 
 
 B = TypeVar("B", bound=Body)
@@ -87,23 +81,24 @@ def whole(query: Mapping[str, str], name: str, default: int | None, most: int) -
     return int(text)
 
 
-def parse_body(body: bytes, kind: type[B]) -> B:
-    """Parse the body of a POST. Raise ApiError (400) if it is wrong."""
+def decode_body(body: bytes, kind: type[B]) -> B:
+    """Read the body of a POST whose `by` nobody looks at. Raise ApiError (400), which says what is wrong."""
     try:
-        parsed = read_json(body, kind)
+        return read_json(body, kind)
     except JsonError as error:
-        raise ApiError(HTTPStatus.BAD_REQUEST, why_not_right(body, error)) from None
-    if len(parsed.by) > LONGEST_NAME or not parsed.by.isprintable():
+        half = _half_of_a_pair(body)
+        # The reader takes it for an end that comes too early.
+        why = f"{half} is half of a surrogate pair, and no character" if half else error
+        raise ApiError(HTTPStatus.BAD_REQUEST, f"the body is not right: {why}") from None
+
+
+def parse_body(body: bytes, kind: type[B]) -> B:
+    """Read the body of a POST. Raise ApiError (400), which says what is wrong."""
+    parsed = decode_body(body, kind)
+    by = parsed.by or ""
+    if len(by) > LONGEST_NAME or not by.isprintable():
         raise ApiError(HTTPStatus.BAD_REQUEST, f"the body's `by` is not a name of at most {LONGEST_NAME} characters")
     return parsed
-
-
-def why_not_right(body: bytes, error: JsonError) -> str:
-    """Return why a body could not be parsed, from the error of the JSON parser."""
-    half = _half_of_a_pair(body)
-    # The parser reports half of a surrogate pair as truncated input.
-    why = f"{half} is half of a surrogate pair, and no character" if half else error
-    return f"the body is not right: {why}"
 
 
 def _half_of_a_pair(body: bytes) -> str | None:

@@ -32,7 +32,6 @@ from hcsidecar.api.events import events, parse_events_query, parse_log_body, wri
 from hcsidecar.api.requests import (
     LONGEST_NAME,
     ApiError,
-    Body,
     Reply,
     document,
     no_others,
@@ -44,7 +43,7 @@ from hcsidecar.api.requests import (
 from hcsidecar.api.runs import RunsApi
 from hcsidecar.core.documents import CommandResult
 from hcsidecar.core.farmfile.values import LAST_PORT, is_ipv6, parse_address
-from hcsidecar.core.membership.heartbeat import Power
+from hcsidecar.core.request_bodies import ActionBody, Body, PowerBody
 from hcsidecar.core.targets.documents import TargetsReport
 
 PREFIX = "/api/v1"
@@ -54,21 +53,6 @@ LOG_PATH = f"{PREFIX}/log"
 CHECK_PATH = f"{PREFIX}/layer-two/check"
 CHECK_TAKES = 8.0
 "Seconds that a check may take: it waits for answers from the network."
-
-
-class ActionBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The body of an action. An empty body means the defaults."""
-
-    force: bool = False
-
-
-class PowerBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The body of a change of this node's power."""
-
-    power: Power | None
-    "None: the farm file's."
-    share: str | None = None
-    "The share group; None: all."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +89,7 @@ class Api:
                 case [_, _, _, "log"]:
                     only("POST", method)
                     log_body = parse_log_body(body)
-                    return _answered(write(self.control.journal, log_body, by=by(log_body.by)))
+                    return _answered(write(self.control.journal, log_body, by=by(log_body.by or "")))
                 case [_, _, _, "runs", *rest] if len(rest) <= 1:
                     only("GET", method)
                     return document(await self._runs(rest, query))
@@ -129,14 +113,14 @@ class Api:
         return refused(HTTPStatus.NOT_FOUND, "the API has no such path")
 
     async def _act(self, action: NodeCommand, body: ActionBody, by: Callable[[str], str]) -> Reply:
-        return _answered(await self.control.act(action, force=body.force, by=by(body.by)))
+        return _answered(await self.control.act(action, force=body.force, by=by(body.by or "")))
 
     async def _of_the_application(self, method: str, parts: list[str], body: bytes, by: Callable[[str], str]) -> Reply:
         found = await application_api.answer(self.control, method, parts, body, who=lambda: by(""))
         return _answered(found) if isinstance(found, CommandResult) else document(found)
 
     def _set_power(self, body: PowerBody, by: Callable[[str], str]) -> Reply:
-        return _answered(self.control.set_power(body.power, share=body.share, by=by(body.by)))
+        return _answered(self.control.set_power(body.power, share=body.share, by=by(body.by or "")))
 
     async def _runs(self, rest: list[str], query: Mapping[str, str]) -> object:
         return await (self._runs_api.output(rest[0], query) if rest else self._runs_api.runs(query))

@@ -1,7 +1,6 @@
 """`hcsidecar log`: writes an event of an operator or a script into the log of a node."""
 
 import os
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,15 +10,7 @@ from hcsidecar.api.client import ClientError, LocalNode, NodeClient
 from hcsidecar.cli.asking import OneNode, choose, run
 from hcsidecar.cli.farm import Config, refuse
 from hcsidecar.core.plain_text import shortened
-from hcsidecar.core.remarks import LONGEST_TEXT, OPERATOR, why_not_origin
-
-
-class RemarkLevel(StrEnum):
-    """The levels of such an event."""
-
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
+from hcsidecar.core.remarks import LONGEST_TEXT, OPERATOR, RemarkLevel, why_not_origin
 
 
 def log(

@@ -13,8 +13,6 @@ from hcsidecar.cli.asking import OneNode, choose, complain, conclude, run, tell
 from hcsidecar.cli.farm import REFUSED, AsJson, Config
 from hcsidecar.core.documents import CommandResult
 
-VALUES = ("up", "down")
-
 
 def report(
     name: Annotated[
@@ -24,7 +22,7 @@ def report(
         ),
     ],
     value: Annotated[
-        str, typer.Argument(metavar="up|down", autocompletion=lambda: VALUES, help="The check's state from now on.")
+        str, typer.Argument(metavar="up|down", autocompletion=lambda: ("up", "down"), help="What it says from now on.")
     ],
     *,
     config: Config = None,
@@ -41,12 +39,15 @@ def report(
 
     Example: hcsidecar report QUEUE down
     """
-    if value not in VALUES:
-        raise typer.BadParameter(f"{value!a}: up or down", param_hint="up|down")
+    match value:
+        case "up" | "down":
+            said = value
+        case _:
+            raise typer.BadParameter(f"{value!a}: up or down", param_hint="up|down")
     client = _of_the_script(os.environ) if node is None and config is None else None
     client = client or choose(config, node).clients[0]
     try:
-        answer: CommandResult = run(client.report(name, value))
+        answer: CommandResult = run(client.report(name, said))
     except ClientError as error:
         complain(str(error))
         raise typer.Exit(REFUSED) from None

@@ -1,6 +1,7 @@
 """What operators and scripts write into the log themselves."""
 
 import re
+from enum import StrEnum
 from typing import Final
 
 from hcsidecar.core.events import Event, Level
@@ -17,6 +18,14 @@ OURS: Final = frozenset(
 )
 "The origins of hcsidecar's own events. `module` is that of the application's events stored by earlier builds."
 _ORIGIN: Final = re.compile(r"[A-Za-z0-9._@/+-]+( [A-Za-z0-9._@/+-]+)*")
+
+
+class RemarkLevel(StrEnum):
+    """How much a remark matters: a level of events, but for `debug`."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
 
 
 def why_not_origin(name: str) -> str | None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import re
 import socket
 
 import msgspec
@@ -22,6 +23,7 @@ from hcsidecar.api.client import (
 from hcsidecar.api.control import NodeCommand
 from hcsidecar.core.documents import CommandResult, Entry, FarmStatus, Notice
 from hcsidecar.core.events import Event, Level
+from hcsidecar.core.remarks import RemarkLevel
 from hcsidecar.farmfile.loading import FarmFileError
 
 TWO_HERE = {"web1": "127.0.0.1", "web2": "127.0.0.2", "web3": "203.0.113.3"}
@@ -119,13 +121,19 @@ def test_what_the_socket_says_is_put_into_words(tmp_path, number, failure, words
 
 
 @contextlib.asynccontextmanager
-async def daemon(path, answer):
-    """Listen like a daemon that answers whatever it is asked with the same bytes, or hangs on None."""
+async def daemon(path, answer, *, heard=None):
+    """Listen like a daemon that answers whatever it is asked with the same bytes, or hangs on None.
+
+    `heard` gets the bodies of the requests.
+    """
+    heard = [] if heard is None else heard
 
     served = asyncio.Event()
 
     async def serve(reader, writer):
-        await reader.readuntil(b"\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        if length := re.search(rb"Content-Length: (\d+)", head):
+            heard.append(await reader.readexactly(int(length[1])))
         if answer is None:
             await reader.read()
         writer.write(answer or b"")
@@ -176,6 +184,30 @@ def test_a_daemon_that_does_not_do_its_part_is_put_into_words(tmp_path, answer, 
     failed = failure_of(story())
     assert failed.failure is failure
     assert words in str(failed)
+
+
+@pytest.mark.parametrize(
+    ("command", "body"),
+    [
+        (lambda client: client.act(NodeCommand.DRAIN), b'{"force":false}'),
+        (lambda client: client.act(NodeCommand.STOP, force=True), b'{"force":true}'),
+        (lambda client: client.set_power(None, share=None), b'{"power":null,"share":null}'),
+        (lambda client: client.set_power(3, share="h\udcffttp"), b'{"power":3,"share":"h\\\\xffttp"}'),
+        (lambda client: client.report("QUEUE", "down"), b'{"value":"down"}'),
+        (
+            lambda client: client.log(RemarkLevel.WARNING, "a \udcff", origin="backup"),
+            b'{"level":"warning","text":"a \\\\xff","origin":"backup"}',
+        ),
+    ],
+)
+def test_a_body_says_what_is_asked_and_leaves_who_asks_to_the_daemon(tmp_path, command, body):
+    async def story():
+        async with daemon(tmp_path / "s", answered("200 OK", b'{"ok":true,"text":"done"}'), heard=heard) as client:
+            return await command(client)
+
+    heard = []
+    assert asyncio.run(story()) == CommandResult(ok=True, text="done")
+    assert heard == [body]
 
 
 def test_a_node_that_the_document_does_not_have_is_not_alive():
