@@ -210,12 +210,6 @@ def test_a_body_says_what_is_asked_and_leaves_who_asks_to_the_daemon(tmp_path, c
     assert heard == [body]
 
 
-def test_a_node_that_the_document_does_not_have_is_not_alive():
-    status = FakeControl(node="web1", nodes={"web1": None}).status()
-    assert status.of("web1").alive
-    assert not status.of("web4").alive
-
-
 def test_a_document_of_a_later_version_is_understood():
     document = msgspec.to_builtins(FakeControl(node="web1", nodes={"web1": None}).status())
     document["weather"] = "fine"

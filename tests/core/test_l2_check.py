@@ -4,7 +4,8 @@ import msgspec
 import pytest
 
 from hcsidecar.core.l2_check import judge
-from hcsidecar.core.l2_documents import CheckLevel, LayerTwoCheck
+from hcsidecar.core.l2_documents import CheckFinding, CheckLevel, LayerTwoCheck, VipAnswer, checked
+from l2mode.core.documents import LayerTwoReport
 
 MACS = {f"web{number}": f"02:00:00:00:00:0{number}" for number in (1, 2, 3)}
 VIRTUAL = "0a:11:22:33:44:55"
@@ -243,3 +244,12 @@ def test_a_filter_in_place_of_a_better_one_is_told_and_is_a_warning_when_it_is_t
     [line] = [line for line in judge(checks, {"web2": "off", "web3": "off"}) if "in place of" in line.text]
     assert (line.text, line.remedy) == ("web1: the filter is nfqueue in place of tc (refused)", "grant BPF")
     assert [line.level for line in [line] if line.level is not CheckLevel.OK] == levels
+
+
+def test_a_node_that_looks_at_its_machine_says_the_same_as_in_its_report_and_more():
+    report = msgspec.convert(directed("web2"), LayerTwoReport)
+    finding = CheckFinding(level=CheckLevel.PROBLEM, message="rp_filter is on")
+    answer = VipAnswer(mac=MACS["web1"], source_mac=MACS["web1"])
+    told = checked(report, findings=[finding], answers={VIP: [answer]})
+    assert (told.findings, told.answers) == ((finding,), {VIP: (answer,)})
+    assert msgspec.convert(msgspec.to_builtins(told), LayerTwoReport) == report

@@ -904,3 +904,7 @@ def test_a_value_of_many_levels_is_told_without_the_deepest():
 def test_a_share_is_not_compared_with_a_table_that_is_wrong_itself():
     share = '[[l2.share]]\nname = "DNS"\nprotocol = "udp"\nports = [4803]'
     assert list(problems_of(f'{WITH_VIP}\n{share}\n[heartbeat]\nport = "x"')) == ["heartbeat.port"]
+
+
+def test_true_and_false_are_told_as_they_stand_in_the_file():
+    assert as_toml([True, False]) == "[true, false]"

@@ -719,3 +719,18 @@ def test_a_newcomer_that_a_member_never_meets_stays_out():
     farm.run(until=2 + 6 * T)
     assert farm.views()["web1"] == ["web1", "web3"]
     assert farm.holders() == ["web1", "web3"]
+
+
+def test_a_member_proposes_no_newcomer_right_after_a_change_of_the_view():
+    node = membership()
+    node.set_wants(True, now=0.0)
+    live(node, until=1.01)
+    changed = node.next_tick_at()
+    node.tick(now=changed)
+    assert node.view == views_of("web1")
+    heard = [("web1", 7, node.compose(now=changed).seq)]
+    node.receive(heartbeat("web2", wants=True, powers=(1,), heard=heard), now=changed + 0.001)
+    node.tick(now=changed + P / 2 - 0.001)
+    assert node.view == views_of("web1")
+    node.tick(now=changed + P / 2)
+    assert node.view == views_of("web1", "web2")

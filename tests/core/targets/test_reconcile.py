@@ -443,6 +443,17 @@ def test_a_balancer_that_is_told_first_is_served_on_for_until_its_draining_is_ov
     assert loop.reconciler.keeps_serving_for(now=loop.now) is None
 
 
+def test_a_balancer_whose_answer_to_a_leave_is_lost_is_served_on_for_as_well():
+    loop = registered(tells_first=True, balancer=Balancer(draining_lasts=300))
+    loop.balancer.lost = 1
+    loop.follow(LEFT)
+    loop.run(290)
+    assert loop.balancer.changes == [Call.REGISTER, Call.DEREGISTER]
+    assert loop.reconciler.keeps_serving_for(now=loop.now) == "target web to be drained by its balancer"
+    loop.run(30)
+    assert loop.reconciler.keeps_serving_for(now=loop.now) is None
+
+
 def test_a_balancer_that_is_told_first_may_send_new_connections_for_two_minutes():
     loop = registered(tells_first=True, balancer=Balancer(draining_lasts=1))
     loop.follow(LEFT)
