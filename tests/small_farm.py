@@ -142,3 +142,11 @@ def live(node, until):
             if isinstance(effect, Broadcast):
                 node.compose(now=now)
     return effects
+
+
+ME = [("web1", 7, 1)]
+"What one lists that has heard the first word of the node under test."
+
+
+def views_of(*names):
+    return tuple((name, (1,)) for name in names)

@@ -283,7 +283,7 @@ class Membership:
         self.role, self.status, self.draining = former.role, former.status, former.draining
         self.reason, self.unmet, self.mac = former.reason, former.unmet, former.mac
         self.revisions = former.revisions
-        self._selector.set_electorates(former._selector.electorates)
+        self._selector.set_electorates(former._selector.electorates)  # noqa: SLF001 - its own class
         if former.leaving:
             self.leaving, self._farewells_left = True, self._farewells()
         self.refused = former.refused

@@ -178,6 +178,8 @@ def test_a_new_boot_goes_on_saying_which_revision_it_goes_by():
     former.set_revisions(second, now=0.0)
     new.membership.inherit(former.membership)
     assert new.membership.compose(now=0.0).revisions == second
+
+
 def test_counters_ride_in_the_next_heartbeat_and_send_none():
     farm = Farm("web1", "web2").run(until=1)
     node = farm.nodes["web1"]
