@@ -46,7 +46,7 @@ def test_scripts_in_a_directory_that_others_may_write_are_refused(application, m
 
 def test_a_script_right_in_a_directory_like_tmp_is_refused(application):
     application.bin.chmod(0o1777)
-    assert "everybody may make files" in problems(application)["application.start"]
+    assert "everybody can create files" in problems(application)["application.start"]
 
 
 def test_the_way_of_a_symbolic_link_counts_as_well_as_where_it_leads(application):

@@ -121,7 +121,7 @@ def test_the_kernels_word_for_a_kind_is_that_of_the_table(namespaces, line, kind
     found = read_interface("x0")
     assert found.kind == kind
     assert judge(found, DIRECTED)[0].fit in {Fit.RIGHT, Fit.DOUBTFUL}
-    assert "of a kind that is not known here" not in judge(found, DIRECTED)[0].text
+    assert "of an unknown kind" not in judge(found, DIRECTED)[0].text
 
 
 def test_an_interface_of_a_vrf_is_refused(namespaces):

@@ -91,7 +91,7 @@ def test_an_instance_comes_and_goes_and_one_that_is_stopped_is_told(endpoint, cl
         with pytest.raises(TargetError) as caught:
             await one.register()
         assert caught.value.trouble is Trouble.CONFIG
-        assert "is it in the group's network" in caught.value.text or "is it running" in caught.value.text
+        assert "is it in the network of the group" in caught.value.text or "is it running" in caught.value.text
 
     asyncio.run(story())
 

@@ -403,7 +403,7 @@ async def test_an_added_server_may_have_an_agent_and_can_be_deleted_all_the_same
     ("backend", "keys", "trouble", "text"),
     [
         ("backend other", {}, Trouble.CONFIG, "HAProxy has no backend farm"),
-        ("backend farm\n    balance static-rr", {}, Trouble.CONFIG, "takes no added servers: set `balance roundrobin`"),
+        ("backend farm\n    balance static-rr", {}, Trouble.CONFIG, "allows no added servers: set `balance"),
         (BACKEND, {"options": "check bogus 7"}, Trouble.CONFIG, "unknown keyword 'bogus'"),
         (BACKEND, {"options": "check inter x"}, Trouble.RETRY, "inter"),
     ],
