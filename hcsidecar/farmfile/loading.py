@@ -12,6 +12,7 @@ from hcsidecar.core.farmfile.settings import FarmFile, NodeTable, OtherTarget, T
 from hcsidecar.core.farmfile.text import MAX_BYTES, NotTomlError, document_in
 from hcsidecar.core.farmfile.values import is_ipv6
 from hcsidecar.farmfile.permissions import why_not
+from hcsidecar.farmfile.places import Places
 from hcsidecar.net.keyring import KeyFileError, Keyring
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Problem",
     "find_config",
     "find_node",
+    "is_local",
     "load",
     "see",
 ]
@@ -85,11 +87,11 @@ class LoadResult:
     "Everything that keeps a daemon from starting."
 
 
-Look = Callable[[RawTables, Path], list[Problem]]
-"Takes the tables that are valid and the path of the farm file; returns further problems."
+Look = Callable[[RawTables, Places], list[Problem]]
+"Takes the tables that are valid and the places of what they name; returns further problems."
 
 
-def _look_no_further(_parts: RawTables, _path: Path) -> list[Problem]:
+def _look_no_further(_parts: RawTables, _places: Places) -> list[Problem]:
     return []
 
 
@@ -119,9 +121,16 @@ def load(path: Path, *, look: Look = _look_no_further, kinds_apart: bool = False
     )
 
 
-def see(path: Path, *, look: Look = _look_no_further, kinds_apart: bool = False) -> LoadResult:
-    """Return as much as can be read of a farm file and the files that it names, with every problem of all of them."""
+def see(
+    path: Path, *, look: Look = _look_no_further, kinds_apart: bool = False, machine: Path | None = None
+) -> LoadResult:
+    """Return as much as can be read of a farm file and the files that it names, with every problem of all of them.
+
+    `machine` is the directory of the running farm, where the farm file is a candidate: its key file, certificates and
+    whatever else does not travel are looked for there.
+    """
     path, text = path.absolute(), ""
+    places = Places.beside(path, machine=machine)
     try:
         content = _read(path)
         text = content.decode(errors="replace")
@@ -130,10 +139,10 @@ def see(path: Path, *, look: Look = _look_no_further, kinds_apart: bool = False)
         return LoadResult(text=text, problems=error.problems)
     found = read_tables(document, kinds_apart=kinds_apart)
     parts = right_parts(document) if isinstance(found, tuple) else found.parts
-    problems = [*(found if isinstance(found, tuple) else ()), *_problems_of_files(parts, path), *look(parts, path)]
+    problems = [*(found if isinstance(found, tuple) else ()), *_problems_of_files(parts, places), *look(parts, places)]
     keyring = None
     try:
-        keyring = Keyring.load(path.parent / _key_file(document))
+        keyring = Keyring.load(places.machine / _key_file(document))
     except KeyFileError as error:
         problems.append(Problem(path="farm.key_file", message=error.message, hint=error.hint))
     farm = None if isinstance(found, tuple) else found
@@ -158,7 +167,7 @@ def find_node(farm: FarmFile, name: str | None) -> NodeTable:
             if node.name == name:
                 return node
         raise FarmFileError(Problem(path="node", message=f"has none of the name {name}", hint=f"there are {names}"))
-    here = [node for node in farm.node if any(_is_local(address) for address in node.addresses.values())]
+    here = [node for node in farm.node if any(is_local(address) for address in node.addresses.values())]
     if len(here) == 1:
         return here[0]
     if here:
@@ -231,10 +240,10 @@ def _with_other_kinds(farm: FarmFile, document: Mapping[str, object], *, apart: 
     return problems or farm.model_copy(update={"target": found})
 
 
-def _problems_of_files(parts: RawTables, path: Path) -> list[Problem]:
+def _problems_of_files(parts: RawTables, places: Places) -> list[Problem]:
     """Return the problems of the files that a farm file names, except the key file."""
-    scripts = [] if parts.application is None else why_not(parts.application, path)
-    return _certificate_problems(parts, path.parent) + scripts
+    scripts = [] if parts.application is None else why_not(parts.application, places)
+    return _certificate_problems(parts, places.machine) + scripts
 
 
 def _certificate_problems(parts: RawTables, directory: Path) -> list[Problem]:
@@ -254,7 +263,7 @@ def _certificate_problems(parts: RawTables, directory: Path) -> list[Problem]:
     return problems
 
 
-def _is_local(address: str) -> bool:
+def is_local(address: str) -> bool:
     """Return whether this machine has an address, by binding a UDP port on it for a moment."""
     family = socket.AF_INET6 if is_ipv6(address) else socket.AF_INET
     try:

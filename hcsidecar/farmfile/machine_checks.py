@@ -13,19 +13,20 @@ from hcsidecar.core.farmfile.settings import TlsTable
 from hcsidecar.core.farmfile.target_tables import CommandTarget
 from hcsidecar.core.farmfile.values import is_ipv6
 from hcsidecar.farmfile.dirs import why_no_socket
+from hcsidecar.farmfile.places import Places
 from hcsidecar.system.programs import why_cannot_start, why_no_interpreter
 
 _ANY_PORT = 9
 "Only for connecting a UDP socket; nothing is sent to it."
 
 
-def problems_here(parts: RawTables, config: Path) -> list[Problem]:
-    """Return the problems of what the tables name on this machine; `config` is the absolute path of the farm file."""
+def problems_here(parts: RawTables, places: Places) -> list[Problem]:
+    """Return the problems of what the tables name on this machine."""
     return [
         *_of_the_state_directory(parts),
-        *_of_certificates(parts, config.parent),
-        *_of_the_application(parts, config.parent),
-        *_of_programs(parts, config.parent),
+        *_of_certificates(parts, places.machine),
+        *_of_the_application(parts, places),
+        *_of_programs(parts, places),
         *_of_addresses(parts),
     ]
 
@@ -72,16 +73,16 @@ def _of_certificate(path: str, table: TlsTable, directory: Path) -> Iterator[Pro
         yield Problem(path=f"{path}.key", message=message, hint=f"the key that {cert} was made with")
 
 
-def _of_the_application(parts: RawTables, directory: Path) -> Iterator[Problem]:
+def _of_the_application(parts: RawTables, places: Places) -> Iterator[Problem]:
     if parts.application is None or parts.application.directory is None:
         return
-    wanted = directory / parts.application.directory
+    wanted = places.working_directory(parts.application.directory)
     if not wanted.is_dir():
         what = "is no directory" if wanted.exists() else "is not there"
         yield Problem(path="application.directory", message=f"{what}: {wanted}", hint=f"mkdir {wanted}, or another one")
 
 
-def _of_programs(parts: RawTables, directory: Path) -> Iterator[Problem]:
+def _of_programs(parts: RawTables, places: Places) -> Iterator[Problem]:
     programs: list[tuple[KeyPath, str]] = []
     for index, check in present(parts.check):
         if isinstance(check, CommandCheck | CustomCheck):
@@ -89,10 +90,10 @@ def _of_programs(parts: RawTables, directory: Path) -> Iterator[Problem]:
     for index, target in present(parts.target):
         if isinstance(target, CommandTarget):
             programs.append((("target", index, "command", 0), target.command[0]))
-    found = [(place, why_cannot_start(directory / name)) for place, name in programs]
+    found = [(place, why_cannot_start(places.program(name))) for place, name in programs]
     # Other problems of scripts are reported by `loading.load`.
     scripts = {} if parts.application is None else parts.application.scripts
-    found += [(("application", key), why_no_interpreter(directory / name)) for key, name in scripts.items()]
+    found += [(("application", key), why_no_interpreter(places.program(name))) for key, name in scripts.items()]
     for place, why in found:
         if why is not None:
             message, _, hint = why.partition(": ")

@@ -8,17 +8,18 @@ from pathlib import Path
 from hcsidecar.core.application.trusted_paths import PathStep, UntrustedPath, why_not_trusted
 from hcsidecar.core.farmfile.application_table import ApplicationTable
 from hcsidecar.core.farmfile.problems import Problem
+from hcsidecar.farmfile.places import Places
 
 _MAX_LINKS = 40
 "The number of symbolic links that the kernel follows; see path_resolution(7)."
 
 
-def why_not(table: ApplicationTable, config: Path) -> list[Problem]:
-    """Return the problem of each script that must not be run; `config` is the path of the farm file."""
+def why_not(table: ApplicationTable, places: Places) -> list[Problem]:
+    """Return the problem of each script that must not be run."""
     return [
         Problem(path=f"application.{key}", message=refusal.message, hint=refusal.hint)
         for key, name in table.scripts.items()
-        if (refusal := why_not_run(config.absolute().parent / name)) is not None
+        if (refusal := why_not_run(places.program(name))) is not None
     ]
 
 
@@ -42,6 +43,17 @@ def why_not_run(script: Path) -> UntrustedPath | None:
     if not hasattr(os, "geteuid"):
         return None
     return why_not_trusted(way, {0, os.geteuid()})
+
+
+def why_not_placed(path: Path) -> UntrustedPath | None:
+    """Say why a script must not be run once it is put there: somebody else could change it, or what it lies in."""
+    while not os.path.lexists(path):
+        path = path.parent
+    try:
+        way = list(_way_to(path))
+    except OSError as error:
+        return UntrustedPath(message=f"cannot be put there: {path}", hint=error.strerror or str(error))
+    return why_not_trusted(way, {0, os.geteuid()}) if hasattr(os, "geteuid") else None
 
 
 def _way_to(script: Path) -> Iterator[PathStep]:

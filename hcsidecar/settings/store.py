@@ -80,7 +80,7 @@ class StoredManifests:
     "Sentences about what is damaged."
 
 
-class Store:
+class RevisionStore:
     """The revisions below one directory, which need not be there. Raise StoreError if it cannot be used."""
 
     def __init__(self, directory: Path) -> None:

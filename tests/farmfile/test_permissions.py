@@ -4,6 +4,7 @@ import pytest
 from applications import Application
 
 from hcsidecar.farmfile.permissions import why_not
+from hcsidecar.farmfile.places import Places
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to others")
 
@@ -15,7 +16,8 @@ def application(tmp_path):
 
 def problems(application, **table):
     return {
-        each.path: f"{each.message} ({each.hint})" for each in why_not(application.table(**table), application.config)
+        each.path: f"{each.message} ({each.hint})"
+        for each in why_not(application.table(**table), Places.beside(application.config))
     }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from settings.revisions import CONTENTS, Record, revision
 
-from hcsidecar.settings.store import KEPT, Store, StoredRevision
+from hcsidecar.settings.store import KEPT, RevisionStore, StoredRevision
 
 STEPS = {"open", "os.mkdir", "os.rename", "os.chmod", "os.remove", "os.rmdir", "shutil.rmtree", "tempfile.mkdtemp"}
 FIRST = 10
@@ -19,7 +19,7 @@ FIRST = 10
 
 def save_next(directory: Path, kill_at: int) -> None:
     """Save what follows, and be killed before the given step."""
-    store = Store(directory)
+    store = RevisionStore(directory)
     left = kill_at
 
     def count(event: str, _: object) -> None:
@@ -38,7 +38,7 @@ def save_next(directory: Path, kill_at: int) -> None:
 
 def look(directory: Path) -> int:
     """Look at what is there; gives the number in the record."""
-    store = Store(directory)
+    store = RevisionStore(directory)
     assert not list(directory.glob(".*")), "something unfinished is left"
     found = store.manifests()
     assert found.problems == (), found.problems
@@ -54,7 +54,7 @@ def look(directory: Path) -> int:
 def main() -> None:
     """Kill until a process comes to its end."""
     directory = Path(sys.argv[1])
-    store = Store(directory)
+    store = RevisionStore(directory)
     for number in range(1, FIRST + 1):
         store.save(revision(number), CONTENTS)
     store.save_record(Record(revision(FIRST).id))

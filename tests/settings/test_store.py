@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from settings.revisions import CONTENTS, Record, revision
 
 from hcsidecar.core.settings.revision import FARM_FILE, BundleError, bundle_problems
-from hcsidecar.settings.store import KEPT, KEPT_MANIFESTS, NotReadable, Store, StoredRevision, StoreError
+from hcsidecar.settings.store import KEPT, KEPT_MANIFESTS, NotReadable, RevisionStore, StoredRevision, StoreError
 from hcsidecar.settings.unpacking import unpack
 
 
@@ -42,7 +42,7 @@ def memory():
 
 @pytest.fixture
 def store(memory):
-    return Store(memory / "state/settings")
+    return RevisionStore(memory / "state/settings")
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def small_disk(tmp_path):
 
 def test_a_stored_revision_is_read_as_it_was(store):
     store.save(revision(), CONTENTS)
-    found = Store(store.directory).load(revision().id)
+    found = RevisionStore(store.directory).load(revision().id)
     assert isinstance(found, StoredRevision)
     assert (found.manifest, found.contents) == (revision(), CONTENTS)
     assert (found.directory / "bin/start").read_bytes() == CONTENTS["bin/start"]
@@ -93,7 +93,7 @@ def test_everything_is_private_and_scripts_may_be_executed_whatever_the_umask(st
 def test_a_directory_that_others_could_write_is_closed(tmp_path):
     (tmp_path / "settings").mkdir(mode=0o777)
     (tmp_path / "settings").chmod(0o777)
-    assert stat.S_IMODE(Store(tmp_path / "settings").directory.stat().st_mode) == 0o700
+    assert stat.S_IMODE(RevisionStore(tmp_path / "settings").directory.stat().st_mode) == 0o700
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
@@ -101,7 +101,7 @@ def test_a_directory_of_another_user_is_refused(tmp_path):
     (tmp_path / "settings").mkdir()
     os.chown(tmp_path / "settings", 12345, -1)
     with pytest.raises(StoreError, match=r"settings: it belongs to another user \(uid 12345\): chown it"):
-        Store(tmp_path / "settings")
+        RevisionStore(tmp_path / "settings")
 
 
 def test_what_is_not_there_is_told(store):
@@ -249,12 +249,12 @@ def test_the_record_is_replaced_as_a_whole_and_damage_is_told(store):
 
 def test_what_a_crash_has_left_is_removed_at_the_next_start(store):
     (store.directory / ".unfinished-x/new/files").mkdir(parents=True)
-    Store(store.directory)
+    RevisionStore(store.directory)
     assert list(store.directory.iterdir()) == []
 
 
 def test_a_full_disk_is_told_and_leaves_what_was_there(small_disk):
-    store = Store(small_disk / "settings")
+    store = RevisionStore(small_disk / "settings")
     store.save(revision(), CONTENTS)
     store.save_record(Record(revision().id))
     big = CONTENTS | {"bin/big": random.Random(1).randbytes(100_000)}
@@ -266,7 +266,7 @@ def test_a_full_disk_is_told_and_leaves_what_was_there(small_disk):
         store.save_record(Record(revision(2).id))
     with pytest.raises(StoreError, match="No space left"):
         store.save(revision(3), CONTENTS)
-    again = Store(store.directory)
+    again = RevisionStore(store.directory)
     assert again.load_record(Record) == Record(revision().id)
     assert [manifest.id for manifest in again.manifests().manifests] == [revision().id]
     assert isinstance(again.load(revision().id), StoredRevision)
@@ -275,10 +275,10 @@ def test_a_full_disk_is_told_and_leaves_what_was_there(small_disk):
 
 
 def test_a_disk_that_is_mounted_read_only_is_read_and_told_when_it_is_written(small_disk):
-    store = Store(small_disk / "settings")
+    store = RevisionStore(small_disk / "settings")
     store.save(revision(), CONTENTS)
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
-    again = Store(store.directory)
+    again = RevisionStore(store.directory)
     assert isinstance(again.load(revision().id), StoredRevision)
     for refused in (
         lambda: again.save(revision(2), CONTENTS),
@@ -288,13 +288,13 @@ def test_a_disk_that_is_mounted_read_only_is_read_and_told_when_it_is_written(sm
         with pytest.raises(StoreError, match=r"Read-only file system \(mount that file system writable\)"):
             refused()
     with pytest.raises(StoreError, match=r"cannot keep settings in .*/new/settings: Read-only"):
-        Store(small_disk / "new/settings")
+        RevisionStore(small_disk / "new/settings")
 
 
 def test_a_file_where_the_directory_should_be_is_told(tmp_path):
     (tmp_path / "state").write_text("")
     with pytest.raises(StoreError, match="a file is where a directory is needed: move it away"):
-        Store(tmp_path / "state/settings")
+        RevisionStore(tmp_path / "state/settings")
 
 
 def test_a_directory_that_goes_while_the_daemon_runs_is_told(store):
@@ -318,7 +318,7 @@ def test_whatever_names_and_contents_a_manifest_has_they_are_read_as_they_were(c
     executable = data.draw(st.sets(st.sampled_from(sorted(contents))))
     manifest = revision(1, contents, executable=executable)
     with in_memory() as directory:
-        store = Store(Path(directory) / "settings")
+        store = RevisionStore(Path(directory) / "settings")
         store.save(manifest, contents)
         found = store.load(manifest.id)
         assert isinstance(found, StoredRevision), found
