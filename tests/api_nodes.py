@@ -111,7 +111,7 @@ class FakeControl:
 
     def count_restart(self, *, identity):
         if self.restarts >= 3:
-            return CommandResult(ok=False, text="the budget is spent: 3 restarts within 1d")
+            return CommandResult(ok=False, text="the restart budget is used up: 3 restarts within 1d")
         self.restarts += 1
         self.counted.append(identity)
         return CommandResult(ok=True, text=f"{self.restarts} of 3 restarts")
@@ -119,7 +119,7 @@ class FakeControl:
     def reset_budget(self, *, by):
         self.restarts = 0
         self.counted.append(f"reset by {by}")
-        return CommandResult(ok=True, text="no restart counts any more")
+        return CommandResult(ok=True, text="the restart budget is reset")
 
     def set_power(self, power, *, share, by):
         self.powers_set.append((power, share, by))

@@ -4,7 +4,7 @@
     GET  /api/v1/reports/NAME        the state of a check: {"name": NAME, "value": "up", "down" or "init"}
     POST /api/v1/reports/NAME        sets the state of a custom check: body {"value": "up" or "down"}
     GET  /api/v1/budget              {"used": NUMBER, "most": NUMBER, "reached": BOOL}
-    POST /api/v1/budget/count        counts a restart; refused (409) when the budget is spent: body {"identity": TEXT}
+    POST /api/v1/budget/count        counts a restart; refused (409) if it is used up: body {"identity": TEXT}
     POST /api/v1/budget/reset        sets the count to 0
 
 A node takes POST requests to these paths from its own machine only, never from another node.

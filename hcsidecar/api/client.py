@@ -232,8 +232,10 @@ class NodeClient:
             async with session, session.request(method, url, data=body) as response:
                 yield response
         except TimeoutError as error:
-            message = f"the daemon of {self.via.name} took the question, but did not answer within {self._timeout:g} s"
-            hint = "what was asked may still be done when it goes on; its log may say more"
+            message = (
+                f"the daemon of {self.via.name} accepted the request, but did not answer within {self._timeout:g} s"
+            )
+            hint = "the request may still be carried out; the log of that node may say more"
             raise ClientError(ClientFailure.NOT_SERVED, message, hint) from error
         except aiohttp.ClientConnectorError as error:
             raise self.via.explain(error.os_error) from error
@@ -282,7 +284,7 @@ def client_for(farm: FarmFile, name: str | None) -> NodeClient:
         # A machine that has lost its address may still run a daemon, and it is then that an operator asks it.
         running = [each for each in local_nodes(farm) if each.is_running]
         if len(running) != 1:
-            _ask_the_nameless(farm)
+            _raise_if_one_starts(farm)
             raise
         node = farm.node_named(running[0].name)
     own = _local(farm, node)
@@ -292,12 +294,12 @@ def client_for(farm: FarmFile, name: str | None) -> NodeClient:
     for other in local_nodes(farm):
         if _exists(other.socket) and other.why_not_running() is None:
             return NodeClient(node.name, other)
-    _ask_the_nameless(farm)
+    _raise_if_one_starts(farm)
     message = f"no daemon of farm {farm.farm.name} is running here that could ask {node.name}"
     raise ClientError(ClientFailure.NOT_RUNNING, message, "start one: systemctl start hcsidecar, or hcsidecar run")
 
 
-def _ask_the_nameless(farm: FarmFile) -> None:
+def _raise_if_one_starts(farm: FarmFile) -> None:
     """Raise ClientError with what it waits for, if a daemon runs here that does not know yet which node it is."""
     said = b""
     try:

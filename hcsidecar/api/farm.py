@@ -121,9 +121,9 @@ def farm_app(
     app = web.Application(client_max_size=MAX_BODY, middlewares=[door.catch])
     app.add_routes(public)
     app.router.add_route("*", "/{path:.*}", door.handle, expect_handler=expect_nothing)
-    app.on_response_prepare.append(_say_not_who)
+    app.on_response_prepare.append(_remove_server_header)
     return app
 
 
-async def _say_not_who(_request: web.Request, response: web.StreamResponse) -> None:
+async def _remove_server_header(_request: web.Request, response: web.StreamResponse) -> None:
     response.headers.pop(hdrs.SERVER, None)

@@ -124,7 +124,7 @@ class Relay:
             words = _in_plain_words(error, request.limit)
             unsent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
             if request.method == "POST" and not unsent:
-                words += "; it may act all the same"
+                words += "; it may still act on the request"
             raise UnreachableError(f"{node} at {where.address} does not answer: {words}") from error
         if header is None and status == HTTPStatus.UNAUTHORIZED:
             reason = "it does not accept this node's signature: are the key files the same? Its log says more"
@@ -155,9 +155,9 @@ def _in_plain_words(error: Exception, limit: float) -> str:
         case aiohttp.ConnectionTimeoutError():
             return f"no connection within {CONNECT_TIMEOUT:g} s"
         case TimeoutError():
-            return f"nothing complete within {limit:g} s"
+            return f"no complete answer within {limit:g} s"
         case aiohttp.ClientSSLError():
-            return f"TLS does not come about: {error.os_error}"
+            return f"no TLS connection: {error.os_error}"
         case OSError() if error.errno:
             return os.strerror(error.errno).lower()
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientConnectionError():

@@ -141,11 +141,11 @@ def _say_nothing(_status: HTTPStatus, _reason: str) -> bytes:
 
 
 def _say_why(status: HTTPStatus, reason: str) -> bytes:
-    why = f"the request cannot be read: {reason.strip()}" if status == HTTPStatus.BAD_REQUEST else _OUR_FAULT
+    why = f"the request cannot be read: {reason.strip()}" if status == HTTPStatus.BAD_REQUEST else _INTERNAL_ERROR
     return refused(status, why).body
 
 
-_OUR_FAULT = "the daemon has failed over this request; its log says how"
+_INTERNAL_ERROR = "the daemon failed to serve this request; its log says why"
 
 
 def listen(path: Path) -> ListeningSocket:

@@ -97,7 +97,7 @@ class ConnectionCounter:
         wide = {int(each.port, 16) for each in served if each.state == _LISTEN and _is_wildcard(_address(each.address))}
         wide |= {port for address, port in local if address in _LOOPBACK}
         in_use = [each for each in served if each.state in _IN_USE]
-        no_clients = _no_clients(in_use, calling, own)
+        no_clients = _not_from_clients(in_use, calling, own)
         counted = Counter(each.port for each in in_use if each not in no_clients and self._is_ours(each, wide))
         return {port: counted[b"%04X" % port] for _, port in local}
 
@@ -132,7 +132,7 @@ class ConnectionCounter:
         return served, calling
 
 
-def _no_clients(in_use: Iterable[_Served], calling: Iterable[_Calling], own: Container[int]) -> set[_Served]:
+def _not_from_clients(in_use: Iterable[_Served], calling: Iterable[_Calling], own: Container[int]) -> set[_Served]:
     """Return the connections that are this daemon's own, or whose other end has no owner any more."""
     holders = {
         (_address(each.address), each.port, _address(each.remote), each.remote_port): each.inode for each in calling

@@ -122,7 +122,7 @@ class Keeper:
         has_writers = True
         while has_writers or self._has_children:
             ready = [descriptor for descriptor, _ in poll.poll()]
-            if output in ready and not self._catch(output):
+            if output in ready and not self._log_output(output):
                 poll.unregister(output)
                 has_writers = False
             if self._failure in ready:
@@ -176,7 +176,7 @@ class Keeper:
         finally:
             os._exit(127)
 
-    def _catch(self, output: int) -> bool:
+    def _log_output(self, output: int) -> bool:
         """Log a piece of output. Return False if the pipe has no writers any more."""
         piece = _read(output)
         if piece:

@@ -32,7 +32,7 @@ async def list_runs(clients: Sequence[NodeClient], *, most: int | None, as_json:
         for each in runs:
             typer.echo(_as_json(client.node, each) if as_json else _line(client.node, each))
         if not runs and not as_json:
-            complain(f"{client.node}: no script has run, or nothing of it is kept")
+            complain(f"{client.node}: no script has run, or no output is kept")
     if failed:
         raise typer.Exit(REFUSED)
 

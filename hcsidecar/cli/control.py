@@ -78,7 +78,7 @@ def stop(
     second `stop` ends the drain at once. The daemon remembers the command: after a reboot the application stays stopped
     until `start`. If fewer than [farm] keep_ready nodes stay Ready, the command warns but does not refuse.
 
-    Exit status: 0 stopped, 1 refused, called off or the node could not be asked, 2 wrong command or farm file.
+    Exit status: 0 stopped, 1 refused, cancelled or the node could not be asked, 2 wrong command or farm file.
 
     Example: hcsidecar stop && systemctl restart nginx && hcsidecar start
     """

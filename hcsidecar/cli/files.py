@@ -59,11 +59,11 @@ def init(
     tables = _tables(name, node)
     problems = read({name: table if name == "node" else table[0] for name, table in tables.items()})
     if isinstance(problems, tuple):
-        give_up("the farm cannot be like this", problems)
+        give_up("the farm is not valid", problems)
     config, key_file = directory / "farm.toml", directory / "farm.key"
     there = [path for path in (config, key_file) if path.exists()]
     if there:
-        refuse(f"{' and '.join(map(str, there))}: there already, and not overwritten")
+        refuse(f"{' and '.join(map(str, there))}: exists already, and is not overwritten")
     try:
         directory.mkdir(parents=True, exist_ok=True)
         Keyring.create(key_file, now=datetime.now(UTC)).write(replace=False)

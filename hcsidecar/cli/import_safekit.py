@@ -59,7 +59,9 @@ def import_safekit(
         name=name, macros=dict(_pairs(macro or (), "--macro")), nodes=_pairs(node or (), "--node", strip=True)
     )
     if out_dir.is_symlink() or (out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir()))):
-        problem = Problem(path=str(out_dir), message="is there already, and not overwritten", hint="an empty directory")
+        problem = Problem(
+            path=str(out_dir), message="exists already, and is not overwritten", hint="an empty directory"
+        )
         _give_up([problem], path, REFUSED, as_json=as_json)
     try:
         module = read_module(path)

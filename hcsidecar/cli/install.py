@@ -71,7 +71,7 @@ def install(
     path = find_config(config).absolute()
     loaded = _load((root or Path("/")) / path.relative_to("/"), node, elsewhere=root is not None)
     try:
-        wishes = _wishes(path, node, loaded)
+        wishes = _unit_options(path, node, loaded)
         problem = why_not_for_a_service(wishes)
         if problem is not None:
             refuse(problem)
@@ -117,7 +117,7 @@ def _load(path: Path, node: str | None, *, elsewhere: bool) -> LoadedFarm | None
     return loaded
 
 
-def _wishes(path: Path, node: str | None, loaded: LoadedFarm | None) -> UnitOptions:
+def _unit_options(path: Path, node: str | None, loaded: LoadedFarm | None) -> UnitOptions:
     farm = None if loaded is None else loaded.farm
     application = None if farm is None else farm.application
     return UnitOptions(

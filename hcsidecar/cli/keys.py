@@ -47,7 +47,7 @@ def new_key_file(
     try:
         Keyring.create(file, now=datetime.now(UTC)).write(replace=False)
     except FileExistsError:
-        typer.echo(f"{file} is there already, and left alone")
+        typer.echo(f"{file} exists already, and is left alone")
     except OSError as error:
         refuse(f"{file} cannot be written: {error.strerror}")
     else:

@@ -165,9 +165,9 @@ async def _stored(farm: FarmFile, node: str, wish: HistoryQuery) -> History | No
         finally:
             stored.close()
     except NothingStoredError as error:
-        complain(f"{node}: its last events are not to be had either: {error}")
+        complain(f"{node}: its last events cannot be read either: {error}")
         return None
-    complain(f"{node}: shown are the events that it has stored in {path}")
+    complain(f"{node}: showing the events that it has stored in {path}")
     return history
 
 

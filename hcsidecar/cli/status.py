@@ -124,7 +124,7 @@ def status(
             for conflict in each.conflicts:
                 complain(f"{name}: {conflict.text} (hcsidecar l2-check says more)")
         if chosen.farm.target:
-            _say_troubles(chosen)
+            _print_target_troubles(chosen)
     raise typer.Exit(max(exit_status(told.document.of(client.node)) for client in chosen.clients))
 
 
@@ -189,7 +189,7 @@ def _filters(chosen: Chosen, *, complaining: bool) -> dict[str, LayerTwoReport]:
     return filters
 
 
-def _say_troubles(chosen: Chosen) -> None:
+def _print_target_troubles(chosen: Chosen) -> None:
     """Print to standard error what goes wrong at load balancers. The table shows which nodes cannot be asked."""
     for node, answer in run(ask_for_targets(chosen.clients)).items():
         for trouble in [] if isinstance(answer, ClientError) else troubles(answer.document):

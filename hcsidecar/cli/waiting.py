@@ -40,7 +40,7 @@ def stopped(node: NodeStatus, _in_view: bool, waited: float) -> WaitResult | Non
         return WaitResult(ok=True, text=f"stopped after {waited:.1f} s")
     # After the drain the stop script runs.
     if node.role == Role.UP and not node.draining and not node.waits_for and waited >= SETTLE:
-        return WaitResult(ok=False, text="does not stop: somebody has called that off")
+        return WaitResult(ok=False, text="does not stop: somebody has cancelled that")
     return None
 
 
@@ -60,7 +60,7 @@ def gone() -> Judge:
         if node.role == Role.STOP and not in_view and not node.waits_for:
             return WaitResult(ok=True, text=f"has left after {waited:.1f} s")
         if node.role == Role.UP and not node.parting and not node.draining and not node.waits_for and waited >= SETTLE:
-            return WaitResult(ok=False, text="does not leave: somebody has called that off")
+            return WaitResult(ok=False, text="does not leave: somebody has cancelled that")
         if waited >= drained_at + LEAVE_BUDGET:
             waits_for = ", ".join(node.waits_for) or "its application to stop"
             within = f"{LEAVE_BUDGET:g} s" + (" after its drain" if drained_at else "")
@@ -79,7 +79,7 @@ def drained(limit: float) -> Judge:
         if node.role == Role.STOP:
             return WaitResult(ok=False, text="has been stopped by somebody")
         if not node.draining and waited >= SETTLE:
-            return WaitResult(ok=False, text="does not drain: somebody has called that off")
+            return WaitResult(ok=False, text="does not drain: somebody has cancelled that")
         if waited >= limit:
             return WaitResult(ok=True, text=f"drained for {limit:g} s, still there: {', '.join(node.waits_for)}")
         return None
@@ -99,7 +99,7 @@ async def wait(
             node, in_view = await _look(client)
         except ClientError as error:
             if now - seen >= patience:
-                return WaitResult(ok=False, text=f"is out of sight: {error}")
+                return WaitResult(ok=False, text=f"cannot be asked any more: {error}")
         else:
             seen = now
             if verdict := judge(node, in_view, now - began):

@@ -60,7 +60,7 @@ class KeyChange:
             return []
         told = (
             f"the key file {self._file} is not the one that this node had before ({self._why}): if the other nodes "
-            "have another one, copy it from there and start this daemon anew; if all keys were replaced, this ends as "
+            "have another one, copy it from there and restart this daemon; if all keys were replaced, this ends as "
             "soon as another node is heard with the new ones"
         )
         return [_tell(Level.WARNING, told)]
@@ -86,7 +86,7 @@ class KeyChange:
             return []
         told = (
             f"{', '.join(self._strangers)}: heard with keys that are not in {self._file}, which is not the key file "
-            "that this node had before: it is cut off; copy the key file from there and start this daemon anew"
+            "that this node had before: it is cut off; copy the key file from there and restart this daemon"
         )
         return [_tell(Level.ERROR, told)]
 

@@ -71,5 +71,5 @@ class Losses:
         for path in sorted(found):
             directories.setdefault(path.rpartition("/")[0], []).append(str(found[path]))
         told = "; ".join(f"in {directory}, {', '.join(losses)}" for directory, losses in directories.items())
-        message = f"somebody has changed what this running node keeps: {told}"
+        message = f"somebody has changed files of this running node: {told}"
         return Event(level=Level.WARNING, origin="daemon", message=message)

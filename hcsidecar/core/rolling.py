@@ -134,7 +134,7 @@ class Rolling:
             return [self._give_up("the state of the farm is unknown")]
         unfit = [reason for node in nodes if not _is_stopped(node) and (reason := _why_not_ready(node))]
         if unfit:
-            return [self._give_up(f"the farm is not fit for it: {'; '.join(unfit)}")]
+            return [self._give_up(f"the farm is not ready for it: {'; '.join(unfit)}")]
         self._to_do = [node.name for node in nodes]
         return self._go_on(nodes)
 
@@ -152,7 +152,7 @@ class Rolling:
     def _missing(self, nodes: tuple[NodeStatus, ...] | None) -> str | None:
         """Say what is still wanting; a node that was stopped before its turn is not."""
         if nodes is None:
-            return "nobody tells the state of the farm"
+            return "no daemon reports the state of the farm"
         states = {node.name: node for node in nodes}
         for name in (self._node, *self._done, *self._to_do):
             node = states.get(name)
@@ -186,5 +186,7 @@ class Rolling:
         self._stage = _Stage.OVER
         done = f"done before that: {', '.join(self._done)}" if self._done else "no node was done before that"
         not_begun = f"; not begun: {', '.join(self._to_do)}" if self._to_do else ""
-        advice = "`hcsidecar status` and `hcsidecar logs` (with --node NAME) say why; mend it, then begin again"
+        advice = (
+            "`hcsidecar status` and `hcsidecar logs` (with --node NAME) say why; correct the cause, then begin again"
+        )
         return Finish(ok=False, text=f"{reason} ({done}{not_begun}). {advice}.")

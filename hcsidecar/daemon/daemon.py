@@ -256,11 +256,11 @@ class Daemon:
             hash_seed=self._loaded.keyring.hash_seed,
             directory=state_dir(self._farm, self._me),
             tell=self.tell,
-            changed=self._say_layer_two,
+            changed=self._announce_layer_two,
             obstructed=self._see_machine,
         )
 
-    def _say_layer_two(self) -> None:
+    def _announce_layer_two(self) -> None:
         """Tell the other nodes this node's MAC, and in which buckets it is dirty."""
         if self._layer_two is not None:
             self._heartbeats.say_layer_two(self._layer_two.share.mac)
@@ -298,7 +298,7 @@ class Daemon:
             try:
                 # Opened first, so that commands can learn what the start waits for, and closed first.
                 door = await stack.enter_async_context(contextlib.AsyncExitStack())
-                local = local_app(api, relay, starting=self._why_not_yet)
+                local = local_app(api, relay, starting=self._why_starting)
                 served = serve_unix(local, socket_path, logger=logger, admission=self._admission)
                 self._socket = await door.enter_async_context(served)
                 if self._layer_two is not None:
@@ -306,7 +306,7 @@ class Daemon:
                     await self._conditions.until(self._layer_two.open)
                 await self._conditions.until(self._heartbeats.open)
                 stack.callback(self._heartbeats.close)
-                self._say_layer_two()
+                self._announce_layer_two()
                 stack.push_async_callback(server.close)
                 await self._listen(server, protocols)
             except (HeartbeatListenError, ListenError, SocketInUseError) as error:
@@ -317,10 +317,10 @@ class Daemon:
             stack.callback(self._journal.close)
             self._started = True
             self._signals.lead_to(end=self._application.service.shutdown, reread=self._hung_up.set)
-            self._hurry()
+            self._prioritise_heartbeats()
             await self._live()
 
-    def _why_not_yet(self) -> str | None:
+    def _why_starting(self) -> str | None:
         """Return that this node is starting and what it waits for; None after the start."""
         if self._started:
             return None
@@ -377,7 +377,7 @@ class Daemon:
         except CertificateError as error:
             raise CannotRunError(str(error)) from error
 
-    def _hurry(self) -> None:
+    def _prioritise_heartbeats(self) -> None:
         """Get real-time priority, and keep the garbage collector from pausing the heartbeats."""
         if self._farm.heartbeat.realtime:
             reason = take_realtime_priority()
@@ -439,7 +439,7 @@ class Daemon:
         self._keys_wanted = False
         self._heartbeats.follow_keys()
         self._key_change.reload(self._loaded.keyring.print)
-        self.tell(Event(level=Level.INFO, origin="daemon", message="took the keys of the key file"))
+        self.tell(Event(level=Level.INFO, origin="daemon", message="loaded the keys of the key file"))
 
     def _keys(self) -> Keyring:
         return self._loaded.keyring

@@ -193,7 +193,7 @@ class StateFile:
                 while self._writing is not None:
                     await asyncio.wait({self._writing})
         except TimeoutError:
-            self._complain(f"is not written yet after {_PATIENCE:g} s, and may hold old news")
+            self._complain(f"is not written yet after {_PATIENCE:g} s, and may be out of date")
         self._closed = True
         self._writer.shutdown(wait=False)
 
@@ -235,9 +235,9 @@ class StateFile:
         except FileNotFoundError:
             pass  # a new node
         except OSError as error:
-            self._complain(f"cannot be read: {error.strerror}; taken as new, the application starts")
+            self._complain(f"cannot be read: {error.strerror}; treated as a new node, the application starts")
         except JsonError as error:
-            self._complain(f"is broken: {error}; taken as new, the application starts")
+            self._complain(f"is broken: {error}; treated as a new node, the application starts")
         return _State(boot=0, last_word=Word.START)
 
     def _complain(self, what: str) -> None:

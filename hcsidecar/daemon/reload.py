@@ -63,12 +63,12 @@ async def reread_farm_file(loaded: LoadedFarm, *, read: Callable[[Path], LoadedF
         present = await asyncio.to_thread(read, loaded.path)
     except FarmFileError as error:
         problems = "; ".join(map(str, error.problems[:_SHOWN]))
-        message = f"SIGHUP: the farm file is wrong now, and the daemon goes on by the former one: {problems}"
+        message = f"SIGHUP: the farm file is wrong now, and the daemon keeps using the former one: {problems}"
         return Event(level=Level.ERROR, origin="daemon", message=message)
     changed = changed_settings(loaded.farm, present.farm)
     if not changed:
-        text = "SIGHUP: the farm file says what the daemon runs by"
+        text = "SIGHUP: no setting of the farm file has changed since the start"
         return Event(level=Level.INFO, origin="daemon", message=text)
     named = ", ".join(changed[:_SHOWN]) + (f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else "")
-    message = f"SIGHUP: changed in the farm file, and taken when this daemon is started again: {named}"
+    message = f"SIGHUP: changed in the farm file, and used after a restart of this daemon: {named}"
     return Event(level=Level.WARNING, origin="daemon", message=message)

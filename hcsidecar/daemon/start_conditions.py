@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _Given = TypeVar("_Given")
 
-STILL: Final = "its start waits for what passes by itself"
+STILL: Final = "its start waits, as this may pass by itself"
 
 INTERVAL: Final = 0.5
 "Seconds between two attempts."
@@ -82,7 +82,7 @@ class StartConditions:
             self.waits_for = str(error)
             if self.waits_for != told:
                 told = self.waits_for
-                message = f"the start waits for what passes by itself: {told}"
+                message = f"the start waits, as this may pass by itself: {told}"
                 self._tell(Event(level=Level.WARNING, origin="daemon", message=message))
             self._service.tell(STATUS=f"waits: {told}", WATCHDOG=1)
             if loop.time() >= began + self._quiet:

@@ -169,17 +169,17 @@ class Service:
 
     def _start(self, wishes: UnitOptions, *, start: bool, changed: bool) -> None:
         if self._systemctl("is-active", self._name, may_fail=True).returncode == 0:
-            later = f": systemctl restart {self._name} lets it follow the new unit" if changed else ""
+            later = f": systemctl restart {self._name} applies the new unit" if changed else ""
             self._say(f"{self._name} runs already{later}")
         elif not start:
-            self._say(f"not started, as you said; later: systemctl start {self._name}")
+            self._say(f"not started, because of --no-start; later: systemctl start {self._name}")
         elif not self._below_root(wishes.config).exists():
             self._say(
                 f"not started: {wishes.config} is not there yet. `hcsidecar init` makes one; then: systemctl start"
                 f" {self._name}"
             )
         else:
-            self._systemctl("start", self._name, hint=f"journalctl -u {self._name} tells why")
+            self._systemctl("start", self._name, hint=f"journalctl -u {self._name} says why")
             self._say(f"started {self._name}")
 
     # -- uninstalling -----------------------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ class Service:
             self._systemctl("stop", self._name)
             self._say(f"stopped {self._name}; an application that it has started runs on")
         self._systemctl("disable", self._name)
-        self._say(f"disabled {self._name}: it starts no more at boot")
+        self._say(f"disabled {self._name}: it does not start at boot any more")
         if foreign:
             self._keep_copy()
         if present is not None:

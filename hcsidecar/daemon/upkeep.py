@@ -37,9 +37,7 @@ class Upkeep:
         try:
             reason = await loop.run_in_executor(self._thread, copy.write, content)
             if reason is not None:
-                message = (
-                    f"no copy of the farm file in {copy.path}: {reason}; commands need the farm file to be in order"
-                )
+                message = f"no copy of the farm file in {copy.path}: {reason}; commands need a valid farm file"
                 self._tell(Event(level=Level.WARNING, origin="daemon", message=message))
             while True:
                 self._memory.look()
@@ -67,7 +65,7 @@ class Upkeep:
                 self._losses.note(Loss(path=str(socket.path), what=what, remedy="made anew"))
         if complaint and complaint != self._complaint:
             message = (
-                f"the control socket was removed, and cannot be made anew: {complaint}; no command finds this node"
+                f"the control socket was removed, and cannot be made again: {complaint}; no command finds this node"
             )
             self._tell(Event(level=Level.ERROR, origin="daemon", message=message))
         self._complaint = complaint

@@ -61,9 +61,9 @@ class Stage:
                 self._start_web(server)
             self._start_daemon(server)
         names = [server.name for server in self.plan.servers]
-        await self._come_true("agree that all are Ready", lambda: self.why_not_agreed(dict.fromkeys(names, READY)))
+        await self._wait_until("agree that all are Ready", lambda: self.why_not_agreed(dict.fromkeys(names, READY)))
         self._start_balancer()
-        await self._come_true("are UP for HAProxy", self._why_not_all_up)
+        await self._wait_until("are UP for HAProxy", self._why_not_all_up)
 
     def ask_through_vip(self, record: RequestLog) -> None:
         """Start the clients of the virtual IP, if there is one; they send requests until the end."""
@@ -224,7 +224,7 @@ class Stage:
         down = [f"{server.name} is {states.get(server.name, 'unknown')}" for server in self.plan.servers]
         return None if all(state.endswith(" UP") for state in down) else ", ".join(down)
 
-    async def _come_true(self, what: str, why_not: Callable[[], str | None]) -> None:
+    async def _wait_until(self, what: str, why_not: Callable[[], str | None]) -> None:
         took = await until(lambda: bool(self._programs.fallen) or why_not() is None, limit=UP_WITHIN)
         for program in self._programs.fallen:
             words = program.last_words()

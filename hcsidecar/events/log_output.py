@@ -182,7 +182,7 @@ def configure(*, node: str, as_json: bool = False, level: Level = Level.INFO, fd
     style = choose_style(as_json=as_json, fd=target, environment=dict(os.environ))
 
     def lost(count: int) -> str:
-        message = f"lines missing here, since nobody read the log: {count}"
+        message = f"lines are missing here, because nobody read the log: {count}"
         return render(style, level=Level.WARNING, node=node, origin="log", message=message, at=time.time())
 
     writer = LineWriter(target, lost=lost)

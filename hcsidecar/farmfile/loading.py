@@ -91,7 +91,7 @@ Look = Callable[[RawTables, Places], list[Problem]]
 "Takes the tables that are valid and the places of what they name; returns further problems."
 
 
-def _look_no_further(_parts: RawTables, _places: Places) -> list[Problem]:
+def _no_further_problems(_parts: RawTables, _places: Places) -> list[Problem]:
     return []
 
 
@@ -103,7 +103,7 @@ def find_config(option: Path | None, environment: Mapping[str, str] = os.environ
     return Path(named) if named else DEFAULT_CONFIG
 
 
-def load(path: Path, *, look: Look = _look_no_further, kinds_apart: bool = False) -> LoadedFarm:
+def load(path: Path, *, look: Look = _no_further_problems, kinds_apart: bool = False) -> LoadedFarm:
     """Read a farm file and the files that it names. Raise FarmFileError with every problem of all of them.
 
     `look` returns further problems of the tables that are valid. With `kinds_apart` the packages that add kinds of
@@ -122,7 +122,7 @@ def load(path: Path, *, look: Look = _look_no_further, kinds_apart: bool = False
 
 
 def see(
-    path: Path, *, look: Look = _look_no_further, kinds_apart: bool = False, machine: Path | None = None
+    path: Path, *, look: Look = _no_further_problems, kinds_apart: bool = False, machine: Path | None = None
 ) -> LoadResult:
     """Return as much as can be read of a farm file and the files that it names, with every problem of all of them.
 

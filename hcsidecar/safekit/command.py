@@ -12,10 +12,10 @@ all from the standard library. `-m MODULE` may stand anywhere and must name the 
     get -r RESOURCE                         prints up, down or init
     state [-v | -lq]                        prints the state; -lq prints nothing
     level                                   prints the version
-    incloop -i WHO | resetloop | checkloop  counts a restart; resets the count; asks whether the budget is spent
+    incloop -i WHO | resetloop | checkloop  counts a restart; resets the count; asks whether the budget is used up
 
 Exit status: 0 done. 1 refused, not supported here, a wrong command, or no answer from the daemon; the reason is on
-stderr. `incloop` and `checkloop`: 1 also when the budget is spent. `state -lq`: 0 STOP, 1 WAIT, 2 UP, 255 without an
+stderr. `incloop` and `checkloop`: 1 also when the budget is used up. `state -lq`: 0 STOP, 1 WAIT, 2 UP, 255 without an
 answer.
 """
 

@@ -83,7 +83,7 @@ class HelperProcess:
         Raise TargetError if there is no answer.
         """
         self._asking += 1
-        self._stay()
+        self._cancel_idle_timer()
         try:
             running = await self._started()
             try:
@@ -94,12 +94,12 @@ class HelperProcess:
         finally:
             self._asking -= 1
             if not self._asking:
-                self._stay()
-                self._idle_timer = self._loop.call_later(self._idle, self._let_go)
+                self._cancel_idle_timer()
+                self._idle_timer = self._loop.call_later(self._idle, self._dismiss_idle)
 
     async def close(self) -> None:
         """End the process, within END_LIMIT; safe to repeat."""
-        self._stay()
+        self._cancel_idle_timer()
         if self._running is not None:
             self._running.dismiss()
             await self._running.gone()
@@ -124,12 +124,12 @@ class HelperProcess:
             raise running.failure() from None
         return running
 
-    def _stay(self) -> None:
+    def _cancel_idle_timer(self) -> None:
         if self._idle_timer is not None:
             self._idle_timer.cancel()
             self._idle_timer = None
 
-    def _let_go(self) -> None:
+    def _dismiss_idle(self) -> None:
         if self._running is not None:
             self._running.dismiss()
 
@@ -255,7 +255,7 @@ class RunningHelper:
         if self._ends is not None:
             self._loop.remove_reader(self._ends.packets)
             self._ends.close_ours()
-        self._bury()
+        self._kill_and_reap()
 
     # -- the start, in the thread -----------------------------------------------------------------------------------
 
@@ -288,7 +288,7 @@ class RunningHelper:
             return
         self._process = process
         if self.over:
-            self._bury()
+            self._kill_and_reap()
         elif self._ends is not None:
             self._loop.add_reader(self._ends.packets, self._receive, self._ends)
 
@@ -357,7 +357,7 @@ class RunningHelper:
             self._read_errors(self._ends)
         self.end(_why_ended(status, self._last_words))
 
-    def _bury(self) -> None:
+    def _kill_and_reap(self) -> None:
         """Kill the process group, and wait for the process. Until then no other process can get its id."""
         process = self._process
         if process is not None:
@@ -365,7 +365,7 @@ class RunningHelper:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(process.pid, signal.SIGKILL)
             if process.poll() is None:
-                self._loop.call_later(_LOOK, self._bury)
+                self._loop.call_later(_LOOK, self._kill_and_reap)
                 return
         if not self._ended.done():
             self._ended.set_result(None)

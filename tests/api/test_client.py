@@ -160,7 +160,7 @@ def answered(status, body, kind="application/json"):
 @pytest.mark.parametrize(
     ("answer", "failure", "words"),
     [
-        (None, ClientFailure.NOT_SERVED, "took the question, but did not answer within 0.2 s"),
+        (None, ClientFailure.NOT_SERVED, "accepted the request, but did not answer within 0.2 s"),
         (b"", ClientFailure.NOT_RUNNING, "ended before it had answered"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}", ClientFailure.NOT_RUNNING, "ended before it had answered"),
         (b"\x00garbage\r\n\r\n", ClientFailure.NOT_RUNNING, "ended before it had answered"),

@@ -111,8 +111,8 @@ async def drip(reader, writer):
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (hang, "web2 at ADDRESS does not answer: nothing complete within 0.3 s"),
-        (drip, "web2 at ADDRESS does not answer: nothing complete within 0.3 s"),
+        (hang, "web2 at ADDRESS does not answer: no complete answer within 0.3 s"),
+        (drip, "web2 at ADDRESS does not answer: no complete answer within 0.3 s"),
         (hang_up, "web2 at ADDRESS does not answer: it closed the connection"),
         (cut_short, "web2 at ADDRESS does not answer: the answer is broken off or too long"),
         (endless, "web2 at ADDRESS does not answer: the answer is broken off or too long"),
@@ -131,7 +131,7 @@ def test_the_relay_says_in_plain_words_what_is_wrong_there(tmp_path, answer, rea
 def test_the_relay_says_when_an_action_may_have_been_taken_all_the_same(tmp_path):
     question = ("POST", "/api/v1/nodes/web2/actions/stop")
     _, said = relayed(tmp_path, hang, question=question, limit=0.3)
-    assert said == "web2 at ADDRESS does not answer: nothing complete within 0.3 s; it may act all the same"
+    assert said == "web2 at ADDRESS does not answer: no complete answer within 0.3 s; it may still act on the request"
     _, said = relayed(tmp_path, hang, question=question, port=closed_port())
     assert said == "web2 at ADDRESS does not answer: connection refused"
 
@@ -144,7 +144,7 @@ def test_the_relay_says_that_nobody_listens(tmp_path):
 def test_the_relay_says_that_tls_does_not_come_about(tmp_path):
     status, said = relayed(tmp_path, no_tls, tls=True)
     assert status == 502
-    assert said.startswith("web2 at ADDRESS does not answer: TLS does not come about")
+    assert said.startswith("web2 at ADDRESS does not answer: no TLS connection")
 
 
 def test_the_relay_says_that_no_connection_comes_about(tmp_path):

@@ -250,4 +250,4 @@ def test_a_start_that_outlives_its_daemon_ends_before_the_next_one_begins(tmp_pa
         wait_for(lambda: on.story.count("begun") == 2)
         assert [line.split()[0] for line in on.story] == ["start", "begun", "stop", "stop", "start", "begun"]
         # What slept in the first script would start a second server, on a port that is taken.
-        assert "sees to it that nothing of the application is left" in on.farm.log("web1")
+        assert "checks that no process of the application is left" in on.farm.log("web1")

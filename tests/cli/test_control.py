@@ -388,7 +388,7 @@ def test_a_stop_that_somebody_calls_off_exits_with_1():
 
     done = commanded(story)
     assert done.exit_code == 1
-    assert done.stderr == "web1: does not stop: somebody has called that off\n"
+    assert done.stderr == "web1: does not stop: somebody has cancelled that\n"
 
 
 def test_a_stop_is_done_when_the_daemon_itself_ends():

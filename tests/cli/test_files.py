@@ -89,7 +89,7 @@ def test_init_overwrites_neither_file(tmp_path, there):
     (tmp_path / there).write_text("precious")
     result = run("init", tmp_path, "--name", "apache", *NODES)
     assert result.exit_code == 1
-    assert f"{tmp_path / there}: there already" in result.stderr
+    assert f"{tmp_path / there}: exists already" in result.stderr
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(there, "precious")]
 
 
@@ -198,7 +198,7 @@ def test_a_key_file_is_made_once_and_left_alone_from_then_on(tmp_path):
     again = run("key", "new", key_file)
 
     assert (made.exit_code, made.stdout) == (0, f"made {key_file}\n")
-    assert (again.exit_code, again.stdout) == (0, f"{key_file} is there already, and left alone\n")
+    assert (again.exit_code, again.stdout) == (0, f"{key_file} exists already, and is left alone\n")
     assert key_file.read_bytes() == before
     assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
     assert len(Keyring.load(key_file).ids) == 1

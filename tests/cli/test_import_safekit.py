@@ -120,7 +120,7 @@ def test_what_is_there_is_not_overwritten(tmp_path, out):
     for where in (out, out / "precious", tmp_path / "link"):
         result = import_safekit(WEB_FARM, where, *FILLED)
         assert result.exit_code == 1
-        assert "is there already, and not overwritten" in result.stderr
+        assert "exists already, and is not overwritten" in result.stderr
     assert [path.name for path in out.iterdir()] == ["precious"]
 
 

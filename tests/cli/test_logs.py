@@ -158,7 +158,7 @@ def test_the_stored_events_are_shown_when_the_daemon_is_not_running():
     alone, one, every = commanded(story, addresses=TWO)
     assert shown(alone) == ["one", "two", "the reason"]
     assert "no daemon of node web1 is running here" in alone.stderr
-    assert "web1: shown are the events that it has stored in " in alone.stderr
+    assert "web1: showing the events that it has stored in " in alone.stderr
     assert shown(one) == ["the reason"]
     assert (alone.exit_code, one.exit_code) == (0, 0)
     assert shown(every) == ["the reason"]
@@ -207,7 +207,7 @@ def test_without_a_daemon_and_without_stored_events_it_says_so():
     nothing, garbage = commanded(story)
     assert (nothing.exit_code, garbage.exit_code) == (1, 1)
     assert "start it: systemctl start hcsidecar" in nothing.stderr
-    assert "its last events are not to be had either: there is no " in nothing.stderr
+    assert "its last events cannot be read either: there is no " in nothing.stderr
     assert "cannot be read: file is not a database" in garbage.stderr
 
 
@@ -366,7 +366,7 @@ def test_a_run_that_is_not_there_and_a_node_without_runs_are_told():
             return [await farm.give("logs", "--application", *arguments) for arguments in ([], ["last"], ["../x"])]
 
     nothing, last, escape = commanded(story)
-    assert (nothing.exit_code, nothing.stderr) == (0, "web1: no script has run, or nothing of it is kept\n")
+    assert (nothing.exit_code, nothing.stderr) == (0, "web1: no script has run, or no output is kept\n")
     assert (last.exit_code, escape.exit_code) == (1, 1)
     assert "there is no such run" in last.stderr
 

@@ -33,7 +33,7 @@ def said(verdict):
     ("row", "waited", "verdict"),
     [
         (UP, 0.9, None),
-        (UP, 1.0, (False, "does not stop: somebody has called that off")),
+        (UP, 1.0, (False, "does not stop: somebody has cancelled that")),
         (DRAINING, 3600, None),
         (STOP, 0.0, (True, "stopped after 0.0 s")),
         (STOP, 3.14, (True, "stopped after 3.1 s")),
@@ -50,7 +50,7 @@ def test_stop_waits_for_the_module_as_long_as_it_drains(row, waited, verdict):
         (ALONE, True, 19.9, None),
         (ALONE, True, 20, (False, "has not left within 20 s, it waits for its module to stop")),
         (UP, True, 0.9, None),
-        (UP, True, 1, (False, "does not leave: somebody has called that off")),
+        (UP, True, 1, (False, "does not leave: somebody has cancelled that")),
         (PARTING, True, 3000, None),
         (TO_DEREGISTER, False, 19, None),
         (TO_DEREGISTER, False, 20, (False, "has not left within 20 s, it waits for target web to be deregistered")),
@@ -76,7 +76,7 @@ def test_the_budget_of_leave_begins_when_the_drains_are_over():
     ("row", "waited", "verdict"),
     [
         (UP, 0.5, None),
-        (UP, 1.0, (False, "does not drain: somebody has called that off")),
+        (UP, 1.0, (False, "does not drain: somebody has cancelled that")),
         (DRAINING, 9.9, None),
         (DRAINING, 10, (True, "drained for 10 s, still there: 2 connections")),
         (ALONE, 2, (True, "drained after 2.0 s")),
@@ -91,7 +91,7 @@ def test_a_node_that_nobody_reaches_any_more_is_not_waited_for_without_end(tmp_p
     client = NodeClient("web2", LocalNode(name="web1", socket=tmp_path / "nobody.sock"))
     verdict = asyncio.run(wait(client, stopped, [].append, patience=0.1))
     assert not verdict.ok
-    assert verdict.text.startswith("is out of sight: no daemon of node web1 is running here")
+    assert verdict.text.startswith("cannot be asked any more: no daemon of node web1 is running here")
 
 
 def test_a_node_whose_daemon_has_ended_has_stopped(tmp_path):

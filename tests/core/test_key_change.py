@@ -27,7 +27,7 @@ def test_a_start_with_keys_that_share_nothing_with_the_former_names_the_file_and
     ((level, message),) = told(changed(TWICE_ROTATED).begin())
     assert level == "warning"
     assert message.startswith(f"the key file {FILE} is not the one that this node had before (they share no key): ")
-    assert "copy it from there and start this daemon anew" in message
+    assert "copy it from there and restart this daemon" in message
     assert "if all keys were replaced" in message
 
 
@@ -43,7 +43,7 @@ def test_nodes_that_are_heard_with_other_keys_are_an_alarm_told_once_for_each():
     assert message.startswith(
         f"web2, web3: heard with keys that are not in {FILE}, which is not the key file that this node"
     )
-    assert message.endswith("copy the key file from there and start this daemon anew")
+    assert message.endswith("copy the key file from there and restart this daemon")
     assert keys.complaint == f"web2, web3: heard with keys that are not in {FILE}"
     assert keys.look(met=(), strangers=("web2", "web3")) == []
     assert len(keys.look(met=(), strangers=("web2", "web3", "web4"))) == 1

@@ -39,7 +39,7 @@ def test_losses_that_come_together_are_told_in_one_line():
     event = losses.take(now=10 + GATHER)
     assert event.level is Level.WARNING
     assert event.message == (
-        "somebody has changed what this running node keeps: "
+        "somebody has changed files of this running node: "
         "in /run, control.sock was replaced (written again); "
         "in /s, events.db was removed (written again), state.json was removed (written again)"
     )

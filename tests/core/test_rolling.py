@@ -26,7 +26,7 @@ def rolling(keep_ready=1, limit=120.0):
     return Rolling(command="restart", keep_ready=keep_ready, limit=limit)
 
 
-ADVICE = "`hcsidecar status` and `hcsidecar logs` (with --node NAME) say why; mend it, then begin again."
+ADVICE = "`hcsidecar status` and `hcsidecar logs` (with --node NAME) say why; correct the cause, then begin again."
 
 
 # May a node go?
@@ -138,7 +138,7 @@ def test_it_does_not_begin_in_a_farm_that_is_not_fit(others, reason):
     roll = rolling()
     [finish] = roll.step(farm(**others), now=0)
     assert finish == Finish(
-        ok=False, text=f"the farm is not fit for it: {reason} (no node was done before that). {ADVICE}"
+        ok=False, text=f"the farm is not ready for it: {reason} (no node was done before that). {ADVICE}"
     )
     assert roll.over
 
@@ -195,7 +195,7 @@ def test_nobody_to_ask_until_the_limit_ends_it():
     roll.step(farm(), now=0)
     roll.taken(None, now=0)
     [finish] = roll.step(None, now=60)
-    assert finish.text.startswith("nobody tells the state of the farm, 60 s after restart of web1")
+    assert finish.text.startswith("no daemon reports the state of the farm, 60 s after restart of web1")
 
 
 def test_a_node_that_has_gone_from_the_farm_file_ends_it():

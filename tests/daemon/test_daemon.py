@@ -385,14 +385,14 @@ def test_sighup_says_what_of_the_farm_file_is_not_taken_and_the_node_serves_on(t
         farm.start().all_ready()
         daemon, right = farm.daemons["web1"], farm.config.read_text()
         daemon.send_signal(signal.SIGHUP)
-        wait_for(lambda: "SIGHUP: the farm file says what the daemon runs by" in farm.log("web1"))
-        assert "took the keys of the key file" in farm.log("web1")
+        wait_for(lambda: "SIGHUP: no setting of the farm file has changed since the start" in farm.log("web1"))
+        assert "loaded the keys of the key file" in farm.log("web1")
         farm.config.write_text(f'{right}[health]\nlame_duck = "50s"\n')
         daemon.send_signal(signal.SIGHUP)
-        wait_for(lambda: "taken when this daemon is started again: health.lame_duck" in farm.log("web1"))
+        wait_for(lambda: "used after a restart of this daemon: health.lame_duck" in farm.log("web1"))
         farm.config.write_text(f"{right}[helth]\n")
         daemon.send_signal(signal.SIGHUP)
-        wait_for(lambda: "goes on by the former one: helth" in farm.log("web1"))
+        wait_for(lambda: "keeps using the former one: helth" in farm.log("web1"))
         assert farm.health("web1") == 200
 
 
@@ -442,7 +442,7 @@ def test_sighup_takes_a_new_certificate_and_keeps_the_former_one_when_it_is_wron
         assert "second" in subject()
 
 
-WAITS = "the start waits for what passes by itself: "
+WAITS = "the start waits, as this may pass by itself: "
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a network namespace needs root")
@@ -460,7 +460,7 @@ def test_an_address_that_comes_late_is_waited_for_and_the_line_says_for_what(tmp
             told = farm.cli(command)
             assert (told.returncode, told.stdout) == (1, "")
             assert (
-                f"runs{'' if named else ' here'}, and its start waits for what passes by itself: {why}" in told.stderr
+                f"runs{'' if named else ' here'}, and its start waits, as this may pass by itself: {why}" in told.stderr
             )
         if named:
             assert f"{WAITS}{why}" in farm.cli("logs", node="web1").stdout

@@ -258,7 +258,7 @@ def test_a_broken_file_is_told_and_replaced(tmp_path, content):
     _, [event] = live(tmp_path, lambda memory: memory.remember_past(Past(last_word=Word.DRAIN), now=0))
     assert event.level is Level.ERROR
     assert event.message.startswith(f"{tmp_path / NAME} is broken: ")
-    assert event.message.endswith("; taken as new, the application starts")
+    assert event.message.endswith("; treated as a new node, the application starts")
     assert boots(tmp_path) == [946_684_800_500]
     assert live(tmp_path)[0].past(now=0).last_word is Word.DRAIN
 
@@ -268,7 +268,7 @@ def test_a_file_that_cannot_be_read_is_told_and_done_without(tmp_path):
     memory, events = live(tmp_path)
     assert memory.past(now=0).last_word is Word.START
     assert [event.message for event in events] == [
-        f"{tmp_path / NAME} cannot be read: Is a directory; taken as new, the application starts"
+        f"{tmp_path / NAME} cannot be read: Is a directory; treated as a new node, the application starts"
     ]
 
 
@@ -394,4 +394,4 @@ def test_a_disk_that_hangs_delays_neither_the_loop_nor_the_end_for_long(tmp_path
 
     asyncio.run(scene())
     assert problems == []
-    assert told[0].message.endswith("is not written yet after 2 s, and may hold old news")
+    assert told[0].message.endswith("is not written yet after 2 s, and may be out of date")

@@ -59,7 +59,7 @@ async def test_what_is_waited_for_is_told_once_for_each_reason_and_its_end_too()
     link, address = "there is no interface eth0", "eth0 has no address"
     step = Step(*(passing(text) for text in (link, link, link, address, address)))
     assert await made.until(step) == "done"
-    begins = "the start waits for what passes by itself: "
+    begins = "the start waits, as this may pass by itself: "
     assert story[:2] == [begins + link, begins + address]
     assert story[2].startswith("the start goes on, ")
     assert len(story) == 3

@@ -123,12 +123,12 @@ def test_a_running_node_is_not_restarted_for_a_new_unit(machine):
     said = machine.install(drain=300.0)
     assert machine.calls() == ["daemon-reload"]
     assert "the unit was written for another version or other settings" in said
-    assert said[-1] == "hcsidecar runs already: systemctl restart hcsidecar lets it follow the new unit"
+    assert said[-1] == "hcsidecar runs already: systemctl restart hcsidecar applies the new unit"
     assert "TimeoutStopSec=330\n" in machine.unit.read_text()
 
 
 def test_it_is_not_started_when_told_so_or_without_a_farm_file(machine):
-    assert machine.install(start=False)[-1] == "not started, as you said; later: systemctl start hcsidecar"
+    assert machine.install(start=False)[-1] == "not started, because of --no-start; later: systemctl start hcsidecar"
     machine.config.unlink()
     assert "not started: /etc/hcsidecar/farm.toml is not there yet" in machine.install()[-1]
     assert machine.calls() == ["daemon-reload", "enable hcsidecar"]
@@ -145,7 +145,7 @@ def test_an_attempt_that_failed_half_way_is_completed_by_the_next(machine):
 
 def test_a_node_that_does_not_start_is_told_with_where_to_look(machine):
     (machine.bin / "start-fails").touch()
-    with pytest.raises(ServiceError, match="journalctl -u hcsidecar tells why"):
+    with pytest.raises(ServiceError, match="journalctl -u hcsidecar says why"):
         machine.install()
 
 
@@ -207,7 +207,7 @@ def test_uninstall_undoes_install_and_says_what_stays(machine):
     assert machine.calls() == ["stop hcsidecar", "disable hcsidecar", "daemon-reload"]
     assert said == [
         "stopped hcsidecar; an application that it has started runs on",
-        "disabled hcsidecar: it starts no more at boot",
+        "disabled hcsidecar: it does not start at boot any more",
         f"removed {machine.unit}",
         "told systemd to read its units again",
         f"stays: {drop_ins}, with your changes of the unit",

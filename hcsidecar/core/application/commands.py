@@ -11,7 +11,7 @@ from hcsidecar.core.events import Event
 
 _EXITING = "the daemon is shutting down; `hcsidecar run` starts it again"
 _STOPPED = "the application is stopped; `hcsidecar start` starts it"
-_STOPPING = "the application is stopping; `hcsidecar start` calls that off"
+_STOPPING = "the application is stopping; `hcsidecar start` cancels that"
 
 
 def start(lifecycle: Lifecycle, *, now: float, by: str) -> Outcome:
@@ -31,7 +31,7 @@ def start(lifecycle: Lifecycle, *, now: float, by: str) -> Outcome:
             return resume(lifecycle, now=now, by=by)
         case Phase.PARTING | Phase.LEAVING if state.aim is Aim.STOP:
             lifecycle.keep_word(Word.START)
-            return accept("the stop is called off", *lifecycle.call_off(f"start by {by}, the stop is called off"))
+            return accept("the stop is cancelled", *lifecycle.call_off(f"start by {by}, the stop is cancelled"))
         case Phase.CLOSING | Phase.CLEARING if state.aim is Aim.STOP:
             lifecycle.keep_word(Word.START)
             events = lifecycle.redirect(Aim.STOPSTART, f"start by {by}, after the stop")
@@ -192,7 +192,7 @@ def shutdown(lifecycle: Lifecycle, *, now: float, by: str) -> list[Event]:
 
 def reset_budget(lifecycle: Lifecycle, *, by: str) -> Outcome:
     """Reset the restart budget."""
-    return accept("no restart counts any more", *lifecycle.reset_budget(f"restarts are counted anew, says {by}"))
+    return accept("the restart budget is reset", *lifecycle.reset_budget(f"the restart budget was reset by {by}"))
 
 
 def _after_start(lifecycle: Lifecycle, word: Word, *, by: str) -> Outcome:

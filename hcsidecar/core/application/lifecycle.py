@@ -194,7 +194,7 @@ class Lifecycle:
                 return self._serve("took over the application as it runs", has_passed=state.has_passed, now=now)
             case Left.UNCLEAR:
                 state.aim, state.is_thorough = Aim.STOPSTART, True
-                why = "the former daemon ended in the midst of a start or stop: begins anew"
+                why = "the former daemon ended during a start or stop: begins again"
                 return self._close(why, now=now)
             case _:
                 assert_never(state.left)
@@ -480,7 +480,7 @@ class Lifecycle:
                     return [*events, self.tell("kills the processes of the application", level=Level.WARNING)]
                 if state.is_thorough:
                     self._run(Script.KILL, now=now)
-                    return [self.tell("sees to it that nothing of the application is left")]
+                    return [self.tell("checks that no process of the application is left")]
                 return self._stopped("stopped with force", now=now)
             case Script.KILL:
                 if failure:
@@ -568,7 +568,7 @@ class Lifecycle:
             return self._fail("stop", f"check {name}: {complaint}", now=now)
         why_not = board.why_not_start()
         if why_not is None:
-            return self._start_if_due("all that it needs is there", now=now)
+            return self._start_if_due("all its needs are met", now=now)
         return [self.tell(why_not, level=Level.WARNING)] if is_other else []
 
     def _act_on_checks(self, *, now: float, is_late: bool = False) -> list[Event]:
@@ -589,7 +589,7 @@ class Lifecycle:
         for name, text in state.board.of_needs().items():
             if text not in (None, UNCHECKED):
                 return self._act_on_unmet_need(f"check {name}: {text}", state.board.rule(name).action, now=now)
-        return [self.tell("all that it needs is there again")] if state.last_stays.reset() else []
+        return [self.tell("all its needs are met again")] if state.last_stays.reset() else []
 
     def _act_on_unmet_need(self, why: str, action: str, *, now: float) -> list[Event]:
         """Act on an unmet need while the application is UP."""
@@ -654,7 +654,7 @@ class Lifecycle:
         """Count a failure that the application has repaired itself. Refuse if the budget is spent."""
         budget = self.state.budget
         if (summary := budget.spend(why, now=now)) is not None:
-            return refuse(f"the budget is spent: {summary}")
+            return refuse(f"the restart budget is used up: {summary}")
         return accept(f"{budget.used(now=now)} of {budget.most} restarts")
 
     def reset_budget(self, why: str) -> list[Event]:

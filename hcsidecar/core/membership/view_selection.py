@@ -194,7 +194,7 @@ class ViewSelector:
         self._yielding = reason is not None
         if reason is None and now < self._waits_until:
             self._time_decides = True
-            return "this node has stepped back for others again and again, and waits for its turn"
+            return "this node has yielded to others again and again, and waits for its turn"
         return reason
 
     def _yields_often(self, now: float) -> bool:

@@ -45,7 +45,7 @@ SHUTTING_DOWN = "the daemon is shutting down; `hcsidecar run` starts it again"
 IS_STOPPED = "the application is stopped; `hcsidecar start` starts it"
 IS_PARTING = "the application leaves, and serves until its balancers have drained it"
 STAYS_STOPPED = "the daemon is shutting down; the application will stay stopped when it is back"
-IS_STOPPING = "the application is stopping; `hcsidecar start` calls that off"
+IS_STOPPING = "the application is stopping; `hcsidecar start` cancels that"
 
 
 # state before, command -> accepted, sentence, state after, draining after, last word after
@@ -65,7 +65,7 @@ TABLE = [
     ("draining", "restart", True, "the application restarts", TRANSIENT, True, "drain"),
     ("draining", "drain", True, "the application is draining already", READY, True, "drain"),
     ("draining", "resume", True, "the drain is over", READY, False, "start"),
-    ("stopping", "start", True, "the stop is called off", READY, False, "start"),
+    ("stopping", "start", True, "the stop is cancelled", READY, False, "start"),
     ("stopping", "stop", True, "the application stops at once", STOP, False, "stop"),
     ("stopping", "restart", True, "the application restarts", TRANSIENT, True, "start"),
     ("stopping", "drain", False, IS_STOPPING, TRANSIENT, True, "stop"),
@@ -94,7 +94,7 @@ TABLE = [
     ("restarting", "part", True, "the application stops", TRANSIENT, True, "leave"),
     ("exiting", "part", True, STAYS_STOPPED, TRANSIENT, True, "leave"),
     ("finished", "part", False, SHUTTING_DOWN, STOP, False, "start"),
-    ("parting", "start", True, "the stop is called off", READY, False, "start"),
+    ("parting", "start", True, "the stop is cancelled", READY, False, "start"),
     ("parting", "stop", True, "the application stops, whatever its balancers do", TRANSIENT, True, "leave"),
     ("parting", "leave", True, "the application stops, whatever its balancers do", TRANSIENT, True, "leave"),
     ("parting", "part", True, "the application stops, whatever its balancers do", TRANSIENT, True, "leave"),

@@ -239,10 +239,10 @@ def test_a_failure_that_the_application_has_mended_counts_until_the_budget_is_sp
     assert made.count_failure("httpd has restarted something", now=1).text == "1 of 1 restarts"
     refused = made.count_failure("httpd has restarted something", now=2)
     assert (refused.accepted, made.state.budget.used(now=2), made.state.serving) == (False, 1, True)
-    assert refused.text.startswith("the budget is spent: failure 2 within 1d")
+    assert refused.text.startswith("the restart budget is used up: failure 2 within 1d")
     reset = reset_budget(made, by="root")
-    assert (reset.text, made.state.budget.used(now=3)) == ("no restart counts any more", 0)
-    assert told(reset.events) == ["UP(Ready): restarts are counted anew, says root"]
+    assert (reset.text, made.state.budget.used(now=3)) == ("the restart budget is reset", 0)
+    assert told(reset.events) == ["UP(Ready): the restart budget was reset by root"]
 
 
 def test_what_the_application_asks_for_counts_as_a_failure():

@@ -21,7 +21,7 @@ def test_a_need_that_is_not_met_keeps_the_module_waiting():
     assert (runs(made), made.state.unmet) == (None, ("ROUTER",))
     assert told(made.check_result(name="ROUTER", complaint=None, now=2)) == [
         "ROUTER passes",
-        "UP(Transient): all that it needs is there; the start script runs",
+        "UP(Transient): all its needs are met; the start script runs",
     ]
 
 
@@ -108,7 +108,7 @@ def test_the_last_one_that_stayed_says_when_its_need_is_met_again():
     made.tick(now=3)
     assert told(made.check_result(name="ROUTER", complaint=None, now=4)) == [
         "ROUTER passes",
-        "UP(Ready): all that it needs is there again",
+        "UP(Ready): all its needs are met again",
     ]
     assert made.state.remark == ""
 

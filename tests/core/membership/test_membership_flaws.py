@@ -68,7 +68,7 @@ def test_who_steps_back_again_and_again_waits_for_its_turn():
         assert node.out_reason == "web2 serves with web3, whom this node cannot reach"
         node.receive(heartbeat(**web2, seq=3 + 2 * number, view=ALONE, heard=[("web1", 7, node._seq)]), now=now)
         assert (node.view == BOTH) == (number < 2)
-    assert node.out_reason == "this node has stepped back for others again and again, and waits for its turn"
+    assert node.out_reason == "this node has yielded to others again and again, and waits for its turn"
     assert not node.compose(now=now).wants
     live(node, until=now + P / 2)
     assert node.view == ()
