@@ -51,7 +51,7 @@ def test_a_file_that_is_lost_again_meanwhile_is_told_once():
     losses.note(loss("/s/state.json"))
     losses.take(now=0)
     losses.note(loss("/s/state.json", "was overwritten"))
-    assert losses.take(now=GATHER).message.endswith("keeps: in /s, state.json was overwritten (written again)")
+    assert losses.take(now=GATHER).message.endswith("node: in /s, state.json was overwritten (written again)")
 
 
 def test_the_next_loss_is_told_in_a_line_of_its_own():
