@@ -48,7 +48,7 @@ def test_stop_waits_for_the_module_as_long_as_it_drains(row, waited, verdict):
     [
         (DRAINING, True, 3600, None),
         (ALONE, True, 19.9, None),
-        (ALONE, True, 20, (False, "has not left within 20 s, it waits for its module to stop")),
+        (ALONE, True, 20, (False, "has not left within 20 s, it waits for its application to stop")),
         (UP, True, 0.9, None),
         (UP, True, 1, (False, "does not leave: somebody has cancelled that")),
         (PARTING, True, 3000, None),

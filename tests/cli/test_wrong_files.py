@@ -89,7 +89,7 @@ def test_a_running_node_is_drained_whatever_is_wrong_with_its_files(harm):
     assert [act[0] for act in control.acts] == ["drain"]
     [warning] = done.stderr.splitlines()
     assert re.match(r"warning: .*farm\.toml: ", warning)
-    assert "no daemon would start" in warning
+    assert "a daemon would not start" in warning
     assert "hcsidecar check-config" in warning
 
 

@@ -109,7 +109,7 @@ def test_a_running_node_obeys_and_goes_on_when_its_files_are_out_of_order(tmp_pa
             wait_for(lambda name=name: "has another hash seed than the one in use" in farm.log(name))
         assert farm.cli("resume", node="web1").returncode == 0
         farm.all_ready()
-        assert "took the keys" not in farm.log("web1") + farm.log("web2")
+        assert "loaded the keys" not in farm.log("web1") + farm.log("web2")
 
 
 def test_a_start_with_another_farms_key_file_is_told_and_an_alarm_while_the_farm_has_the_former_one(tmp_path):
