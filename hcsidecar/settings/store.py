@@ -86,8 +86,11 @@ class RevisionStore:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         try:
+            is_new = not directory.exists()
             make_directory(directory)
             self._keep_private()
+            if is_new:
+                flush_directory(directory.parent)
             leftovers = [path for path in directory.iterdir() if path.name.startswith(_UNFINISHED)]
         except OSError as error:
             raise StoreError(disk_error("cannot keep settings in", directory, error)) from None
@@ -234,17 +237,23 @@ class RevisionStore:
             unpack(manifest, contents, new / _FILES, flush=True)
             replace_file(new / _MANIFEST, manifest.encoded())
             flush_directory(new)
-            self._refuse_to_replace_another(manifest.id, place)
+            there = self._revision_at(place)
+            if there is not None and there != manifest.id:
+                raise StoreError(f"cannot store {manifest.id.digest} in {place}, where {there.digest} is")
+            if there is not None and not os.path.lexists(place / _FILES):
+                (new / _FILES).rename(place / _FILES)
+                flush_directory(place)
+                return
             if os.path.lexists(place):
-                place.rename(directory / "old")  # damaged, or without its files
+                place.rename(directory / "damaged")
             new.rename(place)
 
-    def _refuse_to_replace_another(self, revision: RevisionId, place: Path) -> None:
-        """Raise StoreError where another revision has the same number and the same first digits of its digest."""
+    def _revision_at(self, place: Path) -> RevisionId | None:
+        """Return which revision has this directory; None if there is none, or it is damaged."""
         with suppress(OSError, BundleError):
-            other = _read_manifest(place).id
-            if other != revision and self._place(other) == place:
-                raise StoreError(f"cannot store {revision.digest} in {place}, where {other.digest} is")
+            found = _read_manifest(place).id
+            return found if self._place(found) == place else None
+        return None
 
     def _remove(self, path: Path) -> None:
         """Remove a directory; after a crash it is there as a whole, or under a name that the next start removes."""

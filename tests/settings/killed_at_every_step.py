@@ -31,6 +31,7 @@ def save_next(directory: Path, kill_at: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(count)
+    store.save(revision(1), CONTENTS)  # of which only the manifest is kept
     store.save(revision(FIRST + 1), CONTENTS)
     store.save_record(Record(revision(FIRST + 1).id))
     store.prune([revision(FIRST + 1).id])
@@ -58,6 +59,7 @@ def main() -> None:
     for number in range(1, FIRST + 1):
         store.save(revision(number), CONTENTS)
     store.save_record(Record(revision(FIRST).id))
+    store.prune([])
     seen = []
     while True:
         child = os.fork()
@@ -71,8 +73,8 @@ def main() -> None:
         assert status == -signal.SIGKILL, status
         store.remove(revision(FIRST + 1).id)
         store.save_record(Record(revision(FIRST).id))
-        for number in range(1, FIRST + 1):
-            store.save(revision(number), CONTENTS)
+        store.save(revision(FIRST - KEPT + 1), CONTENTS)
+        store.prune([])
     sys.stdout.write(f"{len(seen)} {seen.count(FIRST)} {seen.count(FIRST + 1)}\n")
 
 

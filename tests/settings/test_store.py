@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from settings.revisions import CONTENTS, Record, revision
 
-from hcsidecar.core.settings.revision import FARM_FILE, BundleError, bundle_problems
+from hcsidecar.core.settings.revision import FARM_FILE, BundleError, RevisionId, bundle_problems
 from hcsidecar.settings.store import KEPT, KEPT_MANIFESTS, NotReadable, RevisionStore, StoredRevision, StoreError
 from hcsidecar.settings.unpacking import unpack
 
@@ -341,3 +341,10 @@ def test_a_kill_at_any_step_of_a_save_leaves_the_old_or_the_new_and_nothing_else
     assert steps > 20
     assert with_old > 5
     assert with_new > 5
+
+
+def test_two_revisions_with_one_directory_are_told_apart(store):
+    store.save(revision(1), CONTENTS)
+    digest = revision(1).id.digest
+    other = RevisionId(1, digest[:8] + "0" * 56)
+    assert why(store.load(other)) == f"{place(store, revision(1))} is of another revision: {digest}"
