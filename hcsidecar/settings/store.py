@@ -148,6 +148,9 @@ class RevisionStore:
             try:
                 manifest = _read_manifest(place)
                 has_files = (place / _FILES).is_dir()
+            except FileNotFoundError:
+                problems.append(f"{place} is damaged: it has no {_MANIFEST}")
+                continue
             except OSError as error:
                 problems.append(disk_error("cannot read", error.filename or place, error))
                 continue

@@ -5,13 +5,13 @@ import random
 import shutil
 import stat
 import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from settings.killing import run_killed
+from settings.memory import in_memory
 from settings.revisions import CONTENTS, Record, revision
 
 from hcsidecar.core.settings.revision import FARM_FILE, BundleError, RevisionId, bundle_problems
@@ -26,18 +26,6 @@ def why(found):
 
 def place(store, manifest):
     return store.directory / f"{manifest.number}-{manifest.id.digest[:8]}"
-
-
-def in_memory():
-    """Make a directory in memory, where flushing to the disk takes no time."""
-    shared = Path("/dev/shm")  # noqa: S108 - the directory has a name of its own there
-    return tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None)
-
-
-@pytest.fixture
-def memory():
-    with in_memory() as directory:
-        yield Path(directory)
 
 
 @pytest.fixture
@@ -327,18 +315,8 @@ def test_whatever_names_and_contents_a_manifest_has_they_are_read_as_they_were(c
 
 
 def test_a_kill_at_any_step_of_a_save_leaves_the_old_or_the_new_and_nothing_else(memory):
-    driver = Path(__file__).with_name("killed_at_every_step.py")
-    done = subprocess.run(
-        [sys.executable, driver, memory / "settings"],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    steps, with_old, with_new = map(int, done.stdout.split())
-    assert steps > 20
+    killed, with_old, with_new = run_killed("store_killed", memory / "settings")
+    assert killed > 20
     assert with_old > 5
     assert with_new > 5
 

@@ -3,13 +3,14 @@
 import os
 import stat
 import subprocess
-import tempfile
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from settings.farm_here import make_farm, script
+from settings.killing import run_killed
+from settings.memory import in_memory
 from settings.revisions import CONTENTS, revision
 
 from hcsidecar.core.settings.edits import Edit
@@ -311,7 +312,7 @@ states = st.dictionaries(names, st.binary(max_size=3)).map(lambda files: files |
 
 @given(former=states, new=states, edits_made=st.dictionaries(names, st.binary(max_size=3) | st.none()))
 def test_whatever_was_edited_the_new_revision_is_there_and_no_edit_is_lost(former, new, edits_made):
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as directory:  # noqa: S108
+    with in_memory() as directory:
         etc = Path(directory)
         before, after = revision(1, former, executable=()), revision(2, new, executable=())
         write(etc, before, former, former=None)
@@ -331,3 +332,8 @@ def test_whatever_was_edited_the_new_revision_is_there_and_no_edit_is_lost(forme
         unedited = {name for name in former if name not in new and name not in edits_made}
         assert not unedited & found.keys()
         assert write(etc, after, new, former=before).written == ()
+
+
+def test_a_kill_at_any_step_loses_no_edit_and_writing_again_ends_what_was_begun(memory):
+    [killed] = run_killed("working_copy_killed", memory / "etc")
+    assert killed > 10
