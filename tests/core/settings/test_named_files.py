@@ -37,6 +37,17 @@ command = ["/usr/bin/true"]
 type = "command"
 name = "pool"
 command = ["balancers/register", "--pool", "web"]
+[[check]]
+type = "tcp"
+name = "port"
+address = "127.0.0.1"
+port = 80
+[[target]]
+type = "haproxy"
+name = "proxy"
+socket = "/run/haproxy.sock"
+backend = "web"
+port = 80
 """
 
 
