@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from hcsidecar.core.farmfile.settings import PRESETS, FarmFile, NodeTable, format_duration
 from hcsidecar.core.farmfile.tables import DEFAULT_NETWORK
 from hcsidecar.core.farmfile.toml_values import toml_value
+from hcsidecar.core.plain_text import escaped, shortened
 from hcsidecar.core.settings.revision import FARM_FILE, FileEntry, Manifest
 
 MAX_COMPARED: Final = 128 * 1024
@@ -24,7 +25,9 @@ MAX_LINES: Final = 5000
 "Lines of such a file: the time to compare grows with their square."
 UNSET: Final = "unset"
 CHANGED: Final = "(changed)"
-"Stands for both values of a secret."
+"Stands for both values of a secret, and for those whose difference is not in what is shown of them."
+LONGEST_VALUE: Final = 200
+"Characters of a value that are shown."
 _HIDDEN: Final = "(hidden)"
 
 _SHORTEST_SECRET: Final = 4
@@ -71,7 +74,8 @@ class FileChange(msgspec.Struct, frozen=True, kw_only=True):
     before: FileVersion | None = None
     after: FileVersion | None = None
     diff: str = ""
-    "A unified diff; empty where the file is not text, is too large, or differs in its mode or in secrets only."
+    """A unified diff; empty where the file is not text, is too large, or differs in its mode or in secrets only. It has
+    the bytes of the file, so that who shows it on a terminal must escape them."""
 
     def __str__(self) -> str:
         before, after = self.before, self.after
@@ -261,7 +265,7 @@ def _table_differences(path: str, entry: str, before: BaseModel, after: BaseMode
     old, new = _values(before), _values(after)
     implied = _implied(old, new) if path == "heartbeat" else ()
     for key in old | new:
-        inner = f"{path}.{key}"
+        inner = f"{path}.{escaped(key)}"
         if _is_a_table(before, after, key):
             yield from _differences(inner, getattr(before, key), getattr(after, key))
         elif key not in implied:
@@ -313,15 +317,11 @@ def _value_differences(path: str, entry: str, before: object, after: object) -> 
 def _value_change(
     path: str, entry: str, before: object, after: object, *, item: str = "", secret: bool = False
 ) -> SettingChange:
-    change = Change.ADDED if before is None else Change.REMOVED if after is None else Change.CHANGED
-    return SettingChange(
-        key=path,
-        entry=entry,
-        item=item,
-        change=change,
-        before=CHANGED if secret else _written(before),
-        after=CHANGED if secret else _written(after),
-    )
+    change = ChangeKind.ADDED if before is None else ChangeKind.REMOVED if after is None else ChangeKind.CHANGED
+    values = _written(before), _written(after)
+    if secret or values[0] == values[1]:
+        values = CHANGED, CHANGED
+    return SettingChange(key=path, entry=entry, item=escaped(item), change=change, before=values[0], after=values[1])
 
 
 def _written(value: object) -> str:
@@ -331,4 +331,4 @@ def _written(value: object) -> str:
         # TOML has no word for what is not there.
         value = {key: inner for key, inner in value.items() if inner is not None}
     text = value if isinstance(value, str) and _PLAIN.fullmatch(value) else toml_value(value)
-    return _USER_OF_URL.sub(_HIDDEN, text)
+    return shortened(escaped(_USER_OF_URL.sub(_HIDDEN, text)), LONGEST_VALUE)

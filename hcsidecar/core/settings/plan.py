@@ -301,11 +301,15 @@ class _Change:
         restarted |= set(self._moving)
         if any(self._is_ready(name) for name in self._leaving) and len(ready) < keep:
             yield f"{_ready(ready)} once {', '.join(self._leaving)} left, and [farm] keep_ready is {keep}"
-        for name in ready:
-            left = [other for other in ready if other != name]
-            if name in restarted and len(left) < max(keep, 1):
-                beside = f", and [farm] keep_ready is {keep}" if keep else ""
-                yield f"{_ready(left)} while {name} restarts{beside}"
+        affected = [name for name in ready if name in restarted]
+        if affected and len(ready) - 1 < max(keep, 1):
+            beside = f", and [farm] keep_ready is {keep}" if keep else ""
+            left = [name for name in ready if name != affected[0]]
+            if len(affected) == 1 or not left:
+                yield f"{_ready(left)} while {affected[0]} restarts{beside}"
+            else:
+                rest = f"only {len(left)} of {len(ready)} Ready nodes would stay so"
+                yield f"{rest} while one of {', '.join(affected)} restarts{beside}"
 
     def _no_majority(self) -> Iterator[str]:
         if self._present.farm.partition != "majority":

@@ -131,6 +131,21 @@ def content(files, *, executable=()):
             {"target": [{"type": "consul", "name": "c", "pool": "b", "more": 1}]},
             ["[[target]] c pool: a -> b", "[[target]] c more: unset -> 1"],
         ),
+        (
+            {"target": [AWS | {"proxy": "http://me:hunter2@192.0.2.9:3128"}]},
+            {"target": [AWS | {"proxy": "http://me:hunter3@192.0.2.9:3128"}]},
+            ["[[target]] web proxy: (changed)"],
+        ),
+        (
+            {"target": [{"type": "consul", "name": "c"}]},
+            {"target": [{"type": "consul", "name": "c", "\u202ex": "\u202ey\n"}]},
+            ['[[target]] c \\u202ex: unset -> "\\u202ey\\n"'],
+        ),
+        (
+            {"application": SCRIPTS | {"environment": {"A": "x" * 300}}},
+            {"application": SCRIPTS | {"environment": {"A": "x" * 301}}},
+            ["[application] environment.A: (changed)"],
+        ),
     ],
 )
 def test_a_changed_setting_is_told_as_in_the_file(before, after, told):
