@@ -49,7 +49,7 @@ class RevisionContent(NamedTuple):
     contents: Mapping[str, bytes]
 
 
-class Change(StrEnum):
+class ChangeKind(StrEnum):
     """What has become of a file, or of a table or value of the farm file."""
 
     ADDED = "added"
@@ -70,7 +70,7 @@ class FileChange(msgspec.Struct, frozen=True, kw_only=True):
     """A file that differs between two bundles."""
 
     name: str
-    change: Change
+    change: ChangeKind
     before: FileVersion | None = None
     after: FileVersion | None = None
     diff: str = ""
@@ -102,7 +102,7 @@ class SettingChange(msgspec.Struct, frozen=True, kw_only=True):
     "Of a table that stands several times: the name of the one meant."
     item: str = ""
     "Of a value with names in it, such as `environment`: the name that differs."
-    change: Change
+    change: ChangeKind
     before: str = ""
     "As TOML, without the quotes of plain words; empty for a table that is new or gone."
     after: str = ""
@@ -125,7 +125,7 @@ class SettingChange(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         if self.is_table:
-            return f"{self.place}: {'new' if self.change is Change.ADDED else 'removed'}"
+            return f"{self.place}: {'new' if self.change is ChangeKind.ADDED else 'removed'}"
         if self.before == CHANGED:
             return f"{self.place}: {CHANGED}"
         return f"{self.place}: {self.before} -> {self.after}"
@@ -142,7 +142,7 @@ def file_changes(
         old, new = before.get(name), after.get(name)
         if old == new:
             continue
-        change = Change.ADDED if old is None else Change.REMOVED if new is None else Change.CHANGED
+        change = ChangeKind.ADDED if old is None else ChangeKind.REMOVED if new is None else ChangeKind.CHANGED
         contents = former.contents[name] if old else b"", present.contents[name] if new else b""
         diff = "" if contents[0] == contents[1] else _diff(name, *contents, secrets=secrets)
         found.append(FileChange(name=name, change=change, before=_version(old), after=_version(new), diff=diff))
@@ -213,12 +213,12 @@ def setting_changes(former: FarmFile, present: FarmFile) -> tuple[SettingChange,
 
 def _differences(path: str, before: object, after: object) -> Iterator[SettingChange]:
     """Compare two tables, two lists of tables, or a table with none."""
-    if isinstance(before, tuple) or isinstance(after, tuple):
+    if isinstance(before, tuple) and isinstance(after, tuple):
         yield from _list_differences(path, _by_name(before), _by_name(after))
     elif isinstance(before, BaseModel) and isinstance(after, BaseModel):
         yield from _table_differences(path, "", before, after)
     elif before is not None or after is not None:
-        yield SettingChange(key=path, change=Change.ADDED if before is None else Change.REMOVED)
+        yield SettingChange(key=path, change=ChangeKind.ADDED if before is None else ChangeKind.REMOVED)
 
 
 def _list_differences(
@@ -227,7 +227,7 @@ def _list_differences(
     for name in {**before, **after}:
         old, new = before.get(name), after.get(name)
         if old is None or new is None:
-            change = Change.ADDED if old is None else Change.REMOVED
+            change = ChangeKind.ADDED if old is None else ChangeKind.REMOVED
             yield SettingChange(key=path, entry=name, change=change)
         else:
             yield from _table_differences(path, name, old, new)
@@ -237,16 +237,14 @@ def _list_differences(
         yield SettingChange(
             key="l2.share.name",
             item="order",
-            change=Change.CHANGED,
+            change=ChangeKind.CHANGED,
             before=toml_value(order[0]),
             after=toml_value(order[1]),
         )
 
 
-def _by_name(tables: object) -> dict[str, BaseModel]:
+def _by_name(tables: tuple[BaseModel, ...]) -> dict[str, BaseModel]:
     """Return tables by what each is known by."""
-    if not isinstance(tables, tuple):
-        return {}
     return {_name_of(table): table for table in tables}
 
 
@@ -260,7 +258,7 @@ def _name_of(table: BaseModel) -> str:
 def _table_differences(path: str, entry: str, before: BaseModel, after: BaseModel) -> Iterator[SettingChange]:
     if type(before) is not type(after) or getattr(before, "type", "") != getattr(after, "type", ""):
         kinds = _written(getattr(before, "type", "")), _written(getattr(after, "type", ""))
-        yield SettingChange(key=f"{path}.type", entry=entry, change=Change.CHANGED, before=kinds[0], after=kinds[1])
+        yield SettingChange(key=f"{path}.type", entry=entry, change=ChangeKind.CHANGED, before=kinds[0], after=kinds[1])
         return
     old, new = _values(before), _values(after)
     implied = _implied(old, new) if path == "heartbeat" else ()
@@ -288,8 +286,6 @@ def _values(table: BaseModel) -> dict[str, object]:
 
 def _implied(before: Mapping[str, object], after: Mapping[str, object]) -> tuple[str, ...]:
     """Return the keys of [heartbeat] that differ only because the preset does."""
-    if before["preset"] == after["preset"]:
-        return ()
     return tuple(
         key
         for key in ("pulse", "lost_after")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from hcsidecar.core.farmfile.settings import FarmFile, format_duration
-from hcsidecar.core.settings.differences import CHANGED, UNSET, Change, FileChange, SettingChange, setting_changes
+from hcsidecar.core.settings.differences import CHANGED, UNSET, ChangeKind, FileChange, SettingChange, setting_changes
 from hcsidecar.core.settings.key_effects import ChangeEffect, Touched, effect_of
 from hcsidecar.core.settings.revision import FARM_FILE
 from l2mode.core.buckets import takers
@@ -27,7 +27,7 @@ class NodeCondition:
     "What `hcsidecar power` has set, by share, over the farm file."
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
+class PlanStep(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that the change does."""
 
     effect: ChangeEffect
@@ -41,10 +41,10 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     "A sentence without a full stop, with the node's name where it is for one."
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class ChangePlan(msgspec.Struct, frozen=True, kw_only=True):
     """What a change does, to whom, and what to mind."""
 
-    steps: tuple[Step, ...] = ()
+    steps: tuple[PlanStep, ...] = ()
     refusals: tuple[str, ...] = ()
     "Why it is not possible; each says what to do instead."
     warnings: tuple[str, ...] = ()
@@ -82,7 +82,7 @@ def plan(
     files: Sequence[FileChange] = (),
     nodes: Collection[NodeCondition] = (),
     without: Collection[str] = (),
-) -> Plan:
+) -> ChangePlan:
     """Return the plan of a change from one farm file to another.
 
     `files` are those of the bundle that differ, `nodes` what is known of the nodes of both files, and `without` the
@@ -91,7 +91,7 @@ def plan(
     change = _Change(former, present, files, {node.name: node for node in nodes}, frozenset(without))
     steps = tuple(change.steps())
     refusals = tuple(step.text for step in steps if step.effect is ChangeEffect.REFUSED)
-    return Plan(
+    return ChangePlan(
         steps=steps,
         refusals=refusals,
         warnings=tuple(change.warnings(steps)) if steps else (),
@@ -121,7 +121,7 @@ class _Change:
         self._leaving = [name for name in before if name not in after]
         self._moving = [name for name in self._staying if self._loses_every_address(name)]
 
-    def steps(self) -> Iterator[Step]:
+    def steps(self) -> Iterator[PlanStep]:
         """Return all that is done, in the order in which an operator reads it."""
         by_effect = [(change, self._effect(change)) for change in self._settings]
         yield from (self._refusal(change) for change, effect in by_effect if effect is ChangeEffect.REFUSED)
@@ -140,7 +140,7 @@ class _Change:
         if self._has_shares and any(effect in _MOVING for _, effect in by_effect):
             yield from self._moves()
 
-    def warnings(self, steps: Sequence[Step]) -> Iterator[str]:
+    def warnings(self, steps: Sequence[PlanStep]) -> Iterator[str]:
         """Return what an operator should mind before saying yes."""
         yield from self._absent()
         yield from self._too_few_ready(steps)
@@ -175,17 +175,17 @@ class _Change:
         before, after = (farm.node_named(name).addresses for farm in (self._former, self._present))
         return set(before.values()).isdisjoint(after.values())
 
-    def _refusal(self, change: SettingChange) -> Step:
+    def _refusal(self, change: SettingChange) -> PlanStep:
         text = f"{_becomes(change)}: {effect_of(change.key).note}"
         return _everywhere(ChangeEffect.REFUSED, change.key, text, self._all_nodes())
 
-    def _live_step(self, change: SettingChange) -> Step:
+    def _live_step(self, change: SettingChange) -> PlanStep:
         text = f"{_becomes(change)}: {_live_note(change)}"
         if effect_of(change.key).touches is Touched.NAMED and change.item:
             return _of_node(ChangeEffect.LIVE, change.item, (change.key,), f"{change.item}: {text}")
         return _everywhere(ChangeEffect.LIVE, change.key, text, self._all_nodes())
 
-    def _refused_moves(self) -> Iterator[Step]:
+    def _refused_moves(self) -> Iterator[PlanStep]:
         if len(self._moving) > 1:
             names = ", ".join(self._moving)
             text = (
@@ -197,15 +197,15 @@ class _Change:
             text = "no node of the farm stays in it; keep one at least, and remove it with another apply"
             yield _everywhere(ChangeEffect.REFUSED, "node", text, tuple(self._leaving))
 
-    def _file_step(self, file: FileChange) -> Step:
+    def _file_step(self, file: FileChange) -> PlanStep:
         uses = [*_uses_of(self._present, file.name), *_uses_of(self._former, file.name)]
         when = uses[0].when if uses else "no script or program of the farm file by itself"
-        if file.change is Change.REMOVED:
+        if file.change is ChangeKind.REMOVED:
             when = "nothing is disturbed"
         text = f"{file.name} {_has_become(file)}: {when}"
         return _everywhere(ChangeEffect.LIVE, file.name, text, self._all_nodes())
 
-    def _membership(self) -> Iterator[Step]:
+    def _membership(self) -> Iterator[PlanStep]:
         for name in self._joining:
             yield _of_node(ChangeEffect.MEMBERSHIP, name, ("node",), f"{name} joins")
         for name in self._leaving:
@@ -218,7 +218,7 @@ class _Change:
 
     def _restarts(
         self, effect: ChangeEffect, by_effect: Sequence[tuple[SettingChange, ChangeEffect]]
-    ) -> Iterator[Step]:
+    ) -> Iterator[PlanStep]:
         what = "daemon" if effect is ChangeEffect.RESTARTS_DAEMON else "application"
         wanted = [change for change, its in by_effect if its is effect]
         for name in self._staying:
@@ -246,7 +246,7 @@ class _Change:
             limit = self._former.application.drain
         return f"drains up to {_spoken(limit)} first" if limit else "without a drain"
 
-    def _moves(self) -> Iterator[Step]:
+    def _moves(self) -> Iterator[PlanStep]:
         """Say whose shares grow and shrink, among the nodes that are heard and those that join."""
         before = self._fractions(self._former, [node.name for node in self._former.node if self._is_alive(node.name)])
         members = [name for name in self._all_nodes() if self._is_alive(name) or name in self._joining]
@@ -294,7 +294,7 @@ class _Change:
         for name in sorted(self._without - known):
             yield f"--without names {name}, which is no node of the farm"
 
-    def _too_few_ready(self, steps: Sequence[Step]) -> Iterator[str]:
+    def _too_few_ready(self, steps: Sequence[PlanStep]) -> Iterator[str]:
         keep = self._present.farm.keep_ready
         ready = [name for name in self._staying if self._is_ready(name)]
         restarted = {name for step in steps if step.effect in _RESTARTING for name in step.nodes if not step.of_all}
@@ -328,7 +328,7 @@ class _Change:
             always = f"/var/modules/{self._present.farm.name}/ready.txt"
             yield f"balancers that ask {old} get 404 from then on: let them ask {always} before, and {new} afterwards"
 
-    def _programs_used_at_once(self, steps: Sequence[Step]) -> Iterator[str]:
+    def _programs_used_at_once(self, steps: Sequence[PlanStep]) -> Iterator[str]:
         restarting = any(step.effect in _RESTARTING for step in steps)
         for file in self._files:
             for use in _uses_of(self._present, file.name):
@@ -340,7 +340,7 @@ class _Change:
     def _new_checks(self) -> Iterator[str]:
         checks = {check.name: check for check in self._present.check}
         for change in self._settings:
-            if change.key != "check" or change.change is not Change.ADDED:
+            if change.key != "check" or change.change is not ChangeKind.ADDED:
                 continue
             action = self._present.action_of(checks[change.entry])
             if action != "none":
@@ -400,19 +400,19 @@ def _plain_path(path: str) -> str:
     return "/".join(part for part in path.split("/") if part not in ("", "."))
 
 
-def _everywhere(effect: ChangeEffect, key: str, text: str, nodes: tuple[str, ...]) -> Step:
-    return Step(effect=effect, nodes=nodes, of_all=True, keys=(key,), text=text)
+def _everywhere(effect: ChangeEffect, key: str, text: str, nodes: tuple[str, ...]) -> PlanStep:
+    return PlanStep(effect=effect, nodes=nodes, of_all=True, keys=(key,), text=text)
 
 
-def _of_node(effect: ChangeEffect, name: str, keys: tuple[str, ...], text: str) -> Step:
-    return Step(effect=effect, nodes=(name,), of_all=False, keys=keys, text=text)
+def _of_node(effect: ChangeEffect, name: str, keys: tuple[str, ...], text: str) -> PlanStep:
+    return PlanStep(effect=effect, nodes=(name,), of_all=False, keys=keys, text=text)
 
 
 def _becomes(change: SettingChange, *, of_node: str = "") -> str:
     """Say what a key is from now on; of the node that the sentence is about, the name is left out."""
     if change.is_table:
         where = f"{_singular(change.key)} {change.entry}" if change.entry else f"[{change.key}]"
-        return f"{where} is {'new' if change.change is Change.ADDED else 'removed'}"
+        return f"{where} is {'new' if change.change is ChangeKind.ADDED else 'removed'}"
     table, _, key = change.key.rpartition(".")
     item = f".{change.item}" if change.item else ""
     if change.entry and change.entry == of_node:
@@ -435,7 +435,7 @@ def _live_note(change: SettingChange) -> str:
     note = effect_of(change.key).note
     if note.startswith("used "):
         return note
-    if change.key == "check" and change.change is Change.ADDED:
+    if change.key == "check" and change.change is ChangeKind.ADDED:
         return "it begins in `init`, and nothing is disturbed until it has found something"
     return "nothing is disturbed"
 

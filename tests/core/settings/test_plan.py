@@ -6,9 +6,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hcsidecar.core.farmfile.settings import FarmFile, read
-from hcsidecar.core.settings.differences import Change, FileChange, FileVersion
+from hcsidecar.core.settings.differences import ChangeKind, FileChange, FileVersion
 from hcsidecar.core.settings.key_effects import ChangeEffect
-from hcsidecar.core.settings.plan import NodeCondition, Plan, plan
+from hcsidecar.core.settings.plan import ChangePlan, NodeCondition, plan
 
 WEB1, WEB2, WEB3, WEB4 = ({"name": f"web{n}", "address": f"192.0.2.1{n}"} for n in (1, 2, 3, 4))
 THREE = [WEB1, WEB2, WEB3]
@@ -21,6 +21,7 @@ L2 = {"vip": [{"address": "192.0.2.50"}], "share": [APACHE]}
 TLS = {"cert": "tls/farm.crt", "key": "tls/farm.key"}
 GROUP = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/web/0123456789abcdef"
 COMMAND_TARGET = {"type": "command", "name": "lb", "command": ["bin/register"]}
+ELSEWHERE = {"type": "command", "name": "elsewhere", "command": ["/usr/bin/register"]}
 
 
 def farm(**tables):
@@ -36,14 +37,14 @@ def ready(*names, **conditions):
 ALL_READY = ready("web1", "web2", "web3")
 
 
-def changed(name, change=Change.CHANGED, *, before="a", after="b", executable=(True, True)):
+def changed(name, change=ChangeKind.CHANGED, *, before="a", after="b", executable=(True, True)):
     old = FileVersion(size=1, sha256=before * 64, executable=executable[0])
     new = FileVersion(size=1, sha256=after * 64, executable=executable[1])
     return FileChange(
         name=name,
         change=change,
-        before=None if change is Change.ADDED else old,
-        after=None if change is Change.REMOVED else new,
+        before=None if change is ChangeKind.ADDED else old,
+        after=None if change is ChangeKind.REMOVED else new,
     )
 
 
@@ -253,8 +254,8 @@ def test_the_worst_effect_is_named(after, worst):
     [
         (changed("bin/start"), "bin/start is changed: used at its next run"),
         (changed("bin/stop"), "bin/stop is changed: used at its next run"),
-        (changed("bin/new", Change.ADDED), "bin/new is added: no script or program of the farm file by itself"),
-        (changed("bin/old", Change.REMOVED), "bin/old is removed: nothing is disturbed"),
+        (changed("bin/new", ChangeKind.ADDED), "bin/new is added: no script or program of the farm file by itself"),
+        (changed("bin/old", ChangeKind.REMOVED), "bin/old is removed: nothing is disturbed"),
         (changed("bin/queue"), "bin/queue is changed: used at its next run, every 5 s"),
         (changed("bin/watch"), "bin/watch is changed: used when it is started again"),
         (changed("bin/register"), "bin/register is changed: used at its next run"),
@@ -269,14 +270,14 @@ def test_the_worst_effect_is_named(after, worst):
     ],
 )
 def test_a_changed_file_is_used_at_its_next_run(file, told):
-    same = farm(application=SCRIPTS, check=[QUEUE, WATCH, APP], target=[COMMAND_TARGET])
+    same = farm(application=SCRIPTS, check=[QUEUE, WATCH, APP], target=[ELSEWHERE, COMMAND_TARGET])
     found = plan(same, same, files=[file], nodes=ALL_READY)
     assert texts(found) == [told]
     assert found.worst is ChangeEffect.LIVE
 
 
 def test_the_farm_file_itself_is_planned_by_its_keys():
-    assert plan(farm(), farm(), files=[changed("farm.toml")], nodes=ALL_READY) == Plan()
+    assert plan(farm(), farm(), files=[changed("farm.toml")], nodes=ALL_READY) == ChangePlan()
 
 
 @pytest.mark.parametrize(
@@ -404,6 +405,19 @@ def test_a_program_that_is_used_at_once_is_warned_of(name, after, warned):
     assert list(found.warnings) == warned
 
 
+def test_half_of_the_nodes_is_no_majority():
+    majority = {"farm": {"name": "apache", "partition": "majority"}}
+    before, after = farm(**majority, node=[WEB1, WEB2]), farm(**majority, node=[*THREE, WEB4])
+    warned = plan(before, after, nodes=ready("web1", "web2")).warnings
+    assert any(warning.startswith("2 of 4 nodes are alive, which is no majority") for warning in warned)
+
+
+def test_the_parts_of_a_share_are_by_the_powers_that_the_operator_has_set():
+    nodes = [*ready("web1", powers={"APACHE": 2}), *ready("web2", "web3")]
+    found = plan(farm(l2=L2), farm(l2=L2, node=[WEB1, WEB2]), nodes=nodes)
+    assert "web1: takes 67 % of APACHE instead of 50 %" in texts(found)
+
+
 def test_a_node_that_is_not_alive_restarts_when_it_returns():
     found = plan(farm(), farm(heartbeat={"preset": "fast"}), nodes=ready("web1", "web2"))
     assert texts(found)[2] == (
@@ -466,7 +480,7 @@ def test_a_large_change_reads_well():
 
 def test_a_plan_is_a_json_document():
     found = plan(farm(**LARGE_BEFORE), farm(**LARGE_AFTER), nodes=ALL_READY)
-    assert msgspec.json.decode(msgspec.json.encode(found), type=Plan) == found
+    assert msgspec.json.decode(msgspec.json.encode(found), type=ChangePlan) == found
 
 
 def test_an_empty_plan_says_so():
@@ -524,4 +538,4 @@ def test_any_two_farm_files_have_a_plan(former, present, nodes, without):
 
 @given(farms(), conditions)
 def test_a_farm_file_that_does_not_change_has_an_empty_plan(same, nodes):
-    assert plan(same, same, nodes=nodes) == Plan()
+    assert plan(same, same, nodes=nodes) == ChangePlan()
