@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Final
 
 from l2mode.announcer import Announcer
+from l2mode.core.announcement import Announcement
 from l2mode.core.cells import NOBODY
 from l2mode.core.conditions import Hold
 from l2mode.core.documents import ClientExplanation, LayerTwoReport
 from l2mode.core.explain import Client, explain
 from l2mode.core.filter_kinds import FilterKind
 from l2mode.core.frames import virtual_mac
-from l2mode.core.handover import Handover, Said, director_of
+from l2mode.core.handover import Handover, director_of
 from l2mode.core.interface import Obstacle
 from l2mode.core.reasons import Reason
 from l2mode.core.report import FilterReport, layer_two_document
@@ -164,7 +165,7 @@ class LayerTwo:
         self.tables.set_lease(max(0, int(until * _NANOSECONDS)))
         self._voice.renew(until)
 
-    def meet(self, neighbours: Iterable[Said]) -> None:
+    def meet(self, neighbours: Iterable[Announcement]) -> None:
         """Take in what the heard nodes announce."""
         drops = self.handover.drops
         moves = self.handover.meet(neighbours)

@@ -31,13 +31,10 @@ from itertools import zip_longest
 from operator import or_
 from typing import Final
 
+from l2mode.core.announcement import Announcement
 from l2mode.core.buckets import BUCKETS, mask_of, owner_numbers, owner_of, owners, takers
 from l2mode.core.cells import NOBODY, PASS_ON, PENDING
 from l2mode.core.transit import Transit, View, powers_in
-
-Said = tuple[str, bytes, bool, bytes, View, bool]
-"""What a heard node announces: name, MAC of the interface, whether it is dirty, in which buckets, its view, and whether
-it has claimed what that view gives it."""
 
 
 class BucketState(Enum):
@@ -141,13 +138,15 @@ class Handover:
         """Extend the lease to `until`, in seconds of the monotonic clock."""
         self.lease = until
 
-    def meet(self, neighbours: Iterable[Said]) -> bool:
+    def meet(self, neighbours: Iterable[Announcement]) -> bool:
         """Take in what the heard nodes announce. Return whether `cells` may have changed."""
         before = self._ways()
         self.neighbours = tuple(
             [
-                HeardNode(name, mac, self._dirt(buckets) if dirty else 0, view, claimed)
-                for name, mac, dirty, buckets, view, claimed in sorted(neighbours)
+                HeardNode(
+                    each.name, each.mac, self._dirt(each.dirty_buckets) if each.dirty else 0, each.view, each.claimed
+                )
+                for each in sorted(neighbours)
             ]
         )
         self._end_move()

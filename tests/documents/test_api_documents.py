@@ -31,6 +31,7 @@ from hcsidecar.core.targets.backoff import Backoff
 from hcsidecar.core.targets.documents import TargetsReport
 from hcsidecar.core.targets.reconcile import Reconciler
 from hcsidecar.core.targets.registration import Call, Observation, Presence, Trouble
+from l2mode.core.announcement import Announcement
 from l2mode.core.conflicts import Conflict
 from l2mode.core.documents import ClientExplanation, LayerTwoReport
 from l2mode.core.explain import Client, explain
@@ -76,7 +77,13 @@ SETTINGS = LayerTwoSettings(
 
 def handover():
     machine = Handover(name="web1", groups=2)
-    machine.meet([("web2", bytes.fromhex("020000000002"), True, b"", (), True)])
+    machine.meet(
+        [
+            Announcement(
+                name="web2", mac=bytes.fromhex("020000000002"), dirty=True, dirty_buckets=b"", view=(), claimed=True
+            )
+        ]
+    )
     machine.adopt((("web1", (1, 0)), ("web2", (1, 1))))
     machine.claim()
     machine.renew(10)

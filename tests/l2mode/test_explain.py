@@ -4,6 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
+from l2mode.core.announcement import Announcement
 from l2mode.core.buckets import owners
 from l2mode.core.cells import ANYWHERE
 from l2mode.core.explain import Client, explain
@@ -86,7 +87,12 @@ def test_own_clients_are_open_pending_or_stopped_by_the_lease():
 
 def test_dirty_members_may_hold_older_connections_of_a_tcp_group_only():
     handover = claimed(WEB, held=ANYWHERE)
-    handover.meet([("web2", b"", True, b"", (), True), ("web3", b"", True, b"", (), True)])
+    handover.meet(
+        [
+            Announcement(name=name, mac=b"", dirty=True, dirty_buckets=b"", view=(), claimed=True)
+            for name in ("web2", "web3")
+        ]
+    )
     share = told(WEB, client=Client(address=clients_of("web2")), handover=handover)
     assert share.may_hold == ("web1", "web3")
     assert share.reason.endswith("; older connections may live on web1 or web3, which are dirty")

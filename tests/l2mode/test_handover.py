@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from l2mode.core.announcement import Announcement
 from l2mode.core.buckets import masks, owners
 from l2mode.core.cells import NOBODY, PASS_ON, PENDING
 from l2mode.core.handover import BucketState, Handover, HeardNode, director_of
@@ -225,7 +226,12 @@ def test_the_cells_of_a_node_out_of_the_view_name_the_owners_of_the_others_to_wh
 
 def test_neighbours_are_kept_in_the_order_of_their_names():
     share = handover()
-    share.meet([("web3", b"3", True, b"\x06", ALONE, False), ("web2", b"", False, b"", (), True)])
+    share.meet(
+        [
+            Announcement(name="web3", mac=b"3", dirty=True, dirty_buckets=b"\x06", view=ALONE, claimed=False),
+            Announcement(name="web2", mac=b"", dirty=False, dirty_buckets=b"", view=(), claimed=True),
+        ]
+    )
     assert share.neighbours == (
         HeardNode(name="web2", mac=b"", dirty_buckets=0),
         HeardNode(name="web3", mac=b"3", dirty_buckets=6, view=ALONE, claimed=False),
@@ -236,13 +242,18 @@ def test_the_view_of_others_is_the_largest_that_a_neighbour_announces():
     share = handover()
     assert share.view_of_others() == ()
     views = {"web2": WITHOUT, "web3": OTHERS, "web4": ALONE}
-    share.meet([(name, b"", False, b"", view, True) for name, view in views.items()])
+    share.meet(
+        [
+            Announcement(name=name, mac=b"", dirty=False, dirty_buckets=b"", view=view, claimed=True)
+            for name, view in views.items()
+        ]
+    )
     assert share.view_of_others() == OTHERS
 
 
 def test_the_view_of_others_is_without_this_node_though_they_may_not_know_yet_that_it_has_left():
     share = handover()
-    share.meet([("web2", b"", False, b"", PAIR, True)])
+    share.meet([Announcement(name="web2", mac=b"", dirty=False, dirty_buckets=b"", view=PAIR, claimed=True)])
     assert share.view_of_others() == WITHOUT
 
 
@@ -294,7 +305,12 @@ class HandoverMachine(RuleBasedStateMachine):
 
     @rule(said=st.dictionaries(st.sampled_from(nodes[1:]), st.tuples(views, st.booleans())))
     def meet(self, said):
-        self.share.meet([(name, b"", False, b"", view, claimed) for name, (view, claimed) in said.items()])
+        self.share.meet(
+            [
+                Announcement(name=name, mac=b"", dirty=False, dirty_buckets=b"", view=view, claimed=claimed)
+                for name, (view, claimed) in said.items()
+            ]
+        )
 
     @invariant()
     def what_is_taken_beside_what_is_mine_moves(self):
@@ -362,9 +378,9 @@ def test_a_neighbour_that_does_not_say_where_it_is_dirty_may_be_so_anywhere():
     share = handover()
     share.meet(
         [
-            ("web2", b"", True, b"", (), True),
-            ("web3", b"", True, bytes(8), (), True),
-            ("web4", b"", False, b"\x01", (), True),
+            Announcement(name="web2", mac=b"", dirty=True, dirty_buckets=b"", view=(), claimed=True),
+            Announcement(name="web3", mac=b"", dirty=True, dirty_buckets=bytes(8), view=(), claimed=True),
+            Announcement(name="web4", mac=b"", dirty=False, dirty_buckets=b"\x01", view=(), claimed=True),
         ]
     )
     assert [neighbour.dirty_buckets for neighbour in share.neighbours] == [ALL, ALL, 0]

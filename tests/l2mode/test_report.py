@@ -3,6 +3,7 @@
 import dataclasses
 from ipaddress import ip_address
 
+from l2mode.core.announcement import Announcement
 from l2mode.core.buckets import masks
 from l2mode.core.conflicts import Conflict
 from l2mode.core.documents import FilterStatus, PacketCount, UnusableFilter, VipConflict, VipStatus
@@ -43,7 +44,13 @@ def settings(delivery=Delivery.DIRECTED):
 
 def handover():
     machine = Handover(name="web1", groups=2)
-    machine.meet([("web2", bytes.fromhex("020000000002"), True, b"", (), True)])
+    machine.meet(
+        [
+            Announcement(
+                name="web2", mac=bytes.fromhex("020000000002"), dirty=True, dirty_buckets=b"", view=(), claimed=True
+            )
+        ]
+    )
     machine.adopt((("web1", (1, 0)), ("web2", (1, 1))))
     machine.renew(10)
     return machine

@@ -2,6 +2,7 @@
 
 import pytest
 
+from l2mode.core.announcement import Announcement
 from l2mode.core.buckets import masks
 from l2mode.core.cells import NOBODY, PENDING
 from l2mode.core.handover import Handover
@@ -23,7 +24,7 @@ def shares_without(*leavers):
 
 
 def says(name, view, *, claimed=True, dirty=False):
-    return name, name.encode(), dirty, b"", view, claimed
+    return Announcement(name=name, mac=name.encode(), dirty=dirty, dirty_buckets=b"", view=view, claimed=claimed)
 
 
 def others(name, view, **more):

@@ -47,15 +47,12 @@ from hcsidecar.core.membership.revision_state import RevisionState
 from hcsidecar.core.membership.send_times import SendTimes
 from hcsidecar.core.membership.timing import Timing
 from hcsidecar.core.membership.view_selection import Own, ViewSelector
+from l2mode.core.announcement import Announcement
 
 ANSWER_DISTANCE = 0.008
 "Seconds between two answers to the same node."
 ANSWERS_AT_ONCE = 16
 "Most answers to single nodes in that time: a claim waits for the slowest. The next broadcast answers the rest."
-
-Said = tuple[str, bytes, bool, bytes, View, bool]
-"""What a heard node announces: name, MAC in the virtual IPs' network, whether it is dirty, in which buckets, its view,
-and whether it has claimed what that view gives it."""
 
 
 class Membership:
@@ -371,14 +368,21 @@ class Membership:
         waits = sorted(peer.name for peer in self.peers.alive() if not self._proven(peer, now))
         return f"no proof yet from {', '.join(waits)}" if waits else None
 
-    def take_neighbours(self) -> list[Said] | None:
+    def take_neighbours(self) -> list[Announcement] | None:
         """Return what the acknowledged nodes announce, or None if nothing has changed since the last call."""
         if not self._neighbours_changed:
             return None
         self._neighbours_changed = False
         heard = ((peer.name, peer.heartbeat) for peer in self.peers.acknowledged())
         return [
-            (name, said.mac, said.dirty, said.dirty_buckets, said.view, not said.ask)
+            Announcement(
+                name=name,
+                mac=said.mac,
+                dirty=said.dirty,
+                dirty_buckets=said.dirty_buckets,
+                view=said.view,
+                claimed=not said.ask,
+            )
             for name, said in heard
             if said is not None
         ]

@@ -21,10 +21,11 @@ from hcsidecar.core.membership.effects import (
     Tell,
 )
 from hcsidecar.core.membership.heartbeat import Heartbeat, View
-from hcsidecar.core.membership.membership import Membership, Said
+from hcsidecar.core.membership.membership import Membership
 from hcsidecar.core.membership.peers import KnownPeer
 from hcsidecar.core.membership.revision_state import RevisionState
 from hcsidecar.core.membership.timing import Timing
+from l2mode.core.announcement import Announcement
 
 __all__ = ["NOTHING", "NoShare", "Node", "NodeOutput", "Send", "Share", "Timing"]
 
@@ -56,7 +57,7 @@ class Share(Protocol):
     def renew(self, until: float) -> None:
         """Let the filter take packets until then, in seconds of the monotonic clock."""
 
-    def meet(self, neighbours: Iterable[Said]) -> None:
+    def meet(self, neighbours: Iterable[Announcement]) -> None:
         """Take in what the nodes that are heard say; it may end what an `adopt` has begun."""
 
 
@@ -79,7 +80,7 @@ class NoShare:
     def renew(self, until: float) -> None:
         """Hold nothing."""
 
-    def meet(self, neighbours: Iterable[Said]) -> None:
+    def meet(self, neighbours: Iterable[Announcement]) -> None:
         """Hold nothing."""
 
 

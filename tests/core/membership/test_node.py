@@ -128,7 +128,7 @@ def test_that_some_connections_have_ended_is_told_without_haste():
     assert node.set_dirty(now=farm.now) == NOTHING
     assert node.next_tick_at() == due
     farm.run(until=1.6)
-    assert farm.nodes["web2"].share.neighbours[0][3] == b"\x05"
+    assert farm.nodes["web2"].share.neighbours[0].dirty_buckets == b"\x05"
 
 
 def test_that_connections_may_be_anywhere_is_told_at_once():
