@@ -4,7 +4,7 @@ pyroute2 can do this too, but makes an object of each message, which is too slow
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 # <linux/netlink.h>
@@ -50,13 +50,17 @@ def error_number(received: bytes, at: int = 0) -> int:
     return -int(code)
 
 
-def attributes(content: bytes, at: int) -> dict[int, bytes]:
-    """Return the attributes that begin at `at` in an answer, by type."""
+def attributes(content: bytes, at: int, *, wanted: Collection[int] | None = None) -> dict[int, bytes]:
+    """Return the attributes that begin at `at` in an answer, by type; only the `wanted` types, if given.
+
+    What is not wanted is not copied.
+    """
     found = {}
     while at + _ATTRIBUTE.size <= len(content):
         length, kind = _ATTRIBUTE.unpack_from(content, at)
         if length < _ATTRIBUTE.size:
             break
-        found[kind & _TYPE_BITS] = content[at + _ATTRIBUTE.size : at + length]
+        if wanted is None or kind & _TYPE_BITS in wanted:
+            found[kind & _TYPE_BITS] = content[at + _ATTRIBUTE.size : at + length]
         at += length + 3 & ~3
     return found

@@ -12,8 +12,9 @@ import os
 import select
 import socket
 import struct
-from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
+
+from l2mode.kernel.netlink_messages import ACKNOWLEDGE, ERROR, HEADER, attribute, attributes, error_number, message
 
 LONGEST: Final = 0xFFFF - 4
 "The most bytes of a packet that the kernel hands over: the capacity of an attribute."
@@ -21,18 +22,13 @@ LONGEST: Final = 0xFFFF - 4
 _SOL_NETLINK: Final = 270
 _NETLINK_NO_ENOBUFS: Final = 5
 
-# linux/netlink.h
-_NLM_F_REQUEST: Final = 1
-_NLM_F_ACK: Final = 4
-_NLMSG_ERROR: Final = 2
-_KIND_OF_ATTRIBUTE: Final = 0x3FFF
-
 # linux/netfilter/nfnetlink_queue.h, of the subsystem 3
 _VERDICT: Final = 0x301
 _CONFIG: Final = 0x302
 _A_VERDICT_HEADER: Final = 2
 _A_WHOLE_LENGTH: Final = 13
 _A_STATE: Final = 14
+_WANTED: Final = frozenset({_A_WHOLE_LENGTH, _A_STATE})
 _PARTIAL_CHECKSUM: Final = 1
 _MERGED: Final = 2
 _C_PARAMETERS: Final = 2
@@ -45,11 +41,7 @@ _F_GSO: Final = 4
 _HAND_ON: Final = 3
 "NF_QUEUE of linux/netfilter.h; the number of the queue goes into the upper 16 bits."
 
-_HEADER: Final = struct.Struct("=IHHII")
-"struct nlmsghdr: length, type, flags, sequence, port."
-_ERROR: Final = struct.Struct("=i")
-_ATTRIBUTE: Final = struct.Struct("=HH")
-_ATTRIBUTES_AT: Final = _HEADER.size + 4
+_ATTRIBUTES_AT: Final = HEADER.size + 4
 "After struct nfgenmsg: family, version, and the number of the queue."
 _NO_MAC: Final = bytes(6)
 _PATIENCE: Final = 5.0
@@ -159,7 +151,7 @@ class _Queue:
             (_C_PARAMETERS, struct.pack("!IB", min(copied, LONGEST), _COPIES_PACKETS)),
             (_C_MASK, struct.pack("!I", _F_GSO)),
             (_C_FLAGS, struct.pack("!I", flags)),
-            flags=_NLM_F_REQUEST | _NLM_F_ACK,
+            flags=ACKNOWLEDGE,
         )
         self._wait_for_answer()
 
@@ -171,7 +163,7 @@ class _Queue:
         self._messages.close()
 
     def set_length(self, length: int) -> None:
-        self._configure((_C_LENGTH, struct.pack("!I", length)), flags=_NLM_F_REQUEST)
+        self._configure((_C_LENGTH, struct.pack("!I", length)))
 
     def receive(self) -> Waiting | None:
         """Return the next packet, or None if there is none."""
@@ -185,11 +177,11 @@ class _Queue:
 
     def hand_on(self, packet: int, queue: int) -> None:
         value = struct.pack("!II", queue << 16 | _HAND_ON, packet)
-        self._send(_VERDICT, _NLM_F_REQUEST, _attribute(_A_VERDICT_HEADER, value))
+        self._send(_VERDICT, attribute(_A_VERDICT_HEADER, value))
 
     def _take(self, packet: Any) -> None:
         """Note the packet of the message that has just been received."""
-        parts = dict(_attributes(self._messages.latest))
+        parts = attributes(self._messages.latest, _ATTRIBUTES_AT, wanted=_WANTED)
         # netfilterqueue raises an exception if asked for the payload of a packet that has none.
         payload = memoryview(packet.get_payload() if packet.get_payload_len() else b"")
         state = int.from_bytes(parts.get(_A_STATE, b""))
@@ -211,10 +203,10 @@ class _Queue:
         Once the queue is bound, this concerns a verdict on a packet that the kernel has since dropped, with its
         interface.
         """
-        message = self._messages.latest
-        _, kind, *_ = _HEADER.unpack_from(message)
-        if kind == _NLMSG_ERROR:
-            self._answer = -int(_ERROR.unpack_from(message, _HEADER.size)[0])
+        latest = self._messages.latest
+        _, kind, *_ = HEADER.unpack_from(latest)
+        if kind == ERROR:
+            self._answer = error_number(latest)
 
     def _wait_for_answer(self) -> None:
         """Drop the packets that come before the kernel's answer. Raise OSError if the answer is a refusal."""
@@ -229,12 +221,11 @@ class _Queue:
         if self._answer:
             raise OSError(self._answer, os.strerror(self._answer))
 
-    def _configure(self, *attributes: tuple[int, bytes], flags: int) -> None:
-        self._send(_CONFIG, flags, b"".join(_attribute(kind, value) for kind, value in attributes))
+    def _configure(self, *values: tuple[int, bytes], flags: int = 0) -> None:
+        self._send(_CONFIG, b"".join(attribute(kind, value) for kind, value in values), flags=flags)
 
-    def _send(self, kind: int, flags: int, attributes: bytes) -> None:
-        header = _HEADER.pack(_ATTRIBUTES_AT + len(attributes), kind, flags, 0, 0)
-        self._messages.send(header + b"\0\0" + self.number.to_bytes(2) + attributes)
+    def _send(self, kind: int, content: bytes, *, flags: int = 0) -> None:
+        self._messages.send(message(kind, flags, b"\0\0" + self.number.to_bytes(2) + content))
 
 
 class _Messages(socket.socket):
@@ -250,19 +241,3 @@ class _Messages(socket.socket):
         self.latest = super().recv(_BUFFER, socket.MSG_DONTWAIT)
         self.wanted = False
         return self.latest
-
-
-def _attributes(message: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the short attributes of a message; the packet itself is not copied again."""
-    at = _ATTRIBUTES_AT
-    while at + _ATTRIBUTE.size <= len(message):
-        length, kind = _ATTRIBUTE.unpack_from(message, at)
-        if length < _ATTRIBUTE.size:
-            return
-        if kind & _KIND_OF_ATTRIBUTE in (_A_STATE, _A_WHOLE_LENGTH):
-            yield kind & _KIND_OF_ATTRIBUTE, message[at + _ATTRIBUTE.size : at + length]
-        at += (length + 3) & ~3
-
-
-def _attribute(kind: int, value: bytes) -> bytes:
-    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value + bytes(-len(value) % 4)
