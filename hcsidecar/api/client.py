@@ -23,7 +23,6 @@ from hcsidecar.core.documents import (
     Entry,
     EventPage,
     FarmStatus,
-    NodeStatus,
     Notice,
     Refusal,
     RunOutput,
@@ -135,10 +134,6 @@ class NodeClient:
     async def status(self) -> Told[FarmStatus]:
         """Return the status document: the farm as this node sees it."""
         return await self._document("/status", FarmStatus)
-
-    async def node_status(self) -> NodeStatus:
-        """Return this node's own row of the status document."""
-        return (await self.status()).document.of(self.node)
 
     async def targets(self) -> Told[TargetsReport]:
         """Return the state of this node at its load balancers."""

@@ -179,7 +179,7 @@ def answered(status, body, kind="application/json"):
 def test_a_daemon_that_does_not_do_its_part_is_put_into_words(tmp_path, answer, failure, words):
     async def story():
         async with daemon(tmp_path / "s", answer) as client:
-            return await client.node_status()
+            return await client.status()
 
     failed = failure_of(story())
     assert failed.failure is failure
