@@ -1,7 +1,7 @@
 """Notes on what became of each element and attribute of a SafeKit module, taken while it is read."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf
@@ -62,6 +62,14 @@ class Notes:
             self.say(each.line, f"<{each.tag}>", Coverage.NOT, reason)
             for name, value in each.attributes.items():
                 self.say(each.line, f'{each.tag} {name}="{value}"', Coverage.NOT, f"goes with <{element.tag}>")
+
+    def children(self, element: Element, tag: str) -> Iterator[Element]:
+        """Yield the children with this tag; note of all others that they are not imported."""
+        for child in element.children:
+            if child.tag == tag:
+                yield child
+            else:
+                self.drop(child, f"hcsidecar knows no <{child.tag}> in <{element.tag}>")
 
 
 class ElementReader:

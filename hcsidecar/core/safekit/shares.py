@@ -42,11 +42,8 @@ def read_shares(lists: Sequence[Element], draft: Draft, notes: Notes) -> None:
         groups = [child for child in each.children if child.tag == "group"]
         if not groups:
             notes.refuse(each.line, "loadbalancing_list", "has no <group>", "a group with a rule for each port")
-        for child in each.children:
-            if child.tag == "group":
-                _read_group(child, draft, notes)
-            else:
-                notes.drop(child, f"hcsidecar knows no <{child.tag}> in <loadbalancing_list>")
+        for group in notes.children(each, "group"):
+            _read_group(group, draft, notes)
 
 
 def _read_group(element: Element, draft: Draft, notes: Notes) -> None:

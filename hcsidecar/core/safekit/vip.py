@@ -59,11 +59,8 @@ def _read_interfaces(lists: Sequence[Element], draft: Draft, notes: Notes) -> No
     for each in lists:
         with ElementReader(each, notes) as reader:
             reader.whole(TAKEN, "what is in it")
-        for child in each.children:
-            if child.tag == "interface":
-                _read_interface(child, draft, notes)
-            else:
-                notes.drop(child, f"hcsidecar knows no <{child.tag}> in <interface_list>")
+        for interface in notes.children(each, "interface"):
+            _read_interface(interface, draft, notes)
 
 
 def _read_interface(element: Element, draft: Draft, notes: Notes) -> None:
@@ -125,11 +122,8 @@ def _read_virtual_interface(element: Element, draft: Draft, notes: Notes) -> Non
             reader.say(
                 "addr", NOT, "the virtual MAC follows from the name of the farm and its VIPs, and begins with 0a:"
             )
-        for child in element.children:
-            if child.tag == "virtual_addr":
-                _read_virtual_addr(child, draft, notes)
-            else:
-                notes.drop(child, f"hcsidecar knows no <{child.tag}> in <virtual_interface>")
+        for address in notes.children(element, "virtual_addr"):
+            _read_virtual_addr(address, draft, notes)
 
 
 def _read_virtual_addr(element: Element, draft: Draft, notes: Notes) -> None:
