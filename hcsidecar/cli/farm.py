@@ -6,6 +6,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from hcsidecar.cli import completion
 from hcsidecar.core.farmfile.problems import Problem
 from hcsidecar.farmfile.loading import FarmFileError, LoadedFarm, find_config, load
 
@@ -19,6 +20,15 @@ Config = Annotated[
         "-c",
         metavar="FILE",
         help="The farm file; by default $HCSIDECAR_CONFIG, or /etc/hcsidecar/farm.toml.",
+    ),
+]
+NodeToBe = Annotated[
+    str | None,
+    typer.Option(
+        "--node",
+        metavar="NAME",
+        autocompletion=completion.nodes,
+        help="The node to run; by default the one with an address of this machine.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

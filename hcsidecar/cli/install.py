@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hcsidecar.cli import completion
-from hcsidecar.cli.farm import Config, give_up, refuse
+from hcsidecar.cli.farm import Config, NodeToBe, give_up, refuse
 from hcsidecar.core.service_unit import DEFAULT_NAME, UnitOptions, why_not_a_unit_name, why_not_for_a_service
 from hcsidecar.daemon.systemd_setup import Service, ServiceError, this_program, why_not_here
 from hcsidecar.farmfile.loading import FarmFileError, LoadedFarm, find_config, find_node, load
@@ -41,14 +40,7 @@ Root = Annotated[
 def install(
     config: Config = None,
     *,
-    node: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            autocompletion=completion.nodes,
-            help="The node to run; by default the one with an address of this machine.",
-        ),
-    ] = None,
+    node: NodeToBe = None,
     unit: Unit = DEFAULT_NAME,
     no_start: Annotated[bool, typer.Option("--no-start", help="Start it at the next boot, not now.")] = False,
     force: Annotated[

@@ -1,11 +1,10 @@
 """`hcsidecar run`: replaces this process by the daemon, which does not load the command line's libraries."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from hcsidecar.cli import completion
+from hcsidecar.cli.farm import Config, NodeToBe
 from hcsidecar.daemon.launch import become_the_daemon
 
 
@@ -15,23 +14,8 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config",
-            "-c",
-            metavar="FILE",
-            help="The farm file; by default $HCSIDECAR_CONFIG, or /etc/hcsidecar/farm.toml.",
-        ),
-    ] = None,
-    node: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            autocompletion=completion.nodes,
-            help="The node to run; by default the one with an address of this machine.",
-        ),
-    ] = None,
+    config: Config = None,
+    node: NodeToBe = None,
     log_json: Annotated[bool, typer.Option("--log-json", help="Write the log as one JSON object per line.")] = False,
 ) -> None:
     """Run this server's node of the farm, in the foreground, until SIGTERM.
