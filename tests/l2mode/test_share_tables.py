@@ -3,6 +3,7 @@
 import asyncio
 from ipaddress import ip_address
 
+from l2mode.core.announcement import Announcement
 from l2mode.core.buckets import BUCKETS
 from l2mode.core.settings import LayerTwoSettings, Protocol, ShareGroup
 from l2mode.core.tables import Tables
@@ -37,7 +38,8 @@ class Silent:
 
 
 def says(name, view, *, claimed=True):
-    return name, b"\x02\0\0\0\0" + name[-1:].encode(), False, b"", view, claimed
+    mac = b"\x02\0\0\0\0" + name[-1:].encode()
+    return Announcement(name=name, mac=mac, dirty=False, dirty_buckets=b"", view=view, claimed=claimed)
 
 
 def share_of(name, look, directory):
