@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from hcsidecar.core.application.runs import began_and_script, began_at
+from hcsidecar.core.application.runs import began_at, parse_run_name
 from hcsidecar.core.documents import Run, RunOutput, Runs
 
 MOST = 500
@@ -156,7 +156,7 @@ def _run(directory: Path, name: str) -> Run | None:
                 size, found = size + status.st_size, True
     if started is None or not found:
         return None
-    return Run(name=name, script=began_and_script(name)[1], started=started, size=size)
+    return Run(name=name, script=parse_run_name(name).script, started=started, size=size)
 
 
 def _whole_characters(data: bytes) -> tuple[str, int]:

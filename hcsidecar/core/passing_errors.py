@@ -1,7 +1,7 @@
 """What keeps a daemon from starting and passes by itself: by the error of the system, in words."""
 
 import errno
-from typing import Final
+from typing import Final, NamedTuple
 
 _OF_AN_ADDRESS: Final = {
     # An IPv6 address whose duplicates are looked for still is this as well (RFC 4862, 5.4).
@@ -14,10 +14,20 @@ _OF_A_DIRECTORY: Final = frozenset(
 "A disk or a mount that is not ready. That this user may not is not among them."
 
 
-def why_not_bound(error: OSError) -> tuple[str, bool]:
-    """Say why a socket is not bound to an address, and whether that may pass by itself."""
+class BindFailure(NamedTuple):
+    """Why a socket is not bound to an address."""
+
+    reason: str
+    passing: bool
+    "It may pass by itself."
+
+
+def why_not_bound(error: OSError) -> BindFailure:
+    """Say why a socket is not bound to an address."""
     known = _OF_AN_ADDRESS.get(error.errno or 0)
-    return (known, True) if known is not None else (error.strerror or str(error), False)
+    if known is not None:
+        return BindFailure(known, passing=True)
+    return BindFailure(error.strerror or str(error), passing=False)
 
 
 def directory_may_come(error: OSError) -> bool:

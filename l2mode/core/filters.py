@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from l2mode.core.filter_kinds import FilterKind
 from l2mode.core.interface import Interface
@@ -113,8 +113,16 @@ class Attachment:
     handle: int
 
 
-def candidates(wanted: str, interface: Interface) -> tuple[tuple[FilterKind, str], ...]:
-    """Return the filters to try for the farm file's `filter`, the best one first, each with the reason to try it.
+class FilterCandidate(NamedTuple):
+    """A filter to try."""
+
+    kind: FilterKind
+    why: str
+    "The reason to try it."
+
+
+def candidates(wanted: str, interface: Interface) -> tuple[FilterCandidate, ...]:
+    """Return the filters to try for the farm file's `filter`, the best one first.
 
     On real interfaces XDP drops packets fastest. But the driver then hands on every packet as it comes, where tc gets
     many merged into one and forwards them so: a large upload takes several times as long. Some drivers also reset the
@@ -123,23 +131,27 @@ def candidates(wanted: str, interface: Interface) -> tuple[tuple[FilterKind, str
     """
     name, kind = interface.name, interface.kind
     device = f"driver {interface.driver}" if interface.driver else "a device without a named driver"
-    native = (FilterKind.XDP, f"{name} is a real interface ({device})")
+    native = FilterCandidate(FilterKind.XDP, f"{name} is a real interface ({device})")
     # XDP on a veth loses the packets that it forwards and disables the other end's segmentation offload. What bridges,
     # bonds and VLANs do with XDP depends on the interfaces below them.
     not_native = f"{name} is made by software ({kind}), where XDP has no advantage or does not work"
     match wanted:
         case "xdp":
-            fallback = (FilterKind.XDP_GENERIC, not_native if kind else "its driver has no XDP")
+            fallback = FilterCandidate(FilterKind.XDP_GENERIC, not_native if kind else "its driver has no XDP")
             return (fallback,) if kind else (native, fallback)
         case "tc":
-            return ((FilterKind.TC, "the farm file wants it"),)
+            return (FilterCandidate(FilterKind.TC, "the farm file wants it"),)
         case "nfqueue":
-            return ((FilterKind.NFQUEUE, "the farm file wants it"),)
+            return (FilterCandidate(FilterKind.NFQUEUE, "the farm file wants it"),)
         case _:
-            queue = (FilterKind.NFQUEUE, "it needs no BPF")
+            queue = FilterCandidate(FilterKind.NFQUEUE, "it needs no BPF")
             if kind:
-                return ((FilterKind.TC, not_native), queue)
-            return ((FilterKind.TC, "it carries large transfers best, on every interface"), native, queue)
+                return (FilterCandidate(FilterKind.TC, not_native), queue)
+            return (
+                FilterCandidate(FilterKind.TC, "it carries large transfers best, on every interface"),
+                native,
+                queue,
+            )
 
 
 def filter_name(farm: str) -> str:

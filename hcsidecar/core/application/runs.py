@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from errno import ENOENT, ENOEXEC
+from typing import NamedTuple
 
 from hcsidecar.core.exit_status import how_it_ended
 from hcsidecar.core.farmfile.application_table import ApplicationTable
@@ -60,10 +61,19 @@ def run_name(key: str, arguments: Sequence[str], *, wall_clock: float) -> str:
     return f"{began:%Y%m%dT%H%M%S}.{int(wall_clock * 1000) % 1000:03d}Z_{key}{forced}"
 
 
-def began_and_script(run: str) -> tuple[str, str]:
-    """Split the name of a run into the text of its start time and its script."""
+class RunName(NamedTuple):
+    """The parts of the name of a run."""
+
+    began: str
+    "The start time, as it stands in the name."
+    script: str
+    "The script, for example `stop_force`."
+
+
+def parse_run_name(run: str) -> RunName:
+    """Split the name of a run into its parts."""
     began, _, script = run.partition("_")
-    return began, script
+    return RunName(began, script)
 
 
 def began_at(run: str) -> float | None:
@@ -79,7 +89,7 @@ def began_at(run: str) -> float | None:
 
 def is_start(run: str) -> bool:
     """Return whether a run is one of the start script, by its name."""
-    return began_and_script(run)[1] == "start"
+    return parse_run_name(run).script == "start"
 
 
 def environment(

@@ -10,7 +10,7 @@ over one connection to a unix socket of the daemon. systemd opens this connectio
 import re
 from collections.abc import Mapping, Sequence
 
-from hcsidecar.core.application.runs import began_and_script
+from hcsidecar.core.application.runs import parse_run_name
 
 STOP_SECONDS = 5
 "Seconds from SIGTERM to SIGKILL when a unit is stopped."
@@ -40,8 +40,8 @@ def own_unit(control_groups: str) -> str | None:
 
 def unit_name(farm: str, node: str, run: str) -> str:
     """Return the unit name of a run. It contains the start time, so no earlier run has had it."""
-    began, script = began_and_script(run)
-    return f"hcsidecar-{farm}-{node}-{script}-{began}.service"
+    name = parse_run_name(run)
+    return f"hcsidecar-{farm}-{node}-{name.script}-{name.began}.service"
 
 
 def start_command(

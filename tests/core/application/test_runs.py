@@ -8,12 +8,12 @@ from hcsidecar.core.application.runs import (
     KEPT_RUNS,
     USUAL_PATH,
     Place,
-    began_and_script,
     began_at,
     check_environment,
     environment,
     is_start,
     logs_to_remove,
+    parse_run_name,
     run_name,
     why_ended_badly,
     why_not_started,
@@ -114,7 +114,7 @@ def test_a_safekit_module_gets_safekits_environment_and_command():
 def test_a_run_is_known_again_by_its_name(milliseconds, script):
     name = run_name(*script, wall_clock=milliseconds / 1000)
     assert began_at(name) == pytest.approx(milliseconds / 1000, abs=0.002)
-    assert began_and_script(name)[1] == "_".join((script[0], *script[1]))
+    assert parse_run_name(name).script == "_".join((script[0], *script[1]))
     assert is_start(name) == (script[0] == "start")
 
 
