@@ -24,6 +24,26 @@ control.register(app)
 LOCAL = {"web1": "127.0.0.1", "web2": "203.0.113.2", "web3": "203.0.113.3"}
 "web1 is this machine."
 
+HEALTHY_TARGET = {
+    "type": "haproxy",
+    "name": "front",
+    "policy": "member",
+    "desired": "registered",
+    "why": "Ready and a member",
+    "observed": "healthy",
+    "reason": "L7OK/200",
+    "former": [],
+    "observed_age": 3.2,
+    "last_success_age": 3.2,
+    "error": None,
+    "next_try": 1.9,
+    "calls": {"observe": 4, "register": 1, "deregister": 0, "retire": 0},
+    "failures": {"retry": 0, "throttle": 0, "auth": 0, "config": 0},
+    "contested": False,
+    "leaving": False,
+}
+"What a daemon tells of a target at which all is well."
+
 
 class CliFarm:
     """A farm file, where its nodes' sockets are, and a way to give commands while nodes run."""

@@ -241,7 +241,13 @@ def network_namespace(*addresses):
 @contextmanager
 def real_farm(directory, **more):
     """Make a farm; end all its daemons at the end, and show their logs when the test failed."""
-    farm = RealFarm(directory, **more)
+    with ended(RealFarm(directory, **more)) as farm:
+        yield farm
+
+
+@contextmanager
+def ended(farm):
+    """End all daemons of a farm at the end, and show their logs when the test failed."""
     try:
         yield farm
     except BaseException:

@@ -10,6 +10,15 @@ from waiting import until
 
 needs_haproxy = pytest.mark.skipif(shutil.which("haproxy") is None, reason="HAProxy is not installed")
 
+BACKEND = """
+frontend clients
+    bind {directory}/clients.sock
+    default_backend farm
+backend farm
+    balance roundrobin
+    option httpchk GET /health
+    http-check disable-on-404
+"""
 _HEAD = """
 global
     stats socket {socket} mode 600 level admin

@@ -8,9 +8,9 @@ import time
 
 import pytest
 from leftovers import living_below
+from running_checks import running_checks
 from waiting import until
 
-from hcsidecar.application.checking import Checking
 from hcsidecar.core.farmfile.settings import CommandCheck, CustomCheck
 
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HCSIDECAR_FARM": "apache"}
@@ -31,21 +31,13 @@ def below(directory):
 @contextlib.asynccontextmanager
 async def checking(directory, *checks):
     reports = []
-    running = Checking(
-        checks,
-        report=lambda name, complaint: reports.append(complaint),
-        directory=directory,
-        environment=ENVIRONMENT,
-    )
-    task = asyncio.create_task(running.run())
-    try:
+
+    def report(name, complaint):
+        reports.append(complaint)
+
+    async with running_checks(*checks, directory=directory, environment=ENVIRONMENT, report=report) as running:
         running.begin(1)
         yield running, reports
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
-        if not task.cancelled():
-            await task
 
 
 def script(directory, text, name="check", mode=0o755):

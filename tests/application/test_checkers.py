@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 from aiohttp import web
+from running_checks import running_checks
 from waiting import until
 
 from hcsidecar.application.checkers import http, tcp
@@ -397,20 +398,8 @@ async def forever(reader, writer):
 async def checking(*checks):
     """Run checks; gives them, and the list of what they report."""
     reports = []
-    running = Checking(
-        checks,
-        report=lambda name, complaint: reports.append((name, complaint)),
-        directory=Path(),
-        environment={},
-    )
-    task = asyncio.create_task(running.run())
-    try:
+    async with running_checks(*checks, report=lambda *report: reports.append(report)) as running:
         yield running, reports
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
-        if not task.cancelled():
-            await task
 
 
 def test_nothing_is_checked_before_a_round_begins_and_after_it_ends():

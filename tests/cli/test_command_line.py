@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import typer.main
-from cli_farm import cli_farm
+from cli_farm import HEALTHY_TARGET, cli_farm
 from command_lines import CLOSED, FULL, UNREAD, command_line
 
 from hcsidecar.api.control import NodeCommand
@@ -65,24 +65,6 @@ EXPLANATION = {
 }
 
 
-TARGET = {
-    "type": "haproxy",
-    "name": "front",
-    "policy": "member",
-    "desired": "registered",
-    "why": "Ready and a member",
-    "observed": "healthy",
-    "reason": "L7OK/200",
-    "former": [],
-    "observed_age": 3.2,
-    "last_success_age": 3.2,
-    "error": None,
-    "next_try": 1.9,
-    "calls": {"observe": 4, "register": 1, "deregister": 0, "retire": 0},
-    "failures": {"retry": 0, "throttle": 0, "auth": 0, "config": 0},
-    "contested": False,
-    "leaving": False,
-}
 FILTER = {
     "name": "tc",
     "why": "eth0 is a veth",
@@ -180,7 +162,7 @@ def prepare(control):
     layer_two = LAYER_TWO | {"node": control.node}
     control.check_document = layer_two | {"findings": [], "answers": {"192.0.2.50": heard}}
     control.layer_two_document = layer_two | {"packets": [PACKETS]}
-    control.target_documents = [TARGET]
+    control.target_documents = [HEALTHY_TARGET]
     control.checks = {"QUEUE": "down"}
     control.families = (READY,)
     control.journal.write(Event(level=Level.ERROR, origin="application", message="its start script failed"))

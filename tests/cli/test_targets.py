@@ -5,30 +5,12 @@ import json
 
 import pytest
 from api_nodes import told
-from cli_farm import cli_farm
+from cli_farm import HEALTHY_TARGET, cli_farm
 
 TARGET = '[[target]]\ntype = "haproxy"\nname = "front"\nbackend = "web"\nsocket = "/s"\nport = 80\n'
 TWO = {"web1": "127.0.0.1", "web2": "203.0.113.2"}
-FINE = {
-    "type": "haproxy",
-    "name": "front",
-    "policy": "member",
-    "desired": "registered",
-    "why": "Ready and a member",
-    "observed": "healthy",
-    "reason": "L7OK/200",
-    "former": [],
-    "observed_age": 3.2,
-    "last_success_age": 3.2,
-    "error": None,
-    "next_try": 1.9,
-    "calls": {"observe": 4, "register": 1, "deregister": 0, "retire": 0},
-    "failures": {"retry": 0, "throttle": 0, "auth": 0, "config": 0},
-    "contested": False,
-    "leaving": False,
-}
-ABSENT = FINE | {"observed": "absent", "reason": ""}
-FAILING = FINE | {
+ABSENT = HEALTHY_TARGET | {"observed": "absent", "reason": ""}
+FAILING = HEALTHY_TARGET | {
     "observed": None,
     "reason": "",
     "observed_age": None,
@@ -40,7 +22,7 @@ def commanded(*arguments, running=("web1", "web2"), tail=TARGET, **documents):
     async def story(farm):
         async with farm.running(list(running), remote=["web2"]) as nodes:
             for name, node in nodes.items():
-                node.control.target_documents = documents.get(name, [FINE])
+                node.control.target_documents = documents.get(name, [HEALTHY_TARGET])
             return await farm.give(*arguments)
 
     with cli_farm(addresses=TWO) as farm:
@@ -91,12 +73,12 @@ def test_json_is_all_that_the_nodes_have_said():
     assert result.exit_code == 1
     assert json.loads(result.stdout) == {
         "nodes": {
-            "web1": {"node": "web1", "targets": [FINE]},
+            "web1": {"node": "web1", "targets": [HEALTHY_TARGET]},
             "web2": {"node": "web2", "targets": [ABSENT, FAILING]},
         }
     }
     lonely = json.loads(commanded("targets", "--all", "--json", running=("web1",)).stdout)
-    assert lonely["nodes"]["web1"]["targets"] == [FINE]
+    assert lonely["nodes"]["web1"]["targets"] == [HEALTHY_TARGET]
     assert "web2" in lonely["nodes"]["web2"]["error"]
 
 
@@ -106,14 +88,14 @@ def test_a_farm_without_targets_is_told_so():
     assert result.stderr == "this farm file has no [[target]]: no load balancer that a node could be registered with\n"
 
 
-@pytest.mark.parametrize("documents", [[FINE], [ABSENT], [FINE | {"observed": "unhealthy"}]])
+@pytest.mark.parametrize("documents", [[HEALTHY_TARGET], [ABSENT], [HEALTHY_TARGET | {"observed": "unhealthy"}]])
 def test_the_status_says_nothing_of_targets_where_nothing_goes_wrong(documents):
     result = commanded("status", web1=documents)
     assert (result.exit_code, result.stderr) == (0, "")
 
 
 def test_the_status_names_what_goes_wrong_at_balancers_beside_the_table():
-    result = commanded("status", web1=[FINE, FAILING, FINE | {"contested": True, "name": "back"}])
+    result = commanded("status", web1=[HEALTHY_TARGET, FAILING, HEALTHY_TARGET | {"contested": True, "name": "back"}])
     assert result.exit_code == 0
     assert result.stderr.splitlines() == [
         "web1: target front: auth: needs \\x1b[2J`level admin` (hcsidecar targets says more)",

@@ -11,7 +11,7 @@ from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 
-from daemons import RealFarm, wait_for
+from daemons import RealFarm, ended, wait_for
 from lan.namespaces import run
 from lan.site import VIP, site
 from lan.stage import needs_root
@@ -111,14 +111,8 @@ def imported(directory):
         farm.config.write_text(
             text.replace("[farm]\n", f'[farm]\nstate_dir = "{directory}/s"\n') + '\n[health]\nlame_duck = "2s"\n'
         )
-        try:
+        with ended(farm):
             yield farm
-        except BaseException:
-            for name, path in farm._logs.items():
-                print(f"--- log of {name}\n{path.read_text()}")  # noqa: T201 - pytest shows it
-            raise
-        finally:
-            farm.end()
 
 
 def test_a_module_runs_unchanged_with_apache_in_both_modes(tmp_path):

@@ -3,15 +3,14 @@
 import asyncio
 import contextlib
 import threading
-from pathlib import Path
 
 import pytest
 from lan.namespaces import configure, inside, run, set_kernel
+from running_checks import running_checks
 from waiting import until
 
 from hcsidecar.application.checkers import ping
 from hcsidecar.application.checkers.interface import InterfaceWatch
-from hcsidecar.application.checking import Checking
 from hcsidecar.core.farmfile.settings import InterfaceCheck, PingCheck
 
 ADDRESSES = "192.0.2.1", "2001:db8::1"
@@ -28,18 +27,9 @@ def interface_check(**options):
 @contextlib.asynccontextmanager
 async def checking(check):
     reports = []
-    running = Checking(
-        [check], report=lambda name, complaint: reports.append(complaint), directory=Path(), environment={}
-    )
-    task = asyncio.create_task(running.run())
-    try:
+    async with running_checks(check, report=lambda name, complaint: reports.append(complaint)) as running:
         running.begin(1)
         yield running, reports
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
-        if not task.cancelled():
-            await task
 
 
 @pytest.fixture

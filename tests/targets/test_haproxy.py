@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 from api_nodes import closed_port
-from haproxy import haproxy, needs_haproxy
+from haproxy import BACKEND, haproxy, needs_haproxy
 from health_node import DOWN, OK, health_node, tls_contexts
 from waiting import on_a_loop, until
 
@@ -24,15 +24,6 @@ from hcsidecar.targets.kind import Here
 from hcsidecar.targets.targets import Targets
 
 LIMIT = 10.0
-BACKEND = """
-frontend clients
-    bind {directory}/clients.sock
-    default_backend farm
-backend farm
-    balance roundrobin
-    option httpchk GET /health
-    http-check disable-on-404
-"""
 STATIC = "backend farm\n    option httpchk GET /health\n    server web1 127.0.0.1:{port} check inter 100ms {more}\n"
 
 

@@ -3,7 +3,7 @@
 import asyncio
 
 from daemons import real_farm, wait_for
-from haproxy import haproxy, needs_haproxy
+from haproxy import BACKEND, haproxy, needs_haproxy
 from waiting import on_a_loop
 
 pytestmark = needs_haproxy
@@ -17,15 +17,6 @@ backend = "farm"
 port = {port}
 poll = "1s"
 options = "check port {port} inter 100ms fall 2 rise 1"
-"""
-BACKEND = """
-frontend clients
-    bind {directory}/clients.sock
-    default_backend farm
-backend farm
-    balance roundrobin
-    option httpchk GET /health
-    http-check disable-on-404
 """
 
 
