@@ -153,3 +153,9 @@ def test_the_manual_has_the_same_table():
     section = MANUAL.read_text().partition("### What must hold while it runs")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (.*?) \| (.*?) \| (.*?) \|$", section, re.MULTILINE)[2:]
     assert rows == [(each.what, each.lost, each.response.value) for each in CONDITIONS]
+
+
+def test_where_nothing_was_in_the_way_nothing_changes():
+    hold = Hold()
+    assert not hold.see([], now=10.0)
+    assert (hold.obstacle, hold.next_at()) == (None, float("inf"))

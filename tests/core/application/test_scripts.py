@@ -44,6 +44,7 @@ def test_prestart_and_poststop_stand_around_it_all():
     made = module(HTTP, ROUTER, prestart="bin/prestart", poststop="bin/poststop")
     made.begin(now=0)
     assert runs(made) == ("prestart", "STOP", "WAIT", "start")
+    assert made.state.why_not_ready() == "the prestart script runs"
     assert (made.state.name, made.state.need_round) == ("WAIT(Transient)", None)
     assert told(ends(made, now=1)) == ["WAIT(Transient): prestart took 1.0 s; check ROUTER: not passed yet"]
     assert (runs(made), made.state.need_round) == (None, 1)

@@ -73,3 +73,14 @@ def test_any_bytes_are_a_document_or_are_refused(content):
 
 def test_what_is_nested_without_end_is_refused():
     assert refusal_of(b"a = " + b"[" * 20_000 + b"]" * 20_000) == "is nested too deeply (is it a farm file?)"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'[farm]\nname = "\xff"\n', "is not UTF-8 text in line 2 (save it in this encoding)"),
+        (b"[farm\n", "is not TOML: Expected ']' at the end of a table declaration (at line 1, column 6)"),
+    ],
+)
+def test_what_is_no_text_or_no_toml_is_said_with_its_line(content, said):
+    assert refusal_of(content).startswith(said)

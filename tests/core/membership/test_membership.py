@@ -443,3 +443,25 @@ def test_a_member_proposes_no_newcomer_right_after_a_change_of_the_view():
     assert node.view == views_of("web1")
     node.tick(now=changed + P / 2)
     assert node.view == views_of("web1", "web2")
+
+
+def test_newcomers_that_a_member_has_not_met_for_twice_lost_after_count_all_the_same():
+    node = membership(names=("web1", "web2", "web3", "web4"))
+    node.set_wants(True, now=0.0)
+    hears = {"web2": ["web1"]}
+    came, views = None, []
+    for step in range(1, 80):
+        now = step * P
+        if came is None and node.view == views_of("web1", "web2"):
+            came = now
+            hears |= {"web3": ["web1", "web4"], "web4": ["web1", "web3"]}
+        own_seq = node.compose(now=now).seq
+        boots = {"web1": 7, "web3": 1, "web4": 1}
+        for name, others in hears.items():
+            heard = [(other, boots[other], own_seq if other == "web1" else step - 1) for other in others]
+            view = node.view if name in dict(node.view) else ()
+            node.receive(heartbeat(name, seq=step, wants=True, powers=(1,), view=view, heard=heard), now=now)
+        live(node, until=now + P)
+        views.append((now, node.view))
+    assert {view for now, view in views if came <= now < came + 2 * T - P} == {views_of("web1", "web2")}
+    assert views[-1][1] == views_of("web1", "web3", "web4")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcsidecar.core.targets.aws_targets import TargetKey, formers, observation, whose, with_port
+from hcsidecar.core.targets.aws_targets import TargetKey, formers, observation, plain_id, whose, with_port
 from hcsidecar.core.targets.registration import Observation, Presence, TargetError
 
 WEB1 = TargetKey(id="10.0.1.11", port=80)
@@ -133,3 +133,10 @@ def test_whatever_is_answered_is_an_observation_or_a_failure(answer):
         assert isinstance(observation(answer, WEB1), Observation)
     except TargetError as error:
         assert error.text  # noqa: PT017 - either of the two
+
+
+@pytest.mark.parametrize(
+    ("given", "plain"), [("2001:DB8:0::1", "2001:db8::1"), ("192.0.2.1", "192.0.2.1"), ("I-0ABC", "i-0abc")]
+)
+def test_an_id_is_compared_in_one_spelling(given, plain):
+    assert plain_id(given) == plain
