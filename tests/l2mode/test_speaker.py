@@ -484,3 +484,7 @@ def test_no_bytes_raise(frame):
 
 def test_a_question_as_it_comes_from_the_wire_is_addressed_to_the_group_of_the_address():
     assert a_question(VIP6)[38:54] == solicited_node(VIP6).packed
+
+
+def test_a_frame_of_another_protocol_is_not_answered():
+    assert a_speaker("web1", delivery="directed", view=["web1", "web2"]).heard(bytes(60), now=10.0) == []

@@ -197,3 +197,7 @@ def test_a_marked_packet_is_never_reset(frame, own):
 def test_only_packets_of_clients_are_forwarded(frame, own):
     if judge(frame, own, DIRECTED).action is Action.FORWARD:
         assert frame.sender is None
+
+
+def test_only_forward_and_chain_send_a_frame_to_another_node():
+    assert [action for action in Action if action.sends] == [Action.FORWARD, Action.CHAIN]

@@ -343,3 +343,19 @@ def test_commands_go_by_the_first_lan(second, verdict):
 def test_a_tcp_check_without_tls_is_taken_over_as_it_is():
     _, notes = good(xml("<check><tcp ident='W'><to addr='127.0.0.1' port='80' secure='off'/></tcp></check>"))
     assert notes['to secure="off"'].verdict is Coverage.TAKEN
+
+
+def test_a_value_that_has_still_to_be_filled_in_without_a_macro_is_refused():
+    [problem] = refused(xml(VIP.replace("192.0.2.50", "IP_TO_BE_DEFINED")))
+    assert problem == ('line 1: virtual_addr addr: has still to be filled in: "IP_TO_BE_DEFINED" (edit the module)')
+
+
+def test_an_element_below_one_that_has_none_is_told_of():
+    _, notes = good(xml("<failover><rule/></failover>"))
+    assert notes["<rule>"].text == "hcsidecar knows no <rule> in <failover>"
+
+
+def test_the_report_speaks_of_the_start_at_boot_only_where_there_is_an_application():
+    at_boot = "what starts the application at boot must not"
+    assert at_boot in report_text(imported(xml(VIP)), module="web_farm")
+    assert at_boot not in report_text(imported(xml(VIP), scripts={}), module="web_farm")
