@@ -592,6 +592,48 @@ def intruder(draft):
     }
 
 
+def introduction(draft):
+    """One joins, and what it and some members say to each other is lost at first: the others wait till all have met."""
+    random = draft.random
+    joiner, *others = random.sample(range(draft.size), draft.size)
+    strangers = others[: random.randint(1, len(others) - 1)]
+    for index in others:
+        draft.add(random.uniform(0, 0.02), "start", index)
+    draft.add(4.0, "measure")
+    draft.add(4.0, "start", joiner)
+    for stranger in strangers:
+        # It wants a share after T, and then the others have patience for 2 T.
+        meet = 4.0 + random.uniform(1.05, 1.85)
+        ways = [(joiner, stranger), (stranger, joiner)]
+        for way in random.choice((ways, ways[:1], ways[1:])):
+            draft.add(4.0, "swallow", *way)
+            draft.add(meet, "heal", *way)
+    draft.add(9.0, "measured", ARRIVAL, joiner)
+    return {"weather": Weather(delay=0.001, jitter=random.choice((0.002, 0.02))), "drift": DRIFT}
+
+
+def relapse(draft):
+    """What one says is lost for T, and then also the word that it is buried: it may not go on by what it knew before.
+
+    That is lost for two or three pulses, for as long as the lease counts who was heard.
+    """
+    random = draft.random
+    draft.start_all()
+    at = 3.0
+    for _ in range(random.randint(2, 4)):
+        index = draft.someone()
+        end = at + random.uniform(1.25, 1.6)
+        deaf = at + random.uniform(0.9, 1.1)
+        for other in range(draft.size):
+            if other != index:
+                draft.add(at, "swallow", index, other)
+                draft.add(end, "heal", index, other)
+                draft.add(deaf, "swallow", other, index)
+                draft.add(deaf + random.uniform(0.2, 0.32), "heal", other, index)
+        at = end + random.uniform(1.0, 4.0)
+    return {"weather": Weather(delay=0.001, jitter=random.choice((0.002, 0.01))), "drift": DRIFT}
+
+
 def stutter(draft):
     """The first words of one that is drained, or comes back, are lost to some of the others."""
     random = draft.random
@@ -659,6 +701,8 @@ KINDS = {
     "mosaic": mosaic,
     "rush": rush,
     "intruder": intruder,
+    "introduction": introduction,
+    "relapse": relapse,
     "stutter": stutter,
     "nap": nap,
     "struggle": struggle,
@@ -724,6 +768,8 @@ _SIZES = {
     "mosaic": lambda random: random.randint(4, 9),
     "rush": lambda random: random.choice((12, 16, 20)),
     "intruder": lambda random: random.choice((3, 3, 4, 5)),
+    "introduction": lambda random: random.choice((3, 3, 4, 5)),
+    "relapse": _few,
     "stutter": lambda random: random.choice((3, 3, 4)),
     "nap": lambda random: random.choice((2, 3, 4)),
     "struggle": lambda random: 3,

@@ -377,6 +377,37 @@ class ProposesEachNewcomerAtOnce(Membership):
     selector = _Eager
 
 
+class _Independent(ViewSelector):
+    def _adopted(self, candidates, clique):
+        return clique
+
+
+class AdoptsNobodysView(Membership):
+    """A member goes by the view that it builds itself, though another one announces a larger one."""
+
+    selector = _Independent
+
+
+class _Welcoming(ViewSelector):
+    def _newcomer_counts(self, peer, required, now):
+        return True
+
+
+class CountsNewcomersAtOnce(Membership):
+    """A newcomer counts before all members have met it."""
+
+    selector = _Welcoming
+
+
+class ProofsOutliveALapse(Membership):
+    """When the lease has run out, proofs from before count on."""
+
+    def _lapse(self, now, effects):
+        epoch = self._epoch
+        super()._lapse(now, effects)
+        self._epoch = epoch
+
+
 class NoAnswers(Membership):
     """Who asks is not answered."""
 

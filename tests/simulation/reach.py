@@ -58,6 +58,9 @@ CAUGHT = [
     (mutants.SaysBeforeClosing, "labour", 0, {"one taker", "no reset"}),
     (mutants.BlamesOthersForItsSleep, "nap", 0, {"short moves"}),
     (mutants.ProposesEachNewcomerAtOnce, "rush", 0, {"few views"}),
+    (mutants.AdoptsNobodysView, "stutter", 0, {"short moves"}),
+    (mutants.CountsNewcomersAtOnce, "introduction", 0, {"one taker", "short moves", "only its buckets move"}),
+    (mutants.ProofsOutliveALapse, "relapse", 0, {"one taker"}),
     (mutants.NoAnswers, "planned", 0, {"short moves", "no silence"}),
     (mutants.LetsGoFirst, "planned", 0, {"short moves"}),
     (mutants.BelievesThePast, "replay", 0, {"one taker after quiet", "views agree"}),
@@ -115,9 +118,8 @@ what happens. *Histories* is how many of that kind, from the first seed on, it t
 UNSEEN = """\
 ## What it does not notice
 
-Some rules make moves fewer or quicker, and no promise is known to break without them: members adopt the larger view of
-another one, and count a newcomer only once all of the view have met it; a claim that waits asks again and again, and
-answers have a least distance; all proofs are void when a lease has run out."""
+Some rules save datagrams, and no promise is known to break without them: a claim that waits asks again and again, and
+answers have a least distance."""
 
 
 if __name__ == "__main__":

@@ -38,6 +38,11 @@ def test_every_promise_is_kept_in_histories_of_kinds_that_no_seed_chooses(kind):
         live_through(draw(seed, kind=kind))
 
 
+@pytest.mark.parametrize("seed", [168, 174, 205])
+def test_a_newcomer_that_goes_deaf_to_a_member_takes_nothing_from_it(seed):
+    live_through(draw(seed, kind="introduction"))
+
+
 @pytest.mark.parametrize("seed", range(CROWDS))
 def test_every_promise_is_kept_in_a_farm_of_64(seed):
     live_through(draw(seed, kind="crowd"))

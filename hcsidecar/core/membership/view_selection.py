@@ -139,7 +139,7 @@ class ViewSelector:
         """
         peers = self._peers
         in_view = peers.mask(own.view) or 0
-        required = in_view & peers.hearing.hears(peers.me)
+        required = in_view & (peers.hearing.hears(peers.me) | 1 << peers.me)
         mask = 1 << peers.me
         for peer in peers.acknowledged():
             if not peer.would_share() or peer.heartbeat is None or peer.heartbeat.settings != own.settings:
@@ -159,7 +159,7 @@ class ViewSelector:
         return True
 
     def _newcomer_counts(self, peer: Peer, required: int, now: float) -> bool:
-        """Return whether all nodes of this node's view have met the newcomer, or have had the time to."""
+        """Return whether the members heard and this node have met the newcomer, or have had the time to."""
         if required & ~self._peers.hearing.edges(peer.index) == 0:
             return True
         if peer.candidate_since is not None and now >= peer.candidate_since + 2 * peer.timing.lost_after:

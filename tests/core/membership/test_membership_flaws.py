@@ -125,3 +125,19 @@ def test_the_lease_ends_before_one_that_is_out_of_the_view_could_take_over():
     farm.cut.add(("web1", "web2"))
     farm.run(until=2 + T / 2)
     assert farm.nodes["web1"].membership.lease <= 2 + T + 2 * P
+
+
+def test_a_member_does_not_step_back_for_a_newcomer_that_has_gone_deaf_to_it():
+    """It counted the newcomer, which all others had met, and preferred it: nobody took its share for up to 2 T."""
+    node = membership(name="web2")
+    node.set_wants(True, now=0.0)
+    live(node, until=T - P)
+    met, serving = [("web2", 7, 1), ("web1", 1, 1)], (("web2", (1,)), ("web3", (1,)))
+    node.receive(heartbeat("web3", heard=met, wants=True), now=T - P)
+    node.receive(heartbeat("web1", heard=[("web2", 7, 1), ("web3", 1, 1)]), now=T - P)
+    live(node, until=T + P)
+    assert node.view == serving
+    node.receive(heartbeat("web3", seq=2, heard=met, wants=True, view=serving), now=T + P)
+    joined = (("web1", (1,)), ("web3", (1,)))
+    node.receive(heartbeat("web1", seq=2, heard=[("web3", 1, 2)], wants=True, view=joined), now=T + P)
+    assert node.view == serving
