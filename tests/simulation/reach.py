@@ -8,6 +8,7 @@ from pathlib import Path
 from simulation import mutants
 from simulation.histories import KINDS, draw
 from simulation.machine import KernelShare
+from simulation.settings import reach as settings_reach
 from simulation.world import World
 
 MOST = 30
@@ -103,6 +104,11 @@ def described():
     return "\n".join(lines) + "\n"
 
 
+def all_described():
+    """Write the whole page."""
+    return described() + "\n" + settings_reach.described()
+
+
 HEAD = """\
 # What the simulation notices
 
@@ -123,4 +129,4 @@ answers have a least distance."""
 
 
 if __name__ == "__main__":
-    LIST.write_text(described())
+    LIST.write_text(all_described())

@@ -33,10 +33,11 @@ def test_every_mutant_is_tried():
 
 
 def test_the_list_in_the_documents_has_each_mutant():
-    rows = [line.split(" | ")[1] for line in LIST.read_text().splitlines() if "| `" in line]
+    chapter, _, _ = LIST.read_text().partition("## Settings\n")
+    rows = [line.split(" | ")[1] for line in chapter.splitlines() if "| `" in line]
     assert rows == [f"`{mutant.__name__}`" for mutant, *_ in CAUGHT]
 
 
 @pytest.mark.soak
 def test_the_list_in_the_documents_says_what_happens():
-    assert LIST.read_text() == described()
+    assert LIST.read_text().startswith(described())

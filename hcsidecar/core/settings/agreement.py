@@ -10,7 +10,8 @@ its own: its *ancestors*. There is no leader: the node that is asked to apply a 
    or does not answer, the coordinator aborts with all reasons. Nothing has happened then.
 2. *Trial.* When all have promised, the coordinator begins to go by the revision, and its heartbeats say so. A node that
    has promised and hears that another goes by the revision begins as well. In a trial nothing is written that survives
-   a restart of the daemon: who restarts has gone back.
+   a restart of the daemon: who restarts has gone back. A node that the revision removes begins first, at the
+   coordinator's word: once the others have begun they do not speak to it any more, and it must be out by then.
 3. *Settle.* In the trial each node waits until it hears from all whom it heard before that they go by the revision, and
    says so. When the coordinator hears that from all, it settles: it saves the revision as the one that it goes by. A
    node on trial that hears that another has settled settles too.
@@ -32,7 +33,7 @@ that take long report back (`obtained`, `activated`, `saved`). `now` is in secon
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, assert_never
 
 import msgspec
 
@@ -48,6 +49,7 @@ from hcsidecar.core.settings.messages import (
     Abort,
     Ancestors,
     AskLineage,
+    Begin,
     Lineage,
     Message,
     Prepare,
@@ -210,7 +212,7 @@ class _Coordination:
 
 
 class Agreement:
-    """One node's part; the module's docstring has the theory of operation.
+    """One node's part; the module's docstring has the theory of operation, docs/design.md all moves in a table.
 
     `record` is what the latest `Save` of an earlier run kept. `listens_until` is when this node has heard all others
     that live.
@@ -228,6 +230,8 @@ class Agreement:
         "By node: what it says of its revisions; those only that are alive and have acknowledged this node."
         self.conflicts: dict[str, RevisionId] = {}
         "By node: a settled revision that has gone another way than this node's."
+        self._told_conflicts: dict[str, RevisionId] = {}
+        "Those that this node has raised an alarm of, and that are not known to be over."
         self.blocked: str | None = None
         "Why this node does not take the revision that the others have settled."
         self._coordination: _Coordination | None = None
@@ -245,6 +249,8 @@ class Agreement:
         "By node: when it was asked for its lineage."
         self._retry_at = 0.0
         self._save_again_at: float | None = None
+        "When what is settled is saved again; None while nothing has failed."
+        self._answer_again_at = 0.0
         self._resolved = False
         "This node has found out, since it started, whether the farm has gone on without it."
         self._expected = now
@@ -291,18 +297,19 @@ class Agreement:
 
     # -- the coordinator ------------------------------------------------------------------------------------------
 
-    def propose(self, proposal: Proposal, *, alive: Iterable[str], now: float) -> list[AgreementEffect]:
+    def propose(self, proposal: Proposal, *, now: float) -> list[AgreementEffect]:
         """Begin to coordinate a proposal; the revision is stored and checked here already.
 
-        Raise NotProposedError if it cannot be proposed. `alive` names the nodes that are heard.
+        Raise NotProposedError if it cannot be proposed.
         """
         reasons = self._why_refuse(proposal)
-        present = {self.name, *alive}
         reasons += [
             f"{name} does not answer heartbeats: leave it out by name (--without {name}), or wait for it"
             for name in proposal.participants
-            if name not in present
+            if name != self.name and name not in self.heard
         ]
+        if self.name in proposal.removed:
+            reasons.append(f"{self.name} cannot remove itself: do it on another node")
         if reasons:
             raise NotProposedError(*reasons)
         self._coordination = _Coordination(proposal=proposal, started=now)
@@ -316,9 +323,22 @@ class Agreement:
         """Return the number of the next revision: above all that this node has seen or heard of."""
         return 1 + max([self.record.highest, *(state.highest for state in self.heard.values())])
 
+    def ancestors_of_next(self, taken: RevisionId | None = None) -> Ancestors:
+        """Return what is before a revision that follows this node's.
+
+        `taken` is its second parent, where it ends a conflict: what another goes by, one of `conflicts`.
+        """
+        before = set(self.record.ancestors)
+        if self.record.settled is not None:
+            before.add(self.record.settled)
+        if taken is not None:
+            before |= {taken, *self._lineages[taken.mark].ancestors}
+        return _latest(before)
+
     def _take_answer(self, answer: Prepared | Refused, sender: str, effects: list[AgreementEffect], now: float) -> None:
         mine = self._coordination
-        if mine is None or answer.token != mine.proposal.token or mine.progress is ProposalProgress.ABORTED:
+        over = (ProposalProgress.ABORTED, ProposalProgress.UNDONE)
+        if mine is None or answer.token != mine.proposal.token or mine.progress in over:
             # The word that it is over got lost, or came before this promise.
             effects.append(SendMessage(sender, Abort(token=answer.token)))
         elif sender in mine.unanswered:
@@ -329,40 +349,56 @@ class Agreement:
             self._coordinate(effects, now)
 
     def _coordinate(self, effects: list[AgreementEffect], now: float) -> None:
-        """Do what the coordinator must do by now."""
+        """Do what the coordinator must do before it begins itself."""
         mine = self._coordination
-        if mine is None or mine.progress is not ProposalProgress.PREPARING:
+        if mine is None or self.proposal is not mine.proposal or self.phase is not AgreementPhase.PROMISED:
             return
         for name in mine.proposal.participants:
-            if name != self.name and name not in self.heard:
+            state = self.heard.get(name)
+            if name != self.name and (state is None or _has_gone_back(state, mine.proposal.revision)):
                 mine.prepared.discard(name)
-                mine.refusals[name] = ("is not heard any more",)
-        if not mine.unanswered and not mine.refusals:
-            if self.phase is AgreementPhase.PROMISED and self.proposal is mine.proposal:
-                mine.progress = ProposalProgress.TRIAL
-                self._start_trial(effects)
-            else:
-                self._abort(effects, f"{self.name} could not keep its promise")
-        elif not mine.unanswered:
-            self._abort(effects, "; ".join(_told(mine.refusals)))
-        elif now >= mine.started + ANSWER_LIMIT:
-            for name in mine.unanswered:
-                mine.refusals[name] = (f"has not answered within {format_duration(ANSWER_LIMIT)}",)
-            self._abort(effects, "; ".join(_told(mine.refusals)))
-        elif now >= mine.asked_at + RESEND:
-            mine.asked_at = now
-            effects += [SendMessage(name, Prepare(proposal=mine.proposal)) for name in mine.unanswered]
+                mine.refusals[name] = ("is not heard any more" if state is None else "went back",)
+        waits_for = mine.unanswered or self._not_out(mine.proposal)
+        if now >= mine.started + ANSWER_LIMIT:
+            # Nobody's promise is counted on for longer, also where this node stood still meanwhile.
+            limit = format_duration(ANSWER_LIMIT)
+            mine.refusals |= dict.fromkeys(waits_for or [self.name], (f"has not answered within {limit}",))
+            self._give_up(mine, effects)
+        elif mine.refusals and not mine.unanswered:
+            self._give_up(mine, effects)
+        elif not waits_for:
+            mine.progress = ProposalProgress.TRIAL
+            self._start_trial(effects)
+        else:
+            if not mine.unanswered and mine.progress is ProposalProgress.PREPARING:
+                mine.progress, mine.asked_at = ProposalProgress.TRIAL, float("-inf")
+            if now >= mine.asked_at + RESEND:
+                mine.asked_at = now
+                token = mine.proposal.token
+                question = Prepare(proposal=mine.proposal) if mine.unanswered else Begin(token=token)
+                effects += [SendMessage(name, question) for name in waits_for]
 
-    def _abort(self, effects: list[AgreementEffect], why: str) -> None:
-        mine = self._coordination
-        if mine is None:
-            return
-        mine.progress, mine.outcome = ProposalProgress.ABORTED, why
-        others = [name for name in mine.proposal.participants if name != self.name]
-        effects += [SendMessage(name, Abort(token=mine.proposal.token)) for name in others]
-        effects.append(_warn(f"{mine.proposal.revision} is not applied, and nothing has changed: {why}"))
-        if self.proposal is mine.proposal and self.phase is AgreementPhase.PROMISED:
-            self._drop(effects)
+    def _not_out(self, proposal: Proposal) -> list[str]:
+        """Return who is to be removed and does not go by the revision yet."""
+        return [
+            name
+            for name in proposal.removed
+            if name in proposal.participants and not _goes_by(self.heard.get(name), proposal.revision)
+        ]
+
+    def _give_up(self, mine: _Coordination, effects: list[AgreementEffect]) -> None:
+        """Let go of a proposal that this node has not begun to go by."""
+        proposal = mine.proposal
+        mine.outcome = "; ".join(_told(mine.refusals))
+        if mine.progress is ProposalProgress.TRIAL:
+            # Those to be removed may go by it already: they go back when they hear that this node has.
+            mine.progress, self._undone = ProposalProgress.UNDONE, proposal.revision.mark
+        else:
+            mine.progress = ProposalProgress.ABORTED
+        others = [name for name in proposal.participants if name != self.name]
+        effects += [SendMessage(name, Abort(token=proposal.token)) for name in others]
+        effects.append(_warn(f"{proposal.revision} is not applied, and nothing has changed: {mine.outcome}"))
+        self._drop(effects)
 
     # -- called from outside --------------------------------------------------------------------------------------
 
@@ -380,6 +416,10 @@ class Agreement:
                 if early and mine is not None and (mine.token, mine.coordinator) == (token, sender):
                     self._drop(effects)
                     self._go_on(effects, now)
+            case Begin(token=token):
+                mine, promised = self.proposal, self.phase is AgreementPhase.PROMISED
+                if promised and mine is not None and (mine.token, mine.coordinator) == (token, sender):
+                    self._start_trial(effects)
             case AskLineage():
                 if self.record.settled is not None:
                     answer = Lineage(settled=self.record.settled, ancestors=self.record.ancestors)
@@ -387,6 +427,8 @@ class Agreement:
             case Lineage():
                 self._learn(message, sender)
                 self._look_at_others(effects, now)
+            case _:
+                assert_never(message)
         return effects
 
     def hear(self, heard: Mapping[str, RevisionState], *, now: float) -> list[AgreementEffect]:
@@ -410,22 +452,22 @@ class Agreement:
 
     def next_tick_at(self, *, now: float) -> float:
         """Return when `tick` is due if nothing is heard until then."""
-        due = now + RESEND
-        if self.phase in (AgreementPhase.PROMISED, AgreementPhase.TRIAL):
-            due = min(due, self._deadline)
-        return max(due, now)
+        waits = self.phase in (AgreementPhase.PROMISED, AgreementPhase.TRIAL)
+        return min(now + RESEND, self._deadline) if waits and self._deadline > now else now + RESEND
 
     def obtained(self, revision: RevisionId, problems: tuple[str, ...], *, now: float) -> list[AgreementEffect]:
         """Take in that a revision is stored and right on this machine, or why not."""
         effects: list[AgreementEffect] = []
+        self._wake(now)
         if revision != self.candidate or self.phase not in (AgreementPhase.CHECKING, AgreementPhase.FETCHING):
             # Nobody waits for it any more. It must not be thrown away if it has been asked for anew, or is in use.
-            if revision not in (self.candidate, self.record.settled):
+            if revision not in (self.candidate, self.record.settled, *self.record.ancestors):
                 effects.append(Discard(revision))
             return effects
         if self.phase is AgreementPhase.FETCHING:
             if problems:
-                self._block(f"cannot take {revision} of the settings: {'; '.join(problems)}", effects, now)
+                self._note_block(f"cannot take {revision} of the settings: {'; '.join(problems)}", effects, now)
+                self._rest()
             else:
                 self.phase = AgreementPhase.FOLLOWING
                 effects.append(Activate(revision))
@@ -445,12 +487,14 @@ class Agreement:
     def activated(self, revision: RevisionId | None, problem: str | None, *, now: float) -> list[AgreementEffect]:
         """Take in that the daemon goes by a revision, or why it cannot."""
         effects: list[AgreementEffect] = []
+        self._wake(now)
         if self.phase is AgreementPhase.UNDOING:
             if revision != self.record.settled:
                 return effects
             if problem is not None:
                 effects.append(RestartDaemon(f"the daemon cannot go back to the settings before: {problem}"))
-            self._rest()
+                return effects
+            self._drop(effects)
             self._go_on(effects, now)
             return effects
         if revision is None or revision != self.candidate:
@@ -465,7 +509,7 @@ class Agreement:
             self._go_on(effects, now)
         elif self.phase is AgreementPhase.FOLLOWING:
             if problem is not None:
-                self._block(f"cannot take {revision} of the settings: {problem}", effects, now)
+                self._note_block(f"cannot take {revision} of the settings: {problem}", effects, now)
                 self.phase = AgreementPhase.UNDOING
                 effects.append(Activate(self.record.settled))
             else:
@@ -476,6 +520,7 @@ class Agreement:
     def saved(self, record: SettingsRecord, problem: str | None, *, now: float) -> list[AgreementEffect]:
         """Take in that a record is kept, or why not."""
         effects: list[AgreementEffect] = []
+        self._wake(now)
         revision = self.candidate
         if self.phase is not AgreementPhase.SETTLING or revision is None or record.settled != revision:
             return effects
@@ -487,6 +532,8 @@ class Agreement:
             if self._save_again_at is None:
                 effects.append(_alarm(f"{revision} of the settings cannot be saved, and is tried again: {problem}"))
             self._save_again_at = now + RETRY
+            # It goes by what the others have settled already, and must not stay out for want of room.
+            self._resolved = self._resolved or self.proposal is None
             return effects
         self.record = record
         mine = self._coordination
@@ -525,9 +572,8 @@ class Agreement:
         settled = self.record.settled
         reasons = []
         if self.phase is not AgreementPhase.IDLE:
-            busy = f"is busy with {self.candidate}" if self.candidate is not None else "goes back to its settings"
             by = f", which {self.proposal.coordinator} proposes" if self.proposal is not None else ""
-            reasons.append(f"{self.name} {busy}{by}: try again in a moment")
+            reasons.append(f"{self.name} is busy with {self.candidate}{by}: try again in a moment")
         if settled is None and proposal.parents:
             reasons.append(f"{self.name} has no revision yet, and takes that of the others first")
         elif settled is not None and settled.digest not in proposal.parents:
@@ -558,19 +604,24 @@ class Agreement:
                 self._watch_trial(effects, now)
             case AgreementPhase.SETTLING:
                 if self._save_again_at is not None and now >= self._save_again_at:
+                    self._save_again_at = float("inf")
                     self._settle(effects)
             case _:  # the daemon has not reported back yet
                 pass
 
     def _keep_promise(self, effects: list[AgreementEffect], now: float) -> None:
-        candidate = self.candidate
-        if candidate is None:  # pragma: no cover - whoever has promised has one
-            return
+        proposal, candidate = self.proposal, self.candidate
+        if proposal is None or candidate is None or proposal.coordinator == self.name:
+            return  # a coordinator begins by its own decision only
         if self._who(lambda state: _has_gone_back(state, candidate)) or now >= self._deadline:
             self._drop(effects)
             self._look_at_others(effects, now)
-        elif self._who(lambda state: _goes_by(state, candidate)):
+        elif any(_goes_by(state, candidate) for name, state in self.heard.items() if name not in proposal.removed):
             self._start_trial(effects)
+        elif now >= self._answer_again_at:
+            # If the coordinator has given up, or forgotten it by a restart, it says so.
+            self._answer_again_at = now + RESEND
+            effects.append(SendMessage(proposal.coordinator, Prepared(token=proposal.token)))
 
     def _watch_trial(self, effects: list[AgreementEffect], now: float) -> None:
         proposal, candidate = self.proposal, self.candidate
@@ -584,9 +635,13 @@ class Agreement:
             self._undo(f"{_listed(gone_back)} went back", effects)
         elif proposal.coordinator == self.name and not self._deaf(proposal, candidate) and self._hears_all():
             self._settle(effects)
-        elif now >= self._deadline and self.name not in proposal.removed:
-            # One that is to be removed is not sent heartbeats any more. Alone it must not go back to a share.
+        elif now >= self._deadline and (self.name not in proposal.removed or self._others_without(candidate)):
+            # Those who go by the revision do not speak to one that it removes. Unless it hears others that do not go
+            # by it, it stays out: alone it must not go back to a share.
             self._undo(self._why_not_confirmed(proposal, candidate), effects)
+
+    def _others_without(self, candidate: RevisionId) -> list[str]:
+        return self._who(lambda state: not _goes_by(state, candidate))
 
     def _why_not_confirmed(self, proposal: Proposal, candidate: RevisionId) -> str:
         limit = format_duration(proposal.confirm)
@@ -609,20 +664,9 @@ class Agreement:
         effects.append(Save(self._record_of(self.candidate)))
 
     def _record_of(self, revision: RevisionId) -> SettingsRecord:
-        before = set(self.record.ancestors)
-        if self.record.settled is not None:
-            before.add(self.record.settled)
-        if self.proposal is not None:
-            before |= set(self.proposal.ancestors)
-        elif revision.mark in self._lineages:
-            before |= set(self._lineages[revision.mark].ancestors)
-        before.discard(revision)
+        source = self.proposal or self._lineages[revision.mark]
         highest = max(self.record.highest, revision.number)
-        return SettingsRecord(
-            settled=revision,
-            ancestors=tuple(sorted(before)[-MAX_ANCESTORS:]),
-            highest=highest,
-        )
+        return SettingsRecord(settled=revision, ancestors=source.ancestors, highest=highest)
 
     def _undo(self, why: str, effects: list[AgreementEffect]) -> None:
         """Go back from a trial."""
@@ -636,12 +680,12 @@ class Agreement:
         back = self.record.settled or "the farm file as it was"
         effects.append(_warn(f"this node goes back from {candidate} of the settings to {back}: {why}"))
         effects.append(Activate(self.record.settled))
-        effects.append(Discard(candidate))
 
     def _drop(self, effects: list[AgreementEffect]) -> None:
-        """Forget a proposal that was not tried."""
-        if self.candidate is not None:
-            effects.append(Discard(self.candidate))
+        """Forget a revision that is not taken."""
+        if self.candidate is None:  # pragma: no cover - whoever drops something has it
+            return
+        effects.append(Discard(self.candidate))
         self._rest()
 
     # -- those who were away --------------------------------------------------------------------------------------
@@ -696,13 +740,13 @@ class Agreement:
             self._lineages[lineage.settled.mark] = lineage
 
     def _tell_conflicts(self, unknown: Mapping[str, Mark], effects: list[AgreementEffect]) -> None:
-        conflicts = {
+        self.conflicts = {
             name: lineage.settled
             for name, mark in unknown.items()
             if (lineage := self._lineages.get(mark)) is not None and not self._descends(lineage)
         }
-        for revision in sorted(set(conflicts.values()) - set(self.conflicts.values())):
-            names = sorted(name for name, theirs in conflicts.items() if theirs == revision)
+        for revision in sorted(set(self.conflicts.values()) - set(self._told_conflicts.values())):
+            names = sorted(name for name, theirs in self.conflicts.items() if theirs == revision)
             effects.append(
                 _alarm(
                     f"the settings have gone two ways: this node goes by {self.record.settled},"
@@ -710,17 +754,22 @@ class Agreement:
                     f" one is chosen: hcsidecar apply --take {self.name}, or --take {names[0]}"
                 )
             )
-        if self.conflicts and not conflicts:
-            effects.append(_inform("the settings of all nodes that are heard have gone the same way again"))
-        self.conflicts = conflicts
+        told = self._told_conflicts | self.conflicts
+        # Of one that is not heard nobody knows that it has come round.
+        self._told_conflicts = {
+            name: revision
+            for name, revision in told.items()
+            if revision not in self.record.ancestors and (name in unknown or name not in self.heard)
+        }
+        if told and not self._told_conflicts:
+            effects.append(_inform("the settings of all nodes have gone the same way again"))
 
-    def _block(self, why: str, effects: list[AgreementEffect], now: float) -> None:
+    def _note_block(self, why: str, effects: list[AgreementEffect], now: float) -> None:
         """Note that a revision that others have settled cannot be taken here; it is tried again later."""
         if why != self.blocked:
             effects.append(_alarm(f"this node {why}"))
         self.blocked = why
         self._retry_at = now + RETRY
-        self._rest()
 
     # -- what all parts use ---------------------------------------------------------------------------------------
 
@@ -729,10 +778,10 @@ class Agreement:
         return NO_REVISION if self.record.settled is None else self.record.settled.mark
 
     def _begin(self, phase: AgreementPhase, revision: RevisionId, proposal: Proposal | None, now: float) -> None:
-        self.phase, self.candidate, self.proposal = phase, revision, proposal
+        self.candidate, self.proposal, self.phase = revision, proposal, phase
         self._heard_settled, self._save_again_at = False, None
         if phase is AgreementPhase.PROMISED and proposal is not None:
-            self._deadline = now + PROMISE
+            self._deadline, self._answer_again_at = now + PROMISE, now + RESEND
             self._required = (set(self.heard) & set(proposal.participants)) - set(proposal.removed)
 
     def _rest(self) -> None:
@@ -752,8 +801,7 @@ class Agreement:
         late = now - self._expected
         if late > LATE:
             self._deadline += late
-            if self._coordination is not None:
-                self._coordination.started += late
+            self._listens_until += late
         self._expected = max(self._expected, now)
 
 
@@ -784,6 +832,10 @@ def _told(refusals: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
 def _limited(reasons: Iterable[str]) -> tuple[str, ...]:
     """Return reasons within the limits of a message."""
     return tuple(shortened(reason, LONGEST_REASON) for reason in reasons)[:MOST_REASONS]
+
+
+def _latest(revisions: Iterable[RevisionId]) -> Ancestors:
+    return tuple(sorted(revisions)[-MAX_ANCESTORS:])
 
 
 def _listed(names: Iterable[str]) -> str:

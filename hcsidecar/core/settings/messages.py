@@ -65,6 +65,12 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
     reasons: Annotated[tuple[RefusalReason, ...], msgspec.Meta(min_length=1, max_length=MOST_REASONS)]
 
 
+class Begin(msgspec.Struct, frozen=True, kw_only=True, tag="begin"):
+    """The coordinator says to a node that is to be removed: all have promised; go by it before we leave you alone."""
+
+    token: Token
+
+
 class Abort(msgspec.Struct, frozen=True, kw_only=True, tag="abort"):
     """The coordinator says: the proposal is over, throw it away."""
 
@@ -82,7 +88,7 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True, tag="lineage"):
     ancestors: Ancestors
 
 
-Message = Prepare | Prepared | Refused | Abort | AskLineage | Lineage
+Message = Prepare | Prepared | Refused | Begin | Abort | AskLineage | Lineage
 
 
 def encode_message(message: Message) -> bytes:
