@@ -13,13 +13,13 @@ from hcsidecar.core.json_reading import JsonError, read_json
 from hcsidecar.core.membership.heartbeat import MAX_NODES, NodeName
 from hcsidecar.core.settings.revision import Digest, RevisionId
 
-MAX_ANCESTORS: Final = 1000
+MAX_ANCESTORS: Final = 500
 "Revisions that a node remembers to be before its own: years of changes."
 LONGEST_CONFIRM: Final = 3600.0
 LONGEST_REASON: Final = 500
 MOST_REASONS: Final = 100
-_LONGEST_MESSAGE: Final = 262_144
-"Bytes; a thousand ancestors take 90,000."
+_LONGEST_MESSAGE: Final = 65_536
+"Bytes; 500 ancestors take 40,000."
 
 Ancestors = Annotated[tuple[RevisionId, ...], msgspec.Meta(max_length=MAX_ANCESTORS)]
 Names = Annotated[tuple[NodeName, ...], msgspec.Meta(max_length=2 * MAX_NODES)]
