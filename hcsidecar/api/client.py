@@ -34,6 +34,13 @@ from hcsidecar.core.l2_documents import LayerTwoCheck
 from hcsidecar.core.metric_catalogue import Family
 from hcsidecar.core.remarks import RemarkLevel
 from hcsidecar.core.request_bodies import ActionBody, Body, LogBody, PowerBody, ReportBody
+from hcsidecar.core.settings.documents import (
+    CandidateBody,
+    CandidateReport,
+    DifferencesReport,
+    ProposalBody,
+    SettingsReport,
+)
 from hcsidecar.core.targets.documents import TargetsReport
 from hcsidecar.events.journal import EventQuery
 from hcsidecar.farmfile.dirs import control_socket, starting_socket
@@ -142,6 +149,24 @@ class NodeClient:
     async def metrics(self) -> list[Family]:
         """Return the metrics of this node."""
         return read(await self._ask("GET", "/metrics"), list[Family])
+
+    async def settings(self) -> Told[SettingsReport]:
+        """Return the revisions of the node's settings, and how its latest proposal goes on."""
+        return await self._document("/settings", SettingsReport)
+
+    async def differences(self, number: int | None) -> Told[DifferencesReport]:
+        """Return what a revision has changed, or (None) what of the operator's files is not applied."""
+        path = "/settings/differences" + ("" if number is None else f"/{number}")
+        return await self._document(path, DifferencesReport)
+
+    async def make_candidate(self, body: CandidateBody) -> Told[CandidateReport]:
+        """Let the node make a candidate, and have it checked by all nodes."""
+        raw = await self._ask("POST", "/settings/candidates", msgspec.json.encode(body))
+        return Told(document=read(raw, CandidateReport), raw=raw)
+
+    async def propose(self, body: ProposalBody) -> CommandResult:
+        """Let the node propose its latest candidate; the answer may be a refusal."""
+        return await self._command("/settings/proposals", body)
 
     async def layer_two(self) -> Told[LayerTwoReport]:
         """Return the state of layer-2 mode on this node. The failure is NOT_SERVED if it has no [l2] table."""

@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Protocol
 
+from hcsidecar.api.settings import SettingsControl
 from hcsidecar.core.documents import CommandResult, FarmStatus, RestartBudgetReport
 from hcsidecar.core.farmfile.values import HostPort
 from hcsidecar.core.l2_documents import LayerTwoCheck
@@ -68,6 +69,10 @@ class Control(Protocol):
     @property
     def journal(self) -> Journal:
         """The events of this node."""
+
+    @property
+    def settings(self) -> SettingsControl:
+        """The revisions of this node's settings."""
 
     @property
     def runs_directory(self) -> Path:

@@ -74,6 +74,7 @@ class FarmApi:
             request.query,
             body,
             by=lambda claimed: f"{claimed or 'somebody'}@{outcome.node}",
+            sender=outcome.node,
         )
         return self._signed(outcome, reply)
 

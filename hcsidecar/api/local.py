@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from hcsidecar.api import settings as settings_api
 from hcsidecar.api.body import TIMEOUT, expect_nothing, read_body
 from hcsidecar.api.events import parse_events_query
 from hcsidecar.api.following import FetchEvents, follow
@@ -124,6 +125,8 @@ class LocalApi:
         self, node: str, method: str, path: str, *, query: Mapping[str, str], body: bytes, by: str
     ) -> Reply:
         refuse_from_afar(method, path)
+        if method == "POST" and path.startswith(f"{PREFIX}/settings/"):
+            raise ApiError(HTTPStatus.BAD_REQUEST, settings_api.ON_THE_NODE_ITSELF)
         wait = CHECK_TAKES if path == CHECK_PATH else 0.0
         if path == f"{PREFIX}/events":
             wait = parse_events_query(query).wait

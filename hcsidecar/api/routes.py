@@ -13,6 +13,7 @@
     GET  /api/v1/targets             the state of this node at its load balancers
     GET  /api/v1/layer-two           the filter, the VIPs, the buckets and the packets of this node
     GET  /api/v1/layer-two/explain   which node takes a client: ?address=ADDRESS, &port=PORT, &vip=VIP
+    …    /api/v1/settings: see `api/settings.py`
     GET  /api/v1/layer-two/check     what this node needs of its machine and network, checked now
 
 Every answer is JSON. An error has its reason in "reason"; an action that was refused (status 409) has it in "text".
@@ -27,6 +28,7 @@ from http import HTTPStatus
 import msgspec
 
 from hcsidecar.api import application as application_api
+from hcsidecar.api import settings as settings_api
 from hcsidecar.api.control import Control, NodeCommand
 from hcsidecar.api.events import events, parse_events_query, parse_log_body, write
 from hcsidecar.api.requests import (
@@ -72,9 +74,19 @@ class Api:
         self._runs_api = RunsApi(control.node, lambda: control.runs_directory)
 
     async def answer(
-        self, method: str, path: str, query: Mapping[str, str], body: bytes, *, by: Callable[[str], str]
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: bytes,
+        *,
+        by: Callable[[str], str],
+        sender: str | None = None,
     ) -> Reply:
-        """Serve one request; `by` takes the requester's name that the body claims and returns the one to record."""
+        """Serve one request; `by` takes the requester's name that the body claims and returns the one to record.
+
+        `sender` is the node that asks, None on the machine itself.
+        """
         try:
             match path.split("/") if path.startswith(PREFIX + "/") else []:
                 case [_, _, _, "status"]:
@@ -108,12 +120,20 @@ class Api:
                 case [_, _, _, "layer-two", *rest] if rest in ([], ["explain"], ["check"]):
                     only("GET", method)
                     return await self._layer_two(rest, query)
+                case [_, _, _, "settings", *rest]:
+                    return await self._settings(method, rest, body, by, sender)
         except ApiError as error:
             return error.reply
         return refused(HTTPStatus.NOT_FOUND, "the API has no such path")
 
     async def _act(self, action: NodeCommand, body: ActionBody, by: Callable[[str], str]) -> Reply:
         return _answered(await self.control.act(action, force=body.force, by=by(body.by or "")))
+
+    async def _settings(
+        self, method: str, parts: list[str], body: bytes, by: Callable[[str], str], sender: str | None
+    ) -> Reply:
+        found = await settings_api.answer(self.control.settings, method, parts, body, by=by, sender=sender)
+        return _answered(found) if isinstance(found, CommandResult) else found
 
     async def _of_the_application(self, method: str, parts: list[str], body: bytes, by: Callable[[str], str]) -> Reply:
         found = await application_api.answer(self.control, method, parts, body, who=lambda: by(""))

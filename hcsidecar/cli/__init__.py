@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hcsidecar.cli import control, demo, files, run
+from hcsidecar.cli import control, demo, files, run, settings
 from hcsidecar.cli import install as service
 
 app = typer.Typer(
@@ -39,4 +39,5 @@ files.register(app)
 run.register(app)
 service.register(app)
 control.register(app)
+settings.register(app)
 demo.register(app)

@@ -11,7 +11,7 @@ import gc
 import os
 import secrets
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,29 +29,36 @@ from hcsidecar.core.application.last_stays import NOBODY_HEARD, OtherNode, Outlo
 from hcsidecar.core.application.states import Role, Status
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.exhaustion import explained
+from hcsidecar.core.farmfile.changes import changed_settings
 from hcsidecar.core.farmfile.settings import FarmFile, HostPort, NodeTable, TlsTable
 from hcsidecar.core.health import HealthAnswer, HealthFace
 from hcsidecar.core.key_change import KeyChange
 from hcsidecar.core.lost_files import Losses
 from hcsidecar.core.membership.node import NoShare
 from hcsidecar.core.membership.own_addresses import OwnAddresses
+from hcsidecar.core.membership.revision_state import RevisionState
 from hcsidecar.core.powers import NodePowers
+from hcsidecar.core.settings.agreement import SettingsRecord
 from hcsidecar.core.targets.desired_state import Situation
+from hcsidecar.daemon.candidates import Candidates
 from hcsidecar.daemon.drain_evidence import NodeDrainEvidence
 from hcsidecar.daemon.memory import StateFile
 from hcsidecar.daemon.node_control import NodeControl
 from hcsidecar.daemon.own_targets import own_targets
 from hcsidecar.daemon.reload import CertificateError, Certificates, reread_farm_file
+from hcsidecar.daemon.settings_service import SettingsService
+from hcsidecar.daemon.settled_settings import load_stored
 from hcsidecar.daemon.start_conditions import STILL, StartConditions
 from hcsidecar.daemon.upkeep import Upkeep
 from hcsidecar.events.journal import Journal
 from hcsidecar.farmfile.copy import NAME as COPY
 from hcsidecar.farmfile.copy import content_of_copy
-from hcsidecar.farmfile.dirs import control_socket, state_dir
+from hcsidecar.farmfile.dirs import SETTINGS, control_socket, state_dir
 from hcsidecar.farmfile.loading import LoadedFarm
 from hcsidecar.net.datagrams import HeartbeatSocketError as HeartbeatListenError
 from hcsidecar.net.heartbeats import Heartbeats
 from hcsidecar.net.keyring import KeyFileError, Keyring
+from hcsidecar.settings.farm_directory import FarmDirectory
 from hcsidecar.system.machine_addresses import is_lost
 from hcsidecar.system.private_file import KeptFile
 from hcsidecar.system.process import CannotRunError, ServiceManager, take_descriptors, take_realtime_priority
@@ -87,9 +94,11 @@ class Daemon:
         signals: Signals,
         service: ServiceManager,
         conditions: StartConditions,
+        settings: SettingsRecord,
     ) -> None:
         loop = asyncio.get_running_loop()
         self._loop = loop
+        self._failed: asyncio.Future[None] = loop.create_future()
         self._loaded = loaded
         self._farm: FarmFile = loaded.farm
         self._me = me
@@ -102,6 +111,9 @@ class Daemon:
         self._started = False
         self._service = service
         self._conditions = conditions
+        self._settings_record = settings
+        self._settings: SettingsService | None = None
+        "None until the heartbeats are open."
         powers = NodePowers(
             names=self._farm.share_names, file=self._farm.powers_of(me.name), layer_two=self._farm.l2 is not None
         )
@@ -139,6 +151,7 @@ class Daemon:
             known=memory.known_peers,
             remember=memory.remember_peers,
             tell=self.tell,
+            hear_revisions=self._hear_revisions,
         )
         self._application = Application(
             loaded,
@@ -179,15 +192,30 @@ class Daemon:
         """Write an event into the journal, which writes it into the log."""
         self._journal.write(event)
 
+    def _hear_revisions(self, heard: Mapping[str, RevisionState]) -> None:
+        if self._settings is not None:
+            self._settings.hear(heard)
+
+    def _why_no_traffic(self) -> str | None:
+        """Return why this node takes no traffic whatever its application says: others may have newer settings."""
+        if self._settings is not None:
+            return self._settings.why_no_share()
+        return "just started" if self._settings_record.settled is not None else None
+
+    def _publish_again(self) -> None:
+        if self._published is not None:
+            self._publish(self._published)
+
     def _publish(self, published: Published) -> None:
         """Tell probers, members and the service manager of the application's state; the health URL comes first."""
         state = published.state
+        waits = self._why_no_traffic()
         self._face.set_answer(
             HealthAnswer(
-                ok=published.serving,
+                ok=published.serving and waits is None,
                 node=self._me.name,
                 state=published.name,
-                reason=state.reason,
+                reason=state.reason or waits or "",
                 draining=state.draining,
             ),
             now=self._loop.time(),
@@ -198,7 +226,7 @@ class Daemon:
             draining=state.draining,
             reason=state.reason,
             unmet=published.unmet,
-            wants=published.wants_share,
+            wants=published.wants_share and waits is None,
         )
         self._service.tell(STATUS=f"{published.name} {state.reason}".strip())
         self._published = published
@@ -209,7 +237,11 @@ class Daemon:
         published, membership = self._published, self._heartbeats.node.membership
         if published is not None:
             in_view = any(name == self._me.name for name, _ in membership.view)
-            self._targets.follow(Situation(word=published.word, ready=published.serving, in_view=in_view))
+            self._targets.follow(
+                Situation(
+                    word=published.word, ready=published.serving and self._why_no_traffic() is None, in_view=in_view
+                )
+            )
 
     def _outlook(self, unmet: tuple[str, ...]) -> Outlook:
         """Return the state of the other nodes, as it matters to a node with these needs unmet."""
@@ -306,6 +338,7 @@ class Daemon:
                     await self._conditions.until(self._layer_two.open)
                 await self._conditions.until(self._heartbeats.open)
                 stack.callback(self._heartbeats.close)
+                self._open_settings(relay)
                 self._announce_layer_two()
                 stack.push_async_callback(server.close)
                 await self._listen(server, protocols)
@@ -319,6 +352,39 @@ class Daemon:
             self._signals.lead_to(end=self._application.service.shutdown, reread=self._hung_up.set)
             self._prioritise_heartbeats()
             await self._live()
+
+    def _open_settings(self, relay: Relay) -> None:
+        """Begin to agree with the other nodes on settings."""
+        self._settings = service = SettingsService(
+            node=self._me.name,
+            directory=state_dir(self._farm, self._me) / SETTINGS,
+            record=self._settings_record,
+            listens_until=self._loop.time() + self._farm.heartbeat.lost_after,
+            farm_directory=FarmDirectory.of(self._loaded),
+            initial=self._loaded,
+            load_stored=partial(load_stored, working_copy=self._loaded.working_copy),
+            relay=relay,
+            take=self.take,
+            take_errors=(),
+            restart=self._fail,
+            share_changed=self._publish_again,
+            say=self._heartbeats.say_revisions,
+            tell=self.tell,
+        )
+        self._control.settings = Candidates(service, relay, conditions=self._control.node_conditions)
+        service.begin()
+
+    async def take(self, loaded: LoadedFarm) -> Sequence[str]:
+        """Go by another farm file. Return the keys whose new value is taken when this daemon is started again."""
+        return changed_settings(self._farm, loaded.farm)
+
+    def _fail(self, reason: str) -> None:
+        """End this daemon, so that whoever runs it starts it again."""
+        if not self._failed.done():
+            self._failed.set_exception(CannotRunError(reason))
+
+    async def _watch_failures(self) -> None:
+        await self._failed
 
     def _why_starting(self) -> str | None:
         """Return that this node is starting and what it waits for; None after the start."""
@@ -341,7 +407,10 @@ class Daemon:
                 tasks.create_task(self._keep_house(), name="housekeeping"),
                 tasks.create_task(self._keep_files(), name="upkeep"),
                 tasks.create_task(self._keep_rereading(), name="files"),
+                tasks.create_task(self._watch_failures(), name="failures"),
             ]
+            if self._settings is not None:
+                chores.append(tasks.create_task(self._settings.run(), name="settings"))
             if self._layer_two is not None:
                 layer_two = self._layer_two.run(
                     peers=lambda: self._heartbeats.node.membership.peers, say=self._heartbeats.say_counters

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Literal
 
 from hcsidecar import __version__
 from hcsidecar.api.control import ApiAddress, ApplicationRequest, NodeCommand
+from hcsidecar.api.settings import SettingsControl
 from hcsidecar.application.application import Application
 from hcsidecar.application.service import Command
 from hcsidecar.core.application import commands
 from hcsidecar.core.application.outcome import Outcome
+from hcsidecar.core.application.states import Status
 from hcsidecar.core.documents import CommandResult, FarmStatus, RestartBudgetReport
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.farmfile.settings import FarmFile, NodeTable
@@ -25,6 +27,7 @@ from hcsidecar.core.metric_catalogue import Family
 from hcsidecar.core.metrics import Facts, ProcessFigures, metric_families
 from hcsidecar.core.powers import NodePowers, why_nobody_takes
 from hcsidecar.core.rolling import why_not_drain
+from hcsidecar.core.settings.plan import NodeCondition
 from hcsidecar.core.status import ModuleState, status_document
 from hcsidecar.core.targets.documents import TargetStatus
 from hcsidecar.daemon.memory import StateFile
@@ -44,6 +47,9 @@ if TYPE_CHECKING:
 
 class NodeControl:
     """One node as the API needs it; implements `hcsidecar.api.control.Control`. `clock` is monotonic."""
+
+    settings: SettingsControl
+    "Set by the daemon before the API is open."
 
     def __init__(
         self,
@@ -112,6 +118,19 @@ class NodeControl:
             fractions=self._fractions,
             now=self._clock(),
         )
+
+    def node_conditions(self, new: FarmFile) -> Sequence[NodeCondition]:
+        """Return what is known of each node, those of a new farm file included."""
+        status = self.status()
+        names = dict.fromkeys([*(node.name for node in status.nodes), *(node.name for node in new.node)])
+        return [
+            NodeCondition(
+                name=name,
+                alive=status.of(name).alive,
+                ready=status.of(name).status == Status.READY and not status.of(name).draining,
+            )
+            for name in names
+        ]
 
     def metrics(self) -> tuple[Family, ...]:
         """Return this node's metrics."""

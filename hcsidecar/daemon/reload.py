@@ -60,7 +60,7 @@ _read_apart = partial(load, kinds_apart=True)
 async def reread_farm_file(loaded: LoadedFarm, *, read: Callable[[Path], LoadedFarm] = _read_apart) -> Event:
     """Compare the farm file with the one that the daemon uses, and return the event. Reads it in a thread."""
     try:
-        present = await asyncio.to_thread(read, loaded.path)
+        present = await asyncio.to_thread(read, loaded.working_copy)
     except FarmFileError as error:
         problems = "; ".join(map(str, error.problems[:_SHOWN]))
         message = f"SIGHUP: the farm file is wrong now, and the daemon keeps using the former one: {problems}"

@@ -22,11 +22,12 @@ from hcsidecar.core.farmfile.settings import NodeTable
 from hcsidecar.core.lost_files import Losses
 from hcsidecar.daemon.daemon import Daemon
 from hcsidecar.daemon.memory import StateFile
+from hcsidecar.daemon.settled_settings import start_settings
 from hcsidecar.daemon.start_conditions import STILL, StartConditions, StoppedError
 from hcsidecar.events.journal import Journal
 from hcsidecar.events.log_output import configure, log_entry
 from hcsidecar.events.store import kept_journal
-from hcsidecar.farmfile.dirs import control_socket, make_private, starting_socket, state_dir
+from hcsidecar.farmfile.dirs import SETTINGS, control_socket, make_private, starting_socket, state_dir
 from hcsidecar.farmfile.loading import FarmFileError, LoadedFarm, NoNodeHereError, find_config, find_node, load
 from hcsidecar.system.process import CannotRunError, ServiceManager, start_programs_without_waiting
 from hcsidecar.system.signals import Signals, hold_still
@@ -108,8 +109,23 @@ async def _run(loaded: LoadedFarm, name: str | None, teller: _Teller) -> int:
             if loaded.farm.l2 is None:
                 await _put_back_layer_two(directory, teller.tell)
             memory = StateFile(directory, tell=teller.tell, lost=losses.note)
+            start = await asyncio.to_thread(start_settings, loaded, directory / SETTINGS)
+            for event in start.events:
+                teller.tell(event)
+            if all(node.name != me.name for node in start.loaded.farm.node):
+                message = f"{me.name} is not in the farm any more: {start.record.settled} has removed it"
+                teller.tell(Event(level=Level.ERROR, origin="settings", message=message))
+                return 2
             daemon = Daemon(
-                loaded, me, teller.journal, memory, losses, signals=signals, service=service, conditions=conditions
+                start.loaded,
+                start.loaded.farm.node_named(me.name),
+                teller.journal,
+                memory,
+                losses,
+                signals=signals,
+                service=service,
+                conditions=conditions,
+                settings=start.record,
             )
             return await _run_daemon(daemon, socket_path, teller)
     except StoppedError:

@@ -45,7 +45,7 @@ class FarmCopy:
 
 def content_of_copy(loaded: LoadedFarm, me: NodeTable) -> bytes:
     """Return the content of the copy of a daemon's farm file."""
-    return msgspec.json.encode(_File(config=os.fspath(loaded.path), node=me.name, text=loaded.text)) + b"\n"
+    return msgspec.json.encode(_File(config=os.fspath(loaded.working_copy), node=me.name, text=loaded.text)) + b"\n"
 
 
 def find_copies(config: Path, text: str, *, environment: Mapping[str, str] = os.environ) -> list[FarmCopy]:

@@ -15,6 +15,8 @@ SYSTEM_STATE = Path("/var/lib/hcsidecar")
 SYSTEM_RUN = Path("/run/hcsidecar")
 SOCKET: Final = "control.sock"
 STARTING_SOCKET: Final = "starting.sock"
+SETTINGS: Final = "settings"
+"The directory of revisions, below the state directory of a node."
 MAX_SOCKET_PATH_BYTES = 107
 "The size of a unix socket address, without the final zero byte (unix(7))."
 

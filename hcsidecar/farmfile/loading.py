@@ -56,7 +56,9 @@ class LoadedFarm:
 
     farm: FarmFile
     path: Path
-    "The farm file, as an absolute path."
+    "The farm file, as an absolute path; perhaps that of a revision in the state directory."
+    working_copy: Path
+    "The operator's farm file, as an absolute path: the same as `path`, unless that is one of a revision."
     text: str
     "Its content."
     keyring: Keyring
@@ -68,9 +70,14 @@ class LoadedFarm:
         """The path of the key file."""
         return self.keyring.path
 
+    @property
+    def places(self) -> Places:
+        """Where the files are that the farm file names."""
+        return Places.beside(self.path, machine=self.working_copy.parent)
+
     def resolve(self, name: str) -> Path:
-        """Return the path of a file that the farm file names, relative to the farm file's directory."""
-        return self.path.parent / name
+        """Return the path of a file that each machine has for itself, such as a certificate."""
+        return self.places.machine / name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,18 +110,27 @@ def find_config(option: Path | None, environment: Mapping[str, str] = os.environ
     return Path(named) if named else DEFAULT_CONFIG
 
 
-def load(path: Path, *, look: Look = _no_further_problems, kinds_apart: bool = False) -> LoadedFarm:
+def load(
+    path: Path,
+    *,
+    look: Look = _no_further_problems,
+    kinds_apart: bool = False,
+    working_copy: Path | None = None,
+) -> LoadedFarm:
     """Read a farm file and the files that it names. Raise FarmFileError with every problem of all of them.
 
     `look` returns further problems of the tables that are valid. With `kinds_apart` the packages that add kinds of
-    targets are loaded in another process.
+    targets are loaded in another process. `working_copy` is the operator's farm file, where `path` is one of a
+    revision.
     """
-    seen = see(path, look=look, kinds_apart=kinds_apart)
+    working_copy = (working_copy or path).absolute()
+    seen = see(path, look=look, kinds_apart=kinds_apart, machine=working_copy.parent)
     if seen.problems or seen.farm is None or seen.keyring is None:
         raise FarmFileError(*seen.problems)
     return LoadedFarm(
         farm=seen.farm,
         path=path.absolute(),
+        working_copy=working_copy,
         text=seen.text,
         keyring=seen.keyring,
         target_tables=seen.target_tables,

@@ -60,7 +60,7 @@ class FarmDirectory:
         tables = [table for table in (farm.web.tls, farm.health.tls) if table is not None]
         named = [loaded.resolve(name) for table in tables for name in (table.cert, table.key)]
         state = [] if farm.farm.state_dir is None else [Path(farm.farm.state_dir) / farm.farm.name]
-        return cls(loaded.path, private=[loaded.key_file, *named, *state, *private])
+        return cls(loaded.working_copy, private=[loaded.key_file, *named, *state, *private])
 
     def name_of(self, name: str) -> str:
         """Return the name of a file of the bundle as the operator knows it: the farm file may have another one here."""

@@ -30,7 +30,7 @@ The class decides and does nothing itself. All methods return effects, which the
 that take long report back (`obtained`, `activated`, `saved`). `now` is in seconds of a monotonic clock.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, assert_never
@@ -215,13 +215,22 @@ class Agreement:
     """One node's part; the module's docstring has the theory of operation, docs/design.md all moves in a table.
 
     `record` is what the latest `Save` of an earlier run kept. `listens_until` is when this node has heard all others
-    that live.
+    that live; earlier, if it hears all `others` of the farm.
     """
 
-    def __init__(self, *, name: str, record: SettingsRecord | None = None, listens_until: float, now: float) -> None:
+    def __init__(
+        self,
+        *,
+        name: str,
+        record: SettingsRecord | None = None,
+        listens_until: float,
+        others: Collection[str] = (),
+        now: float,
+    ) -> None:
         self.name = name
         self.record = record or SettingsRecord()
         self._listens_until = listens_until
+        self._others = frozenset(others)
         self.phase = AgreementPhase.IDLE
         self.candidate: RevisionId | None = None
         self.proposal: Proposal | None = None
@@ -715,7 +724,8 @@ class Agreement:
                 effects.append(SendMessage(name, AskLineage()))
         if not ahead:
             self.blocked = None
-            heard_enough = now >= self._listens_until
+            hears_all = bool(self._others) and self._others <= self.heard.keys()
+            heard_enough = hears_all or now >= self._listens_until
             if heard_enough and (not unasked or now >= self._listens_until + LINEAGE_LIMIT):
                 self._find_out(unasked, effects)
 

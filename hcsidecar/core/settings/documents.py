@@ -1,0 +1,145 @@
+"""The documents about settings that the API answers with, and the bodies that it takes."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import msgspec
+
+from hcsidecar.core.membership.heartbeat import NodeName
+from hcsidecar.core.request_bodies import Body
+from hcsidecar.core.settings.agreement import AgreementPhase, ProposalProgress, ProposalStatus
+from hcsidecar.core.settings.differences import FileChange
+from hcsidecar.core.settings.history import HistoryEntry
+from hcsidecar.core.settings.messages import LONGEST_CONFIRM
+from hcsidecar.core.settings.plan import ChangePlan
+from hcsidecar.core.settings.revision import Digest, RevisionId
+
+DEFAULT_CONFIRM = 30.0
+"Seconds within which all nodes must hear each other with new settings."
+_LONGEST_PATH = 4096
+
+Without = Annotated[tuple[NodeName, ...], msgspec.Meta(max_length=64)]
+
+
+class CandidateBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is to become a revision; at most one of the first three."""
+
+    file: Annotated[str, msgspec.Meta(min_length=1, max_length=_LONGEST_PATH)] | None = None
+    "Absolute path of a farm file on the node that is asked; by default its own."
+    number: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    "A former revision, to go back to its content."
+    take: NodeName | None = None
+    "The node whose revision is to be that of all, after a conflict."
+    message: Annotated[str, msgspec.Meta(max_length=1000)] = ""
+    without: Without = ()
+    "Nodes that need not agree: dead ones."
+
+
+class ProposalBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A candidate to apply."""
+
+    digest: Digest
+    confirm: Annotated[float, msgspec.Meta(ge=1, le=LONGEST_CONFIRM)] = DEFAULT_CONFIRM
+
+
+class CheckBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A revision that a node is to check on its machine."""
+
+    revision: RevisionId
+
+
+class CheckOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node says of a candidate."""
+
+    node: str
+    problems: tuple[str, ...] = ()
+    "Why it cannot take it; none if it can."
+
+
+class CandidateReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A candidate: what it changes, and what stands against it."""
+
+    revision: RevisionId | None = None
+    "None if the files cannot be a revision, or nothing differs from the settled one."
+    problems: tuple[str, ...] = ()
+    "Of the files, as the node found them that was asked."
+    checks: tuple[CheckOutcome, ...] = ()
+    "Of each node that must agree."
+    plan: ChangePlan | None = None
+    changes: tuple[str, ...] = ()
+    "The keys of the farm file that change, each with its old and new value."
+    files: tuple[FileChange, ...] = ()
+
+    @property
+    def is_right(self) -> bool:
+        """Whether it may be proposed."""
+        plan_refuses = self.plan is not None and not self.plan.is_possible
+        return not self.problems and not plan_refuses and not any(check.problems for check in self.checks)
+
+
+class DifferencesReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What differs between two bundles: `GET /api/v1/settings/differences`."""
+
+    before: RevisionId | None
+    "None where the farm has no revision yet."
+    after: RevisionId | None
+    "None: the files on the disk of the node."
+    problems: tuple[str, ...] = ()
+    "Why the files cannot be compared."
+    changes: tuple[str, ...] = ()
+    "The keys of the farm file that differ; empty where one of the two cannot be read as a farm file."
+    files: tuple[FileChange, ...] = ()
+
+
+class ProposalReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A proposal that this node coordinates, or coordinated last."""
+
+    revision: RevisionId
+    progress: ProposalProgress
+    waits_for: tuple[str, ...] = ()
+    "Nodes that have not answered, or do not go by the revision yet."
+    refusals: Mapping[str, tuple[str, ...]] = {}
+    outcome: str = ""
+    "Why it was aborted or undone."
+
+    @classmethod
+    def of(cls, status: ProposalStatus, *, settled: frozenset[str]) -> "ProposalReport":
+        """Return the report; `settled` names the nodes that have said that the revision is settled with them."""
+        others = [name for name in status.proposal.participants if name not in status.refusals]
+        match status.progress:
+            case ProposalProgress.PREPARING:
+                waits_for = [name for name in others if name not in status.prepared]
+            case ProposalProgress.TRIAL | ProposalProgress.SETTLED:
+                removed = status.proposal.removed
+                waits_for = [name for name in others if name not in settled and name not in removed]
+            case _:
+                waits_for = []
+        return cls(
+            revision=status.proposal.revision,
+            progress=status.progress,
+            waits_for=tuple(waits_for),
+            refusals=status.refusals,
+            outcome=status.outcome,
+        )
+
+
+class SettingsReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings of one node."""
+
+    node: str
+    settled: RevisionId | None
+    "What it goes by; None while its farm file is no revision yet."
+    phase: AgreementPhase
+    candidate: RevisionId | None
+    "What it checks, tries or takes just now."
+    blocked: str | None
+    "Why it does not take what the others have settled."
+    conflicts: Mapping[str, RevisionId]
+    "By node: a revision that has gone another way."
+    unapplied: str | None
+    "A line about files that were edited on the disk and are not applied."
+    waiting: tuple[str, ...] = ()
+    "Keys whose new value is taken when the daemon is started again."
+    proposal: ProposalReport | None = None
+    history: tuple[HistoryEntry, ...] = ()
+    "The highest number first."

@@ -1,0 +1,437 @@
+"""The settings of one node: drives the agreement on revisions, and carries out what it decides.
+
+What takes long runs beside the event loop: one task at a time saves, activates and discards, in the order in which the
+agreement has decided; messages and downloads have tasks of their own. Each reports back to the agreement.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final, TypeVar, assert_never
+
+from hcsidecar.api.relay import Relay, UnreachableError
+from hcsidecar.api.requests import Reply
+from hcsidecar.core.documents import Refusal
+from hcsidecar.core.events import Event, Level
+from hcsidecar.core.json_reading import JsonError, read_json
+from hcsidecar.core.membership.effects import Tell
+from hcsidecar.core.membership.revision_state import RevisionState
+from hcsidecar.core.settings.agreement import (
+    Activate,
+    Agreement,
+    AgreementEffect,
+    Discard,
+    Obtain,
+    RestartDaemon,
+    Save,
+    SendMessage,
+    SettingsRecord,
+    Settled,
+)
+from hcsidecar.core.settings.edits import edits_in_words
+from hcsidecar.core.settings.messages import Message, encode_message
+from hcsidecar.core.settings.revision import (
+    FARM_FILE,
+    BundleError,
+    Manifest,
+    RevisionId,
+    content_problem,
+    decode_manifest,
+)
+from hcsidecar.farmfile.loading import FarmFileError, LoadedFarm
+from hcsidecar.settings.candidate import check_here
+from hcsidecar.settings.farm_directory import FarmDirectory
+from hcsidecar.settings.store import NotReadable, RevisionStore, StoredRevision, StoreError
+from hcsidecar.settings.working_copy import edits, write_revision
+
+MESSAGES_PATH: Final = "/api/v1/settings/messages"
+REVISIONS_PATH: Final = "/api/v1/settings/revisions"
+_MESSAGES_AT_ONCE: Final = 256
+"Messages under way. More are dropped: whoever needs an answer asks again."
+_DOWNLOADS_AT_ONCE: Final = 8
+"Files of a revision that are fetched at the same time."
+
+T = TypeVar("T")
+
+
+class NotObtainedError(Exception):
+    """A revision cannot be had or stored here; the text says why."""
+
+
+class SettingsService:
+    """Holds the agreement of this node and its store of revisions.
+
+    `directory` is where the revisions are, made when it is needed. `take` lets the daemon go by a loaded farm and
+    returns the keys that wait for its restart, or raises an exception of `take_errors`. `load_stored` reads the farm
+    file of a stored revision. `say` puts this node's state into its heartbeats. `share_changed` is called when this
+    node may take traffic. `initial` is the farm that the daemon has started with, `farm_directory` where the operator
+    has it.
+    """
+
+    def __init__(
+        self,
+        *,
+        node: str,
+        directory: Path,
+        record: SettingsRecord,
+        listens_until: float,
+        farm_directory: FarmDirectory,
+        initial: LoadedFarm,
+        load_stored: Callable[[Path], LoadedFarm],
+        relay: Relay,
+        take: Callable[[LoadedFarm], Awaitable[Sequence[str]]],
+        take_errors: tuple[type[Exception], ...],
+        restart: Callable[[str], None],
+        share_changed: Callable[[], None],
+        say: Callable[[RevisionState], None],
+        tell: Callable[[Event], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.node = node
+        self.agreement = Agreement(
+            name=node,
+            record=record,
+            listens_until=listens_until,
+            others=[each.name for each in initial.farm.node if each.name != node],
+            now=self._loop.time(),
+        )
+        self.farm_directory = farm_directory
+        self.loaded = initial
+        "What the daemon goes by."
+        self.waiting: tuple[str, ...] = ()
+        "Keys of it whose new value is taken when the daemon is started again."
+        self.unapplied: str | None = None
+        "A line about files that were edited and are not applied, as of the last look."
+        self._initial = initial
+        self._directory = directory
+        self._store: RevisionStore | None = None
+        self._store_lock = asyncio.Lock()
+        self._load_stored = load_stored
+        self._relay = relay
+        self._take = take
+        self._take_errors = take_errors
+        self._restart = restart
+        self._share_changed = share_changed
+        self._waits = record.settled is not None
+        "It has not been told yet that this node may want a share."
+        self._say = say
+        self._tell = tell
+        self._said = RevisionState()
+        self._queue: asyncio.Queue[AgreementEffect] = asyncio.Queue()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._failed: asyncio.Future[None] = self._loop.create_future()
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Carry out what the agreement decides until cancelled."""
+        await self._clean_up()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._keep_ticking(), name="settings")
+                tasks.create_task(self._work(), name="settings' disk")
+                tasks.create_task(self._watch_for_bugs(), name="settings' tasks")
+        finally:
+            for task in self._tasks:
+                task.cancel()
+
+    def begin(self) -> None:
+        """Tell the others at once which revision this node goes by. Call it when heartbeats are open."""
+        self._announce()
+
+    async def _watch_for_bugs(self) -> None:
+        await self._failed
+
+    async def _clean_up(self) -> None:
+        """Remove what an earlier daemon has stored and never taken, and bring the operator's files up to date."""
+        record = self.agreement.record
+        needed = {record.settled} if record.settled is not None else set()
+        settled_number = record.settled.number if record.settled is not None else 0
+
+        def clean_up(store: RevisionStore) -> None:
+            known = store.manifests()
+            for problem in known.problems:
+                self._tell_from_thread(problem)
+            for manifest in known.manifests:
+                if manifest.number > settled_number and manifest.id in known.with_files:
+                    store.remove(manifest.id)
+            store.prune(needed)
+
+        if self._directory.is_dir():
+            with contextlib.suppress(StoreError):  # nothing depends on it
+                await self._with_store(clean_up)
+
+    async def _keep_ticking(self) -> None:
+        while True:
+            now = self._loop.time()
+            self.carry_out(self.agreement.tick(now=now))
+            delay = max(0.0, self.agreement.next_tick_at(now=now) - self._loop.time())
+            self._wake.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await self._wake.wait()
+
+    def why_no_share(self) -> str | None:
+        """Return why this node must not take traffic yet, or None: it asks for the settings of the others first.
+
+        One that never had a revision need not: it goes by the same file as always.
+        """
+        return self.agreement.why_no_share() if self._waits else None
+
+    # -- called by the rest of the daemon ------------------------------------------------------------------------
+
+    def hear(self, heard: Mapping[str, RevisionState]) -> None:
+        """Take in what all nodes that count say of their revisions."""
+        self.carry_out(self.agreement.hear(heard, now=self._loop.time()))
+
+    def receive(self, message: Message, *, sender: str) -> None:
+        """Take in a message of another node."""
+        self.carry_out(self.agreement.receive(message, sender=sender, now=self._loop.time()))
+
+    def carry_out(self, effects: Sequence[AgreementEffect]) -> None:
+        """Do what the agreement wants done, or begin to."""
+        for effect in effects:
+            match effect:
+                case Tell(event=event):
+                    self._tell(event)
+                case SendMessage(to=to, message=message):
+                    if len(self._tasks) < _MESSAGES_AT_ONCE:
+                        self._spawn(self._send(to, message))
+                case Obtain(revision=revision, source=source):
+                    self._spawn(self._obtain(revision, source))
+                case Activate() | Save() | Settled() | Discard() | RestartDaemon():
+                    self._queue.put_nowait(effect)
+                case _:
+                    assert_never(effect)
+        self._announce()
+        if self._waits and self.agreement.why_no_share() is None:
+            self._waits = False
+            self._share_changed()
+        self._wake.set()
+
+    def _announce(self) -> None:
+        state = self.agreement.state
+        if state != self._said:
+            self._said = state
+            self._say(state)
+
+    # -- what the agreement wants done --------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        """Do what must be done in order."""
+        while True:
+            match await self._queue.get():
+                case Activate(revision=revision):
+                    problem = await self._activate(revision)
+                    self.carry_out(self.agreement.activated(revision, problem, now=self._loop.time()))
+                case Save(record=record):
+                    problem = await self._save(record)
+                    self.carry_out(self.agreement.saved(record, problem, now=self._loop.time()))
+                case Settled(revision=revision):
+                    await self._write_files(revision)
+                case Discard(revision=revision):
+                    await self.forget(revision)
+                case RestartDaemon(reason=reason):
+                    self._restart(reason)
+                case _:  # the others are done where they are decided
+                    pass
+
+    async def _activate(self, revision: RevisionId | None) -> str | None:
+        try:
+            loaded = self._initial if revision is None else await self._load(revision)
+            self.waiting = tuple(await self._take(loaded))
+        except NotObtainedError as error:
+            return str(error)
+        except FarmFileError as error:
+            return "; ".join(map(str, error.problems))
+        except self._take_errors as error:
+            return str(error)
+        self.loaded = loaded
+        return None
+
+    async def _load(self, revision: RevisionId) -> LoadedFarm:
+        stored = await self.stored(revision)
+        if isinstance(stored, NotReadable):
+            raise NotObtainedError(stored.why)
+        return await asyncio.to_thread(self._load_stored, stored.directory)
+
+    async def _save(self, record: SettingsRecord) -> str | None:
+        try:
+            await self._with_store(lambda store: store.save_record(record))
+        except StoreError as error:
+            return str(error)
+        return None
+
+    async def _write_files(self, revision: RevisionId) -> None:
+        """Bring the operator's directory up to the settled revision."""
+        stored = await self.stored(revision)
+        if isinstance(stored, NotReadable):
+            self._warn(f"the files of the operator are not brought up to date: {stored.why}")
+            return
+
+        def write(store: RevisionStore) -> None:
+            former = self._before_the_first if not stored.manifest.parents else None
+            for manifest in store.manifests().manifests:
+                if manifest.id.digest in stored.manifest.parents:
+                    former = manifest
+            written = write_revision(self.farm_directory, stored.manifest, stored.contents, former=former)
+            for name, kept in written.kept.items():
+                self._tell_from_thread(f"{name} was edited and not applied: the edited file is now {kept}")
+            for problem in written.problems:
+                self._tell_from_thread(problem)
+            store.prune({stored.manifest.id})
+
+        with contextlib.suppress(StoreError):  # what is not pruned is pruned with the next revision
+            await self._with_store(write)
+        self.unapplied = None
+
+    @property
+    def _before_the_first(self) -> Manifest:
+        """What the operator's directory had before the first revision, as far as it is known."""
+        contents = {FARM_FILE: self._initial.text.encode()}
+        return Manifest.of(contents, farm=self._initial.farm.farm.name, number=1, parents=(), author="", made_at=0)
+
+    async def _send(self, to: str, message: Message) -> None:
+        with contextlib.suppress(UnreachableError, KeyError):  # whoever needs an answer asks again
+            await self._relay.ask(to, "POST", MESSAGES_PATH, encode_message(message))
+
+    async def _obtain(self, revision: RevisionId, source: str) -> None:
+        problems = await self.obtain(revision, source)
+        self.carry_out(self.agreement.obtained(revision, problems, now=self._loop.time()))
+
+    # -- revisions ----------------------------------------------------------------------------------------------
+
+    async def obtain(self, revision: RevisionId, source: str) -> tuple[str, ...]:
+        """Fetch a revision from a node unless it is stored, store it, and check it here. Return why it is not right."""
+        try:
+            stored = await self.stored(revision)
+            if isinstance(stored, NotReadable):
+                if source == self.node:
+                    return (stored.why,)
+                manifest, contents = await self._download(revision, source)
+                await self.store(manifest, contents)
+                stored = await self.stored(revision)
+            if isinstance(stored, NotReadable):
+                return (stored.why,)
+        except (NotObtainedError, StoreError) as error:
+            return (str(error),)
+        me = self.loaded.farm.node_named(self.node)
+        found = await asyncio.to_thread(
+            check_here, stored.directory, me, farm_directory=self.farm_directory.farm_file.parent
+        )
+        return tuple(map(str, found))
+
+    async def store(self, manifest: Manifest, contents: Mapping[str, bytes]) -> None:
+        """Store a revision. Raise StoreError."""
+        await self._with_store(lambda store: store.save(manifest, contents))
+
+    async def stored(self, revision: RevisionId) -> StoredRevision | NotReadable:
+        """Return a stored revision, verified, or why it is not here."""
+        try:
+            return await self._with_store(lambda store: store.load(revision))
+        except StoreError as error:
+            return NotReadable(str(error))
+
+    async def forget(self, revision: RevisionId) -> None:
+        """Remove a stored revision that nobody has taken."""
+        with contextlib.suppress(StoreError):  # it is removed at the next start
+            await self._with_store(lambda store: store.remove(revision))
+
+    async def manifests(self) -> Sequence[Manifest]:
+        """Return what is known of all revisions, the highest number first."""
+        if not self._directory.is_dir():
+            return ()
+        try:
+            return (await self._with_store(lambda store: store.manifests())).manifests
+        except StoreError:
+            return ()
+
+    async def look_for_edits(self) -> str | None:
+        """Return a line about files of the operator that are edited and not applied; waits for the disk."""
+        settled = self.agreement.record.settled
+        if settled is None:
+            self.unapplied = None
+            return None
+        stored = await self.stored(settled)
+        if isinstance(stored, NotReadable):
+            return stored.why
+        found = await asyncio.to_thread(edits, self.farm_directory, stored.manifest)
+        self.unapplied = edits_in_words(found, now=time.time())
+        return self.unapplied
+
+    async def _download(self, revision: RevisionId, source: str) -> tuple[Manifest, dict[str, bytes]]:
+        path = f"{REVISIONS_PATH}/{revision.digest}"
+        try:
+            manifest = decode_manifest(await self._fetch(source, path))
+        except BundleError as error:
+            raise NotObtainedError(f"{source} has sent no manifest of {revision}: {error}") from None
+        if manifest.id != revision:
+            raise NotObtainedError(f"{source} has sent another manifest than that of {revision}")
+        slots = asyncio.Semaphore(_DOWNLOADS_AT_ONCE)
+        contents: dict[str, bytes] = {}
+
+        async def download(name: str, digest: str) -> None:
+            async with slots:
+                contents[name] = await self._fetch(source, f"{path}/files/{digest}")
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for entry in manifest.files:
+                    tasks.create_task(download(entry.name, entry.sha256))
+        except* NotObtainedError as errors:
+            raise errors.exceptions[0] from None
+        problems = [found for entry in manifest.files if (found := content_problem(entry, contents[entry.name]))]
+        if problems:
+            raise NotObtainedError(f"{source} has sent other files than those of {revision}: {problems[0]}")
+        return manifest, contents
+
+    async def _fetch(self, source: str, path: str) -> bytes:
+        try:
+            reply = await self._relay.ask(source, "GET", path)
+        except UnreachableError as error:
+            raise NotObtainedError(str(error)) from None
+        except KeyError:
+            raise NotObtainedError(f"{source} is no node of the farm") from None
+        if reply.status != HTTPStatus.OK:
+            raise NotObtainedError(f"{source} does not give it: {reason_of(reply)}")
+        return reply.body
+
+    # -- tasks --------------------------------------------------------------------------------------------------
+
+    def _spawn(self, coroutine: "Awaitable[None]") -> None:
+        task = asyncio.ensure_future(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Future[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and not self._failed.done():
+            self._failed.set_exception(error)
+
+    async def _with_store(self, work: Callable[[RevisionStore], T]) -> T:
+        """Let a thread do something with the store, which one at a time may use. Raise StoreError if it cannot."""
+
+        def use() -> T:
+            self._store = self._store or RevisionStore(self._directory)
+            return work(self._store)
+
+        async with self._store_lock:
+            return await asyncio.to_thread(use)
+
+    def _tell_from_thread(self, message: str) -> None:
+        self._loop.call_soon_threadsafe(self._warn, message)
+
+    def _warn(self, message: str) -> None:
+        self._tell(Event(level=Level.WARNING, origin="settings", message=message))
+
+
+def reason_of(reply: Reply) -> str:
+    """Return why a node has refused."""
+    try:
+        return read_json(reply.body, Refusal).reason
+    except JsonError:
+        return f"status {reply.status}"

@@ -1,0 +1,126 @@
+"""`hcsidecar apply` on real daemons: one change, every node, or none."""
+
+import json
+
+import pytest
+from daemons import wait_for
+from own_directories import separate_farm
+
+CHECK = '[health]\nlame_duck = "1s"\n'
+
+
+@pytest.fixture
+def farm(tmp_path):
+    with separate_farm(tmp_path, extra=CHECK) as made:
+        yield made.start().all_ready()
+
+
+def test_a_change_on_one_node_is_in_force_on_all(farm):
+    farm.edit("web2", '"1s"', '"2s"')
+    assert farm.command("web2", "diff").returncode == 1
+    applied = farm.apply("web2", "-m", "more time")
+    assert applied.returncode == 0, applied.stderr
+    assert "[health] lame_duck: 1s -> 2s" in applied.stdout
+    assert "is in force on every node" in applied.stdout
+    assert "in force on every node" in applied.stderr
+    files = {farm.farm_file(name).read_text() for name in farm.names}
+    assert len(files) == 1
+    assert '"2s"' in files.pop()
+    assert [path.name for path in farm.own("web1").iterdir() if "unapplied" in path.name] == []
+    histories = [farm.history(name) for name in farm.names]
+    assert histories[0] == histories[1] == histories[2]
+    (first,) = histories[0]
+    assert (first["number"], first["author"], first["message"]) == (1, "root on web2", "more time")
+    assert farm.command("web3", "diff").returncode == 0
+    assert "nothing to apply" in farm.apply("web1").stdout
+
+
+def test_a_plan_changes_nothing(farm):
+    farm.edit("web1", '"1s"', '"2s"')
+    planned = farm.command("web1", "apply", "--dry-run", "--json")
+    assert planned.returncode == 0
+    candidate = json.loads(planned.stdout)["candidate"]
+    assert [check["node"] for check in candidate["checks"]] == ["web1", "web2", "web3"]
+    assert candidate["changes"] == ["[health] lame_duck: 1s -> 2s"]
+    assert farm.number("web1") == 0
+    refused = farm.command("web1", "apply")
+    assert refused.returncode == 1
+    assert "--yes applies without a question" in refused.stderr
+
+
+def test_what_one_node_cannot_take_none_takes_and_all_problems_are_told(farm):
+    scripts = farm.own("web1") / "bin"
+    scripts.mkdir()
+    for name in ("start", "stop"):
+        (scripts / name).write_text("#!/bin/sh\n")
+        (scripts / name).chmod(0o755)
+    farm.edit("web1", CHECK, f'{CHECK}[application]\nstart = "bin/start"\nstop = "bin/stop"\n')
+    # There everybody could put another script in its place.
+    farm.own("web2").chmod(0o777)
+    refused = farm.apply("web1")
+    assert refused.returncode == 1
+    assert "not applied: nothing has changed" in refused.stderr
+    assert "web2: application.start: " in refused.stderr
+    assert "web2: application.stop: " in refused.stderr
+    assert {farm.number(name) for name in farm.names} == {0}
+    farm.own("web2").chmod(0o755)
+    assert farm.apply("web1").returncode == 0
+    wait_for((farm.own("web3") / "bin" / "stop").exists)
+    assert (farm.own("web3") / "bin" / "start").stat().st_mode & 0o777 == 0o755
+
+
+def test_a_wrong_file_is_told_with_every_problem(farm):
+    farm.edit("web1", '"1s"', '"one second"\nlisen = []')
+    refused = farm.apply("web1")
+    assert refused.returncode == 1
+    assert "health.lame_duck" in refused.stderr
+    assert "lisen" in refused.stderr
+
+
+def test_a_dead_node_is_left_out_by_name_and_takes_it_when_it_returns(farm):
+    farm.kill("web3")
+    wait_for(lambda: farm.view("web1") == ["web1", "web2"])
+    farm.edit("web1", '"1s"', '"2s"')
+    refused = farm.apply("web1")
+    assert refused.returncode == 1
+    assert "web3" in refused.stderr
+    assert farm.apply("web1", "--without", "web3").returncode == 0
+    farm.start("web3").all_ready()
+    farm.all_at(1)
+    assert '"2s"' in farm.farm_file("web3").read_text()
+    assert "has taken revision 1" in farm.log("web3")
+
+
+def test_a_daemon_that_starts_with_an_edited_file_goes_by_the_revision(farm):
+    farm.edit("web1", '"1s"', '"2s"')
+    assert farm.apply("web1").returncode == 0
+    farm.kill("web2")
+    farm.edit("web2", '"2s"', '"3s"')
+    farm.start("web2").all_ready()
+    assert "and not applied: this node goes by the revision" in farm.log("web2")
+    shown = farm.command("web2", "diff")
+    assert "[health] lame_duck: 2s -> 3s" in shown.stdout
+    assert "farm.toml was edited at" in farm.command("web2", "history").stdout
+    assert farm.apply("web2").returncode == 0
+    assert {farm.number(name) for name in farm.names} == {2}
+
+
+def test_an_edit_on_another_node_is_kept_beside(farm):
+    farm.edit("web1", '"1s"', '"2s"')
+    farm.edit("web3", '"1s"', '"5s"')
+    assert farm.apply("web1").returncode == 0
+    wait_for((farm.own("web3") / "farm.toml.unapplied").exists)
+    assert '"5s"' in (farm.own("web3") / "farm.toml.unapplied").read_text()
+    assert '"2s"' in farm.farm_file("web3").read_text()
+
+
+def test_a_rollback_is_a_new_revision_with_the_old_content(farm):
+    for seconds in ("2s", "3s"):
+        text = farm.farm_file("web1").read_text()
+        farm.farm_file("web1").write_text(text.replace('"1s"', f'"{seconds}"').replace('"2s"', f'"{seconds}"'))
+        assert farm.apply("web1").returncode == 0
+    assert farm.command("web3", "rollback", "--yes").returncode == 0
+    assert '"2s"' in farm.farm_file("web2").read_text()
+    newest, *_ = farm.history("web1")
+    assert (newest["number"], newest["message"], newest["author"]) == (3, "back to revision 1", "root on web3")
+    assert farm.command("web3", "rollback", "9", "--yes").returncode == 1
