@@ -62,7 +62,7 @@ def test_the_histories_are_of_every_kind_and_size():
 
 
 def test_the_nodes_move_as_the_table_of_the_design_says():
-    chapter = DESIGN.read_text().partition("\n## Settings\n")[2].partition("\n## ")[0]
+    chapter = DESIGN.read_text().partition("\n## Agreement on settings\n")[2].partition("\n## ")[0]
     table = {(start, end) for start, end, _ in MOVE.findall(chapter) if start in set(AgreementPhase)}
     seen = {
         (str(before), str(after))
