@@ -78,7 +78,7 @@ def test_what_is_nested_without_end_is_refused():
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b'[farm]\nname = "\xff"\n', "is not UTF-8 text in line 2 (save it in this encoding)"),
+        (b'[farm]\nname = "\xff"\n', "is not UTF-8 text in line 2 (save it as UTF-8)"),
         (b"[farm\n", "is not TOML: Expected ']' at the end of a table declaration (at line 1, column 6)"),
     ],
 )
