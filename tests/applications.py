@@ -8,6 +8,7 @@ from pathlib import Path
 from hcsidecar.application.scripts import Scripts
 from hcsidecar.core.application.runs import Place
 from hcsidecar.core.farmfile.application_table import ApplicationTable
+from hcsidecar.farmfile.places import Places
 
 
 class Application:
@@ -43,7 +44,7 @@ class Application:
         """The scripts as a daemon has them; of several, each is a daemon of its own."""
         return Scripts(
             self.table(**table),
-            config=self.config,
+            places=Places.beside(self.config.absolute()),
             place=Place(
                 farm="apache",
                 node="web1",

@@ -25,6 +25,7 @@ from hcsidecar.core.events import Event, Level
 from hcsidecar.core.exhaustion import explained
 from hcsidecar.core.farmfile.application_table import ApplicationTable
 from hcsidecar.farmfile.permissions import why_not_run
+from hcsidecar.farmfile.places import Places
 from hcsidecar.system.machine_start import boot_id
 
 TIDY_INTERVAL: Final = 3600.0
@@ -59,7 +60,7 @@ class Scripts:
         self,
         table: ApplicationTable,
         *,
-        config: Path,
+        places: Places,
         place: Place,
         tell: Callable[[Event], None],
         environment: Mapping[str, str] = os.environ,
@@ -68,8 +69,8 @@ class Scripts:
     ) -> None:
         """`systemd` says whether to use units; with None that depends on whether systemd started this process."""
         self._table = table
+        self._places = places
         self._base = environment
-        self._directory = config.absolute().parent
         self._place = place
         self._files = RunFiles(Path(place.state_dir))
         directory = Path(place.socket).parent
@@ -80,8 +81,12 @@ class Scripts:
         self._latest: dict[str, str] = {}
         self._told: set[str] = set()
 
+    def reconfigure(self, table: ApplicationTable, places: Places) -> None:
+        """Take another table for the next runs; a run in progress goes on as it began."""
+        self._table, self._places = table, places
+
     async def run(self, key: str, arguments: Sequence[str]) -> RunResult:
-        """Run a script of the table to its end.
+        """Run a script of the table to its end; a script that is no longer in the table has nothing to do.
 
         If this is cancelled, it first ends the process group of the run, or under systemd its whole unit.
         """
@@ -138,15 +143,19 @@ class Scripts:
         return run
 
     async def _run(self, key: str, arguments: Sequence[str], run: str) -> tuple[int | None, str | None]:
-        name = self._table.scripts[key]
-        script = self._directory / name
+        table, places = self._table, self._places
+        name = table.scripts.get(key)
+        if name is None:
+            return None, None
+        script = places.program(name)
         refusal = await asyncio.to_thread(why_not_run, script)
         if refusal is not None:
             return None, f"{name} {refusal}"
         await self._prepare()
         live = LiveRun(run=run, units=self._units, warn=self._warn)
+        words = [str(script), *arguments]
         try:
-            return await live.live(lambda unit: self._job([str(script), *arguments], run, unit))
+            return await live.live(lambda unit: self._job(table, places, words, run, unit))
         except asyncio.CancelledError:
             await _to_its_end(live.end())
             raise
@@ -163,22 +172,22 @@ class Scripts:
             self._warn(f"what scripts need in the state directory cannot be made: {error}")
         await self._tidy()
 
-    def _job(self, words: Sequence[str], run: str, unit: str) -> bytes:
+    def _job(self, table: ApplicationTable, places: Places, words: Sequence[str], run: str, unit: str) -> bytes:
         variables = script_environment(
-            self._table,
+            table,
             self._place,
             run=run,
-            start_directory=str((self._directory / self._table.start).parent),
+            start_directory=str(places.program(table.start).parent),
             base=with_home(self._base),
         )
         return job(
             [
                 ("log", self._files.log(run)),
-                ("limit", str(self._table.log_kb * 1024)),
+                ("limit", str(table.log_kb * 1024)),
                 ("owner", str(os.geteuid())),
                 ("record", self._files.record(run)),
                 ("unit", unit),
-                ("directory", self._directory / (self._table.directory or ".")),
+                ("directory", places.working_directory(table.directory or ".")),
                 *(("argument", word) for word in words),
                 *(("variable", f"{name}={value}") for name, value in variables.items()),
             ]

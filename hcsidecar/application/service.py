@@ -4,16 +4,17 @@ It waits only for scripts, and the lifecycle has a time limit for each of them.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Protocol
 
+from hcsidecar.core.application.check_results import CheckRule
 from hcsidecar.core.application.commands import shutdown
 from hcsidecar.core.application.last_stays import Outlook
 from hcsidecar.core.application.lifecycle import Lifecycle
 from hcsidecar.core.application.outcome import Outcome
-from hcsidecar.core.application.scripts import Script, ScriptRun
+from hcsidecar.core.application.scripts import Script, ScriptPlan, ScriptRun
 from hcsidecar.core.application.state import ApplicationState, Past
 from hcsidecar.core.application.states import Role, Word
 from hcsidecar.core.events import Event, Level
@@ -167,6 +168,22 @@ class ApplicationService:
         self._look_around()
         now = asyncio.get_running_loop().time()
         self._take(self._lifecycle.check_result(name=name, complaint=complaint, now=now))
+
+    def reconfigure(
+        self,
+        *,
+        checks: Iterable[CheckRule],
+        begun: Collection[str],
+        lame_duck: float,
+        plan: ScriptPlan,
+        last_stays: bool,
+    ) -> None:
+        """Take a changed farm file; see `Lifecycle.reconfigure`."""
+        self._take(
+            self._lifecycle.reconfigure(
+                checks=checks, begun=begun, lame_duck=lame_duck, plan=plan, last_stays=last_stays
+            )
+        )
 
     def see_machine(self, obstacle: str | None, remedy: str = "") -> None:
         """Take what keeps the machine from serving the virtual IPs; None: nothing any more."""

@@ -16,9 +16,12 @@ from waiting import until
 from hcsidecar.application.checkers import http, tcp
 from hcsidecar.application.checking import Checking
 from hcsidecar.core.farmfile.settings import HttpCheck, StatusRange, TcpCheck
+from hcsidecar.farmfile.places import Places
 from hcsidecar.system.blocking_calls import BlockingCalls
 
 REFUSED = "connection refused"
+
+PLACES = Places.beside(Path("/etc/hcsidecar/farm.toml"))
 
 
 def tcp_check(port, **options):
@@ -572,7 +575,7 @@ def test_our_own_bug_ends_the_checking_instead_of_being_hidden():
 
     async def scene():
         with bound(backlog=1) as port:
-            running = Checking([tcp_check(port)], report=broken, directory=Path(), environment={})
+            running = Checking([tcp_check(port)], report=broken, places=PLACES, environment={})
             running.begin(1)
             with pytest.raises(ExceptionGroup) as caught:
                 await running.run()

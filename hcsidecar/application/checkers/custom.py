@@ -20,10 +20,13 @@ class CustomWatch:
     whatever was reported last. The program is started again after `pause` seconds, and must report again.
     """
 
-    def __init__(self, name: str, command: ProgramCommand, *, pause: float, tell: Callable[[str | None], None]) -> None:
+    def __init__(
+        self, name: str, command: Callable[[], ProgramCommand], *, pause: float, tell: Callable[[str | None], None]
+    ) -> None:
+        """`command` returns the command of the next run."""
         self._name = name
         self._command = command
-        self._pause = pause
+        self.pause = pause
         self._tell = tell
         self._at_work = False
 
@@ -39,13 +42,13 @@ class CustomWatch:
         """Run the program again and again, until cancelled; then kill it."""
         while True:
             why = await self._run_once()
-            self._tell(f"its program must not end: {why}; it is started again after {format_duration(self._pause)}")
-            await asyncio.sleep(self._pause)
+            self._tell(f"its program must not end: {why}; it is started again after {format_duration(self.pause)}")
+            await asyncio.sleep(self.pause)
 
     async def _run_once(self) -> str:
         self._at_work = True
         try:
-            async with RunningProgram(self._command) as running:
+            async with RunningProgram(self._command()) as running:
                 status = await running.ended()
                 return why_not_good(status, running.output) or "exit status 0"
         except CannotStartError as error:

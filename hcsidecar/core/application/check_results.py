@@ -1,6 +1,6 @@
 """The results of an application's checks: those of the application itself (`both`) and those of its needs (`pre`)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +23,8 @@ class CheckBoard:
     def __init__(self, rules: Iterable[CheckRule]) -> None:
         self._rules = {rule.name: rule for rule in rules}
         self._complaints: dict[str, str | None] = dict.fromkeys(self._rules, UNCHECKED)
+        self._on_trial: frozenset[str] = frozenset()
+        "Checks without a result that began while the application served: they keep nobody from serving."
         self.obstacle: str | None = None
         "A fault of the machine that keeps this node from serving, whatever the checks say; None if there is none."
 
@@ -35,10 +37,26 @@ class CheckBoard:
         for name, rule in self._rules.items():
             if rule.pre is pre:
                 self._complaints[name] = UNCHECKED
+                self._on_trial -= {name}
+
+    def change(self, rules: Iterable[CheckRule], *, begun: Collection[str], serves: bool) -> None:
+        """Take other checks, of which `begun` begin without a result; the others keep theirs.
+
+        While the application serves, a check that is new, or passed before it was changed, keeps nobody from serving
+        until it has a result. One that failed before must pass first.
+        """
+        former, self._rules = self._complaints, {rule.name: rule for rule in rules}
+        passed = {name for name in self._rules if former.get(name) is None or name in self._on_trial}
+        self._on_trial = (self._on_trial - set(begun)) & self._rules.keys()
+        if serves:
+            self._on_trial |= passed & set(begun)
+        self._complaints = {name: UNCHECKED if name in begun else former[name] for name in self._rules}
 
     def take(self, name: str, complaint: str | None) -> str | None:
         """Record the result of a check. Return its complaint before that."""
         before, self._complaints[name] = self._complaints[name], complaint
+        if complaint != UNCHECKED:
+            self._on_trial -= {name}
         return before
 
     def complaint(self, name: str) -> str | None:
@@ -83,7 +101,10 @@ class CheckBoard:
         A need that is no longer met is not a reason here: its action ends the traffic, with a drain.
         """
         open_needs = {name: text for name, text in self.of_needs().items() if text == UNCHECKED}
-        return self.obstacle or first_complaint({**self.of_application(), **open_needs})
+        complaints = {**self.of_application(), **open_needs}
+        return self.obstacle or first_complaint(
+            {name: text for name, text in complaints.items() if name not in self._on_trial}
+        )
 
     def why_not_start(self) -> str | None:
         """Return the need for which the application must wait before it starts, or None."""

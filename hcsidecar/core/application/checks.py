@@ -21,7 +21,9 @@ class CheckFilter:
 
     At first it has not passed. `interval` is in seconds, from the start of one attempt to the start of the next. While
     a change is pending, `pending_interval` applies if it is shorter. A longer attempt delays the next one, so two
-    attempts never overlap. `uniform(low, high)` draws the random part of an interval.
+    attempts never overlap. `uniform(low, high)` draws the random part of an interval. With `patient`, the check has no
+    result before `rise` or `fall` attempts in a row: one that begins while the application serves must not fail because
+    of a single attempt.
     """
 
     def __init__(
@@ -32,23 +34,33 @@ class CheckFilter:
         interval: float,
         pending_interval: float,
         uniform: Callable[[float, float], float],
+        patient: bool = False,
     ) -> None:
-        self._rise = rise
-        self._fall = fall
-        self._interval = interval
-        self._pending_interval = min(pending_interval, interval)
+        self.adjust(rise=rise, fall=fall, interval=interval, pending_interval=pending_interval)
         self._uniform = uniform
         self._has_passed = False
         self._passing = False
         self._in_a_row = 0
         "The number of attempts in a row that contradict the present result."
+        self._failed_at_first = 0
+        "The number of failed attempts in a row of a patient check without a result."
+        self._is_decided = not patient
         self._latest_failure = UNCHECKED
+
+    def adjust(self, *, rise: int, fall: int, interval: float, pending_interval: float) -> None:
+        """Use other limits and intervals from now on; what has been found still counts."""
+        self._rise = rise
+        self._fall = fall
+        self._interval = interval
+        self._pending_interval = min(pending_interval, interval)
 
     @property
     def complaint(self) -> str | None:
         """What is wrong, or None if the check passes."""
         if self._passing:
             return None
+        if not self._is_decided:
+            return UNCHECKED
         if self._in_a_row and self._latest_failure != UNCHECKED:
             return f"{self._latest_failure}; {self._in_a_row} of {self._rise} good attempts since then"
         return self._latest_failure
@@ -61,13 +73,15 @@ class CheckFilter:
     def attempted(self, failure: str | None) -> str | None:
         """Take the failure of an attempt, None if it was successful. Return the resulting complaint of the check."""
         self._latest_failure = failure or self._latest_failure
+        self._failed_at_first = 0 if failure is None else self._failed_at_first + 1
+        self._is_decided = self._is_decided or self._failed_at_first >= self._fall
         if (failure is None) is self._passing:
             self._in_a_row = 0
             return self.complaint
         self._in_a_row += 1
         if self._in_a_row >= (self._fall if self._passing else self._rise):
             self._passing = not self._passing
-            self._has_passed = True
+            self._has_passed = self._is_decided = True
             self._in_a_row = 0
         return self.complaint
 

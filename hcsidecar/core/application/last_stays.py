@@ -84,6 +84,10 @@ class LastStays:
         # With last_stays, another node stays, one with a lower name.
         return self._leave(UnmetNeedDecision.LEAVE if self._enabled else UnmetNeedDecision.LEAVE_NOBODY)
 
+    def enable(self, enabled: bool) -> None:
+        """Take another [farm] last_stays, for the next decision; a node that stays up goes on to do so."""
+        self._enabled = enabled
+
     def reset(self) -> bool:
         """Forget a need that is met again or no longer matters. Return whether the node has stayed up despite it."""
         stayed, self.stays, self.hold_until = self.stays, False, inf

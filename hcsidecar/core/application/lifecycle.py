@@ -38,7 +38,7 @@ should run now; its runner calls `script_ended`. `commands.py` has the operator'
 seconds of the monotonic clock. Methods return events that report what they did.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from math import inf
 from typing import Final, assert_never
 
@@ -136,12 +136,8 @@ class Lifecycle:
         past: Past | None = None,
         last_stays: bool = False,
     ) -> None:
-        self.plan = plan or ScriptPlan()
+        self._limit(plan or ScriptPlan(), lame_duck=lame_duck)
         table = self.plan.table
-        self._lame_duck = lame_duck
-        self._drain_limit = table.drain if table is not None and table.drain is not None else lame_duck
-        self._start_timeout = table.start_timeout if table is not None else inf
-        self._always_force = table is not None and table.safekit
         past = past or Past()
         self.state = ApplicationState(
             last_word=past.last_word,
@@ -156,6 +152,14 @@ class Lifecycle:
             board=CheckBoard(checks),
             last_stays=LastStays(enabled=last_stays),
         )
+
+    def _limit(self, plan: ScriptPlan, *, lame_duck: float) -> None:
+        table = plan.table
+        self.plan = plan
+        self._lame_duck = lame_duck
+        self._drain_limit = table.drain if table is not None and table.drain is not None else lame_duck
+        self._start_timeout = table.start_timeout if table is not None else inf
+        self._always_force = table is not None and table.safekit
 
     def _enter(self, phase: Phase) -> None:
         """Enter a phase. This is the only place where the phase changes. Raise RuntimeError if `MOVES` forbids it."""
@@ -613,6 +617,42 @@ class Lifecycle:
                 return self._fail("wait", why, now=now)
             case decision:
                 assert_never(decision)
+
+    # -- another farm file -----------------------------------------------------------------------------------------
+
+    def reconfigure(
+        self,
+        *,
+        checks: Iterable[CheckRule],
+        begun: Collection[str],
+        lame_duck: float,
+        plan: ScriptPlan,
+        last_stays: bool,
+    ) -> list[Event]:
+        """Take a changed farm file. `begun` names the checks that begin without a result; the others keep theirs.
+
+        A script that runs, a drain and a start in progress keep their limits, and failures of before still count. A
+        table [application] neither appears nor disappears here.
+        """
+        state = self.state
+        if (plan.table is None) is not (self.plan.table is None):
+            raise ValueError("who starts the application cannot change while it runs")
+        self._limit(plan, lame_duck=lame_duck)
+        if plan.table is not None:
+            state.budget.most, state.budget.window = plan.table.max_restarts, plan.table.restart_window
+        state.last_stays.enable(last_stays)
+        name_before = state.name
+        serves = state.phase in (Phase.SERVING, Phase.DRAINING, Phase.PARTING) and not state.in_grace
+        state.board.change(checks, begun=begun, serves=serves)
+        self._note_passing()
+        events = []
+        if not state.unmet and state.last_stays.reset():
+            events = [self.tell("all its needs are met, by other checks")]
+        if state.name != name_before:
+            why_not = state.why_not_ready()
+            why = f"other checks; {why_not}" if why_not else "other checks, and every check passes"
+            events.append(self.tell(why, level=Level.WARNING if why_not else Level.INFO))
+        return events
 
     # -- failures and the operator's word -------------------------------------------------------------------------
 

@@ -166,3 +166,20 @@ def test_a_program_fails_by_its_exit_status_and_says_why_in_its_last_line(status
 )
 def test_the_summary_names_a_failing_check_first(complaints, summary):
     assert first_complaint(complaints) == summary
+
+
+def test_a_patient_check_has_no_result_before_it_has_failed_or_passed_often_enough():
+    patient = CheckFilter(rise=2, fall=3, interval=10, pending_interval=1, uniform=lambda low, high: 0, patient=True)
+    assert [patient.attempted(failure) for failure in ("refused", None, "refused", "refused")] == [UNCHECKED] * 4
+    assert patient.attempted("refused") == "refused"
+    assert patient.attempted(None) == "refused; 1 of 2 good attempts since then"
+    assert patient.attempted(None) is None
+
+
+def test_other_limits_count_with_what_has_been_found():
+    passing = CheckFilter(rise=1, fall=3, interval=10, pending_interval=1, uniform=lambda low, high: 0)
+    assert passing.attempted(None) is None
+    assert passing.attempted("refused") is None
+    passing.adjust(rise=1, fall=2, interval=2, pending_interval=4)
+    assert passing.next_attempt_at(began=0, now=0) == 2
+    assert passing.attempted("refused") == "refused"
