@@ -245,10 +245,11 @@ def _list_differences(
 
 def _by_name(tables: tuple[BaseModel, ...]) -> dict[str, BaseModel]:
     """Return tables by what each is known by."""
-    return {_name_of(table): table for table in tables}
+    return {name_of(table): table for table in tables}
 
 
-def _name_of(table: BaseModel) -> str:
+def name_of(table: BaseModel) -> str:
+    """Return what a table that stands several times is known by."""
     for key in ("label", "name", "address"):
         if name := getattr(table, key, None):
             return str(name)
