@@ -44,7 +44,7 @@ from hcsidecar.daemon.candidates import Candidates
 from hcsidecar.daemon.drain_evidence import NodeDrainEvidence
 from hcsidecar.daemon.memory import StateFile
 from hcsidecar.daemon.node_control import NodeControl
-from hcsidecar.daemon.own_targets import own_targets
+from hcsidecar.daemon.own_targets import OwnTargets
 from hcsidecar.daemon.reload import CertificateError, Certificates, reread_farm_file
 from hcsidecar.daemon.settings_service import SettingsService
 from hcsidecar.daemon.settled_settings import load_stored
@@ -128,7 +128,7 @@ class Daemon:
         )
         self._server = self._make_server()
         self._layer_two = self._make_layer_two()
-        self._targets = own_targets(loaded, me, tell=self.tell)
+        self._targets = OwnTargets(loaded, me, tell=self.tell)
         self._published: Published | None = None
         self._keys_wanted = False
         "The key file has changed, and could not be read for a reason that may pass."

@@ -24,6 +24,7 @@ class HelperBalancer:
         self, helper: HelperProcess, *, name: str, kind: str, table: Mapping[str, Any], here: Here, limit: float
     ) -> None:
         self._helper = helper
+        helper.users += 1
         self._limit = limit
         self._question = CallRequest(
             target=name, call=Call.OBSERVE, kind=kind, table=dict(table), here=_plain(here), notes=b""
@@ -54,8 +55,10 @@ class HelperBalancer:
         await self._ask(Call.RETIRE)
 
     async def close(self) -> None:
-        """End the helper process. The daemon ends, so the other targets do not need it either."""
-        await self._helper.close()
+        """End the helper process, unless another target needs it."""
+        self._helper.users -= 1
+        if not self._helper.users:
+            await self._helper.close()
 
     async def _ask(self, call: Call) -> Observation | None:
         answer = await self._helper.ask(structs.replace(self._question, call=call), limit=self._limit)
@@ -68,12 +71,12 @@ class HelperBalancer:
 class BalancerFactory:
     """Makes the balancers of one daemon, with one helper process for all that need it.
 
-    `tables` has the tables as they are written in the farm file, by the name of the target.
+    `tables` has the tables as they are written in the farm file, by the name of the target. It may be replaced.
     """
 
     def __init__(self, name: str, tables: Mapping[str, Mapping[str, object]]) -> None:
         self._name = name
-        self._tables = tables
+        self.tables = tables
         self._helper: HelperProcess | None = None
 
     def open(self, table: Target, here: Here) -> Balancer:
@@ -88,7 +91,7 @@ class BalancerFactory:
             self._helper,
             name=table.label,
             kind=table.type,
-            table=self._tables[table.label],
+            table=self.tables[table.label],
             here=here,
             limit=table.call_limit,
         )

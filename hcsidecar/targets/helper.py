@@ -61,6 +61,7 @@ class _Side:
 
     kind: str
     table: dict[str, object]
+    here: dict[str, object]
     balancer: Balancer
 
 
@@ -119,11 +120,11 @@ class Helper:
     def _side(self, asked: CallRequest) -> _Side:
         """Return the balancer of the target, made if there is none yet. Raise TargetError."""
         side = self._sides.get(asked.target)
-        if side is None or (side.kind, side.table) != (asked.kind, asked.table):
+        if side is None or (side.kind, side.table, side.here) != (asked.kind, asked.table, asked.here):
             try:
                 kind = kind_of(asked.kind)
                 table = kind.table.model_validate(asked.table, context=FROM_FILE)
-                side = _Side(asked.kind, asked.table, kind.open(table, _here(asked)))
+                side = _Side(asked.kind, asked.table, asked.here, kind.open(table, _here(asked)))
             except KindError as error:
                 raise TargetError(Trouble.CONFIG, str(error)) from None
             except Exception as error:  # noqa: BLE001 - a kind of another package's may raise whatever it likes

@@ -68,6 +68,8 @@ class HelperProcess:
         self._environment = {key: value for key, value in environment.items() if key not in _DAEMONS_OWN}
         self._loop = asyncio.get_running_loop()
         self._numbers = count(1)
+        self.users = 0
+        "The balancers that may still ask; they count themselves."
         self._running: RunningHelper | None = None
         self._asking = 0
         self._idle_timer: asyncio.TimerHandle | None = None

@@ -48,7 +48,7 @@ class Here:
     health_tls: bool
     health_path: str
     directory: Path
-    "The directory of the farm file, to which relative paths refer."
+    "The directory of the operator's farm file, to which relative paths refer."
     state_dir: Path
     "The directory for a file, named after the target, with what must outlive the daemon."
 

@@ -30,23 +30,36 @@ class Registrar:
         self._balancer = balancer
         self._limit = limit
         self._tell = tell
+        self._former: list[Balancer] = []
+        "Balancers that others have replaced, to be closed after the call in progress."
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
+        self.has_ended = False
+        "The target was removed from the farm file, and nothing more is to be done there."
 
     async def run(self) -> None:
-        """Reconcile until cancelled."""
+        """Reconcile until cancelled, or until a removed target may be forgotten."""
         try:
             while True:
                 self._say(self._reconciler.tick(now=self._loop.time()))
+                while self._former:
+                    await _close(self._former.pop())
+                if self._reconciler.is_over(now=self._loop.time()):
+                    self.has_ended = True
+                    return
                 call = self._reconciler.due(now=self._loop.time())
                 if call is None:
                     await self._wait()
                 else:
                     await self._make(call)
         finally:
-            with contextlib.suppress(Exception):  # it is the end, and nobody could act on the error
-                async with asyncio.timeout(CLOSING):
-                    await self._balancer.close()
+            await asyncio.gather(*(_close(balancer) for balancer in (*self._former, self._balancer)))
+
+    def take_over(self, balancer: Balancer, *, limit: float) -> None:
+        """Make the next calls through another balancer; a call in progress goes on to its end."""
+        self._former.append(self._balancer)
+        self._balancer, self._limit = balancer, limit
+        self._changed.set()
 
     def follow(self, situation: Situation) -> None:
         """Take the situation of the node, without waiting."""
@@ -100,3 +113,9 @@ class Registrar:
     def _say(self, events: Iterable[Event]) -> None:
         for event in events:
             self._tell(event)
+
+
+async def _close(balancer: Balancer) -> None:
+    with contextlib.suppress(Exception):  # it is the end, and nobody could act on the error
+        async with asyncio.timeout(CLOSING):
+            await balancer.close()

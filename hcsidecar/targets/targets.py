@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -12,12 +13,22 @@ from hcsidecar.core.targets.desired_state import Situation
 from hcsidecar.core.targets.documents import TargetStatus
 from hcsidecar.core.targets.reconcile import Reconciler
 from hcsidecar.core.targets.registration import Observation, TargetError, Trouble
+from hcsidecar.core.targets.target_changes import is_same_place
 from hcsidecar.targets.apart import HelperBalancer
 from hcsidecar.targets.kind import Balancer, Here
 from hcsidecar.targets.registrar import Registrar
 
 Open = Callable[[Target, Here], Balancer]
 "Returns the balancer for a target's table."
+
+
+@dataclass(slots=True, eq=False)
+class _Side:
+    """One target: its table, its loop, and who makes its calls."""
+
+    table: Target
+    reconciler: Reconciler
+    registrar: Registrar
 
 
 class Targets:
@@ -34,47 +45,112 @@ class Targets:
         pace: Callable[[Target], Backoff] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
+        self._here = here
+        self._open_balancer = open_balancer
+        self._chance = chance
+        self._tell = tell
+        self._pace = pace or pace_of
         self._situation = Situation()
-        self.tells_first = any(table.deregisters_first and table.policy != "observe" for table in tables)
-        "Whether a balancer must have drained this node before the node answers NOT FOUND."
-        self._reconcilers: list[Reconciler] = []
-        self._registrars: list[Registrar] = []
+        self._tasks: asyncio.TaskGroup | None = None
+        self._sides = [self._side(table) for table in tables]
+        self._removed: list[_Side] = []
+        "Those that the farm file no longer has, until the node is deregistered there."
+
+    def _side(self, table: Target) -> _Side:
+        reconciler = Reconciler(
+            name=table.label,
+            kind=table.type,
+            policy=table.policy,
+            pace=self._pace(table),
+            chance=self._chance,
+            now=self._loop.time(),
+            tells_first=table.deregisters_first,
+        )
+        balancer, limit = self._balancer(table)
+        return _Side(table, reconciler, Registrar(reconciler, balancer, limit=limit, tell=self._tell))
+
+    def _balancer(self, table: Target) -> tuple[Balancer, float]:
+        """Return the balancer of a table, and the time for a call in seconds."""
+        balancer = _open(table, self._here, self._open_balancer)
+        return balancer, balancer.patience if isinstance(balancer, HelperBalancer) else table.call_limit
+
+    def reconfigure(self, tables: Sequence[Target], here: Here) -> None:
+        """Take other tables. One that means a place of before is taken over; other places of before are left."""
+        former, here_before = [*self._sides, *self._removed], self._here
+        self._here = here
+        self._sides, self._removed = [], []
         for table in tables:
-            reconciler = Reconciler(
-                name=table.label,
-                kind=table.type,
-                policy=table.policy,
-                pace=(pace or pace_of)(table),
-                chance=chance,
-                now=self._loop.time(),
-                tells_first=table.deregisters_first,
-            )
-            self._reconcilers.append(reconciler)
-            balancer = _open(table, here, open_balancer)
-            limit = balancer.patience if isinstance(balancer, HelperBalancer) else table.call_limit
-            self._registrars.append(Registrar(reconciler, balancer, limit=limit, tell=tell))
+            side = next((each for each in former if _means_place_of(each, table)), None)
+            if side is None:
+                side = self._side(table)
+                side.registrar.follow(self._situation)
+                self._start(side)
+            else:
+                former.remove(side)
+                if (side.table, here_before) != (table, here):
+                    self._take_over(side, table)
+                side.registrar.follow(self._situation)
+            self._sides.append(side)
+        self._removed = [side for side in former if not side.registrar.has_ended]
+        for side in self._removed:
+            side.registrar.follow(replace(self._situation, removed=True))
+
+    def _take_over(self, side: _Side, table: Target) -> None:
+        side.table = table
+        balancer, limit = self._balancer(table)
+        side.registrar.take_over(balancer, limit=limit)
+        pace, now = self._pace(table), self._loop.time()
+        for event in side.reconciler.adjust(
+            policy=table.policy, pace=pace, tells_first=table.deregisters_first, now=now
+        ):
+            self._tell(event)
 
     def begin(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         """Begin to reconcile. Return the tasks, to be cancelled at the end."""
-        return [tasks.create_task(registrar.run(), name="target") for registrar in self._registrars]
+        return [tasks.create_task(self._run(), name="targets")]
+
+    async def _run(self) -> None:
+        async with asyncio.TaskGroup() as self._tasks:
+            for side in (*self._sides, *self._removed):
+                self._start(side)
+            await asyncio.Event().wait()
+
+    def _start(self, side: _Side) -> None:
+        if self._tasks is not None:
+            self._tasks.create_task(self._follow_through(side), name="target")
+
+    async def _follow_through(self, side: _Side) -> None:
+        await side.registrar.run()
+        self._removed = [each for each in self._removed if each is not side]
 
     def follow(self, situation: Situation) -> None:
         """Take the situation of the node, without waiting."""
         if situation == self._situation:
             return
         self._situation = situation
-        for registrar in self._registrars:
-            registrar.follow(situation)
+        for side in self._sides:
+            side.registrar.follow(situation)
+        for side in self._removed:
+            side.registrar.follow(replace(situation, removed=True))
+
+    @property
+    def _reconcilers(self) -> list[Reconciler]:
+        return [side.reconciler for side in (*self._sides, *self._removed)]
+
+    @property
+    def tells_first(self) -> bool:
+        """Whether a balancer must have drained this node before the node answers NOT FOUND."""
+        return any(side.table.deregisters_first and side.table.policy != "observe" for side in self._sides)
 
     @property
     def unfinished(self) -> tuple[str, ...]:
-        """What a `leave` must still do at balancers, in words for the operator."""
+        """What a `leave`, or a target's removal from the farm file, must still do at balancers, as text for people."""
         return tuple(text for each in self._reconcilers if (text := each.unfinished))
 
     @property
     def have_let_go(self) -> bool:
         """Whether the operator's last word is `leave`, and every balancer that this node leaves has deregistered it."""
-        leaving = [each for each in self._reconcilers if each.is_leaving]
+        leaving = [side.reconciler for side in self._sides if side.reconciler.is_leaving]
         return bool(leaving) and all(each.has_left for each in leaving)
 
     @property
@@ -84,9 +160,16 @@ class Targets:
         return tuple(text for each in self._reconcilers if (text := each.keeps_serving_for(now=now)))
 
     def status(self) -> tuple[TargetStatus, ...]:
-        """Return, for each target, what this node should be there, what was observed, and what goes wrong."""
+        """Return, for each target, what this node should be there, what was observed, and what goes wrong.
+
+        Of two with one name, the node leaves the former place and is to be registered at the new one.
+        """
         now = self._loop.time()
         return tuple(each.status(now=now) for each in self._reconcilers)
+
+
+def _means_place_of(side: _Side, table: Target) -> bool:
+    return not side.registrar.has_ended and is_same_place(side.table, table)
 
 
 class _Unopened:
@@ -118,7 +201,7 @@ def pace_of(table: Target) -> Backoff:
 
 
 def here(farm: FarmFile, me: NodeTable, *, directory: Path, state_directory: Path) -> Here:
-    """Return what a balancer needs to know of this node; `directory` is that of the farm file."""
+    """Return what a balancer needs to know of this node; `directory` is that of the operator's farm file."""
     return Here(
         farm=farm.farm.name,
         node=me.name,

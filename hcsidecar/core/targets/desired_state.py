@@ -19,6 +19,8 @@ class Situation:
     "The health URL answers 200."
     in_view: bool = False
     "The node is a member that may get traffic."
+    removed: bool = False
+    "The farm file no longer has the target."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +30,7 @@ class Desired:
     state: DesiredState
     why: str
     firm: bool = False
-    "The operator has asked for it and waits for it."
+    "The operator has asked for it, and waits for it for a limited time."
 
 
 def desired_state(policy: Policy, situation: Situation, *, unready: float, unhealthy: float) -> Desired:
@@ -38,6 +40,8 @@ def desired_state(policy: Policy, situation: Situation, *, unready: float, unhea
     """
     if policy == "observe":
         return Desired(state=DesiredState.AS_IT_IS, why="policy observe")
+    if situation.removed:
+        return Desired(state=DesiredState.ABSENT, why="the farm file no longer has this target", firm=True)
     if situation.word is Word.LEAVE:
         return Desired(state=DesiredState.ABSENT, why="the operator's last word was leave", firm=True)
     if situation.ready and situation.in_view and situation.word is Word.START:

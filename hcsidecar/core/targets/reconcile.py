@@ -107,6 +107,12 @@ class Reconciler:
         self._situation = situation
         return self._update_desired(now)
 
+    def adjust(self, *, policy: Policy, pace: Backoff, tells_first: bool, now: float) -> list[Event]:
+        """Take a changed table of the same target, and look soon: what was seen may be of another identity."""
+        self._policy, self._pace, self._tells_first = policy, pace, tells_first
+        self._must_look, self._look_at = True, now
+        return self._update_desired(now)
+
     def _update_desired(self, now: float) -> list[Event]:
         unready = 0.0 if self._situation.ready else now - self._unready_since
         desired = desired_state(self._policy, self._situation, unready=unready, unhealthy=self._pace.unhealthy)
@@ -134,7 +140,8 @@ class Reconciler:
             return events
         self._told_late = True
         failure = f": {self._failure.text}" if self._failure else ""
-        text = f"is not deregistered after {self._pace.leave_budget:g} s{failure}; keeps trying"
+        then = "deregister it by hand" if self._situation.removed else "keeps trying"
+        text = f"is not deregistered after {self._pace.leave_budget:g} s{failure}; {then}"
         return [*events, self._tell(text, Level.ERROR)]
 
     def due(self, *, now: float) -> Call | None:
@@ -346,6 +353,13 @@ class Reconciler:
             return self._changed_blindly is not None and self._changed_blindly[0] is Call.DEREGISTER
         # An observation from before the operator's command does not count.
         return not self._seen.is_there and not self._must_look and self._seen_at >= self._desired_since
+
+    def is_over(self, *, now: float) -> bool:
+        """Return whether a target that the farm file no longer has may be forgotten: deregistered, or out of time."""
+        if not self._situation.removed or self._calling is not None:
+            return False
+        is_late = now >= self._desired_since + self._pace.leave_budget
+        return not self._desired.firm or self.has_left or is_late
 
     @property
     def unfinished(self) -> str | None:
