@@ -160,6 +160,10 @@ class Verifier:
         self._challenge = draw()
         self._seen: set[str] = set()
 
+    def set_nodes(self, nodes: Collection[str]) -> None:
+        """Accept requests from these nodes only, from now on."""
+        self._nodes = nodes
+
     def verify(self, method: str, path: str, header: str | None, *, now: float) -> Caller | RequestRefusal:
         """Return who sent the request, or why it is not served. The caller must still compare the body."""
         match = _REQUEST.fullmatch(header or "")

@@ -43,14 +43,18 @@ class Datagrams:
         self._port = port
         self._receive = receive
         self._sockets: dict[str, socket.socket] = {}
-        self._routes = {
-            node: [(network, (address, port)) for network, address in addresses.items() if network in own]
-            for node, addresses in others.items()
-        }
+        self.set_others(others)
         self._buffer = memoryview(bytearray(_LARGEST))
         self.sent = self.received = 0
         self.failures: dict[str, int] = {}
         "Datagrams that the kernel has refused to send, by its reason."
+
+    def set_others(self, others: Mapping[str, Mapping[str, str]]) -> None:
+        """Send to these nodes, at these addresses by network, from now on. Our own addresses stay."""
+        self._routes = {
+            node: [(network, (address, self._port)) for network, address in addresses.items() if network in self._own]
+            for node, addresses in others.items()
+        }
 
     async def open(self) -> None:
         """Bind all sockets. Raise HeartbeatSocketError if one cannot be bound; then none is open."""
@@ -85,7 +89,7 @@ class Datagrams:
 
     def send(self, to: str, datagram: bytes) -> None:
         """Send a datagram to a node on every network; failures are counted, and the next heartbeat tries again."""
-        for network, destination in self._routes[to]:
+        for network, destination in self._routes.get(to, ()):
             bound = self._sockets.get(network)
             if bound is None:
                 continue

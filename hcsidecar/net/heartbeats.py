@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.farmfile.settings import FarmFile, NodeTable
@@ -55,14 +55,14 @@ class Heartbeats:
         self._tell = tell
         self._hear_revisions = hear_revisions
         self._timing = Timing(pulse=farm.heartbeat.pulse, lost_after=farm.heartbeat.lost_after)
-        self._names = tuple(node.name for node in farm.node)
-        self._opener = DatagramOpener(keyring=keyring, farm=farm.farm.name, known_nodes=self._names)
+        self._opener = DatagramOpener(keyring=keyring, farm=farm.farm.name, known_nodes=_names(farm))
         self._datagrams = Datagrams(
             own=me.addresses,
-            others={node.name: node.addresses for node in farm.node if node.name != me.name},
+            others=_others(farm, me),
             port=farm.heartbeat.port,
             receive=self._receive,
         )
+        self._electorates: Sequence[Collection[str]] = ()
         self._timer: asyncio.TimerHandle | None = None
         self._farewell = asyncio.Event()
         self._lag_told_at = float("-inf")
@@ -126,6 +126,27 @@ class Heartbeats:
         self._powers = powers
         self.carry_out(self.node.set_powers(powers, now=self._loop.time()))
 
+    def reconfigure(
+        self, farm: FarmFile, powers: tuple[int, ...], *, electorates: Sequence[Collection[str]] = ()
+    ) -> None:
+        """Go by a changed farm file of the same name, with the same timing and own addresses.
+
+        A node that is gone is sent nothing more. For `electorates` see `Membership.set_nodes`.
+        """
+        former, self._farm = self._farm, farm
+        now = self._loop.time()
+        self._opener.set_known_nodes(_names(farm))
+        self._datagrams.set_others(_others(farm, self._me))
+        if set(_names(former)) != set(_names(farm)) or self._electorates != electorates:
+            self._electorates = electorates
+            self.carry_out(self.node.set_nodes(_names(farm), electorates=electorates, now=now))
+        if former.farm.partition != farm.farm.partition:
+            self.carry_out(self.node.set_partition(farm.farm.partition, now=now))
+        if former.settings_digest() != farm.settings_digest():
+            self.carry_out(self.node.set_settings(farm.settings_digest(), now=now))
+        if powers != self._powers:
+            self.say_powers(powers)
+
     def say_layer_two(self, mac: bytes) -> None:
         """Tell the others where this node's interface is, and whether it is dirty, as the share says."""
         now = self._loop.time()
@@ -172,7 +193,7 @@ class Heartbeats:
         node = Node(
             name=self._me.name,
             boot=boot,
-            nodes=self._names,
+            nodes=_names(self._farm),
             farm=self._farm.farm.name,
             timing=self._timing,
             settings=self._farm.settings_digest(),
@@ -242,3 +263,12 @@ class Heartbeats:
                 return
             self._timer.cancel()
         self._timer = self._loop.call_at(due, self._on_timer)
+
+
+def _names(farm: FarmFile) -> tuple[str, ...]:
+    return tuple(node.name for node in farm.node)
+
+
+def _others(farm: FarmFile, me: NodeTable) -> dict[str, Mapping[str, str]]:
+    """Return the addresses of each other node, by network."""
+    return {node.name: node.addresses for node in farm.node if node.name != me.name}

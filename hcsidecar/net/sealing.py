@@ -103,7 +103,15 @@ class DatagramOpener:
         self._farm = farm
         self._nodes = tuple(known_nodes)
         self._keyring = keyring
+        self._senders: dict[bytes, _Sender] = {}
         self.follow_keys()
+
+    def set_known_nodes(self, nodes: Iterable[str]) -> None:
+        """Open the datagrams of these nodes from now on; the derived keys of those known before stay."""
+        former = {sender.node: sender for sender in self._senders.values()}
+        self._nodes = tuple(nodes)
+        self._senders = {_sender_id(self._farm, node): former.get(node) or _Sender(node) for node in self._nodes}
+        self.strangers.intersection_update(self._nodes)
 
     def follow_keys(self) -> None:
         """Open with the keys that the keyring has now, and with no others."""

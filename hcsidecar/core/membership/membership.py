@@ -240,6 +240,17 @@ class Membership:
         self._go_on(now, effects)
         return effects
 
+    def set_partition(self, partition: str, *, now: float) -> list[Effect]:
+        """Set "serve" or "majority": whether a node that reaches no majority serves."""
+        effects = self._wake(now)
+        if self.ended:
+            return effects
+        self._selector.set_partition(partition)
+        self._undecided = True
+        self._hurry(now)
+        self._go_on(now, effects)
+        return effects
+
     def set_application(
         self, *, role: str, status: str, draining: bool, reason: str, unmet: tuple[str, ...] = (), now: float
     ) -> list[Effect]:

@@ -184,6 +184,10 @@ class Node:
         """Change the names of the whole farm; see `Membership.set_nodes`."""
         return self._carry_out(self.membership.set_nodes(nodes, electorates=electorates, now=now), now)
 
+    def set_partition(self, partition: str, *, now: float) -> NodeOutput:
+        """Change what this node does without a majority; see `Membership.set_partition`."""
+        return self._carry_out(self.membership.set_partition(partition, now=now), now)
+
     def set_dirty(self, *, now: float) -> NodeOutput:
         """Tell the others whether connections in buckets not its own live here, as the share says."""
         return self._carry_out(self.membership.set_dirty(self.share.dirty, self.share.dirty_buckets, now=now), now)

@@ -66,6 +66,10 @@ class ViewSelector:
         self._waits_until = float("-inf")
         "Until when a node that yields again and again stays out."
 
+    def set_partition(self, partition: str) -> None:
+        """Go by another [farm] partition from the next choice on."""
+        self._partition = partition
+
     def set_electorates(self, electorates: Sequence[Collection[str]]) -> None:
         """Demand, with partition "majority", more than half of each of these groups of nodes instead of all nodes.
 
