@@ -25,6 +25,8 @@ class NodeCommand(StrEnum):
     DRAIN = "drain"
     RESUME = "resume"
     LEAVE = "leave"
+    RESTART_DAEMON = "restart-daemon"
+    "Drain, end the daemon and start it again in its place. The application goes on."
 
 
 class ApplicationRequest(StrEnum):

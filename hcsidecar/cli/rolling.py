@@ -47,20 +47,41 @@ rolling = typer.Typer(
 
 
 @rolling.command()
-def restart(config: Config = None, limit: Limit = "5m") -> None:
+def restart(
+    config: Config = None,
+    limit: Limit = "5m",
+    *,
+    daemons: Annotated[
+        bool, typer.Option("--daemons", help="Restart the daemon of every node instead; the application goes on.")
+    ] = False,
+) -> None:
     """Restart the application of every node, one after the other.
+
+    With `--daemons`, restart the daemons: each drains its node, ends and starts again in its place, while the
+    application goes on. Some changes of the settings wait for that; `hcsidecar apply` does it by itself.
 
     Exit status: 0 every node is done, 1 given up, with the reason and how far it came, 2 wrong command or farm file.
 
     Example: hcsidecar rolling restart
     """
     farm, seconds = farm_to_ask(config, None), _seconds(limit)
+    if daemons:
+        restart_daemons(farm, seconds)
+    else:
+        _roll(farm, "restart", _visit_with(farm, NodeCommand.RESTART), seconds)
 
+
+def restart_daemons(farm: FarmFile, limit: float) -> None:
+    """Restart the daemon of every node, one after the other. Exit with 1 if that is given up."""
+    _roll(farm, "restart of the daemon", _visit_with(farm, NodeCommand.RESTART_DAEMON), limit)
+
+
+def _visit_with(farm: FarmFile, command: NodeCommand) -> Visit:
     async def visit(node: NodeTable) -> str | None:
-        answer = await client_for(farm, node.name).act(NodeCommand.RESTART)
+        answer = await client_for(farm, node.name).act(command)
         return None if answer.ok else answer.text
 
-    _roll(farm, "restart", visit, seconds)
+    return visit
 
 
 @rolling.command(name="run", context_settings={"allow_interspersed_args": False})

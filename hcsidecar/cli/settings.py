@@ -12,8 +12,9 @@ import typer
 
 from hcsidecar.api.client import ClientError, NodeClient, Told
 from hcsidecar.cli import completion
-from hcsidecar.cli.asking import OneNode, choose, complain, run
+from hcsidecar.cli.asking import OneNode, choose, complain, farm_to_ask, run
 from hcsidecar.cli.farm import REFUSED, AsJson, Config
+from hcsidecar.cli.rolling import restart_daemons
 from hcsidecar.core.farmfile.settings import parse_duration
 from hcsidecar.core.plain_text import escaped
 from hcsidecar.core.settings.agreement import ProposalProgress
@@ -33,6 +34,9 @@ TIMEOUT = 60.0
 "Seconds for a candidate, which every node fetches and checks."
 FOLLOW = 30.0
 "Seconds for which the command waits beyond the confirm time."
+
+RESTART_LIMIT = 300.0
+"Seconds in which a node must be Ready again after a restart of its daemon."
 
 T = TypeVar("T")
 
@@ -109,7 +113,7 @@ def apply(
     chosen = None if file is None else str(file.absolute())
     body = CandidateBody(file=chosen, take=take, message=message, without=tuple(without or ()))
     client = _here(config, node)
-    _apply(client, body, confirm=_seconds(confirm), dry_run=dry_run, yes=yes, as_json=as_json)
+    _apply(config, client, body, confirm=_seconds(confirm), dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 def rollback(
@@ -141,7 +145,7 @@ def rollback(
         number = former[0].number
     text = message or f"back to revision {number}"
     body = CandidateBody(number=number, message=text, without=tuple(without or ()))
-    _apply(client, body, confirm=_seconds(confirm), dry_run=dry_run, yes=yes, as_json=as_json)
+    _apply(config, client, body, confirm=_seconds(confirm), dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 def diff(
@@ -201,7 +205,16 @@ def history(*, config: Config = None, node: OneNode = None, as_json: AsJson = Fa
         typer.echo(f"  {one_line(report.unapplied)}: hcsidecar diff shows how, hcsidecar apply takes it")
 
 
-def _apply(client: NodeClient, body: CandidateBody, *, confirm: float, dry_run: bool, yes: bool, as_json: bool) -> None:
+def _apply(
+    config: Path | None,
+    client: NodeClient,
+    body: CandidateBody,
+    *,
+    confirm: float,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
     report = run(_candidate(client, body))
     if not as_json:
         _print_candidate(report)
@@ -220,6 +233,8 @@ def _apply(client: NodeClient, body: CandidateBody, *, confirm: float, dry_run: 
     _end(report, outcome, as_json=as_json)
     if outcome is None or outcome.progress is not ProposalProgress.SETTLED:
         raise typer.Exit(REFUSED)
+    if report.plan is not None and report.plan.restarts_daemons:
+        restart_daemons(farm_to_ask(config, client.node), RESTART_LIMIT)
 
 
 def _ask(*, as_json: bool) -> None:
@@ -279,7 +294,7 @@ def _print_done(report: SettingsReport, seconds: float) -> None:
     typer.echo(f"{report.settled} is in force on every node after {seconds:.1f} s")
     if report.waiting:
         shown = ", ".join(report.waiting)
-        typer.echo(f"taken when the daemons are started again, one after the other: {one_line(shown)}")
+        typer.echo(f"taken when the daemons are started again: {one_line(shown)}")
 
 
 def _print_candidate(report: CandidateReport) -> None:

@@ -111,6 +111,8 @@ class Daemon:
         self._started = False
         self._service = service
         self._conditions = conditions
+        self.restarts = False
+        "It ends to be started again in its place."
         self._settings_record = settings
         self._settings: SettingsService | None = None
         "None until the heartbeats are open."
@@ -372,11 +374,18 @@ class Daemon:
             tell=self.tell,
         )
         self._control.settings = Candidates(service, relay, conditions=self._control.node_conditions)
+        self._control.restart_daemon = self._restart
         service.begin()
 
     async def take(self, loaded: LoadedFarm) -> Sequence[str]:
         """Go by another farm file. Return the keys whose new value is taken when this daemon is started again."""
         return changed_settings(self._farm, loaded.farm)
+
+    def _restart(self, by: str) -> None:
+        """End this daemon gently; `main` starts it again in its place."""
+        self.restarts = True
+        self.tell(Event(level=Level.INFO, origin="daemon", message=f"ends to start again: told by {by}"))
+        self._application.service.shutdown(f"restart of the daemon by {by}")
 
     def _fail(self, reason: str) -> None:
         """End this daemon, so that whoever runs it starts it again."""
@@ -419,7 +428,9 @@ class Daemon:
             application = tasks.create_task(self._application.service.run(), name="application")
             self._service.tell(READY=1, MAINPID=os.getpid())
             await application
-            self._service.tell(STOPPING=1)
+            if not self.restarts:
+                # systemd would take the process for one that ends, and kill it after a while.
+                self._service.tell(STOPPING=1)
             await self._heartbeats.leave()
             for chore in chores:
                 chore.cancel()

@@ -49,7 +49,8 @@ class NodeControl:
     """One node as the API needs it; implements `hcsidecar.api.control.Control`. `clock` is monotonic."""
 
     settings: SettingsControl
-    "Set by the daemon before the API is open."
+    restart_daemon: Callable[[str], None]
+    "Takes who asked. Both are set by the daemon before the API is open."
 
     def __init__(
         self,
@@ -168,12 +169,15 @@ class NodeControl:
             refusal = why_not_drain(self.status(), self.node, keep_ready=self._farm.farm.keep_ready)
         if action is NodeCommand.DRAIN and refusal is not None and not force:
             return CommandResult(ok=False, text=f"{refusal}; --force drains all the same")
+        warnings = (refusal,) if refusal is not None else ()
+        if action is NodeCommand.RESTART_DAEMON:
+            self.restart_daemon(by)
+            return CommandResult(ok=True, text="the daemon drains, ends and starts again", warnings=warnings)
         command = _command(action, by, tells_first=self._targets.tells_first)
         result = self._carry_out(command)
         if action is NodeCommand.STOP and force and result.ok and self._application.service.look().state.draining:
             result = self._carry_out(command)
-        warnings = (refusal,) if refusal is not None and result.ok else ()
-        return CommandResult(ok=result.ok, text=result.text, warnings=warnings)
+        return CommandResult(ok=result.ok, text=result.text, warnings=warnings if result.ok else ())
 
     def set_power(self, power: int | None, *, share: str | None, by: str) -> CommandResult:
         """Set this node's power, and remember it."""

@@ -61,6 +61,10 @@ async def _put_back_layer_two(directory: Path, tell: Callable[[Event], None]) ->
         tell(Event(level=Level.WARNING, origin="layer 2", message=f"what is left of layer-2 mode stays: {error}"))
 
 
+_RESTART = -1
+"Instead of an exit status: the daemon is to start again."
+
+
 class _Teller:
     """Writes events into the log, and into the journal as soon as there is one."""
 
@@ -142,7 +146,7 @@ async def _run_daemon(daemon: Daemon, socket_path: Path, teller: _Teller) -> int
         teller.tell(Event(level=Level.ERROR, origin="daemon", message=str(error)))
         return 1
     teller.tell(Event(level=Level.INFO, origin="daemon", message="ended"))
-    return 0
+    return _RESTART if daemon.restarts else 0
 
 
 def _read(config: Path | None, name: str | None) -> tuple[LoadedFarm, str]:
@@ -194,6 +198,9 @@ def main() -> int:
     finally:
         if writer is not None:
             writer.close()
+    if status == _RESTART:
+        # In its place: whoever runs the daemon, systemd, a container or a shell, sees the same process go on.
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - no shell, and our own arguments
     return status
 
 

@@ -124,3 +124,16 @@ def test_a_rollback_is_a_new_revision_with_the_old_content(farm):
     newest, *_ = farm.history("web1")
     assert (newest["number"], newest["message"], newest["author"]) == (3, "back to revision 1", "root on web3")
     assert farm.command("web3", "rollback", "9", "--yes").returncode == 1
+
+
+def test_what_needs_another_daemon_is_taken_by_all_one_after_the_other(farm):
+    pids = {name: daemon.pid for name, daemon in farm.daemons.items()}
+    farm.edit("web1", 'preset = "lan"', 'preset = "fast"')
+    applied = farm.apply("web1")
+    assert applied.returncode == 0, applied.stderr
+    assert "web3: restarts its daemon: heartbeat.preset becomes fast" in applied.stdout
+    assert "restart of the daemon done: web1, web2, web3" in applied.stdout
+    farm.all_ready()
+    assert pids == {name: daemon.pid for name, daemon in farm.daemons.items() if daemon.poll() is None}
+    assert "has another [heartbeat]" not in farm.log("web1").rpartition("starts")[2].rpartition("web3 is heard")[2]
+    assert "nothing to apply" in farm.apply("web2").stdout

@@ -56,6 +56,11 @@ class ChangePlan(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it may be applied."""
         return not self.refusals
 
+    @property
+    def restarts_daemons(self) -> bool:
+        """Whether some daemon must start again to take it."""
+        return any(step.effect is ChangeEffect.RESTARTS_DAEMON for step in self.steps)
+
     def lines(self) -> list[str]:
         """Return the plan as text: refusals, what is for every node, then node by node, then warnings."""
         if not self.steps and not self.refusals:
