@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from hcsidecar.core.health import HealthAnswer, HealthFace
-from hcsidecar.web.aiohttp_bridge import counting_logger, health_routes
+from hcsidecar.web.aiohttp_bridge import counting_logger, health_middleware
 from hcsidecar.web.listener import HealthServer
 
 OK = HealthAnswer(ok=True, node="web1", state="UP(Ready)")
@@ -62,7 +62,7 @@ async def health_node(*, answer=OK, limits=None, tls=None, app=None, host="127.0
     server = HealthServer(face, limits=limits)
     runner = None
     if app is not None:
-        app.add_routes(health_routes(face))
+        app.middlewares.append(health_middleware(face))
         logger = counting_logger(server.connections.refusals)
         runner = web.AppRunner(app, access_log=None, logger=logger, shutdown_timeout=0.2)
         await runner.setup()

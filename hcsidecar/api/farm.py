@@ -13,7 +13,7 @@ from http import HTTPStatus
 
 import msgspec
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 
 from hcsidecar.api.auth import ANSWER_HEADER, Caller, RequestRefusal, Verifier
 from hcsidecar.api.body import TIMEOUT, expect_nothing, read_body
@@ -114,12 +114,16 @@ def farm_app(
     verifier: Verifier,
     *,
     public: Iterable[web.AbstractRouteDef] = (),
+    first: Iterable[Middleware] = (),
     clock: Callable[[], float] = time.time,
     body_timeout: float = TIMEOUT,
 ) -> web.Application:
-    """Return the web application for TCP; `public` routes need no signature, `clock` is the wall clock."""
+    """Return the web application for TCP; `clock` is the wall clock.
+
+    Neither the `public` routes nor what a middleware of `first` answers need a signature.
+    """
     door = FarmApi(api, verifier, clock=clock, body_timeout=body_timeout)
-    app = web.Application(client_max_size=MAX_BODY, middlewares=[door.catch])
+    app = web.Application(client_max_size=MAX_BODY, middlewares=[*first, door.catch])
     app.add_routes(public)
     app.router.add_route("*", "/{path:.*}", door.handle, expect_handler=expect_nothing)
     app.on_response_prepare.append(_remove_server_header)

@@ -77,9 +77,13 @@ class ConnectionCounter:
         proc: Path = _PROC,
         own: Callable[[], Container[int]] | None = None,
     ) -> None:
-        self._endpoints = frozenset(_checked_ports(checks) + _shared_ports(l2))
+        self.reconfigure(checks, l2)
         self._proc = proc
         self._own = own or own_sockets
+
+    def reconfigure(self, checks: Iterable[AnyCheck], l2: L2Table | None) -> None:
+        """Count connections to the ports of these tables from the next count on."""
+        self._endpoints = frozenset(_checked_ports(checks) + _shared_ports(l2))
 
     async def count(self) -> Mapping[int, int] | None:
         """Return the number of connections by port; None if it is unknown. Works in a thread of its own."""

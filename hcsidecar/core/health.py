@@ -102,14 +102,19 @@ class HealthFace:
     """What probers see of this node: the present answer, and which of them have had it."""
 
     def __init__(self, *, farm: str, path: str, answer: HealthAnswer, now: float) -> None:
-        self.paths = frozenset((path, f"/var/modules/{farm}/ready.txt"))
-        "SafeKit's path is always one of them, so that a balancer can be moved without changes."
+        self._farm = farm
+        self.set_path(path)
         self.probers = Probers()
         self.told_ok = 0
         "Answers of OK so far."
         self.told_not_found = 0
         "Answers of NOT FOUND so far."
         self._take(answer, now=now)
+
+    def set_path(self, path: str) -> None:
+        """Answer probes of this path from now on."""
+        self.paths = frozenset((path, f"/var/modules/{self._farm}/ready.txt"))
+        "SafeKit's path is always one of them, so that a balancer can be moved without changes."
 
     @property
     def answer(self) -> HealthAnswer:

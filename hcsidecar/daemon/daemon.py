@@ -11,7 +11,7 @@ import gc
 import os
 import secrets
 import ssl
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,6 @@ from hcsidecar.core.application.last_stays import NOBODY_HEARD, OtherNode, Outlo
 from hcsidecar.core.application.states import Role, Status
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.exhaustion import explained
-from hcsidecar.core.farmfile.changes import changed_settings
 from hcsidecar.core.farmfile.settings import FarmFile, HostPort, NodeTable, TlsTable
 from hcsidecar.core.health import HealthAnswer, HealthFace
 from hcsidecar.core.key_change import KeyChange
@@ -37,7 +36,6 @@ from hcsidecar.core.lost_files import Losses
 from hcsidecar.core.membership.node import NoShare
 from hcsidecar.core.membership.own_addresses import OwnAddresses
 from hcsidecar.core.membership.revision_state import RevisionState
-from hcsidecar.core.powers import NodePowers
 from hcsidecar.core.settings.agreement import SettingsRecord
 from hcsidecar.core.targets.desired_state import Situation
 from hcsidecar.daemon.candidates import Candidates
@@ -45,6 +43,13 @@ from hcsidecar.daemon.drain_evidence import NodeDrainEvidence
 from hcsidecar.daemon.memory import StateFile
 from hcsidecar.daemon.node_control import NodeControl
 from hcsidecar.daemon.own_targets import OwnTargets
+from hcsidecar.daemon.reconfiguration import (
+    Parts,
+    Reconfiguration,
+    ReconfigurationError,
+    SettingsInForce,
+    Taken,
+)
 from hcsidecar.daemon.reload import CertificateError, Certificates, reread_farm_file
 from hcsidecar.daemon.settings_service import SettingsService
 from hcsidecar.daemon.settled_settings import load_stored
@@ -64,7 +69,7 @@ from hcsidecar.system.private_file import KeptFile
 from hcsidecar.system.process import CannotRunError, ServiceManager, take_descriptors, take_realtime_priority
 from hcsidecar.system.signals import Signals
 from hcsidecar.web.accepting import ACCEPT_COMPLAINT, Admission
-from hcsidecar.web.aiohttp_bridge import counting_logger, health_routes
+from hcsidecar.web.aiohttp_bridge import counting_logger, health_middleware
 from hcsidecar.web.connections import Limits
 from hcsidecar.web.listener import HealthServer, ListenError
 from hcsidecar.web.metrics_page import MetricsPage
@@ -99,14 +104,12 @@ class Daemon:
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._failed: asyncio.Future[None] = loop.create_future()
-        self._loaded = loaded
-        self._farm: FarmFile = loaded.farm
-        self._me = me
+        self._settings = SettingsInForce(loaded, me)
         self._journal = journal
         self._memory = memory
         self._upkeep = Upkeep(memory=memory, losses=losses, tell=self.tell)
         self._signals = signals
-        self._certificates = Certificates(loaded)
+        self._certificates = Certificates(self._settings)
         self._hung_up = asyncio.Event()
         self._started = False
         self._service = service
@@ -114,11 +117,9 @@ class Daemon:
         self.restarts = False
         "It ends to be started again in its place."
         self._settings_record = settings
-        self._settings: SettingsService | None = None
+        self._revisions: SettingsService | None = None
         "None until the heartbeats are open."
-        powers = NodePowers(
-            names=self._farm.share_names, file=self._farm.powers_of(me.name), layer_two=self._farm.l2 is not None
-        )
+        powers = self._settings.powers
         if powers.effective(memory.powers) != powers.file:
             remembered = f"this node {powers.describe(memory.powers)}: set before this start"
             self.tell(Event(level=Level.INFO, origin="daemon", message=remembered))
@@ -155,28 +156,27 @@ class Daemon:
             tell=self.tell,
             hear_revisions=self._hear_revisions,
         )
+        self._evidence = NodeDrainEvidence(
+            ConnectionCounter(self._farm.check, self._farm.l2),
+            self._face,
+            self._farm.health.prober_fall,
+            self._targets,
+            is_sent_clients=self._is_sent_clients,
+        )
         self._application = Application(
             loaded,
             me,
             memory=memory,
             socket=control_socket(loaded.farm, me),
-            evidence=NodeDrainEvidence(
-                ConnectionCounter(self._farm.check, self._farm.l2),
-                self._face,
-                self._farm.health.prober_fall,
-                self._targets,
-                is_sent_clients=self._is_sent_clients,
-            ),
+            evidence=self._evidence,
             publish=self._publish,
             tell=self.tell,
             outlook=self._outlook,
         )
         self._control = NodeControl(
-            farm=self._farm,
-            me=me,
+            settings=self._settings,
             journal=journal,
             memory=memory,
-            powers=powers,
             face=self._face,
             server=self._server,
             layer_two=self._layer_two,
@@ -188,6 +188,20 @@ class Daemon:
             clock=loop.time,
         )
 
+    @property
+    def _farm(self) -> FarmFile:
+        return self._settings.farm
+
+    @property
+    def _me(self) -> NodeTable:
+        return self._settings.me
+
+    async def take(self, loaded: LoadedFarm, *, electorates: Sequence[Collection[str]] = ()) -> Taken:
+        """Go by a changed farm file from now on; see `Reconfiguration.take`."""
+        if not self._started:
+            raise ReconfigurationError(f"{self._why_starting()}: give it the settings again in a moment")
+        return await self._reconfiguration.take(loaded, electorates=electorates)
+
     # -- what the parts tell each other ----------------------------------------------------------------------------
 
     def tell(self, event: Event) -> None:
@@ -195,13 +209,13 @@ class Daemon:
         self._journal.write(event)
 
     def _hear_revisions(self, heard: Mapping[str, RevisionState]) -> None:
-        if self._settings is not None:
-            self._settings.hear(heard)
+        if self._revisions is not None:
+            self._revisions.hear(heard)
 
     def _why_no_traffic(self) -> str | None:
         """Return why this node takes no traffic whatever its application says: others may have newer settings."""
-        if self._settings is not None:
-            return self._settings.why_no_share()
+        if self._revisions is not None:
+            return self._revisions.why_no_share()
         return "just started" if self._settings_record.settled is not None else None
 
     def _publish_again(self) -> None:
@@ -263,13 +277,19 @@ class Daemon:
 
     def _make_server(self) -> HealthServer:
         """Return the listeners, with limits for the number of files that this process may open."""
-        farm = self._farm
-        own = OWN_DESCRIPTORS + DESCRIPTORS_EACH * (len(farm.check) + len(farm.target))
-        server = HealthServer(self._face, limits=Limits.within(take_descriptors(), own=own))
+        self._descriptors = take_descriptors()
+        server = HealthServer(self._face, limits=self._limits(self._farm))
         server.admission = self._admission = Admission(
             server.connections.make_room, clock=self._loop.time, tell=self.tell
         )
         return server
+
+    def _limits(self, farm: FarmFile) -> Limits:
+        own = OWN_DESCRIPTORS + DESCRIPTORS_EACH * (len(farm.check) + len(farm.target))
+        return Limits.within(self._descriptors, own=own)
+
+    def _limit_connections(self, farm: FarmFile) -> None:
+        self._server.connections.limits = self._limits(farm)
 
     def _is_sent_clients(self) -> bool:
         """Return whether new clients of the virtual IPs may still reach this node."""
@@ -287,7 +307,7 @@ class Daemon:
             self._farm,
             self._farm.l2,
             self._me,
-            hash_seed=self._loaded.keyring.hash_seed,
+            hash_seed=self._settings.loaded.keyring.hash_seed,
             directory=state_dir(self._farm, self._me),
             tell=self.tell,
             changed=self._announce_layer_two,
@@ -325,7 +345,10 @@ class Daemon:
                 draw=lambda: secrets.token_hex(16),
             )
             app = farm_app(
-                api, verifier, public=[*health_routes(self._face), *MetricsPage(self._control.metrics).routes()]
+                api,
+                verifier,
+                public=MetricsPage(self._control.metrics).routes(),
+                first=[health_middleware(self._face)],
             )
             logger = counting_logger(server.connections.refusals)
             protocols = await stack.enter_async_context(tcp_protocols(app, logger=logger))
@@ -350,6 +373,7 @@ class Daemon:
                 raise CannotRunError(f"control socket {socket_path}: {error.strerror}") from error
             stack.push_async_callback(door.aclose)
             stack.callback(self._journal.close)
+            self._reconfiguration = self._make_reconfiguration(verifier)
             self._started = True
             self._signals.lead_to(end=self._application.service.shutdown, reread=self._hung_up.set)
             self._prioritise_heartbeats()
@@ -357,17 +381,17 @@ class Daemon:
 
     def _open_settings(self, relay: Relay) -> None:
         """Begin to agree with the other nodes on settings."""
-        self._settings = service = SettingsService(
+        self._revisions = service = SettingsService(
             node=self._me.name,
             directory=state_dir(self._farm, self._me) / SETTINGS,
             record=self._settings_record,
             listens_until=self._loop.time() + self._farm.heartbeat.lost_after,
-            farm_directory=FarmDirectory.of(self._loaded),
-            initial=self._loaded,
-            load_stored=partial(load_stored, working_copy=self._loaded.working_copy),
+            farm_directory=FarmDirectory.of(self._settings.loaded),
+            initial=self._settings.loaded,
+            load_stored=partial(load_stored, working_copy=self._settings.loaded.working_copy),
             relay=relay,
-            take=self.take,
-            take_errors=(),
+            take=self._take,
+            take_errors=(ReconfigurationError,),
             restart=self._fail,
             share_changed=self._publish_again,
             say=self._heartbeats.say_revisions,
@@ -377,9 +401,9 @@ class Daemon:
         self._control.restart_daemon = self._restart
         service.begin()
 
-    async def take(self, loaded: LoadedFarm) -> Sequence[str]:
-        """Go by another farm file. Return the keys whose new value is taken when this daemon is started again."""
-        return changed_settings(self._farm, loaded.farm)
+    async def _take(self, loaded: LoadedFarm, electorates: Sequence[Collection[str]]) -> Sequence[str]:
+        taken = await self.take(loaded, electorates=electorates)
+        return [str(change) for change in taken.waiting]
 
     def _restart(self, by: str) -> None:
         """End this daemon gently; `main` starts it again in its place."""
@@ -395,6 +419,21 @@ class Daemon:
     async def _watch_failures(self) -> None:
         await self._failed
 
+    def _make_reconfiguration(self, verifier: Verifier) -> Reconfiguration:
+        parts = Parts(
+            heartbeats=self._heartbeats,
+            application=self._application,
+            evidence=self._evidence,
+            face=self._face,
+            targets=self._targets,
+            verifier=verifier,
+            journal=self._journal,
+            upkeep=self._upkeep,
+            memory=self._memory,
+            limit_connections=self._limit_connections,
+        )
+        return Reconfiguration(self._settings, parts, self.tell)
+
     def _why_starting(self) -> str | None:
         """Return that this node is starting and what it waits for; None after the start."""
         if self._started:
@@ -405,7 +444,8 @@ class Daemon:
 
     async def _keep_files(self) -> None:
         copy = KeptFile(self._socket.path.with_name(COPY))
-        await self._upkeep.run(self._socket, copy, content_of_copy(self._loaded, self._me))
+        self._upkeep.keep_copy(content_of_copy(self._settings.loaded, self._me))
+        await self._upkeep.run(self._socket, copy)
 
     async def _live(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -418,8 +458,8 @@ class Daemon:
                 tasks.create_task(self._keep_rereading(), name="files"),
                 tasks.create_task(self._watch_failures(), name="failures"),
             ]
-            if self._settings is not None:
-                chores.append(tasks.create_task(self._settings.run(), name="settings"))
+            if self._revisions is not None:
+                chores.append(tasks.create_task(self._revisions.run(), name="settings"))
             if self._layer_two is not None:
                 layer_two = self._layer_two.run(
                     peers=lambda: self._heartbeats.node.membership.peers, say=self._heartbeats.say_counters
@@ -472,7 +512,7 @@ class Daemon:
         while True:
             if beat is not None:
                 self._service.tell(WATCHDOG=1)
-            if self._loaded.keyring.changed() or self._keys_wanted:
+            if self._settings.loaded.keyring.changed() or self._keys_wanted:
                 self._reload_keys()
             self._follow_targets()
             self._admission.refill()
@@ -503,11 +543,11 @@ class Daemon:
             except CertificateError as error:
                 message = f"{error}: the former certificates stay in use"
                 self.tell(Event(level=Level.ERROR, origin="daemon", message=message))
-            self.tell(await reread_farm_file(self._loaded))
+            self.tell(await reread_farm_file(self._settings.loaded))
 
     def _reload_keys(self) -> None:
         try:
-            self._loaded.keyring.reload()
+            self._settings.loaded.keyring.reload()
         except KeyFileError as error:
             again = self._keys_wanted
             # If there was no descriptor to read it with, try again: the file will not change another time.
@@ -518,11 +558,11 @@ class Daemon:
             return
         self._keys_wanted = False
         self._heartbeats.follow_keys()
-        self._key_change.reload(self._loaded.keyring.print)
+        self._key_change.reload(self._settings.loaded.keyring.print)
         self.tell(Event(level=Level.INFO, origin="daemon", message="loaded the keys of the key file"))
 
     def _keys(self) -> Keyring:
-        return self._loaded.keyring
+        return self._settings.loaded.keyring
 
 
 def _complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 
 from hcsidecar.application.connections import ConnectionCounter
+from hcsidecar.core.farmfile.settings import FarmFile
 from hcsidecar.core.health import HealthFace
 from hcsidecar.daemon.own_targets import OwnTargets
 
@@ -26,6 +27,11 @@ class NodeDrainEvidence:
         self._fall = fall
         self._targets = targets
         self._is_sent_clients = is_sent_clients
+
+    def reconfigure(self, farm: FarmFile) -> None:
+        """Look at the ports of a changed farm file, with its `prober_fall`, from the next look on."""
+        self._connections.reconfigure(farm.check, farm.l2)
+        self._fall = farm.health.prober_fall
 
     async def connections(self) -> Mapping[int, int] | None:
         """Count the connections to the checked ports."""

@@ -17,7 +17,7 @@ from hcsidecar.core.application.outcome import Outcome
 from hcsidecar.core.application.states import Status
 from hcsidecar.core.documents import CommandResult, FarmStatus, RestartBudgetReport
 from hcsidecar.core.events import Event, Level
-from hcsidecar.core.farmfile.settings import FarmFile, NodeTable
+from hcsidecar.core.farmfile.settings import FarmFile
 from hcsidecar.core.health import HealthFace
 from hcsidecar.core.key_change import KeyChange
 from hcsidecar.core.l2_documents import LayerTwoCheck
@@ -25,13 +25,14 @@ from hcsidecar.core.membership.heartbeat import View
 from hcsidecar.core.membership.own_addresses import OwnAddresses
 from hcsidecar.core.metric_catalogue import Family
 from hcsidecar.core.metrics import Facts, ProcessFigures, metric_families
-from hcsidecar.core.powers import NodePowers, why_nobody_takes
+from hcsidecar.core.powers import why_nobody_takes
 from hcsidecar.core.rolling import why_not_drain
 from hcsidecar.core.settings.plan import NodeCondition
 from hcsidecar.core.status import ModuleState, status_document
 from hcsidecar.core.targets.documents import TargetStatus
 from hcsidecar.daemon.memory import StateFile
 from hcsidecar.daemon.own_targets import OwnTargets
+from hcsidecar.daemon.reconfiguration import SettingsInForce
 from hcsidecar.events.journal import Journal
 from hcsidecar.farmfile.dirs import state_dir
 from hcsidecar.net.heartbeats import Heartbeats
@@ -55,11 +56,9 @@ class NodeControl:
     def __init__(
         self,
         *,
-        farm: FarmFile,
-        me: NodeTable,
+        settings: SettingsInForce,
         journal: Journal,
         memory: StateFile,
-        powers: NodePowers,
         face: HealthFace,
         server: HealthServer,
         layer_two: "LayerTwoMode | None",
@@ -70,11 +69,9 @@ class NodeControl:
         key_change: KeyChange,
         clock: Callable[[], float],
     ) -> None:
-        self._farm = farm
-        self._me = me
+        self._settings = settings
         self.journal = journal
         self._memory = memory
-        self._powers = powers
         self._face = face
         self._server = server
         self._layer_two = layer_two
@@ -87,6 +84,10 @@ class NodeControl:
         self._started_at = time.time()
 
     @property
+    def _farm(self) -> FarmFile:
+        return self._settings.farm
+
+    @property
     def farm(self) -> str:
         """The farm's name."""
         return self._farm.farm.name
@@ -94,7 +95,7 @@ class NodeControl:
     @property
     def node(self) -> str:
         """This node's name."""
-        return self._me.name
+        return self._settings.me.name
 
     @property
     def nodes(self) -> Mapping[str, ApiAddress]:
@@ -105,7 +106,7 @@ class NodeControl:
     @property
     def runs_directory(self) -> Path:
         """The directory with a file of output for each run of a script."""
-        return state_dir(self._farm, self._me) / "application"
+        return state_dir(self._farm, self._settings.me) / "application"
 
     def status(self) -> FarmStatus:
         """Return the status document."""
@@ -181,12 +182,13 @@ class NodeControl:
 
     def set_power(self, power: int | None, *, share: str | None, by: str) -> CommandResult:
         """Set this node's power, and remember it."""
-        change = self._powers.change(self._memory.powers, power, share)
+        own = self._settings.powers
+        change = own.change(self._memory.powers, power, share)
         if isinstance(change, str):
             return CommandResult(ok=False, text=change)
-        powers = self._powers.effective(change.powers)
+        powers = own.effective(change.powers)
         view = self._heartbeats.node.membership.view
-        warnings = why_nobody_takes(self._powers.names, view, self.node, powers) if self._powers.layer_two else []
+        warnings = why_nobody_takes(own.names, view, self.node, powers) if own.layer_two else []
         self._memory.remember_powers(change.powers)
         self.journal.write(Event(level=Level.INFO, origin="daemon", message=f"this node {change.text}: set by {by}"))
         self._heartbeats.say_powers(powers)

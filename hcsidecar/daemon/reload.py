@@ -13,6 +13,7 @@ from pathlib import Path
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.farmfile.changes import changed_settings
 from hcsidecar.core.farmfile.settings import TlsTable
+from hcsidecar.daemon.reconfiguration import SettingsInForce
 from hcsidecar.farmfile.loading import FarmFileError, LoadedFarm, load
 
 _SHOWN = 8
@@ -27,7 +28,7 @@ class CertificateError(Exception):
 class Certificates:
     """The TLS contexts of one node's listeners, which can load new certificates while they serve."""
 
-    loaded: LoadedFarm
+    settings: SettingsInForce
     _contexts: list[tuple[TlsTable, ssl.SSLContext]] = field(default_factory=list)
 
     def context(self, table: TlsTable) -> ssl.SSLContext:
@@ -46,7 +47,7 @@ class Certificates:
 
     def _load(self, table: TlsTable, context: ssl.SSLContext) -> ssl.SSLContext:
         try:
-            context.load_cert_chain(self.loaded.resolve(table.cert), self.loaded.resolve(table.key))
+            context.load_cert_chain(self.settings.loaded.resolve(table.cert), self.settings.loaded.resolve(table.key))
         except (OSError, ssl.SSLError) as error:
             raise CertificateError(
                 f"the certificate {table.cert} and its key {table.key} do not load: {error}"

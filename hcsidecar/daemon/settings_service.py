@@ -7,7 +7,7 @@ agreement has decided; messages and downloads have tasks of their own. Each repo
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final, TypeVar, assert_never
@@ -23,6 +23,7 @@ from hcsidecar.core.settings.agreement import (
     Activate,
     Agreement,
     AgreementEffect,
+    AgreementPhase,
     Discard,
     Obtain,
     RestartDaemon,
@@ -64,11 +65,11 @@ class NotObtainedError(Exception):
 class SettingsService:
     """Holds the agreement of this node and its store of revisions.
 
-    `directory` is where the revisions are, made when it is needed. `take` lets the daemon go by a loaded farm and
-    returns the keys that wait for its restart, or raises an exception of `take_errors`. `load_stored` reads the farm
-    file of a stored revision. `say` puts this node's state into its heartbeats. `share_changed` is called when this
-    node may take traffic. `initial` is the farm that the daemon has started with, `farm_directory` where the operator
-    has it.
+    `directory` is where the revisions are, made when it is needed. `take` lets the daemon go by a loaded farm, with the
+    groups of nodes of each of which a majority is needed (none: of all nodes), and returns the keys that wait for its
+    restart, or raises an exception of `take_errors`. `load_stored` reads the farm file of a stored revision. `say` puts
+    this node's state into its heartbeats. `share_changed` is called when this node may take traffic. `initial` is the
+    farm that the daemon has started with, `farm_directory` where the operator has it.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class SettingsService:
         initial: LoadedFarm,
         load_stored: Callable[[Path], LoadedFarm],
         relay: Relay,
-        take: Callable[[LoadedFarm], Awaitable[Sequence[str]]],
+        take: Callable[[LoadedFarm, Sequence[Collection[str]]], Awaitable[Sequence[str]]],
         take_errors: tuple[type[Exception], ...],
         restart: Callable[[str], None],
         share_changed: Callable[[], None],
@@ -105,6 +106,7 @@ class SettingsService:
         "Keys of it whose new value is taken when the daemon is started again."
         self.unapplied: str | None = None
         "A line about files that were edited and are not applied, as of the last look."
+        self._needs_both_majorities = False
         self._initial = initial
         self._directory = directory
         self._store: RevisionStore | None = None
@@ -232,6 +234,9 @@ class SettingsService:
                     problem = await self._save(record)
                     self.carry_out(self.agreement.saved(record, problem, now=self._loop.time()))
                 case Settled(revision=revision):
+                    if self._needs_both_majorities:
+                        with contextlib.suppress(*self._take_errors):  # it has been taken, for the trial
+                            await self._take(self.loaded, ())
                     await self._write_files(revision)
                 case Discard(revision=revision):
                     await self.forget(revision)
@@ -243,7 +248,9 @@ class SettingsService:
     async def _activate(self, revision: RevisionId | None) -> str | None:
         try:
             loaded = self._initial if revision is None else await self._load(revision)
-            self.waiting = tuple(await self._take(loaded))
+            electorates = self._electorates(loaded)
+            self.waiting = tuple(await self._take(loaded, electorates))
+            self._needs_both_majorities = bool(electorates)
         except NotObtainedError as error:
             return str(error)
         except FarmFileError as error:
@@ -252,6 +259,13 @@ class SettingsService:
             return str(error)
         self.loaded = loaded
         return None
+
+    def _electorates(self, loaded: LoadedFarm) -> Sequence[Collection[str]]:
+        """Return of which nodes a majority is needed with a revision: in its trial, of the former ones too."""
+        if self.agreement.phase is not AgreementPhase.STARTING:
+            return ()
+        former, new = ([node.name for node in farm.node] for farm in (self.loaded.farm, loaded.farm))
+        return () if sorted(former) == sorted(new) else (former, new)
 
     async def _load(self, revision: RevisionId) -> LoadedFarm:
         stored = await self.stored(revision)

@@ -30,18 +30,22 @@ class Upkeep:
         # A thread of its own, so that it exists when the system can start no more threads.
         self._thread = Workers(kept=1, most=1, name="upkeep")
         self._complaint = ""
+        self._content, self._is_news = b"", False
 
-    async def run(self, socket: ControlSocket, copy: KeptFile, content: bytes) -> None:
+    def keep_copy(self, content: bytes) -> None:
+        """Let this be the content of the copy of the farm file, soon."""
+        self._content, self._is_news = content, True
+
+    async def run(self, socket: ControlSocket, copy: KeptFile) -> None:
         """Write the copy of the farm file, and watch all files until cancelled."""
         loop = asyncio.get_running_loop()
         try:
-            reason = await loop.run_in_executor(self._thread, copy.write, content)
-            if reason is not None:
-                message = f"no copy of the farm file in {copy.path}: {reason}; commands need a valid farm file"
-                self._tell(Event(level=Level.WARNING, origin="daemon", message=message))
             while True:
+                if self._is_news:
+                    self._is_news = False
+                    await self._write(copy)
                 self._memory.look()
-                what = await loop.run_in_executor(self._thread, _put_back, copy, content)
+                what = await loop.run_in_executor(self._thread, _put_back, copy, self._content)
                 if what is not None:
                     self._losses.note(Loss(path=str(copy.path), what=what, remedy="written again"))
                 await self._look_at_socket(socket)
@@ -51,6 +55,12 @@ class Upkeep:
                 await asyncio.sleep(LOOK)
         finally:
             self._thread.shutdown(wait=False)
+
+    async def _write(self, copy: KeptFile) -> None:
+        reason = await asyncio.get_running_loop().run_in_executor(self._thread, copy.write, self._content)
+        if reason is not None:
+            message = f"no copy of the farm file in {copy.path}: {reason}; commands need a valid farm file"
+            self._tell(Event(level=Level.WARNING, origin="daemon", message=message))
 
     async def _look_at_socket(self, socket: ControlSocket) -> None:
         complaint = ""

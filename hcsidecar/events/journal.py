@@ -20,6 +20,7 @@ import msgspec
 
 from hcsidecar.core.documents import Entry, EventPage
 from hcsidecar.core.events import Event, Level
+from hcsidecar.core.farmfile.tables import LogTable
 from hcsidecar.core.plain_text import escaped, shortened
 
 SIZE = 2000
@@ -79,6 +80,9 @@ class Store(Protocol):
     async def before(self, number: int, *, wanted: EventQuery, limit: int) -> Found:
         """Return the newest entries before a number."""
 
+    def reconfigure(self, table: LogTable) -> None:
+        """Keep entries within the limits of this table from now on."""
+
 
 class Journal:
     """The last SIZE entries, and those who wait for the next one. For one event loop; not thread-safe."""
@@ -115,6 +119,11 @@ class Journal:
     def closed(self) -> bool:
         """True when no entry will follow."""
         return self._closed
+
+    def reconfigure(self, table: LogTable) -> None:
+        """Let the store, if there is one, keep entries within the limits of this table."""
+        if self._store is not None:
+            self._store.reconfigure(table)
 
     def write(self, event: Event) -> Entry:
         """Number an event, keep it, log it and wake the followers. Return the entry."""

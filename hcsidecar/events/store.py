@@ -119,6 +119,10 @@ class EventStore:
         """Return the newest entries before a number."""
         return await self._look_up(lambda database: database.before(number, wanted=wanted, limit=limit), reached=0)
 
+    def reconfigure(self, table: LogTable) -> None:
+        """Keep entries within these limits; the thread finds them when it prunes next."""
+        self._worker.table = table
+
     async def close(self) -> str | None:
         """Store what waits, for END_LIMIT seconds at most. Return why that was not possible, or None."""
         self._inbox.put(None)

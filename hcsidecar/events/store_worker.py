@@ -65,7 +65,8 @@ class StoreWorker:
         self._path = path
         self._log_path = Path(f"{path}-wal")
         self._node = node
-        self._table = table
+        self.table = table
+        "What is kept; another thread may put another table here."
         self._tell = tell
         self._lost = lost
         self._size = size
@@ -122,7 +123,7 @@ class StoreWorker:
         """Delete one step of what is too much or too old; further steps delete the rest."""
         if self._database is None:
             return
-        if self._count > self._table.most:
+        if self._count > self.table.most:
             self._attempt(self._drop_surplus)
         elif time.monotonic() >= self._prune_at:
             dropped = self._attempt(self._drop_older) or 0
@@ -131,7 +132,7 @@ class StoreWorker:
 
     def idle_for(self) -> float:
         """Return for how many seconds there is nothing to do unless something arrives."""
-        if self._count > self._table.most:
+        if self._count > self.table.most:
             return SOON
         due = self._prune_at if self._failing_since is None else self._again_at
         return min(max(due - time.monotonic(), SOON), LOOK)
@@ -148,11 +149,11 @@ class StoreWorker:
 
     def _drop_surplus(self, database: EventDatabase) -> None:
         # A little more than the surplus, so that not every new event makes the database search for an old one.
-        database.drop_oldest(self._count - self._table.most + self._table.most // 100)
+        database.drop_oldest(self._count - self.table.most + self.table.most // 100)
         self._count = database.count()
 
     def _drop_older(self, database: EventDatabase) -> int:
-        return database.drop_older(self._wall_clock() - self._table.keep)
+        return database.drop_older(self._wall_clock() - self.table.keep)
 
     def _attempt(self, work: Callable[[EventDatabase], T]) -> T | None:
         """Do something with the database, opening it if necessary; return None if that is not possible now."""

@@ -1,4 +1,4 @@
-"""The health routes for connections that the front door has handed over to aiohttp, and a quiet log for aiohttp."""
+"""The health answers on connections that the front door has handed over to aiohttp, and a quiet log for aiohttp."""
 
 import asyncio
 import logging
@@ -6,19 +6,25 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from aiohttp import http_exceptions, web
+from aiohttp.typedefs import Handler, Middleware
 
 from hcsidecar.core.health import METHODS, HealthFace
 from hcsidecar.core.probers import LONGEST_FIELD, Prober
 from hcsidecar.web.refusals import ConnectionRefusal
 
 
-def health_routes(face: HealthFace) -> list[web.RouteDef]:
-    """Return the routes that answer probes as the front door does, for connections that it has handed over.
+def health_middleware(face: HealthFace) -> Middleware:
+    """Return what answers probes as the front door does, on connections that it has handed over.
 
-    They must be exempt from whatever authenticates the other routes.
+    It must come before whatever authenticates requests. No routes, because the health path may change.
     """
-    handler = _health_handler(face)
-    return [web.route("*", path, handler) for path in sorted(face.paths)]
+    answer_probe = _health_handler(face)
+
+    @web.middleware
+    async def probes_first(request: web.Request, handler: Handler) -> web.StreamResponse:
+        return await (answer_probe if request.path in face.paths else handler)(request)
+
+    return probes_first
 
 
 def _health_handler(face: HealthFace) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

@@ -18,7 +18,7 @@ from hcsidecar.api.routes import Api
 from hcsidecar.api.servers import serve_unix, tcp_protocols
 from hcsidecar.core.health import HealthAnswer, HealthFace
 from hcsidecar.core.remarks import OURS
-from hcsidecar.web.aiohttp_bridge import counting_logger, health_routes
+from hcsidecar.web.aiohttp_bridge import counting_logger, health_middleware
 from hcsidecar.web.listener import HealthServer
 from hcsidecar.web.metrics_page import MetricsPage
 from hcsidecar.web.refusals import ConnectionRefusal
@@ -64,7 +64,7 @@ async def node():
     face = HealthFace(farm="apache", path="/health", answer=answer, now=0.0)
     server = HealthServer(face)
     verifier = Verifier(keys=lambda: KEYS, farm="apache", node="web2", nodes=("web1", "web2"), draw=lambda: "c" * 32)
-    app = farm_app(api, verifier, public=[*health_routes(face), *MetricsPage(lambda: ()).routes()])
+    app = farm_app(api, verifier, public=MetricsPage(lambda: ()).routes(), first=[health_middleware(face)])
     logger = counting_logger(server.connections.refusals)
     async with tcp_protocols(app, logger=logger) as protocols:
         await server.start((("127.0.0.1", 0),), api=protocols)
