@@ -121,11 +121,30 @@ class Candidates:
             raise _NotACandidateError("the farm file cannot be read any more")
         self._latest, self._farm, self._without = manifest, new, frozenset(body.without)
         self._ancestors = service.agreement.ancestors_of_next(wanted.taken)
+        left_out = self._left_out(new)
+        if left_out:
+            await service.forget(manifest.id)
+            raise _NotACandidateError(*left_out)
         checks = await asyncio.gather(
             *(self._check_there(name, manifest.id) for name in self._participants() if name != service.node)
         )
         former = _as_it_runs(service.loaded) if current is None else RevisionContent(current.manifest, current.contents)
         return self._report(stored, former, new, (CheckOutcome(node=service.node), *checks), first=current is None)
+
+    def _left_out(self, new: FarmFile) -> list[str]:
+        """Return why nodes that live cannot be removed, or left out."""
+        service = self._service
+        removed = {node.name for node in service.loaded.farm.node} - {node.name for node in new.node}
+        alive = service.agreement.heard.keys()
+        problems = [
+            f"{name} runs and is not in the new farm file: stop its daemon there (systemctl stop hcsidecar), and then"
+            f" apply with --without {name}"
+            for name in sorted(removed & {*alive, service.node})
+        ]
+        return problems + [
+            f"{name} is alive and cannot be left out with --without"
+            for name in sorted((self._without & alive) - removed)
+        ]
 
     async def _wanted(self, body: CandidateBody) -> "_Wanted":
         """Return the files that are to become a revision, and what it is to follow."""

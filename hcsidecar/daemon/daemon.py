@@ -399,6 +399,7 @@ class Daemon:
         )
         self._control.settings = Candidates(service, relay, conditions=self._control.node_conditions)
         self._control.restart_daemon = self._restart
+        self._control.settings_complaint = lambda: service.complaint
         service.begin()
 
     async def _take(self, loaded: LoadedFarm, electorates: Sequence[Collection[str]]) -> Sequence[str]:

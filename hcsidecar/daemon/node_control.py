@@ -82,6 +82,8 @@ class NodeControl:
         self._key_change = key_change
         self._clock = clock
         self._started_at = time.time()
+        self.settings_complaint: Callable[[], str] = lambda: ""
+        "Returns what is out of order with the settings, for `status`."
 
     @property
     def _farm(self) -> FarmFile:
@@ -250,7 +252,8 @@ class NodeControl:
     def _own_state(self) -> ModuleState:
         """Return the state of this node's application, with what a `leave` must still do at balancers."""
         state = self._application.service.look().state
-        state = replace(state, reason=state.reason or self._own_addresses.complaint or self._key_change.complaint)
+        complaint = self._own_addresses.complaint or self._key_change.complaint or self.settings_complaint()
+        state = replace(state, reason=state.reason or complaint)
         return state if state.parting else replace(state, waits_for=(*state.waits_for, *self._targets.unfinished))
 
     def _fractions(self, view: View, name: str) -> tuple[float, ...]:

@@ -126,7 +126,9 @@ class Reconfiguration:
         parts.targets.reconfigure(settings.loaded, settings.me)
         parts.journal.reconfigure(farm.log)
         parts.upkeep.keep_copy(content_of_copy(settings.loaded, settings.me))
-        self.tell(_event(changed_settings(former, farm), settings.waiting))
+        changed = changed_settings(former, farm)
+        if changed or settings.waiting:
+            self.tell(_event(changed, settings.waiting))
         return Taken(waiting=settings.waiting)
 
 

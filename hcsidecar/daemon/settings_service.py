@@ -50,6 +50,8 @@ from hcsidecar.settings.working_copy import edits, write_revision
 
 MESSAGES_PATH: Final = "/api/v1/settings/messages"
 REVISIONS_PATH: Final = "/api/v1/settings/revisions"
+EDIT_INTERVAL: Final = 10.0
+"Seconds between two looks for files that the operator has edited."
 _MESSAGES_AT_ONCE: Final = 256
 "Messages under way. More are dropped: whoever needs an answer asks again."
 _DOWNLOADS_AT_ONCE: Final = 8
@@ -136,6 +138,7 @@ class SettingsService:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._keep_ticking(), name="settings")
                 tasks.create_task(self._work(), name="settings' disk")
+                tasks.create_task(self._keep_looking_for_edits(), name="settings' files")
                 tasks.create_task(self._watch_for_bugs(), name="settings' tasks")
         finally:
             for task in self._tasks:
@@ -183,6 +186,25 @@ class SettingsService:
         One that never had a revision need not: it goes by the same file as always.
         """
         return self.agreement.why_no_share() if self._waits else None
+
+    @property
+    def complaint(self) -> str:
+        """What `status` says of the settings of this node; empty if all is well."""
+        agreement = self.agreement
+        if agreement.blocked is not None:
+            return agreement.blocked
+        if agreement.conflicts:
+            others = ", ".join(sorted(agreement.conflicts))
+            return f"the settings have gone two ways: {others} goes by others (hcsidecar apply --take NODE)"
+        return f"{self.unapplied} (hcsidecar diff)" if self.unapplied else ""
+
+    async def _keep_looking_for_edits(self) -> None:
+        while True:
+            former = self.unapplied
+            found = await self.look_for_edits()
+            if found is not None and found != former:
+                self._tell(Event(level=Level.INFO, origin="settings", message=f"{found} (hcsidecar diff shows how)"))
+            await asyncio.sleep(EDIT_INTERVAL)
 
     # -- called by the rest of the daemon ------------------------------------------------------------------------
 

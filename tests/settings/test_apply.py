@@ -1,9 +1,10 @@
 """`hcsidecar apply` on real daemons: one change, every node, or none."""
 
 import json
+import shutil
 
 import pytest
-from daemons import wait_for
+from daemons import fetch, wait_for
 from own_directories import separate_farm
 
 CHECK = '[health]\nlame_duck = "1s"\n'
@@ -137,3 +138,61 @@ def test_what_needs_another_daemon_is_taken_by_all_one_after_the_other(farm):
     assert pids == {name: daemon.pid for name, daemon in farm.daemons.items() if daemon.poll() is None}
     assert "has another [heartbeat]" not in farm.log("web1").rpartition("starts")[2].rpartition("web3 is heard")[2]
     assert "nothing to apply" in farm.apply("web2").stdout
+
+
+def test_checks_and_paths_change_while_the_daemons_run(farm):
+    pids = {name: daemon.pid for name, daemon in farm.daemons.items()}
+    checks = "".join(
+        f'[[check]]\ntype = "tcp"\nname = "{name}"\naddress = "{address}"\nport = 9010\naction = "wait"\nwhen = "pre"\n'
+        for name, address in farm.addresses.items()
+    )
+    farm.edit("web1", CHECK, f'{CHECK}path = "/alive"\n{checks}')
+    applied = farm.apply("web1")
+    assert applied.returncode == 0, applied.stderr
+    assert "check web1 is new" in applied.stdout
+    for name in farm.names:
+        assert wait_for(lambda name=name: fetch(farm.url(name, "/alive"))[0] == 200, what="Ready by the new path")
+        assert farm.health(name) == 401
+        assert "web2 passes" in wait_for(lambda name=name: farm.log(name) if "web2 passes" in farm.log(name) else "")
+    assert pids == {name: daemon.pid for name, daemon in farm.daemons.items() if daemon.poll() is None}
+    assert "ends to start again" not in farm.log("web1")
+
+
+def test_a_node_joins_by_an_apply_and_leaves_by_one(farm):
+    address = f"{farm.prefix}4"
+    table = f'[[node]]\nname = "web4"\naddress = "{address}"\nlisten = ["{address}:9010"]\n'
+    farm.edit("web1", CHECK, f"{table}{CHECK}")
+    joins = farm.apply("web1")
+    assert joins.returncode == 0, joins.stderr
+    assert "web4 joins" in joins.stdout
+    farm.addresses["web4"] = address
+    shutil.copytree(farm.own("web1"), farm.own("web4"))
+    farm.start("web4")
+    wait_for(lambda: farm.view("web3") == ["web1", "web2", "web3", "web4"], what="a view of four")
+    farm.edit("web2", table, "")
+    refused = farm.apply("web2", "--without", "web4")
+    assert refused.returncode == 1
+    assert "web4 runs and is not in the new farm file: stop its daemon there" in refused.stderr
+    farm.kill("web4")
+    wait_for(lambda: farm.view("web3") == ["web1", "web2", "web3"])
+    assert farm.apply("web2", "--without", "web4").returncode == 0
+    assert [node["name"] for node in farm.status("web3")["nodes"]] == ["web1", "web2", "web3"]
+
+
+def test_an_edit_that_is_not_applied_shows_in_the_status(farm):
+    farm.edit("web1", '"1s"', '"2s"')
+    assert farm.apply("web1").returncode == 0
+    farm.edit("web1", '"2s"', '"3s"')
+
+    def reason():
+        return next(node["reason"] for node in farm.status("web1")["nodes"] if node["name"] == "web1")
+
+    assert "farm.toml was edited at" in wait_for(reason, limit=30, what="the edit in the status")
+    assert "(hcsidecar diff shows how)" in farm.log("web1")
+
+
+def test_a_living_node_is_not_left_out(farm):
+    farm.edit("web1", '"1s"', '"2s"')
+    refused = farm.apply("web1", "--without", "web3")
+    assert refused.returncode == 1
+    assert "web3 is alive and cannot be left out with --without" in refused.stderr
