@@ -6,8 +6,9 @@ import threading
 
 import pytest
 from lan.namespaces import configure, inside, run, set_kernel
+from pyroute2 import AsyncIPRoute
 from running_checks import running_checks
-from waiting import until
+from waiting import turns_beside, until
 
 from hcsidecar.application.checkers import ping
 from hcsidecar.application.checkers.interface import InterfaceWatch
@@ -214,29 +215,21 @@ def test_what_changes_elsewhere_counts_as_no_attempt(server):
     asyncio.run(scene())
 
 
-def test_a_storm_of_news_is_survived(server):
+def test_a_storm_of_news_does_not_hold_up_the_loop_and_the_next_change_is_told(server):
     lines = [f"address add 198.51.{100 + i // 250}.{1 + i % 250}/32 dev lo" for i in range(2000)]
 
     async def scene():
-        loop = asyncio.get_running_loop()
-        waits = []
         async with checking(interface_check(address="192.0.2.11")) as (_, reports):
             await until(lambda: reports, what="the first attempt")
-            storm = asyncio.create_task(asyncio.to_thread(configure, server.namespace, lines))
-            while not storm.done():
-                began = loop.time()
-                await asyncio.sleep(0.001)
-                waits.append(loop.time() - began)
-            await storm
+            storm = asyncio.to_thread(configure, server.namespace, lines)
+            _, turns = await turns_beside(storm, AsyncIPRoute.get)
+            assert turns > 0
             assert reports == [None]
             await asyncio.to_thread(configure, server.namespace, ["address delete 192.0.2.11/24 dev eth0"])
             await until(lambda: len(reports) > 1, limit=20, what="the end of the address")
             assert reports[1] == "no interface has 192.0.2.11"
-        return sorted(waits)
 
-    waits = asyncio.run(scene())
-    # Not of the longest one: what a busy machine takes away is not ours.
-    assert waits[len(waits) * 95 // 100] < 0.05
+    asyncio.run(scene())
 
 
 def test_threads_of_a_watch_end_with_it(server):
