@@ -19,6 +19,10 @@ SOURCES = ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "config", "
 PRESET = "usr/lib/systemd/system-preset/99-default-disable.preset"
 "RHEL's last word: a service that nobody has asked for is not enabled."
 WANTED = "etc/systemd/system/multi-user.target.wants/hcsidecar.service"
+OF_EVERY_SYSTEM = {
+    *("/", "/usr", "/usr/bin", "/usr/lib", "/usr/lib/systemd", "/usr/lib/systemd/system"),
+    *("/usr/share", "/usr/share/doc", "/usr/share/licenses"),
+}
 RPM = "rpm --dbpath /var/lib/rpm"
 # What it needs is not in this empty database.
 INSTALL, UPGRADE, ERASE = f"{RPM} --install --nodeps", f"{RPM} --upgrade --nodeps", f"{RPM} --erase"
@@ -116,6 +120,14 @@ def test_its_files_are_roots_and_only_the_command_is_executable(for_rhel):
     }
     assert "/usr/share/bash-completion/completions/hcsidecar" in paths
     assert not {path for path in paths if "__pycache__" in path or path.endswith("RECORD")}
+
+
+def test_it_owns_its_directories_except_those_of_every_system(for_rhel):
+    listed = ask(for_rhel, "--queryformat", "[%{FILEMODES:perms} %{FILENAMES}\n]")
+    files = [line.split(" ", 1) for line in listed]
+    own = {path for mode, path in files if mode.startswith("d")}
+    above = {str(directory) for _, path in files for directory in Path(path).parents}
+    assert above - own == OF_EVERY_SYSTEM
 
 
 def test_nothing_in_it_tells_where_it_was_built_and_the_unit_is_for_an_older_systemd(content):
