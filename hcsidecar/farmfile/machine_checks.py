@@ -15,6 +15,7 @@ from hcsidecar.core.farmfile.values import is_ipv6
 from hcsidecar.farmfile.dirs import why_no_socket
 from hcsidecar.farmfile.places import Places
 from hcsidecar.system.programs import why_cannot_start, why_no_interpreter
+from hcsidecar.system.secret_file import why_not_read
 
 _ANY_PORT = 9
 "Only for connecting a UDP socket; nothing is sent to it."
@@ -27,6 +28,7 @@ def problems_here(parts: RawTables, places: Places) -> list[Problem]:
         *_of_certificates(parts, places.machine),
         *_of_the_application(parts, places),
         *_of_programs(parts, places),
+        *_of_receivers(parts, places.machine),
         *_of_addresses(parts),
     ]
 
@@ -98,6 +100,14 @@ def _of_programs(parts: RawTables, places: Places) -> Iterator[Problem]:
         if why is not None:
             message, _, hint = why.partition(": ")
             yield Problem(path=path_of(place), message=message, hint=hint or "relative to the farm file, or absolute")
+
+
+def _of_receivers(parts: RawTables, directory: Path) -> Iterator[Problem]:
+    for index, receiver in present(parts.notify):
+        for key, name in receiver.files.items():
+            why = why_not_read(directory / name, secret=key != "ca_file")
+            if why is not None:
+                yield Problem(path=path_of(("notify", index, key)), message=why[0], hint=why[1])
 
 
 def _of_addresses(parts: RawTables) -> Iterator[Problem]:

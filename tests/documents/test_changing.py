@@ -7,7 +7,7 @@ from hcsidecar.core.farmfile.reference import file_keys
 from hcsidecar.core.settings.key_effects import KEY_EFFECTS, ChangeEffect
 
 PAGE = Path(__file__).parents[2] / "docs" / "manual" / "changing.md"
-WHOLE = {"node", "check", "target", "l2.vip", "l2.share"}
+WHOLE = {"node", "check", "target", "notify", "l2.vip", "l2.share"}
 "Tables that may stand several times."
 
 

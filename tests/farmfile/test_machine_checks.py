@@ -179,3 +179,26 @@ def test_a_daemon_starts_without_the_program_of_a_check_which_may_come_later(dir
     path = directory / "farm.toml"
     path.write_text(f'{FARM}{NODE}[[check]]\ntype = "command"\nname = "x"\ncommand = ["missing"]\n')
     assert load(path).farm.check
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "said"),
+    [(None, 0, "cannot be read"), (b"x\n", 0o640, "can be read by others"), (b" \n", 0o600, "is empty")],
+    ids=["missing", "open to others", "empty"],
+)
+def test_a_secret_of_a_receiver_that_cannot_be_used_is_told(directory, content, mode, said):
+    if content is not None:
+        (directory / "chat.token").write_bytes(content)
+        (directory / "chat.token").chmod(mode)
+    text = '[[notify]]\ntype = "webhook"\nurl = "https://chat.example.com"\ntoken_file = "chat.token"'
+    assert said in problems_of(directory, text)["notify[1].token_file"]
+
+
+def test_a_secret_that_only_its_owner_can_read_and_an_authority_that_all_can_are_right(directory):
+    (directory / "chat.token").write_bytes(b"x\n")
+    (directory / "chat.token").chmod(0o600)
+    (directory / "ca.crt").write_bytes(b"x\n")
+    text = (
+        '[[notify]]\ntype = "webhook"\nurl = "https://chat.example.com"\ntoken_file = "chat.token"\nca_file = "ca.crt"'
+    )
+    assert problems_of(directory, text) == {}

@@ -171,6 +171,11 @@ def _checks_restart_what_has_scripts(parts: RawTables) -> Iterator[Problem]:
             )
 
 
+def _receivers_have_names_of_their_own(parts: RawTables) -> Iterator[Problem]:
+    names = ((("notify", index, "name"), receiver.label) for index, receiver in present(parts.notify))
+    yield from twice(names, "is the name of another receiver: {}")
+
+
 _RULES: tuple[Callable[[RawTables], Iterator[Problem]], ...] = (
     _farm_keeps_no_more_nodes_than_it_has,
     _nodes_have_names_of_their_own,
@@ -182,6 +187,7 @@ _RULES: tuple[Callable[[RawTables], Iterator[Problem]], ...] = (
     _nodes_have_a_power,
     _checks_have_names_of_their_own,
     _checks_restart_what_has_scripts,
+    _receivers_have_names_of_their_own,
     *TARGET_RULES,
     *L2_RULES,
 )

@@ -13,13 +13,14 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from hcsidecar.core.farmfile.check_tables import CHECKS
+from hcsidecar.core.farmfile.notify_tables import RECEIVERS
 from hcsidecar.core.farmfile.problems import Problem, path_of
 from hcsidecar.core.farmfile.tables import DEFAULT_NETWORK
 from hcsidecar.core.farmfile.target_tables import OTHER, TARGETS
 from hcsidecar.core.farmfile.values import as_toml
 
 Location = tuple[str | int, ...]
-_KINDS: Mapping[str, Collection[str]] = {"check": CHECKS, "target": TARGETS}
+_KINDS: Mapping[str, Collection[str]] = {"check": CHECKS, "target": TARGETS, "notify": RECEIVERS}
 "The lists whose tables have a type, with the possible types."
 _TAG_AT = 2
 "The index of the type in a location, after the name of the list and the index in it."

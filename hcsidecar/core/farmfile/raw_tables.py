@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from hcsidecar.core.farmfile.application_table import ApplicationTable
 from hcsidecar.core.farmfile.check_tables import Check
+from hcsidecar.core.farmfile.notify_tables import Receiver
 from hcsidecar.core.farmfile.problems import Problem, path_of
 from hcsidecar.core.farmfile.tables import (
     FarmTable,
@@ -39,6 +40,7 @@ class RawTables:
     application: ApplicationTable | None = None
     check: Sequence[Check | None] = ()
     target: Sequence[Target | None] = ()
+    notify: Sequence[Receiver | None] = ()
     vip: Sequence[VipTable | None] = ()
     share: Sequence[ShareTable | None] = ()
 

@@ -25,6 +25,14 @@ from hcsidecar.core.farmfile.check_tables import (
 )
 from hcsidecar.core.farmfile.cross_checks import api_endpoint, relation_problems
 from hcsidecar.core.farmfile.error_messages import problem_of
+from hcsidecar.core.farmfile.notify_tables import (
+    MAX_RECEIVERS,
+    RECEIVERS,
+    AnyReceiver,
+    MailReceiver,
+    Receiver,
+    WebhookReceiver,
+)
 from hcsidecar.core.farmfile.problems import Problem
 from hcsidecar.core.farmfile.raw_tables import RawTables
 from hcsidecar.core.farmfile.tables import (
@@ -76,6 +84,7 @@ __all__ = [
     "InterfaceCheck",
     "L2Table",
     "LogTable",
+    "MailReceiver",
     "NodeTable",
     "OtherTarget",
     "PingCheck",
@@ -83,6 +92,7 @@ __all__ = [
     "Preset",
     "Problem",
     "ProcessCheck",
+    "Receiver",
     "ShareTable",
     "StatusRange",
     "Target",
@@ -90,6 +100,7 @@ __all__ = [
     "TlsTable",
     "VipTable",
     "WebTable",
+    "WebhookReceiver",
     "format_duration",
     "parse_duration",
     "read",
@@ -112,6 +123,7 @@ class FarmFile(Table):
     application: ApplicationTable | None = None
     check: tuple[AnyCheck, ...] = ()
     target: tuple[AnyTarget, ...] = Field(default=(), max_length=16)
+    notify: tuple[AnyReceiver, ...] = Field(default=(), max_length=MAX_RECEIVERS)
 
     @model_validator(mode="after")
     def _hold_the_relations(self) -> Self:
@@ -133,6 +145,7 @@ class FarmFile(Table):
             application=self.application,
             check=self.check,
             target=self.target,
+            notify=self.notify,
             vip=self.l2.vip if self.l2 else (),
             share=self.l2.share if self.l2 else (),
         )
@@ -213,6 +226,7 @@ def _is_an_echo(error: ErrorDetails) -> bool:
 def right_parts(document: Mapping[str, object]) -> RawTables:
     """Return the tables of a document that are right by themselves."""
     l2, checks, targets = document.get("l2"), document.get("check"), document.get("target")
+    receivers = document.get("notify")
     l2_tables = l2 if isinstance(l2, dict) else {}
     return RawTables(
         farm=_or_none(FarmTable, document.get("farm")),
@@ -224,6 +238,7 @@ def right_parts(document: Mapping[str, object]) -> RawTables:
         application=_or_none(ApplicationTable, document.get("application")),
         check=tuple(_kind_or_none(CHECKS, table) for table in checks) if isinstance(checks, list) else (),
         target=tuple(_kind_or_none(TARGETS, table) for table in targets) if isinstance(targets, list) else (),
+        notify=tuple(_kind_or_none(RECEIVERS, table) for table in receivers) if isinstance(receivers, list) else (),
         vip=_each_or_none(VipTable, l2_tables.get("vip"), MAX_VIPS),
         share=_each_or_none(ShareTable, l2_tables.get("share"), MAX_SHARES),
     )

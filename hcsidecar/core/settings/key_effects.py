@@ -91,6 +91,8 @@ _CERTIFICATE = _restarts_daemon("other content of the same files is taken on SIG
 _NEXT_RUN = _live("used at the next run of the script")
 _CHECK = _live("the check begins anew, in `init`; a check that is new and fails acts like any other")
 _TARGET = _live()
+_NOTIFY = _live()
+_SECRET = _live("each server has the file for itself: it does not travel with the settings")
 _ADDRESS = _membership(
     "the others hear it at its new address only: it leaves and joins, one node with each change;"
     " a node that keeps an address on one of its networks only restarts its daemon"
@@ -217,6 +219,24 @@ _KEYS: Mapping[str, KeyEffect] = {
     "target.options": _TARGET,
     "target.command": _TARGET,
     "target.timeout": _TARGET,
+    "notify": _NOTIFY,
+    "notify.type": _NOTIFY,
+    "notify.name": _NOTIFY,
+    "notify.events": _NOTIFY,
+    "notify.states": _NOTIFY,
+    "notify.group": _NOTIFY,
+    "notify.timeout": _NOTIFY,
+    "notify.ca_file": _SECRET,
+    "notify.url": _NOTIFY,
+    "notify.url_file": _SECRET,
+    "notify.token_file": _SECRET,
+    "notify.header": _NOTIFY,
+    "notify.template": _NOTIFY,
+    "notify.server": _NOTIFY,
+    "notify.tls": _NOTIFY,
+    "notify.login_file": _SECRET,
+    "notify.sender": _NOTIFY,
+    "notify.to": _NOTIFY,
 }
 
 _NOT_LIVE_YET: Mapping[str, KeyEffect] = dict.fromkeys(

@@ -19,6 +19,66 @@ from hcsidecar.core.farmfile.settings import (
 
 # One mistake each: what is put behind a good file (or instead of it), where it is, and a word of what is said.
 MISTAKES = [
+    ('[[notify]]\nurl = "https://alerts.example.com"', "notify[1].type", "is missing"),
+    ('[[notify]]\ntype = "mial"', "notify[1].type", "did you mean mail?"),
+    ('[[notify]]\ntype = "webhook"', "notify[1].url", "is missing"),
+    (
+        '[[notify]]\ntype = "webhook"\nurl = "https://a.example"\nurl_file = "u"',
+        "notify[1].url_file",
+        "cannot be combined",
+    ),
+    ('[[notify]]\ntype = "webhook"\nurl = "alerts.example.com"', "notify[1].url", "is not a URL of http or https"),
+    ('[[notify]]\ntype = "webhook"\nurl = "https://a:b@a.example"', "notify[1].url", "has a password in it"),
+    (
+        '[[notify]]\ntype = "webhook"\nurl = "http://a.example"\ntoken_file = "t"',
+        "notify[1].url",
+        "would send the token without TLS",
+    ),
+    (
+        '[[notify]]\ntype = "webhook"\nurl = "https://a.example"\nheader = "Authorization: Bearer s3cret"',
+        "notify[1].header",
+        "is not a header with {token} in it",
+    ),
+    (
+        """[[notify]]\ntype = "webhook"\nurl = "https://a.example"\ntemplate = '{"text": {text}}'""",
+        "notify[1].template",
+        "is not JSON",
+    ),
+    (
+        """[[notify]]\ntype = "webhook"\nurl = "https://a.example"\ntemplate = '{"text": "alarm"}'""",
+        "notify[1].template",
+        "has neither {text} nor {subject} in it",
+    ),
+    (
+        '[[notify]]\ntype = "mail"\nserver = "mail.example.com"\nsender = "a@b.example"\nto = ["a@b.example"]',
+        "notify[1].server",
+        "is not a mail server and its port",
+    ),
+    (
+        '[[notify]]\ntype = "mail"\nserver = "a.example:25"\nsender = "a b@c.example"\nto = ["a@b.example"]',
+        "notify[1].sender",
+        "is not a mail address",
+    ),
+    (
+        '[[notify]]\ntype = "mail"\nserver = "a.example:25"\nsender = "a@b.example"\nto = ["a@b.example, c@d.example"]',
+        "notify[1].to[1]",
+        "is not a mail address",
+    ),
+    (
+        '[[notify]]\ntype = "mail"\nserver = "a.example:25"\ntls = "none"\nsender = "a@b.example"\nto = ["a@b.org"]',
+        "notify[1].tls",
+        "is only for a mail server on the machine itself",
+    ),
+    (
+        '[[notify]]\ntype = "webhook"\nurl = "https://a.example"\n[[notify]]\ntype = "webhook"\nurl = "https://b.example"',
+        "notify[2].name",
+        "is the name of another receiver: webhook",
+    ),
+    (
+        '[[notify]]\ntype = "webhook"\nurl = "https://a.example"\npassword = "x"',
+        "notify[1].password",
+        "is not a known key",
+    ),
     ('[heartbeat]\npulse = "50ms"\nlost_after = "499ms"', "heartbeat.lost_after", "less than 10 pulses of 50ms"),
     ('[heartbeat]\npreset = "lan"\npulse = "60ms"', "heartbeat.lost_after", "less than 10 pulses"),
     ("[heartbeat]\npulse = 0.05", "heartbeat.pulse", "in quotes"),

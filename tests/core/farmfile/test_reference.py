@@ -106,6 +106,9 @@ def test_the_reference_with_everything_in_force_is_a_farm_file_but_for_the_two_w
     document = uncommented(REFERENCE)
     del document["node"][0]["addresses"]
     del document["target"][1]["socket"]
+    del document["notify"][0]["url_file"]
+    for number, receiver in enumerate(document["notify"]):
+        receiver["name"] += str(number)
     for number, target in enumerate(document["target"]):
         target["name"] += str(number)
     for number, check in enumerate(document["check"]):

@@ -281,3 +281,21 @@ def test_each_kind_of_target_has_its_name_and_its_limits_there():
     assert not any(one.deregisters_first for one in (haproxy, command, other))
     read = ReadTarget(type="consul", first=True, limit=1.5, pause=9.0)
     assert (read.deregisters_first, read.call_limit, read.longest_pause) == (True, 1.5, 9.0)
+
+
+def test_a_receiver_of_notifications_has_the_name_of_its_type_and_names_its_files():
+    farm = farm_of(
+        TWO_NODES
+        + (
+            '[[notify]]\ntype = "webhook"\nurl_file = "chat.url"\ntoken_file = "chat.token"\n'
+            '[[notify]]\ntype = "mail"\nname = "night"\nserver = "[2001:db8::25]:465"\ntls = "tls"\n'
+            'ca_file = "ca.crt"\n'
+            'login_file = "mail.login"\nsender = "farm@example.com"\nto = ["a@example.com", "b@example.com"]\n'
+            '[[notify]]\ntype = "webhook"\nname = "here"\nurl = "http://127.0.0.1:8080/x"\ntoken_file = "t"\n'
+            '[[notify]]\ntype = "mail"\nname = "local"\nserver = "localhost:25"\ntls = "none"\nsender = "a@b.example"\n'
+            'to = ["a@b.example"]\n'
+        )
+    )
+    assert [each.label for each in farm.notify] == ["webhook", "night", "here", "local"]
+    assert farm.notify[0].files == {"url_file": "chat.url", "token_file": "chat.token"}
+    assert farm.notify[1].files == {"ca_file": "ca.crt", "login_file": "mail.login"}
