@@ -30,6 +30,13 @@ def custom_checks(ctx: typer.Context, incomplete: str) -> list[str]:
     return _beginning(_names(custom), incomplete)
 
 
+def receivers(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Complete the names of receivers of notifications."""
+    tables = _tables(_document(ctx).get("notify"))
+    named = [each.get("name") or each.get("type") for each in tables]
+    return _beginning([name for name in named if isinstance(name, str)], incomplete)
+
+
 def vips(ctx: typer.Context, incomplete: str) -> list[str]:
     """Complete virtual IPs."""
     l2 = _document(ctx).get("l2")

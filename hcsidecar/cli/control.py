@@ -15,6 +15,7 @@ from hcsidecar.cli.l2_check import l2_check
 from hcsidecar.cli.log import log
 from hcsidecar.cli.logs import logs
 from hcsidecar.cli.metrics import metrics
+from hcsidecar.cli.notify_test import notify_test
 from hcsidecar.cli.power import power
 from hcsidecar.cli.report import report
 from hcsidecar.cli.rolling import rolling
@@ -48,6 +49,7 @@ def register(app: typer.Typer) -> None:
     app.command()(logs)
     app.command()(report)
     app.command()(metrics)
+    app.command(name="notify-test")(notify_test)
     app.add_typer(rolling, name="rolling")
 
 

@@ -2,42 +2,19 @@
 
 import re
 from collections.abc import Mapping
-from ipaddress import ip_address
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
 from hcsidecar.core.farmfile.tables import Table
 from hcsidecar.core.farmfile.values import LAST_PORT, NameValue, Seconds, Text, as_toml, between, each_once, wrong
 from hcsidecar.core.notify.template import JsonError, template_in
+from hcsidecar.core.notify.web_address import is_this_machine, sends_in_clear, why_not_url
 
-_URL = re.compile(r"https?://[A-Za-z0-9\[][A-Za-z0-9.:\]-]*(/[^\s]*)?")
 _SERVER = re.compile(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9][A-Za-z0-9.-]*):([0-9]{1,5})")
 _MAIL_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9][A-Za-z0-9.-]*")
 _HEADER = re.compile(r"[A-Za-z0-9-]+: [!-~ ]*\{token\}[!-~ ]*")
 MAX_RECEIVERS = 8
-
-
-def why_not_url(value: str) -> str | None:
-    """Return why a text is not the URL of a webhook, to complete a sentence, or None."""
-    if "@" in value.partition("://")[2].partition("/")[0]:
-        return "has a password in it, which would be in every copy of the farm file"
-    return None if _URL.fullmatch(value) else "is not a URL of http or https"
-
-
-def is_this_machine(host: str) -> bool:
-    """Return whether a host is the machine itself, so that nobody else sees what is sent to it."""
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def sends_in_clear(url: str) -> bool:
-    """Return whether a token sent to this URL could be read on the way."""
-    parts = urlsplit(url)
-    return parts.scheme == "http" and not is_this_machine(parts.hostname or "")
 
 
 def _url(value: str) -> str:
