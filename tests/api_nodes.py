@@ -24,6 +24,7 @@ from hcsidecar.api.servers import serve_unix, tcp_protocols
 from hcsidecar.core.documents import CommandResult, FarmStatus, RestartBudgetReport
 from hcsidecar.core.farmfile.values import HostPort
 from hcsidecar.core.metric_catalogue import Family
+from hcsidecar.core.notify.documents import HandOverAnswer, ReceiverStatus
 from hcsidecar.core.targets.documents import TargetStatus
 from hcsidecar.events.journal import Journal
 
@@ -51,6 +52,7 @@ class FakeControl:
     layer_two_document: dict[str, object] = field(default_factory=dict)
     check_document: dict[str, object] = field(default_factory=dict)
     target_documents: list[dict[str, object]] = field(default_factory=list)
+    receiver_documents: list[dict[str, object]] = field(default_factory=list)
     requests: list[tuple[str, str]] = field(default_factory=list)
     request_answer: CommandResult = field(default_factory=lambda: CommandResult(ok=True, text="restarts"))
     checks: dict[str, str] = field(default_factory=dict)
@@ -127,6 +129,12 @@ class FakeControl:
 
     def targets(self):
         return msgspec.convert(self.target_documents, tuple[TargetStatus, ...])
+
+    def notifications(self):
+        return msgspec.convert(self.receiver_documents, tuple[ReceiverStatus, ...])
+
+    def take_notifications(self, body):
+        return None if body.receiver == "unknown" else HandOverAnswer(done=body.done)
 
     def layer_two(self):
         return self.layer_two_document

@@ -4,8 +4,10 @@ import asyncio
 import base64
 import json
 import ssl
-from contextlib import asynccontextmanager
+import threading
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 
 from cryptography import x509
@@ -141,3 +143,29 @@ async def listening(server, *, context=None, host="127.0.0.1"):
     finally:
         server.over.set()
         listener.close()
+
+
+@contextmanager
+def web_server(status=200):
+    """Let a web server listen in a thread; give its URL and what is posted to it."""
+    posts = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            posts.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/", posts
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

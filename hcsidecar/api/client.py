@@ -32,6 +32,7 @@ from hcsidecar.core.farmfile.settings import FarmFile, NodeTable
 from hcsidecar.core.json_reading import JsonError, read_json
 from hcsidecar.core.l2_documents import LayerTwoCheck
 from hcsidecar.core.metric_catalogue import Family
+from hcsidecar.core.notify.documents import NotificationsReport
 from hcsidecar.core.remarks import RemarkLevel
 from hcsidecar.core.request_bodies import ActionBody, Body, LogBody, PowerBody, ReportBody
 from hcsidecar.core.settings.documents import (
@@ -145,6 +146,10 @@ class NodeClient:
     async def targets(self) -> Told[TargetsReport]:
         """Return the state of this node at its load balancers."""
         return await self._document("/targets", TargetsReport)
+
+    async def notifications(self) -> Told[NotificationsReport]:
+        """Return the receivers of notifications of this node, and how sending to them goes."""
+        return await self._document("/notifications", NotificationsReport)
 
     async def metrics(self) -> list[Family]:
         """Return the metrics of this node."""

@@ -11,6 +11,8 @@ from hcsidecar.core.documents import CommandResult, FarmStatus, RestartBudgetRep
 from hcsidecar.core.farmfile.values import HostPort
 from hcsidecar.core.l2_documents import LayerTwoCheck
 from hcsidecar.core.metric_catalogue import Family
+from hcsidecar.core.notify.documents import HandOverAnswer, ReceiverStatus
+from hcsidecar.core.request_bodies import NotificationsBody
 from hcsidecar.core.targets.documents import TargetStatus
 from hcsidecar.events.journal import Journal
 from l2mode.core.documents import ClientExplanation, LayerTwoReport
@@ -116,6 +118,12 @@ class Control(Protocol):
 
     def targets(self) -> Sequence[TargetStatus]:
         """Return, for each load balancer, what this node is to be there and what it is."""
+
+    def notifications(self) -> Sequence[ReceiverStatus]:
+        """Return the state of each receiver of notifications on this node."""
+
+    def take_notifications(self, body: NotificationsBody) -> HandOverAnswer | None:
+        """Take what another node hands over, to be sent; None if this node has no such receiver."""
 
     def layer_two(self) -> LayerTwoReport | None:
         """Return the state of this node's layer-2 mode; None in a farm without [l2]."""

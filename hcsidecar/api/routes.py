@@ -11,6 +11,8 @@
     …    /api/v1/requests, /reports, /budget: see `api/application.py`
     POST /api/v1/power               this node's weight; body {"power": NUMBER or null, "share": GROUP or null}
     GET  /api/v1/targets             the state of this node at its load balancers
+    GET  /api/v1/notifications       the receivers of notifications, and how sending to them goes
+    POST /api/v1/notifications       what another node holds for a receiver; see `core.notify.outbox`
     GET  /api/v1/layer-two           the filter, the VIPs, the buckets and the packets of this node
     GET  /api/v1/layer-two/explain   which node takes a client: ?address=ADDRESS, &port=PORT, &vip=VIP
     …    /api/v1/settings: see `api/settings.py`
@@ -45,13 +47,15 @@ from hcsidecar.api.requests import (
 from hcsidecar.api.runs import RunsApi
 from hcsidecar.core.documents import CommandResult
 from hcsidecar.core.farmfile.values import LAST_PORT, is_ipv6, parse_address
-from hcsidecar.core.request_bodies import ActionBody, Body, PowerBody
+from hcsidecar.core.notify.documents import NotificationsReport
+from hcsidecar.core.request_bodies import ActionBody, Body, NotificationsBody, PowerBody
 from hcsidecar.core.targets.documents import TargetsReport
 
 PREFIX = "/api/v1"
 NO_LAYER_TWO = "this farm has no [l2] table: no virtual IP, and no share that a client could belong to"
 POWER_PATH = f"{PREFIX}/power"
 LOG_PATH = f"{PREFIX}/log"
+NOTIFICATIONS_PATH = f"{PREFIX}/notifications"
 CHECK_PATH = f"{PREFIX}/layer-two/check"
 CHECK_TAKES = 8.0
 "Seconds that a check may take: it waits for answers from the network."
@@ -117,6 +121,8 @@ class Api:
                 case [_, _, _, "targets"]:
                     only("GET", method)
                     return document(TargetsReport(node=self.control.node, targets=tuple(self.control.targets())))
+                case [_, _, _, "notifications"]:
+                    return self._notifications(method, body)
                 case [_, _, _, "layer-two", *rest] if rest in ([], ["explain"], ["check"]):
                     only("GET", method)
                     return await self._layer_two(rest, query)
@@ -144,6 +150,17 @@ class Api:
 
     async def _runs(self, rest: list[str], query: Mapping[str, str]) -> object:
         return await (self._runs_api.output(rest[0], query) if rest else self._runs_api.runs(query))
+
+    def _notifications(self, method: str, body: bytes) -> Reply:
+        control = self.control
+        if method != "POST":
+            only("GET", method)
+            return document(NotificationsReport(node=control.node, receivers=tuple(control.notifications())))
+        handed = parse_body(body, NotificationsBody)
+        answer = control.take_notifications(handed)
+        if answer is None:
+            raise ApiError(HTTPStatus.NOT_FOUND, f"no receiver {handed.receiver!r} of notifications on this node")
+        return document(answer)
 
     async def _layer_two(self, rest: list[str], query: Mapping[str, str]) -> Reply:
         control = self.control

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
@@ -19,6 +20,7 @@ from hcsidecar.cli.targets import ask_for_targets, troubles
 from hcsidecar.cli.wide import console, fitting, show_table
 from hcsidecar.core.application.states import Role, Status
 from hcsidecar.core.documents import FarmStatus, NodeStatus
+from hcsidecar.core.notify.documents import NotificationsReport
 from hcsidecar.core.powers import beside_file
 from hcsidecar.events.journal import one_line
 from l2mode.core.documents import LayerTwoReport
@@ -125,6 +127,8 @@ def status(
                 complain(f"{name}: {conflict.text} (hcsidecar l2-check says more)")
         if chosen.farm.target:
             _print_target_troubles(chosen)
+        if chosen.farm.notify:
+            _print_receiver_troubles(chosen)
     raise typer.Exit(max(exit_status(told.document.of(client.node)) for client in chosen.clients))
 
 
@@ -194,6 +198,27 @@ def _print_target_troubles(chosen: Chosen) -> None:
     for node, answer in run(ask_for_targets(chosen.clients)).items():
         for trouble in [] if isinstance(answer, ClientError) else troubles(answer.document):
             complain(f"{node}: {trouble} (hcsidecar targets says more)")
+
+
+def _print_receiver_troubles(chosen: Chosen) -> None:
+    """Print to standard error which receivers of notifications fail."""
+    for client, answer in zip(chosen.clients, run(_ask_for_receivers(chosen.clients)), strict=True):
+        for each in [] if answer is None else answer.receivers:
+            if each.error is not None:
+                text = f"{client.node}: cannot notify {each.name}: {each.error.text}; {each.held} notifications wait"
+                complain(f"{text} (hcsidecar notify-test tries it)")
+
+
+async def _ask_for_receivers(clients: Sequence[NodeClient]) -> list[NotificationsReport | None]:
+    """Return the receivers of each node; None of one that cannot be asked."""
+
+    async def ask(client: NodeClient) -> NotificationsReport | None:
+        try:
+            return (await client.notifications()).document
+        except ClientError:
+            return None
+
+    return await asyncio.gather(*map(ask, clients))
 
 
 async def _look(chosen: Chosen) -> Told[FarmStatus]:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from hcsidecar.core.membership.heartbeat import Power
+from hcsidecar.core.notify.documents import MOST_HANDED, MOST_MARKS, Mark, Notification
 from hcsidecar.core.remarks import LONGEST_ORIGIN, LONGEST_TEXT, OPERATOR, RemarkLevel
 
 LONGEST_IDENTITY = 200
@@ -55,3 +56,14 @@ class IdentityBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which part of the application asks: `POST /api/v1/requests/ACTION`, `POST /api/v1/budget/count`."""
 
     identity: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_IDENTITY)]
+
+
+class NotificationsBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a node hands over to another one, to be sent to a receiver: `POST /api/v1/notifications`."""
+
+    receiver: Annotated[str, msgspec.Meta(min_length=1, max_length=63)]
+    "The name of the receiver in the farm file."
+    held: Annotated[tuple[Notification, ...], msgspec.Meta(max_length=MOST_HANDED)] = ()
+    "What the node holds, the oldest first."
+    done: Annotated[tuple[Mark, ...], msgspec.Meta(max_length=MOST_MARKS)] = ()
+    "What it knows to have been sent."

@@ -42,6 +42,7 @@ from hcsidecar.daemon.candidates import Candidates
 from hcsidecar.daemon.drain_evidence import NodeDrainEvidence
 from hcsidecar.daemon.memory import StateFile
 from hcsidecar.daemon.node_control import NodeControl
+from hcsidecar.daemon.own_notifications import own_notifications
 from hcsidecar.daemon.own_targets import OwnTargets
 from hcsidecar.daemon.reconfiguration import (
     Parts,
@@ -132,6 +133,9 @@ class Daemon:
         self._server = self._make_server()
         self._layer_two = self._make_layer_two()
         self._targets = OwnTargets(loaded, me, tell=self.tell)
+        self._notifications = own_notifications(
+            loaded, me, journal=journal, membership=lambda: self._heartbeats.node.membership
+        )
         self._published: Published | None = None
         self._keys_wanted = False
         "The key file has changed, and could not be read for a reason that may pass."
@@ -181,6 +185,7 @@ class Daemon:
             server=self._server,
             layer_two=self._layer_two,
             targets=self._targets,
+            notifications=self._notifications,
             heartbeats=self._heartbeats,
             application=self._application,
             own_addresses=self._own_addresses,
@@ -246,6 +251,7 @@ class Daemon:
         )
         self._service.tell(STATUS=f"{published.name} {state.reason}".strip())
         self._published = published
+        self._notifications.see_own(published)
         self._follow_targets()
 
     def _follow_targets(self) -> None:
@@ -377,7 +383,7 @@ class Daemon:
             self._started = True
             self._signals.lead_to(end=self._application.service.shutdown, reread=self._hung_up.set)
             self._prioritise_heartbeats()
-            await self._live()
+            await self._live(relay)
 
     def _open_settings(self, relay: Relay) -> None:
         """Begin to agree with the other nodes on settings."""
@@ -448,12 +454,13 @@ class Daemon:
         self._upkeep.keep_copy(content_of_copy(self._settings.loaded, self._me))
         await self._upkeep.run(self._socket, copy)
 
-    async def _live(self) -> None:
+    async def _live(self, relay: Relay) -> None:
         async with asyncio.TaskGroup() as tasks:
             chores = [
                 tasks.create_task(self._heartbeats.run(), name="heartbeats"),
                 *self._application.begin(tasks),
                 *self._targets.begin(tasks),
+                *self._notifications.begin(tasks, relay),
                 tasks.create_task(self._keep_house(), name="housekeeping"),
                 tasks.create_task(self._keep_files(), name="upkeep"),
                 tasks.create_task(self._keep_rereading(), name="files"),

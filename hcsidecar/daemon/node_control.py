@@ -25,12 +25,15 @@ from hcsidecar.core.membership.heartbeat import View
 from hcsidecar.core.membership.own_addresses import OwnAddresses
 from hcsidecar.core.metric_catalogue import Family
 from hcsidecar.core.metrics import Facts, ProcessFigures, metric_families
+from hcsidecar.core.notify.documents import HandOverAnswer, ReceiverStatus
 from hcsidecar.core.powers import why_nobody_takes
+from hcsidecar.core.request_bodies import NotificationsBody
 from hcsidecar.core.rolling import why_not_drain
 from hcsidecar.core.settings.plan import NodeCondition
 from hcsidecar.core.status import ModuleState, status_document
 from hcsidecar.core.targets.documents import TargetStatus
 from hcsidecar.daemon.memory import StateFile
+from hcsidecar.daemon.own_notifications import AnyNotifications
 from hcsidecar.daemon.own_targets import OwnTargets
 from hcsidecar.daemon.reconfiguration import SettingsInForce
 from hcsidecar.events.journal import Journal
@@ -63,6 +66,7 @@ class NodeControl:
         server: HealthServer,
         layer_two: "LayerTwoMode | None",
         targets: OwnTargets,
+        notifications: AnyNotifications,
         heartbeats: Heartbeats,
         application: Application,
         own_addresses: OwnAddresses,
@@ -76,6 +80,7 @@ class NodeControl:
         self._server = server
         self._layer_two = layer_two
         self._targets = targets
+        self._notifications = notifications
         self._heartbeats = heartbeats
         self._application = application
         self._own_addresses = own_addresses
@@ -236,6 +241,14 @@ class NodeControl:
     def targets(self) -> Sequence[TargetStatus]:
         """Return, for each load balancer, what this node is to be there and what it is."""
         return self._targets.status()
+
+    def notifications(self) -> Sequence[ReceiverStatus]:
+        """Return the state of each receiver of notifications on this node."""
+        return self._notifications.status()
+
+    def take_notifications(self, body: NotificationsBody) -> HandOverAnswer | None:
+        """Take what another node hands over; None if this node has no such receiver."""
+        return self._notifications.take(body)
 
     def layer_two(self) -> LayerTwoReport | None:
         """Return the state of layer-2 mode on this node; None without it."""

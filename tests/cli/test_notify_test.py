@@ -1,38 +1,11 @@
 """`hcsidecar notify-test` against real web servers on this machine."""
 
 import json
-import threading
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from cli_farm import CliFarm, app
+from receivers import web_server
 from typer.testing import CliRunner
-
-
-@contextmanager
-def web_server(status):
-    posts = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            posts.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(status)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/", posts
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def notify_test(tmp_path, tables, *arguments):
