@@ -37,7 +37,9 @@ _SECRET_NAME = re.compile(r"PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|KEY|CREDENTI
 _USER_OF_URL = re.compile(r"(?<=://)[^/@\s\"']+(?=@)")
 _PLAIN = re.compile(r"[A-Za-z0-9._:/%+\[\]-]+")
 _STRING = r'"""(?:[^\\]|\\.)*?"""|' + r"'''.*?'''|" + r'"(?:[^"\\\n]|\\.)*"|' + r"'[^'\n]*'"
-_ASSIGNED = re.compile(rf"(?P<name>[\"']?\b[A-Za-z_][A-Za-z0-9_]*\b[\"']?)(?P<equals>\s*=\s*)(?:{_STRING})", re.DOTALL)
+_ASSIGNED = re.compile(
+    rf"(?P<name>[\"']?\b[A-Za-z_][A-Za-z0-9_]*\b[\"']?)(?P<equals>\s*=\s*)(?P<value>{_STRING})", re.DOTALL
+)
 _KEYS_OF_THE_FILE: Final = ("key", "key_file")
 "Names of files, not secrets."
 
@@ -160,7 +162,7 @@ def _diff(name: str, before: bytes, after: bytes, *, secrets: Collection[str]) -
     if texts[0] is None or texts[1] is None:
         return ""
     former, present = (
-        (_without_secrets(text, secrets) if name == FARM_FILE else text).split("\n") for text in (texts[0], texts[1])
+        (without_secrets(text, secrets) if name == FARM_FILE else text).split("\n") for text in (texts[0], texts[1])
     )
     if max(len(former), len(present)) > MAX_LINES:
         return ""
@@ -183,7 +185,24 @@ def secrets_of(farm: FarmFile) -> frozenset[str]:
     return frozenset(value for name, value in variables.items() if _SECRET_NAME.search(name))
 
 
-def _without_secrets(text: str, secrets: Collection[str]) -> str:
+def is_secret_name(name: str) -> bool:
+    """Return whether the name of a variable says that its value is secret."""
+    return _SECRET_NAME.search(name) is not None
+
+
+def assigned_secrets(text: str) -> frozenset[str]:
+    """Return what variables with secret names are set to in the text of a farm file, which need not be valid."""
+    found = set()
+    for match in _ASSIGNED.finditer(text):
+        name = match["name"].strip("\"'")
+        if name not in _KEYS_OF_THE_FILE and is_secret_name(name):
+            value = match["value"]
+            quotes = value[:3] if value[:3] in {'"""', "'''"} else value[:1]
+            found.add(value[len(quotes) : -len(quotes)])
+    return frozenset(found)
+
+
+def without_secrets(text: str, secrets: Collection[str]) -> str:
     """Return the text of a farm file without the secrets in it.
 
     The names say it in a file that is no farm file any more, the values where a name is written in an unusual way.
