@@ -15,7 +15,7 @@ import msgspec
 from keys import FixedKeys
 
 from hcsidecar.api.auth import Signer, Verifier
-from hcsidecar.api.control import ApiAddress, NodeCommand
+from hcsidecar.api.control import ApiAddress, NodeCommand, NoSnapshotError
 from hcsidecar.api.farm import farm_app
 from hcsidecar.api.local import local_app
 from hcsidecar.api.relay import Relay
@@ -25,6 +25,7 @@ from hcsidecar.core.documents import CommandResult, FarmStatus, RestartBudgetRep
 from hcsidecar.core.farmfile.values import HostPort
 from hcsidecar.core.metric_catalogue import Family
 from hcsidecar.core.notify.documents import HandOverAnswer, ReceiverStatus
+from hcsidecar.core.snapshot_contents import NodeParts, PackedParts, Part, pack
 from hcsidecar.core.targets.documents import TargetStatus
 from hcsidecar.events.journal import Journal
 
@@ -56,6 +57,7 @@ class FakeControl:
     requests: list[tuple[str, str]] = field(default_factory=list)
     request_answer: CommandResult = field(default_factory=lambda: CommandResult(ok=True, text="restarts"))
     checks: dict[str, str] = field(default_factory=dict)
+    snapshot_refusal: str = ""
     restarts: int = 0
     counted: list[str] = field(default_factory=list)
     runs_directory: Path = Path("/nonexistent")
@@ -142,6 +144,12 @@ class FakeControl:
     def explain(self, address, *, port, vip):
         self.explained.append((address, port, vip))
         return self.explanation
+
+    async def snapshot(self, *, since, room):
+        if self.snapshot_refusal:
+            raise NoSnapshotError(self.snapshot_refusal)
+        parts = (Part(name="asked.txt", about="what was asked for", text=f"{since} {room}\n"),)
+        return PackedParts(node=self.node, packed=pack(NodeParts(node=self.node, parts=parts, answered=True)))
 
     async def l2_check(self):
         return self.check_document

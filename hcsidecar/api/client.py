@@ -42,6 +42,7 @@ from hcsidecar.core.settings.documents import (
     ProposalBody,
     SettingsReport,
 )
+from hcsidecar.core.snapshot_contents import PackedParts
 from hcsidecar.core.targets.documents import TargetsReport
 from hcsidecar.events.journal import EventQuery
 from hcsidecar.farmfile.dirs import control_socket, starting_socket
@@ -197,6 +198,10 @@ class NodeClient:
     async def l2_check(self) -> Told[LayerTwoCheck]:
         """Let this node check its machine and query its network, and return the findings."""
         return await self._document("/layer-two/check", LayerTwoCheck)
+
+    async def snapshot(self, *, since: float, room: int) -> PackedParts:
+        """Let this node make its support snapshot, and return it."""
+        return read(await self._ask("GET", f"/snapshot?since={int(since)}&room={room}"), PackedParts)
 
     async def events(self, *, last: int, before: int | None = None, wanted: EventQuery) -> EventPage:
         """Return the last events, before the number `before` if it is given."""

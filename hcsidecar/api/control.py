@@ -13,6 +13,7 @@ from hcsidecar.core.l2_documents import LayerTwoCheck
 from hcsidecar.core.metric_catalogue import Family
 from hcsidecar.core.notify.documents import HandOverAnswer, ReceiverStatus
 from hcsidecar.core.request_bodies import NotificationsBody
+from hcsidecar.core.snapshot_contents import PackedParts
 from hcsidecar.core.targets.documents import TargetStatus
 from hcsidecar.events.journal import Journal
 from l2mode.core.documents import ClientExplanation, LayerTwoReport
@@ -51,8 +52,12 @@ class ApiAddress:
     tls: bool = False
 
 
+class NoSnapshotError(Exception):
+    """Raised if a node cannot make a snapshot; the text is the reason."""
+
+
 class Control(Protocol):
-    """What the API needs of the daemon. Everything but `act`, `request` and `l2_check` answers from memory."""
+    """What the API needs of the daemon. All but `act`, `request`, `snapshot` and `l2_check` answer from memory."""
 
     @property
     def farm(self) -> str:
@@ -132,6 +137,13 @@ class Control(Protocol):
         """Return which node takes a client; None in a farm without [l2].
 
         Both addresses are in canonical form. `vip` is one of the farm's, of the client's family; None means all.
+        """
+
+    async def snapshot(self, *, since: int, room: int) -> PackedParts:
+        """Return the support snapshot of this node, made by a process of its own; see `core.snapshot_contents`.
+
+        `since` is in seconds since 1970, `room` in bytes. Takes less than `api.routes.SNAPSHOT_TAKES` seconds. Raise
+        NoSnapshotError if there is none.
         """
 
     async def l2_check(self) -> LayerTwoCheck | None:

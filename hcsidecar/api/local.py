@@ -28,6 +28,8 @@ from hcsidecar.api.routes import (
     CHECK_PATH,
     CHECK_TAKES,
     PREFIX,
+    SNAPSHOT_PATH,
+    SNAPSHOT_TAKES,
     Api,
     refuse_from_afar,
     say_who_asked,
@@ -127,7 +129,7 @@ class LocalApi:
         refuse_from_afar(method, path)
         if method == "POST" and path.startswith(f"{PREFIX}/settings/"):
             raise ApiError(HTTPStatus.BAD_REQUEST, settings_api.ON_THE_NODE_ITSELF)
-        wait = CHECK_TAKES if path == CHECK_PATH else 0.0
+        wait = {CHECK_PATH: CHECK_TAKES, SNAPSHOT_PATH: SNAPSHOT_TAKES}.get(path, 0.0)
         if path == f"{PREFIX}/events":
             wait = parse_events_query(query).wait
         if method == "POST":

@@ -13,6 +13,8 @@
     GET  /api/v1/targets             the state of this node at its load balancers
     GET  /api/v1/notifications       the receivers of notifications, and how sending to them goes
     POST /api/v1/notifications       what another node holds for a receiver; see `core.notify.outbox`
+    GET  /api/v1/snapshot            what `hcsidecar snapshot` takes of this node: ?since=SECONDS_SINCE_1970,
+                                     &room=BYTES
     GET  /api/v1/layer-two           the filter, the VIPs, the buckets and the packets of this node
     GET  /api/v1/layer-two/explain   which node takes a client: ?address=ADDRESS, &port=PORT, &vip=VIP
     …    /api/v1/settings: see `api/settings.py`
@@ -31,10 +33,11 @@ import msgspec
 
 from hcsidecar.api import application as application_api
 from hcsidecar.api import settings as settings_api
-from hcsidecar.api.control import Control, NodeCommand
+from hcsidecar.api.control import Control, NodeCommand, NoSnapshotError
 from hcsidecar.api.events import events, parse_events_query, parse_log_body, write
 from hcsidecar.api.requests import (
     LONGEST_NAME,
+    MAX_NUMBER,
     ApiError,
     Reply,
     document,
@@ -49,6 +52,7 @@ from hcsidecar.core.documents import CommandResult
 from hcsidecar.core.farmfile.values import LAST_PORT, is_ipv6, parse_address
 from hcsidecar.core.notify.documents import NotificationsReport
 from hcsidecar.core.request_bodies import ActionBody, Body, NotificationsBody, PowerBody
+from hcsidecar.core.snapshot_contents import LARGEST_NODE
 from hcsidecar.core.targets.documents import TargetsReport
 
 PREFIX = "/api/v1"
@@ -57,6 +61,9 @@ POWER_PATH = f"{PREFIX}/power"
 LOG_PATH = f"{PREFIX}/log"
 NOTIFICATIONS_PATH = f"{PREFIX}/notifications"
 CHECK_PATH = f"{PREFIX}/layer-two/check"
+SNAPSHOT_PATH = f"{PREFIX}/snapshot"
+SNAPSHOT_TAKES = 40.0
+"Seconds that a snapshot may take, on a node that is ill."
 CHECK_TAKES = 8.0
 "Seconds that a check may take: it waits for answers from the network."
 
@@ -123,6 +130,9 @@ class Api:
                     return document(TargetsReport(node=self.control.node, targets=tuple(self.control.targets())))
                 case [_, _, _, "notifications"]:
                     return self._notifications(method, body)
+                case [_, _, _, "snapshot"]:
+                    only("GET", method)
+                    return await self._snapshot(query)
                 case [_, _, _, "layer-two", *rest] if rest in ([], ["explain"], ["check"]):
                     only("GET", method)
                     return await self._layer_two(rest, query)
@@ -161,6 +171,14 @@ class Api:
         if answer is None:
             raise ApiError(HTTPStatus.NOT_FOUND, f"no receiver {handed.receiver!r} of notifications on this node")
         return document(answer)
+
+    async def _snapshot(self, query: Mapping[str, str]) -> Reply:
+        no_others(query, {"since", "room"})
+        since, room = whole(query, "since", 0, MAX_NUMBER), whole(query, "room", LARGEST_NODE, LARGEST_NODE)
+        try:
+            return document(await self.control.snapshot(since=since or 0, room=room or 0))
+        except NoSnapshotError as error:
+            raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from None
 
     async def _layer_two(self, rest: list[str], query: Mapping[str, str]) -> Reply:
         control = self.control

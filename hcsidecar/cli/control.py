@@ -19,6 +19,7 @@ from hcsidecar.cli.notify_test import notify_test
 from hcsidecar.cli.power import power
 from hcsidecar.cli.report import report
 from hcsidecar.cli.rolling import rolling
+from hcsidecar.cli.snapshot import snapshot
 from hcsidecar.cli.status import status
 from hcsidecar.cli.targets import targets
 from hcsidecar.cli.waiting import INTERVAL, Judge, gone, stopped, wait
@@ -50,6 +51,7 @@ def register(app: typer.Typer) -> None:
     app.command()(report)
     app.command()(metrics)
     app.command(name="notify-test")(notify_test)
+    app.command()(snapshot)
     app.add_typer(rolling, name="rolling")
 
 

@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from hcsidecar.api.client import NodeClient
-from hcsidecar.cli.stored import StoredEvents
 from hcsidecar.core.documents import Entry, EventPage
 from hcsidecar.events.journal import PAGE, EventQuery
+from hcsidecar.events.stored import StoredEvents
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,13 +18,13 @@ from hcsidecar.cli.asking import EveryNode, OneNode, choose, complain, farm_to_a
 from hcsidecar.cli.farm import REFUSED, AsJson, Config, give_up
 from hcsidecar.cli.history import History, HistoryQuery, ask_stored, ask_through, read_history
 from hcsidecar.cli.moments import parse_moment
-from hcsidecar.cli.stored import NothingStoredError, StoredEvents
 from hcsidecar.core.documents import Entry, Notice
 from hcsidecar.core.events import Level
 from hcsidecar.core.farmfile.settings import FarmFile
 from hcsidecar.core.terminals import takes_colours
 from hcsidecar.events.journal import EventQuery, one_line
 from hcsidecar.events.store_worker import NAME
+from hcsidecar.events.stored import NothingStoredError, StoredEvents
 from hcsidecar.farmfile.dirs import state_dir
 from hcsidecar.farmfile.loading import FarmFileError
 

@@ -1,10 +1,13 @@
 """What a support snapshot holds: its parts, how large each may be, and the table of contents for a person."""
 
+import re
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 
+from hcsidecar.core.json_reading import JsonError, read_json
 from hcsidecar.core.plain_text import escaped, on_one_line
 
 CONTENTS: Final = "README.txt"
@@ -16,9 +19,13 @@ LARGEST_NODE: Final = 6 * 1024 * 1024
 "Bytes of all parts of a node."
 LARGEST: Final = 64 * 1024 * 1024
 "Bytes of all parts of all nodes, before they are compressed."
-LARGEST_REPORT: Final = 1024 * 1024
-"Bytes of what a daemon tells of its machine: in JSON, with every character escaped, it still fits into an answer."
+LARGEST_PACKED: Final = 2_900_000
+"Bytes of a node's parts, compressed, for another node: in base64 they fit into an answer of 4 MiB."
 _KEPT: Final = "\n\t"
+_LARGEST_UNPACKED: Final = 4 * LARGEST_NODE
+"Bytes of JSON; a character may take several."
+_MOST_PARTS: Final = 200
+_PART_NAME: Final = re.compile(r"(?:[a-z][a-z0-9-]{0,30}/)?[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,20 +42,21 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     "How long it took to get."
 
 
-class MachineReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a node tells of its machine: `GET /api/v1/snapshot`."""
-
-    node: str
-    parts: tuple[Part, ...]
-
-
 class NodeParts(msgspec.Struct, frozen=True, kw_only=True):
-    """All that could be had of a node, the most important part first."""
+    """All that could be had of a node, the most important part first; `GET /api/v1/snapshot` has it compressed."""
 
     node: str
     parts: tuple[Part, ...]
     answered: bool
     "Its daemon answered."
+
+
+class PackedParts(msgspec.Struct, frozen=True, kw_only=True):
+    """The parts of a node for another one: `GET /api/v1/snapshot`."""
+
+    node: str
+    packed: bytes
+    "NodeParts as JSON, compressed with zlib."
 
 
 class Cut(NamedTuple):
@@ -93,16 +101,42 @@ def limited(part: Part, most: int, *, keep_end: bool = False) -> Part:
     return msgspec.structs.replace(part, text=found.text, lacking=lacking)
 
 
+class PackedError(ValueError):
+    """What another node tells is not a snapshot; the text says why."""
+
+
+def pack(node: NodeParts, *, most: int = LARGEST_PACKED) -> bytes:
+    """Return the parts compressed, in at most so many bytes: the less important ones are cut for it."""
+    room = sum(len(part.text.encode()) for part in node.parts)
+    while len(packed := zlib.compress(msgspec.json.encode(node))) > most and room:
+        room = room * 2 // 3
+        node = msgspec.structs.replace(node, parts=fitted(node.parts, room))
+    return packed
+
+
+def unpack(packed: bytes, *, node: str, room: int) -> NodeParts:
+    """Return the parts that another node tells of itself, within `room` bytes. Raise PackedError."""
+    reader = zlib.decompressobj()
+    try:
+        content = reader.decompress(packed, _LARGEST_UNPACKED)
+        told = read_json(content, NodeParts)
+    except (zlib.error, JsonError) as error:
+        raise PackedError(f"it is not in a form that this version understands: {error}") from None
+    parts = [part for part in told.parts[:_MOST_PARTS] if _PART_NAME.fullmatch(part.name)]
+    return NodeParts(node=node, parts=fitted(parts, room), answered=True)
+
+
 def is_log(name: str) -> bool:
     """Return whether the end of a part says more than its beginning."""
     return name.startswith(("events.", "runs/")) or name == "kernel/log.txt"
 
 
 def fitted(parts: Iterable[Part], most: int) -> tuple[Part, ...]:
-    """Return the parts, most important first, each within its limit and all within `most` bytes."""
+    """Return the parts, most important first, all within `most` bytes, and none with more than a third of them."""
     kept = []
+    largest = min(LARGEST_PART, most // 3)
     for part in parts:
-        one = limited(part, min(most, LARGEST_PART), keep_end=is_log(part.name))
+        one = limited(part, min(most, largest), keep_end=is_log(part.name))
         most -= len(one.text.encode())
         kept.append(one)
     return tuple(kept)
@@ -147,8 +181,8 @@ def index(nodes: Sequence[NodeParts], *, made_at: float, version: str) -> dict[s
 
 
 _HOW_TO_READ: Final = (
-    "Secrets are replaced by (hidden): those of the key file, of variables with secret names, of URLs, and of files",
-    "with passwords, tokens and private keys. Names, addresses of hosts and clients, and the output of scripts are in it:",
+    "Secrets are replaced by (hidden): those of the key file, of variables with secret names, of URLs, of files",
+    "with passwords, tokens and private keys. Names, addresses and the output of scripts are in it:",
     "look through it before you pass it on.",
     "",
     f"Limits, before compression: {_size(LARGEST_PART)} for a file, {_size(LARGEST_NODE)} for a node,",

@@ -190,6 +190,7 @@ class Daemon:
             application=self._application,
             own_addresses=self._own_addresses,
             key_change=self._key_change,
+            config=loaded.working_copy,
             clock=loop.time,
         )
 

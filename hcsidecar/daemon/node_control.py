@@ -30,6 +30,7 @@ from hcsidecar.core.powers import why_nobody_takes
 from hcsidecar.core.request_bodies import NotificationsBody
 from hcsidecar.core.rolling import why_not_drain
 from hcsidecar.core.settings.plan import NodeCondition
+from hcsidecar.core.snapshot_contents import PackedParts
 from hcsidecar.core.status import ModuleState, status_document
 from hcsidecar.core.targets.documents import TargetStatus
 from hcsidecar.daemon.memory import StateFile
@@ -39,6 +40,7 @@ from hcsidecar.daemon.reconfiguration import SettingsInForce
 from hcsidecar.events.journal import Journal
 from hcsidecar.farmfile.dirs import state_dir
 from hcsidecar.net.heartbeats import Heartbeats
+from hcsidecar.snapshot.launch import SnapshotProcess
 from hcsidecar.system.process import resident_bytes
 from hcsidecar.web.listener import HealthServer
 from hcsidecar.web.refusals import ConnectionRefusal
@@ -71,6 +73,7 @@ class NodeControl:
         application: Application,
         own_addresses: OwnAddresses,
         key_change: KeyChange,
+        config: Path,
         clock: Callable[[], float],
     ) -> None:
         self._settings = settings
@@ -85,6 +88,7 @@ class NodeControl:
         self._application = application
         self._own_addresses = own_addresses
         self._key_change = key_change
+        self._snapshots = SnapshotProcess(config, settings.me.name)
         self._clock = clock
         self._started_at = time.time()
         self.settings_complaint: Callable[[], str] = lambda: ""
@@ -257,6 +261,10 @@ class NodeControl:
     def explain(self, address: str, *, port: int | None, vip: str | None) -> ClientExplanation | None:
         """Return which node takes a client; None without layer-2 mode."""
         return None if self._layer_two is None else self._layer_two.explain(address, port=port, vip=vip)
+
+    async def snapshot(self, *, since: int, room: int) -> PackedParts:
+        """Let a process of its own make the support snapshot of this node. Raise NoSnapshotError."""
+        return await self._snapshots.make(since=since, room=room)
 
     async def l2_check(self) -> LayerTwoCheck | None:
         """Check this machine and query its network; None without layer-2 mode."""

@@ -171,16 +171,13 @@ def test_a_part_says_what_is_left_out_and_has_nothing_that_steers_a_terminal():
 
 
 def test_the_parts_of_a_node_fit_into_its_limit_and_the_first_have_it():
-    parts = [Part(name=f"{number}.txt", about="x", text="1234567\n" * 10) for number in range(3)]
+    parts = [Part(name=f"{number}.txt", about="x", text="1234567\n" * 10) for number in range(4)]
 
-    kept = fitted(parts, 120)
+    kept = fitted(parts, 240)
 
-    assert [len(part.text) for part in kept] == [80, 40, 0]
-    assert [part.lacking for part in kept] == [
-        "",
-        "the last 40 bytes are left out: it may have 40",
-        "the last 80 bytes are left out: it may have 0",
-    ]
+    assert [len(part.text) for part in kept] == [80, 80, 80, 0]
+    assert [part.lacking for part in kept] == ["", "", "", "the last 80 bytes are left out: it may have 0"]
+    assert [len(part.text) for part in fitted(parts[:2], 120)] == [40, 40]
     assert room_for_each(1) == LARGEST_NODE
     assert room_for_each(64) * 64 <= LARGEST
 
