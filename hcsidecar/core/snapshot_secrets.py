@@ -38,7 +38,7 @@ _PATTERNS: Final = (
     (re.compile(r"(?i)\b(bearer\s{1,3})[A-Za-z0-9._~+/=-]{8,}"), rf"\1{HIDDEN}"),
     (
         re.compile(
-            rf"(?i)({_TELLING}[A-Za-z0-9_]{{0,40}}[\"']?\s{{0,3}}[=:]\s{{0,3}})"
+            rf"(?i)({_TELLING}[A-Za-z0-9_]{{0,40}}[\"']?\s{{0,3}}[=:]\s{{0,3}})(?![\"']?\(hidden\))"
             r"(?:\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'|[^\s,;&\"']+)"
         ),
         rf"\1{HIDDEN}",
@@ -104,6 +104,8 @@ class Scrubber:
 
     def __init__(self, secrets: Iterable[str]) -> None:
         self._secrets = sorted({each for each in secrets if len(each) >= SHORTEST}, key=lambda each: (-len(each), each))
+        # Paths have pieces that are in other paths.
+        self._cuttable = [secret for secret in self._secrets if not secret.startswith("/")]
         forms = {form for secret in self._secrets for form in _forms(secret)}
         self._forms: dict[str, list[str]] = {}
         for form in forms:
@@ -111,7 +113,7 @@ class Scrubber:
         self._windows = {
             form[at : at + _WINDOW].lower()
             for form in forms
-            if len(form) >= _LONG
+            if len(form) >= _LONG and not form.startswith("/")
             for at in range(len(form) - _WINDOW + 1)
         }
 
@@ -150,7 +152,7 @@ class Scrubber:
 
     def _hide_at_cuts(self, text: str) -> str:
         """Hide the rest of a secret at the beginning, and the first part of one at the end or before `…`."""
-        for secret in self._secrets:
+        for secret in self._cuttable:
             for length in range(len(secret) - 1, _EDGE - 1, -1):
                 if text.startswith(secret[-length:]):
                     text = HIDDEN + text[length:]
@@ -161,7 +163,7 @@ class Scrubber:
         return text
 
     def _hide_before(self, text: str, end: int) -> str:
-        for secret in self._secrets:
+        for secret in self._cuttable:
             for length in range(min(len(secret) - 1, end), _EDGE - 1, -1):
                 if text.startswith(secret[:length], end - length):
                     return text[: end - length] + HIDDEN + text[end:]

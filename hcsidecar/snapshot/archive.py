@@ -86,7 +86,7 @@ def events_in(path: Path) -> Iterator[MemberEvents]:
     """Yield the events of each node in a snapshot. Raise ArchiveError if it is none."""
     try:
         with path.open("rb") as file:
-            _check(file)
+            _check(file, path)
             with zipfile.ZipFile(file) as opened:
                 yield from _events(opened)
     except _UNREADABLE as error:
@@ -94,18 +94,18 @@ def events_in(path: Path) -> Iterator[MemberEvents]:
         raise ArchiveError(f"{path} cannot be read: {why}") from None
 
 
-def _check(file: io.BufferedReader) -> None:
+def _check(file: io.BufferedReader, path: Path) -> None:
     """Raise ArchiveError if reading the directory of the archive could take much memory."""
     size = file.seek(0, os.SEEK_END)
     if size > LARGEST_FILE:
-        raise ArchiveError(f"it has {size} bytes, and a snapshot has {LARGEST_FILE} at most")
+        raise ArchiveError(f"{path} has {size} bytes, and a snapshot has {LARGEST_FILE} at most")
     file.seek(max(0, size - _END_BYTES - 20))
     tail = file.read()
     end = tail[-_END_BYTES:]
     if len(end) < _END_BYTES or not end.startswith(_END) or end[-2:] != b"\0\0":
-        raise ArchiveError("it is not a snapshot of hcsidecar, or its end is missing")
+        raise ArchiveError(f"{path} is not a snapshot of hcsidecar, or its end is missing")
     if tail[:-_END_BYTES].startswith(_LOCATOR) or int.from_bytes(end[12:16], "little") > _LARGEST_DIRECTORY:
-        raise ArchiveError("it has far more files than a snapshot can have")
+        raise ArchiveError(f"{path} has far more files than a snapshot can have")
     file.seek(0)
 
 

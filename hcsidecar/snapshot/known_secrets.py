@@ -44,7 +44,14 @@ def known_secrets(where: Where, environment: Mapping[str, str] = os.environ) -> 
         with suppress(OSError, ValueError):
             text = file_text(path, most=_LARGEST)
             found |= secrets_in_key_file(text) | secrets_in_private_file(text)
-    return frozenset(found)
+    # The name of a file with a password is no secret, and pieces of it are in other names.
+    return frozenset(value for value in found if not (value.startswith("/") and _is_file(value)))
+
+
+def _is_file(value: str) -> bool:
+    with suppress(OSError, ValueError):
+        return Path(value).is_file()
+    return False
 
 
 def _farm_texts(where: Where) -> Iterator[str]:

@@ -4,7 +4,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -42,23 +42,25 @@ _SECRETS: Final = "secrets"
 _MOST_FILES: Final = 500
 
 
-def machine_parts(where: Where) -> tuple[list[Part], Scrubber | None]:
+def machine_parts(
+    where: Where, *, secrets: Callable[[Where], frozenset[str]] = known_secrets
+) -> tuple[list[Part], Scrubber | None]:
     """Return the parts without secrets, the most important first, and what hides secrets in others.
 
     If the secrets cannot be read in time, nothing is shown, and None is returned.
     """
-    secrets: list[frozenset[str]] = []
+    known: list[frozenset[str]] = []
 
     def find() -> str:
-        secrets.append(known_secrets(where))
+        known.append(secrets(where))
         return ""
 
     (found,) = read_all([Reading(name=_SECRETS, about="", read=find)])
     readings = machine_readings(where)
-    if not secrets:
+    if not known:
         why = f"it could show secrets, and which there are is not known: {found.lacking}"
         return [Part(name=each.name, about=each.about, lacking=why) for each in readings], None
-    scrubber = Scrubber(secrets[0])
+    scrubber = Scrubber(known[0])
     return [scrubbed(part, scrubber) for part in read_all(readings)], scrubber
 
 

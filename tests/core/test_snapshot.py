@@ -113,6 +113,16 @@ def test_ordinary_events_stay_as_they_are():
     assert Scrubber([KEY, PASSWORD]).text(said) == said
 
 
+def test_what_is_hidden_already_stays_as_it_is():
+    assert Scrubber([]).text('DB_PASSWORD = "(hidden)"') == 'DB_PASSWORD = "(hidden)"'
+
+
+def test_paths_that_share_a_piece_with_a_secret_path_stay():
+    assert Scrubber(["/var/lib/hcsidecar/apache/db.pw"]).text("in /var/lib/hcsidecar/apache") == (
+        "in /var/lib/hcsidecar/apache"
+    )
+
+
 def test_a_document_hides_what_its_keys_call_secret():
     assert Scrubber([]).document({"password": "x", "tokens": 3}) == {"password": HIDDEN, "tokens": 3}
 
