@@ -19,3 +19,5 @@ class Announcement(NamedTuple):
     "The view that it has adopted; (): it takes no share."
     claimed: bool
     "It has claimed what that view gives it."
+    settings: bytes = b""
+    "Digest of the settings by which it divides the traffic into share groups."

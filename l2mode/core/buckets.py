@@ -60,11 +60,14 @@ def owners(powers: Mapping[str, int], count: int = BUCKETS) -> tuple[str | None,
 
 
 def owner_numbers(powers: Mapping[str, int], numbers: Mapping[str, int], count: int = BUCKETS) -> bytes:
-    """Return the owner of each bucket as a byte: its number in `numbers` (0 to 254), or 255 where nobody owns it."""
+    """Return the owner of each bucket as a byte: its number in `numbers` (0 to 254).
+
+    The byte is 255 where nobody owns the bucket, or a node that has no number here.
+    """
     members = _weighted(powers)
     table = bytearray([_NOBODY]) * (_NOBODY + 1)
     for rank, (name, _) in enumerate(members):
-        table[rank] = numbers[name]
+        table[rank] = numbers.get(name, _NOBODY)
     return _ranks(members, count).translate(table)
 
 

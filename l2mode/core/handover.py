@@ -21,10 +21,14 @@ dropped a bucket counts as dirty, and so does a node that has just started, beca
 connections. Between a new view and its claim no scan clears a node: a member that has not yet adopted the view still
 hands packets over by the former one. Once a scan can tell which buckets the connections are in, only these buckets
 count: clients of a dead node get their reset even if another node has been dirty for hours.
+
+Nodes may differ in their settings for a moment, while a change reaches one after the other. Then a number of a share
+group, and of a bucket, means something else there than here. So a node that goes by other settings counts as dirty in
+every bucket, whatever it announces, and of the view that it announces only the names of the members are read.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import reduce
 from itertools import zip_longest
@@ -34,7 +38,7 @@ from typing import Final
 from l2mode.core.announcement import Announcement
 from l2mode.core.buckets import BUCKETS, mask_of, owner_numbers, owner_of, owners, takers
 from l2mode.core.cells import NOBODY, PASS_ON, PENDING
-from l2mode.core.transit import Transit, View, powers_in
+from l2mode.core.transit import Transit, View, powers_in, regrouped, regrouped_view
 
 
 class BucketState(Enum):
@@ -56,7 +60,7 @@ class HeardNode:
     dirty_buckets: int
     "Mask of the buckets in which it may hold connections though it does not own them; 0: it is clean."
     view: View = ()
-    "The view that it announces; (): it takes no share."
+    "The view that it announces; (): it takes no share. The powers are by this node's share groups."
     claimed: bool = True
     "It has claimed all that its view gives it."
 
@@ -70,12 +74,17 @@ class Handover:
     """The buckets of one node in every share group.
 
     `groups` is the number of share groups, `count` the number of buckets in each. Groups are numbered like the powers
-    in the view.
+    in the view. `settings` is the digest of the settings that define the groups.
     """
 
-    def __init__(self, *, name: str, groups: int = 1, count: int = BUCKETS, directed: bool = False) -> None:
+    def __init__(
+        self, *, name: str, groups: int = 1, count: int = BUCKETS, directed: bool = False, settings: bytes = b""
+    ) -> None:
         self.name = name
         self.count = count
+        self._settings = settings
+        self._powers_known: dict[str, tuple[int, ...]] = {}
+        "The powers that nodes had in the views adopted so far, the latest of each, by the present share groups."
         self.view: View = ()
         self.lease = float("-inf")
         "The filter takes packets until this time, in seconds of the monotonic clock."
@@ -109,6 +118,7 @@ class Handover:
         former = self.view or self.view_of_others()
         taking = [self.taken(group) for group in range(len(self._mine))]
         self.view = view
+        self._powers_known |= dict(view)
         self._settled = not view
         self._given = [mask_of(self.name, powers, self.count) for powers in self._powers()]
         self._narrow(self._given)
@@ -118,6 +128,28 @@ class Handover:
             if self.moving:
                 self._note_drop()
             self._end_move()
+
+    def regroup(self, former: Sequence[int | None], *, settings: bytes) -> None:
+        """Go by other share groups, those of the settings with this digest.
+
+        `former` has, for each group, the number of the former group of the same traffic, or None. What this node takes
+        of such traffic it goes on taking; of all other traffic it takes nothing. Until a scan has found out, it may
+        hold connections in any bucket. The next call must be `adopt`, with a view by these groups, or `meet` and
+        `adopt`.
+        """
+        self._settings = settings
+        self._mine, self._given = regrouped(self._mine, former), regrouped(self._given, former)
+        self._transit.regroup(former)
+        self.view = regrouped_view(self.view, former)
+        self._powers_known = dict(regrouped_view(tuple(self._powers_known.items()), former))
+        self.neighbours = tuple(
+            [
+                replace(node, dirty_buckets=self._anywhere, view=regrouped_view(node.view, former))
+                for node in self.neighbours
+            ]
+        )
+        self._settled = not self.view
+        self._note_drop()
 
     def claim(self) -> None:
         """Turn every pending bucket into mine."""
@@ -143,9 +175,7 @@ class Handover:
         before = self._ways()
         self.neighbours = tuple(
             [
-                HeardNode(
-                    each.name, each.mac, self._dirt(each.dirty_buckets) if each.dirty else 0, each.view, each.claimed
-                )
+                HeardNode(each.name, each.mac, self._dirt(each), self._read(each), each.claimed)
                 for each in sorted(neighbours)
             ]
         )
@@ -161,9 +191,10 @@ class Handover:
         the scan began: a scan that began before the latest drop or claim may have missed a connection that was accepted
         in between, so it clears no bucket.
         """
-        self.foreign = 0
         if drops != self.drops or not self._settled or self.moving:
             self.foreign = self._anywhere
+            return self.dirty
+        self.foreign = 0
         for mask, mine in zip(held, self._mine, strict=True):
             self.foreign |= mask & ~mine
         return self.dirty
@@ -217,7 +248,7 @@ class Handover:
         # A node that is in no view may still be the director for clients that have not heard of the new one.
         view = self.view or (self.view_of_others() if self._directed else ())
         table = owner_numbers(powers_in(view, group), numbers, self.count)
-        table = self._transit.owners_meanwhile(group, table, self.view, self.neighbours, numbers)
+        table = self._transit.owners_meanwhile(group, table, view, self.neighbours, numbers)
         table = self._write_into(table, self.pending(group) & ~self._transit.incoming[group], PENDING)
         return self._write_into(table, self._transit.outgoing[group], numbers[self.name])
 
@@ -272,7 +303,8 @@ class Handover:
         others = () if self.view else self.view_of_others()
         if not self._transit.goes_on:
             return (others,)
-        return others, [(node.name, node.view == self.view) for node in self.neighbours]
+        view = self.view or others
+        return others, [(node.name, self._transit.is_up(node, view)) for node in self.neighbours]
 
     def _write_into(self, table: bytes, buckets: int, number: int) -> bytes:
         """Return a copy of the table with `number` in the bytes of these buckets."""
@@ -295,8 +327,25 @@ class Handover:
         self.drops += 1
         self.foreign = self._anywhere
 
-    def _dirt(self, buckets: bytes) -> int:
-        return int.from_bytes(buckets, "little") & self._anywhere or self._anywhere
+    def _dirt(self, said: Announcement) -> int:
+        """Return the mask of the buckets in which a node may hold connections that it does not own."""
+        if said.settings != self._settings:
+            # It may number buckets otherwise, and does not count connections that no share of its own names.
+            return self._anywhere
+        if not said.dirty:
+            return 0
+        return int.from_bytes(said.dirty_buckets, "little") & self._anywhere or self._anywhere
+
+    def _read(self, said: Announcement) -> View:
+        """Return the view that a node announces, with powers by this node's share groups.
+
+        Powers by other settings cannot be read, so those that the members had before stand for them. They are good
+        enough to send packets by: no node takes a packet that another sends it, unless it owns the bucket by its own
+        tables.
+        """
+        if said.settings == self._settings:
+            return said.view
+        return tuple([(name, self._powers_known.get(name, ())) for name, _ in said.view])
 
     def _powers(self) -> list[dict[str, int]]:
         """Return the members' powers, one mapping per group."""

@@ -89,6 +89,13 @@ class Transit:
             self.incoming[group] = pending & (taking[group] | self._had_by(heard, group)) if pending else 0
             self.outgoing[group] = taking[group] & ~given[group]
 
+    def regroup(self, former: Sequence[int | None]) -> None:
+        """Go by other share groups: `former` has, for each of them, the number of the former group of this traffic."""
+        self.incoming, self.outgoing = regrouped(self.incoming, former), regrouped(self.outgoing, former)
+        self._former = regrouped_view(self._former, former)
+        self._views = tuple([regrouped_view(view, former) for view in self._views])
+        self._found = (None, {})
+
     def arrive(self) -> None:
         """Called when this node has claimed what is incoming."""
         self.incoming = [0] * len(self.incoming)
@@ -114,6 +121,12 @@ class Transit:
             for other in heard
         )
 
+    def is_up(self, other: Heard, view: View) -> bool:
+        """Return whether a heard node has adopted a view; if this node is not in that view, apart from this node."""
+        if other.view == view or any(name == self._name for name, _ in view):
+            return other.view == view
+        return tuple([member for member in other.view if member[0] != self._name]) == view
+
     def taken(self, group: int) -> int:
         """Return the mask of the buckets that are taken in addition to those that are claimed."""
         return self.incoming[group] | self.outgoing[group]
@@ -124,14 +137,14 @@ class Transit:
         """Return the nodes that packets are sent to, one byte per bucket.
 
         This is `owners`, with the former owner in place of each new owner that has not adopted the view yet. A former
-        owner that is not heard any more is sent nothing.
+        owner that is not heard any more is sent nothing. A node that is in no view gives the view of the others.
         """
         heard = tuple(heard)
-        not_up = [numbers[other.name] for other in heard if other.view != view]
+        not_up = [numbers[other.name] for other in heard if not self.is_up(other, view) and other.name in numbers]
         if not self._views or not not_up or not self._former:
             return owners
         former = owner_numbers(powers_in(self._former, group), numbers, self._count)
-        here = [numbers[other.name] for other in heard]
+        here = [numbers[other.name] for other in heard if other.name in numbers]
         keep = _where(owners, not_up) & _where(former, here)
         return ((int.from_bytes(owners) & ~keep) | (int.from_bytes(former) & keep)).to_bytes(self._count)
 
@@ -176,6 +189,16 @@ class Transit:
 def powers_in(view: View, group: int) -> dict[str, int]:
     """Return the powers of a view's members in a share group."""
     return {name: powers[group] if group < len(powers) else 0 for name, powers in view}
+
+
+def regrouped(values: Sequence[int], former: Sequence[int | None]) -> list[int]:
+    """Return one value per share group, renumbered: that of the former group of the same traffic, or 0."""
+    return [0 if group is None or group >= len(values) else values[group] for group in former]
+
+
+def regrouped_view(view: View, former: Sequence[int | None]) -> View:
+    """Return a view with its powers renumbered, 0 where the traffic had no group."""
+    return tuple([(name, tuple(regrouped(powers, former)) if powers else ()) for name, powers in view])
 
 
 def _where(owners: bytes, numbers: Iterable[int]) -> int:

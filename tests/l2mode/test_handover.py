@@ -385,3 +385,74 @@ def test_a_neighbour_that_does_not_say_where_it_is_dirty_may_be_so_anywhere():
     )
     assert [neighbour.dirty_buckets for neighbour in share.neighbours] == [ALL, ALL, 0]
     assert [neighbour.dirty for neighbour in share.neighbours] == [True, True, False]
+
+
+def announced(name, view, **more):
+    return Announcement(
+        name=name, mac=b"", **{"dirty": False, "dirty_buckets": b"", "claimed": True, **more}, view=view
+    )
+
+
+def share_of_two_groups(**more):
+    """A node that has claimed its buckets in two groups, which it divides differently with web2."""
+    share = Handover(name="web1", groups=2, count=64, settings=b"old", **more)
+    view = (("web1", (1, 3)), ("web2", (1, 1)))
+    share.meet([announced("web2", view, settings=b"old")])
+    share.adopt(view)
+    share.claim()
+    return share
+
+
+def test_a_node_that_takes_other_groups_keeps_the_buckets_of_the_same_traffic_and_drops_the_others():
+    share = share_of_two_groups()
+    first, second = share.mine(0), share.mine(1)
+    share.regroup([1, None, 0], settings=b"new")
+    assert [share.mine(group) for group in range(3)] == [second, 0, first]
+    assert share.view == (("web1", (3, 0, 1)), ("web2", (1, 0, 1)))
+
+
+def test_a_node_that_takes_other_groups_is_dirty_in_all_buckets_until_a_later_scan():
+    share = share_of_two_groups()
+    share.scanned([0, 0], drops=share.drops)
+    began = share.drops
+    assert not share.dirty
+    share.regroup([0], settings=b"new")
+    share.adopt((("web1", (1,)),))
+    share.claim()
+    assert share.scanned([0, 0], drops=began)
+    assert share.dirty_buckets == b""
+    assert not share.scanned([0], drops=share.drops)
+
+
+def test_a_node_of_other_settings_counts_as_dirty_in_all_buckets_whatever_it_says():
+    share = share_of_two_groups()
+    for dirty, buckets in ((False, b""), (True, b"\x01")):
+        share.meet([announced("web2", (), dirty=dirty, dirty_buckets=buckets, settings=b"new")])
+        assert share.dirty_members() == {"web2": (1 << 64) - 1}
+    share.meet([announced("web2", (), settings=b"old")])
+    assert share.dirty_members() == {}
+
+
+def test_of_a_view_of_other_settings_only_the_names_are_read():
+    share = share_of_two_groups(directed=True)
+    others = (("web2", (7,)), ("web3", (7,)))
+    share.meet([announced("web2", others, settings=b"new")])
+    assert share.view_of_others() == (("web2", (1, 1)), ("web3", ()))
+
+
+def test_what_a_node_without_a_number_owns_has_no_owner_in_the_tables():
+    share = share_of_two_groups(directed=True)
+    share.adopt(())
+    share.meet([announced("web2", (("web2", (1, 1)), ("web9", (1, 1))), settings=b"old")])
+    share.claim()
+    table = share.cells(0, {"web1": 0, "web2": 1})
+    assert set(table) == {1, 255}
+
+
+def test_a_move_goes_on_in_the_groups_of_the_same_traffic():
+    share = share_of_two_groups(directed=True)
+    mine = share.mine(1)
+    share.regroup([1], settings=b"new")
+    share.adopt(())
+    assert share.moving
+    assert share.taken(0) == mine

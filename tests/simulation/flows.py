@@ -8,10 +8,11 @@ from l2mode.core.verdict import Action, Delivery, Ownership, Packet, Reason, Ver
 
 DEAD = Verdict(Reason.LEASE_OVER)
 NOWHERE = Verdict(Reason.NO_MAC)
+UNMATCHED = Verdict(Reason.UNMATCHED)
 
 
 class Flow:
-    """One connection: its bucket, and the machine whose kernel has its socket."""
+    """One connection: its port (`group`) and bucket, and the machine whose kernel has its socket."""
 
     __slots__ = ("bucket", "group", "home", "lost_since", "number")
 
@@ -50,10 +51,11 @@ class Flows:
 
     def scan(self, machine):
         """Give the machine's daemon the masks of the buckets in which its kernel has sockets."""
-        held = [0] * self._world.groups
+        ports = machine.share.ports
+        held = [0] * len(ports)
         for flow in self._flows:
-            if flow.home is machine:
-                held[flow.group] |= 1 << flow.bucket
+            if flow.home is machine and flow.group in ports:
+                held[ports.index(flow.group)] |= 1 << flow.bucket
         machine.scanned(held)
 
     def power_off(self, machine):
@@ -130,7 +132,7 @@ class Flows:
         dirty = [mask for machine in world.machines if machine.share for mask in machine.dirty_members().values()]
         taken = {}
         "By what all tables say of a bucket: a few cases, and many buckets."
-        for group in range(world.groups):
+        for group in world.steady:
             cells = [share.cells_now[group] for share in shares]
             for bucket in range(world.buckets):
                 case = (*[table[bucket] for table in cells], *[mask >> bucket & 1 for mask in dirty])
@@ -170,13 +172,15 @@ class Flows:
         dead = share is None or not machine.powered or self._world.now >= machine.open_until
         if dead:
             return DEAD
+        if flow.group not in share.cells_now:
+            return UNMATCHED
         packet = Packet(opens=opens, known=lambda: flow.home is machine, sender=sender, chained=chained)
         # As `classify` reads the tables.
         cell = share.cells_now[flow.group][flow.bucket]
         standing = Ownership(
             me=machine.index,
             phase={machine.index: BucketState.MINE, PENDING: BucketState.PENDING}.get(cell, BucketState.OTHER),
-            dirty=share.dirty,
+            dirty=share.filter_dirty,
             dirty_members=sum((mask >> flow.bucket & 1) << node for node, mask in machine.dirty_members().items()),
             owner={NOBODY: None, PENDING: machine.index}.get(cell, cell),
         )

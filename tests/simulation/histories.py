@@ -20,6 +20,7 @@ from simulation.scenario import (
     PLANNED,
     PRESETS,
     QUIET,
+    RESHAPED,
     RESTART,
     Scenario,
 )
@@ -232,6 +233,69 @@ def rollout(draft):
         if random.random() < 0.5:
             random.choice((faults.drain, faults.leave, faults.change_power))(draft, at)
     return {"weather": Weather(delay=0.001, jitter=random.choice((0.002, 0.2))), "connections": 8}
+
+
+def reshaping(draft):
+    """Share groups come, go and change their places, and nodes join and leave, node after node, while clients go on."""
+    random = draft.random
+    ports = range(3)
+    layouts = [(b"digest", (0, 1))]
+    for digest in (b"other", b"third"):
+        places = random.sample(ports, random.randint(1, 3))
+        layouts.append((digest, tuple(places if 0 in places else [*places, 0])))
+    joiner = draft.size - 1
+    peaceful = random.random() < 0.7
+    members = {index for index in range(draft.size) if index != joiner}
+    for index in sorted(members):
+        draft.add(random.uniform(0, 0.02), "start", index)
+    at = 4.0
+    for _ in range(random.randint(2, 5)):
+        going = members - {index for index in members if not peaceful and random.random() < 0.2}
+        movers, spread = tuple(range(draft.size)), random.choice((0.0, 0.02, 0.5))
+        begins = at + 0.2
+        if random.random() < 0.6:
+            digest = random.choice(layouts)[0]
+            for index in sorted(going):
+                draft.add(begins + spread * random.random(), "set_settings", index, digest)
+        else:
+            out = joiner in members
+            if not peaceful:
+                at += 3.0  # whatever has befallen them, all have taken the last change of the nodes
+                begins = at + 0.2
+            members ^= {joiner}
+            if out:
+                draft.add(at, "leave", joiner)
+            for index in sorted(members - {joiner}):
+                draft.add(begins + spread * random.random(), "set_names", index, tuple(sorted(members)))
+            if not out:
+                draft.add(begins, "set_names", joiner, tuple(sorted(members)))
+                # Who starts before all others know it serves alone.
+                draft.add(begins + (spread if peaceful else 2.0), "start", joiner)
+        if peaceful:
+            draft.add(begins, "measure")
+        if not peaceful:
+            draft.size -= 1  # not to the one that may be in no farm file
+            random.choice((faults.drain, faults.change_power, faults.stall, faults.cut))(draft, at + 0.05)
+            draft.size += 1
+            at += draft.sometime(0.1, 1.0, 3.0)
+        else:
+            at += 4.0
+            draft.add(at - 0.01, "measured", RESHAPED, *movers)
+    end = max(draft.last, at) + 0.1
+    draft.add(end, "heal_all")
+    digest = random.choice(layouts)[0]
+    for index in range(draft.size):
+        draft.add(end + random.choice((0.0, 0.01, 0.5)) * random.random(), "set_settings", index, digest)
+    delay = random.choice((0.002, 0.02))
+    return {
+        "weather": Weather(delay=delay / 10, jitter=delay),
+        "powers": tuple(tuple(random.randint(1, 3) for _ in ports) for _ in range(draft.size)),
+        "drift": DRIFT,
+        "layouts": tuple(layouts),
+        "joining": (joiner,),
+        "delivery": random.choice(("flooded", "directed")),
+        "connections": 16,
+    }
 
 
 def retiming(draft):
@@ -686,6 +750,7 @@ KINDS = {
     "patchwork": patchwork,
     "echo": echo,
     "rollout": rollout,
+    "reshaping": reshaping,
     "retiming": retiming,
     "replay": replay,
     "rebirth": rebirth,
@@ -719,6 +784,7 @@ WEIGHTS = {
     "patchwork": 5,
     "echo": 3,
     "rollout": 3,
+    "reshaping": 5,
     "retiming": 5,
     "replay": 5,
     "rebirth": 5,
@@ -753,6 +819,7 @@ _SIZES = {
     "patchwork": lambda random: random.choice((3, 4, 4, 5, 6)),
     "echo": _few,
     "rollout": lambda random: random.choice((2, 3, 4, 5)),
+    "reshaping": lambda random: random.choice((3, 3, 4, 5)),
     "retiming": lambda random: random.choice((2, 3, 3, 4)),
     "replay": lambda random: random.choice((2, 3, 3, 4)),
     "rebirth": lambda random: random.choice((2, 3, 3, 4)),

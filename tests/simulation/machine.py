@@ -14,14 +14,36 @@ VIP = b"192.0.2.50"
 
 
 class KernelShare(Handover):
-    """The real handover, each change of which is written to the machine's kernel filter before it returns."""
+    """The real handover, each change of which is written to the machine's kernel filter before it returns.
 
-    def __init__(self, machine, **more):
-        super().__init__(name=machine.name, **more)
+    `ports` are those that have a share group, in the order of the groups.
+    """
+
+    def __init__(self, machine, *, ports, **more):
+        super().__init__(name=machine.name, groups=len(ports), **more)
         self._machine = machine
         self._director = self.director_now = None
-        self.cells_now = [bytes([NOBODY]) * self.count] * len(self._given)
-        "What the filter goes by, as its tables have it: an owner's number for each bucket of each group."
+        self.ports = self.filter_ports = ports
+        "The second are those that the filter knows, which is replaced before this node goes over."
+        self.cells_now = {port: bytes([NOBODY]) * self.count for port in ports}
+        "What the filter goes by, as its tables have it: an owner's number for each bucket, by port."
+
+    @property
+    def filter_dirty(self):
+        """What the filter goes by: one of other settings than the node's looks at its sockets in any case."""
+        return self.dirty or self.filter_ports != self.ports
+
+    def replace_filter(self, ports):
+        """Put a filter with these share groups in the place of the former one, which takes what both know."""
+        self.filter_ports = ports
+        self._write()
+
+    def go_over(self, ports, settings):
+        """Go by these share groups."""
+        former = [self.ports.index(port) if port in self.ports else None for port in ports]
+        self.regroup(former, settings=settings)
+        self.ports = self.filter_ports = ports
+        self._write()
 
     def adopt(self, view):
         super().adopt(view)
@@ -48,10 +70,11 @@ class KernelShare(Handover):
         self._machine.do(self._machine.write_lease, until)
 
     def _write(self):
-        cells = [self.cells(group, self._machine.numbers) for group in range(len(self._given))]
-        mask = 0
-        for group in range(len(self._mine)):
-            mask |= self._mine[group] << (group * self.count)
+        cells, mask = {port: bytes([NOBODY]) * self.count for port in self.filter_ports}, 0
+        for group, port in enumerate(self.ports):
+            if port in cells:
+                cells[port] = self.cells(group, self._machine.numbers)
+                mask |= self._mine[group] << (port * self.count)
         self._machine.do(self._turn, cells, mask, self._director)
 
     def _turn(self, cells, mask, director):
@@ -85,6 +108,7 @@ class Machine:
         "lateness",
         "leaving",
         "name",
+        "names",
         "node",
         "numbers",
         "open_mask",
@@ -117,6 +141,8 @@ class Machine:
         "By name: index and arrive method of each other machine that runs under it."
         self.timing = timing
         "By its farm file, which the next start reads."
+        self.names = world.names_at_first
+        "Of the nodes in its farm file."
         self.numbers = {}
         "By name: index of every machine; of two that run under one name, of the first."
         self.boot = 0
@@ -152,7 +178,13 @@ class Machine:
         self._inbox.clear()
         self._errands.clear()
         self._work = []
-        self.share = world.share(self, groups=len(self.powers), count=world.buckets, directed=world.directed)
+        self.share = world.share(
+            self,
+            ports=world.ports_by(self.settings),
+            count=world.buckets,
+            directed=world.directed,
+            settings=self.settings,
+        )
         self._be_born()
         self._say_wants()
 
@@ -307,7 +339,11 @@ class Machine:
 
     def set_settings(self, settings):
         self.settings = settings
-        self._ask(self._say_settings)
+        self._ask(self._replace_filter)
+
+    def set_names(self, names):
+        self.names = names
+        self._ask(self._say_names)
 
     def leave(self):
         self._ask(self._say_farewell)
@@ -324,10 +360,28 @@ class Machine:
         self._carry_out(self.node.set_wants(self.wants, now=self.clock()))
 
     def _say_powers(self):
-        self._carry_out(self.node.set_powers(self.powers, now=self.clock()))
+        ports = self.share.ports
+        self._carry_out(self.node.set_powers(tuple(self.powers[port] for port in ports), now=self.clock()))
+
+    def _replace_filter(self):
+        """Have the kernel take another filter, which takes its time; go over to its settings after that."""
+        world = self._world
+        self.share.replace_filter(world.ports_by(self.settings))
+        world.schedule(world.now + world.random.random() * world.replacing, self._filter_is_replaced, self.share)
+
+    def _filter_is_replaced(self, share):
+        if share is self.share:
+            self._ask(self._say_settings)
 
     def _say_settings(self):
-        self._carry_out(self.node.set_settings(self.settings, now=self.clock()))
+        ports = self._world.ports_by(self.settings)
+        if self.settings != self.node.membership.settings:
+            self.share.go_over(ports, self.settings)
+        powers = tuple(self.powers[port] for port in ports)
+        self._carry_out(self.node.set_layer_two(settings=self.settings, powers=powers, now=self.clock()))
+
+    def _say_names(self):
+        self._carry_out(self.node.set_nodes(self.names, now=self.clock()))
 
     def _say_farewell(self):
         self.leaving = True
@@ -413,11 +467,11 @@ class Machine:
         self.node = Node(
             name=self.name,
             boot=self.boot,
-            nodes=world.names,
+            nodes=self.names,
             farm="sim",
             timing=self.timing,
             settings=self.settings,
-            powers=self.powers,
+            powers=tuple(self.powers[port] for port in world.ports_by(self.settings)),
             share=self.share,
             partition=world.partition,
             known=self.known,

@@ -100,7 +100,7 @@ class Observer:
             taken = 0
             for machine in world.machines:
                 taken |= machine.open_now()
-            covered = taken == world.all_buckets
+            covered = not world.all_buckets & ~taken
         if covered and self._uncovered_since is not None:
             self.worst_gap = max(self.worst_gap, world.now - self._uncovered_since)
             self._uncovered_since = None

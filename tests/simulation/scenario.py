@@ -38,6 +38,9 @@ ARRIVAL = Limit(of_t=0.105, of_delay=3.5)
 A_FEW = 2
 "Views with more than one member, for each node of a farm that starts at once: the first ones are of two or three."
 
+RESHAPED = Limit(of_delay=30.0)
+"Nodes go by other settings one after the other, and each makes buckets move; some moves may follow each other at once."
+
 NO_MOVE = Limit()
 "Nothing that anybody holds moves."
 
@@ -90,6 +93,11 @@ class Scenario:
     "How many connections clients keep open."
     strays: float = 0.0
     "Part of the packets that a router sends to some machine that is not the director."
+    layouts: tuple[tuple[bytes, tuple[int, ...]], ...] = ()
+    """By digest of the settings: the ports that have a share group, in the order of the groups, as places in `powers`;
+    () if the settings differ in nothing that concerns the groups."""
+    joining: tuple[int, ...] = ()
+    "Machines that are in no farm file at first."
     recorded: bool = False
     "Somebody records the datagrams and plays them again."
     peaceful: bool = False

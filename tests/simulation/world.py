@@ -62,10 +62,7 @@ class World:
         self._queue, self._order, self._at_once = [], 0, 0
         size = scenario.size
         powers = scenario.powers
-        self.groups = len(powers[0])
-        self.all_buckets = (1 << BUCKETS * self.groups) - 1
-        self.names = tuple(f"n{index:02}" for index in range(size))
-        "Of the farm file."
+        self._read_farm_files(scenario)
         runs_as = list(range(size)) + ([] if scenario.doubled is None else [scenario.doubled])
         self.labels = tuple(self.names[node] + "*" * (index >= size) for index, node in enumerate(runs_as))
         "Of each machine: the star is of one that runs under the name of another."
@@ -116,6 +113,19 @@ class World:
         "By anybody, with more than one member."
         self.gaps = []
         "Of measured moves: seconds for which some bucket had no taker."
+
+    def _read_farm_files(self, scenario):
+        """Take in what the farm files of the machines have: share groups by settings, and nodes."""
+        self.groups = len(scenario.powers[0])
+        self._layouts = dict(scenario.layouts)
+        self.steady = [port for port in range(self.groups) if all(port in ports for _, ports in scenario.layouts)]
+        "The ports that have a share group by all settings: their clients must see nothing of a change."
+        self.all_buckets = sum(((1 << BUCKETS) - 1) << (port * BUCKETS) for port in self.steady)
+        self.replacing = 0.02 * self.t
+        "Seconds that the kernel takes for another filter at most."
+        self.names = tuple(f"n{index:02}" for index in range(scenario.size))
+        "Of all farm files."
+        self.names_at_first = tuple(name for index, name in enumerate(self.names) if index not in scenario.joining)
 
     def schedule(self, at, call, argument):
         self._order += 1
@@ -233,7 +243,7 @@ class World:
         self.machines[index].leave()
 
     def set_powers(self, index, powers):
-        self.machines[index].set_powers(powers[: self.groups])
+        self.machines[index].set_powers((powers * self.groups)[: self.groups])
 
     # What a virtual machine can be put through.
 
@@ -305,6 +315,14 @@ class World:
 
     def set_settings(self, index, digest):
         self.machines[index].set_settings(digest)
+
+    def set_names(self, index, members):
+        """Let a machine's farm file have these nodes."""
+        self.machines[index].set_names(tuple(self.names[member] for member in members))
+
+    def ports_by(self, settings):
+        """Give the ports that have a share group by these settings, in the order of the groups."""
+        return self._layouts.get(settings, tuple(range(self.groups)))
 
     def few_views(self):
         """Judge in how many views the farm has found together."""
@@ -380,10 +398,18 @@ class World:
     def shares_of(self, view):
         """Give each member's combined mask in a view: what its filter must take."""
         shares = {name: 0 for name, _ in view}
-        for group in range(self.groups):
+        for group, port in enumerate(self._ports_of(view)):
             for name, mask in buckets.masks({name: powers[group] for name, powers in view}, BUCKETS).items():
-                shares[name] |= mask << (group * BUCKETS)
+                shares[name] |= mask << (port * BUCKETS)
         return shares
+
+    def _powers_of(self, machine):
+        """Give a machine's powers by its settings, one per share group."""
+        return tuple(machine.powers[port] for port in self.ports_by(machine.settings))
+
+    def _ports_of(self, view):
+        """Give the ports that have a share group by the settings of a view's members."""
+        return next((self.ports_by(self.machines[self.names.index(name)].settings) for name, _ in view), ())
 
     def takeable_by(self, part):
         """Mask of the buckets that must have a taker in a torn part, whoever of it serves."""
@@ -392,22 +418,22 @@ class World:
             return 0
         candidates = [machine for view in self.rightful_views(part) for machine in view]
         mask = 0
-        for group in range(self.groups):
-            if candidates and all(powers[group] for _, powers in candidates):
-                mask |= ((1 << BUCKETS) - 1) << (group * BUCKETS)
+        for group, port in enumerate(self._ports_of(candidates)):
+            if all(powers[group] for _, powers in candidates):
+                mask |= ((1 << BUCKETS) - 1) << (port * BUCKETS)
         return mask
 
     def rightful_views(self, part):
         """Give the views that a part of machines, which all hear each other, may have agreed on."""
         if self.partition == "majority" and 2 * len(part) <= len(self.names):
             return {()}
-        candidates = [machine for machine in part if machine.wants and any(machine.powers)]
+        candidates = [machine for machine in part if machine.wants and any(self._powers_of(machine))]
         votes = {}
         for machine in candidates:
             votes.setdefault(machine.settings, []).append(machine)
         most = max(map(len, votes.values()), default=0)
         return {
-            tuple(sorted((machine.name, machine.powers) for machine in voters))
+            tuple(sorted((machine.name, self._powers_of(machine)) for machine in voters))
             for voters in votes.values()
             if len(voters) == most
         } or {()}

@@ -112,8 +112,9 @@ class Membership:
         self._listening = self.listening(timing, started_at=now)
         self._neighbours_changed = True
         "An acknowledged node announces something else than at the last call of `take_neighbours`."
-        self._told_waiting = self._yields = self._known_changed = False
-        "The last: what must be known of the others after a restart has changed."
+        self._told_waiting = self._yields = self._known_changed = self._regrouped = False
+        """The last two: what must be known of the others after a restart has changed; the view is by share groups of
+        former settings."""
         self._seq, self._epoch = 0, 1
         "The latest sequence sent, and the first sequence of this epoch."
         self._heard_changed_at = 1
@@ -204,9 +205,23 @@ class Membership:
         """Set this node's weights, one per share group."""
         return self._change(now, powers=powers)
 
-    def set_settings(self, settings: bytes, *, now: float) -> list[Effect]:
-        """Set the digest of this node's farm file."""
-        return self._change(now, settings=settings)
+    def set_layer_two(self, *, settings: bytes, powers: tuple[int, ...], now: float) -> list[Effect]:
+        """Set the digest of this node's farm file, and this node's weights, one per share group of that file.
+
+        The share has gone over to these groups just before. Views and proofs of other settings do not count any more: a
+        new epoch begins, and the view is adopted anew even if it is the same by name.
+        """
+        if settings == self.settings:
+            return self.set_powers(powers, now=now)
+        effects = self._wake(now)
+        self.settings, self.powers = settings, powers
+        if self.ended:
+            return effects
+        self._begin_epoch(now)
+        self._undecided = self._neighbours_changed = self._regrouped = True
+        self._hurry(now)
+        self._go_on(now, effects)
+        return effects
 
     def set_nodes(
         self, nodes: Collection[str], *, electorates: Sequence[Collection[str]] = (), now: float
@@ -393,6 +408,7 @@ class Membership:
                 dirty_buckets=said.dirty_buckets,
                 view=said.view,
                 claimed=not said.ask,
+                settings=said.settings,
             )
             for name, said in heard
             if said is not None
@@ -584,7 +600,7 @@ class Membership:
             self._undecided = False
             choice = self._selector.choose(self._own(now), now=now)
             self.out_reason, self._yields, self._time_decides = choice.out_reason, choice.yields, choice.time_decides
-            if choice.view == self.view:
+            if choice.view == self.view and not self._regrouped:
                 self._stays_until = None
             elif self._lets_others_go_first(choice.view, now, effects):
                 self._time_decides = True
@@ -646,7 +662,7 @@ class Membership:
 
     def _change_view(self, view: View, now: float, effects: list[Effect]) -> None:
         before, self.view = self.view, view
-        self._stays_until = None
+        self._stays_until, self._regrouped = None, False
         self._view_changed_at = now
         self._begin_epoch(now)
         effects += [Adopt(view), inform(_describe_change(before, view, self.out_reason)), Broadcast()]
@@ -808,6 +824,7 @@ def _looks_different(before: Heartbeat, after: Heartbeat) -> bool:
         or before.mac != after.mac
         or before.view != after.view
         or before.ask != after.ask
+        or before.settings != after.settings
         or before.revisions != after.revisions
     )
 
@@ -817,4 +834,5 @@ def _describe_change(before: View, view: View, out_reason: str | None) -> str:
         return f"out of the view: {out_reason}"
     names = [name for name, _ in view]
     changed = "; powers changed" if names == [name for name, _ in before] else ""
+    changed = "; share groups changed" if view == before else changed
     return f"view: {', '.join(names)}{changed}"

@@ -174,9 +174,12 @@ class Node:
         """Change this node's weights."""
         return self._carry_out(self.membership.set_powers(powers, now=now), now)
 
-    def set_settings(self, settings: bytes, *, now: float) -> NodeOutput:
-        """Change the digest of this node's farm file."""
-        return self._carry_out(self.membership.set_settings(settings, now=now), now)
+    def set_layer_two(self, *, settings: bytes, powers: tuple[int, ...], now: float) -> NodeOutput:
+        """Change the digest of this node's farm file, and its weights, one per share group of that file.
+
+        The share must have gone over to these groups, and nothing else may have happened to this node since.
+        """
+        return self._carry_out(self.membership.set_layer_two(settings=settings, powers=powers, now=now), now)
 
     def set_nodes(
         self, nodes: Collection[str], *, electorates: Sequence[Collection[str]] = (), now: float
