@@ -143,8 +143,9 @@ class Heartbeats:
         if former.farm.partition != farm.farm.partition:
             self.carry_out(self.node.set_partition(farm.farm.partition, now=now))
         if former.settings_digest() != farm.settings_digest():
-            self.carry_out(self.node.set_settings(farm.settings_digest(), now=now))
-        if powers != self._powers:
+            self._powers = powers
+            self.carry_out(self.node.set_layer_two(settings=farm.settings_digest(), powers=powers, now=now))
+        elif powers != self._powers:
             self.say_powers(powers)
 
     def say_layer_two(self, mac: bytes) -> None:
