@@ -1,6 +1,7 @@
 """`hcsidecar snapshot` with real daemons: alive, dead and hanging, and with secrets planted everywhere."""
 
 import json
+import re
 import signal
 import stat
 import sys
@@ -125,6 +126,24 @@ def test_another_node_makes_its_own_part_and_hides_its_own_secrets(planted, tmp_
     assert json.loads(parts["web2/status.json"])["node"] == "web2"
     everything = "\n".join(parts.values())
     assert [secret for secret in (*SECRETS, *key_secrets(farm)) if secret in everything] == []
+
+
+def test_other_nodes_that_are_dead_or_hang_are_named(planted, tmp_path):
+    farm, out = planted, tmp_path / "out.zip"
+    farm.kill("web2")
+    hanging = farm.daemons["web3"]
+    hanging.send_signal(signal.SIGSTOP)
+    try:
+        done = farm.cli_beside("web1", "snapshot", str(out), "--all", node=None)
+    finally:
+        hanging.send_signal(signal.SIGCONT)
+
+    assert done.returncode == 1
+    parts = parts_of(out)
+    assert "web2: its daemon did not answer" in parts["README.txt"]
+    assert "web3: its daemon did not answer" in parts["README.txt"]
+    assert "web1/status.json" in parts
+    assert re.search(r"web2/all: everything of this node: web2 at \S+ does not answer", parts["README.txt"])
 
 
 def test_a_broken_farm_file_and_a_damaged_store_are_no_obstacle(planted, tmp_path):

@@ -1,7 +1,9 @@
 """What goes into a support snapshot: secrets are hidden, parts are cut, and the events of all nodes are merged."""
 
 import re
+import zlib
 from base64 import b64encode
+from hashlib import sha256
 from urllib.parse import quote
 
 import msgspec
@@ -15,6 +17,7 @@ from hcsidecar.core.snapshot_contents import (
     LARGEST,
     LARGEST_NODE,
     NodeParts,
+    PackedError,
     Part,
     contents,
     cut,
@@ -23,7 +26,9 @@ from hcsidecar.core.snapshot_contents import (
     lacking,
     limited,
     members,
+    pack,
     room_for_each,
+    unpack,
 )
 from hcsidecar.core.snapshot_secrets import (
     HIDDEN,
@@ -190,6 +195,51 @@ def test_the_parts_of_a_node_fit_into_its_limit_and_the_first_have_it():
     assert [len(part.text) for part in fitted(parts[:2], 120)] == [40, 40]
     assert room_for_each(1) == LARGEST_NODE
     assert room_for_each(64) * 64 <= LARGEST
+
+
+def test_parts_for_another_node_are_packed_and_read_again():
+    node = NodeParts(node="web1", answered=True, parts=(Part(name="runs/a.txt", about="x", text="output\n"),))
+
+    assert unpack(pack(node), node="web1", room=1000) == node
+
+
+def test_parts_that_are_too_large_for_an_answer_lose_the_less_important_ones():
+    text = "".join(sha256(str(number).encode()).hexdigest() + "\n" for number in range(2000))
+    parts = tuple(Part(name=f"{number}.txt", about="x", text=text) for number in range(3))
+
+    packed = pack(NodeParts(node="web1", answered=True, parts=parts), most=60_000)
+
+    assert len(packed) <= 60_000
+    found = unpack(packed, node="web1", room=LARGEST_NODE)
+    assert found.parts[0].text
+    assert "left out" in found.parts[-1].lacking
+
+
+def test_what_another_node_tells_is_not_believed_to_be_in_order():
+    hostile = NodeParts(
+        node="web9",
+        answered=True,
+        parts=(
+            Part(name="../../etc/passwd", about="x", text="x"),
+            Part(name="a\x1b.txt", about="x", text="x"),
+            Part(name="good.txt", about="x", text="\x1b[2J" * 100),
+        ),
+    )
+
+    found = unpack(pack(hostile), node="web2", room=300)
+
+    assert found.node == "web2"
+    assert [(part.name, len(part.text) <= 100, "\x1b" in part.text) for part in found.parts] == [
+        ("good.txt", True, False)
+    ]
+
+
+@pytest.mark.parametrize(
+    "packed", [b"", b"x", zlib.compress(b"{}"), zlib.compress(b"[" * 100_000), zlib.compress(bytes(30_000_000))]
+)
+def test_what_is_no_snapshot_of_another_node_is_refused(packed):
+    with pytest.raises(PackedError, match="not in a form that this version understands"):
+        unpack(packed, node="web2", room=1000)
 
 
 def test_the_table_of_contents_says_what_is_there_and_why_the_rest_is_not():
