@@ -89,8 +89,8 @@ class FarmHere:
         return f"{self.prefix}{name.removeprefix('web')}"
 
     def node(self, name, **keys):
+        address = keys.pop("address", self.address(name))
         more = "".join(f"{key} = {value}\n" for key, value in keys.items())
-        address = self.address(name)
         return f'[[node]]\nname = "{name}"\naddress = "{address}"\nlisten = ["{address}:9010"]\n{more}'
 
     def text(self, *, names=None, farm="", nodes=None, extra=None, heartbeat=""):
