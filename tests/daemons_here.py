@@ -90,8 +90,9 @@ class FarmHere:
 
     def node(self, name, **keys):
         address = keys.pop("address", self.address(name))
+        keys = {"listen": f'["{address}:9010"]'} | keys
         more = "".join(f"{key} = {value}\n" for key, value in keys.items())
-        return f'[[node]]\nname = "{name}"\naddress = "{address}"\nlisten = ["{address}:9010"]\n{more}'
+        return f'[[node]]\nname = "{name}"\naddress = "{address}"\n{more}'
 
     def text(self, *, names=None, farm="", nodes=None, extra=None, heartbeat=""):
         tables = "".join(self.node(name, **(nodes or {}).get(name, {})) for name in names or self.names)

@@ -50,6 +50,8 @@ class ApiAddress:
 
     address: HostPort
     tls: bool = False
+    later: "ApiAddress | None" = None
+    "Where it is after that node's restart, if its settings have changed; it may have restarted already."
 
 
 class NoSnapshotError(Exception):

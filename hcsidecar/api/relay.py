@@ -19,7 +19,7 @@ import aiohttp
 from yarl import URL
 
 from hcsidecar.api.auth import ANSWER_HEADER, Signer
-from hcsidecar.api.control import Control
+from hcsidecar.api.control import ApiAddress, Control
 from hcsidecar.api.requests import Reply
 from hcsidecar.core.documents import Refusal
 from hcsidecar.core.json_reading import JsonError, read_json
@@ -33,7 +33,14 @@ MAX_ANSWER = 4 * 1024 * 1024
 
 
 class UnreachableError(Exception):
-    """Raised if there is no valid answer of the other node; the text is the reason."""
+    """Raised if there is no valid answer of the other node; the text is the reason.
+
+    With `may_be_tried_elsewhere` the node cannot have acted on the request.
+    """
+
+    def __init__(self, text: str, *, may_be_tried_elsewhere: bool = False) -> None:
+        super().__init__(text)
+        self.may_be_tried_elsewhere = may_be_tried_elsewhere
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +103,23 @@ class Relay:
         return Reply(status=status, body=answer)
 
     async def _once(self, node: str, request: _Request) -> tuple[int, bytes]:
-        """Send the request once, and return status and body of an answer whose signature is right."""
+        """Send the request once, and return status and body of an answer whose signature is right.
+
+        A node that is not where it has been may be where it is to be after its restart.
+        """
         where = self._control.nodes[node]
+        try:
+            return await self._at(where, node, request)
+        except UnreachableError as error:
+            if where.later is None or not error.may_be_tried_elsewhere:
+                raise
+            first = error
+        try:
+            return await self._at(where.later, node, request)
+        except UnreachableError as error:
+            raise UnreachableError(f"{first}; {error}") from error
+
+    async def _at(self, where: ApiAddress, node: str, request: _Request) -> tuple[int, bytes]:
         signed = self._signer.sign(
             request.method,
             request.path,
@@ -125,7 +147,10 @@ class Relay:
             unsent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
             if request.method == "POST" and not unsent:
                 words += "; it may still act on the request"
-            raise UnreachableError(f"{node} at {where.address} does not answer: {words}") from error
+            # What is read twice does no harm, and a server of TLS answers a request without TLS in its own way.
+            again = unsent or request.method == "GET"
+            text = f"{node} at {where.address} does not answer: {words}"
+            raise UnreachableError(text, may_be_tried_elsewhere=again) from error
         if header is None and status == HTTPStatus.UNAUTHORIZED:
             reason = "it does not accept this node's signature: are the key files the same? Its log says more"
             raise UnreachableError(f"{node} at {where.address} refuses the request: {reason}")

@@ -111,8 +111,11 @@ class NodeControl:
     @property
     def nodes(self) -> Mapping[str, ApiAddress]:
         """The address of each node's API."""
-        tls = self._farm.web.tls is not None
-        return {node.name: ApiAddress(address=self._farm.api_address(node), tls=tls) for node in self._farm.node}
+        present, to_come = _api_addresses(self._farm), _api_addresses(self._settings.to_come)
+        return {
+            name: where if to_come.get(name, where) == where else replace(where, later=to_come[name])
+            for name, where in present.items()
+        }
 
     @property
     def runs_directory(self) -> Path:
@@ -280,6 +283,13 @@ class NodeControl:
     def _fractions(self, view: View, name: str) -> tuple[float, ...]:
         groups = len(self._farm.share_names) if self._farm.l2 else 0
         return tuple(_parts(view, group).get(name, 0.0) for group in range(groups))
+
+
+def _api_addresses(farm: FarmFile | None) -> Mapping[str, ApiAddress]:
+    if farm is None:
+        return {}
+    tls = farm.web.tls is not None
+    return {node.name: ApiAddress(address=farm.api_address(node), tls=tls) for node in farm.node}
 
 
 @lru_cache(maxsize=16)

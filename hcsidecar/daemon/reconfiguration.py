@@ -48,6 +48,8 @@ class SettingsInForce:
     me: NodeTable
     waiting: tuple[SettingChange, ...] = ()
     "What the text says and the daemon takes when it starts again."
+    to_come: FarmFile | None = None
+    "The whole file, where something waits."
 
     @property
     def farm(self) -> FarmFile:
@@ -117,6 +119,7 @@ class Reconfiguration:
         settings.loaded = replace(loaded, farm=farm, keyring=settings.loaded.keyring)
         settings.me = farm.node_named(settings.me.name)
         settings.waiting = waiting_changes(farm, loaded.farm)
+        settings.to_come = loaded.farm if settings.waiting else None
         parts.verifier.set_nodes(frozenset(node.name for node in farm.node))
         parts.face.set_path(farm.health.path)
         parts.limit_connections(farm)

@@ -7,6 +7,7 @@ import re
 import socket
 import ssl
 import time
+from dataclasses import replace
 
 import pytest
 from api_nodes import KEYS, ask, closed_port, running, told
@@ -280,3 +281,42 @@ def test_the_relay_takes_no_proxy_from_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{closed_port()}")
     answers, _ = told(tmp_path, ("GET", "/api/v1/nodes/web2/status"))
     assert answers[0][0] == 200
+
+
+def test_a_node_that_has_restarted_with_another_address_is_found_there_and_one_that_has_not_where_it_was(tmp_path):
+    async def story():
+        async with running(["web1", "web2"], tmp_path) as nodes:
+            known = nodes["web1"].control.nodes
+            here, elsewhere = known["web2"], ApiAddress(address=HostPort("127.0.0.1", closed_port()))
+            for where in (replace(elsewhere, later=here), replace(here, later=elsewhere)):
+                known["web2"] = where
+                for method, path in (("GET", "status"), ("POST", "actions/drain")):
+                    body = b"{}" if method == "POST" else None
+                    assert (await ask(nodes["web1"], method, f"/api/v1/nodes/web2/{path}", body))[0] == 200
+
+    asyncio.run(story())
+
+
+def test_an_action_that_a_node_may_have_begun_is_not_asked_for_again_elsewhere(tmp_path):
+    async def story():
+        async with running(["web1", "web2"], tmp_path) as nodes, impostor(hang_up) as port:
+            known = nodes["web1"].control.nodes
+            known["web2"] = ApiAddress(address=HostPort("127.0.0.1", port), later=known["web2"])
+            status, document = await ask(nodes["web1"], "POST", "/api/v1/nodes/web2/actions/drain", b"{}")
+            assert status == 502
+            assert "it may still act on the request" in document["reason"]
+            assert (await ask(nodes["web1"], "GET", "/api/v1/nodes/web2/status"))[0] == 200
+
+    asyncio.run(story())
+
+
+def test_a_node_that_is_at_neither_address_is_told_with_both(tmp_path):
+    async def story():
+        async with running(["web1", "web2"], tmp_path) as nodes:
+            first, second = (ApiAddress(address=HostPort("127.0.0.1", closed_port())) for _ in range(2))
+            nodes["web1"].control.nodes["web2"] = replace(first, later=second)
+            status, document = await ask(nodes["web1"], "GET", "/api/v1/nodes/web2/status")
+            assert status == 502
+            assert document["reason"].count("connection refused") == 2
+
+    asyncio.run(story())

@@ -99,6 +99,20 @@ async def test_what_is_not_live_stays_and_is_told_until_the_daemon_starts_again(
 
 
 @on_a_loop
+async def test_a_node_is_reached_where_it_listens_now_and_where_it_will_after_its_restart(tmp_path):
+    async with FarmHere(tmp_path, names=("web1",)).running() as farm:
+        web2, other = farm.address("web2"), farm.address("web3")
+        await farm.take(names=("web1", "web2"))
+        [taken] = await farm.take(names=("web1", "web2"), nodes={"web2": {"listen": f'["{web2}:9011"]'}})
+        assert [change.key for change in taken.waiting] == ["node.listen"]
+        where = farm.daemons["web1"].control.nodes["web2"]
+        assert (where.address.port, where.later.address.port) == (9010, 9011)
+        assert farm.daemons["web1"].control.nodes["web1"].later is None
+        await farm.take(names=("web1", "web2"), nodes={"web2": {"address": other}})
+        assert farm.daemons["web1"].daemon._heartbeats._datagrams._routes["web2"] == [("default", (other, 4803))]
+
+
+@on_a_loop
 async def test_partition_is_taken_by_a_node_that_is_alone(tmp_path):
     async with FarmHere(tmp_path, names=("web1",)).running() as farm:
         web1 = farm.daemons["web1"]
