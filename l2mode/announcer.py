@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from math import inf
 
 from l2mode.core.conflicts import REMEDY, Conflict, ConflictOver
+from l2mode.core.settings import VirtualIp
 from l2mode.core.speaker import Speaker
 from l2mode.kernel.raw_frames import RawFrames
 from l2mode.kernel.record import TellOperator
@@ -33,6 +34,12 @@ class Announcer:
     def update(self, *, view: Collection[str], directors: Sequence[str | None], macs: Mapping[str, bytes]) -> None:
         """Pass a change on to the speaker; its frames are sent in the next turn of the loop."""
         self._speaker.update(view=view, directors=directors, macs=macs, now=self._loop.time())
+        self._arm()
+
+    def change_vips(self, vips: Sequence[VirtualIp]) -> None:
+        """Speak for these virtual IPs from the next `update` on. Raise FilterError, with all as before, if refused."""
+        self._wire.change_vips(vips)
+        self._speaker.change_vips(vips)
         self._arm()
 
     def renew(self, until: float) -> None:

@@ -5,7 +5,9 @@ Nothing in this module runs on the thread of the event loop.
 
 import contextlib
 import threading
+from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -16,9 +18,20 @@ from l2mode.core.tables import Tables
 from l2mode.kernel.errors import FilterError, is_exhaustion
 from l2mode.kernel.host import HostAddresses
 from l2mode.kernel.interface import interface_holding, mac_of
-from l2mode.kernel.packet_filter import PacketFilter, choose_filter
+from l2mode.kernel.packet_filter import PacketFilter, another_filter, choose_filter
 from l2mode.kernel.record import TellOperator
 from l2mode.kernel.restore import open_record
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """What stands ready to take the place of the filter and the virtual IPs in use."""
+
+    settings: LayerTwoSettings
+    filter: PacketFilter
+    host: HostAddresses
+    tables: Tables
+    "Those of the filter, in which nothing is taken yet."
 
 
 class HostSetup:
@@ -55,6 +68,7 @@ class HostSetup:
         # A repair that the loop has given up waiting for may still run when everything is taken down.
         self._one_at_a_time = threading.Lock()
         self._down = False
+        self._to_retire: deque[PacketFilter] = deque()
 
     def set_up(self) -> Tables:
         """Attach a closed filter, in place of one that was left open, then add the virtual IPs.
@@ -81,6 +95,38 @@ class HostSetup:
         self._warn()
         return Tables(self.filter.memory)
 
+    def prepare(self, settings: LayerTwoSettings) -> Replacement:
+        """Load a filter of the same kind by other settings beside the one in use. Raise FilterError if refused."""
+        host = HostAddresses(settings.vips, self.interface, self._record, delivery=settings.delivery)
+        mac = host.check().mac
+        made = another_filter(self.choice.kind, settings, self.interface, self._record, mac=mac)
+        return Replacement(settings, made, host, Tables(made.memory))
+
+    def replace(self, new: Replacement) -> Replacement:
+        """Put the other filter in place, and the virtual IPs by its settings. Return what was in use, to be retired.
+
+        At each moment a filter stands in front of each virtual IP: those that go are removed before, those that come
+        are added after the filter. Raise FilterError, with all as before, if one of the steps is refused.
+        """
+        with self._one_at_a_time:
+            if self._down:
+                raise FilterError("layer-2 mode ends", "start the daemon again")
+            former = Replacement(self._settings, self.filter, self._host, Tables(self.filter.memory))
+            try:
+                _put_in_place(new, instead_of=former)
+            except (FilterError, OSError) as error:
+                _put_in_place(former, instead_of=new)
+                if isinstance(error, FilterError):
+                    raise
+                raise FilterError(f"the settings cannot be changed: {error.strerror}", "try it again") from error
+            self._settings, self.filter, self._host = new.settings, new.filter, new.host
+            self._warn()
+        return former
+
+    def retire_soon(self, former: Replacement) -> None:
+        """Have the next repair give back what a filter needs that is not in use any more; on any thread."""
+        self._to_retire.append(former.filter)
+
     def repair(self) -> tuple[Obstacle, ...]:
         """Restore what somebody has removed, and read the MAC again. Return the obstacles that remain.
 
@@ -90,6 +136,7 @@ class HostSetup:
         with self._one_at_a_time:
             if self._down:
                 return ()
+            self._retire()
             self._keep_record()
             found = self._look()
             was_open = self._without_filter
@@ -113,11 +160,16 @@ class HostSetup:
             return  # what is there belongs to another process
         with self._one_at_a_time:
             self._down = True
+            self._retire()
             if hasattr(self, "_host"):
                 self._host.take_down()
             if hasattr(self, "filter"):
                 self.filter.detach()
             self._record.restore()
+
+    def _retire(self) -> None:
+        while self._to_retire:
+            self._to_retire.popleft().retire()
 
     def _keep_record(self) -> None:
         """Write the record again if somebody has removed it."""
@@ -176,3 +228,10 @@ class HostSetup:
         self._trouble[part] = trouble
         if before is None:
             self._tell("error", trouble)
+
+
+def _put_in_place(new: Replacement, *, instead_of: Replacement) -> None:
+    """Put a filter and its virtual IPs in the place of others; what is in place already stays."""
+    new.host.remove(vip for vip in instead_of.settings.vips if vip not in new.settings.vips)
+    new.filter.attach()
+    new.host.set_up()

@@ -13,7 +13,6 @@ from typing import Final
 
 from l2mode.announcer import Announcer
 from l2mode.core.announcement import Announcement
-from l2mode.core.cells import NOBODY
 from l2mode.core.conditions import Hold
 from l2mode.core.documents import ClientExplanation, LayerTwoReport
 from l2mode.core.explain import Client, explain
@@ -21,13 +20,15 @@ from l2mode.core.filter_kinds import FilterKind
 from l2mode.core.frames import virtual_mac
 from l2mode.core.handover import Handover, director_of
 from l2mode.core.interface import Obstacle
-from l2mode.core.reasons import Reason
+from l2mode.core.reasons import REASONS, Reason
+from l2mode.core.regrouping import Regrouping, regrouping
 from l2mode.core.report import FilterReport, layer_two_document
 from l2mode.core.settings import LayerTwoSettings
 from l2mode.core.speaker import Speaker
+from l2mode.core.table_writer import TableWriter
 from l2mode.core.transit import View
 from l2mode.core.verdict import Delivery
-from l2mode.host_setup import HostSetup
+from l2mode.host_setup import HostSetup, Replacement
 from l2mode.kernel.errors import FilterError
 from l2mode.kernel.raw_frames import RawFrames
 from l2mode.kernel.record import TellOperator
@@ -74,10 +75,14 @@ class LayerTwo:
     ) -> None:
         self.settings = settings
         directed = settings.delivery is Delivery.DIRECTED
-        self.handover = Handover(name=settings.me, groups=len(settings.groups), directed=directed)
-        self._numbers = {name: number for number, name in enumerate(settings.nodes)}
-        self._dirty: dict[int, int] = {}
-        "The dirty members in the filter's tables."
+        self.handover = Handover(
+            name=settings.me, groups=len(settings.groups), directed=directed, settings=settings.digest
+        )
+        self._writers: list[TableWriter] = []
+        "One for each filter that may have the packets: two while one takes the place of the other."
+        self._counted_before = dict.fromkeys((reason for reason in REASONS if reason.counted), 0)
+        "What former filters have counted."
+        self._changing = asyncio.Lock()
         self._tell = tell
         self._changed = changed
         self._loop = asyncio.get_running_loop()
@@ -104,7 +109,7 @@ class LayerTwo:
 
         Nothing is taken before the first lease and claim.
         """
-        self.tables = await asyncio.to_thread(self._grounds.set_up)
+        self._writers = [TableWriter(await asyncio.to_thread(self._grounds.set_up), self.settings)]
         try:
             wire = RawFrames(self.interface, self.settings.vips, tell=self._tell, virtual_mac=self.virtual_mac)
         except FilterError:
@@ -121,11 +126,64 @@ class LayerTwo:
 
     async def close(self) -> None:
         """Stop taking packets, and put the machine back as it was found; safe to repeat."""
-        if hasattr(self, "tables"):
-            self.tables.set_lease(0)
+        for writer in self._writers:
+            writer.tables.set_lease(0)
         if hasattr(self, "_voice"):
             self._voice.close()
         await asyncio.to_thread(self._grounds.take_down)
+
+    async def reconfigure(self, settings: LayerTwoSettings) -> None:
+        """Go by other settings, without a gap for the clients of what stays the same.
+
+        Interface, kind of filter, delivery, seed and the name of the node stay. Raise FilterError, with everything as
+        before, if the kernel refuses something.
+
+        A second filter, by the new settings, is loaded and put in the place of the first one in one step. Until this
+        method returns the node has its buckets by the former settings, and both filters are written. Nothing that could
+        fail or wait comes after that: on return, and before anything else happens on the loop, the caller must tell
+        membership of the digest and the powers (`Node.set_layer_two`), and then of the nodes.
+        """
+        async with self._changing:
+            if settings == self.settings:
+                return
+            new = await asyncio.to_thread(self._grounds.prepare, settings)
+            changes = regrouping(self.settings, settings)
+            writer = TableWriter(new.tables, settings, changes)
+            writer.tables.set_lease(_nanoseconds(self.handover.lease))
+            self._writers.append(writer)
+            self._write_macs()
+            self._write()
+            try:
+                former = await asyncio.to_thread(self._grounds.replace, new)
+                await self._change_vips(settings, former)
+            except FilterError:
+                self._writers.remove(writer)
+                self._grounds.retire_soon(new)
+                self._repair_soon.set()
+                raise
+            self._grounds.retire_soon(former)
+            self._repair_soon.set()
+            self._go_over(writer, changes, settings)
+
+    async def _change_vips(self, settings: LayerTwoSettings, former: Replacement) -> None:
+        """Speak for the new virtual IPs. If that is refused, put the former filter back and raise FilterError."""
+        if settings.vips == self.settings.vips:
+            return
+        try:
+            self._voice.change_vips(settings.vips)
+        except FilterError:
+            await asyncio.to_thread(self._grounds.replace, former)
+            raise
+
+    def _go_over(self, writer: TableWriter, changes: Regrouping, settings: LayerTwoSettings) -> None:
+        for reason, count in self._writers[0].tables.counters().items():
+            self._counted_before[reason] += count
+        self._writers = [writer]
+        if settings.digest != self.settings.digest or settings.groups != self.settings.groups:
+            self.handover.regroup(changes.groups, settings=settings.digest)
+        self.settings = settings
+        writer.go_over()
+        self._write()
 
     # -- called by membership ---------------------------------------------------------------------------------------
 
@@ -162,7 +220,8 @@ class LayerTwo:
     def renew(self, until: float) -> None:
         """Let the filter take packets until `until`, in seconds of the monotonic clock."""
         self.handover.renew(until)
-        self.tables.set_lease(max(0, int(until * _NANOSECONDS)))
+        for writer in self._writers:
+            writer.tables.set_lease(_nanoseconds(until))
         self._voice.renew(until)
 
     def meet(self, neighbours: Iterable[Announcement]) -> None:
@@ -187,28 +246,9 @@ class LayerTwo:
 
     def _turn(self) -> None:
         """Write the handover's decisions into the filter's tables."""
-        handover = self.handover
         self._others = self._view_to_pass_on_by()
-        directors = [director_of(handover.view or self._others, vip.packed) for vip in self.settings.vips]
-        former, dirty = self._dirty, self._dirty_members()
-        # During the swap, a node counts as dirty if it is so by the old or the new tables: otherwise the filter would
-        # answer packets with resets.
-        self.tables.set_dirty(
-            me=True, members={node: former.get(node, 0) | dirty.get(node, 0) for node in {*former, *dirty}}
-        )
-        self.tables.swap(
-            [self._cells(group) for group in range(len(self.settings.groups))],
-            # The others' view may be of another farm file, with nodes that this one does not know.
-            [NOBODY if name is None else self._numbers.get(name, NOBODY) for name in directors],
-        )
-        self.tables.set_dirty(handover.dirty, dirty)
-        self._dirty = dirty
-
-    def _cells(self, group: int) -> bytes:
-        # A node that has just left the view still takes the buckets that move.
-        if self._others and not self.handover.moving:
-            return self.handover.cells_of_others(self._others, group, self._numbers)
-        return self.handover.cells(group, self._numbers)
+        for writer in self._writers:
+            writer.turn(self.handover, self._others)
 
     def _view_to_pass_on_by(self) -> View:
         """Return the others' view while this node is in none; (): in flooded delivery, where each has its own copy."""
@@ -217,15 +257,12 @@ class LayerTwo:
         return self.handover.view_of_others()
 
     def _write_macs(self) -> None:
-        known = {self._numbers[node.name]: node.mac for node in self.handover.neighbours if node.mac}
-        self.tables.set_macs(self.mac, known)
+        for writer in self._writers:
+            writer.write_macs(self.mac, self.handover)
 
     def _write_dirty(self) -> None:
-        self._dirty = self._dirty_members()
-        self.tables.set_dirty(self.handover.dirty, self._dirty)
-
-    def _dirty_members(self) -> dict[int, int]:
-        return {self._numbers[name]: buckets for name, buckets in self.handover.dirty_members().items()}
+        for writer in self._writers:
+            writer.write_dirty(self.handover)
 
     def _speak_by_the_view(self) -> None:
         """Tell the announcer of the view; it speaks after the heartbeat that is being composed."""
@@ -258,7 +295,11 @@ class LayerTwo:
 
     def packets(self) -> dict[Reason, int]:
         """Return the number of packets to the virtual IPs since the start, by what became of them."""
-        return self.tables.counters()
+        counted = self._counted_before.copy()
+        for writer in self._writers:
+            for reason, count in writer.tables.counters().items():
+                counted[reason] += count
+        return counted
 
     def document(self, *, cut_off: Collection[str], lasting: Collection[Reason]) -> LayerTwoReport:
         """Return the document about layer-2 mode on this node."""
@@ -267,7 +308,7 @@ class LayerTwo:
             warnings=self._grounds.filter.warnings,
             interface=self.interface,
             mac=self.mac,
-            packets=self.tables.counters(),
+            packets=self.packets(),
         )
         return layer_two_document(
             self.handover,
@@ -362,3 +403,8 @@ class LayerTwo:
 
     def _tell_from_thread(self, level: str, message: str) -> None:
         self._loop.call_soon_threadsafe(self._tell, level, message)
+
+
+def _nanoseconds(until: float) -> int:
+    """Return a time in seconds as the tables have it; one in the past of all clocks is 0."""
+    return int(max(0.0, until) * _NANOSECONDS)

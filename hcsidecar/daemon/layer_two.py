@@ -15,6 +15,7 @@ from hcsidecar.core.l2_documents import CheckFinding, CheckLevel, LayerTwoCheck,
 from hcsidecar.core.membership.heartbeat import Heartbeat
 from hcsidecar.core.membership.peers import Peers
 from hcsidecar.system.process import CannotRunError
+from l2mode.core.buckets import prepare
 from l2mode.core.documents import ClientExplanation, LayerTwoReport
 from l2mode.core.explain import Client
 from l2mode.core.hashing import SEED_BYTES
@@ -67,6 +68,7 @@ def settings_of(farm: FarmFile, table: L2Table, *, me: str, hash_seed: bytes) ->
         seed=hash_seed[:SEED_BYTES],
         delivery=Delivery(table.delivery),
         unmatched=Unmatched(table.unmatched),
+        digest=farm.settings_digest(),
     )
 
 
@@ -117,6 +119,24 @@ class LayerTwoMode:
         vips = ", ".join(map(str, settings.vips))
         message = f"{vips} on {self.share.interface}, {settings.delivery.value} delivery, filter {self.share.filter}"
         self._tell_plainly("info", message)
+
+    async def take(self, farm: FarmFile, table: L2Table) -> None:
+        """Go by another farm file, whose interface, filter and delivery are the same.
+
+        On return the share has gone over, and nothing else has happened since: the caller must tell membership at once,
+        first of the digest and the powers (`Node.set_layer_two`), then of the nodes. Raise CannotRunError, with
+        everything as before, if the kernel refuses something.
+        """
+        former = self.share.settings
+        settings = settings_of(farm, table, me=former.me, hash_seed=former.seed)
+        # On the loop this would take long enough to delay heartbeats.
+        await asyncio.to_thread(prepare, settings.nodes)
+        try:
+            await self.share.reconfigure(settings)
+        except FilterError as error:
+            raise CannotRunError(f"layer-2 mode: {error}", passing=error.passing) from error
+        if settings.vips != former.vips:
+            self._tell_plainly("info", f"the virtual IPs are {', '.join(map(str, settings.vips))} now")
 
     async def run(self, peers: Callable[[], Peers], say: Callable[[tuple[int, ...]], None]) -> None:
         """Keep the machine as it must be, and watch the counters of packets, until cancelled.

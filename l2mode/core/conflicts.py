@@ -66,6 +66,12 @@ class Conflicts:
         """The conflicts that are proven and not over."""
         return tuple(each.conflict for each in self._standing.values())
 
+    def forget(self, vip: VirtualIp) -> None:
+        """Note that the farm does not use a virtual IP any more."""
+        self._standing.pop(vip, None)
+        self._quiet_until.pop(vip, None)
+        self._suspects = {suspect: ripe_at for suspect, ripe_at in self._suspects.items() if suspect[0] != vip}
+
     def claimed(self, vip: VirtualIp, mac: bytes, *, now: float) -> None:
         """Take in a claim by a MAC that is not known to belong to the farm."""
         standing = self._standing.get(vip)

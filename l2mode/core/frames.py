@@ -68,9 +68,11 @@ class AddressClaim:
 
 
 def virtual_mac(settings: LayerTwoSettings) -> bytes:
-    """Return the MAC of the virtual IPs in flooded delivery: the same on every node, locally administered, unicast."""
-    key = b"".join([settings.farm.encode(), *sorted(b"\0" + vip.packed for vip in settings.vips)])
-    return b"\x0a" + hashlib.blake2b(key, digest_size=5).digest()
+    """Return the MAC of the virtual IPs in flooded delivery: the same on every node, locally administered, unicast.
+
+    It does not depend on the virtual IPs: clients keep it when one is added or removed.
+    """
+    return b"\x0a" + hashlib.blake2b(settings.farm.encode(), digest_size=5).digest()
 
 
 def solicited_node(address: IPv6Address) -> IPv6Address:

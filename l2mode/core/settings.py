@@ -60,6 +60,8 @@ class LayerTwoSettings:
     "16 secret bytes, the key of the hash of clients."
     delivery: Delivery = Delivery.DIRECTED
     unmatched: Unmatched = Unmatched.DROP
+    digest: bytes = b""
+    "Of what divides the traffic: nodes take buckets together only if it is the same."
 
     @property
     def my_index(self) -> int:

@@ -76,6 +76,15 @@ class Speaker:
 
     # -- input --------------------------------------------------------------------------------------------------------
 
+    def change_vips(self, vips: Sequence[VirtualIp]) -> None:
+        """Speak for these virtual IPs from the next `update` on, and not any more for those that are not named."""
+        for gone in set(self._vips) - set(vips):
+            self._plan.pop(gone, None)
+            self._ask_at.pop(gone, None)
+            self._conflicts.forget(gone)
+        self._vips = tuple(vips)
+        self._speakers = {vip: self._speakers.get(vip) for vip in self._vips}
+
     def update(
         self,
         *,

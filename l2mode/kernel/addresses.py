@@ -22,7 +22,7 @@ def add_missing(vips: Sequence[VirtualIp], record: Record) -> tuple[VirtualIp, .
     """Add the missing virtual IPs to `lo` and return those added. Raise FilterError if that is refused."""
     absent = missing(vips, read_addresses())
     for vip in vips:
-        change = AddressAdded(interface=LOOPBACK, address=str(vip), prefix_length=vip.max_prefixlen)
+        change = change_of(vip)
         if vip not in absent:
             record.keep(change)
             continue
@@ -43,6 +43,11 @@ def add_missing(vips: Sequence[VirtualIp], record: Record) -> tuple[VirtualIp, .
             f"find out what removes addresses from {LOOPBACK}",
         )
     return absent
+
+
+def change_of(vip: VirtualIp) -> AddressAdded:
+    """Return the change that a virtual IP is on `lo`."""
+    return AddressAdded(interface=LOOPBACK, address=str(vip), prefix_length=vip.max_prefixlen)
 
 
 def take_away(change: AddressAdded) -> str | None:

@@ -4,14 +4,14 @@ The procedure is always to read, compare, change and read again: at the first st
 undoes the setup.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from l2mode.core.conditions import Machine, in_the_way
 from l2mode.core.interface import LOOPBACK, Interface, Obstacle, obstacles
 from l2mode.core.interface_kinds import Fit, Judgement, in_the_same_network, judge
 from l2mode.core.settings import VirtualIp
 from l2mode.core.verdict import Delivery
-from l2mode.kernel.addresses import add_missing
+from l2mode.kernel.addresses import add_missing, change_of
 from l2mode.kernel.changes import AddressAdded, SettingChanged
 from l2mode.kernel.errors import FilterError
 from l2mode.kernel.interface import find_interface, read_addresses, read_interface
@@ -105,6 +105,10 @@ class HostAddresses:
                 raise FilterError(f"{name} is gone", "bring the interface back") from error
         with refused_as("the addresses of this machine cannot be read"):
             return raised, add_missing(self._vips, self._record)
+
+    def remove(self, vips: Iterable[VirtualIp]) -> None:
+        """Remove virtual IPs from `lo` that were added there; safe to repeat."""
+        self._record.take_back(change_of(vip) for vip in vips)
 
     def take_down(self) -> None:
         """Undo all changes; safe to repeat."""

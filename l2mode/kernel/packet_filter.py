@@ -31,11 +31,17 @@ class PacketFilter(Protocol):
     def warnings(self) -> tuple[str, ...]:
         """What interferes with the filter and it cannot change, as of the last `attach` or `repair`."""
 
+    def prepare(self) -> None:
+        """Do all that takes long before `attach`; nothing is filtered yet. Raise FilterError if refused."""
+
     def attach(self) -> None:
         """Begin to filter by the present tables; what is in place already stays. Raise FilterError if refused."""
 
     def detach(self) -> None:
         """Stop filtering; safe to repeat."""
+
+    def retire(self) -> None:
+        """Give back what this filter needs, when another one has taken its place or it was never attached."""
 
     def repair(self) -> str | None:
         """Restore what somebody has removed and return a sentence about it; None if nothing is missing.
@@ -78,6 +84,32 @@ def choose_filter(
     raise FilterError(problems_of(passed_over), remedies_of(passed_over))
 
 
+def another_filter(
+    kind: FilterKind,
+    settings: LayerTwoSettings,
+    interface: str,
+    record: Record,
+    *,
+    mac: bytes,
+    object_file: Path = libbpf.OBJECT,
+) -> PacketFilter:
+    """Return a filter of a kind that is in use, with tables of its own, closed and not attached yet.
+
+    Its `attach` puts it in the place of the former one in one step, so that each packet meets one of the two. Raise
+    FilterError if it cannot be loaded.
+    """
+    made = _make(kind, settings, interface, record, object_file)
+    tables = Tables(made.memory)
+    tables.configure(settings, virtual_mac(settings))
+    tables.set_macs(mac, {})
+    try:
+        made.prepare()
+    except FilterError:
+        made.retire()
+        raise
+    return made
+
+
 def _make(
     kind: FilterKind, settings: LayerTwoSettings, interface: str, record: Record, object_file: Path
 ) -> PacketFilter:
@@ -86,11 +118,20 @@ def _make(
             loaded = libbpf.BpfFilter([libbpf.XDP], path=object_file)
             generic = kind is FilterKind.XDP_GENERIC
             program = loaded.programs[libbpf.XDP]
-            return XdpFilter(program, loaded.memory, generic=generic, interface=interface, record=record)
+            return XdpFilter(
+                program, loaded.memory, generic=generic, interface=interface, record=record, close=loaded.close
+            )
         case FilterKind.TC:
             loaded = libbpf.BpfFilter([libbpf.TC], path=object_file)
             program = loaded.programs[libbpf.TC]
-            return TcFilter(program, loaded.memory, interface=interface, farm=settings.farm, record=record)
+            return TcFilter(
+                program,
+                loaded.memory,
+                interface=interface,
+                farm=settings.farm,
+                record=record,
+                close=loaded.close,
+            )
         case FilterKind.NFQUEUE:
             # It needs netfilterqueue, an optional package that nobody else should have to install.
             from l2mode.kernel.packet_queue import QueueFilter  # noqa: PLC0415

@@ -9,6 +9,7 @@ import os
 import select
 import subprocess
 import sys
+import time
 import weakref
 from hashlib import blake2b
 from pathlib import Path
@@ -27,6 +28,8 @@ _QUEUES: Final = Path("/proc/thread-self/net/netfilter/nfnetlink_queue")
 _NUMBERS: Final = 1 << 16
 _START_LIMIT: Final = 15.0
 "Seconds until a reader must be ready: the start of an interpreter on a busy machine."
+_EMPTY_LIMIT: Final = 0.5
+"Seconds until packets that wait for a reader whose place another has taken are given up."
 _END_LIMIT: Final = 1.0
 "Seconds until a reader that does not end by itself is killed."
 
@@ -52,21 +55,36 @@ class QueueFilter:
         """What interferes with the filter, as of the last `attach` or `repair`."""
         return self._rules.warnings
 
+    def prepare(self) -> None:
+        """Start the reader, to which nothing leads yet. Raise FilterError if it does not begin."""
+        self._keep_reading()
+
     def attach(self) -> None:
         """Start the reader, then lead packets to it, in place of rules that an earlier process left.
 
         Raise FilterError if either fails.
         """
+        replaces = self._rules.noted
         try:
             self._keep_reading()
             self._rules.set_up(self._number)
         except FilterError:
-            self.detach()
+            if replaces:
+                self._end_reader()  # the rules lead to another queue, or to none, which drops
+            else:
+                self.detach()
             raise
 
     def detach(self) -> None:
         """Remove the rules and end the reader; safe to repeat."""
         self._rules.take_down()
+        self._end_reader()
+
+    def retire(self) -> None:
+        """End the reader, as soon as it has judged what still waits for it."""
+        end = time.monotonic() + _EMPTY_LIMIT
+        while _waiting(self._number) and time.monotonic() < end:
+            time.sleep(_EMPTY_LIMIT / 50)
         self._end_reader()
 
     def repair(self) -> str | None:
@@ -131,12 +149,21 @@ def _wait_until_ready(reader: "subprocess.Popen[str]") -> FilterError | None:
     )
 
 
+def _waiting(number: int) -> int:
+    """Return how many packets wait in a queue."""
+    return next((int(waiting) for queue, _, waiting, *_ in _queues() if int(queue) == number), 0)
+
+
+def _queues() -> list[list[str]]:
+    """Return the fields of each queue that is read: number, reader, packets that wait, and more."""
+    try:
+        return [line.split() for line in _QUEUES.read_text(encoding="ascii").splitlines()]
+    except FileNotFoundError:  # the module is not loaded yet
+        return []
+
+
 def _unused_number(farm: str) -> int:
     """Return the number of a queue that nobody reads: the same as the last time, if it is free."""
-    try:
-        lines = _QUEUES.read_text(encoding="ascii").splitlines()
-    except FileNotFoundError:  # the module is not loaded yet
-        lines = []
-    used = {int(line.split()[0]) for line in lines}
+    used = {int(queue) for queue, *_ in _queues()}
     first = int.from_bytes(blake2b(farm.encode(), digest_size=2).digest())
     return next(number % _NUMBERS for number in range(first, first + _NUMBERS) if number % _NUMBERS not in used)

@@ -51,6 +51,11 @@ class QueueRules:
         }
         self._virtual_mac = virtual_mac
 
+    @property
+    def noted(self) -> bool:
+        """True when rules of this farm were made, by this process or one before it."""
+        return any(QueueRulesAdded(tool=tool, comment=self._comment) in self._record for tool in self._vips)
+
     def set_up(self, number: int) -> list[str]:
         """Lead packets into the queue of this number. Return what was missing. Raise FilterError if refused.
 
@@ -71,6 +76,9 @@ class QueueRules:
         for tool, vips in self._vips.items():
             wanted = [rule for vip in vips for rule in _rules(vip, self._interface, self._comment, number)]
             if not wanted:
+                # There may be some of former settings.
+                rules = QueueRulesAdded(tool=tool, comment=self._comment)
+                self._record.take_back([RawTableAdded(family=_FAMILIES[tool]), rules])
                 continue
             self._note(tool)
             every = _chain(tool)

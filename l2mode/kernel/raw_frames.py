@@ -101,6 +101,18 @@ class RawFrames:
         if listener is not None:
             self.listen(*listener)
 
+    def change_vips(self, vips: Sequence[VirtualIp]) -> None:
+        """Hear of these virtual IPs from now on. Raise FilterError, with all as before, if the sockets are refused.
+
+        Like `repair`, this must be called on the thread of the event loop.
+        """
+        changed = PacketSockets(self.interface, vips, self._virtual_mac)
+        listener = self._listener
+        self.close()
+        self._vips, self._sockets = tuple(vips), changed
+        if listener is not None:
+            self.listen(*listener)
+
     def close(self) -> None:
         """Close the sockets; safe to repeat."""
         for rest in self._rests.values():

@@ -9,7 +9,7 @@ import contextlib
 import fcntl
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -141,6 +141,13 @@ class Record:
         A change that cannot be undone is reported and stays in the record.
         """
         self._restore({change.place for change in self._changes if not kinds or isinstance(change, kinds)})
+
+    def take_back(self, changes: Iterable[AnyChange]) -> None:
+        """Undo these changes, as far as they were made, the last one first; safe to repeat.
+
+        A change that cannot be undone is reported and stays in the record.
+        """
+        self._restore({change.place for change in changes})
 
     def restore_left_over(self) -> None:
         """Undo the changes that an earlier process left and this one has not noted as its own."""

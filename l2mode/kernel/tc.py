@@ -5,6 +5,7 @@ would vanish with the process and open the virtual IP. See tc-bpf(8).
 """
 
 import errno
+from collections.abc import Callable
 from mmap import mmap
 from typing import Any, Final
 
@@ -27,13 +28,23 @@ class TcFilter:
 
     name = "tc"
 
-    def __init__(self, program: BpfProgram, memory: mmap, *, interface: str, farm: str, record: Record) -> None:
+    def __init__(
+        self,
+        program: BpfProgram,
+        memory: mmap,
+        *,
+        interface: str,
+        farm: str,
+        record: Record,
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
         self.memory = memoryview(memory)
         self.warnings: tuple[str, ...] = ()
         self._program = program
         self._interface = interface
         self._filter = filter_name(farm)
         self._record = record
+        self._close = close
 
     def attach(self) -> None:
         """Attach the program, in place of what an earlier process left there. Raise FilterError if refused."""
@@ -48,6 +59,13 @@ class TcFilter:
     def detach(self) -> None:
         """Remove the program, and the qdisc if it was added for it and nobody else uses it; safe to repeat."""
         self._record.restore(FilterAttached, ClassifierAdded)
+
+    def prepare(self) -> None:
+        """Do nothing more: the program is loaded."""
+
+    def retire(self) -> None:
+        """Close the descriptors of the program, whose place another one has taken."""
+        self._close()
 
     def repair(self) -> str | None:
         """Attach the filter again if somebody has removed it, and return a sentence about that, or None.

@@ -4,6 +4,7 @@ Flags and attributes are those of <linux/if_link.h>; net/core/dev.c of the kerne
 """
 
 import errno
+from collections.abc import Callable
 from mmap import mmap
 from typing import Any, Final
 
@@ -27,7 +28,16 @@ _NO_PROGRAM: Final = -1
 class XdpFilter:
     """A `PacketFilter` that is an XDP program of one interface."""
 
-    def __init__(self, program: BpfProgram, memory: mmap, *, generic: bool, interface: str, record: Record) -> None:
+    def __init__(
+        self,
+        program: BpfProgram,
+        memory: mmap,
+        *,
+        generic: bool,
+        interface: str,
+        record: Record,
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
         self.name = (FilterKind.XDP_GENERIC if generic else FilterKind.XDP).value
         self.memory = memoryview(memory)
         self.warnings: tuple[str, ...] = ()
@@ -35,6 +45,7 @@ class XdpFilter:
         self._interface = interface
         self._mine = XdpAttached(interface=interface, generic=generic, program_id=program.number)
         self._record = record
+        self._close = close
 
     def attach(self) -> None:
         """Attach the program, in place of what an earlier process of this node left. Raise FilterError if refused."""
@@ -57,6 +68,13 @@ class XdpFilter:
     def detach(self) -> None:
         """Remove the program, unless another has taken its place; safe to repeat."""
         self._record.restore(XdpAttached)
+
+    def prepare(self) -> None:
+        """Do nothing more: the program is loaded."""
+
+    def retire(self) -> None:
+        """Close the descriptors of the program, whose place another one has taken."""
+        self._close()
 
     def repair(self) -> str | None:
         """Attach the program again if somebody has removed it, and return a sentence about that.

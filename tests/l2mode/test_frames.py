@@ -136,13 +136,13 @@ def test_the_group_of_an_address_ends_in_its_last_24_bits():
     assert multicast_mac(group) == bytes.fromhex("3333ff123456")
 
 
-def test_the_virtual_mac_is_the_same_on_every_node_in_every_order():
-    assert virtual_mac(settings()) == virtual_mac(settings(vips=(VIP6, VIP), me="web2"))
+@pytest.mark.parametrize("other", [{"vips": (VIP6, VIP)}, {"vips": (VIP,)}, {"me": "web2"}])
+def test_the_virtual_mac_is_the_same_on_every_node_whichever_virtual_ips_there_are(other):
+    assert virtual_mac(settings()) == virtual_mac(settings(**other))
 
 
-def test_the_virtual_mac_is_another_for_another_farm_or_address():
-    others = [settings(farm="apache2"), settings(vips=(VIP,)), settings(vips=(VIP6,))]
-    assert len({virtual_mac(each) for each in [settings(), *others]}) == 4
+def test_the_virtual_mac_is_another_for_another_farm():
+    assert virtual_mac(settings()) != virtual_mac(settings(farm="apache2"))
 
 
 def test_the_virtual_mac_is_unicast_and_locally_administered():

@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from l2mode.core.announcement import Announcement
 from l2mode.core.buckets import BUCKETS
 from l2mode.core.settings import LayerTwoSettings, Protocol, ShareGroup
+from l2mode.core.table_writer import TableWriter
 from l2mode.core.tables import Tables
 from l2mode.core.verdict import Delivery
 from l2mode.share import LayerTwo
@@ -66,9 +67,10 @@ def share_of(name, look, directory):
     )
     share._grounds.mac = b"\x02\0\0\0\0\0"
     share._voice = Silent()
-    share.tables = WatchedTables(bytearray(Tables.SIZE), lambda _: None)
-    share.tables.configure(settings, b"")
-    share.tables.look = look
+    tables = WatchedTables(bytearray(Tables.SIZE), lambda _: None)
+    tables.configure(settings, b"")
+    tables.look = look
+    share._writers = [TableWriter(tables, settings)]
     return share
 
 

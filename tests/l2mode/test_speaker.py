@@ -488,3 +488,24 @@ def test_a_question_as_it_comes_from_the_wire_is_addressed_to_the_group_of_the_a
 
 def test_a_frame_of_another_protocol_is_not_answered():
     assert a_speaker("web1", delivery="directed", view=["web1", "web2"]).heard(bytes(60), now=10.0) == []
+
+
+def test_a_virtual_ip_that_comes_is_announced_with_the_next_view_and_one_that_goes_is_not_spoken_for_any_more():
+    speaker = a_speaker(vips=(VIP,))
+    speaker.due(now=0.0)
+    speaker.change_vips((VIP6,))
+    assert speaker.heard(a_question(VIP), now=1.0) == []
+    assert speaker.heard(a_question(VIP6), now=1.0) == []
+    speaker.update(view=("web1", "web2"), directors=["web1"], macs=MACS, now=1.0)
+    assert announced(speaker.due(now=1.0)) == [(VIP6, WEB1)]
+    assert asked(speaker.heard(a_question(VIP), now=1.0)) == []
+    assert speaker.heard(a_question(VIP6), now=1.0)
+
+
+def test_a_conflict_about_a_virtual_ip_that_goes_is_forgotten():
+    speaker = a_speaker()
+    speaker.heard(announcement(VIP, mac=STRANGER, source_mac=STRANGER), now=1.0)
+    assert known(speaker.due(now=5.0))
+    speaker.change_vips((VIP6,))
+    assert speaker.conflicts == ()
+    assert known(speaker.due(now=5.0 + 2 * GONE_AFTER)) == []
