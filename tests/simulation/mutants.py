@@ -507,6 +507,20 @@ class ResetsWhileBucketsMove(KernelShare):
         return {node.name: node.dirty_buckets for node in self.neighbours if node.dirty}
 
 
+class BelievesTheDirtOfOtherSettings(KernelShare):
+    """What a node with other settings says of its dirty buckets counts like that of any other node."""
+
+    def _dirt(self, said):
+        return super()._dirt(said._replace(settings=self._settings))
+
+
+class TakesGroupsByTheirNumber(KernelShare):
+    """Who goes over to other share groups keeps its buckets by the numbers of groups, whatever their traffic."""
+
+    def regroup(self, former, *, settings):
+        super().regroup(list(range(len(former))), settings=settings)
+
+
 def takes_the_very_next_boot(*, last, above, wall_clock, chance):
     """Where its clock is behind, a start takes the number after the highest that it knows."""
     return max(last, above) + 1

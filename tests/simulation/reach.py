@@ -73,6 +73,8 @@ CAUGHT = [
     (mutants.SendsAtOnce, "planned", 0, {"no gap"}),
     (mutants.OwnClaimIsEnough, "planned", 45, {"no gap"}),
     (mutants.ResetsWhileBucketsMove, "planned", 0, {"no reset"}),
+    (mutants.BelievesTheDirtOfOtherSettings, "reshaping", 0, {"no reset"}),
+    (mutants.TakesGroupsByTheirNumber, "reshaping", 0, {"one taker"}),
 ]
 
 
