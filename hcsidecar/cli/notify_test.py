@@ -14,11 +14,11 @@ from hcsidecar.cli.farm import REFUSED, WRONG_FILE, AsJson, Config, NodeToBe, gi
 from hcsidecar.core.events import Level
 from hcsidecar.core.farmfile.settings import Receiver
 from hcsidecar.core.notify.documents import Notification
-from hcsidecar.core.notify.outbox import Message
+from hcsidecar.core.notify.outbox import NotificationMessage
 from hcsidecar.events.journal import one_line
 from hcsidecar.farmfile.loading import FarmFileError, find_node
 from hcsidecar.notify.delivery import Deliveries
-from hcsidecar.notify.order import Outcome
+from hcsidecar.notify.order import SendOutcome
 
 NO_RECEIVERS = "this farm file has no [[notify]]: no receiver that could be told anything"
 
@@ -68,7 +68,7 @@ def notify_test(
         known = ", ".join(each.label for each in farm.notify)
         raise typer.BadParameter(f"no receiver {name!a}; there are {known}", param_hint="NAME")
     deliveries = Deliveries(farm=farm.farm.name, node=me, directory=loaded.path.parent, at_once=len(chosen))
-    message = Message(
+    message = NotificationMessage(
         told=(
             Notification(
                 origin=me,
@@ -96,11 +96,11 @@ def notify_test(
 
 
 async def _send_all(
-    deliveries: Deliveries, receivers: Sequence[Receiver], message: Message
-) -> list[tuple[Outcome, float]]:
+    deliveries: Deliveries, receivers: Sequence[Receiver], message: NotificationMessage
+) -> list[tuple[SendOutcome, float]]:
     return list(await asyncio.gather(*(_send(deliveries, receiver, message) for receiver in receivers)))
 
 
-async def _send(deliveries: Deliveries, receiver: Receiver, message: Message) -> tuple[Outcome, float]:
+async def _send(deliveries: Deliveries, receiver: Receiver, message: NotificationMessage) -> tuple[SendOutcome, float]:
     begun = time.monotonic()
     return await deliveries.send(receiver, message), time.monotonic() - begun

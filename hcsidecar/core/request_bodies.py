@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from hcsidecar.core.membership.heartbeat import Power
-from hcsidecar.core.notify.documents import MOST_HANDED, MOST_MARKS, Mark, Notification
+from hcsidecar.core.notify.documents import MOST_HANDED, MOST_MARKS, DoneMark, Notification
 from hcsidecar.core.remarks import LONGEST_ORIGIN, LONGEST_TEXT, OPERATOR, RemarkLevel
 
 LONGEST_IDENTITY = 200
@@ -65,5 +65,5 @@ class NotificationsBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=T
     "The name of the receiver in the farm file."
     held: Annotated[tuple[Notification, ...], msgspec.Meta(max_length=MOST_HANDED)] = ()
     "What the node holds, the oldest first."
-    done: Annotated[tuple[Mark, ...], msgspec.Meta(max_length=MOST_MARKS)] = ()
+    done: Annotated[tuple[DoneMark, ...], msgspec.Meta(max_length=MOST_MARKS)] = ()
     "What it knows to have been sent."

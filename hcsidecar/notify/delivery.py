@@ -14,9 +14,9 @@ from hcsidecar.core.exhaustion import explained
 from hcsidecar.core.farmfile.settings import MailReceiver, Receiver, WebhookReceiver
 from hcsidecar.core.json_reading import JsonError, read_json
 from hcsidecar.core.notify.message import document_of, subject_of, text_of
-from hcsidecar.core.notify.outbox import Message
+from hcsidecar.core.notify.outbox import NotificationMessage
 from hcsidecar.core.plain_text import on_one_line, shortened
-from hcsidecar.notify.order import Order, Outcome
+from hcsidecar.notify.order import Order, SendOutcome
 from hcsidecar.system.blocking_calls import BlockingCalls, BusyError
 from hcsidecar.system.threads import NoThreadError
 
@@ -46,7 +46,7 @@ class Deliveries:
         self._environment = {key: value for key, value in environment.items() if key not in _DAEMONS_OWN}
         self._calls = BlockingCalls("notify", at_once=at_once)
 
-    async def send(self, receiver: Receiver, message: Message) -> Outcome:
+    async def send(self, receiver: Receiver, message: NotificationMessage) -> SendOutcome:
         """Send a message. Return what became of it, within the receiver's time limit and START."""
         order = self._order(receiver, message)
         limit = order.timeout + self._start
@@ -54,13 +54,13 @@ class Deliveries:
             async with asyncio.timeout(limit + 1):
                 return await self._calls.run(lambda: self._run(msgspec.json.encode(order), order.timeout, limit))
         except TimeoutError:
-            return Outcome(taken=False, text=f"no answer within {order.timeout:g} s")
+            return SendOutcome(taken=False, text=f"no answer within {order.timeout:g} s")
         except BusyError:
-            return Outcome(taken=False, text="an earlier attempt has not ended")
+            return SendOutcome(taken=False, text="an earlier attempt has not ended")
         except NoThreadError as error:
-            return Outcome(taken=False, text=str(error.strerror))
+            return SendOutcome(taken=False, text=str(error.strerror))
 
-    def _run(self, order: bytes, timeout: float, limit: float) -> Outcome:
+    def _run(self, order: bytes, timeout: float, limit: float) -> SendOutcome:
         """Run the process. Called in a thread."""
         try:
             ended = subprocess.run(  # noqa: S603 - our own program
@@ -73,18 +73,18 @@ class Deliveries:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return Outcome(taken=False, text=f"no answer within {timeout:g} s")
+            return SendOutcome(taken=False, text=f"no answer within {timeout:g} s")
         except (OSError, ValueError, MemoryError, subprocess.SubprocessError) as error:
             why = explained(error.errno) if isinstance(error, OSError) else None
-            return Outcome(taken=False, text=f"the process that sends it cannot be started: {why or error}")
+            return SendOutcome(taken=False, text=f"the process that sends it cannot be started: {why or error}")
         try:
-            return read_json(ended.stdout, Outcome)
+            return read_json(ended.stdout, SendOutcome)
         except JsonError:
             words = ended.stderr.decode(errors="replace").strip().splitlines()
             last = shortened(on_one_line(words[-1]), 200) if words else f"exit status {ended.returncode}"
-            return Outcome(taken=False, text=f"the process that sends it has failed: {last}")
+            return SendOutcome(taken=False, text=f"the process that sends it has failed: {last}")
 
-    def _order(self, receiver: Receiver, message: Message) -> Order:
+    def _order(self, receiver: Receiver, message: NotificationMessage) -> Order:
         template = receiver.template if isinstance(receiver, WebhookReceiver) else None
         plain = Order(
             type=receiver.type,

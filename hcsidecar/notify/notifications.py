@@ -12,11 +12,11 @@ from pathlib import Path
 import msgspec
 
 from hcsidecar.core.events import Event, Level
-from hcsidecar.core.farmfile.settings import MailReceiver, WebhookReceiver
+from hcsidecar.core.farmfile.notify_tables import AnyReceiver
 from hcsidecar.core.json_reading import JsonError, read_json
 from hcsidecar.core.notify.documents import HandOverAnswer, ReceiverStatus
-from hcsidecar.core.notify.node_watch import Found, Hearing, NodeWatch
-from hcsidecar.core.notify.outbox import HandOver, Message, Outbox
+from hcsidecar.core.notify.node_watch import Hearing, NodeWatch, NoticedChange
+from hcsidecar.core.notify.outbox import HandOver, NotificationMessage, Outbox
 from hcsidecar.core.request_bodies import NotificationsBody
 from hcsidecar.events.journal import PAGE, EventQuery, Journal
 from hcsidecar.notify.delivery import Deliveries
@@ -33,7 +33,6 @@ _LEVELS: Mapping[str, tuple[Level, ...]] = {
 
 Ask = Callable[[str, bytes], Awaitable[bytes]]
 "Hands a `NotificationsBody` over to a node and returns its `HandOverAnswer`. Raises OSError if there is none."
-AnyReceiver = WebhookReceiver | MailReceiver
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +136,7 @@ class Notifications:
                     text = f"reports: {entry.origin}: {entry.message}"
                     each.outbox.add(level=entry.level, node=self._me, text=text, time=entry.time, now=self._loop.time())
 
-    def _add(self, found: Sequence[Found]) -> None:
+    def _add(self, found: Sequence[NoticedChange]) -> None:
         for what in found:
             for each in self._receivers:
                 if each.table.states:
@@ -160,7 +159,7 @@ class Notifications:
         else:
             outbox.answered(over.to, answer, now=self._loop.time())
 
-    async def _send(self, receiver: _Receiver, message: Message) -> None:
+    async def _send(self, receiver: _Receiver, message: NotificationMessage) -> None:
         outcome = await self._deliveries.send(receiver.table, message)
         if outcome.taken:
             receiver.outbox.sent(now=self._loop.time())

@@ -1,6 +1,6 @@
 """Sends one message: a process of its own, `python -m hcsidecar.notify.send`, with an `Order` on standard input.
 
-It writes an `Outcome` to standard output. No text of an outcome contains a secret.
+It writes an `SendOutcome` to standard output. No text of an outcome contains a secret.
 """
 
 import http.client
@@ -21,7 +21,7 @@ import msgspec
 
 from hcsidecar.core.notify.web_address import sends_in_clear, why_not_url
 from hcsidecar.core.plain_text import on_one_line, shortened
-from hcsidecar.notify.order import Order, Outcome
+from hcsidecar.notify.order import Order, SendOutcome
 from hcsidecar.system.privileges import give_up_powers
 from hcsidecar.system.secret_file import secret_lines
 
@@ -55,11 +55,11 @@ def secrets_of(order: Order) -> Secrets:
     return found
 
 
-def send(order: Order, secrets: Secrets) -> Outcome:
+def send(order: Order, secrets: Secrets) -> SendOutcome:
     """Send the message. Every failure that others cause is an outcome."""
     try:
         note = _post(order, secrets) if order.type == "webhook" else _mail(order, secrets)
-        return Outcome(taken=True, text=_without(secrets, note))
+        return SendOutcome(taken=True, text=_without(secrets, note))
     except TimeoutError:
         why = _no_answer(order)
     except ssl.SSLCertVerificationError as error:
@@ -84,7 +84,7 @@ def send(order: Order, secrets: Secrets) -> Outcome:
         why = (error.strerror or str(error)).lower()
     except (_RefusedError, ValueError) as error:
         why = str(error)
-    return Outcome(taken=False, text=_without(secrets, why))
+    return SendOutcome(taken=False, text=_without(secrets, why))
 
 
 def _no_answer(order: Order) -> str:

@@ -42,6 +42,7 @@ ROUTES = {
     "POST /api/v1/budget/reset": b"{}",
     "GET /api/v1/targets": b"",
     "GET /api/v1/snapshot": b"",
+    "GET /api/v1/notifications": b"",
     "GET /api/v1/layer-two": b"",
     "GET /api/v1/layer-two/explain?address=192.0.2.9": b"",
     "GET /api/v1/layer-two/check": b"",

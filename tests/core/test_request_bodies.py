@@ -5,7 +5,15 @@ import pytest
 
 from hcsidecar.core.json_reading import JsonError, read_json
 from hcsidecar.core.remarks import RemarkLevel
-from hcsidecar.core.request_bodies import ActionBody, Body, IdentityBody, LogBody, PowerBody, ReportBody
+from hcsidecar.core.request_bodies import (
+    ActionBody,
+    Body,
+    IdentityBody,
+    LogBody,
+    NotificationsBody,
+    PowerBody,
+    ReportBody,
+)
 
 
 @pytest.mark.parametrize(
@@ -18,6 +26,7 @@ from hcsidecar.core.request_bodies import ActionBody, Body, IdentityBody, LogBod
         (PowerBody(power=3, share="http", by=""), b'{"by":"","power":3,"share":"http"}'),
         (LogBody(level=RemarkLevel.INFO, text="a"), b'{"level":"info","text":"a","origin":"operator"}'),
         (ReportBody(value="up"), b'{"value":"up"}'),
+        (NotificationsBody(receiver="chat"), b'{"receiver":"chat","held":[],"done":[]}'),
         (IdentityBody(identity="disk"), b'{"identity":"disk"}'),
     ],
 )
@@ -26,7 +35,7 @@ def test_both_ends_agree_on_every_body(body, wire):
     assert read_json(wire, type(body)) == body
 
 
-@pytest.mark.parametrize("kind", [Body, ActionBody, PowerBody, LogBody, ReportBody, IdentityBody])
+@pytest.mark.parametrize("kind", [Body, ActionBody, PowerBody, LogBody, ReportBody, IdentityBody, NotificationsBody])
 def test_a_key_that_nobody_knows_is_refused(kind):
     known = {"power": 1, "level": "info", "text": "a", "value": "up", "identity": "disk"}
     body = {key: known[key] for key in kind.__struct_fields__ if key in known}
@@ -44,6 +53,12 @@ def test_a_key_that_nobody_knows_is_refused(kind):
         (LogBody, b'{"level":"debug","text":"a"}', r"Invalid enum value 'debug' - at `\$.level`"),
         (LogBody, b'{"level":"info","text":""}', r"Expected `str` of length >= 1 - at `\$.text`"),
         (ReportBody, b'{"value":"init"}', r"Invalid enum value 'init' - at `\$.value`"),
+        (NotificationsBody, b'{"receiver":"chat","held":[{}]}', r"missing required field `origin` - at `\$.held\[0\]`"),
+        (
+            NotificationsBody,
+            b'{"receiver":"chat","done":[["web1",-1,2]]}',
+            r"Expected `int` >= 0 - at `\$.done\[0\]\[1\]`",
+        ),
         (IdentityBody, b'{"identity":"a","by":null}', r"Expected `str`, got `null` - at `\$.by`"),
     ],
 )

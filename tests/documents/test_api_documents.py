@@ -26,6 +26,8 @@ from hcsidecar.core.documents import (
 from hcsidecar.core.events import Level
 from hcsidecar.core.l2_documents import CheckFinding, CheckLevel, LayerTwoCheck, VipAnswer, checked
 from hcsidecar.core.metric_catalogue import BUILD, NODES, Family
+from hcsidecar.core.notify.documents import NotificationsReport
+from hcsidecar.core.notify.outbox import Outbox
 from hcsidecar.core.status import ModuleState, status_document
 from hcsidecar.core.targets.backoff import Backoff
 from hcsidecar.core.targets.documents import TargetsReport
@@ -131,6 +133,15 @@ def targets():
     return TargetsReport(node="web1", targets=tuple(each.status(now=31.25) for each in (fresh, seen)))
 
 
+def notifications():
+    box = Outbox(receiver="chat", kind="webhook", me="web1", life=1, group=60, lost_after=0.5)
+    box.see_others(["web2"], now=0)
+    box.add(level=Level.ERROR, node="web1", text="reports: the disk is full", time=1795395612.345, now=0)
+    assert box.due(now=60) is not None
+    box.failed("connection refused", now=61)
+    return NotificationsReport(node="web1", receivers=(box.status(now=63.25),))
+
+
 def metrics():
     common = {"farm": "apache", "node": "web1"}
     return (BUILD.family({("1.2.3",): 1}, common), NODES.family({(): 3.0}, common))
@@ -147,6 +158,7 @@ DOCUMENTS = {
     "check": (LayerTwoCheck, layer_two_check),
     "explain": (ClientExplanation, explanation),
     "targets": (TargetsReport, targets),
+    "notifications": (NotificationsReport, notifications),
     "metrics": (tuple[Family, ...], metrics),
     "events": (EventPage, lambda: EventPage(node="web1", missed=0, next=7, events=(ENTRY,))),
     "notice": (Notice, lambda: Notice(node="web1", notice="2 events are missing here", missed=2)),

@@ -11,10 +11,10 @@ from waiting import on_a_loop
 from hcsidecar.core.events import Level
 from hcsidecar.core.farmfile.settings import MailReceiver, WebhookReceiver
 from hcsidecar.core.notify.documents import Notification
-from hcsidecar.core.notify.outbox import Message
+from hcsidecar.core.notify.outbox import NotificationMessage
 from hcsidecar.notify.delivery import Deliveries
 
-MESSAGE = Message(
+MESSAGE = NotificationMessage(
     told=(
         Notification(
             origin="web1", life=1, number=1, time=1e9, level=Level.ERROR, node="web2", text="is dead", change="dead"
@@ -237,7 +237,7 @@ async def test_a_secret_url_that_is_no_url_is_told_without_it(directory):
 async def test_the_largest_message_is_sent(directory):
     server = WebServer()
     (told,) = MESSAGE.told
-    many = Message(told=(structs.replace(told, text="é" * 300),) * 100)
+    many = NotificationMessage(told=(structs.replace(told, text="é" * 300),) * 100)
     async with listening(server) as port:
         assert (await sent(directory, webhook(f"http://127.0.0.1:{port}/"), many)).taken
     assert len(server.posts[0][2]["notifications"]) == 100

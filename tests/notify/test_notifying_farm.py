@@ -61,7 +61,7 @@ def test_what_the_sending_node_held_when_it_was_killed_is_sent_by_the_next_one()
         wait_for(lambda: receivers(farm, "web2")["chat"]["held"] == 1, what="the second holding it")
         farm.kill("web1")
         expected = [
-            ("web2", "web1", "reports: operator: by root: the disk is full"),
+            ("web2", "web1", "reports: operator: the disk is full (root)"),
             ("web2", "web1", "is dead: its heartbeats are not heard any more"),
         ]
         wait_for(lambda: told(posts)[3:] == expected, limit=30, what="both told by the second")
@@ -74,7 +74,7 @@ def test_a_receiver_that_hangs_delays_neither_the_others_nor_the_daemon_and_show
             wait_for(lambda: receivers(farm, "web1")["night"].get("error"), limit=30, what="the failure")
             assert receivers(farm, "web1")["night"]["error"]["text"] == "no answer within 1 s"
             write_error(farm, "web3", "the disk is full")
-            expected = ("web1", "web3", "reports: operator: by root: the disk is full")
+            expected = ("web1", "web3", "reports: operator: the disk is full (root)")
             wait_for(lambda: expected in told(posts), limit=30, what="the other receiver told")
             shown = farm.cli("status", node="web1")
             assert shown.returncode == 0

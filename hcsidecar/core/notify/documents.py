@@ -18,7 +18,7 @@ LONGEST_TEXT: Final = 300
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=63)]
 _Number = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 
-Mark = tuple[_Name, _Number, _Number]
+DoneMark = tuple[_Name, _Number, _Number]
 """Origin, life and number: all notifications of that life of the origin, up to this number, have been sent, or thrown
 away with an event that says so."""
 
@@ -47,7 +47,7 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
 class HandOverAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to `POST /api/v1/notifications`."""
 
-    done: Annotated[tuple[Mark, ...], msgspec.Meta(max_length=MOST_MARKS)] = ()
+    done: Annotated[tuple[DoneMark, ...], msgspec.Meta(max_length=MOST_MARKS)] = ()
     able: bool = True
     "False if several attempts of the answering node to send a message have failed in a row."
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from hcsidecar.core.events import Level
 from hcsidecar.core.notify.documents import Notification
-from hcsidecar.core.notify.outbox import Message
+from hcsidecar.core.notify.outbox import NotificationMessage
 from hcsidecar.core.notify.template import filled, template_in
 from hcsidecar.core.plain_text import escaped
 
 
-def subject_of(message: Message, *, farm: str) -> str:
+def subject_of(message: NotificationMessage, *, farm: str) -> str:
     """Return one line that says how bad it is, and of which nodes."""
     nodes = sorted({each.node for each in message.told})
     named = ", ".join(nodes[:3]) + (f" and {len(nodes) - 3} more" if len(nodes) > 3 else "")  # noqa: PLR2004 - see there
@@ -22,7 +22,7 @@ def subject_of(message: Message, *, farm: str) -> str:
     return f"farm {farm}: {len(message.told) + message.omitted} notifications of {named}{alarms}"
 
 
-def text_of(message: Message) -> str:
+def text_of(message: NotificationMessage) -> str:
     """Return a line for each notification, with its time in UTC."""
     lines = [_line(each) for each in message.told]
     if message.omitted:
@@ -32,7 +32,7 @@ def text_of(message: Message) -> str:
     return "\n".join(lines)
 
 
-def document_of(message: Message, *, farm: str, node: str, template: str | None = None) -> Any:
+def document_of(message: NotificationMessage, *, farm: str, node: str, template: str | None = None) -> Any:
     """Return the JSON of a webhook; `node` is the sending one."""
     subject, text = subject_of(message, farm=farm), text_of(message)
     if template is not None:

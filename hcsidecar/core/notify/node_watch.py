@@ -26,7 +26,7 @@ class NodeChange(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class NoticedChange:
     """A change of a node."""
 
     node: str
@@ -57,7 +57,7 @@ class NodeWatch:
         self._state = ""
         self._transient = False
 
-    def see_others(self, hearing: Mapping[str, Hearing]) -> list[Found]:
+    def see_others(self, hearing: Mapping[str, Hearing]) -> list[NoticedChange]:
         """Take what is heard of each other node of the farm."""
         found = []
         for node, now in hearing.items():
@@ -66,12 +66,12 @@ class NodeWatch:
                 continue
             self._hearing[node] = now
             if before is not None and (change := _OF_HEARING.get((before, now))) is not None:
-                found.append(Found(node=node, change=change[0], level=change[1], text=change[2]))
+                found.append(NoticedChange(node=node, change=change[0], level=change[1], text=change[2]))
         for node in self._hearing.keys() - hearing.keys():
             del self._hearing[node]
         return found
 
-    def see_own(self, *, state: str, is_transient: bool, is_ready: bool, reason: str) -> list[Found]:
+    def see_own(self, *, state: str, is_transient: bool, is_ready: bool, reason: str) -> list[NoticedChange]:
         """Take the state of this node's application, such as UP(Ready). A state on the way to another is not told."""
         before, is_first = self._state, not self._state
         if is_transient:
@@ -84,4 +84,6 @@ class NodeWatch:
         if is_first:
             return []
         level = Level.INFO if is_ready else Level.WARNING
-        return [Found(node=self._me, change=None, level=level, text=f"is {state}{f': {reason}' if reason else ''}")]
+        return [
+            NoticedChange(node=self._me, change=None, level=level, text=f"is {state}{f': {reason}' if reason else ''}")
+        ]

@@ -30,8 +30,8 @@ from hcsidecar.core.notify.documents import (
     LONGEST_TEXT,
     MOST_HANDED,
     MOST_MARKS,
+    DoneMark,
     HandOverAnswer,
-    Mark,
     Notification,
     ReceiverFailure,
     ReceiverStatus,
@@ -104,11 +104,11 @@ class HandOver:
 
     to: str
     held: tuple[Notification, ...]
-    done: tuple[Mark, ...]
+    done: tuple[DoneMark, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class NotificationMessage:
     """What to send to the receiver."""
 
     told: tuple[Notification, ...]
@@ -176,7 +176,7 @@ class Outbox:
             seen_at=now,
         )
 
-    def take(self, handed: Iterable[Notification], done: Iterable[Mark], *, now: float) -> HandOverAnswer:
+    def take(self, handed: Iterable[Notification], done: Iterable[DoneMark], *, now: float) -> HandOverAnswer:
         """Hold what another node has handed over, and answer."""
         self._learn(done)
         for what in handed:
@@ -195,8 +195,8 @@ class Outbox:
         before = len(self._held)
         self._learn([(*oldest.key, oldest.what.number)])
         if not self._thrown_away:
-            text = f"{self.receiver}: more than {MOST_HELD} notifications wait: the oldest are thrown away"
-            self.events.append(Event(level=Level.WARNING, origin="notify", message=text))
+            crowded = f"{self.receiver}: more than {MOST_HELD} notifications wait: the oldest are thrown away"
+            self.events.append(Event(level=Level.WARNING, origin="notify", message=crowded))
         self._thrown_away += before - len(self._held)
         self._thrown_away_ever += before - len(self._held)
 
@@ -213,7 +213,7 @@ class Outbox:
         self._changes.append(_Change(what.node, what.change, seen_at, {what.origin}))
         return False
 
-    def _learn(self, done: Iterable[Mark]) -> None:
+    def _learn(self, done: Iterable[DoneMark]) -> None:
         """Take in up to which numbers all notifications have been sent, and drop those."""
         for origin, life, number in done:
             if number > self._done.get((origin, life), 0):
@@ -225,7 +225,7 @@ class Outbox:
             if held.what.number <= self._done.get(held.key, 0):
                 del self._held[key]
 
-    def _marks(self) -> tuple[Mark, ...]:
+    def _marks(self) -> tuple[DoneMark, ...]:
         return tuple((*key, number) for key, number in self._done.items())
 
     # -- the other nodes ---------------------------------------------------------------------------------------------
@@ -287,7 +287,7 @@ class Outbox:
 
     # -- the receiver ------------------------------------------------------------------------------------------------
 
-    def due(self, *, now: float) -> Message | None:
+    def due(self, *, now: float) -> NotificationMessage | None:
         """Return the message to send now, if there is one. It is to be followed by `sent` or `failed`."""
         self._look(now)
         if self._flying is not None or self._first_since is None or not self._held:
@@ -302,13 +302,13 @@ class Outbox:
             return None
         self._flying, self._flying_thrown_away = self._all_held(), self._thrown_away
         shown = tuple(each.what for each in told[-MOST_TOLD:])
-        return Message(told=shown, omitted=len(told) - len(shown), thrown_away=self._thrown_away)
+        return NotificationMessage(told=shown, omitted=len(told) - len(shown), thrown_away=self._thrown_away)
 
     def sent(self, *, now: float) -> None:
         """Note that the receiver has taken the message."""
         if self._failures:
-            text = f"{self.receiver}: takes messages again after {self._failures} attempts that failed"
-            self.events.append(Event(level=Level.INFO, origin="notify", message=text))
+            again = f"{self.receiver}: takes messages again after {self._failures} attempts that failed"
+            self.events.append(Event(level=Level.INFO, origin="notify", message=again))
         flying, self._flying = self._flying or {}, None
         self._learn((*key, number) for key, number in flying.items())
         self._thrown_away -= self._flying_thrown_away
@@ -324,8 +324,8 @@ class Outbox:
         self._retry_at = now + min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures - 1, 10))
         if text != self._failure:
             self._failure = text
-            message = f"{self.receiver}: cannot send notifications: {text}: tries again, and keeps the last {MOST_HELD}"
-            self.events.append(Event(level=Level.WARNING, origin="notify", message=message))
+            failing = f"{self.receiver}: cannot send notifications: {text}: tries again, and keeps the last {MOST_HELD}"
+            self.events.append(Event(level=Level.WARNING, origin="notify", message=failing))
 
     def status(self, *, now: float) -> ReceiverStatus:
         """Return what is held and how sending goes."""
@@ -337,9 +337,9 @@ class Outbox:
             held=len(self._held),
             sent=self._sent,
             thrown_away=self._thrown_away_ever,
-            last_sent_age=None if self._sent_at is None else now - self._sent_at,
-            error=ReceiverFailure(text=self._failure, age=now - self._failed_at) if failing else None,
-            next_try=max(0.0, self._retry_at - now) if failing and self._flying is None else None,
+            last_sent_age=None if self._sent_at is None else round(now - self._sent_at, 1),
+            error=ReceiverFailure(text=self._failure, age=round(now - self._failed_at, 1)) if failing else None,
+            next_try=round(max(0.0, self._retry_at - now), 1) if failing and self._flying is None else None,
         )
 
     def _all_held(self) -> dict[tuple[str, int], int]:

@@ -1,7 +1,7 @@
 from hcsidecar.core.events import Level
 from hcsidecar.core.notify.documents import Notification
 from hcsidecar.core.notify.message import document_of, subject_of, text_of
-from hcsidecar.core.notify.outbox import Message
+from hcsidecar.core.notify.outbox import NotificationMessage
 
 NOON = 1_796_040_000.0
 
@@ -11,27 +11,27 @@ def notification(node="web2", text="is dead", *, level=Level.ERROR, origin="web1
 
 
 def test_a_single_notification_is_the_subject_itself():
-    message = Message(told=(notification(),))
+    message = NotificationMessage(told=(notification(),))
     assert subject_of(message, farm="apache") == "farm apache: web2 is dead"
     assert text_of(message) == "2026-11-30 12:00:00 UTC error: web2 is dead (noticed by web1)"
 
 
 def test_several_notifications_are_counted_and_their_nodes_named():
     told = tuple(notification(f"web{n}", level=Level.ERROR if n < 3 else Level.INFO) for n in (5, 4, 3, 2, 1))
-    assert subject_of(Message(told=told), farm="apache") == (
+    assert subject_of(NotificationMessage(told=told), farm="apache") == (
         "farm apache: 5 notifications of web1, web2, web3 and 2 more, 2 of them errors"
     )
     calm = (notification("web1", level=Level.INFO), notification("web1", level=Level.INFO))
-    assert subject_of(Message(told=calm), farm="apache") == "farm apache: 2 notifications of web1"
+    assert subject_of(NotificationMessage(told=calm), farm="apache") == "farm apache: 2 notifications of web1"
 
 
 def test_what_a_node_tells_of_itself_needs_no_observer():
-    message = Message(told=(notification("web1", "is UP(Ready)", level=Level.INFO),))
+    message = NotificationMessage(told=(notification("web1", "is UP(Ready)", level=Level.INFO),))
     assert text_of(message).endswith("UTC info: web1 is UP(Ready)")
 
 
 def test_what_is_left_out_or_was_thrown_away_is_said():
-    message = Message(told=(notification(),), omitted=7, thrown_away=3)
+    message = NotificationMessage(told=(notification(),), omitted=7, thrown_away=3)
     first, _, last = text_of(message).splitlines()
     assert first.startswith("7 earlier notifications are left out")
     assert last.startswith("3 older notifications were thrown away")
@@ -39,12 +39,12 @@ def test_what_is_left_out_or_was_thrown_away_is_said():
 
 
 def test_a_text_of_another_node_forges_no_line_and_a_mad_clock_breaks_nothing():
-    message = Message(told=(notification(text="is\nfine\x1b[0m", time=1e300),))
+    message = NotificationMessage(told=(notification(text="is\nfine\x1b[0m", time=1e300),))
     assert text_of(message) == "at an unknown time UTC error: web2 is\\nfine\\x1b[0m (noticed by web1)"
 
 
 def test_the_document_has_all_details():
-    assert document_of(Message(told=(notification(change="dead"),)), farm="apache", node="web1") == {
+    assert document_of(NotificationMessage(told=(notification(change="dead"),)), farm="apache", node="web1") == {
         "farm": "apache",
         "node": "web1",
         "subject": "farm apache: web2 is dead",
@@ -66,6 +66,9 @@ def test_the_document_has_all_details():
 
 def test_a_template_gives_the_form():
     document = document_of(
-        Message(told=(notification(text='says "no"'),)), farm="apache", node="web1", template='{"text": "*{subject}*"}'
+        NotificationMessage(told=(notification(text='says "no"'),)),
+        farm="apache",
+        node="web1",
+        template='{"text": "*{subject}*"}',
     )
     assert document == {"text": '*farm apache: web2 says "no"*'}
