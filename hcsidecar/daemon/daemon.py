@@ -430,6 +430,7 @@ class Daemon:
     def _make_reconfiguration(self, verifier: Verifier) -> Reconfiguration:
         parts = Parts(
             heartbeats=self._heartbeats,
+            layer_two=self._layer_two,
             application=self._application,
             evidence=self._evidence,
             face=self._face,

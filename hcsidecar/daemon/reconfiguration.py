@@ -26,9 +26,11 @@ from hcsidecar.events.journal import Journal
 from hcsidecar.farmfile.copy import content_of_copy
 from hcsidecar.farmfile.loading import LoadedFarm
 from hcsidecar.net.heartbeats import Heartbeats
+from hcsidecar.system.process import CannotRunError
 
 if TYPE_CHECKING:
     from hcsidecar.api.auth import Verifier
+    from hcsidecar.daemon.layer_two import LayerTwoMode
 
 _SHOWN = 8
 "Changes that an event names."
@@ -77,6 +79,7 @@ class Parts:
     """The parts of a daemon that go by the farm file while they run."""
 
     heartbeats: Heartbeats
+    layer_two: "LayerTwoMode | None"
     application: Application
     evidence: NodeDrainEvidence
     face: HealthFace
@@ -109,12 +112,24 @@ class Reconfiguration:
             if (why := _why_not(settings, loaded.farm)) is not None:
                 raise ReconfigurationError(why)
             await self.parts.targets.prepare(loaded)
-            return self._take(loaded, electorates)
+            farm = farm_in_force(settings.farm, loaded.farm, me=settings.me.name)
+            await self._take_layer_two(farm)
+            # Nothing may happen between the two: layer-2 mode has gone over, and membership has to be told.
+            return self._take(loaded, farm, electorates)
 
-    def _take(self, loaded: LoadedFarm, electorates: Sequence[Collection[str]]) -> Taken:
+    async def _take_layer_two(self, farm: FarmFile) -> None:
+        """Let layer-2 mode go over to what concerns it. Raise ReconfigurationError, with everything as before."""
+        layer_two, former = self.parts.layer_two, self.settings.farm
+        if layer_two is None or farm.l2 is None or _of_layer_two(former) == _of_layer_two(farm):
+            return
+        try:
+            await layer_two.take(farm, farm.l2)
+        except CannotRunError as error:
+            raise ReconfigurationError(str(error)) from error
+
+    def _take(self, loaded: LoadedFarm, farm: FarmFile, electorates: Sequence[Collection[str]]) -> Taken:
         settings, parts = self.settings, self.parts
         former = settings.farm
-        farm = farm_in_force(former, loaded.farm, me=settings.me.name)
         # The keys are those of the operator's file, which this daemon reads again by itself when it changes.
         settings.loaded = replace(loaded, farm=farm, keyring=settings.loaded.keyring)
         settings.me = farm.node_named(settings.me.name)
@@ -140,19 +155,12 @@ def _why_not(settings: SettingsInForce, present: FarmFile) -> str | None:
     names = [node.name for node in present.node]
     if settings.me.name not in names:
         return f"it has no node {settings.me.name}, which runs here; it has {', '.join(names)}"
-    return _why_not_with_virtual_ips(settings.farm, present)
+    return None
 
 
-def _why_not_with_virtual_ips(former: FarmFile, present: FarmFile) -> str | None:
-    """Return why layer-2 mode does not follow a change of the nodes.
-
-    Delete this when `LayerTwoMode` has a `reconfigure`, which is then called before that of the heartbeats.
-    """
-    before, after = ({node.name for node in farm.node} for farm in (former, present))
-    if former.l2 is None or before == after:
-        return None
-    others = ", ".join(sorted(before ^ after))
-    return f"nodes join and leave a farm with an [l2] table only by a restart of all daemons: {others}"
+def _of_layer_two(farm: FarmFile) -> object:
+    """Return what layer-2 mode goes by, for a comparison."""
+    return farm.l2, [node.name for node in farm.node]
 
 
 def _event(changed: Sequence[str], waiting: Sequence[SettingChange]) -> Event:

@@ -137,16 +137,17 @@ class Heartbeats:
         now = self._loop.time()
         self._opener.set_known_nodes(_names(farm))
         self._datagrams.set_others(_others(farm, self._me))
-        if set(_names(former)) != set(_names(farm)) or self._electorates != electorates:
-            self._electorates = electorates
-            self.carry_out(self.node.set_nodes(_names(farm), electorates=electorates, now=now))
-        if former.farm.partition != farm.farm.partition:
-            self.carry_out(self.node.set_partition(farm.farm.partition, now=now))
+        # The share has gone over to other groups: membership must hear of that before anything else.
         if former.settings_digest() != farm.settings_digest():
             self._powers = powers
             self.carry_out(self.node.set_layer_two(settings=farm.settings_digest(), powers=powers, now=now))
         elif powers != self._powers:
             self.say_powers(powers)
+        if set(_names(former)) != set(_names(farm)) or self._electorates != electorates:
+            self._electorates = electorates
+            self.carry_out(self.node.set_nodes(_names(farm), electorates=electorates, now=now))
+        if former.farm.partition != farm.farm.partition:
+            self.carry_out(self.node.set_partition(farm.farm.partition, now=now))
 
     def say_layer_two(self, mac: bytes) -> None:
         """Tell the others where this node's interface is, and whether it is dirty, as the share says."""

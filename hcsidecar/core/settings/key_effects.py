@@ -99,7 +99,7 @@ _ADDRESS = _membership(
 )
 _OTHER_VIPS = "nodes that differ in [l2] take no shares together"
 
-_KEYS: Mapping[str, KeyEffect] = {
+KEY_EFFECTS: Final[Mapping[str, KeyEffect]] = {
     "farm.name": _refused("nodes hear only nodes of a farm of the same name"),
     "farm.key_file": _refused(
         "a node with other keys hears nobody", "keep the file's name, and change what is in it with `hcsidecar key`"
@@ -238,16 +238,5 @@ _KEYS: Mapping[str, KeyEffect] = {
     "notify.sender": _NOTIFY,
     "notify.to": _NOTIFY,
 }
-
-_NOT_LIVE_YET: Mapping[str, KeyEffect] = dict.fromkeys(
-    (
-        *("l2.unmatched", "l2.vip", "l2.vip.address", "l2.share", "l2.share.name", "l2.share.protocol"),
-        *("l2.share.ports", "l2.share.vip", "l2.share.by"),
-    ),
-    _refused("the filters of running nodes do not take it yet"),
-)
-"Delete this, and its use below, when layer-2 mode takes them while it runs: the table above says what they do then."
-
-KEY_EFFECTS: Final[Mapping[str, KeyEffect]] = {**_KEYS, **_NOT_LIVE_YET}
 """By key, as `table.key`. A table that may be left out, or stands several times, is a key as well: its change is that
 the whole table is new or gone."""

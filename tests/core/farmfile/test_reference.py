@@ -80,7 +80,7 @@ def test_the_reference_is_written_from_the_models():
 
 def test_the_reference_says_what_a_change_of_a_key_takes_where_it_disturbs_something():
     assert "# UDP port of the heartbeats, the same on every node. [refused]\n#port = 4803" in REFERENCE
-    assert "# The shares: traffic that the nodes divide among themselves. [refused]\n#[[l2.share]]" in REFERENCE
+    assert "# The shares: traffic that the nodes divide among themselves. [moves clients]\n#[[l2.share]]" in REFERENCE
     assert "and still serves, before it stops.\n#lame_duck" in REFERENCE
 
 
