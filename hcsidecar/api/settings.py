@@ -26,7 +26,7 @@ from hcsidecar.core.settings.documents import (
     ProposalBody,
     SettingsReport,
 )
-from hcsidecar.core.settings.messages import Message, decode_message
+from hcsidecar.core.settings.messages import AgreementMessage, decode_message
 from hcsidecar.core.settings.revision import MAX_NUMBER
 
 ON_THE_NODE_ITSELF = "settings are applied on a node itself, by somebody on its machine: the command reads files there"
@@ -47,7 +47,7 @@ class SettingsControl(Protocol):
     async def check(self, body: CheckBody, *, source: str) -> CheckOutcome:
         """Check a candidate of another node."""
 
-    def receive(self, message: Message, *, sender: str) -> None:
+    def receive(self, message: AgreementMessage, *, sender: str) -> None:
         """Take in a message of another node."""
 
     async def differences(self, number: int | None) -> DifferencesReport:

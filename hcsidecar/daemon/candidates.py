@@ -29,7 +29,7 @@ from hcsidecar.core.settings.documents import (
     SettingsReport,
 )
 from hcsidecar.core.settings.history import history
-from hcsidecar.core.settings.messages import Message, Proposal
+from hcsidecar.core.settings.messages import AgreementMessage, Proposal
 from hcsidecar.core.settings.plan import NodeCondition, plan
 from hcsidecar.core.settings.revision import FARM_FILE, BundleError, Manifest, RevisionId
 from hcsidecar.daemon.settings_service import SettingsService, reason_of
@@ -268,7 +268,7 @@ class Candidates:
         problems = await self._service.obtain(body.revision, source)
         return CheckOutcome(node=self._service.node, problems=problems)
 
-    def receive(self, message: Message, *, sender: str) -> None:
+    def receive(self, message: AgreementMessage, *, sender: str) -> None:
         """Take in a message of another node."""
         self._service.receive(message, sender=sender)
 

@@ -33,7 +33,7 @@ from hcsidecar.core.settings.agreement import (
     Settled,
 )
 from hcsidecar.core.settings.edits import edits_in_words
-from hcsidecar.core.settings.messages import Message, encode_message
+from hcsidecar.core.settings.messages import AgreementMessage, encode_message
 from hcsidecar.core.settings.revision import (
     FARM_FILE,
     BundleError,
@@ -212,7 +212,7 @@ class SettingsService:
         """Take in what all nodes that count say of their revisions."""
         self.carry_out(self.agreement.hear(heard, now=self._loop.time()))
 
-    def receive(self, message: Message, *, sender: str) -> None:
+    def receive(self, message: AgreementMessage, *, sender: str) -> None:
         """Take in a message of another node."""
         self.carry_out(self.agreement.receive(message, sender=sender, now=self._loop.time()))
 
@@ -331,7 +331,7 @@ class SettingsService:
         contents = {FARM_FILE: self._initial.text.encode()}
         return Manifest.of(contents, farm=self._initial.farm.farm.name, number=1, parents=(), author="", made_at=0)
 
-    async def _send(self, to: str, message: Message) -> None:
+    async def _send(self, to: str, message: AgreementMessage) -> None:
         with contextlib.suppress(UnreachableError, KeyError):  # whoever needs an answer asks again
             await self._relay.ask(to, "POST", MESSAGES_PATH, encode_message(message))
 

@@ -8,9 +8,11 @@ import msgspec
 MARK_BYTES = 8
 "Bytes of a revision's digest in a heartbeat: enough to tell the few revisions of a farm apart."
 
-Mark = tuple[Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)], Annotated[bytes, msgspec.Meta(max_length=MARK_BYTES)]]
+RevisionMark = tuple[
+    Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)], Annotated[bytes, msgspec.Meta(max_length=MARK_BYTES)]
+]
 "Number and first bytes of the digest of a revision."
-NO_REVISION: Mark = (0, b"")
+NO_REVISION: RevisionMark = (0, b"")
 
 
 class TrialStage(IntEnum):
@@ -29,9 +31,9 @@ class TrialStage(IntEnum):
 class RevisionState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The revisions of one node."""
 
-    settled: Mark = NO_REVISION
+    settled: RevisionMark = NO_REVISION
     "What the node goes by, confirmed; NO_REVISION while its farm file is no revision yet."
-    trial: Mark = NO_REVISION
+    trial: RevisionMark = NO_REVISION
     stage: TrialStage = TrialStage.NONE
     highest: Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)] = 0
     "The highest number of a revision that the node has seen."

@@ -40,18 +40,18 @@ import msgspec
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.farmfile.values import format_duration
 from hcsidecar.core.membership.effects import Tell
-from hcsidecar.core.membership.revision_state import NO_REVISION, Mark, RevisionState, TrialStage
+from hcsidecar.core.membership.revision_state import NO_REVISION, RevisionMark, RevisionState, TrialStage
 from hcsidecar.core.plain_text import shortened
 from hcsidecar.core.settings.messages import (
     LONGEST_REASON,
     MAX_ANCESTORS,
     MOST_REASONS,
     Abort,
+    AgreementMessage,
     Ancestors,
     AskLineage,
     Begin,
     Lineage,
-    Message,
     Prepare,
     Prepared,
     Proposal,
@@ -137,7 +137,7 @@ class SendMessage:
     """Send a message to a node; it may get lost."""
 
     to: str
-    message: Message
+    message: AgreementMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,11 +248,11 @@ class Agreement:
         "Whom this node must hear in the trial."
         self._deadline = 0.0
         "When the promise, or the trial, ends."
-        self._undone: Mark = NO_REVISION
+        self._undone: RevisionMark = NO_REVISION
         "The trial from which this node has gone back last."
         self._heard_settled = False
         "The candidate is settled somewhere: there is no way back from it."
-        self._lineages: dict[Mark, Lineage] = {}
+        self._lineages: dict[RevisionMark, Lineage] = {}
         "Of the settled revisions of others that this node does not know."
         self._asked: dict[str, float] = {}
         "By node: when it was asked for its lineage."
@@ -411,7 +411,7 @@ class Agreement:
 
     # -- called from outside --------------------------------------------------------------------------------------
 
-    def receive(self, message: Message, *, sender: str, now: float) -> list[AgreementEffect]:
+    def receive(self, message: AgreementMessage, *, sender: str, now: float) -> list[AgreementEffect]:
         """Take in a message. Return the effects to carry out."""
         effects: list[AgreementEffect] = []
         self._wake(now)
@@ -749,7 +749,7 @@ class Agreement:
         if state is not None and state.settled == lineage.settled.mark:
             self._lineages[lineage.settled.mark] = lineage
 
-    def _tell_conflicts(self, unknown: Mapping[str, Mark], effects: list[AgreementEffect]) -> None:
+    def _tell_conflicts(self, unknown: Mapping[str, RevisionMark], effects: list[AgreementEffect]) -> None:
         self.conflicts = {
             name: lineage.settled
             for name, mark in unknown.items()
@@ -784,7 +784,7 @@ class Agreement:
     # -- what all parts use ---------------------------------------------------------------------------------------
 
     @property
-    def _mark(self) -> Mark:
+    def _mark(self) -> RevisionMark:
         return NO_REVISION if self.record.settled is None else self.record.settled.mark
 
     def _begin(self, phase: AgreementPhase, revision: RevisionId, proposal: Proposal | None, now: float) -> None:

@@ -88,19 +88,19 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True, tag="lineage"):
     ancestors: Ancestors
 
 
-Message = Prepare | Prepared | Refused | Begin | Abort | AskLineage | Lineage
+AgreementMessage = Prepare | Prepared | Refused | Begin | Abort | AskLineage | Lineage
 
 
-def encode_message(message: Message) -> bytes:
+def encode_message(message: AgreementMessage) -> bytes:
     """Return the body of the request."""
     return msgspec.json.encode(message)
 
 
-def decode_message(body: bytes) -> Message | None:
+def decode_message(body: bytes) -> AgreementMessage | None:
     """Return the message in a body; None for anything that is not a message within its limits."""
     if len(body) > _LONGEST_MESSAGE:
         return None
     try:
-        return read_json(body, Message)  # type: ignore[arg-type]  # a union is no type to mypy
+        return read_json(body, AgreementMessage)  # type: ignore[arg-type]  # a union is no type to mypy
     except JsonError:
         return None

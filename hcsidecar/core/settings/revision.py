@@ -12,7 +12,7 @@ from typing import Annotated, Final, Self
 import msgspec
 
 from hcsidecar.core.json_reading import JsonError, read_json
-from hcsidecar.core.membership.revision_state import MARK_BYTES, Mark
+from hcsidecar.core.membership.revision_state import MARK_BYTES, RevisionMark
 
 MAX_FILES: Final = 200
 MAX_BYTES: Final = 4 * 1024 * 1024
@@ -45,7 +45,7 @@ class RevisionId(msgspec.Struct, frozen=True, array_like=True, order=True):
         return f"revision {self.number} ({self.digest[:_SHORT]})"
 
     @property
-    def mark(self) -> Mark:
+    def mark(self) -> RevisionMark:
         """What a heartbeat says of it."""
         return self.number, bytes.fromhex(self.digest)[:MARK_BYTES]
 
