@@ -55,6 +55,13 @@ def test_the_unit_in_config_is_the_shipped_one(shipped):
     assert copy.read_text() == shipped, f"write it anew: cp {SHIPPED} {copy}"
 
 
+def test_systemd_starts_only_the_program_and_a_shell_which_the_smallest_system_has(shipped):
+    assert {value.split()[0] for name, value in settings(shipped) if name.startswith("Exec")} == {
+        "/usr/bin/hcsidecar",
+        "/bin/sh",
+    }
+
+
 def test_program_farm_file_and_node_are_this_machines(shipped):
     mail = wishes(program="/opt/hc/bin/hcsidecar", config="/etc/hc/mail.toml", node="mx1")
     text = unit_text(shipped, mail, systemd=257)
