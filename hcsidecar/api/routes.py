@@ -163,13 +163,14 @@ class Api:
 
     def _notifications(self, method: str, body: bytes) -> Reply:
         control = self.control
-        if method != "POST":
-            only("GET", method)
+        if method == "GET":
             return document(NotificationsReport(node=control.node, receivers=tuple(control.notifications())))
-        handed = parse_body(body, NotificationsBody)
+        if method != "POST":
+            only("GET or POST", method)
+        handed = parse_notifications_body(body)
         answer = control.take_notifications(handed)
         if answer is None:
-            raise ApiError(HTTPStatus.NOT_FOUND, f"no receiver {handed.receiver!r} of notifications on this node")
+            raise ApiError(HTTPStatus.NOT_FOUND, f"no receiver {handed.receiver[:LONGEST_NAME]!r} on this node")
         return document(answer)
 
     async def _snapshot(self, query: Mapping[str, str]) -> Reply:
@@ -212,7 +213,16 @@ def parse_power_body(body: bytes) -> PowerBody:
     return parse_body(body, PowerBody)
 
 
-_BODIES: Mapping[str, Callable[[bytes], Body]] = {POWER_PATH: parse_power_body, LOG_PATH: parse_log_body}
+def parse_notifications_body(body: bytes) -> NotificationsBody:
+    """Parse what is handed over to be sent. Raise ApiError (400) if it is wrong."""
+    return parse_body(body, NotificationsBody)
+
+
+_BODIES: Mapping[str, Callable[[bytes], Body]] = {
+    POWER_PATH: parse_power_body,
+    LOG_PATH: parse_log_body,
+    NOTIFICATIONS_PATH: parse_notifications_body,
+}
 
 
 def refuse_from_afar(method: str, path: str) -> None:

@@ -43,6 +43,7 @@ ROUTES = {
     "GET /api/v1/targets": b"",
     "GET /api/v1/snapshot": b"",
     "GET /api/v1/notifications": b"",
+    "POST /api/v1/notifications": b'{"receiver":"chat"}',
     "GET /api/v1/layer-two": b"",
     "GET /api/v1/layer-two/explain?address=192.0.2.9": b"",
     "GET /api/v1/layer-two/check": b"",

@@ -84,6 +84,5 @@ class NodeWatch:
         if is_first:
             return []
         level = Level.INFO if is_ready else Level.WARNING
-        return [
-            NoticedChange(node=self._me, change=None, level=level, text=f"is {state}{f': {reason}' if reason else ''}")
-        ]
+        text = f"is {state}: {reason}" if reason else f"is {state}"
+        return [NoticedChange(node=self._me, change=None, level=level, text=text)]
