@@ -45,6 +45,11 @@ HEALTHY_TARGET = {
 "What a daemon tells of a target at which all is well."
 
 
+PATH = os.pathsep.join(str(path) for path in (Path(__file__).parent, Path(__file__).parents[1]))
+"""Where a command finds this module and the packages: a folder of tests has the name of one of them, and would be found
+for it."""
+
+
 class CliFarm:
     """A farm file, where its nodes' sockets are, and a way to give commands while nodes run."""
 
@@ -85,7 +90,7 @@ class CliFarm:
         """Begin a command in a process of its own."""
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", "from cli_farm import app; app()", *arguments, "--config", str(self.config)),
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent), "COLUMNS": "200", "TERM": "xterm"},
+            env={**os.environ, "PYTHONPATH": PATH, "COLUMNS": "200", "TERM": "xterm"},
             **streams,
         )
 

@@ -42,6 +42,8 @@ class CommandLine:
 
     def __init__(self, **environment):
         usual = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME"}}
+        # Beside this file a folder of tests has the name of a package, and would be found for it.
+        usual["PYTHONPATH"] = str(Path(__file__).parents[1])
         self._process = subprocess.Popen(
             [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=usual | environment
         )

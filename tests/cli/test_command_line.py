@@ -119,6 +119,8 @@ COMMANDS = {
     "logs": ["@config"],
     "report": ["@config", "QUEUE", "up"],
     "metrics": ["@config"],
+    "notify-test": None,
+    "snapshot": None,
     # They ask a daemon for more than the small one of these tests has: see tests/settings/test_apply.py.
     "apply": None,
     "diff": None,
