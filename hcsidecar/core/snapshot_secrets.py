@@ -22,21 +22,34 @@ _LONG: Final = 24
 "Characters from which on pieces of a secret are recognised."
 _EDGE: Final = 6
 "Characters of a secret that are recognised at the place where a text was cut."
+_LONGEST_BEGINNING: Final = 128
+"Characters of a secret that are looked for where a text was cut; of longer ones pieces are found."
 _CUT: Final = "…"
 
 _TELLING = r"(?:password|passwd|passphrase|secret|token|credentials?|api[_-]?key|access[_-]?key|private[_-]?key|cookie)"
 _LABEL = r"[A-Z0-9 ]{0,40}PRIVATE KEY"
+_TELLING_MARKS = ("pass", "secret", "token", "credential", "key", "cookie")
 _PATTERNS: Final = (
     (
+        ("private key-----",),
         re.compile(rf"-----BEGIN {_LABEL}-----.*?(?:-----END {_LABEL}-----|\Z)", re.DOTALL),
         HIDDEN,
     ),
-    (re.compile(r"(://)[^/\s\"'?#<>]*@"), rf"\1{HIDDEN}@"),
-    (re.compile(r"\$(?:argon2[a-z]{0,2}|2[abxy]|[156y]|gy|scrypt|pbkdf2[a-z0-9-]*)\$[^\s:\"']+"), HIDDEN),
-    (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"), HIDDEN),
-    (re.compile(r"(?i)(authorization[\"']?\s{0,3}[:=]\s{0,3}[\"']?)[^\r\n\"']+"), rf"\1{HIDDEN}"),
-    (re.compile(r"(?i)\b(bearer\s{1,3})[A-Za-z0-9._~+/=-]{8,}"), rf"\1{HIDDEN}"),
+    (("://",), re.compile(r"(://)[^/\s\"'?#<>]*@"), rf"\1{HIDDEN}@"),
     (
+        ("$",),
+        re.compile(r"\$(?:argon2[a-z]{0,2}|2[abxy]|[156y]|gy|scrypt|pbkdf2[a-z0-9-]*)\$[^\s:\"']+"),
+        HIDDEN,
+    ),
+    (("eyj",), re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"), HIDDEN),
+    (
+        ("authorization",),
+        re.compile(r"(?i)(authorization[\"']?\s{0,3}[:=]\s{0,3}[\"']?)[^\r\n\"']+"),
+        rf"\1{HIDDEN}",
+    ),
+    (("bearer",), re.compile(r"(?i)\b(bearer\s{1,3})[A-Za-z0-9._~+/=-]{8,}"), rf"\1{HIDDEN}"),
+    (
+        _TELLING_MARKS,
         re.compile(
             rf"(?i)({_TELLING}[A-Za-z0-9_]{{0,40}}[\"']?\s{{0,3}}[=:]\s{{0,3}})(?![\"']?\(hidden\))"
             r"(?:\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'|[^\s,;&\"']+)"
@@ -44,6 +57,8 @@ _PATTERNS: Final = (
         rf"\1{HIDDEN}",
     ),
 )
+"""What looks like a secret: words of which one is in every text that has it, in lower case; the pattern; and what is
+put in its place. Most texts have none of the words, which is found out quickly."""
 _RUN = re.compile(r"[A-Za-z0-9+/=_-]{12,}")
 _HEX = re.compile(r"[0-9A-Fa-f]{32,}")
 _USER_OF_URL = re.compile(r"://([^/\s\"'?#<>]*)@")
@@ -106,6 +121,15 @@ class Scrubber:
         self._secrets = sorted({each for each in secrets if len(each) >= SHORTEST}, key=lambda each: (-len(each), each))
         # Paths have pieces that are in other paths.
         self._cuttable = [secret for secret in self._secrets if not secret.startswith("/")]
+        self._edges = {
+            secret[at : at + _EDGE] for secret in self._cuttable for at in range(max(0, len(secret) - _EDGE + 1))
+        }
+        self._beginnings = {
+            secret[:length]
+            for secret in self._cuttable
+            for length in range(_EDGE, min(len(secret), _LONGEST_BEGINNING))
+        }
+        self._longest = max(map(len, self._beginnings), default=0)
         forms = {form for secret in self._secrets for form in _forms(secret)}
         self._forms: dict[str, list[str]] = {}
         for form in forms:
@@ -125,9 +149,12 @@ class Scrubber:
             (form for start in begun for form in self._forms[start]), key=lambda form: (-len(form), form)
         ):
             text = text.replace(form, HIDDEN)
-        for pattern, instead in _PATTERNS:
-            text = pattern.sub(instead, text)
-        text = _RUN.sub(self._hide_pieces, text)
+        lower = text.lower()
+        for marks, pattern, instead in _PATTERNS:
+            if any(mark in lower for mark in marks):
+                text = pattern.sub(instead, text)
+        if self._windows:
+            text = _RUN.sub(self._hide_pieces, text)
         return self._hide_at_cuts(text)
 
     def document(self, value: object) -> object:
@@ -152,22 +179,25 @@ class Scrubber:
 
     def _hide_at_cuts(self, text: str) -> str:
         """Hide the rest of a secret at the beginning, and the first part of one at the end or before `…`."""
-        for secret in self._cuttable:
-            for length in range(len(secret) - 1, _EDGE - 1, -1):
-                if text.startswith(secret[-length:]):
+        if text[:_EDGE] in self._edges:
+            for secret in self._cuttable:
+                lengths = range(len(secret) - 1, _EDGE - 1, -1)
+                if length := next((length for length in lengths if text.startswith(secret[-length:])), 0):
                     text = HIDDEN + text[length:]
                     break
-        ends = [match.start() for match in re.finditer(_CUT, text)]
-        for end in reversed([*ends, len(text.rstrip("\n"))]):
-            text = self._hide_before(text, end)
-        return text
+        pieces, at = [], 0
+        for end in [*(match.start() for match in re.finditer(_CUT, text)), len(text.rstrip("\n"))]:
+            if length := self._begun_before(text, end):
+                pieces += [text[at : max(at, end - length)], HIDDEN]
+                at = end
+        return "".join([*pieces, text[at:]])
 
-    def _hide_before(self, text: str, end: int) -> str:
-        for secret in self._cuttable:
-            for length in range(min(len(secret) - 1, end), _EDGE - 1, -1):
-                if text.startswith(secret[:length], end - length):
-                    return text[: end - length] + HIDDEN + text[end:]
-        return text
+    def _begun_before(self, text: str, end: int) -> int:
+        """Return how many characters before a place are the first part of a secret."""
+        if text[max(0, end - _EDGE) : end] not in self._edges:
+            return 0
+        lengths = range(min(self._longest, end), _EDGE - 1, -1)
+        return next((length for length in lengths if text[end - length : end] in self._beginnings), 0)
 
 
 def _is_secret(key: object, value: object) -> bool:

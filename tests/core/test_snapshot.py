@@ -92,6 +92,10 @@ def test_what_is_left_of_a_password_where_a_text_was_cut_is_hidden(text):
     assert Scrubber([PASSWORD]).text(text).replace(HIDDEN, "").strip(" …\n") in ("more", "more … and on")
 
 
+def test_a_text_that_begins_and_ends_with_the_middle_of_a_password_stays():
+    assert Scrubber([PASSWORD, "another password"]).text(PASSWORD[3:12]) == PASSWORD[3:12]
+
+
 @pytest.mark.parametrize(
     ("text", "secret"),
     [
