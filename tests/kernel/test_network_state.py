@@ -29,7 +29,7 @@ def test_addresses_routes_sockets_and_filters_are_told():
     assert "lo: 198.51.100.7/32" in lines
     assert any(line.startswith("lo: up, MTU 65536") for line in lines)
     assert "198.51.100.7/32 on lo from 198.51.100.7, table 255" in lines
-    assert "port 8080: 2 ESTABLISHED, 1 LISTEN" in lines
+    assert "port 8080: 1 ESTABLISHED, 1 LISTEN" in lines
     assert "XDP: none" in lines
 
 
