@@ -38,7 +38,7 @@ ARRIVAL = Limit(of_t=0.105, of_delay=3.5)
 A_FEW = 2
 "Views with more than one member, for each node of a farm that starts at once: the first ones are of two or three."
 
-RESHAPED = Limit(of_delay=30.0)
+RESHAPED = Limit(of_delay=60.0)
 "Nodes go by other settings one after the other, and each makes buckets move; some moves may follow each other at once."
 
 NO_MOVE = Limit()
