@@ -196,3 +196,12 @@ def test_saying_the_same_again_changes_nothing():
     door.set_answer(DOWN, now=50)
     assert door.since == 0
     assert told(door) is before
+
+
+def test_another_health_path_is_answered_at_once_and_that_of_safekit_still():
+    probed = face()
+    probed.set_path("/up")
+    shapes = [
+        probed.shape("GET", path, Version.HTTP_1_1) for path in ("/up", "/var/modules/apache/ready.txt", "/health")
+    ]
+    assert shapes == [Shape.PROBE, Shape.PROBE, Shape.ELSEWHERE]

@@ -1,6 +1,7 @@
 """A running application when the farm file changes: checks, limits and scripts."""
 
 import pytest
+from plain_application import ready
 from scripted_application import HTTP, NOBODY, OTHERS_SERVE, ROUTER, ends, module, runs, serving, told
 
 from hcsidecar.core.application.check_results import CheckRule
@@ -135,6 +136,13 @@ def test_failures_of_before_count_in_another_restart_budget():
     assert made.state.budget.is_reached(now=3)
     change(made, HTTP, max_restarts=5, restart_window="1h")
     assert (made.state.budget.used(now=3), made.state.budget.is_reached(now=3)) == (3, False)
+
+
+def test_an_application_without_scripts_takes_other_checks_too():
+    made = ready("HTTP")
+    other = {"lame_duck": 3, "plan": ScriptPlan(), "last_stays": False}
+    assert made.reconfigure(checks=[HTTP, SMTP], begun={"SMTP"}, **other) == []
+    assert made.state.serving
 
 
 def test_who_starts_the_application_cannot_change_while_it_runs():

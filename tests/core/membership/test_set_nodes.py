@@ -114,3 +114,20 @@ def test_a_node_that_has_ended_changes_no_more():
     node.tick(now=farm.now + 100)
     assert node.membership.ended
     assert node.set_nodes(("web1",), now=farm.now + 100).sends == ()
+
+
+def test_another_partition_counts_at_once_for_a_node_that_reaches_no_majority():
+    farm = Farm("web1", farm_names=THREE).run(5)
+    assert farm.holders() == ["web1"]
+    farm.deliver("web1", farm.nodes["web1"].set_partition("majority", now=farm.now))
+    assert (farm.views(), farm.holders()) == ({"web1": []}, [])
+    farm.deliver("web1", farm.nodes["web1"].set_partition("serve", now=farm.now))
+    farm.run(7)
+    assert (farm.views(), farm.holders()) == ({"web1": ["web1"]}, ["web1"])
+
+
+def test_a_node_that_was_frozen_takes_another_partition_with_its_new_boot_only():
+    farm = Farm("web1", farm_names=THREE).run(5)
+    output = farm.nodes["web1"].set_partition("majority", now=farm.now + 60)
+    assert output.reborn_above is not None
+    assert farm.holders() == []

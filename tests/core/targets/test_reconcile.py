@@ -1,5 +1,6 @@
 """The reconcile loop of one target, story by story, and under whatever hypothesis thinks of."""
 
+from dataclasses import replace
 from itertools import pairwise
 from random import Random
 
@@ -34,6 +35,59 @@ def registered(**options) -> Loop:
 
 
 # What is wished
+
+
+def test_a_removed_target_is_over_when_this_node_is_deregistered_there():
+    loop = registered()
+    assert not loop.reconciler.is_over(now=loop.now)
+    loop.follow(replace(READY, removed=True))
+    assert not loop.reconciler.is_over(now=loop.now)
+    loop.run(10)
+    assert loop.balancer.changes == [Call.REGISTER, Call.DEREGISTER]
+    assert loop.reconciler.is_over(now=loop.now)
+    assert "web: is to be deregistered: the farm file no longer has this target" in [
+        each.message for each in loop.events
+    ]
+
+
+def test_a_removed_target_that_does_not_answer_is_over_after_the_limit_of_a_leave():
+    loop = registered()
+    loop.balancer.fault = always(Trouble.RETRY)
+    loop.follow(replace(READY, removed=True))
+    loop.run(19)
+    assert not loop.reconciler.is_over(now=loop.now)
+    loop.run(2)
+    assert loop.reconciler.is_over(now=loop.now)
+    assert [each.message for each in loop.events if "by hand" in each.message] == [
+        "web: is not deregistered after 20 s: no; deregister it by hand"
+    ]
+
+
+def test_a_removed_target_that_is_only_watched_is_over_at_once():
+    loop = Loop(policy="observe")
+    loop.follow(replace(READY, removed=True))
+    assert loop.reconciler.is_over(now=loop.now)
+
+
+def test_a_removed_target_that_is_back_stays_registered():
+    loop = registered()
+    loop.follow(replace(READY, removed=True))
+    loop.follow(READY)
+    loop.run(100)
+    assert loop.balancer.changes == [Call.REGISTER]
+
+
+def test_another_policy_and_pace_count_at_once_and_begin_with_a_look():
+    loop = registered()
+    looks = loop.balancer.count(Call.OBSERVE)
+    loop.events += loop.reconciler.adjust(
+        policy="healthy", pace=Backoff(poll=300, unhealthy=30), tells_first=False, now=loop.now
+    )
+    loop.run(0.1)
+    assert loop.balancer.count(Call.OBSERVE) == looks + 1
+    loop.follow(UNREADY)
+    loop.run(60)
+    assert loop.balancer.changes == [Call.REGISTER, Call.DEREGISTER]
 
 
 def test_nothing_is_to_be_asked_while_a_call_is_made():
