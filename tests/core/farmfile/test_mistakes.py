@@ -27,6 +27,7 @@ MISTAKES = [
         "notify[1].url_file",
         "cannot be combined",
     ),
+    ('[[notify]]\ntype = "webhook"\nurl = "https://a.example:99999"', "notify[1].url", "is not a URL of http or https"),
     ('[[notify]]\ntype = "webhook"\nurl = "alerts.example.com"', "notify[1].url", "is not a URL of http or https"),
     ('[[notify]]\ntype = "webhook"\nurl = "https://a:b@a.example"', "notify[1].url", "has a password in it"),
     (
