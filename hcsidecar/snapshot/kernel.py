@@ -42,7 +42,7 @@ def kernel_readings(where: Where) -> list[Reading]:
             read=lambda: _log(_names(interface)),
         ),
     ]
-    if where.state_dir is not None and interface is not None:
+    if where.state_dir is not None and (where.farm is None or where.farm.l2 is not None):
         record = where.state_dir / KERNEL_RECORD
         readings.append(
             Reading(name="kernel/changes.json", about="what this node has changed", read=lambda: file_text(record))
