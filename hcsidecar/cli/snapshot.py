@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import time
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ def snapshot(
     if everyone and node is not None:
         raise typer.BadParameter("--node and --all exclude each other")
     after = time.time() - _duration(last)
-    if file.exists():
+    if os.path.lexists(file):
         complain(f"{file} is there already: name another file, or remove it")
         raise typer.Exit(WRONG_FILE)
     try:

@@ -17,7 +17,6 @@ from hcsidecar.core.json_reading import JsonError, read_json
 EVENTS: Final = "events.jsonl"
 LARGEST_FILE: Final = 256 * 1024 * 1024
 "Bytes of a snapshot that is read."
-MOST_MEMBERS: Final = 20_000
 MOST_NODES: Final = 256
 LARGEST_EVENTS: Final = 8 * 1024 * 1024
 "Bytes of the events of one node, decompressed."
