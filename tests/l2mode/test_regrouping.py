@@ -101,3 +101,9 @@ def test_the_filter_takes_what_is_the_same_by_its_own_numbers_and_nothing_else(o
 def test_who_is_not_among_the_nodes_any_more_is_nobody_in_the_tables():
     tables, _ = written(replace(FORMER, nodes=("web1",)), over=False)
     assert {tables.cell(0, bucket) for bucket in range(BUCKETS)} == {0, NOBODY}
+
+
+def test_no_virtual_ip_has_a_director_meanwhile_if_more_or_other_traffic_would_go_to_it():
+    settings = replace(FORMER, unmatched=Unmatched.DIRECTOR)
+    tables, _ = written(settings, over=False)
+    assert {tables.director(number) for number in range(len(settings.vips))} == {None}

@@ -656,8 +656,6 @@ class Membership:
             return not self.wants or not any(self.powers)
         before, after = dict(self.view), dict(view)
         own_before, own_after = before.pop(self.name, ()), after.pop(self.name, ())
-        if len(own_before) != len(own_after):
-            return False  # the share groups are others
         return before == after and all(ours <= former for ours, former in zip(own_after, own_before, strict=True))
 
     def _change_view(self, view: View, now: float, effects: list[Effect]) -> None:

@@ -107,7 +107,9 @@ def test_the_share_meets_a_dirty_neighbour_before_it_claims_what_that_one_gave_u
     farm.nodes["web1"].share.dirty = True
     farm.deliver("web1", farm.nodes["web1"].set_dirty(now=farm.now))
     farm.run(until=1.1)
-    assert farm.nodes["web2"].share.neighbours == (("web1", b"", True, b"", (("web1", (1,)), ("web2", (1,))), True),)
+    (neighbour,) = farm.nodes["web2"].share.neighbours
+    assert (neighbour.name, neighbour.dirty, neighbour.dirty_buckets, neighbour.claimed) == ("web1", True, b"", True)
+    assert neighbour.view == (("web1", (1,)), ("web2", (1,)))
 
 
 def test_a_neighbour_that_is_not_heard_any_more_is_met_no_more():

@@ -114,6 +114,8 @@ def test_a_node_that_has_ended_changes_no_more():
     node.tick(now=farm.now + 100)
     assert node.membership.ended
     assert node.set_nodes(("web1",), now=farm.now + 100).sends == ()
+    assert node.set_layer_two(settings=b"others", powers=(1, 1), now=farm.now + 100).sends == ()
+    assert node.membership.powers == (1, 1)
 
 
 def test_another_partition_counts_at_once_for_a_node_that_reaches_no_majority():
@@ -131,3 +133,15 @@ def test_a_node_that_was_frozen_takes_another_partition_with_its_new_boot_only()
     output = farm.nodes["web1"].set_partition("majority", now=farm.now + 60)
     assert output.reborn_above is not None
     assert farm.holders() == []
+
+
+def test_one_that_takes_no_share_is_removed_without_a_guard():
+    farm = Farm("web1", "web2")
+    farm.farm_names = THREE
+    farm.boot("web1")
+    farm.boot("web2")
+    farm.boot("web3", wants=False)
+    farm.run(5)
+    assert farm.views()["web1"] == ["web1", "web2"]
+    set_nodes(farm, ("web1", "web2"), at=("web1", "web2"))
+    assert farm.nodes["web1"].membership.why_not_claimed(now=farm.now) is None

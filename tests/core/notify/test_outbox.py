@@ -274,3 +274,11 @@ def test_an_answer_of_a_node_that_is_not_heard_any_more_changes_nothing(name):
     box.answered(name, ABLE, now=1)
     box.unanswered(name, now=1)
     assert box.status(now=1).sends
+
+
+def test_an_old_word_of_what_was_sent_changes_nothing():
+    box = outbox(others=("web0",))
+    add(box, "one")
+    add(box, "two")
+    box.take((), [("web1", 1, 2)], now=1)
+    assert box.take((), [("web1", 1, 1)], now=2).done == (("web1", 1, 2),)

@@ -539,3 +539,8 @@ def test_any_two_farm_files_have_a_plan(former, present, nodes, without):
 @given(farms(), conditions)
 def test_a_farm_file_that_does_not_change_has_an_empty_plan(same, nodes):
     assert plan(same, same, nodes=nodes) == ChangePlan()
+
+
+def test_a_plan_says_whether_daemons_restart():
+    assert plan(farm(), farm(heartbeat={"preset": "fast"}), nodes=ALL_READY).restarts_daemons
+    assert not plan(farm(), farm(health={"path": "/alive"}), nodes=ALL_READY).restarts_daemons
