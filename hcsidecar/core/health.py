@@ -1,6 +1,7 @@
 """The health URL's answer: whether this node may get traffic, in the form that each kind of prober understands.
 
-The answer is OK while `serving` of `core/application/state.py` is true; the daemon hands it over in `_publish`.
+The answer is OK while `serving` of `core/application/state.py` is true and the settings of the node are up to date; the
+daemon hands it over in `_publish` (`daemon/daemon.py`).
 Everything that can be sent is prepared when the answer changes, so that answering is a look-up and waits for nothing.
 
 The bodies are fixed and neither contains the other, since some balancers search for a text: "OK" and "NOT FOUND". 404

@@ -68,8 +68,8 @@ async def reread_farm_file(loaded: LoadedFarm, *, read: Callable[[Path], LoadedF
         return Event(level=Level.ERROR, origin="daemon", message=message)
     changed = changed_settings(loaded.farm, present.farm)
     if not changed:
-        text = "SIGHUP: no setting of the farm file has changed since the start"
+        text = "SIGHUP: the farm file says what is in force"
         return Event(level=Level.INFO, origin="daemon", message=text)
     named = ", ".join(changed[:_SHOWN]) + (f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else "")
-    message = f"SIGHUP: changed in the farm file, and used after a restart of this daemon: {named}"
+    message = f"SIGHUP: changed in the farm file, and not in force: {named}; hcsidecar apply brings it to every node"
     return Event(level=Level.WARNING, origin="daemon", message=message)

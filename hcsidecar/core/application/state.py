@@ -151,12 +151,12 @@ class ApplicationState:
 
     @property
     def serving(self) -> bool:
-        """True if the health URL answers 200."""
+        """True if the application may get traffic."""
         return self.status is Status.READY and not self.draining
 
     @property
     def wants_share(self) -> bool:
-        """True if the node wants buckets, which is the case exactly if the health URL answers 200."""
+        """True if the node wants buckets, which is the case exactly if the application may get traffic."""
         return self.serving
 
     @property

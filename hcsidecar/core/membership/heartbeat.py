@@ -68,7 +68,9 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=F
     leave: bool = False
     "The last announcement of the node: its filter is closed."
     mac: Annotated[bytes, msgspec.Meta(max_length=6)] = b""
+    "Of the sender's interface in the virtual IPs' network; empty without layer-2 mode."
     counters: Annotated[tuple[Counter, ...], msgspec.Meta(max_length=8)] = ()
+    "Packets to the virtual IPs that the sender has seen, and when it counted them, in ms; empty without layer-2 mode."
     heard_boots: Annotated[
         tuple[tuple[NodeName, Boot], ...],
         msgspec.Meta(max_length=MAX_NODES),

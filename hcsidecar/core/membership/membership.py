@@ -9,7 +9,7 @@ the view.
 
 No node takes a bucket before its former owner has released it, and this does not depend on comparing clocks. When the
 view changes, a node first releases what the view takes from it. It then begins a new *epoch*, which starts with the
-next sequence that it sends. The node claims what the view gives it once every member that it hears has sent a heartbeat
+next sequence that it sends. The node claims what the view gives it once every node that it hears has sent a heartbeat
 that lists a sequence of this epoch *and* announces the same view (or is out). Two nodes cannot both prove a claim to
 one bucket: each proof would need a heartbeat that was sent before the other's.
 
@@ -713,9 +713,9 @@ class Membership:
     def _lease(self, now: float, alive: Iterable[Peer]) -> float:
         """Return the time until which the filter may take packets: before any other node could have taken over.
 
-        A member that lists sequence s of this node has heard it no earlier than s was sent. So it cannot declare this
+        A node that lists sequence s of this node has heard it no earlier than s was sent. So it cannot declare this
         node dead before T after that, nor claim before another G. 0.6 P are kept for differences between the clocks.
-        Members that are out of the view count as well: a node that has just started may take over as soon as it has
+        Nodes that are out of the view count as well: one that has just started may take over as soon as it has
         listened.
         """
         until = now + self.timing.lost_after
