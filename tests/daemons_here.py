@@ -10,6 +10,7 @@ from daemons import free_network
 from waiting import until
 
 from hcsidecar.core.lost_files import Losses
+from hcsidecar.core.settings.agreement import SettingsRecord
 from hcsidecar.daemon.daemon import Daemon
 from hcsidecar.daemon.memory import StateFile
 from hcsidecar.daemon.start_conditions import StartConditions
@@ -53,7 +54,15 @@ class DaemonHere:
             memory = StateFile(directory, tell=journal.write, lost=losses.note)
             conditions = StartConditions(signals=self.signals, service=service, tell=journal.write)
             self.daemon = Daemon(
-                loaded, me, journal, memory, losses, signals=self.signals, service=service, conditions=conditions
+                loaded,
+                me,
+                journal,
+                memory,
+                losses,
+                signals=self.signals,
+                service=service,
+                conditions=conditions,
+                settings=SettingsRecord(),
             )
             await self.daemon.run(socket)
 

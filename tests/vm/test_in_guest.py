@@ -28,6 +28,8 @@ PARTS = {
             "netlink",
             "raw_frames",
             "record",
+            "network_state",
+            "reconfiguration",
             "sockets",
             "survey",
         ),
