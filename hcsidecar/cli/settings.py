@@ -1,6 +1,7 @@
 """`hcsidecar apply`, `diff`, `history` and `rollback`: the settings of the whole farm, as revisions."""
 
 import asyncio
+import contextlib
 import json
 import sys
 import time
@@ -234,7 +235,9 @@ def _apply(
     if outcome is None or outcome.progress is not ProposalProgress.SETTLED:
         raise typer.Exit(REFUSED)
     if report.plan is not None and report.plan.restarts_daemons:
-        restart_daemons(farm_to_ask(config, client.node), RESTART_LIMIT)
+        # With --json, the one object alone is on standard output.
+        with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+            restart_daemons(farm_to_ask(config, client.node), RESTART_LIMIT)
 
 
 def _ask(*, as_json: bool) -> None:

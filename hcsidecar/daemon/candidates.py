@@ -119,7 +119,7 @@ class Candidates:
         new = (await asyncio.to_thread(see, stored.directory / FARM_FILE, kinds_apart=True, machine=self._machine)).farm
         if new is None:
             raise _NotACandidateError("the farm file cannot be read any more")
-        self._latest, self._farm, self._without = manifest, new, frozenset(body.without)
+        self._latest, self._farm, self._without = None, new, frozenset(body.without)
         self._ancestors = service.agreement.ancestors_of_next(wanted.taken)
         left_out = self._left_out(new)
         if left_out:
@@ -129,7 +129,10 @@ class Candidates:
             *(self._check_there(name, manifest.id) for name in self._participants() if name != service.node)
         )
         former = _as_it_runs(service.loaded) if current is None else RevisionContent(current.manifest, current.contents)
-        return self._report(stored, former, new, (CheckOutcome(node=service.node), *checks), first=current is None)
+        report = self._report(stored, former, new, (CheckOutcome(node=service.node), *checks), first=current is None)
+        # What is not right cannot be proposed, whoever asks for it.
+        self._latest = manifest if report.is_right else None
+        return report
 
     def _left_out(self, new: FarmFile) -> list[str]:
         """Return why nodes that live cannot be removed, or left out."""
@@ -141,6 +144,8 @@ class Candidates:
             f" apply with --without {name}"
             for name in sorted(removed & {*alive, service.node})
         ]
+        known = {node.name for node in (*service.loaded.farm.node, *new.node)}
+        problems += [f"there is no node {name} to be left out" for name in sorted(self._without - known)]
         return problems + [
             f"{name} is alive and cannot be left out with --without"
             for name in sorted((self._without & alive) - removed)
@@ -235,7 +240,7 @@ class Candidates:
         manifest, new = self._latest, self._farm
         if manifest is None or new is None or manifest.id.digest != body.digest:
             return CommandResult(
-                ok=False, text="this is not the latest candidate: another one was made since; try again"
+                ok=False, text="this is not the latest candidate, or it is not right: make one, and propose it"
             )
         service = self._service
         old = service.loaded.farm

@@ -104,7 +104,6 @@ class Daemon:
     ) -> None:
         loop = asyncio.get_running_loop()
         self._loop = loop
-        self._failed: asyncio.Future[None] = loop.create_future()
         self._settings = SettingsInForce(loaded, me)
         self._journal = journal
         self._memory = memory
@@ -399,13 +398,13 @@ class Daemon:
             relay=relay,
             take=self._take,
             take_errors=(ReconfigurationError,),
-            restart=self._fail,
+            restart=self._restart,
             share_changed=self._publish_again,
             say=self._heartbeats.say_revisions,
             tell=self.tell,
         )
         self._control.settings = Candidates(service, relay, conditions=self._control.node_conditions)
-        self._control.restart_daemon = self._restart
+        self._control.restart_daemon = lambda by: self._restart(f"told by {by}")
         self._control.settings_complaint = lambda: service.complaint
         service.begin()
 
@@ -413,19 +412,11 @@ class Daemon:
         taken = await self.take(loaded, electorates=electorates)
         return [str(change) for change in taken.waiting]
 
-    def _restart(self, by: str) -> None:
+    def _restart(self, why: str) -> None:
         """End this daemon gently; `main` starts it again in its place."""
         self.restarts = True
-        self.tell(Event(level=Level.INFO, origin="daemon", message=f"ends to start again: told by {by}"))
-        self._application.service.shutdown(f"restart of the daemon by {by}")
-
-    def _fail(self, reason: str) -> None:
-        """End this daemon, so that whoever runs it starts it again."""
-        if not self._failed.done():
-            self._failed.set_exception(CannotRunError(reason))
-
-    async def _watch_failures(self) -> None:
-        await self._failed
+        self.tell(Event(level=Level.INFO, origin="daemon", message=f"ends to start again: {why}"))
+        self._application.service.shutdown(f"restart of the daemon: {why}")
 
     def _make_reconfiguration(self, verifier: Verifier) -> Reconfiguration:
         parts = Parts(
@@ -466,7 +457,6 @@ class Daemon:
                 tasks.create_task(self._keep_house(), name="housekeeping"),
                 tasks.create_task(self._keep_files(), name="upkeep"),
                 tasks.create_task(self._keep_rereading(), name="files"),
-                tasks.create_task(self._watch_failures(), name="failures"),
             ]
             if self._revisions is not None:
                 chores.append(tasks.create_task(self._revisions.run(), name="settings"))

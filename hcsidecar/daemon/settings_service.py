@@ -133,7 +133,6 @@ class SettingsService:
 
     async def run(self) -> None:
         """Carry out what the agreement decides until cancelled."""
-        await self._clean_up()
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._keep_ticking(), name="settings")
@@ -150,25 +149,6 @@ class SettingsService:
 
     async def _watch_for_bugs(self) -> None:
         await self._failed
-
-    async def _clean_up(self) -> None:
-        """Remove what an earlier daemon has stored and never taken, and bring the operator's files up to date."""
-        record = self.agreement.record
-        needed = {record.settled} if record.settled is not None else set()
-        settled_number = record.settled.number if record.settled is not None else 0
-
-        def clean_up(store: RevisionStore) -> None:
-            known = store.manifests()
-            for problem in known.problems:
-                self._tell_from_thread(problem)
-            for manifest in known.manifests:
-                if manifest.number > settled_number and manifest.id in known.with_files:
-                    store.remove(manifest.id)
-            store.prune(needed)
-
-        if self._directory.is_dir():
-            with contextlib.suppress(StoreError):  # nothing depends on it
-                await self._with_store(clean_up)
 
     async def _keep_ticking(self) -> None:
         while True:

@@ -1,5 +1,6 @@
 """What a daemon starts with: the settled revision of its node, or the farm file on the disk where there is none."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,10 +42,10 @@ def start_settings(on_disk: LoadedFarm, directory: Path) -> StartSettings:
         record = store.load_record(SettingsRecord)
     except StoreError as error:
         return _by_the_file(on_disk, SettingsRecord(), str(error))
-    if record is None:
-        return StartSettings(loaded=on_disk, record=SettingsRecord())
     if isinstance(record, NotReadable):
         return _by_the_file(on_disk, SettingsRecord(), record.why)
+    record = record or SettingsRecord()
+    _clean_up(store, record)
     if record.settled is None:
         return StartSettings(loaded=on_disk, record=record)
     stored = store.load(record.settled)
@@ -62,6 +63,17 @@ def start_settings(on_disk: LoadedFarm, directory: Path) -> StartSettings:
         )
         events.append(Event(level=Level.WARNING, origin="settings", message=message))
     return StartSettings(loaded=loaded, record=record, events=tuple(events))
+
+
+def _clean_up(store: RevisionStore, record: SettingsRecord) -> None:
+    """Remove what an earlier daemon has stored and never taken."""
+    settled = record.settled
+    known = store.manifests()
+    with suppress(StoreError):  # nothing depends on it
+        for manifest in known.manifests:
+            if manifest.id in known.with_files and (settled is None or manifest.number > settled.number):
+                store.remove(manifest.id)
+        store.prune(() if settled is None else (settled,))
 
 
 def _by_the_file(on_disk: LoadedFarm, record: SettingsRecord, why: str) -> StartSettings:

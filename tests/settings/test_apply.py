@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from daemons import fetch, wait_for
+from daemons import UnixConnection, fetch, wait_for
 from own_directories import separate_farm
 
 CHECK = '[health]\nlame_duck = "1s"\n'
@@ -196,3 +196,22 @@ def test_a_living_node_is_not_left_out(farm):
     refused = farm.apply("web1", "--without", "web3")
     assert refused.returncode == 1
     assert "web3 is alive and cannot be left out with --without" in refused.stderr
+
+
+def test_only_nodes_that_there_are_can_be_left_out(farm):
+    farm.edit("web1", '"1s"', '"2s"')
+    refused = farm.apply("web1", "--without", "web9")
+    assert refused.returncode == 1
+    assert "there is no node web9 to be left out" in refused.stderr
+
+
+def test_what_the_farm_could_not_survive_cannot_be_proposed_by_anybody(farm):
+    farm.edit("web1", 'preset = "lan"', 'preset = "lan"\nport = 4804')
+    planned = json.loads(farm.command("web1", "apply", "--dry-run", "--json").stdout)["candidate"]
+    assert planned["plan"]["refusals"]
+    connection = UnixConnection(farm.socket("web1"))
+    connection.request("POST", "/api/v1/settings/proposals", json.dumps({"digest": planned["revision"][1]}))
+    answer = connection.getresponse()
+    assert (answer.status, json.loads(answer.read())["ok"]) == (409, False)
+    connection.close()
+    assert farm.number("web1") == 0
