@@ -14,7 +14,7 @@ from benchmarks import apache
 from benchmarks.figures import CannotMeasureError
 from benchmarks.processes import end, start
 from benchmarks.wire import Namespace
-from hcsidecar.core.farmfile.settings import HttpCheck, format_duration
+from hcsidecar.core.farmfile.farm_file import HttpCheck, format_duration
 from hcsidecar.net.keyring import Keyring
 
 OK: Final = 200

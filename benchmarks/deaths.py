@@ -7,7 +7,7 @@ from benchmarks.figures import Aim, CannotMeasureError, Figure, Row, Table
 from benchmarks.keepalived import keepalived_pair
 from benchmarks.progress import say
 from benchmarks.real_farm import real_farm
-from hcsidecar.core.farmfile.settings import PRESETS
+from hcsidecar.core.farmfile.farm_file import PRESETS
 
 INTERVALS = (0.1, 1.0)
 "Of keepalived's advertisements, in seconds; 1 s is its default."

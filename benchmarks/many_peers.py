@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from random import Random
 
-from hcsidecar.core.farmfile.settings import FarmFile
+from hcsidecar.core.farmfile.farm_file import FarmFile
 from hcsidecar.core.membership.heartbeat import Heartbeat, View, decode, encode
 from hcsidecar.farmfile.loading import load
 from hcsidecar.net.keyring import Keyring

@@ -11,7 +11,7 @@ from benchmarks.keepalived import BACKUP, MASTER, Pair, keepalived_pair, why_not
 from benchmarks.processes import end, memory, shares_of_a_core, start
 from benchmarks.progress import say
 from benchmarks.real_farm import WEB_PORT, RealFarm, real_farm
-from hcsidecar.core.farmfile.settings import PRESETS
+from hcsidecar.core.farmfile.farm_file import PRESETS
 
 INTERVALS = (1.0, 0.1)
 "Of keepalived's advertisements, in seconds."

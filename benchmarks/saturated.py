@@ -10,7 +10,7 @@ from benchmarks.keepalived import BACKUP, MASTER, Pair, keepalived_pair
 from benchmarks.processes import end, start_python
 from benchmarks.progress import say
 from benchmarks.real_farm import RealFarm, real_farm
-from hcsidecar.core.farmfile.settings import PRESETS
+from hcsidecar.core.farmfile.farm_file import PRESETS
 
 LOOPS_PER_CORE = 2
 SIZE = 3

@@ -13,7 +13,7 @@ from random import Random
 from benchmarks.figures import Aim, Figure, Row, Table
 from benchmarks.progress import say
 from benchmarks.virtual_farm import DELAY, Machine, VirtualFarm
-from hcsidecar.core.farmfile.settings import PRESETS
+from hcsidecar.core.farmfile.farm_file import PRESETS
 from hcsidecar.core.membership.node import Timing
 
 A_FEW_MS = 5.0

@@ -2,11 +2,11 @@
 
 import tomllib
 
-from hcsidecar.core.farmfile.problems import Problem
-from hcsidecar.core.farmfile.settings import (
+from hcsidecar.core.farmfile.farm_file import (
     FarmFile,
     read,
 )
+from hcsidecar.core.farmfile.problems import Problem
 
 AWS = """[[target]]
 type = "aws"

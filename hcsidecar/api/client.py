@@ -28,7 +28,7 @@ from hcsidecar.core.documents import (
     RunOutput,
     Runs,
 )
-from hcsidecar.core.farmfile.settings import FarmFile, NodeTable
+from hcsidecar.core.farmfile.farm_file import FarmFile, NodeTable
 from hcsidecar.core.json_reading import JsonError, read_json
 from hcsidecar.core.l2_documents import LayerTwoCheck
 from hcsidecar.core.metric_catalogue import Family

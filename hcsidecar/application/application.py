@@ -18,7 +18,7 @@ from hcsidecar.core.application.runs import Place, check_environment
 from hcsidecar.core.application.scripts import ScriptPlan
 from hcsidecar.core.application.state import Past
 from hcsidecar.core.events import Event
-from hcsidecar.core.farmfile.settings import AnyCheck, FarmFile, InterfaceCheck, NodeTable
+from hcsidecar.core.farmfile.farm_file import AnyCheck, FarmFile, InterfaceCheck, NodeTable
 from hcsidecar.farmfile.dirs import state_dir
 from hcsidecar.farmfile.loading import LoadedFarm
 

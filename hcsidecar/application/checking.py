@@ -15,7 +15,7 @@ from hcsidecar.application.checkers.custom import WORDS, CustomWatch
 from hcsidecar.application.checkers.interface import InterfaceWatch
 from hcsidecar.application.checkers.reasons import describe
 from hcsidecar.core.application.checks import CheckFilter
-from hcsidecar.core.farmfile.settings import (
+from hcsidecar.core.farmfile.farm_file import (
     AnyCheck,
     CommandCheck,
     CustomCheck,

@@ -21,7 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from hcsidecar.core.farmfile.settings import AnyCheck, L2Table, PortCheck
+from hcsidecar.core.farmfile.farm_file import AnyCheck, L2Table, PortCheck
 from hcsidecar.core.farmfile.values import is_ipv6
 
 _PROC = Path("/proc/net")

@@ -13,7 +13,7 @@ from hcsidecar.api.client import ClientError, ClientFailure, NodeClient, client_
 from hcsidecar.cli import completion
 from hcsidecar.cli.farm import REFUSED, give_up
 from hcsidecar.core.documents import CommandResult
-from hcsidecar.core.farmfile.settings import FarmFile
+from hcsidecar.core.farmfile.farm_file import FarmFile
 from hcsidecar.events.journal import one_line
 from hcsidecar.farmfile.copy import FarmCopy, find_copies
 from hcsidecar.farmfile.loading import FarmFileError, LoadResult, find_config, see

@@ -12,7 +12,7 @@ from hcsidecar.api.routes import NO_LAYER_TWO
 from hcsidecar.cli import completion
 from hcsidecar.cli.asking import OneNode, choose, complain, run
 from hcsidecar.cli.farm import REFUSED, WRONG_FILE, AsJson, Config
-from hcsidecar.core.farmfile.settings import FarmFile
+from hcsidecar.core.farmfile.farm_file import FarmFile
 from hcsidecar.core.farmfile.values import LAST_PORT, is_ipv6, parse_address
 from hcsidecar.events.journal import one_line
 from l2mode.core.documents import ClientExplanation, ShareExplanation

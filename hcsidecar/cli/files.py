@@ -18,9 +18,9 @@ from hcsidecar.cli.machine import review_machine
 from hcsidecar.cli.online import as_json as told_as_json
 from hcsidecar.cli.online import as_text as told
 from hcsidecar.cli.online import review_targets
+from hcsidecar.core.farmfile.farm_file import FarmFile, HostPort, Problem, format_duration, read
 from hcsidecar.core.farmfile.heartbeat_size import ETHERNET_MTU, largest_packet
 from hcsidecar.core.farmfile.reference import farm_file, file_schema
-from hcsidecar.core.farmfile.settings import FarmFile, HostPort, Problem, format_duration, read
 from hcsidecar.core.farmfile.values import is_ipv6
 from hcsidecar.core.settings.key_effects import effect_mark
 from hcsidecar.farmfile.loading import FarmFileError, LoadedFarm, find_config, load

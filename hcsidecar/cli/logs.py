@@ -20,7 +20,7 @@ from hcsidecar.cli.history import History, HistoryQuery, ask_stored, ask_through
 from hcsidecar.cli.moments import parse_moment
 from hcsidecar.core.documents import Entry, Notice
 from hcsidecar.core.events import Level
-from hcsidecar.core.farmfile.settings import FarmFile
+from hcsidecar.core.farmfile.farm_file import FarmFile
 from hcsidecar.core.terminals import takes_colours
 from hcsidecar.events.journal import EventQuery, one_line
 from hcsidecar.events.store_worker import NAME

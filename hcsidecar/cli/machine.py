@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from ipaddress import ip_address
 
-from hcsidecar.core.farmfile.settings import L2Table
+from hcsidecar.core.farmfile.farm_file import L2Table
 from hcsidecar.core.targets.findings import Grade, ReviewFinding
 from hcsidecar.events.journal import one_line
 from hcsidecar.farmfile.loading import FarmFileError, LoadedFarm, find_node

@@ -12,7 +12,7 @@ from hcsidecar.cli import completion
 from hcsidecar.cli.asking import complain, run
 from hcsidecar.cli.farm import REFUSED, WRONG_FILE, AsJson, Config, NodeToBe, give_up, load_or_exit
 from hcsidecar.core.events import Level
-from hcsidecar.core.farmfile.settings import Receiver
+from hcsidecar.core.farmfile.farm_file import Receiver
 from hcsidecar.core.notify.documents import Notification
 from hcsidecar.core.notify.outbox import NotificationMessage
 from hcsidecar.events.journal import one_line

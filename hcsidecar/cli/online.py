@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
-from hcsidecar.core.farmfile.settings import FarmFile, Target
+from hcsidecar.core.farmfile.farm_file import FarmFile, Target
 from hcsidecar.core.targets.findings import Grade, ReviewFinding
 from hcsidecar.core.targets.registration import TargetError
 from hcsidecar.events.journal import one_line

@@ -15,7 +15,7 @@ from hcsidecar.cli.farm import REFUSED, Config
 from hcsidecar.cli.waiting import drained, wait
 from hcsidecar.core.documents import FarmStatus
 from hcsidecar.core.exit_status import how_it_ended
-from hcsidecar.core.farmfile.settings import FarmFile, NodeTable, parse_duration
+from hcsidecar.core.farmfile.farm_file import FarmFile, NodeTable, parse_duration
 from hcsidecar.core.rolling import Finish, ReportProgress, Rolling, RollingStep, TakeNode
 from hcsidecar.events.journal import one_line
 

@@ -16,7 +16,7 @@ from hcsidecar.cli import completion
 from hcsidecar.cli.asking import OneNode, choose, complain, farm_to_ask, run
 from hcsidecar.cli.farm import REFUSED, AsJson, Config
 from hcsidecar.cli.rolling import restart_daemons
-from hcsidecar.core.farmfile.settings import parse_duration
+from hcsidecar.core.farmfile.farm_file import parse_duration
 from hcsidecar.core.plain_text import escaped
 from hcsidecar.core.settings.agreement import ProposalProgress
 from hcsidecar.core.settings.differences import FileChange

@@ -19,7 +19,7 @@ from hcsidecar.api.routes import SNAPSHOT_TAKES
 from hcsidecar.cli.asking import EveryNode, OneNode, complain, run
 from hcsidecar.cli.farm import REFUSED, WRONG_FILE, AsJson, Config
 from hcsidecar.cli.moments import parse_moment
-from hcsidecar.core.farmfile.settings import FarmFile
+from hcsidecar.core.farmfile.farm_file import FarmFile
 from hcsidecar.core.farmfile.values import parse_duration
 from hcsidecar.core.snapshot_contents import (
     CONTENTS,

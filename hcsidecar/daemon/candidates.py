@@ -13,7 +13,7 @@ import msgspec
 
 from hcsidecar.api.relay import Relay, UnreachableError
 from hcsidecar.core.documents import CommandResult
-from hcsidecar.core.farmfile.settings import FarmFile, read
+from hcsidecar.core.farmfile.farm_file import FarmFile, read
 from hcsidecar.core.farmfile.text import NotTomlError, document_in
 from hcsidecar.core.json_reading import JsonError, read_json
 from hcsidecar.core.settings.agreement import NotProposedError

@@ -29,7 +29,7 @@ from hcsidecar.core.application.last_stays import NOBODY_HEARD, OtherNode, Outlo
 from hcsidecar.core.application.states import Role, Status
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.exhaustion import explained
-from hcsidecar.core.farmfile.settings import FarmFile, HostPort, NodeTable, TlsTable
+from hcsidecar.core.farmfile.farm_file import FarmFile, HostPort, NodeTable, TlsTable
 from hcsidecar.core.health import HealthAnswer, HealthFace
 from hcsidecar.core.key_change import KeyChange
 from hcsidecar.core.lost_files import Losses

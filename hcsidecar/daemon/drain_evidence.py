@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 
 from hcsidecar.application.connections import ConnectionCounter
-from hcsidecar.core.farmfile.settings import FarmFile
+from hcsidecar.core.farmfile.farm_file import FarmFile
 from hcsidecar.core.health import HealthFace
 from hcsidecar.daemon.own_targets import OwnTargets
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from hcsidecar.core.events import Event, Level
-from hcsidecar.core.farmfile.settings import FarmFile, L2Table, NodeTable
+from hcsidecar.core.farmfile.farm_file import FarmFile, L2Table, NodeTable
 from hcsidecar.core.l2_documents import CheckFinding, CheckLevel, LayerTwoCheck, VipAnswer, checked
 from hcsidecar.core.membership.heartbeat import Heartbeat
 from hcsidecar.core.membership.peers import Peers

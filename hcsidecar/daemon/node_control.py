@@ -17,7 +17,7 @@ from hcsidecar.core.application.outcome import Outcome
 from hcsidecar.core.application.states import Status
 from hcsidecar.core.documents import CommandResult, FarmStatus, RestartBudgetReport
 from hcsidecar.core.events import Event, Level
-from hcsidecar.core.farmfile.settings import FarmFile
+from hcsidecar.core.farmfile.farm_file import FarmFile
 from hcsidecar.core.health import HealthFace
 from hcsidecar.core.key_change import KeyChange
 from hcsidecar.core.l2_documents import LayerTwoCheck

@@ -9,7 +9,7 @@ from hcsidecar.api.relay import Relay, UnreachableError
 from hcsidecar.api.routes import NOTIFICATIONS_PATH
 from hcsidecar.application.service import Published
 from hcsidecar.core.application.states import Status
-from hcsidecar.core.farmfile.settings import NodeTable
+from hcsidecar.core.farmfile.farm_file import NodeTable
 from hcsidecar.core.membership.membership import Membership
 from hcsidecar.core.notify.documents import HandOverAnswer, ReceiverStatus
 from hcsidecar.core.notify.node_watch import Hearing

@@ -7,7 +7,7 @@ from random import SystemRandom
 from typing import TYPE_CHECKING
 
 from hcsidecar.core.events import Event
-from hcsidecar.core.farmfile.settings import CommandTarget, NodeTable, Target
+from hcsidecar.core.farmfile.farm_file import CommandTarget, NodeTable, Target
 from hcsidecar.core.targets.desired_state import Situation
 from hcsidecar.core.targets.documents import TargetStatus
 from hcsidecar.farmfile.dirs import state_dir

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from hcsidecar.application.application import Application
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.farmfile.changes import changed_settings
-from hcsidecar.core.farmfile.settings import FarmFile, NodeTable
+from hcsidecar.core.farmfile.farm_file import FarmFile, NodeTable
 from hcsidecar.core.health import HealthFace
 from hcsidecar.core.powers import NodePowers
 from hcsidecar.core.settings.differences import SettingChange

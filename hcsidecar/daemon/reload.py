@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.farmfile.changes import changed_settings
-from hcsidecar.core.farmfile.settings import TlsTable
+from hcsidecar.core.farmfile.farm_file import TlsTable
 from hcsidecar.daemon.reconfiguration import SettingsInForce
 from hcsidecar.farmfile.loading import FarmFileError, LoadedFarm, load
 

@@ -18,7 +18,7 @@ from hcsidecar import __version__
 from hcsidecar.api.servers import saying
 from hcsidecar.core.documents import Entry
 from hcsidecar.core.events import Event, Level
-from hcsidecar.core.farmfile.settings import NodeTable
+from hcsidecar.core.farmfile.farm_file import NodeTable
 from hcsidecar.core.lost_files import Losses
 from hcsidecar.daemon.daemon import Daemon
 from hcsidecar.daemon.memory import StateFile

@@ -8,7 +8,7 @@ virtual IP; only the two listeners of the balancer stay on loopback, for a brows
 from dataclasses import dataclass
 from pathlib import Path
 
-from hcsidecar.core.farmfile.settings import PRESETS
+from hcsidecar.core.farmfile.farm_file import PRESETS
 
 FARM = "demo"
 START, STOP, HANG = "bin/start_web", "bin/stop_web", "bin/hang_web"

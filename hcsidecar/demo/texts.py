@@ -1,6 +1,6 @@
 """The content of the demo's files: farm file, web page, and the configurations of nginx or Apache and HAProxy."""
 
-from hcsidecar.core.farmfile.settings import format_duration
+from hcsidecar.core.farmfile.farm_file import format_duration
 from hcsidecar.demo.plan import (
     CHECK_INTERVAL,
     CHECK_TIMEOUT,

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from hcsidecar.core.farmfile.settings import FarmFile, NodeTable
+from hcsidecar.core.farmfile.farm_file import FarmFile, NodeTable
 from hcsidecar.farmfile.dirs import SOCKET, control_socket, run_base
 from hcsidecar.farmfile.loading import FarmFileError, LoadedFarm, read_tables
 

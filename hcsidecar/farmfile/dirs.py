@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from hcsidecar.core.farmfile.farm_file import FarmFile, FarmTable, NodeTable
 from hcsidecar.core.farmfile.problems import Problem
-from hcsidecar.core.farmfile.settings import FarmFile, FarmTable, NodeTable
 from hcsidecar.core.passing_errors import directory_may_come
 from hcsidecar.farmfile.loading import FarmFileError
 from hcsidecar.system.private_file import make_directory

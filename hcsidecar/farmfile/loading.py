@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hcsidecar.core.farmfile.farm_file import FarmFile, NodeTable, OtherTarget, TlsTable, read, right_parts
 from hcsidecar.core.farmfile.problems import Problem
 from hcsidecar.core.farmfile.raw_tables import RawTables
-from hcsidecar.core.farmfile.settings import FarmFile, NodeTable, OtherTarget, TlsTable, read, right_parts
 from hcsidecar.core.farmfile.text import MAX_BYTES, NotTomlError, document_in
 from hcsidecar.core.farmfile.values import is_ipv6
 from hcsidecar.farmfile.permissions import why_not

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from hcsidecar.core.farmfile.check_tables import CommandCheck, CustomCheck, PingCheck, PortCheck
 from hcsidecar.core.farmfile.cross_checks import address_place
+from hcsidecar.core.farmfile.farm_file import TlsTable
 from hcsidecar.core.farmfile.problems import Problem, path_of
 from hcsidecar.core.farmfile.raw_tables import KeyPath, RawTables, present
-from hcsidecar.core.farmfile.settings import TlsTable
 from hcsidecar.core.farmfile.target_tables import CommandTarget
 from hcsidecar.core.farmfile.values import is_ipv6
 from hcsidecar.farmfile.dirs import why_no_socket

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from hcsidecar.core.events import Event, Level
-from hcsidecar.core.farmfile.settings import FarmFile, NodeTable
+from hcsidecar.core.farmfile.farm_file import FarmFile, NodeTable
 from hcsidecar.core.membership.heartbeat import decode, encode
 from hcsidecar.core.membership.node import Node, NodeOutput, Share, Timing
 from hcsidecar.core.membership.peers import KnownPeer

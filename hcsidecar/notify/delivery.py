@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from hcsidecar.core.exhaustion import explained
-from hcsidecar.core.farmfile.settings import MailReceiver, Receiver, WebhookReceiver
+from hcsidecar.core.farmfile.farm_file import MailReceiver, Receiver, WebhookReceiver
 from hcsidecar.core.json_reading import JsonError, read_json
 from hcsidecar.core.notify.message import document_of, subject_of, text_of
 from hcsidecar.core.notify.outbox import NotificationMessage

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from hcsidecar.core.farmfile.cross_checks import address_place
+from hcsidecar.core.farmfile.farm_file import FarmFile, NodeTable
 from hcsidecar.core.farmfile.problems import Problem, path_of
-from hcsidecar.core.farmfile.settings import FarmFile, NodeTable
 from hcsidecar.core.settings.named_files import travelling_name
 from hcsidecar.core.settings.revision import FARM_FILE
 from hcsidecar.farmfile.loading import is_local, see

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hcsidecar.core.farmfile.settings import FarmFile
+from hcsidecar.core.farmfile.farm_file import FarmFile
 from hcsidecar.events.store_worker import NAME
 from hcsidecar.farmfile.copy import find_copies
 from hcsidecar.farmfile.dirs import SYSTEM_STATE, state_dir

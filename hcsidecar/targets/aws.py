@@ -25,7 +25,7 @@ from hcsidecar.targets.calls import Calls
 from hcsidecar.targets.kind import Balancer, Here, Target
 
 if TYPE_CHECKING:
-    from hcsidecar.core.farmfile.settings import FarmFile
+    from hcsidecar.core.farmfile.farm_file import FarmFile
     from hcsidecar.targets.aws_identity import Metadata
 
 

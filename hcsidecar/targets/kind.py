@@ -15,7 +15,7 @@ from hcsidecar.core.targets.registration import Observation, Presence, TargetErr
 
 if TYPE_CHECKING:
     # Loading all models of the farm file would take longer than the rest of the helper process.
-    from hcsidecar.core.farmfile.settings import FarmFile
+    from hcsidecar.core.farmfile.farm_file import FarmFile
 
 __all__ = [
     "Balancer",

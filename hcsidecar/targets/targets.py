@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 
 from hcsidecar.core.events import Event
-from hcsidecar.core.farmfile.settings import FarmFile, NodeTable, Target
+from hcsidecar.core.farmfile.farm_file import FarmFile, NodeTable, Target
 from hcsidecar.core.targets.backoff import Backoff
 from hcsidecar.core.targets.desired_state import Situation
 from hcsidecar.core.targets.documents import TargetStatus
@@ -42,14 +42,14 @@ class Targets:
         open_balancer: Open,
         chance: Random,
         tell: Callable[[Event], None],
-        pace: Callable[[Target], Backoff] | None = None,
+        backoff: Callable[[Target], Backoff] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._here = here
         self._open_balancer = open_balancer
         self._chance = chance
         self._tell = tell
-        self._pace = pace or pace_of
+        self._backoff = backoff or backoff_of
         self._situation = Situation()
         self._tasks: asyncio.TaskGroup | None = None
         self._sides = [self._side(table) for table in tables]
@@ -61,7 +61,7 @@ class Targets:
             name=table.label,
             kind=table.type,
             policy=table.policy,
-            pace=self._pace(table),
+            backoff=self._backoff(table),
             chance=self._chance,
             now=self._loop.time(),
             tells_first=table.deregisters_first,
@@ -99,9 +99,9 @@ class Targets:
         side.table = table
         balancer, limit = self._balancer(table)
         side.registrar.take_over(balancer, limit=limit)
-        pace, now = self._pace(table), self._loop.time()
+        backoff, now = self._backoff(table), self._loop.time()
         for event in side.reconciler.adjust(
-            policy=table.policy, pace=pace, tells_first=table.deregisters_first, now=now
+            policy=table.policy, backoff=backoff, tells_first=table.deregisters_first, now=now
         ):
             self._tell(event)
 
@@ -195,7 +195,7 @@ def _open(table: Target, here: Here, open_balancer: Open) -> Balancer:
         return _Unopened(f"a target of type {table.type} cannot be made: {type(error).__name__}: {error}")
 
 
-def pace_of(table: Target) -> Backoff:
+def backoff_of(table: Target) -> Backoff:
     """Return the times of a target."""
     return Backoff(poll=table.poll, unhealthy=table.hold_down, longest_pause=table.longest_pause)
 

@@ -10,7 +10,7 @@ from waiting import until
 from hcsidecar.application.checking import Checking
 from hcsidecar.core.application.check_changes import check_changes
 from hcsidecar.core.application.checks import UNCHECKED
-from hcsidecar.core.farmfile.settings import CommandCheck, CustomCheck, TcpCheck
+from hcsidecar.core.farmfile.farm_file import CommandCheck, CustomCheck, TcpCheck
 from hcsidecar.farmfile.places import Places
 
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin"}

@@ -11,7 +11,7 @@ from waiting import turns_beside
 
 from hcsidecar.application.checkers import http
 from hcsidecar.application.checkers.pattern import count_matches
-from hcsidecar.core.farmfile.settings import HttpCheck
+from hcsidecar.core.farmfile.farm_file import HttpCheck
 from hcsidecar.system.blocking_calls import BlockingCalls
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nworkers: 7"

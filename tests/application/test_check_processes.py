@@ -9,7 +9,7 @@ import pytest
 from waiting import turns_beside, until
 
 from hcsidecar.application.checkers import pattern, process
-from hcsidecar.core.farmfile.settings import ProcessCheck
+from hcsidecar.core.farmfile.farm_file import ProcessCheck
 from hcsidecar.system.blocking_calls import BlockingCalls
 
 HOSTILE = "(a|aa)+$"

@@ -11,7 +11,7 @@ from leftovers import living_below
 from running_checks import running_checks
 from waiting import until
 
-from hcsidecar.core.farmfile.settings import CommandCheck, CustomCheck
+from hcsidecar.core.farmfile.farm_file import CommandCheck, CustomCheck
 
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HCSIDECAR_FARM": "apache"}
 

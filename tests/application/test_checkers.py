@@ -15,7 +15,7 @@ from waiting import until
 
 from hcsidecar.application.checkers import http, tcp
 from hcsidecar.application.checking import Checking
-from hcsidecar.core.farmfile.settings import HttpCheck, StatusRange, TcpCheck
+from hcsidecar.core.farmfile.farm_file import HttpCheck, StatusRange, TcpCheck
 from hcsidecar.farmfile.places import Places
 from hcsidecar.system.blocking_calls import BlockingCalls
 

@@ -13,7 +13,7 @@ import pytest
 from waiting import until
 
 from hcsidecar.application.connections import ConnectionCounter, own_sockets
-from hcsidecar.core.farmfile.settings import HttpCheck, L2Table, TcpCheck
+from hcsidecar.core.farmfile.farm_file import HttpCheck, L2Table, TcpCheck
 from hcsidecar.core.farmfile.tables import ShareTable, VipTable
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc/net/tcp")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hcsidecar.core.farmfile.settings import FarmFile, read
+from hcsidecar.core.farmfile.farm_file import FarmFile, read
 from hcsidecar.demo.plan import (
     CANDIDATES,
     CLIENT_ADDRESSES,

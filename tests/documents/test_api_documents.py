@@ -125,7 +125,7 @@ def explanation():
 
 def targets():
     def loop(name):
-        return Reconciler(name=name, kind="haproxy", policy="member", pace=Backoff(), chance=Random(1), now=0.0)
+        return Reconciler(name=name, kind="haproxy", policy="member", backoff=Backoff(), chance=Random(1), now=0.0)
 
     fresh, seen = loop("front"), loop("back")
     seen.observed(Observation(presence=Presence.UNHEALTHY, reason="L4CON", former=("192.0.2.7:80",)), now=20.0)

@@ -20,7 +20,7 @@ from benchmarks.checked_node import (
 )
 from benchmarks.processes import cpu_seconds, cpu_seconds_with_children
 from benchmarks.tracker import SCRIPTS
-from hcsidecar.core.farmfile.settings import FarmFile, read
+from hcsidecar.core.farmfile.farm_file import FarmFile, read
 
 ROOT = Path(__file__).parents[2]
 

@@ -14,7 +14,7 @@ import pytest
 from typer.main import get_command
 
 from hcsidecar.cli import app
-from hcsidecar.core.farmfile.settings import FarmFile, read
+from hcsidecar.core.farmfile.farm_file import FarmFile, read
 from hcsidecar.core.membership.membership import Membership
 from hcsidecar.core.membership.timing import Timing
 from hcsidecar.core.status import ModuleState, status_document

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hcsidecar.core.farmfile.settings import FarmFile
+from hcsidecar.core.farmfile.farm_file import FarmFile
 from hcsidecar.farmfile import dirs
 from hcsidecar.farmfile.loading import FarmFileError, find_config, find_node, load
 from hcsidecar.net.keyring import KeyFileError, Keyring
@@ -183,7 +183,7 @@ def test_root_has_state_and_sockets_in_the_systems_directories():
 AS_A_USER = """
 import os, sys
 from hcsidecar.farmfile import dirs
-from hcsidecar.core.farmfile.settings import FarmFile
+from hcsidecar.core.farmfile.farm_file import FarmFile
 farm = FarmFile.model_validate({"farm": {"name": "apache"}, "node": [{"name": "web1", "address": "127.0.0.1"}]})
 if os.geteuid() == 0:
     os.seteuid(65534)

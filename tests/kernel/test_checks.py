@@ -12,7 +12,7 @@ from waiting import turns_beside, until
 
 from hcsidecar.application.checkers import ping
 from hcsidecar.application.checkers.interface import InterfaceWatch
-from hcsidecar.core.farmfile.settings import InterfaceCheck, PingCheck
+from hcsidecar.core.farmfile.farm_file import InterfaceCheck, PingCheck
 
 ADDRESSES = "192.0.2.1", "2001:db8::1"
 
@@ -65,7 +65,7 @@ def test_users_whose_group_may_ping_need_no_capability(router, address):
     script = f"""
 import asyncio
 from hcsidecar.application.checkers import ping
-from hcsidecar.core.farmfile.settings import PingCheck
+from hcsidecar.core.farmfile.farm_file import PingCheck
 print(asyncio.run(ping.probe(PingCheck(type="ping", name="ROUTER", address={address!r}, timeout=5))))
 """
     assert router.run_without(["net_raw"], script).strip() == ping.NOT_PERMITTED

@@ -11,7 +11,7 @@ import pytest
 from small_farm import FakeShare
 from waiting import until
 
-from hcsidecar.core.farmfile.settings import FarmFile
+from hcsidecar.core.farmfile.farm_file import FarmFile
 from hcsidecar.net.datagrams import HeartbeatSocketError
 from hcsidecar.net.heartbeats import Heartbeats
 from hcsidecar.net.keyring import Keyring
@@ -25,11 +25,15 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def farm_file(port, **nodes):
+UNHURRIED = {"pulse": "20ms", "lost_after": "2s"}
+"For tests in which nobody may be taken for dead: the one process of all nodes may stand still on a busy machine."
+
+
+def farm_file(port, *, timing=None, **nodes):
     return FarmFile.model_validate(
         {
             "farm": {"name": "apache"},
-            "heartbeat": {"port": port, "preset": "fast"},
+            "heartbeat": {"port": port, **(timing or {"preset": "fast"})},
             "node": [{"name": name, **(nodes.get(name) or {"address": ADDRESSES[name]})} for name in ADDRESSES],
         }
     )
@@ -90,7 +94,7 @@ def test_nodes_on_real_sockets_agree_on_a_view_and_claim_it(keyring):
 
 def test_a_leaver_is_gone_at_once(keyring):
     async def story():
-        async with running(farm_file(free_port()), keyring, *ADDRESSES) as (parts, told):
+        async with running(farm_file(free_port(), timing=UNHURRIED), keyring, *ADDRESSES) as (parts, told):
             await until(lambda: agreed(parts))
             leaver = parts.pop("web3")
             await leaver.leave()
@@ -199,7 +203,7 @@ def test_keys_are_rotated_without_a_lost_heartbeat(keyring):
     async def story():
         keyring.write(replace=False)
         other = Keyring.load(keyring.path)
-        farm = farm_file(free_port())
+        farm = farm_file(free_port(), timing=UNHURRIED)
         async with running(farm, keyring, "web1") as (first, told), running(farm, other, "web2") as (second, _):
             parts = first | second
             await until(lambda: agreed(parts))
@@ -224,7 +228,7 @@ def test_a_node_heard_on_any_network_is_alive(keyring):
             name: {"addresses": {"default": address, "backup": address.replace("127.77.1", "127.77.2")}}
             for name, address in ADDRESSES.items()
         }
-        async with running(farm_file(free_port(), **two), keyring, "web1", "web2") as (parts, told):
+        async with running(farm_file(free_port(), timing=UNHURRIED, **two), keyring, "web1", "web2") as (parts, told):
             await until(lambda: agreed(parts))
             for part in parts.values():
                 part._datagrams._sockets["default"].close()

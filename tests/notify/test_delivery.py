@@ -9,7 +9,7 @@ from receivers import MailServer, WebServer, listening, make_certificate, server
 from waiting import on_a_loop
 
 from hcsidecar.core.events import Level
-from hcsidecar.core.farmfile.settings import MailReceiver, WebhookReceiver
+from hcsidecar.core.farmfile.farm_file import MailReceiver, WebhookReceiver
 from hcsidecar.core.notify.documents import Notification
 from hcsidecar.core.notify.outbox import NotificationMessage
 from hcsidecar.notify.delivery import Deliveries

@@ -47,13 +47,15 @@ LIMIT = 20.0
 class Node:
     """A node with its loop and its health URL; begin it with `async with`. Ending it is what SIGKILL does."""
 
-    def __init__(self, aws, group, state_dir, *, pace=QUICK, limit=6.0, health=True, **changes):
+    def __init__(self, aws, group, state_dir, *, backoff=QUICK, limit=6.0, health=True, **changes):
         self.events = []
         self._group, self._has_health = group, health
         self._balancer = AwsBalancer(table(aws.url, group=group.name), here(state_dir, **changes))
         self._address = changes.get("address", "127.0.1.1")
         now = asyncio.get_running_loop().time()
-        self.reconciler = Reconciler(name=group.name, kind="aws", policy="member", pace=pace, chance=Random(1), now=now)
+        self.reconciler = Reconciler(
+            name=group.name, kind="aws", policy="member", backoff=backoff, chance=Random(1), now=now
+        )
         self.registrar = Registrar(self.reconciler, self._balancer, limit=limit, tell=self.events.append)
 
     async def __aenter__(self):
@@ -118,7 +120,7 @@ def test_who_is_deregistered_by_somebody_else_comes_back(tmp_path):
 def test_flapping_costs_no_change_and_touches_nobody_else(tmp_path):
     async def story(aws, group):
         aws._register(group, [(*WEB2, None)])
-        async with Node(aws, group, tmp_path, pace=QUICK) as node:
+        async with Node(aws, group, tmp_path, backoff=QUICK) as node:
             node.follow(READY)
             await node.sees("healthy")
             for _ in range(40):
@@ -197,8 +199,8 @@ def test_while_the_api_hangs_the_health_url_is_answered_and_calls_do_not_pile_up
 
 def test_a_leave_that_hangs_is_told_after_its_budget_and_goes_on(tmp_path):
     async def story(aws, group):
-        pace = Backoff(poll=0.05, hold_up=0.01, soon=0.02, longest_pause=0.1, leaving=0.05, leave_budget=0.5)
-        async with Node(aws, group, tmp_path, pace=pace, limit=0.2) as node:
+        backoff = Backoff(poll=0.05, hold_up=0.01, soon=0.02, longest_pause=0.1, leaving=0.05, leave_budget=0.5)
+        async with Node(aws, group, tmp_path, backoff=backoff, limit=0.2) as node:
             node.follow(READY)
             await node.sees("healthy")
             aws.fail("DescribeTargetHealth", "hang")

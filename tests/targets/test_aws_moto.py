@@ -135,7 +135,7 @@ def test_the_whole_loop_registers_repairs_and_leaves(endpoint, clients, vpc, tmp
 
     async def story():
         clock = asyncio.get_running_loop().time
-        reconciler = Reconciler(name="web", kind="aws", policy="member", pace=QUICK, chance=Random(1), now=clock())
+        reconciler = Reconciler(name="web", kind="aws", policy="member", backoff=QUICK, chance=Random(1), now=clock())
         registrar = Registrar(reconciler, node(endpoint, arn, tmp_path), limit=6.0, tell=lambda event: None)
         task = asyncio.create_task(registrar.run())
         try:

@@ -1,7 +1,7 @@
 import pytest
 
-from hcsidecar.core.farmfile.settings import AwsTarget, CommandTarget, HaproxyTarget
-from hcsidecar.targets.targets import pace_of
+from hcsidecar.core.farmfile.farm_file import AwsTarget, CommandTarget, HaproxyTarget
+from hcsidecar.targets.targets import backoff_of
 
 ARN = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/web/0123456789abcdef"
 
@@ -16,5 +16,5 @@ ARN = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/web/01234
     ],
 )
 def test_a_haproxy_that_was_away_is_asked_again_as_often_as_one_that_is_there(table, poll, longest_pause):
-    pace = pace_of(table)
-    assert (pace.poll, pace.longest_pause) == (poll, longest_pause)
+    backoff = backoff_of(table)
+    assert (backoff.poll, backoff.longest_pause) == (poll, longest_pause)

@@ -73,7 +73,7 @@ class Story:
             open_balancer=lambda table, _here: Side(self.places[table.backend], table, self.closed),
             chance=Random(1),
             tell=lambda event: self.told.append(event.message),
-            pace=lambda _: QUICK,
+            backoff=lambda _: QUICK,
         )
 
     @contextlib.asynccontextmanager

@@ -156,7 +156,7 @@ async def test_the_loop_deletes_what_it_has_drained_once_nobody_is_left_and_adds
             open_balancer=KIND.open,
             chance=Random(1),
             tell=lambda event: events.append(event.message),
-            pace=lambda _: Backoff(poll=0.2, hold_up=0.0, soon=0.05),
+            backoff=lambda _: Backoff(poll=0.2, hold_up=0.0, soon=0.05),
         )
 
         async def comes_to_be(presence):

@@ -74,7 +74,9 @@ async def run(fake, until, *, situation=READY, limit=0.1):
     """Run a registrar until a condition of its document holds; gives the last document and the events."""
     loop = asyncio.get_running_loop()
     events = []
-    reconciler = Reconciler(name="web", kind="haproxy", policy="member", pace=QUICK, chance=Random(1), now=loop.time())
+    reconciler = Reconciler(
+        name="web", kind="haproxy", policy="member", backoff=QUICK, chance=Random(1), now=loop.time()
+    )
     registrar = Registrar(reconciler, fake, limit=limit, tell=events.append)
     task = asyncio.create_task(registrar.run())
     registrar.follow(situation)
@@ -171,7 +173,7 @@ def test_a_side_that_cannot_be_made_is_a_failure_of_its_own_target_alone():
     async def story():
         tables = [Target(type="x", name="broken"), Target(type="x", name="fine")]
         targets = Targets(
-            tables, None, open_balancer=open_balancer, chance=Random(1), tell=lambda _: None, pace=lambda _: QUICK
+            tables, None, open_balancer=open_balancer, chance=Random(1), tell=lambda _: None, backoff=lambda _: QUICK
         )
         targets.follow(READY)
         async with asyncio.TaskGroup() as group:
@@ -204,7 +206,7 @@ def test_balancers_have_let_go_when_all_have_that_are_to_and_those_that_are_only
             open_balancer=lambda table, _: sides[table.name],
             chance=Random(1),
             tell=lambda _: None,
-            pace=lambda _: QUICK,
+            backoff=lambda _: QUICK,
         )
         async with asyncio.TaskGroup() as group:
             tasks = targets.begin(group)

@@ -9,7 +9,7 @@ from yarl import URL
 from hcsidecar import __version__
 from hcsidecar.application.checkers.pattern import TooSlowError, count_matches
 from hcsidecar.application.checkers.reasons import describe
-from hcsidecar.core.farmfile.settings import HttpCheck
+from hcsidecar.core.farmfile.farm_file import HttpCheck
 from hcsidecar.system.blocking_calls import BlockingCalls
 
 READ_LIMIT: Final = 65536

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from typing import Any, Final, Self
 
 from hcsidecar.core.application.link_state import Held, Link, complaint, holder_of
-from hcsidecar.core.farmfile.settings import InterfaceCheck
+from hcsidecar.core.farmfile.farm_file import InterfaceCheck
 from hcsidecar.system.threads import start_thread
 
 # <linux/rtnetlink.h>

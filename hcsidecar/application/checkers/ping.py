@@ -9,7 +9,7 @@ from typing import Final
 
 from hcsidecar.application.checkers.reasons import describe
 from hcsidecar.core.application.icmp import echo_request, is_reply
-from hcsidecar.core.farmfile.settings import PingCheck
+from hcsidecar.core.farmfile.farm_file import PingCheck
 from hcsidecar.core.farmfile.values import is_ipv6
 
 NOT_PERMITTED: Final = (

@@ -23,7 +23,7 @@ from hcsidecar.core.application.process_selection import (
     unit_file_state,
 )
 from hcsidecar.core.exhaustion import explained
-from hcsidecar.core.farmfile.settings import ProcessCheck
+from hcsidecar.core.farmfile.farm_file import ProcessCheck
 from hcsidecar.system.blocking_calls import BlockingCalls
 
 _ROOM: Final = 65536

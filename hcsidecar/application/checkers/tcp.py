@@ -4,7 +4,7 @@ import asyncio
 import socket
 
 from hcsidecar.application.checkers.reasons import describe
-from hcsidecar.core.farmfile.settings import TcpCheck
+from hcsidecar.core.farmfile.farm_file import TcpCheck
 from hcsidecar.core.farmfile.values import is_ipv6
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from hcsidecar.core.farmfile.settings import FarmFile
+from hcsidecar.core.farmfile.farm_file import FarmFile
 
 
 def changed_settings(former: FarmFile, present: FarmFile) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from random import Random
 from typing import Final
 
-from hcsidecar.core.farmfile.settings import FarmFile
+from hcsidecar.core.farmfile.farm_file import FarmFile
 from hcsidecar.core.farmfile.values import is_ipv6
 from hcsidecar.core.membership.heartbeat import MAX_BUCKET_BYTES, Heartbeat, encode
 from hcsidecar.core.membership.revision_state import MARK_BYTES, RevisionState, TrialStage

@@ -11,8 +11,8 @@ result, so that it refuses what the importer has not foreseen.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from hcsidecar.core.farmfile.farm_file import FarmFile, read
 from hcsidecar.core.farmfile.problems import Problem
-from hcsidecar.core.farmfile.settings import FarmFile, read
 from hcsidecar.core.safekit.checks import read_checks
 from hcsidecar.core.safekit.draft import Draft, usable_name
 from hcsidecar.core.safekit.failover import read_failover

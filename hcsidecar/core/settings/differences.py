@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import msgspec
 from pydantic import BaseModel
 
-from hcsidecar.core.farmfile.settings import PRESETS, FarmFile, NodeTable, format_duration
+from hcsidecar.core.farmfile.farm_file import PRESETS, FarmFile, NodeTable, format_duration
 from hcsidecar.core.farmfile.tables import DEFAULT_NETWORK
 from hcsidecar.core.farmfile.toml_values import toml_value
 from hcsidecar.core.plain_text import escaped, shortened

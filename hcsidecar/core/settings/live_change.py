@@ -9,7 +9,7 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from hcsidecar.core.farmfile.settings import FarmFile, NodeTable
+from hcsidecar.core.farmfile.farm_file import FarmFile, NodeTable
 from hcsidecar.core.settings.differences import SettingChange, name_of, setting_changes
 from hcsidecar.core.settings.key_effects import KEY_EFFECTS, ChangeEffect, effect_of
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from hcsidecar.core.farmfile.settings import FarmFile, format_duration
+from hcsidecar.core.farmfile.farm_file import FarmFile, format_duration
 from hcsidecar.core.settings.differences import CHANGED, UNSET, ChangeKind, FileChange, SettingChange, setting_changes
 from hcsidecar.core.settings.key_effects import ChangeEffect, Touched, effect_of
 from hcsidecar.core.settings.revision import FARM_FILE

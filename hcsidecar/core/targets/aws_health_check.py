@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from math import ceil
 from typing import Any
 
-from hcsidecar.core.farmfile.settings import FarmFile, NodeTable
+from hcsidecar.core.farmfile.farm_file import FarmFile, NodeTable
 from hcsidecar.core.farmfile.target_tables import AwsTarget
 from hcsidecar.core.farmfile.values import format_duration
 from hcsidecar.core.targets.findings import Grade, ReviewFinding

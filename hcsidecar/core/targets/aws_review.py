@@ -8,7 +8,7 @@ AWS is taken from its documentation; some of the timing is from reports of its u
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hcsidecar.core.farmfile.settings import FarmFile
+from hcsidecar.core.farmfile.farm_file import FarmFile
 from hcsidecar.core.farmfile.target_tables import FROM_METADATA, AwsTarget
 from hcsidecar.core.farmfile.values import is_ipv6
 from hcsidecar.core.targets.aws_failures import AwsError

@@ -57,7 +57,7 @@ class Reconciler:
         name: str,
         kind: str,
         policy: Policy,
-        pace: Backoff,
+        backoff: Backoff,
         chance: Random,
         now: float,
         tells_first: bool = False,
@@ -65,7 +65,7 @@ class Reconciler:
         self.name = name
         self._kind = kind
         self._policy = policy
-        self._pace = pace
+        self._backoff = backoff
         self._chance = chance
         self._tells_first = tells_first
         self._situation = Situation()
@@ -76,7 +76,7 @@ class Reconciler:
         self._seen_at = -inf
         self._must_look = True
         "The last look is too old to change anything because of it."
-        self._look_at = now + chance.uniform(0.0, min(pace.soon, pace.poll))
+        self._look_at = now + chance.uniform(0.0, min(backoff.soon, backoff.poll))
         self._settling = 0.0
         "Seconds to the next look while a change takes effect; 0 at other times."
         self._not_before = -inf
@@ -107,15 +107,15 @@ class Reconciler:
         self._situation = situation
         return self._update_desired(now)
 
-    def adjust(self, *, policy: Policy, pace: Backoff, tells_first: bool, now: float) -> list[Event]:
+    def adjust(self, *, policy: Policy, backoff: Backoff, tells_first: bool, now: float) -> list[Event]:
         """Take a changed table of the same target, and look soon: what was seen may be of another identity."""
-        self._policy, self._pace, self._tells_first = policy, pace, tells_first
+        self._policy, self._backoff, self._tells_first = policy, backoff, tells_first
         self._must_look, self._look_at = True, now
         return self._update_desired(now)
 
     def _update_desired(self, now: float) -> list[Event]:
         unready = 0.0 if self._situation.ready else now - self._unready_since
-        desired = desired_state(self._policy, self._situation, unready=unready, unhealthy=self._pace.unhealthy)
+        desired = desired_state(self._policy, self._situation, unready=unready, unhealthy=self._backoff.unhealthy)
         former, self._desired = self._desired, desired
         if (desired.state, desired.firm) == (former.state, former.firm):
             return []
@@ -127,7 +127,7 @@ class Reconciler:
             return []
         # The operator waits, and knows who else changes the balancer.
         self._repairs.clear()
-        self._not_before, self._settling, self._look_at = now, self._pace.soon, now
+        self._not_before, self._settling, self._look_at = now, self._backoff.soon, now
         return [self._tell(f"is to be deregistered: {desired.why}")]
 
     # The next call
@@ -135,13 +135,13 @@ class Reconciler:
     def tick(self, *, now: float) -> list[Event]:
         """Act on everything that is due by now."""
         events = self._update_desired(now)
-        is_late = self._desired.firm and not self.has_left and now >= self._desired_since + self._pace.leave_budget
+        is_late = self._desired.firm and not self.has_left and now >= self._desired_since + self._backoff.leave_budget
         if not is_late or self._told_late:
             return events
         self._told_late = True
         failure = f": {self._failure.text}" if self._failure else ""
         then = "deregister it by hand" if self._situation.removed else "keeps trying"
-        text = f"is not deregistered after {self._pace.leave_budget:g} s{failure}; {then}"
+        text = f"is not deregistered after {self._backoff.leave_budget:g} s{failure}; {then}"
         return [*events, self._tell(text, Level.ERROR)]
 
     def due(self, *, now: float) -> Call | None:
@@ -149,7 +149,7 @@ class Reconciler:
         if self._calling is not None or now < self._not_before:
             return None
         call = self._change(now)
-        if call is not None and (self._must_look or now - self._seen_at > self._pace.fresh):
+        if call is not None and (self._must_look or now - self._seen_at > self._backoff.fresh):
             call = Call.OBSERVE
         if call is None and now >= self._look_at:
             call = Call.OBSERVE
@@ -162,9 +162,9 @@ class Reconciler:
         """Return when to call `tick` and `due` next, if nothing else happens; inf while a call is in progress."""
         if self._calling is not None:
             return inf
-        ticks = [self._desired_since + self._pace.leave_budget] if self._desired.firm else []
+        ticks = [self._desired_since + self._backoff.leave_budget] if self._desired.firm else []
         if self._policy == "healthy":
-            ticks.append(self._unready_since + self._pace.unhealthy)
+            ticks.append(self._unready_since + self._backoff.unhealthy)
         call = self._look_at
         if self._change(now) is not None:
             call = now
@@ -175,19 +175,19 @@ class Reconciler:
     def _due_since(self) -> float:
         """Return the time from which the desired state may cause a call."""
         # ABSENT is desired only by the operator, or after `unhealthy` seconds, so it needs no further delay.
-        return self._desired_since + (self._pace.hold_up if self._desired.state is DesiredState.PRESENT else 0.0)
+        return self._desired_since + (self._backoff.hold_up if self._desired.state is DesiredState.PRESENT else 0.0)
 
     def _change(self, now: float) -> Call | None:
         """Return the call that leads to the desired state, by the latest look, or None."""
         seen = self._seen
         if seen is None or self._desired.state is DesiredState.AS_IT_IS or now < self._due_since():
             return None
-        if self.is_contested(now=now) and now < self._repairs[-1] + self._pace.resync:
+        if self.is_contested(now=now) and now < self._repairs[-1] + self._backoff.resync:
             return None
         call = Call.REGISTER if self._desired.state is DesiredState.PRESENT else Call.DEREGISTER
         if seen.presence is Presence.UNSEEN:
             last, at = self._changed_blindly or (None, -inf)
-            if last is not call or (call is Call.REGISTER and now >= at + self._pace.resync):
+            if last is not call or (call is Call.REGISTER and now >= at + self._backoff.resync):
                 return call
         elif seen.is_there != (self._desired.state is DesiredState.PRESENT) and (
             self._desired.firm or seen.presence is not Presence.UNKNOWN
@@ -198,9 +198,9 @@ class Reconciler:
 
     def is_contested(self, *, now: float) -> bool:
         """Return whether somebody else keeps undoing the desired state."""
-        while self._repairs and now >= self._repairs[0] + self._pace.window:
+        while self._repairs and now >= self._repairs[0] + self._backoff.window:
             self._repairs.popleft()
-        return len(self._repairs) > self._pace.repairs
+        return len(self._repairs) > self._backoff.repairs
 
     # The results of calls
 
@@ -240,33 +240,33 @@ class Reconciler:
         if not self.is_contested(now=now):
             return [self._tell(f"{what}; repairs that", Level.WARNING)]
         text = (
-            f"{what}, {len(self._repairs)} times within {self._pace.window / 60:g} minutes; from now on repairs that"
-            f" only every {self._pace.resync / 60:g} minutes: find out who does that, or set policy observe"
+            f"{what}, {len(self._repairs)} times within {self._backoff.window / 60:g} minutes; from now on repairs that"
+            f" only every {self._backoff.resync / 60:g} minutes: find out who does that, or set policy observe"
         )
         return [self._tell(text, Level.ERROR)]
 
     def _next_look(self, seen: Observation, now: float) -> float:
         """Return the seconds to the next look."""
-        pace = self._pace
+        backoff = self._backoff
         undecided = seen.presence is Presence.PENDING or self._agrees(seen) is False
         draining = seen.presence is Presence.DRAINING and self._desired.state is DesiredState.ABSENT
         if self._settling and (undecided or draining):
             wait = self._settling
-            longest = pace.poll
+            longest = backoff.poll
             if undecided and self._waits_for_person(now):
-                longest = pace.leaving
+                longest = backoff.leaving
             elif draining and self._tells_first:
-                longest = 4 * pace.leaving
+                longest = 4 * backoff.leaving
             self._settling = min(2 * wait, longest)
             return wait
         self._settling = 0.0
-        return pace.poll * self._chance.uniform(0.8, 1.2)
+        return backoff.poll * self._chance.uniform(0.8, 1.2)
 
     def done(self, call: Call, *, now: float) -> list[Event]:
         """Take the acceptance of a change."""
         events = self._worked(call, now)
         self._must_look = True
-        self._settling = self._pace.soon / 4 if self._waits_for_person(now) else self._pace.soon
+        self._settling = self._backoff.soon / 4 if self._waits_for_person(now) else self._backoff.soon
         # A balancer may need a moment before it shows what it has accepted.
         self._look_at = self._not_before = now + self._settling
         if call is Call.DEREGISTER and self._gone_at is None:
@@ -284,7 +284,7 @@ class Reconciler:
         if self._fruitless <= 1:
             return [*events, self._tell(self._what_was_done(call))]
         # The balancer had accepted the same change before, without effect.
-        self._not_before = now + self._pause(self._fruitless, self._pace.soon)
+        self._not_before = now + self._pause(self._fruitless, self._backoff.soon)
         level = Level.WARNING if self._fruitless == _FIRST_REPETITION else Level.DEBUG
         text = f"{self._what_was_done(call)}, again: the balancer had accepted that but does not show it"
         return [*events, self._tell(text, level)]
@@ -301,16 +301,16 @@ class Reconciler:
         # The call may have taken effect nevertheless, so a look is needed before the next change.
         self._must_look = True
         self._in_a_row += 1
-        pace = self._pace
+        backoff = self._backoff
         if trouble in (Trouble.AUTH, Trouble.CONFIG):
             longest = min(
-                pace.longest_pause_for_people, pace.first_pause_for_people * 2.0 ** min(self._in_a_row - 1, 9)
+                backoff.longest_pause_for_people, backoff.first_pause_for_people * 2.0 ** min(self._in_a_row - 1, 9)
             )
             pause = longest * self._chance.uniform(0.8, 1.2)
         else:
-            pause = self._pause(self._in_a_row, pace.soon if trouble is Trouble.THROTTLE else pace.soon / 2)
+            pause = self._pause(self._in_a_row, backoff.soon if trouble is Trouble.THROTTLE else backoff.soon / 2)
         if self._waits_for_person(now):
-            pause = min(pause, pace.leaving)
+            pause = min(pause, backoff.leaving)
         self._not_before = now + pause
         former, self._failure = self._failure, CallFailure(call=call, trouble=trouble, text=text, at=now)
         if former is not None and (former.call, former.trouble, former.text) == (call, trouble, text):
@@ -320,7 +320,7 @@ class Reconciler:
 
     def _pause(self, times: int, first: float) -> float:
         """Return a random pause in seconds, below a limit that doubles, so that the calls of many nodes spread out."""
-        limit = min(self._pace.longest_pause, first * 2.0 ** min(times, 12))
+        limit = min(self._backoff.longest_pause, first * 2.0 ** min(times, 12))
         return self._chance.uniform(limit / 10, limit)
 
     def _worked(self, call: Call, now: float) -> list[Event]:
@@ -337,7 +337,7 @@ class Reconciler:
     # Leaving
 
     def _waits_for_person(self, now: float) -> bool:
-        return self._desired.firm and now < self._desired_since + self._pace.leave_budget
+        return self._desired.firm and now < self._desired_since + self._backoff.leave_budget
 
     @property
     def is_leaving(self) -> bool:
@@ -358,7 +358,7 @@ class Reconciler:
         """Return whether a target that the farm file no longer has may be forgotten: deregistered, or out of time."""
         if not self._situation.removed or self._calling is not None:
             return False
-        is_late = now >= self._desired_since + self._pace.leave_budget
+        is_late = now >= self._desired_since + self._backoff.leave_budget
         return not self._desired.firm or self.has_left or is_late
 
     @property
@@ -373,15 +373,17 @@ class Reconciler:
         """Return why a node that leaves must still answer OK because of this balancer, or None if it need not."""
         if not self._tells_first or not self._desired.firm:
             return None
-        pace = self._pace
+        backoff = self._backoff
         if not self.has_left and self._gone_at is None:
             return self.unfinished if self._waits_for_person(now) else None
         if self._gone_at is None:
             return None  # it was not registered
         passed = now - self._gone_at
-        out_of_sight = self._seen is None or self._seen.presence is Presence.UNSEEN or now - self._seen_at > pace.blind
+        out_of_sight = (
+            self._seen is None or self._seen.presence is Presence.UNSEEN or now - self._seen_at > backoff.blind
+        )
         drained = out_of_sight or (self.has_left and self._seen is not None and self._seen.presence is Presence.ABSENT)
-        if (passed >= pace.last_connections and drained) or passed >= pace.longest_draining:
+        if (passed >= backoff.last_connections and drained) or passed >= backoff.longest_draining:
             return None
         return f"target {self.name} to be drained by its balancer"
 

@@ -3,7 +3,7 @@
 import pytest
 
 from hcsidecar.core.application.check_changes import ADJUSTABLE, check_changes
-from hcsidecar.core.farmfile.settings import HttpCheck, TcpCheck
+from hcsidecar.core.farmfile.farm_file import HttpCheck, TcpCheck
 from hcsidecar.core.settings.key_effects import KEY_EFFECTS
 
 

@@ -3,7 +3,7 @@ from ipaddress import ip_address
 import pytest
 
 from hcsidecar.core.application.link_state import Held, Link, complaint, holder_of
-from hcsidecar.core.farmfile.settings import InterfaceCheck
+from hcsidecar.core.farmfile.farm_file import InterfaceCheck
 
 UP, LOWER_UP = 1, 1 << 16
 

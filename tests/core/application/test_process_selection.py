@@ -9,7 +9,7 @@ from hcsidecar.core.application.process_selection import (
     parse_stat,
     unit_file_state,
 )
-from hcsidecar.core.farmfile.settings import ProcessCheck
+from hcsidecar.core.farmfile.farm_file import ProcessCheck
 
 
 def check(**options):

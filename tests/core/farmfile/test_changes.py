@@ -3,7 +3,7 @@
 import pytest
 
 from hcsidecar.core.farmfile.changes import changed_settings
-from hcsidecar.core.farmfile.settings import FarmFile, read
+from hcsidecar.core.farmfile.farm_file import FarmFile, read
 
 WEB1 = {"name": "web1", "address": "192.0.2.1"}
 WEB2 = {"name": "web2", "address": "192.0.2.2"}

@@ -5,8 +5,8 @@ import tomllib
 
 import pytest
 
+from hcsidecar.core.farmfile.farm_file import FarmFile
 from hcsidecar.core.farmfile.heartbeat_size import ETHERNET_MTU, SEAL_BYTES, largest_packet
-from hcsidecar.core.farmfile.settings import FarmFile
 from hcsidecar.net.sealing import OVERHEAD_BYTES
 
 LAYER_TWO = """

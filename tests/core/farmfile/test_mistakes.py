@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hcsidecar.core.farmfile.error_messages import problem_of
-from hcsidecar.core.farmfile.problems import Problem
-from hcsidecar.core.farmfile.settings import (
+from hcsidecar.core.farmfile.farm_file import (
     FarmFile,
     read,
 )
+from hcsidecar.core.farmfile.problems import Problem
 
 # One mistake each: what is put behind a good file (or instead of it), where it is, and a word of what is said.
 MISTAKES = [

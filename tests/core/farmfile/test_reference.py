@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from hcsidecar.core.farmfile.check_tables import CHECKS
-from hcsidecar.core.farmfile.reference import farm_file, file_keys, file_schema, reference
-from hcsidecar.core.farmfile.settings import (
+from hcsidecar.core.farmfile.farm_file import (
     ApplicationTable,
     FarmFile,
     FarmTable,
@@ -23,6 +22,7 @@ from hcsidecar.core.farmfile.settings import (
     WebTable,
     read,
 )
+from hcsidecar.core.farmfile.reference import farm_file, file_keys, file_schema, reference
 from hcsidecar.core.settings.key_effects import effect_mark
 
 CONFIG = Path(__file__).parents[3] / "config"

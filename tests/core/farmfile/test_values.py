@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hcsidecar.core.farmfile.settings import (
+from hcsidecar.core.farmfile.farm_file import (
     HostPort,
     HttpCheck,
     StatusRange,

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safekit_modules import NODES, SCRIPTS, VIP, good, imported, refused, xml
 
+from hcsidecar.core.farmfile.farm_file import FarmFile, read
 from hcsidecar.core.farmfile.problems import Problem
-from hcsidecar.core.farmfile.settings import FarmFile, read
 from hcsidecar.core.farmfile.toml_values import toml_value
 from hcsidecar.core.safekit.conversion import Imported, import_module
 from hcsidecar.core.safekit.macros import DEEPEST, LONGEST

@@ -4,7 +4,7 @@ import tomllib
 
 import pytest
 
-from hcsidecar.core.farmfile.settings import FarmFile, read
+from hcsidecar.core.farmfile.farm_file import FarmFile, read
 from hcsidecar.core.settings.differences import (
     MAX_COMPARED,
     RevisionContent,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from hcsidecar.core.farmfile.settings import FarmFile, read
+from hcsidecar.core.farmfile.farm_file import FarmFile, read
 from hcsidecar.core.settings.differences import ChangeKind, FileChange, FileVersion
 from hcsidecar.core.settings.key_effects import ChangeEffect
 from hcsidecar.core.settings.plan import ChangePlan, NodeCondition, plan

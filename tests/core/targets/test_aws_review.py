@@ -2,7 +2,7 @@
 
 import pytest
 
-from hcsidecar.core.farmfile.settings import FarmFile, read
+from hcsidecar.core.farmfile.farm_file import FarmFile, read
 from hcsidecar.core.targets.aws_failures import Asked, refused
 from hcsidecar.core.targets.aws_health_check import matches
 from hcsidecar.core.targets.aws_review import review

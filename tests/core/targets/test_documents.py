@@ -40,7 +40,7 @@ def test_why_a_balancer_is_not_as_wished(changes, why):
 
 
 def test_what_the_loop_says_of_a_target_can_be_read():
-    loop = Reconciler(name="web", kind="haproxy", policy="observe", pace=Backoff(), chance=Random(1), now=0.0)
+    loop = Reconciler(name="web", kind="haproxy", policy="observe", backoff=Backoff(), chance=Random(1), now=0.0)
 
     def read(now):
         return msgspec.json.decode(msgspec.json.encode(loop.status(now=now)), type=TargetStatus)

@@ -81,7 +81,7 @@ def test_another_policy_and_pace_count_at_once_and_begin_with_a_look():
     loop = registered()
     looks = loop.balancer.count(Call.OBSERVE)
     loop.events += loop.reconciler.adjust(
-        policy="healthy", pace=Backoff(poll=300, unhealthy=30), tells_first=False, now=loop.now
+        policy="healthy", backoff=Backoff(poll=300, unhealthy=30), tells_first=False, now=loop.now
     )
     loop.run(0.1)
     assert loop.balancer.count(Call.OBSERVE) == looks + 1
@@ -708,7 +708,7 @@ test_any_story = AnyStory.TestCase
 
 @given(seed=st.integers(0, 1000), poll=st.sampled_from([1.0, 10.0, 60.0, 3600.0]))
 def test_nodes_do_not_look_in_step(seed, poll):
-    loops = [Loop(seed=Random(seed * 2 + number).randrange(10**9), pace=Backoff(poll=poll)) for number in range(2)]
+    loops = [Loop(seed=Random(seed * 2 + number).randrange(10**9), backoff=Backoff(poll=poll)) for number in range(2)]
     for loop in loops:
         loop.run(10 * poll)
     assert {at for at, _ in loops[0].balancer.asked}.isdisjoint({at for at, _ in loops[1].balancer.asked})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hcsidecar.core.farmfile.settings import AwsTarget, CommandTarget, HaproxyTarget
+from hcsidecar.core.farmfile.farm_file import AwsTarget, CommandTarget, HaproxyTarget
 from hcsidecar.core.targets.target_changes import is_same_place
 
 GROUP = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/{}/0123456789abcdef"

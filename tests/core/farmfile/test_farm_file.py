@@ -3,7 +3,7 @@
 import pytest
 from farm_texts import AWS, TWO_NODES, WITH_SHARE, farm_of, problems_of
 
-from hcsidecar.core.farmfile.settings import (
+from hcsidecar.core.farmfile.farm_file import (
     PRESETS,
     AwsTarget,
     FarmFile,
