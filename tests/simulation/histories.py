@@ -26,6 +26,8 @@ from simulation.scenario import (
 )
 
 DRIFT = 200e-6
+LOSSLESS = 3.0
+"For how long before the end nothing gets lost, in T."
 
 
 def draw(seed, *, kind=None, preset=None):
@@ -36,12 +38,16 @@ def draw(seed, *, kind=None, preset=None):
     chosen = random.choice(tuple(PRESETS))
     draft = Draft(random, _SIZES[kind](random))
     rest = {"powers": ((1,),) * draft.size, "weather": Weather(delay=0.001, jitter=0.002), **KINDS[kind](draft)}
+    rest.setdefault("until", draft.last + QUIET)
+    if rest["weather"].loss:
+        # The end is judged at one moment, and while datagrams get lost a lease may have run out just then.
+        draft.add(max(draft.last, rest["until"] - LOSSLESS), "calm", 0.0)
     return Scenario(
         kind=kind,
         seed=seed,
         size=draft.size,
         steps=draft.steps(),
-        **{"preset": preset or chosen, "until": draft.last + QUIET, **rest},
+        **{"preset": preset or chosen, **rest},
     )
 
 
