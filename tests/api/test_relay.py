@@ -123,7 +123,7 @@ async def drip(reader, writer):
     ],
 )
 def test_the_relay_says_in_plain_words_what_is_wrong_there(tmp_path, answer, reason):
-    limit = 5 if answer is endless else 0.3
+    limit = 0.3 if answer in (hang, drip) else 5
     status, said = relayed(tmp_path, answer, limit=limit)
     assert status == 502
     assert said.startswith(reason)

@@ -241,12 +241,12 @@ def test_a_node_heard_on_any_network_is_alive(keyring):
 
 def test_after_a_reincarnation_the_node_comes_back_with_a_higher_boot(keyring):
     async def story():
-        async with running(farm_file(free_port()), keyring, "web1", "web2") as (parts, told):
+        async with running(farm_file(free_port(), timing=UNHURRIED), keyring, "web1", "web2") as (parts, told):
             await until(lambda: agreed(parts))
             machine = parts["web1"].node.membership
-            machine._expected = machine._woken_at = machine._expected - 1.0  # as if the timer had come a second late
+            machine._expected = machine._woken_at = machine._expected - 3.0  # as if the timer had come 3 s late
             await until(lambda: parts["web1"].node.membership is not machine)
-            await until(lambda: agreed(parts))
+            await until(lambda: agreed(parts), limit=20)
             assert parts["web1"].node.membership.boot == 2
             assert ("web2", "web1 has started anew") in told
 
