@@ -93,17 +93,17 @@ class Relay:
         `wait` is added to the timeout, in seconds.
         """
         request = _Request(method=method, path=path, body=body, limit=self._timeout + wait)
-        status, answer = await self._once(node, request)
-        if status == HTTPStatus.UNAUTHORIZED and (challenge := _refusal(answer).challenge):
+        reply = await self._once(node, request)
+        if reply.status == HTTPStatus.UNAUTHORIZED and (challenge := _refusal(reply.body).challenge):
             self._challenges[node] = challenge
-            status, answer = await self._once(node, request)
-        if status == HTTPStatus.UNAUTHORIZED:
+            reply = await self._once(node, request)
+        if reply.status == HTTPStatus.UNAUTHORIZED:
             where = self._control.nodes[node]
-            raise UnreachableError(f"{node} at {where.address} refuses the request: {_refusal(answer).reason}")
-        return Reply(status=status, body=answer)
+            raise UnreachableError(f"{node} at {where.address} refuses the request: {_refusal(reply.body).reason}")
+        return reply
 
-    async def _once(self, node: str, request: _Request) -> tuple[int, bytes]:
-        """Send the request once, and return status and body of an answer whose signature is right.
+    async def _once(self, node: str, request: _Request) -> Reply:
+        """Send the request once, and return an answer whose signature is right.
 
         A node that is not where it has been may be where it is to be after its restart.
         """
@@ -119,7 +119,7 @@ class Relay:
         except UnreachableError as error:
             raise UnreachableError(f"{first}; {error}") from error
 
-    async def _at(self, where: ApiAddress, node: str, request: _Request) -> tuple[int, bytes]:
+    async def _at(self, where: ApiAddress, node: str, request: _Request) -> Reply:
         signed = self._signer.sign(
             request.method,
             request.path,
@@ -156,7 +156,7 @@ class Relay:
             raise UnreachableError(f"{node} at {where.address} refuses the request: {reason}")
         if why := self._signer.why_not_believed(signed, header=header, status=status, body=answer):
             raise UnreachableError(f"{node} at {where.address} is not believed: {why}")
-        return status, answer
+        return Reply(status=status, body=answer)
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from hcsidecar.application import keeper_launch as keeping
 from hcsidecar.application.processes import group_lives, signal_group
@@ -17,6 +17,15 @@ from hcsidecar.core.application.runs import why_ended_badly, why_not_started
 PATIENCE: Final = 2.0
 "When a run is ended: seconds from SIGTERM to SIGKILL, and from SIGKILL until the attempt is given up."
 _POLL: Final = 0.02
+
+
+class RunEnd(NamedTuple):
+    """How a run ended."""
+
+    status: int | None
+    "The exit status of the script; None if it did not start, or was killed."
+    reason: str | None
+    "Why the run failed; None if it did not."
 
 
 @dataclass(kw_only=True)
@@ -31,8 +40,8 @@ class LiveRun:
     _is_told: bool = field(default=False, init=False)
     _script: int | None = field(default=None, init=False)
 
-    async def live(self, make_job: Callable[[str], bytes]) -> tuple[int | None, str | None]:
-        """Start the script, wait for its end, and return its status and why it failed, each None if there is none.
+    async def live(self, make_job: Callable[[str], bytes]) -> RunEnd:
+        """Start the script, wait for its end, and return how it ended.
 
         `make_job` returns the job for a keeper in this unit. If this is cancelled, the caller must call `end`.
         """
@@ -41,7 +50,7 @@ class LiveRun:
             self._is_told = True
             await channel.send(make_job(self._unit))
         except (keeping.KeeperError, OSError) as error:
-            return None, f"cannot be started: {error}"
+            return RunEnd(None, f"cannot be started: {error}")
         reason = None
         while words := await channel.read_words():
             match words:
@@ -50,13 +59,13 @@ class LiveRun:
                 case ["failed", step, number]:
                     reason = why_not_started(step, int(number), os.strerror(int(number)))
                     if step == "fork":
-                        return None, reason
+                        return RunEnd(None, reason)
                 case ["ended", text]:
                     code = int(text)
                     status = code if code >= 0 and reason is None else None
-                    return status, reason or why_ended_badly(code)
+                    return RunEnd(status, reason or why_ended_badly(code))
         await self.end()
-        return None, "its keeper was killed, and so it was ended as well"
+        return RunEnd(None, "its keeper was killed, and so it was ended as well")
 
     async def end(self) -> None:
         """End the processes of the run: its process group, or its whole unit."""

@@ -15,7 +15,7 @@ from typing import Final
 
 from hcsidecar.application import processes
 from hcsidecar.application.keeper_launch import job
-from hcsidecar.application.live_run import LiveRun
+from hcsidecar.application.live_run import LiveRun, RunEnd
 from hcsidecar.application.run_files import RunFiles, write_shim
 from hcsidecar.application.units import Units
 from hcsidecar.core.application.leftover_processes import Process, left_running, living_runs
@@ -94,11 +94,11 @@ class Scripts:
         self._latest[key] = run
         self._in_progress.add(run)
         try:
-            status, reason = await self._run(key, arguments, run)
+            end = await self._run(key, arguments, run)
         finally:
             self._in_progress.discard(run)
         last_lines = await asyncio.to_thread(self._files.last_lines, run)
-        return RunResult(status=status, reason=reason, last_lines=last_lines, log=self._files.log(run))
+        return RunResult(status=end.status, reason=end.reason, last_lines=last_lines, log=self._files.log(run))
 
     async def last_lines(self, key: str) -> tuple[str, ...]:
         """Return the last lines of the latest run of a script, even if it still runs or was cancelled."""
@@ -142,15 +142,15 @@ class Scripts:
             wall_clock += 0.001
         return run
 
-    async def _run(self, key: str, arguments: Sequence[str], run: str) -> tuple[int | None, str | None]:
+    async def _run(self, key: str, arguments: Sequence[str], run: str) -> RunEnd:
         table, places = self._table, self._places
         name = table.scripts.get(key)
         if name is None:
-            return None, None
+            return RunEnd(None, None)
         script = places.program(name)
         refusal = await asyncio.to_thread(why_not_run, script)
         if refusal is not None:
-            return None, f"{name} {refusal}"
+            return RunEnd(None, f"{name} {refusal}")
         await self._prepare()
         live = LiveRun(run=run, units=self._units, warn=self._warn)
         words = [str(script), *arguments]

@@ -24,4 +24,4 @@ def metrics(config: Config = None, node: OneNode = None) -> None:
         families = run(choose(config, node).clients[0].metrics())
     except ClientError as error:
         refuse(str(error))
-    typer.echo(render(families)[0].decode(), nl=False)
+    typer.echo(render(families).text.decode(), nl=False)

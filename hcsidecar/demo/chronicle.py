@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from hcsidecar.core.documents import LogLine
 from hcsidecar.core.events import Level
@@ -50,15 +51,22 @@ class Chronicle:
 
     def take_daemon_line(self, node: str, line: str) -> None:
         """Add a line of a daemon's output: of its log (--log-json), or what it prints when it fails."""
-        text, grave = read_daemon_line(line)
-        if text:
-            self.write(node, text, grave=grave)
+        read = read_daemon_line(line)
+        if read.text:
+            self.write(node, read.text, grave=read.grave)
 
 
-def read_daemon_line(line: str) -> tuple[str, bool]:
-    """Return the text of a line, and whether it is grave."""
+class DaemonLine(NamedTuple):
+    """A line of a daemon's output, as it is shown."""
+
+    text: str
+    grave: bool
+
+
+def read_daemon_line(line: str) -> DaemonLine:
+    """Read a line of a daemon's log, or of what it prints when it fails."""
     try:
         entry = read_json(line, LogLine)
     except JsonError:
-        return line.strip(), True
-    return f"{entry.origin}: {entry.message}", entry.level in (Level.WARNING, Level.ERROR)
+        return DaemonLine(line.strip(), grave=True)
+    return DaemonLine(f"{entry.origin}: {entry.message}", grave=entry.level in (Level.WARNING, Level.ERROR))

@@ -4,6 +4,7 @@ import asyncio
 import re
 from http import HTTPStatus
 from itertools import count
+from typing import NamedTuple
 
 import aiohttp
 
@@ -18,19 +19,26 @@ PATIENCE = 2.0
 _NAME = re.compile(rb"<h1>(\w+)</h1>")
 
 
-async def ask(session: aiohttp.ClientSession, url: str) -> tuple[str | None, str | None]:
-    """Send one request. Return the name of the server and None, or None and what was wrong."""
+class RequestResult(NamedTuple):
+    """What came of a request: the name of the server that answered, or what was wrong."""
+
+    server: str | None = None
+    complaint: str | None = None
+
+
+async def ask(session: aiohttp.ClientSession, url: str) -> RequestResult:
+    """Send one request. Never raises for what the network or the server does."""
     try:
         async with session.get(url) as response:
             page = await response.read()
     except TimeoutError:
-        return None, f"no answer in {PATIENCE:g} s"
+        return RequestResult(complaint=f"no answer in {PATIENCE:g} s")
     except (aiohttp.ClientError, OSError) as error:
-        return None, type(error).__name__
+        return RequestResult(complaint=type(error).__name__)
     if response.status != HTTPStatus.OK:
-        return None, f"{response.status} {response.reason}"
+        return RequestResult(complaint=f"{response.status} {response.reason}")
     name = name_in(page)
-    return (name, None) if name else (None, "a page that names no server")
+    return RequestResult(server=name) if name else RequestResult(complaint="a page that names no server")
 
 
 def name_in(page: bytes) -> str | None:
@@ -49,8 +57,8 @@ async def send_requests(url: str, record: RequestLog) -> None:
     async def request() -> None:
         async with slots:
             began = loop.time()
-            server, complaint = await ask(session, url)
-            record.add(Request(began=began, ended=loop.time(), server=server, complaint=complaint))
+            result = await ask(session, url)
+            record.add(Request(began=began, ended=loop.time(), server=result.server, complaint=result.complaint))
 
     # Proxies of the environment are not used: the traffic stays on loopback.
     async with (

@@ -107,7 +107,7 @@ def _of_receivers(parts: RawTables, directory: Path) -> Iterator[Problem]:
         for key, name in receiver.files.items():
             why = why_not_read(directory / name, secret=key != "ca_file")
             if why is not None:
-                yield Problem(path=path_of(("notify", index, key)), message=why[0], hint=why[1])
+                yield Problem(path=path_of(("notify", index, key)), message=why.problem, hint=why.remedy)
 
 
 def _of_addresses(parts: RawTables) -> Iterator[Problem]:

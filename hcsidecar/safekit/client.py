@@ -6,6 +6,7 @@ Importing an HTTP client would take longer than all the rest of the command.
 import json
 import socket
 from collections.abc import Mapping
+from typing import NamedTuple
 
 TIMEOUT = 15.0
 "Seconds to wait for an answer."
@@ -24,8 +25,23 @@ class NobodyError(CommandError):
     """There is no daemon to ask."""
 
 
-def ask(environment: Mapping[str, str], method: str, path: str, body: bytes = b"") -> tuple[int, Mapping[str, object]]:
-    """Ask the daemon. Return the HTTP status and the document. With HTTP/1.0 the answer ends with the connection."""
+class DaemonAnswer(NamedTuple):
+    """What the daemon answers."""
+
+    status: int
+    "The HTTP status."
+    document: Mapping[str, object]
+
+
+class OwnState(NamedTuple):
+    """The state of the module on this node."""
+
+    role: str
+    status: str
+
+
+def ask(environment: Mapping[str, str], method: str, path: str, body: bytes = b"") -> DaemonAnswer:
+    """Ask the daemon. With HTTP/1.0 the answer ends with the connection."""
     where = environment.get("HCSIDECAR_SOCKET")
     if not where:
         raise NobodyError("HCSIDECAR_SOCKET is not set: this command is for the scripts that hcsidecar runs")
@@ -44,29 +60,30 @@ def ask(environment: Mapping[str, str], method: str, path: str, body: bytes = b"
         raise NobodyError(f"no daemon answers on {where}: {error.strerror or error}") from None
     except (ValueError, IndexError, RecursionError):
         raise NobodyError(f"what answers on {where} is no daemon of hcsidecar") from None
-    return status, found if isinstance(found, dict) else {}
+    return DaemonAnswer(status, found if isinstance(found, dict) else {})
 
 
 def post(environment: Mapping[str, str], path: str, body: Mapping[str, object]) -> None:
     """Ask the daemon to do something. Raise CommandError if it does not."""
-    status, document = ask(environment, "POST", path, json.dumps(body).encode())
-    if status != OK:
-        raise CommandError(reason(status, document))
+    answer = ask(environment, "POST", path, json.dumps(body).encode())
+    if answer.status != OK:
+        raise CommandError(reason(answer))
 
 
-def reason(status: int, document: Mapping[str, object]) -> str:
+def reason(answer: DaemonAnswer) -> str:
     """Return why something is not done, in the daemon's words."""
-    return str(document.get("text" if status == CONFLICT else "reason") or f"the daemon answers {status}")
+    key = "text" if answer.status == CONFLICT else "reason"
+    return str(answer.document.get(key) or f"the daemon answers {answer.status}")
 
 
-def state(environment: Mapping[str, str]) -> tuple[str, str]:
-    """Return role and status of this node."""
-    status, document = ask(environment, "GET", "/status")
-    rows = document.get("nodes")
-    for row in rows if status == OK and isinstance(rows, list) else ():
-        if row["name"] == document.get("node"):
-            return str(row["role"]), str(row["status"])
-    raise CommandError(reason(status, document))
+def state(environment: Mapping[str, str]) -> OwnState:
+    """Return the state of the module on this node."""
+    answer = ask(environment, "GET", "/status")
+    rows = answer.document.get("nodes")
+    for row in rows if answer.status == OK and isinstance(rows, list) else ():
+        if row["name"] == answer.document.get("node"):
+            return OwnState(role=str(row["role"]), status=str(row["status"]))
+    raise CommandError(reason(answer))
 
 
 def quoted(name: str) -> str:

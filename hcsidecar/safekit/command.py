@@ -176,11 +176,11 @@ def _get(options: _Options, environment: Mapping[str, str]) -> int:
     # A check whose name another check had already is named with its class.
     names = dict.fromkeys((options.need("-r", "RESOURCE"), _resource(options)))
     for name in names:
-        status, document = ask(environment, "GET", f"/reports/{quoted(name)}")
-        if status == OK:
-            print(document.get("value"))  # noqa: T201 - a command
+        answer = ask(environment, "GET", f"/reports/{quoted(name)}")
+        if answer.status == OK:
+            print(answer.document.get("value"))  # noqa: T201 - a command
             return 0
-    raise CommandError(reason(status, document))
+    raise CommandError(reason(answer))
 
 
 def _resource(options: _Options) -> str:
@@ -229,11 +229,11 @@ def _reset(options: _Options, environment: Mapping[str, str]) -> int:
 
 def _check(options: _Options, environment: Mapping[str, str]) -> int:
     options.only("-i")
-    status, document = ask(environment, "GET", "/budget")
-    if status != OK:
-        raise CommandError(reason(status, document))
-    print(f"{document.get('used')} of {document.get('most')} restarts")  # noqa: T201 - a command
-    return SPENT if document.get("reached") else 0
+    answer = ask(environment, "GET", "/budget")
+    if answer.status != OK:
+        raise CommandError(reason(answer))
+    print(f"{answer.document.get('used')} of {answer.document.get('most')} restarts")  # noqa: T201 - a command
+    return SPENT if answer.document.get("reached") else 0
 
 
 _COMMANDS: Mapping[str, Callable[[_Options, Mapping[str, str]], int]] = {

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from hcsidecar.core.safekit.source import SafekitModule
+from hcsidecar.core.why_not import WhyNot
 from hcsidecar.safekit.xml import ModuleError, read_xml
 
 __all__ = ["ModuleError", "read_module"]
@@ -137,7 +138,7 @@ def _unpacked(archive: zipfile.ZipFile, path: Path) -> SafekitModule:
     entries = [entry for entry in archive.infolist() if not entry.filename.endswith("/")]
     for entry in entries:
         if why := _why_not(entry):
-            raise ModuleError(f"{path}, {entry.filename!a}", *why)
+            raise ModuleError(f"{path}, {entry.filename!a}", why.problem, why.remedy)
     if sum(entry.file_size for entry in entries) > MAX_TOTAL:
         raise ModuleError(str(path), f"has more than {MAX_TOTAL} bytes when it is unpacked", "is it a module?")
     top = _top_of(names, path)
@@ -163,21 +164,21 @@ def _top_of(names: Iterable[str], path: Path) -> str:
     return found[0]
 
 
-def _why_not(entry: zipfile.ZipInfo) -> tuple[str, str] | None:
-    """Return why a file of an archive is not read, with the remedy; None if it may be."""
+def _why_not(entry: zipfile.ZipInfo) -> WhyNot | None:
+    """Return why a file of an archive is not read, None if it may be."""
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if kind == stat.S_IFLNK:
-        return "is a symbolic link", "put what it leads to in its place"
+        return WhyNot("is a symbolic link", "put what it leads to in its place")
     if kind not in (0, stat.S_IFREG):
-        return "is not a plain file", "a module has only files and directories"
+        return WhyNot("is not a plain file", "a module has only files and directories")
     if entry.flag_bits & 1:
-        return "is encrypted", "unpack it, and import the directory"
+        return WhyNot("is encrypted", "unpack it, and import the directory")
     if entry.compress_type not in _METHODS:
-        return "is compressed in a way that modules are not", "unpack it, and import the directory"
+        return WhyNot("is compressed in a way that modules are not", "unpack it, and import the directory")
     if entry.file_size > MAX_FILE:
-        return f"is bigger than {MAX_FILE} bytes", "is it a module?"
+        return WhyNot(f"is bigger than {MAX_FILE} bytes", "is it a module?")
     if entry.file_size > SMALL and entry.file_size > MAX_RATIO * entry.compress_size:
-        return f"is more than {MAX_RATIO} times as big as in the archive", "it was made to fill a disk"
+        return WhyNot(f"is more than {MAX_RATIO} times as big as in the archive", "it was made to fill a disk")
     return None
 
 

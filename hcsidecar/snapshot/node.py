@@ -126,7 +126,7 @@ async def _metrics(client: NodeClient) -> str:
     # Imported here because the library takes long to load.
     from hcsidecar.web.exposition import render  # noqa: PLC0415
 
-    return render(await client.metrics())[0].decode()
+    return render(await client.metrics()).text.decode()
 
 
 async def _timings(client: NodeClient) -> str:

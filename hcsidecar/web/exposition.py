@@ -5,6 +5,7 @@ The library has a registry and counters of its own, for programs that keep none;
 
 from collections.abc import Iterable
 from enum import Enum
+from typing import NamedTuple
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
@@ -25,6 +26,13 @@ class Form(Enum):
     OPENMETRICS = f"{_OPENMETRICS};version=1.0.0"
 
 
+class MetricsText(NamedTuple):
+    """Metrics as they are sent."""
+
+    text: bytes
+    content_type: str
+
+
 def form_for(accept: str) -> Form:
     """Return the format for an Accept header: OpenMetrics 1.0.0 if the client takes it, else the text format 0.0.4."""
     for part in accept.split(","):
@@ -34,10 +42,10 @@ def form_for(accept: str) -> Form:
     return Form.TEXT
 
 
-def render(families: Iterable[Family], form: Form = Form.TEXT) -> tuple[bytes, str]:
-    """Return the families as text, and the content type of the text."""
+def render(families: Iterable[Family], form: Form = Form.TEXT) -> MetricsText:
+    """Return the families in a format."""
     encode, content_type = choose_encoder(form.value)
-    return encode(_Given(families)), content_type
+    return MetricsText(encode(_Given(families)), content_type)
 
 
 class _Given(Collector):

@@ -271,7 +271,7 @@ class FrontDoor(asyncio.Protocol):
         asked = asked_for(self._buffer)
         if self._doorway.api is None or asked is None:
             return False
-        return self._doorway.face.shape(*asked, Version.HTTP_1_1) is Shape.ELSEWHERE
+        return self._doorway.face.shape(asked.method, asked.path, Version.HTTP_1_1) is Shape.ELSEWHERE
 
     def _drop(self, refusal: ConnectionRefusal) -> None:
         """End at once a connection that cannot be answered."""

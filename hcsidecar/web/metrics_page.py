@@ -15,7 +15,7 @@ from aiohttp import hdrs, web
 from hcsidecar.core.metric_catalogue import Family
 
 if TYPE_CHECKING:
-    from hcsidecar.web.exposition import Form
+    from hcsidecar.web.exposition import Form, MetricsText
 
 PATH: Final = "/metrics"
 METHODS: Final = ("GET", "HEAD")
@@ -30,8 +30,8 @@ class MetricsPage:
         self._metrics = metrics
         self._fresh = fresh
         self._exposition: ModuleType | None = None
-        self._written: dict[Form, tuple[float, bytes, str]] = {}
-        "By format: when the text was written, the text and its content type."
+        self._written: dict[Form, tuple[float, MetricsText]] = {}
+        "By format: the text, and when it was written."
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes, which must be exempt from whatever authenticates the others."""
@@ -43,16 +43,16 @@ class MetricsPage:
         if self._exposition is None:
             # In a thread: the library takes 20 ms to load, and longer on a busy machine.
             self._exposition = await asyncio.to_thread(importlib.import_module, "hcsidecar.web.exposition")
-        text, content_type = self._text(self._exposition.form_for(request.headers.get(hdrs.ACCEPT, "")))
-        return web.Response(body=text, headers={hdrs.CONTENT_TYPE: content_type, hdrs.CACHE_CONTROL: "no-store"})
+        page = self._text(self._exposition.form_for(request.headers.get(hdrs.ACCEPT, "")))
+        headers = {hdrs.CONTENT_TYPE: page.content_type, hdrs.CACHE_CONTROL: "no-store"}
+        return web.Response(body=page.text, headers=headers)
 
-    def _text(self, form: "Form") -> tuple[bytes, str]:
+    def _text(self, form: "Form") -> "MetricsText":
         """Return a new text, or the last one. Runs on the loop: it takes about a millisecond."""
         from hcsidecar.web.exposition import render  # noqa: PLC0415 - loaded above
 
         now = asyncio.get_running_loop().time()
-        written_at, text, content_type = self._written.get(form, (float("-inf"), b"", ""))
-        if now >= written_at + self._fresh:
-            text, content_type = render(self._metrics(), form)
-            self._written[form] = now, text, content_type
-        return text, content_type
+        written = self._written.get(form)
+        if written is None or now >= written[0] + self._fresh:
+            written = self._written[form] = now, render(self._metrics(), form)
+        return written[1]

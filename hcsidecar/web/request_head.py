@@ -6,6 +6,7 @@ RFC 9112 is the grammar of HTTP/1.1, RFC 1945 that of 1.0 and of the simple requ
 
 import re
 from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 
@@ -50,11 +51,18 @@ def read_head(data: bytes) -> RequestHead | ConnectionRefusal | None:
     return _remembered(data) if len(data) <= _LONGEST_REMEMBERED else _read(data)
 
 
-def asked_for(data: bytes) -> tuple[str, str] | None:
-    """Return method and path of a request that is refused for another reason; None if it has no request line."""
+class RequestLine(NamedTuple):
+    """What a request asks for."""
+
+    method: str
+    path: str
+
+
+def asked_for(data: bytes) -> RequestLine | None:
+    """Return what is asked for by a request that is refused for another reason; None if it has no request line."""
     line, end, _ = data.lstrip(b"\r\n").partition(b"\n")
     request = _REQUEST_LINE.fullmatch(line.removesuffix(b"\r")) if end else None
-    return (request[1].decode("ascii"), _path(request[2])) if request else None
+    return RequestLine(request[1].decode("ascii"), _path(request[2])) if request else None
 
 
 def _read(data: bytes) -> RequestHead | ConnectionRefusal | None:

@@ -10,7 +10,7 @@ MAC belongs to another machine and passes untouched, as does neighbour discovery
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from l2mode.core.cells import NOBODY, PASS_ON, PENDING
 from l2mode.core.handover import BucketState
@@ -147,21 +147,30 @@ def _judge_unmatched(head: PacketHeaders, vip: int, tables: Tables) -> Verdict:
     if director == tables.me:
         return Verdict(Reason.DIRECTOR_TAKES)
     directed = tables.delivery is Delivery.DIRECTED
-    if directed and director is not None and sender_of(head.from_mac, tables)[0] is None:
+    if directed and director is not None and sender_of(head.from_mac, tables).node is None:
         return Verdict(Reason.TO_DIRECTOR, director)
     return Verdict(Reason.UNMATCHED)
 
 
-def sender_of(mac: bytes, tables: Tables) -> tuple[int | None, bool]:
-    """Return which member sent a frame (None: no member did), and whether the frame bears the mark of the chain."""
+class FrameSender(NamedTuple):
+    """Who sent a frame."""
+
+    node: int | None
+    "The number of the member that sent it; None if no member did."
+    chained: bool
+    "Whether the frame bears the mark of the chain."
+
+
+def sender_of(mac: bytes, tables: Tables) -> FrameSender:
+    """Return who sent a frame, by its source MAC."""
     marked = bytes([mac[0] ^ CHAIN_MARK]) + mac[1:]
     by_mark = None
     for node, its in tables.macs():
         if its == mac:
-            return node, False
+            return FrameSender(node, chained=False)
         if its == marked and by_mark is None:
             by_mark = node
-    return by_mark, by_mark is not None
+    return FrameSender(by_mark, chained=by_mark is not None)
 
 
 def _group(content: Content, vip: int, tables: Tables) -> int | None:

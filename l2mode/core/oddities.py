@@ -6,7 +6,7 @@ effect, so only what persists is reported.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from l2mode.core.reasons import Reason
 from l2mode.core.verdict import Delivery
@@ -33,20 +33,30 @@ class Oddity:
         return f"dropped {self.packets} {packets} to the VIPs: {self.reason.text}; {self.hint}"
 
 
-_EVERYWHERE: Final[dict[Reason, tuple[str, str]]] = {
-    Reason.MALFORMED: ("info", "somebody sends garbage, or something on the way damages packets"),
-    Reason.NOT_TO_ONE: ("info", "somebody sends to the VIPs by broadcast or multicast"),
+class OddReason(NamedTuple):
+    """What is said of a reason that should not occur."""
+
+    level: str
+    "As in `Oddity`."
+    hint: str
+
+
+_EVERYWHERE: Final[dict[Reason, OddReason]] = {
+    Reason.MALFORMED: OddReason("info", "somebody sends garbage, or something on the way damages packets"),
+    Reason.NOT_TO_ONE: OddReason("info", "somebody sends to the VIPs by broadcast or multicast"),
 }
-_DIRECTED: Final[dict[Reason, tuple[str, str]]] = {
-    Reason.NOT_MINE: ("warning", "a member forwarded a packet that belongs to a third: their views differ"),
-    Reason.TTL_OVER: ("warning", "packets arrive with an expired time to live, or members forward them in a circle"),
-    Reason.NO_MAC: ("warning", "a member takes a share, but its heartbeats do not say where its interface is"),
+_DIRECTED: Final[dict[Reason, OddReason]] = {
+    Reason.NOT_MINE: OddReason("warning", "a member forwarded a packet that belongs to a third: their views differ"),
+    Reason.TTL_OVER: OddReason(
+        "warning", "packets arrive with an expired time to live, or members forward them in a circle"
+    ),
+    Reason.NO_MAC: OddReason("warning", "a member takes a share, but its heartbeats do not say where its interface is"),
 }
 "In flooded delivery nothing is forwarded, and most of what a node sees belongs to another."
 
 
-def odd_reasons(delivery: Delivery) -> Mapping[Reason, tuple[str, str]]:
-    """Return the reasons that should not occur, each with its level and what it suggests."""
+def odd_reasons(delivery: Delivery) -> Mapping[Reason, OddReason]:
+    """Return the reasons that should not occur, and what is said of each."""
     return _EVERYWHERE | _DIRECTED if delivery is Delivery.DIRECTED else _EVERYWHERE
 
 
@@ -85,8 +95,8 @@ class Oddities:
                 continue
             spell, count = self._spells[reason], self._counts[reason]
             if count > spell.told and now >= spell.told_at + TELL_EVERY:
-                level, hint = self._odd[reason]
-                found.append(Oddity(level=level, packets=count - spell.told, reason=reason, hint=hint))
+                odd = self._odd[reason]
+                found.append(Oddity(level=odd.level, packets=count - spell.told, reason=reason, hint=odd.hint))
                 spell.told, spell.told_at = count, now
         return found
 

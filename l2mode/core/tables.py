@@ -17,7 +17,7 @@ from ipaddress import ip_address
 from itertools import count
 from mmap import mmap
 from struct import calcsize
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal, NamedTuple
 
 from l2mode.core.buckets import BUCKETS
 from l2mode.core.cells import ANYWHERE, NOBODY
@@ -221,15 +221,15 @@ class Tables:
         word = self._get("half")
         return ((word >> 1) - _swap_goes_on(word)) % self.MAX_TURNS
 
-    def copies(self) -> tuple[int, "Tables", "Tables"] | None:
-        """Return `turns` and copies of the tables before and after the latest swap; None during a swap."""
+    def copies(self) -> "TableCopies | None":
+        """Return copies of the tables before and after the latest swap; None during a swap."""
         word = self._get("half")
         present, former = bytearray(self._whole), bytearray(self._whole)
         if _swap_goes_on(word) or self._get("half") != word:
             return None
         before = Tables(former)
         before._set("half", word ^ 1)
-        return word >> 1, before, Tables(present)
+        return TableCopies(turns=word >> 1, before=before, after=Tables(present))
 
     @property
     def own_mac(self) -> bytes:
@@ -338,6 +338,15 @@ class Tables:
             self._fields["port_classes"][_swapped(port)] = port_class
             for start, number in rules.items():
                 self._fields["rules"][start + port_class] = number
+
+
+class TableCopies(NamedTuple):
+    """Copies of the tables before and after the latest swap."""
+
+    turns: int
+    "The number of swaps, as `Tables.turns`."
+    before: Tables
+    after: Tables
 
 
 def _swap_goes_on(word: int) -> bool:

@@ -42,15 +42,14 @@ class Turns:
         if copies is None:
             self._kept, self._turns = [], None
             return
-        turns, former, present = copies
-        missed = None if self._turns is None else (turns - self._turns) % Tables.MAX_TURNS
+        missed = None if self._turns is None else (copies.turns - self._turns) % Tables.MAX_TURNS
         if missed == 1:
-            self._kept.append((now, present))
+            self._kept.append((now, copies.after))
         elif missed == 2:  # noqa: PLR2004 - the one between is still there
-            self._kept += [(now, former), (now, present)]
+            self._kept += [(now, copies.before), (now, copies.after)]
         else:
-            self._kept = [(now, present)]
-        self._turns = turns
+            self._kept = [(now, copies.after)]
+        self._turns = copies.turns
         oldest = now - self._longest_wait - _CLAIM_DELAY
         while len(self._kept) > _MOST or (len(self._kept) > 1 and self._kept[1][0] < oldest):
             self._kept.pop(0)

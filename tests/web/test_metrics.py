@@ -282,7 +282,7 @@ def test_the_command_prints_them_as_text_for_any_node():
     with cli_farm() as farm:
         own, other = asyncio.run(story(farm))
     assert (own.exit_code, samples_of(parse(own.stdout))) == (0, EXPECTED)
-    assert own.stdout == render(FAMILIES)[0].decode()
+    assert own.stdout == render(FAMILIES).text.decode()
     assert (other.exit_code, [each.name for each in parse(other.stdout)]) == (0, ["hcsidecar_ready"])
 
 

@@ -66,7 +66,7 @@ def import_module(module: SafekitModule, wishes: ImportOptions) -> Imported | tu
         return tuple(notes.problems)
     if why := why_not_a_farm(services[0]):
         notes = Notes()
-        notes.refuse(services[0].line, "service mode", *why)
+        notes.refuse(services[0].line, "service mode", why.problem, why.remedy)
         return tuple(notes.problems)
     name = wishes.name if wishes.name is not None else module.name
     if name != usable_name(name):

@@ -7,6 +7,7 @@ from hcsidecar.core.farmfile.values import LAST_PORT, HostPort, format_duration,
 from hcsidecar.core.safekit.draft import Draft, DraftTable, DraftValues, usable_name
 from hcsidecar.core.safekit.notes import Coverage, ElementReader, Notes
 from hcsidecar.core.safekit.source import Element, ImportOptions
+from hcsidecar.core.why_not import WhyNot
 
 TAKEN, DIFFERENT, NOT = Coverage.TAKEN, Coverage.DIFFERENT, Coverage.NOT
 
@@ -24,13 +25,13 @@ _OTHER_MODES = {
 }
 
 
-def why_not_a_farm(service: Element) -> tuple[str, str] | None:
+def why_not_a_farm(service: Element) -> WhyNot | None:
     """Return why a module is of a kind that has no farm file, with the remedy; None if it is a farm."""
     mode = service.attributes.get("mode", "").strip().lower()
     if mode == "farm" or "mode" in service.unfilled:
         return None
     known = _OTHER_MODES.get(mode, f'has the mode "{mode}"' if mode else "has no mode")
-    return known, 'only modules with mode="farm" can be imported'
+    return WhyNot(known, 'only modules with mode="farm" can be imported')
 
 
 def read_service(reader: ElementReader, draft: Draft) -> DraftValues:

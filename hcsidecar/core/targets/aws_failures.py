@@ -6,6 +6,7 @@ exceptions are those of botocore, which need not be installed here.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from hcsidecar.core.plain_text import on_one_line, shortened
 from hcsidecar.core.targets.registration import TargetError, Trouble
@@ -60,7 +61,7 @@ def refused(asked: Asked, *, operation: str, code: str, message: str, status: in
         return AwsError(Trouble.THROTTLE, f"{said}: all callers of the account share this limit", code=code)
     remedy = _remedies(asked).get(code)
     if remedy is not None:
-        return AwsError(remedy[0], f"{said}: {remedy[1]}", code=code)
+        return AwsError(remedy.trouble, f"{said}: {remedy.text}", code=code)
     return AwsError(Trouble.RETRY, f"{asked.action}: {said}", code=code)
 
 
@@ -168,21 +169,31 @@ _NETWORK: Mapping[str, str] = {
 }
 
 
-def _remedies(asked: Asked) -> Mapping[str, tuple[Trouble, str]]:
-    denied = (
+class _Remedy(NamedTuple):
+    trouble: Trouble
+    text: str
+    "What to do, for the operator."
+
+
+def _remedies(asked: Asked) -> Mapping[str, _Remedy]:
+    denied = _Remedy(
         Trouble.AUTH,
         f"these credentials do not allow elasticloadbalancing:{asked.action}: grant them the rights in {POLICY}",
     )
-    expired = (Trouble.AUTH, "the credentials have expired: renew them; those of an instance role renew themselves")
-    wrong_key = (
+    expired = _Remedy(
+        Trouble.AUTH, "the credentials have expired: renew them; those of an instance role renew themselves"
+    )
+    wrong_key = _Remedy(
         Trouble.AUTH,
         "AWS does not know these credentials: were the keys deleted, or do they belong to another partition?",
     )
-    clock = (
+    clock = _Remedy(
         Trouble.AUTH,
         "is the clock of this machine right to 5 minutes (timedatectl)? If it is, the secret key is wrong",
     )
-    malformed = (Trouble.CONFIG, "AWS does not accept the farm file: check group, id, port and availability_zone")
+    malformed = _Remedy(
+        Trouble.CONFIG, "AWS does not accept the farm file: check group, id, port and availability_zone"
+    )
     zone = (
         "is it in the network of the group, running, and of the target type of the group?"
         if asked.has_zone
@@ -196,27 +207,29 @@ def _remedies(asked: Asked) -> Mapping[str, tuple[Trouble, str]]:
         **dict.fromkeys(("SignatureDoesNotMatch", "RequestExpired", "RequestTimeTooSkewed"), clock),
         **dict.fromkeys(("InvalidSignatureException", "IncompleteSignature", "IncompleteSignatureException"), clock),
         **dict.fromkeys(("MissingAuthenticationToken", "MissingAuthenticationTokenException"), wrong_key),
-        "OptInRequired": (Trouble.AUTH, "the account is not signed up for this service or region"),
+        "OptInRequired": _Remedy(Trouble.AUTH, "the account is not signed up for this service or region"),
         **dict.fromkeys(("ValidationError", "ValidationException", "InvalidParameterValue"), malformed),
         **dict.fromkeys(("InvalidParameterCombination", "MalformedQueryString", "MissingParameter"), malformed),
         "InvalidConfigurationRequest": malformed,
         **dict.fromkeys(
             ("TargetGroupNotFound", "TargetGroupNotFoundException"),
-            (
+            _Remedy(
                 Trouble.CONFIG,
                 f"this account has no such group in region {asked.region}: was it deleted, or created again?",
             ),
         ),
         **dict.fromkeys(
             _NO_TARGET,
-            (Trouble.CONFIG, f"{asked.target or 'the target'} cannot be a target of the group: {zone}"),
+            _Remedy(Trouble.CONFIG, f"{asked.target or 'the target'} cannot be a target of the group: {zone}"),
         ),
         **dict.fromkeys(
             ("TooManyTargets", "TooManyTargetsException"),
-            (Trouble.CONFIG, "the balancer or the group is full: deregister other targets, or have the quota raised"),
+            _Remedy(
+                Trouble.CONFIG, "the balancer or the group is full: deregister other targets, or have the quota raised"
+            ),
         ),
         **dict.fromkeys(
             ("TooManyRegistrationsForTargetId", "TooManyRegistrationsForTargetIdException"),
-            (Trouble.CONFIG, "this server is registered too often, under other ports or in other groups"),
+            _Remedy(Trouble.CONFIG, "this server is registered too often, under other ports or in other groups"),
         ),
     }
