@@ -95,7 +95,7 @@ class Peers:
             status="Ready",
             wants=True,
             powers=self._powers[name],
-            settings=self._settings,
+            settings_digest=self._settings,
             view=self._view,
             holding=True,
             heard_boots=tuple([(other, boot) for other, boot, _ in heard]),

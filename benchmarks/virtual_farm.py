@@ -103,7 +103,7 @@ class Machine:
             nodes=farm.names,
             farm="virtual",
             timing=farm.timing,
-            settings=b"digest",
+            settings_digest=b"digest",
             powers=(power,),
             share=self.share,
             now=farm.now,

@@ -140,7 +140,7 @@ class Heartbeats:
         # The share has gone over to other groups: membership must hear of that before anything else.
         if former.settings_digest() != farm.settings_digest():
             self._powers = powers
-            self.carry_out(self.node.set_layer_two(settings=farm.settings_digest(), powers=powers, now=now))
+            self.carry_out(self.node.set_layer_two(settings_digest=farm.settings_digest(), powers=powers, now=now))
         elif powers != self._powers:
             self.say_powers(powers)
         if set(_names(former)) != set(_names(farm)) or self._electorates != electorates:
@@ -198,7 +198,7 @@ class Heartbeats:
             nodes=_names(self._farm),
             farm=self._farm.farm.name,
             timing=self._timing,
-            settings=self._farm.settings_digest(),
+            settings_digest=self._farm.settings_digest(),
             powers=self._powers,
             share=self._share,
             partition=self._farm.farm.partition,

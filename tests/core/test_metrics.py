@@ -34,7 +34,7 @@ def membership():
         farm="apache",
         nodes=("web1", "web2", "web3"),
         timing=Timing(pulse=0.05, lost_after=0.5),
-        settings=b"",
+        settings_digest=b"",
         powers=(3,),
         now=0,
     )

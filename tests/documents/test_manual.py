@@ -296,7 +296,14 @@ def test_the_status_document_in_the_manual_has_the_keys_of_the_real_one():
     shown = json.loads(example)
     timing = Timing(pulse=0.05, lost_after=0.5)
     membership = Membership(
-        name="web1", boot=1, farm="apache", nodes=("web1", "web2"), timing=timing, settings=b"", powers=(1,), now=0.0
+        name="web1",
+        boot=1,
+        farm="apache",
+        nodes=("web1", "web2"),
+        timing=timing,
+        settings_digest=b"",
+        powers=(1,),
+        now=0.0,
     )
 
     real = msgspec.to_builtins(

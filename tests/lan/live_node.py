@@ -59,7 +59,9 @@ class LiveNode:
         await self.mode.take(farm, farm.l2)
         node, loop = self.heartbeats.node, asyncio.get_running_loop()
         powers = farm.powers_of(self.me.name)
-        self.heartbeats.carry_out(node.set_layer_two(settings=farm.settings_digest(), powers=powers, now=loop.time()))
+        self.heartbeats.carry_out(
+            node.set_layer_two(settings_digest=farm.settings_digest(), powers=powers, now=loop.time())
+        )
         return {"taken": str(path)}
 
     def status(self):

@@ -375,10 +375,10 @@ class Machine:
 
     def _say_settings(self):
         ports = self._world.ports_by(self.settings)
-        if self.settings != self.node.membership.settings:
+        if self.settings != self.node.membership.settings_digest:
             self.share.go_over(ports, self.settings)
         powers = tuple(self.powers[port] for port in ports)
-        self._carry_out(self.node.set_layer_two(settings=self.settings, powers=powers, now=self.clock()))
+        self._carry_out(self.node.set_layer_two(settings_digest=self.settings, powers=powers, now=self.clock()))
 
     def _say_names(self):
         self._carry_out(self.node.set_nodes(self.names, now=self.clock()))
@@ -470,7 +470,7 @@ class Machine:
             nodes=self.names,
             farm="sim",
             timing=self.timing,
-            settings=self.settings,
+            settings_digest=self.settings,
             powers=tuple(self.powers[port] for port in world.ports_by(self.settings)),
             share=self.share,
             partition=world.partition,

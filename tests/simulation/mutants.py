@@ -307,8 +307,8 @@ class NeverYields(Membership):
 
 
 class _Headstrong(ViewSelector):
-    def _right_settings(self, own):
-        return own.settings
+    def _right_digest(self, own):
+        return own.settings_digest
 
 
 class _Restless(ViewSelector):

@@ -45,7 +45,7 @@ def largest_packet(farm: FarmFile) -> int:
         status="Ready",
         wants=True,
         powers=powers,
-        settings=random.randbytes(16),
+        settings_digest=random.randbytes(16),
         view=tuple((name, powers) for name in names),
         holding=True,
         dirty=farm.l2 is not None,

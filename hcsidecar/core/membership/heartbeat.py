@@ -51,7 +51,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=F
     wants: bool = False
     "The node would take a share: it has listened, is Ready and does not drain."
     powers: PowerList = (1,)
-    settings: Annotated[bytes, msgspec.Meta(max_length=32)] = b""
+    settings_digest: Annotated[bytes, msgspec.Meta(max_length=32)] = b""
     "Digest of what must be equal on nodes that share buckets."
     view: Annotated[
         tuple[tuple[NodeName, PowerList], ...],

@@ -58,7 +58,7 @@ ANSWERS_AT_ONCE = 16
 class Membership:
     """The state machine of one node; the module's docstring has the theory of operation.
 
-    `nodes` has the names of the whole farm. `settings` is the digest of what must be equal on all members of a view,
+    `nodes` has the names of the whole farm. `settings_digest` is that of what must be equal on all members of a view.
     `powers` has one weight per share group, and `partition` is "serve" or "majority". `known` is the content of the
     latest `Remember` of an earlier boot.
     """
@@ -74,14 +74,14 @@ class Membership:
         farm: str,
         nodes: Iterable[str],
         timing: Timing,
-        settings: bytes,
+        settings_digest: bytes,
         powers: tuple[int, ...],
         partition: str = "serve",
         known: Mapping[str, KnownPeer] | None = None,
         now: float,
     ) -> None:
         self.name, self.boot, self.farm, self.timing = name, boot, farm, timing
-        self.settings, self.powers = settings, powers
+        self.settings_digest, self.powers = settings_digest, powers
         self.peers = Peers(me=name, boot=boot, names=nodes, timing=timing, known=known)
         self.others = tuple(self.peers.by_name)
         self._selector = self.selector(self.peers, timing, partition=partition)
@@ -205,16 +205,16 @@ class Membership:
         """Set this node's weights, one per share group."""
         return self._change(now, powers=powers)
 
-    def set_layer_two(self, *, settings: bytes, powers: tuple[int, ...], now: float) -> list[Effect]:
+    def set_layer_two(self, *, settings_digest: bytes, powers: tuple[int, ...], now: float) -> list[Effect]:
         """Set the digest of this node's farm file, and this node's weights, one per share group of that file.
 
         The share has gone over to these groups just before. Views and proofs of other settings do not count any more: a
         new epoch begins, and the view is adopted anew even if it is the same by name.
         """
-        if settings == self.settings:
+        if settings_digest == self.settings_digest:
             return self.set_powers(powers, now=now)
         effects = self._wake(now)
-        self.settings, self.powers = settings, powers
+        self.settings_digest, self.powers = settings_digest, powers
         if self.ended:
             return effects
         self._begin_epoch(now)
@@ -302,7 +302,7 @@ class Membership:
 
     def inherit(self, former: "Membership") -> None:
         """Take over from the previous boot what it was told of the application, and its counts."""
-        self.wants, self.powers, self.settings = former.wants, former.powers, former.settings
+        self.wants, self.powers, self.settings_digest = former.wants, former.powers, former.settings_digest
         self.role, self.status, self.draining = former.role, former.status, former.draining
         self.reason, self.unmet, self.mac = former.reason, former.unmet, former.mac
         self.revisions = former.revisions
@@ -351,7 +351,7 @@ class Membership:
             reason=self.reason,
             wants=self._would_share(now),
             powers=self.powers,
-            settings=self.settings,
+            settings_digest=self.settings_digest,
             view=self.view,
             holding=self.holding,
             dirty=self.dirty,
@@ -408,7 +408,7 @@ class Membership:
                 dirty_buckets=said.dirty_buckets,
                 view=said.view,
                 claimed=not said.ask,
-                settings=said.settings,
+                settings=said.settings_digest,
             )
             for name, said in heard
             if said is not None
@@ -620,7 +620,7 @@ class Membership:
             wants=self.wants,
             reason=self.reason,
             powers=self.powers,
-            settings=self.settings,
+            settings_digest=self.settings_digest,
             leaving=self.leaving,
             refused=self._dispute.why_out(now=now),
             listened=self._has_listened(now),
@@ -811,7 +811,7 @@ def _bears_on_the_view(before: Heartbeat, after: Heartbeat) -> bool:
         before.wants != after.wants
         or before.view != after.view
         or before.powers != after.powers
-        or before.settings != after.settings
+        or before.settings_digest != after.settings_digest
     )
 
 
@@ -822,7 +822,7 @@ def _looks_different(before: Heartbeat, after: Heartbeat) -> bool:
         or before.mac != after.mac
         or before.view != after.view
         or before.ask != after.ask
-        or before.settings != after.settings
+        or before.settings_digest != after.settings_digest
         or before.revisions != after.revisions
     )
 

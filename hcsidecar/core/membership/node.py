@@ -119,7 +119,7 @@ class Node:
         nodes: Iterable[str],
         farm: str,
         timing: Timing,
-        settings: bytes,
+        settings_digest: bytes,
         powers: tuple[int, ...],
         share: Share,
         now: float,
@@ -137,7 +137,7 @@ class Node:
             farm=farm,
             nodes=nodes,
             timing=timing,
-            settings=settings,
+            settings_digest=settings_digest,
             powers=powers,
             partition=partition,
             known=known,
@@ -174,12 +174,14 @@ class Node:
         """Change this node's weights."""
         return self._carry_out(self.membership.set_powers(powers, now=now), now)
 
-    def set_layer_two(self, *, settings: bytes, powers: tuple[int, ...], now: float) -> NodeOutput:
+    def set_layer_two(self, *, settings_digest: bytes, powers: tuple[int, ...], now: float) -> NodeOutput:
         """Change the digest of this node's farm file, and its weights, one per share group of that file.
 
         The share must have gone over to these groups, and nothing else may have happened to this node since.
         """
-        return self._carry_out(self.membership.set_layer_two(settings=settings, powers=powers, now=now), now)
+        return self._carry_out(
+            self.membership.set_layer_two(settings_digest=settings_digest, powers=powers, now=now), now
+        )
 
     def set_nodes(
         self, nodes: Collection[str], *, electorates: Sequence[Collection[str]] = (), now: float

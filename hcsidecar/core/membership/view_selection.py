@@ -28,7 +28,7 @@ class Own:
     reason: str
     "Why its application does not want a share."
     powers: tuple[int, ...]
-    settings: bytes
+    settings_digest: bytes
     leaving: bool
     refused: str | None
     "Why the others refuse this node's boot; None if they do not."
@@ -122,16 +122,16 @@ class ViewSelector:
             return own.reason or "the application does not want a share"
         if not any(own.powers):
             return "the power of this node is 0"
-        if own.settings != self._right_settings(own):
+        if own.settings_digest != self._right_digest(own):
             return "the farm file of this node differs from the majority's in [l2]"
         return self.why_too_few()
 
-    def _right_settings(self, own: Own) -> bytes:
+    def _right_digest(self, own: Own) -> bytes:
         """Return the digest that counts: the majority's; on a tie, that of the nodes that serve."""
-        votes = {own.settings: [1, int(bool(own.view))]}
+        votes = {own.settings_digest: [1, int(bool(own.view))]}
         for peer in self._peers.acknowledged():
             if peer.heartbeat is not None and would_share(peer.heartbeat):
-                vote = votes.setdefault(peer.heartbeat.settings, [0, 0])
+                vote = votes.setdefault(peer.heartbeat.settings_digest, [0, 0])
                 vote[0] += 1
                 vote[1] += bool(peer.heartbeat.view)
         return max(votes, key=lambda digest: (*votes[digest], digest))
@@ -146,7 +146,11 @@ class ViewSelector:
         required = in_view & (peers.hearing.hears(peers.me) | 1 << peers.me)
         mask = 1 << peers.me
         for peer in peers.acknowledged():
-            if not peer.would_share() or peer.heartbeat is None or peer.heartbeat.settings != own.settings:
+            if (
+                not peer.would_share()
+                or peer.heartbeat is None
+                or peer.heartbeat.settings_digest != own.settings_digest
+            ):
                 continue
             if in_view >> peer.index & 1 or self._newcomer_counts(peer, required, now):
                 mask |= 1 << peer.index

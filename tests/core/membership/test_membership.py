@@ -332,7 +332,7 @@ def test_parts_that_meet_again_agree_on_one_view():
 
 def test_a_node_with_other_settings_is_out_and_says_why():
     farm = Farm("web1", "web2", "web3").run(until=1)
-    farm.deliver("web3", farm.nodes["web3"].set_layer_two(settings=b"edited", powers=(1,), now=farm.now))
+    farm.deliver("web3", farm.nodes["web3"].set_layer_two(settings_digest=b"edited", powers=(1,), now=farm.now))
     farm.run(until=2)
     assert farm.views() == {"web1": ["web1", "web2"], "web2": ["web1", "web2"], "web3": []}
     assert "differs from the majority's" in farm.nodes["web3"].membership.out_reason
@@ -342,7 +342,7 @@ def test_a_change_of_settings_begins_an_epoch_though_the_view_is_the_same_by_nam
     farm = Farm("web1").run(until=3)
     membership = farm.nodes["web1"].membership
     assert membership.claimed
-    effects = membership.set_layer_two(settings=b"edited", powers=(1,), now=farm.now)
+    effects = membership.set_layer_two(settings_digest=b"edited", powers=(1,), now=farm.now)
     kinds = [type(effect).__name__ for effect in effects]
     assert kinds.index("Adopt") < kinds.index("Claim")
     assert "view: web1; share groups changed" in [
@@ -353,14 +353,17 @@ def test_a_change_of_settings_begins_an_epoch_though_the_view_is_the_same_by_nam
 def test_powers_alone_leave_the_epoch_to_the_view():
     farm = Farm("web1").run(until=1)
     membership = farm.nodes["web1"].membership
-    assert membership.set_layer_two(settings=membership.settings, powers=membership.powers, now=farm.now) == []
+    assert (
+        membership.set_layer_two(settings_digest=membership.settings_digest, powers=membership.powers, now=farm.now)
+        == []
+    )
 
 
 def test_on_a_tie_of_settings_those_who_serve_count():
     farm = Farm("web1", "web2").run(until=1)
     farm.deliver("web2", farm.nodes["web2"].set_wants(False, now=farm.now))
     farm.run(until=1.2)
-    farm.deliver("web2", farm.nodes["web2"].set_layer_two(settings=b"zzz", powers=(1,), now=farm.now))
+    farm.deliver("web2", farm.nodes["web2"].set_layer_two(settings_digest=b"zzz", powers=(1,), now=farm.now))
     farm.deliver("web2", farm.nodes["web2"].set_wants(True, now=farm.now))
     farm.run(until=2)
     assert farm.holders() == ["web1"]

@@ -107,7 +107,7 @@ def test_the_first_word_of_a_new_boot_admits_the_connections_of_the_old_one():
         farm="apache",
         nodes=("web1", "web2"),
         timing=LAN,
-        settings=b"digest",
+        settings_digest=b"digest",
         powers=(1,),
         share=share,
         now=0.0,

@@ -27,7 +27,7 @@ def make(share):
         nodes=("web1", "web2"),
         farm="apache",
         timing=LAN,
-        settings=b"digest",
+        settings_digest=b"digest",
         powers=(1,),
         share=share,
         now=0.0,

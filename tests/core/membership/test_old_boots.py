@@ -41,7 +41,7 @@ def test_a_recording_counts_for_nothing_however_long_it_is_played():
     node = membership()
     node.set_wants(True, now=0.0)
     # Of a former boot of this node, by one that served with it.
-    recorded = {"boot": 3, "wants": True, "holding": True, "role": "UP", "status": "Ready", "settings": b"other"}
+    recorded = {"boot": 3, "wants": True, "holding": True, "role": "UP", "status": "Ready", "settings_digest": b"other"}
     recorded |= {"view": views_of("web1", "web2", "web3"), "heard": [("web1", 6, 400)], "dirty": True}
     effects = []
     for number in range(1, 40):

@@ -114,7 +114,7 @@ def test_a_node_that_has_ended_changes_no_more():
     node.tick(now=farm.now + 100)
     assert node.membership.ended
     assert node.set_nodes(("web1",), now=farm.now + 100).sends == ()
-    assert node.set_layer_two(settings=b"others", powers=(1, 1), now=farm.now + 100).sends == ()
+    assert node.set_layer_two(settings_digest=b"others", powers=(1, 1), now=farm.now + 100).sends == ()
     assert node.membership.powers == (1, 1)
 
 
