@@ -181,7 +181,7 @@ class LeaseWithoutMargin(Membership):
 class ForgetsTheGuardOfOthers(Membership):
     """A node claims while another one still guards against a node that this one has never heard."""
 
-    def _guards(self, peer):
+    def _is_guarded(self, peer):
         return False
 
 
@@ -236,7 +236,7 @@ class NoLease(Membership):
 class NoGuard(Membership):
     """After a death others claim at once."""
 
-    def _guard(self, peer):
+    def _guard_time(self, peer):
         return 0.0
 
 

@@ -515,7 +515,7 @@ class Membership:
         if was_told:
             effects.append(warn(f"{peer.name} is dead: silent for {now - peer.heard_at:.3g} s"))
         if was_in:
-            self._guard_until = max(self._guard_until or now, now + self._guard(peer))
+            self._guard_until = max(self._guard_until or now, now + self._guard_time(peer))
 
     def _answer(self, peer: Peer, now: float, effects: list[Effect]) -> None:
         if now >= self._answering_since + ANSWER_DISTANCE:
@@ -704,9 +704,9 @@ class Membership:
         if peer.listed_me < 0:
             return now >= peer.unlisted_since + 2 * peer.timing.lost_after
         has_let_go = peer.acked >= self._epoch and (not peer.view or peer.view == self.view)
-        return has_let_go and not self._guards(peer)
+        return has_let_go and not self._is_guarded(peer)
 
-    def _guards(self, peer: Peer) -> bool:
+    def _is_guarded(self, peer: Peer) -> bool:
         """Return whether a peer waits for the lease of a dead node to run out, which this node may never have heard."""
         return peer.heartbeat is not None and peer.heartbeat.guarding
 
@@ -726,7 +726,7 @@ class Membership:
                 until = min(until, sent_at + timing.lost_after + timing.guard - 0.6 * timing.pulse)
         return until
 
-    def _guard(self, peer: Peer) -> float:
+    def _guard_time(self, peer: Peer) -> float:
         return peer.timing.guard
 
     def _farewells(self) -> int:
