@@ -55,7 +55,7 @@ FIRST_PAUSE: Final = 10.0
 LONGEST_PAUSE: Final = 300.0
 UNABLE_FROM: Final = 3
 "Failures in a row after which this node says that it cannot send."
-_KEEPERS: Final = 2
+_HOLDERS: Final = 2
 "How many nodes, first by name, hold what all others hold."
 _REMEMBERED: Final = 400
 "Changes of nodes that are remembered, to know them again when another node tells of them."
@@ -86,7 +86,7 @@ class _Change:
 
 
 @dataclass(slots=True)
-class _Keeper:
+class _Holder:
     """Another node that must hold what this one holds."""
 
     asked_at: float = -inf
@@ -139,8 +139,8 @@ class Outbox:
     _held: dict[tuple[str, int, int], _Held] = field(default_factory=dict)
     _done: dict[tuple[str, int], int] = field(default_factory=dict)
     _changes: deque[_Change] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
-    _keepers: dict[str, _Keeper] = field(default_factory=dict)
-    _is_keeper: bool = True
+    _holders: dict[str, _Holder] = field(default_factory=dict)
+    _is_holder: bool = True
     _first_since: float | None = None
     "When this node began to be the one that sends."
     _flying: dict[tuple[str, int], int] | None = None
@@ -232,9 +232,9 @@ class Outbox:
 
     def see_others(self, names: Collection[str], *, now: float) -> None:
         """Take the names of the nodes that hear this one and are heard."""
-        first = sorted({self.me, *names})[:_KEEPERS]
-        self._is_keeper = self.me in first
-        self._keepers = {name: self._keepers.get(name) or _Keeper() for name in first if name != self.me}
+        first = sorted({self.me, *names})[:_HOLDERS]
+        self._is_holder = self.me in first
+        self._holders = {name: self._holders.get(name) or _Holder() for name in first if name != self.me}
         self._look(now)
 
     def hand_overs(self, *, now: float) -> list[HandOver]:
@@ -242,10 +242,10 @@ class Outbox:
         if not self._held:
             return []
         due = []
-        for name, keeper in self._keepers.items():
-            has_news = keeper.asked_for < self._met and keeper.useless_since is None
-            if not keeper.is_asked and (has_news or now >= keeper.asked_at + ASK_AGAIN):
-                keeper.is_asked, keeper.asked_at, keeper.asked_for = True, now, self._met
+        for name, holder in self._holders.items():
+            has_news = holder.asked_for < self._met and holder.useless_since is None
+            if not holder.is_asked and (has_news or now >= holder.asked_at + ASK_AGAIN):
+                holder.is_asked, holder.asked_at, holder.asked_for = True, now, self._met
                 handed = list(self._held.values())[:MOST_HANDED]
                 due.append(
                     HandOver(
@@ -259,25 +259,25 @@ class Outbox:
     def answered(self, by: str, answer: HandOverAnswer, *, now: float) -> None:
         """Take the answer to a hand-over."""
         self._learn(answer.done)
-        if (keeper := self._keepers.get(by)) is not None:
-            keeper.is_asked = False
+        if (holder := self._holders.get(by)) is not None:
+            holder.is_asked = False
             # If the first two fail, they try again and again; others would only add to it.
-            is_useful = answer.able or not self._is_keeper
-            keeper.useless_since = None if is_useful else now if keeper.useless_since is None else keeper.useless_since
+            is_useful = answer.able or not self._is_holder
+            holder.useless_since = None if is_useful else now if holder.useless_since is None else holder.useless_since
         self._look(now)
 
     def unanswered(self, by: str, *, now: float) -> None:
         """Note that a hand-over has failed."""
-        if (keeper := self._keepers.get(by)) is not None:
-            keeper.is_asked = False
-            keeper.useless_since = now if keeper.useless_since is None else keeper.useless_since
+        if (holder := self._holders.get(by)) is not None:
+            holder.is_asked = False
+            holder.useless_since = now if holder.useless_since is None else holder.useless_since
         self._look(now)
 
     def _look(self, now: float) -> None:
         """Find out whether this node is the one that sends."""
         sends = all(
-            keeper.useless_since is not None and now >= keeper.useless_since + PATIENCE
-            for name, keeper in self._keepers.items()
+            holder.useless_since is not None and now >= holder.useless_since + PATIENCE
+            for name, holder in self._holders.items()
             if name < self.me
         )
         if not sends:
