@@ -220,7 +220,7 @@ class Daemon:
     def _why_no_traffic(self) -> str | None:
         """Return why this node takes no traffic whatever its application says: others may have newer settings."""
         if self._revisions is not None:
-            return self._revisions.why_no_share()
+            return self._revisions.why_no_traffic()
         return "just started" if self._settings_record.settled is not None else None
 
     def _publish_again(self) -> None:

@@ -160,12 +160,12 @@ class SettingsService:
                 async with asyncio.timeout(delay):
                     await self._wake.wait()
 
-    def why_no_share(self) -> str | None:
+    def why_no_traffic(self) -> str | None:
         """Return why this node must not take traffic yet, or None: it asks for the settings of the others first.
 
         One that never had a revision need not: it goes by the same file as always.
         """
-        return self.agreement.why_no_share() if self._waits else None
+        return self.agreement.why_no_traffic() if self._waits else None
 
     @property
     def complaint(self) -> str:
@@ -212,7 +212,7 @@ class SettingsService:
                 case _:
                     assert_never(effect)
         self._announce()
-        if self._waits and self.agreement.why_no_share() is None:
+        if self._waits and self.agreement.why_no_traffic() is None:
             self._waits = False
             self._share_changed()
         self._wake.set()

@@ -290,8 +290,8 @@ class Agreement:
             outcome=found.outcome,
         )
 
-    def why_no_share(self) -> str | None:
-        """Return why this node must not want a share yet, or None.
+    def why_no_traffic(self) -> str | None:
+        """Return why this node must take no traffic yet, or None.
 
         A node that has just started first takes what was settled while it was away. One that already serves goes on
         while it does so.

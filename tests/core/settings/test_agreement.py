@@ -243,17 +243,17 @@ def test_two_coordinators_at_once_do_not_both_succeed(farm):
 def test_a_node_that_has_just_started_asks_before_it_wants_a_share():
     node = Agreement(name="web3", record=SettingsRecord(settled=FIRST, highest=1), listens_until=0.5, now=0.0)
     assert node.tick(now=0.1) == []
-    assert node.why_no_share() == "asks the others for their settings"
+    assert node.why_no_traffic() == "asks the others for their settings"
     ahead = RevisionState(settled=SECOND.mark, highest=2)
     asked = node.hear({"web1": ahead}, now=0.2)
     assert [effect.to for effect in asked] == ["web1"]
-    assert node.why_no_share() is not None
+    assert node.why_no_traffic() is not None
 
 
 def test_alone_it_goes_on_when_it_has_listened():
     node = Agreement(name="web3", record=None, listens_until=0.5, now=0.0)
     node.tick(now=0.6)
-    assert node.why_no_share() is None
+    assert node.why_no_traffic() is None
 
 
 def test_a_coordinator_that_cannot_save_goes_back_with_all_others(farm):

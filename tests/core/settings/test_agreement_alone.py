@@ -360,12 +360,12 @@ def following(*, heard=AHEAD, settled=FIRST):
 
 def test_who_was_away_says_what_it_waits_for():
     late = following()
-    assert late.why_no_share() == "takes revision 2 (bbbbbbbb) of the settings, which the others have"
+    assert late.why_no_traffic() == "takes revision 2 (bbbbbbbb) of the settings, which the others have"
     assert late.obtained(SECOND, (), now=0.3) == [Activate(SECOND)]
     (save,) = late.activated(SECOND, None, now=0.4)
     assert save == Save(SettingsRecord(settled=SECOND, ancestors=(FIRST,), highest=2))
     late.saved(save.record, None, now=0.6)
-    assert late.why_no_share() is None
+    assert late.why_no_traffic() is None
 
 
 def test_who_cannot_take_what_the_others_have_says_why_and_tries_again():
@@ -373,7 +373,7 @@ def test_who_cannot_take_what_the_others_have_says_why_and_tries_again():
     (line,) = told(late.obtained(SECOND, ("no space left on device",), now=0.3))
     why = "cannot take revision 2 (bbbbbbbb) of the settings: no space left on device"
     assert line == f"this node {why}"
-    assert late.why_no_share() == why
+    assert late.why_no_traffic() == why
     assert late.tick(now=5.0) == []
     assert late.tick(now=10.4) == [Obtain(SECOND, "web1")]
     assert late.obtained(SECOND, ("no space left on device",), now=10.5) == []
@@ -385,19 +385,19 @@ def test_who_cannot_go_by_what_the_others_have_goes_back_and_says_why():
     effects = late.activated(SECOND, "port 80 is in use", now=0.4)
     assert effects[-1] == Activate(FIRST)
     assert late.activated(FIRST, None, now=0.5) == [Discard(SECOND)]
-    assert late.why_no_share() == "cannot take revision 2 (bbbbbbbb) of the settings: port 80 is in use"
+    assert late.why_no_traffic() == "cannot take revision 2 (bbbbbbbb) of the settings: port 80 is in use"
     late.hear({}, now=1.0)
-    assert late.why_no_share() is None
+    assert late.why_no_traffic() is None
 
 
 def test_who_goes_by_what_the_others_have_serves_though_its_disk_is_full():
     late = following()
     late.obtained(SECOND, (), now=0.3)
     (save,) = late.activated(SECOND, None, now=0.4)
-    assert late.why_no_share() is not None
+    assert late.why_no_traffic() is not None
     (line,) = told(late.saved(save.record, "no space left on device", now=0.5))
     assert line.endswith("cannot be saved, and is tried again: no space left on device")
-    assert late.why_no_share() is None
+    assert late.why_no_traffic() is None
 
 
 def test_the_disk_is_asked_again_after_a_while_and_once_at_a_time():
@@ -415,10 +415,10 @@ def test_one_that_stood_still_while_it_listened_listens_on():
     late = Agreement(name="web2", record=None, listens_until=3.0, now=0.0)
     late.tick(now=0.1)
     late.tick(now=60.0)
-    assert late.why_no_share() == "asks the others for their settings"
+    assert late.why_no_traffic() == "asks the others for their settings"
     for tenth in range(601, 640):
         late.tick(now=tenth / 10)
-    assert late.why_no_share() is None
+    assert late.why_no_traffic() is None
 
 
 def test_one_whose_questions_nobody_answers_goes_on_and_raises_an_alarm():
@@ -428,7 +428,7 @@ def test_one_whose_questions_nobody_answers_goes_on_and_raises_an_alarm():
     assert lines == [
         "web1 has other settings, and does not answer on its API which: this node goes on by its farm file"
     ]
-    assert late.why_no_share() is None
+    assert late.why_no_traffic() is None
 
 
 def test_a_lineage_that_the_heartbeats_do_not_bear_out_is_ignored():

@@ -199,7 +199,7 @@ class ForgetsWhatTheOtherKnew(Agreement):
 class ServesAtOnce(Agreement):
     """A node that starts wants a share before it has asked the others for their settings."""
 
-    def why_no_share(self):
+    def why_no_traffic(self):
         return None
 
 

@@ -146,7 +146,7 @@ class Observer:
         if agreement.status is not None:
             self._judge_status(machine, agreement.status)
         self._judge_phase(machine, agreement)
-        if self._served.get(machine.name) != machine.boot and agreement.why_no_share() is None:
+        if self._served.get(machine.name) != machine.boot and agreement.why_no_traffic() is None:
             self._served[machine.name] = machine.boot
             self._judge_share(machine, agreement)
         if world.scenario.steady and not any(other.stood or other.frozen for other in world.machines):
@@ -239,7 +239,7 @@ class Observer:
         settled = agreement.record.settled
         if agreement.phase is not AgreementPhase.IDLE and not machine.full:
             self.breach("all rest", f"{machine.name} is {agreement.phase} with {agreement.candidate}")
-        if (why := agreement.why_no_share()) is not None and not agreement.blocked:
+        if (why := agreement.why_no_traffic()) is not None and not agreement.blocked:
             self.breach("nobody stays out", f"{machine.name} {why}")
         if agreement.phase is AgreementPhase.IDLE and machine.active != settled:
             self.breach("all rest", f"{machine.name} goes by {machine.active}, settled is {settled}")
