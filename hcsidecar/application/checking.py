@@ -14,7 +14,7 @@ from hcsidecar.application.checkers import command, http, ping, process, tcp
 from hcsidecar.application.checkers.custom import WORDS, CustomWatch
 from hcsidecar.application.checkers.interface import InterfaceWatch
 from hcsidecar.application.checkers.reasons import describe
-from hcsidecar.core.application.checks import CheckFilter
+from hcsidecar.core.application.checks import CheckDebouncer
 from hcsidecar.core.farmfile.farm_file import (
     AnyCheck,
     CommandCheck,
@@ -41,7 +41,7 @@ class _Run:
     """One check from its beginning to its end in one round, or until it is changed."""
 
     check: AnyCheck
-    verdict: CheckFilter
+    debouncer: CheckDebouncer
     "What it has found; a run that follows one of the same check goes on with it."
     after: "tuple[asyncio.Task[None], ...]" = ()
     "The former runs of the check, which must have ended first, so that no two overlap."
@@ -86,7 +86,7 @@ class Checking:
             self._end(run)
         if self._is_in_round:
             for check in self._checks.values():
-                self._start(check, self._filter(check))
+                self._start(check, self._debouncer(check))
         self._changed.set()
 
     def reconfigure(
@@ -112,7 +112,7 @@ class Checking:
             if run is None or name in begun:
                 if run is not None:
                     self._end(run)
-                self._start(check, self._filter(check, patient=True))
+                self._start(check, self._debouncer(check, patient=True))
             elif name in adjusted:
                 self._adjust(run, check)
             else:
@@ -123,7 +123,7 @@ class Checking:
         self._changed.set()
 
     def _adjust(self, run: _Run, check: AnyCheck) -> None:
-        run.verdict.adjust(
+        run.debouncer.adjust(
             rise=check.rise, fall=check.fall, interval=check.interval, pending_interval=check.pending_interval
         )
         if run.custom is not None:
@@ -133,11 +133,11 @@ class Checking:
             return
         # The pause before the next attempt may be a long one of before, so that attempt is made at once.
         self._end(run)
-        self._start(check, run.verdict)
+        self._start(check, run.debouncer)
 
-    def _start(self, check: AnyCheck, verdict: CheckFilter) -> None:
+    def _start(self, check: AnyCheck, debouncer: CheckDebouncer) -> None:
         ending = self._ending.pop(check.name, ())
-        self._runs[check.name] = _Run(check, verdict, after=tuple(task for task in ending if not task.done()))
+        self._runs[check.name] = _Run(check, debouncer, after=tuple(task for task in ending if not task.done()))
 
     def _end(self, run: _Run) -> None:
         tasks = run.after
@@ -146,8 +146,8 @@ class Checking:
             tasks = (*tasks, run.task)
         self._ending[run.check.name] = tasks
 
-    def _filter(self, check: AnyCheck, *, patient: bool = False) -> CheckFilter:
-        return CheckFilter(
+    def _debouncer(self, check: AnyCheck, *, patient: bool = False) -> CheckDebouncer:
+        return CheckDebouncer(
             rise=check.rise,
             fall=check.fall,
             interval=check.interval,
@@ -232,8 +232,8 @@ class Checking:
         while True:
             began = loop.time()
             failure = await _attempt(run.check, probe)
-            self._tell(run, run.verdict.attempted(failure))
-            due = run.verdict.next_attempt_at(began=began, now=loop.time())
+            self._tell(run, run.debouncer.attempted(failure))
+            due = run.debouncer.next_attempt_at(began=began, now=loop.time())
             if until_other_than is None:
                 await asyncio.sleep(due - loop.time())
                 continue

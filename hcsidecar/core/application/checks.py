@@ -16,8 +16,8 @@ _LONGEST_REASON = 200
 "The most characters of a program's output that become the reason of its failure."
 
 
-class CheckFilter:
-    """One check: it passes after `rise` successful attempts in a row, and fails after `fall` failed ones.
+class CheckDebouncer:
+    """Debounces one check: it passes after `rise` successful attempts in a row, and fails after `fall` failed ones.
 
     At first it has not passed. `interval` is in seconds, from the start of one attempt to the start of the next. While
     a change is pending, `pending_interval` applies if it is shorter. A longer attempt delays the next one, so two

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcsidecar.core.application.checks import UNCHECKED, CheckFilter, first_complaint, last_line, why_not_good
+from hcsidecar.core.application.checks import UNCHECKED, CheckDebouncer, first_complaint, last_line, why_not_good
 
 
 def check(rise=1, fall=1, interval=10.0, pending_interval=10.0, seed=1):
     uniform = Random(seed).uniform
-    return CheckFilter(rise=rise, fall=fall, interval=interval, pending_interval=pending_interval, uniform=uniform)
+    return CheckDebouncer(rise=rise, fall=fall, interval=interval, pending_interval=pending_interval, uniform=uniform)
 
 
 REFUSED = "connection refused"
@@ -111,7 +111,7 @@ def test_a_change_is_pending_until_the_first_pass_and_while_attempts_speak_again
     [(10, 1, 1, 10), (1, 10, 1, 1), (0.1, 0.1, 0.1, 0.1)],
 )
 def test_attempts_come_faster_while_a_change_is_pending(interval, pending_interval, while_pending, afterwards):
-    filtered = CheckFilter(
+    filtered = CheckDebouncer(
         rise=1, fall=1, interval=interval, pending_interval=pending_interval, uniform=lambda low, high: 0.0
     )
     filtered.attempted(REFUSED)
@@ -169,7 +169,7 @@ def test_the_summary_names_a_failing_check_first(complaints, summary):
 
 
 def test_a_patient_check_has_no_result_before_it_has_failed_or_passed_often_enough():
-    patient = CheckFilter(rise=2, fall=3, interval=10, pending_interval=1, uniform=lambda low, high: 0, patient=True)
+    patient = CheckDebouncer(rise=2, fall=3, interval=10, pending_interval=1, uniform=lambda low, high: 0, patient=True)
     assert [patient.attempted(failure) for failure in ("refused", None, "refused", "refused")] == [UNCHECKED] * 4
     assert patient.attempted("refused") == "refused"
     assert patient.attempted(None) == "refused; 1 of 2 good attempts since then"
@@ -177,7 +177,7 @@ def test_a_patient_check_has_no_result_before_it_has_failed_or_passed_often_enou
 
 
 def test_other_limits_count_with_what_has_been_found():
-    passing = CheckFilter(rise=1, fall=3, interval=10, pending_interval=1, uniform=lambda low, high: 0)
+    passing = CheckDebouncer(rise=1, fall=3, interval=10, pending_interval=1, uniform=lambda low, high: 0)
     assert passing.attempted(None) is None
     assert passing.attempted("refused") is None
     passing.adjust(rise=1, fall=2, interval=2, pending_interval=4)
