@@ -541,8 +541,7 @@ class Agreement:
             if self._save_again_at is None:
                 effects.append(_alarm(f"{revision} of the settings cannot be saved, and is tried again: {problem}"))
             self._save_again_at = now + RETRY
-            # It goes by what the others have settled already, and must not stay out for want of room.
-            self._resolved = self._resolved or self.proposal is None
+            self._serve_unsaved(now)
             return effects
         self.record = record
         mine = self._coordination
@@ -615,6 +614,7 @@ class Agreement:
                 if self._save_again_at is not None and now >= self._save_again_at:
                     self._save_again_at = float("inf")
                     self._settle(effects)
+                self._serve_unsaved(now)
             case _:  # the daemon has not reported back yet
                 pass
 
@@ -724,10 +724,17 @@ class Agreement:
                 effects.append(SendMessage(name, AskLineage()))
         if not ahead:
             self.blocked = None
-            hears_all = bool(self._others) and self._others <= self.heard.keys()
-            heard_enough = hears_all or now >= self._listens_until
-            if heard_enough and (not unasked or now >= self._listens_until + LINEAGE_LIMIT):
+            if self._has_heard_enough(now) and (not unasked or now >= self._listens_until + LINEAGE_LIMIT):
                 self._find_out(unasked, effects)
+
+    def _serve_unsaved(self, now: float) -> None:
+        """Let a node that follows others take traffic though it cannot save what it goes by: they have settled it."""
+        if self._save_again_at is not None and self.proposal is None and self._has_heard_enough(now):
+            self._resolved = True
+
+    def _has_heard_enough(self, now: float) -> bool:
+        """Return whether whoever lives has been heard since this node started."""
+        return (bool(self._others) and self._others <= self.heard.keys()) or now >= self._listens_until
 
     def _find_out(self, unasked: list[str], effects: list[AgreementEffect]) -> None:
         if not self._resolved and unasked:

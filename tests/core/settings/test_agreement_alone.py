@@ -400,6 +400,16 @@ def test_who_goes_by_what_the_others_have_serves_though_its_disk_is_full():
     assert late.why_no_traffic() is None
 
 
+def test_one_whose_disk_is_full_listens_to_all_that_live_before_it_serves():
+    late = following()
+    late.obtained(SECOND, (), now=0.3)
+    (save,) = late.activated(SECOND, None, now=0.4)
+    late.saved(save.record, "no space left on device", now=0.45)
+    assert late.why_no_traffic() == "takes revision 2 (bbbbbbbb) of the settings, which the others have"
+    late.tick(now=0.5)
+    assert late.why_no_traffic() is None
+
+
 def test_the_disk_is_asked_again_after_a_while_and_once_at_a_time():
     late = following()
     late.obtained(SECOND, (), now=0.3)

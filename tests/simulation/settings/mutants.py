@@ -206,12 +206,8 @@ class ServesAtOnce(Agreement):
 class StaysOutForWantOfRoom(Agreement):
     """A node that goes by what the others have, and cannot save it, stays out."""
 
-    def saved(self, record, problem, *, now):
-        resolved = self._resolved
-        effects = super().saved(record, problem, now=now)
-        if problem is not None:
-            self._resolved = resolved
-        return effects
+    def _serve_unsaved(self, now):
+        pass
 
 
 class TicksWithoutEnd(Agreement):
