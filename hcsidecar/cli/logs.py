@@ -15,9 +15,9 @@ import typer
 from hcsidecar.api.client import ClientError, ClientFailure, NodeClient, client_for, local_nodes
 from hcsidecar.cli.application_log import list_runs, show_run
 from hcsidecar.cli.asking import EveryNode, OneNode, choose, complain, farm_to_ask, run
+from hcsidecar.cli.event_options import parse_grep, parse_since
 from hcsidecar.cli.farm import REFUSED, AsJson, Config, give_up
 from hcsidecar.cli.history import History, HistoryQuery, ask_stored, ask_through, read_history
-from hcsidecar.cli.moments import parse_moment
 from hcsidecar.core.documents import Entry, Notice
 from hcsidecar.core.events import Level
 from hcsidecar.core.farmfile.farm_file import FarmFile
@@ -85,7 +85,7 @@ def logs(
 
     Example: hcsidecar logs --all --since 03:30 --level warning
     """
-    pattern = _pattern(grep)
+    pattern = parse_grep(grep)
     if application:
         if since is not None or (name is not None and everyone):
             raise typer.BadParameter("--application takes no --since, and a run no --all")
@@ -99,7 +99,7 @@ def logs(
         return
     if name is not None:
         raise typer.BadParameter("a run is shown with --application")
-    wanted = EventQuery(level=level, since=_since(since), text=_plain(grep))
+    wanted = EventQuery(level=level, since=parse_since(since), text=_plain(grep))
     how_many = lines if lines is not None or since is not None else LINES
     wish = HistoryQuery(lines=how_many, wanted=wanted, pattern=pattern)
     farm = farm_to_ask(config, node, stopped_too=True)
@@ -205,22 +205,6 @@ def _show(line: Entry | Notice, *, as_json: bool) -> None:
 
 def _stored_at(farm: FarmFile, node: str) -> Path:
     return state_dir(farm, farm.node_named(node)) / NAME
-
-
-def _since(text: str | None) -> float:
-    if text is None:
-        return 0.0
-    try:
-        return max(0.0, parse_moment(text, now=datetime.now(UTC).astimezone()).timestamp())
-    except ValueError as error:
-        raise typer.BadParameter(f"--since {error}") from None
-
-
-def _pattern(text: str | None) -> re.Pattern[str] | None:
-    try:
-        return None if text is None else re.compile(text)
-    except re.error as error:
-        raise typer.BadParameter(f"--grep {text!r} is no regular expression: {error}") from None
 
 
 def _plain(grep: str | None) -> str:

@@ -17,8 +17,8 @@ from hcsidecar import __version__
 from hcsidecar.api.client import ClientError, NodeClient, client_for
 from hcsidecar.api.routes import SNAPSHOT_TAKES
 from hcsidecar.cli.asking import EveryNode, OneNode, complain, run
+from hcsidecar.cli.event_options import parse_grep, parse_since
 from hcsidecar.cli.farm import REFUSED, WRONG_FILE, AsJson, Config
-from hcsidecar.cli.moments import parse_moment
 from hcsidecar.core.farmfile.farm_file import FarmFile
 from hcsidecar.core.farmfile.values import parse_duration
 from hcsidecar.core.snapshot_contents import (
@@ -98,7 +98,7 @@ def snapshot(
     if read:
         if everyone or node is not None:
             raise typer.BadParameter("--read takes neither --node nor --all: it shows all nodes in FILE")
-        _show(file, since=_since(since), pattern=_pattern(grep), as_json=as_json)
+        _show(file, since=parse_since(since), pattern=parse_grep(grep), as_json=as_json)
         return
     if since is not None or grep is not None:
         raise typer.BadParameter("--since and --grep go with --read; --last says how far back events are taken")
@@ -270,24 +270,8 @@ def _show(file: Path, *, since: float, pattern: re.Pattern[str] | None, as_json:
         typer.echo(msgspec.json.encode(entry).decode() if as_json else one_line(as_text(entry)))
 
 
-def _since(text: str | None) -> float:
-    if text is None:
-        return 0.0
-    try:
-        return max(0.0, parse_moment(text, now=datetime.now(UTC).astimezone()).timestamp())
-    except ValueError as error:
-        raise typer.BadParameter(f"--since {error}") from None
-
-
 def _duration(text: str) -> float:
     try:
         return parse_duration(text)
     except ValueError as error:
         raise typer.BadParameter(f"--last {error}") from None
-
-
-def _pattern(text: str | None) -> re.Pattern[str] | None:
-    try:
-        return None if text is None else re.compile(text)
-    except re.error as error:
-        raise typer.BadParameter(f"--grep {text!r} is no regular expression: {error}") from None
