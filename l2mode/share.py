@@ -86,7 +86,7 @@ class LayerTwo:
         self._tell = tell
         self._changed = changed
         self._loop = asyncio.get_running_loop()
-        self._grounds = HostSetup(
+        self._host_setup = HostSetup(
             settings,
             interface=interface,
             address=address,
@@ -109,11 +109,11 @@ class LayerTwo:
 
         Nothing is taken before the first lease and claim.
         """
-        self._writers = [TableWriter(await asyncio.to_thread(self._grounds.set_up), self.settings)]
+        self._writers = [TableWriter(await asyncio.to_thread(self._host_setup.set_up), self.settings)]
         try:
             wire = RawFrames(self.interface, self.settings.vips, tell=self._tell, virtual_mac=self.virtual_mac)
         except FilterError:
-            await asyncio.to_thread(self._grounds.take_down)
+            await asyncio.to_thread(self._host_setup.take_down)
             raise
         self._voice = Announcer(Speaker(self.settings), wire, loop=self._loop, tell=self._tell)
         self._write()
@@ -130,7 +130,7 @@ class LayerTwo:
             writer.tables.set_lease(0)
         if hasattr(self, "_voice"):
             self._voice.close()
-        await asyncio.to_thread(self._grounds.take_down)
+        await asyncio.to_thread(self._host_setup.take_down)
 
     async def reconfigure(self, settings: LayerTwoSettings) -> None:
         """Go by other settings, without a gap for the clients of what stays the same.
@@ -146,7 +146,7 @@ class LayerTwo:
         async with self._changing:
             if settings == self.settings:
                 return
-            new = await asyncio.to_thread(self._grounds.prepare, settings)
+            new = await asyncio.to_thread(self._host_setup.prepare, settings)
             changes = regrouping(self.settings, settings)
             writer = TableWriter(new.tables, settings, changes)
             writer.tables.set_lease(_nanoseconds(self.handover.lease))
@@ -154,14 +154,14 @@ class LayerTwo:
             self._write_macs()
             self._write()
             try:
-                former = await asyncio.to_thread(self._grounds.replace, new)
+                former = await asyncio.to_thread(self._host_setup.replace, new)
                 await self._change_vips(settings, former)
             except FilterError:
                 self._writers.remove(writer)
-                self._grounds.retire_soon(new)
+                self._host_setup.retire_soon(new)
                 self._repair_soon.set()
                 raise
-            self._grounds.retire_soon(former)
+            self._host_setup.retire_soon(former)
             self._repair_soon.set()
             self._go_over(writer, changes, settings)
 
@@ -172,7 +172,7 @@ class LayerTwo:
         try:
             self._voice.change_vips(settings.vips)
         except FilterError:
-            await asyncio.to_thread(self._grounds.replace, former)
+            await asyncio.to_thread(self._host_setup.replace, former)
             raise
 
     def _go_over(self, writer: TableWriter, changes: Regrouping, settings: LayerTwoSettings) -> None:
@@ -276,17 +276,17 @@ class LayerTwo:
     @property
     def mac(self) -> bytes:
         """The MAC of the interface."""
-        return self._grounds.mac
+        return self._host_setup.mac
 
     @property
     def interface(self) -> str:
         """Name of the interface in the virtual IPs' network."""
-        return self._grounds.interface
+        return self._host_setup.interface
 
     @property
     def filter(self) -> str:
         """The filter in use, and why it was chosen."""
-        return f"{self._grounds.choice.kind.value}: {self._grounds.choice.why}"
+        return f"{self._host_setup.choice.kind.value}: {self._host_setup.choice.why}"
 
     @property
     def virtual_mac(self) -> bytes | None:
@@ -304,8 +304,8 @@ class LayerTwo:
     def document(self, *, cut_off: Collection[str], lasting: Collection[Reason]) -> LayerTwoReport:
         """Return the document about layer-2 mode on this node."""
         used = FilterReport(
-            choice=self._grounds.choice,
-            warnings=self._grounds.filter.warnings,
+            choice=self._host_setup.choice,
+            warnings=self._host_setup.filter.warnings,
             interface=self.interface,
             mac=self.mac,
             packets=self.packets(),
@@ -383,7 +383,7 @@ class LayerTwo:
 
         Without the watch, the next look finds the changes.
         """
-        has_rules = self._grounds.choice.kind is FilterKind.NFQUEUE
+        has_rules = self._host_setup.choice.kind is FilterKind.NFQUEUE
         try:
             return NetworkWatch(self._loop, self._repair_soon.set, rules=has_rules)
         except OSError:
@@ -391,7 +391,7 @@ class LayerTwo:
 
     async def _repair(self) -> None:
         before = self.mac
-        found = await asyncio.to_thread(self._grounds.repair)
+        found = await asyncio.to_thread(self._host_setup.repair)
         if self._hold.see(found, now=self._loop.time()):
             self._obstructed(self._hold.obstacle)
         self._voice.repair()

@@ -32,7 +32,7 @@ def review_machine(loaded: LoadedFarm, table: L2Table) -> MachineReview:
     """Check this machine, and try which filter its kernel accepts; change nothing."""
     # Imported here because it imports what layer-2 mode needs of a machine, which other machines need not have.
     from l2mode.core.verdict import Delivery  # noqa: PLC0415
-    from l2mode.kernel.trial import try_here  # noqa: PLC0415
+    from l2mode.kernel.preflight import try_here  # noqa: PLC0415
 
     try:
         me = find_node(loaded.farm, None)

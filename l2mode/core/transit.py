@@ -153,9 +153,9 @@ class Transit:
 
         `others` is the view of the nodes that take shares without this node, for a node that is in no view.
         """
-        grounds = (self._former, self._views, others, heard, [self.taken(group) for group in range(len(self.incoming))])
-        if self._found[0] != grounds:
-            self._found = (grounds, self._find_suspects(heard, others))
+        known = (self._former, self._views, others, heard, [self.taken(group) for group in range(len(self.incoming))])
+        if self._found[0] != known:
+            self._found = (known, self._find_suspects(heard, others))
         return dict(self._found[1])
 
     def _find_suspects(self, heard: Collection[str], others: View) -> dict[str, int]:

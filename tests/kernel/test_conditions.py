@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 from daemons import wait_for
-from kernel.test_grounds import set_up
+from kernel.test_host_setup import set_up
 from lan.namespaces import run
 
 from l2mode.kernel.watch import NetworkWatch
@@ -69,43 +69,43 @@ MENDED = {
 
 
 @pytest.fixture
-def grounds(server):
+def host_setup(server):
     with set_up(server, "tc") as made:
         assert made.repair() == ()
         server.told.clear()
         yield made
 
 
-def problems(grounds):
-    return [obstacle.problem for obstacle in grounds.repair()]
+def problems(host_setup):
+    return [obstacle.problem for obstacle in host_setup.repair()]
 
 
 @pytest.mark.parametrize("how", LOST)
-def test_what_is_lost_is_said_first_and_over_when_it_is_back(server, grounds, how):
+def test_what_is_lost_is_said_first_and_over_when_it_is_back(server, host_setup, how):
     lose, give_back, why = LOST[how]
     server.sh(lose)
-    first, *_ = grounds.repair()
+    first, *_ = host_setup.repair()
     assert first.problem.startswith(why)
     assert first.remedy
     server.sh(give_back)
-    problems(grounds)
-    assert problems(grounds) == []
+    problems(host_setup)
+    assert problems(host_setup) == []
 
 
-def test_a_cable_that_is_pulled_is_seen(server, grounds):
+def test_a_cable_that_is_pulled_is_seen(server, host_setup):
     run(server.network, "ip", "link", "set", "peer0", "down")
-    assert problems(grounds) == ["eth0 has no carrier"]
+    assert problems(host_setup) == ["eth0 has no carrier"]
     run(server.network, "ip", "link", "set", "peer0", "up")
-    wait_for(lambda: problems(grounds) == [], what="the carrier")
+    wait_for(lambda: problems(host_setup) == [], what="the carrier")
 
 
 @pytest.mark.parametrize("how", MENDED)
-def test_what_can_be_put_back_is_put_back_at_once_and_told_in_one_line(server, grounds, how):
+def test_what_can_be_put_back_is_put_back_at_once_and_told_in_one_line(server, host_setup, how):
     undo, told = MENDED[how]
     server.sh(undo)
-    assert problems(grounds) == []
+    assert problems(host_setup) == []
     assert server.told == [("warning", told)]
-    assert problems(grounds) == []
+    assert problems(host_setup) == []
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_what_can_be_put_back_is_put_back_at_once_and_told_in_one_line(server, g
         "ip address del 192.0.2.50/32 dev lo",
     ],
 )
-def test_the_kernel_tells_of_a_change_at_once(server, grounds, change):
+def test_the_kernel_tells_of_a_change_at_once(server, host_setup, change):
     async def hear():
         heard = asyncio.Event()
         watch = NetworkWatch(asyncio.get_running_loop(), heard.set)

@@ -65,7 +65,7 @@ def share_of(name, look, directory):
         changed=lambda: None,
         obstructed=lambda _: None,
     )
-    share._grounds.mac = b"\x02\0\0\0\0\0"
+    share._host_setup.mac = b"\x02\0\0\0\0\0"
     share._voice = Silent()
     tables = WatchedTables(bytearray(Tables.SIZE), lambda _: None)
     tables.configure(settings, b"")

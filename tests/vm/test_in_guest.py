@@ -16,13 +16,13 @@ FRAMES = 20_000
 "So many reach every reason; `make test` tries more on the kernel that it runs on."
 PARTS = {
     "the filter beside its specification": ("filter_differential",),
-    "tests of xdp and tc": ("libbpf", "filter_program", "packet_filter", "trial", "tc", "xdp"),
+    "tests of xdp and tc": ("libbpf", "filter_program", "packet_filter", "preflight", "tc", "xdp"),
     "tests of nfqueue": ("packet_queue",),
     "tests of all else in the kernel": (
         *(
             "checks",
             "conditions",
-            "grounds",
+            "host_setup",
             "host",
             "interface_kinds",
             "netlink",

@@ -10,7 +10,7 @@ from lan.namespaces import run
 from refused_filter import refused_object
 
 from l2mode.core.verdict import Delivery
-from l2mode.kernel.trial import try_here
+from l2mode.kernel.preflight import try_here
 
 VIPS = (ip_address("192.0.2.50"), ip_address("2001:db8::50"))
 BY_SOFTWARE = "eth0 is made by software (veth), where XDP has no advantage or does not work"
@@ -56,7 +56,7 @@ def test_without_capabilities_the_filter_is_not_judged(server):
     printed = server.run_without(
         ["bpf", "perfmon", "sys_admin"],
         """
-from kernel.test_trial import told
+from kernel.test_preflight import told
 print(told()[-1])
 """,
     )
