@@ -56,7 +56,7 @@ class HealthNode:
 
 
 @asynccontextmanager
-async def health_node(*, answer=OK, limits=None, tls=None, app=None, host="127.0.0.1"):
+async def health_node(*, answer=OK, limits=None, tls=None, tls_beside=lambda: None, app=None, host="127.0.0.1"):
     """Run a server on a free port; with an `app`, hand over to it what is no probe."""
     face = HealthFace(farm="apache", path="/health", answer=answer, now=asyncio.get_running_loop().time())
     server = HealthServer(face, limits=limits)
@@ -67,7 +67,7 @@ async def health_node(*, answer=OK, limits=None, tls=None, app=None, host="127.0
         runner = web.AppRunner(app, access_log=None, logger=logger, shutdown_timeout=0.2)
         await runner.setup()
     try:
-        await server.start(((host, 0),), tls=tls, api=runner and runner.server)
+        await server.start(((host, 0),), tls=tls, tls_beside=tls_beside, api=runner and runner.server)
         yield HealthNode(face, server, server.addresses[0])
     finally:
         await server.close()

@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
+from hcsidecar.cli import authority as authorities
 from hcsidecar.cli import keys
+from hcsidecar.cli.authority import make_authority
 from hcsidecar.cli.farm import REFUSED, WRONG_FILE, AsJson, Config, give_up, refuse
 from hcsidecar.cli.import_safekit import import_safekit
 from hcsidecar.cli.machine import as_json as machine_as_json
@@ -23,6 +25,7 @@ from hcsidecar.core.farmfile.heartbeat_size import ETHERNET_MTU, largest_packet
 from hcsidecar.core.farmfile.reference import farm_file, file_schema
 from hcsidecar.core.farmfile.values import is_ipv6
 from hcsidecar.core.settings.key_effects import effect_mark
+from hcsidecar.farmfile.certificate_files import AuthorityFiles
 from hcsidecar.farmfile.loading import FarmFileError, LoadedFarm, find_config, load
 from hcsidecar.farmfile.machine_checks import problems_here
 from hcsidecar.net.keyring import Keyring
@@ -34,20 +37,25 @@ def register(app: typer.Typer) -> None:
     app.command(name="check-config")(check_config)
     app.command(name="import-safekit")(import_safekit)
     app.add_typer(keys.key, name="key")
+    app.add_typer(authorities.ca, name="ca")
 
 
 def init(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write farm.toml and farm.key.")],
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Where to write farm.toml, farm.key, ca.pem and ca.key.")
+    ],
     name: Annotated[str, typer.Option(metavar="FARM", help="Name of the farm, and of its application.")],
     node: Annotated[
         list[str],
         typer.Option(metavar="NAME=ADDRESS", help="A server, by its name and IP address; repeat it for each server."),
     ],
 ) -> None:
-    """Write the farm file and the key file of a new farm.
+    """Write the farm file, the key file and the certificate authority of a new farm.
 
-    The directory is made if it does not exist; an existing farm.toml or farm.key is never overwritten. Copy both files
-    to every server of the farm, over a secure channel, and keep the mode of the key file at 0600.
+    The directory is made if it does not exist; an existing file is never overwritten. The authority, ca.pem and ca.key,
+    makes the certificates of the nodes. To add a server later, run `hcsidecar token` on a node. If you name several
+    servers here, copy all files to each of them, over a secure channel, and keep the modes of farm.key and ca.key at
+    0600.
 
     Exit status: 0 written, 1 could not be written, 2 a name or an address is wrong.
 
@@ -61,21 +69,26 @@ def init(
     if isinstance(problems, tuple):
         give_up("the farm is not valid", problems)
     config, key_file = directory / "farm.toml", directory / "farm.key"
-    there = [path for path in (config, key_file) if path.exists()]
+    authority = AuthorityFiles.beside(key_file)
+    secret = (key_file, authority.certificate, authority.key)
+    there = [path for path in (config, *secret) if path.exists()]
     if there:
         refuse(f"{' and '.join(map(str, there))}: exists already, and is not overwritten")
     try:
         directory.mkdir(parents=True, exist_ok=True)
         Keyring.create(key_file, now=datetime.now(UTC)).write(replace=False)
+        make_authority(name, authority)
         with config.open("x", encoding="utf-8") as file:
             file.write(farm_file(tables, mark=effect_mark))
     except OSError as error:
         refuse(f"{error.filename or directory}: {error.strerror}")
-    typer.echo(f"wrote {config} and {key_file}")
+    typer.echo(f"wrote {config}, {', '.join(path.name for path in secret)}")
     typer.echo("next, on every server:")
-    typer.echo(f"  copy both files there, {key_file.name} with mode 0600")
+    if len(node) > 1:
+        typer.echo(f"  copy the four files there, {key_file.name} and {authority.key.name} with mode 0600")
     typer.echo(f"  hcsidecar check-config {config}")
     typer.echo(f"  hcsidecar install --config {config}, or by hand: hcsidecar run --config {config}")
+    typer.echo("later, to add a server: hcsidecar token, on a node that runs")
 
 
 def check_config(

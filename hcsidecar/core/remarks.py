@@ -14,7 +14,19 @@ OPERATOR = "operator"
 "Where a remark comes from unless it says so."
 
 OURS: Final = frozenset(
-    {"api", "application", "check", "daemon", "health", "layer 2", "log", "membership", "module", "notify"}
+    {
+        "api",
+        "application",
+        "certificate",
+        "check",
+        "daemon",
+        "health",
+        "layer 2",
+        "log",
+        "membership",
+        "module",
+        "notify",
+    }
     | {"settings", "target"}
 )
 "The origins of hcsidecar's own events. `module` is that of the application's events stored by earlier builds."

@@ -61,6 +61,7 @@ from hcsidecar.farmfile.copy import NAME as COPY
 from hcsidecar.farmfile.copy import content_of_copy
 from hcsidecar.farmfile.dirs import SETTINGS, control_socket, state_dir
 from hcsidecar.farmfile.loading import LoadedFarm
+from hcsidecar.joining.node_tls import NodeTls
 from hcsidecar.net.datagrams import HeartbeatSocketError as HeartbeatListenError
 from hcsidecar.net.heartbeats import Heartbeats
 from hcsidecar.net.keyring import KeyFileError, Keyring
@@ -109,7 +110,13 @@ class Daemon:
         self._memory = memory
         self._upkeep = Upkeep(memory=memory, losses=losses, tell=self.tell)
         self._signals = signals
-        self._certificates = Certificates(self._settings)
+        self._node_tls = NodeTls(
+            key_file=loaded.key_file,
+            state_dir=state_dir(loaded.farm, me),
+            identity=lambda: (self._me.name, tuple(self._me.addresses.values())),
+            tell=self.tell,
+        )
+        self._certificates = Certificates(self._settings, farms=self._farms_tls)
         self._hung_up = asyncio.Event()
         self._started = False
         self._service = service
@@ -457,6 +464,7 @@ class Daemon:
                 tasks.create_task(self._keep_house(), name="housekeeping"),
                 tasks.create_task(self._keep_files(), name="upkeep"),
                 tasks.create_task(self._keep_rereading(), name="files"),
+                tasks.create_task(self._node_tls.run(), name="certificate"),
             ]
             if self._revisions is not None:
                 chores.append(tasks.create_task(self._revisions.run(), name="settings"))
@@ -484,7 +492,7 @@ class Daemon:
         web, health = self._farm.web, self._farm.health
         until = self._conditions.until
         listen, tls = _pairs(self._farm.web_listen(self._me)), self._tls(web.tls)
-        await until(partial(server.start, listen, tls=tls, api=protocols))
+        await until(partial(server.start, listen, tls=tls, tls_beside=self._farms_tls, api=protocols))
         await until(partial(server.start, _pairs(health.listen), tls=self._tls(health.tls)))
         if health.agent_check is not None:
             await until(partial(server.start_agent, (health.agent_check.host, health.agent_check.port)))
@@ -496,6 +504,10 @@ class Daemon:
             return self._certificates.context(table)
         except CertificateError as error:
             raise CannotRunError(str(error)) from error
+
+    def _farms_tls(self) -> ssl.SSLContext | None:
+        """Return the TLS context with the certificate that this node has of the farm; None while it has none."""
+        return self._node_tls.server
 
     def _prioritise_heartbeats(self) -> None:
         """Get real-time priority, and keep the garbage collector from pausing the heartbeats."""

@@ -14,6 +14,7 @@ from typing import Final, Self
 
 from hcsidecar.core.settings.named_files import is_left_out
 from hcsidecar.core.settings.revision import FARM_FILE, name_problem
+from hcsidecar.farmfile.certificate_files import AuthorityFiles
 from hcsidecar.farmfile.loading import LoadedFarm
 
 MOST_ENTRIES: Final = 2000
@@ -55,10 +56,12 @@ class FarmDirectory:
 
     @classmethod
     def of(cls, loaded: LoadedFarm, *, private: Iterable[Path] = ()) -> Self:
-        """Return the directory of a farm. Its key file, certificates and state are private."""
+        """Return the directory of a farm. Its key file, authority, certificates and state are private."""
         farm = loaded.farm
         tables = [table for table in (farm.web.tls, farm.health.tls) if table is not None]
         named = [loaded.resolve(name) for table in tables for name in (table.cert, table.key)]
+        authority = AuthorityFiles.beside(loaded.key_file)
+        named += [authority.certificate, authority.key]
         state = [] if farm.farm.state_dir is None else [Path(farm.farm.state_dir) / farm.farm.name]
         return cls(loaded.working_copy, private=[loaded.key_file, *named, *state, *private])
 

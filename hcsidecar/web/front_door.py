@@ -4,9 +4,12 @@ aiohttp alone would not do: it does not know the PROXY prefix, answers a probe w
 the log, and lets half-open connections pile up. Probes are few kinds of tiny requests with a prepared answer, so a
 state machine of its own is both stricter and quicker. A connection goes through
 
-    prefix -> (TLS handshake) -> requests ... -> closing
-                                     |
-                                     +-> the API, which keeps it to its end
+    prefix -> greeting -> (TLS handshake) -> requests ... -> closing
+                                                 |
+                                                 +-> the API, which keeps it to its end
+
+A listener without a certificate of its own still speaks TLS with clients that begin with a TLS handshake, with the
+certificate that the farm has made for this node. Probes, which do not, notice nothing of it.
 
 Nothing here waits for anything, and nothing that arrives is logged.
 """
@@ -36,6 +39,11 @@ _STATUS_OF = {
 "The status of every other refusal is 400."
 _STRANGER = "401 Unauthorized"
 "The answer to a client that asks the API without a signature."
+_TLS_HANDSHAKE = b"\x16"
+"The first byte of a client that speaks TLS (RFC 8446, 5.1); no HTTP request begins with it."
+MOST_BESIDE = 64
+"""Connections that speak TLS on a listener of plain HTTP: each takes some hundred kilobytes, and few clients have a
+reason to. The longest open one is ended to make room."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,14 +53,20 @@ class Doorway:
     face: HealthFace
     connections: ConnectionLimiter
     tls: ssl.SSLContext | None = None
+    "Speak TLS with every client."
+    tls_beside: Callable[[], ssl.SSLContext | None] = lambda: None
+    "Without `tls`: returns the context for a client that begins to speak TLS; None if it is refused."
     api: Callable[[], asyncio.Protocol] | None = None
     "Returns the protocol that takes whatever is not a probe; None if only health is answered."
     handshakes: set[asyncio.Task[None]] = field(default_factory=set)
     "The handshakes in progress; the listener cancels them."
+    beside: dict["FrontDoor", None] = field(default_factory=dict)
+    "The connections with `tls_beside`, the longest open one first."
 
 
 class _Stage(Enum):
     PREFIX = auto()
+    GREETING = auto()
     HANDSHAKE = auto()
     REQUESTS = auto()
     HANDED_OVER = auto()
@@ -104,6 +118,8 @@ class FrontDoor(asyncio.Protocol):
             self._buffer += data
             if self._stage is _Stage.PREFIX:
                 self._skip_prefix()
+            if self._stage is _Stage.GREETING and self._buffer:
+                self._greet()
             if self._stage is _Stage.REQUESTS:
                 self._answer_requests()
 
@@ -150,9 +166,22 @@ class FrontDoor(asyncio.Protocol):
         elif length is not None:
             self._buffer = self._buffer[length:]
             if self._doorway.tls is None:
-                self._stage = _Stage.REQUESTS
+                self._stage = _Stage.GREETING
             else:
                 self._begin_handshake(self._doorway.tls)
+
+    def _greet(self) -> None:
+        """Find out from the first byte whether a client of a listener of plain HTTP speaks TLS."""
+        tls = self._doorway.tls_beside() if self._buffer.startswith(_TLS_HANDSHAKE) else None
+        if tls is None:
+            self._stage = _Stage.REQUESTS
+            return
+        beside = self._doorway.beside
+        if len(beside) >= MOST_BESIDE:
+            self._connections.refusals[ConnectionRefusal.CROWDED_OUT] += 1
+            next(iter(beside)).crowd_out()
+        beside[self] = None
+        self._begin_handshake(tls)
 
     def _begin_handshake(self, tls: ssl.SSLContext) -> None:
         self._stage = _Stage.HANDSHAKE
@@ -297,4 +326,5 @@ class FrontDoor(asyncio.Protocol):
         self._stage = _Stage.CLOSING
         self._idle = False
         self._buffer = b""
+        self._doorway.beside.pop(self, None)
         self._connections.forget(self)

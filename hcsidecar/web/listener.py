@@ -53,14 +53,23 @@ class HealthServer:
         listen: tuple[tuple[str, int], ...],
         *,
         tls: ssl.SSLContext | None = None,
+        tls_beside: Callable[[], ssl.SSLContext | None] = lambda: None,
         api: Callable[[], asyncio.Protocol] | None = None,
     ) -> None:
         """Answer probes on these addresses, and hand other requests over to what `api` returns, if there is an API.
 
-        This may be called several times. Raise ListenError with the first address that cannot be used; then no address
-        of this call is listened on. An IPv6 wildcard takes IPv6 only.
+        With `tls` every client must speak TLS; with `tls_beside` a client may. This may be called several times. Raise
+        ListenError with the first address that cannot be used; then no address of this call is listened on. An IPv6
+        wildcard takes IPv6 only.
         """
-        doorway = Doorway(face=self._face, connections=self.connections, tls=tls, api=api, handshakes=self._handshakes)
+        doorway = Doorway(
+            face=self._face,
+            connections=self.connections,
+            tls=tls,
+            tls_beside=tls_beside,
+            api=api,
+            handshakes=self._handshakes,
+        )
         await self._listen(lambda: FrontDoor(doorway), listen)
 
     async def start_agent(self, listen: tuple[str, int]) -> None:

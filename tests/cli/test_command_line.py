@@ -132,6 +132,7 @@ COMMANDS = {
     "key use": None,
     "key drop": None,
     "key list": ["@config"],
+    "ca new": ["@config"],
     "rolling restart": None,
     "rolling run": None,
 }

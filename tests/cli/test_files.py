@@ -84,8 +84,27 @@ def test_init_listens_on_the_family_of_the_nodes(tmp_path, nodes, listen):
     assert [str(where) for where in load(tmp_path / "farm.toml").farm.web.listen] == listen
 
 
-@pytest.mark.parametrize("there", ["farm.toml", "farm.key"])
-def test_init_overwrites_neither_file(tmp_path, there):
+def test_init_makes_a_certificate_authority_whose_key_is_for_its_owner_only(config):
+    key = config.with_name("ca.key")
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert b"BEGIN CERTIFICATE" in config.with_name("ca.pem").read_bytes()
+
+
+def test_a_farm_without_an_authority_gets_one_once(config):
+    for name in ("ca.pem", "ca.key"):
+        config.with_name(name).unlink()
+    made = run("ca", "new", "--config", config)
+    assert made.exit_code == 0
+    assert "copy both beside the key file on all nodes, ca.key with mode 0600" in made.stdout
+    key = config.with_name("ca.key").read_bytes()
+    again = run("ca", "new", "--config", config)
+    assert again.exit_code == 1
+    assert "has an authority already" in again.stderr
+    assert config.with_name("ca.key").read_bytes() == key
+
+
+@pytest.mark.parametrize("there", ["farm.toml", "farm.key", "ca.pem", "ca.key"])
+def test_init_overwrites_no_file(tmp_path, there):
     (tmp_path / there).write_text("precious")
     result = run("init", tmp_path, "--name", "apache", *NODES)
     assert result.exit_code == 1
