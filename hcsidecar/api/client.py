@@ -29,6 +29,7 @@ from hcsidecar.core.documents import (
     Runs,
 )
 from hcsidecar.core.farmfile.farm_file import FarmFile, NodeTable
+from hcsidecar.core.joining.messages import TokenAnswer, TokenBody
 from hcsidecar.core.json_reading import JsonError, read_json
 from hcsidecar.core.l2_documents import LayerTwoCheck
 from hcsidecar.core.metric_catalogue import Family
@@ -173,6 +174,10 @@ class NodeClient:
     async def propose(self, body: ProposalBody) -> CommandResult:
         """Let the node propose its latest candidate; the answer may be a refusal."""
         return await self._command("/settings/proposals", body)
+
+    async def make_token(self, body: TokenBody) -> TokenAnswer:
+        """Let the node make a token for a new server; the answer may be a refusal."""
+        return read(await self._ask("POST", "/joining/tokens", msgspec.json.encode(body)), TokenAnswer)
 
     async def layer_two(self) -> Told[LayerTwoReport]:
         """Return the state of layer-2 mode on this node. The failure is NOT_SERVED if it has no [l2] table."""

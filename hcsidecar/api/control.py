@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Protocol
 
+from hcsidecar.api.joining import Joining
 from hcsidecar.api.settings import SettingsControl
 from hcsidecar.core.documents import CommandResult, FarmStatus, RestartBudgetReport
 from hcsidecar.core.farmfile.values import HostPort
@@ -84,6 +85,10 @@ class Control(Protocol):
     @property
     def settings(self) -> SettingsControl:
         """The revisions of this node's settings."""
+
+    @property
+    def joining(self) -> Joining:
+        """The tokens for new servers."""
 
     @property
     def runs_directory(self) -> Path:

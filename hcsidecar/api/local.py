@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from hcsidecar.api import joining as joining_api
 from hcsidecar.api import settings as settings_api
 from hcsidecar.api.body import TIMEOUT, expect_nothing, read_body
 from hcsidecar.api.events import parse_events_query
@@ -34,6 +35,7 @@ from hcsidecar.api.routes import (
     refuse_from_afar,
     say_who_asked,
 )
+from hcsidecar.core.joining.messages import TOKENS
 
 _PEER_CREDENTIALS = struct.Struct("3i")
 "struct ucred of unix(7): process, user, group."
@@ -129,6 +131,8 @@ class LocalApi:
         refuse_from_afar(method, path)
         if method == "POST" and path.startswith(f"{PREFIX}/settings/"):
             raise ApiError(HTTPStatus.BAD_REQUEST, settings_api.ON_THE_NODE_ITSELF)
+        if path == TOKENS:
+            raise ApiError(HTTPStatus.BAD_REQUEST, joining_api.ON_THE_NODE_ITSELF)
         wait = {CHECK_PATH: CHECK_TAKES, SNAPSHOT_PATH: SNAPSHOT_TAKES}.get(path, 0.0)
         if path == f"{PREFIX}/events":
             wait = parse_events_query(query).wait

@@ -18,6 +18,8 @@
     GET  /api/v1/layer-two           the filter, the VIPs, the buckets and the packets of this node
     GET  /api/v1/layer-two/explain   which node takes a client: ?address=ADDRESS, &port=PORT, &vip=VIP
     …    /api/v1/settings: see `api/settings.py`
+    POST /api/v1/joining/tokens      a token for a new server; only on the node itself
+    …    /api/v1/joining: see `api/joining.py`
     GET  /api/v1/layer-two/check     what this node needs of its machine and network, checked now
 
 Every answer is JSON. An error has its reason in "reason"; an action that was refused (status 409) has it in "text".
@@ -32,6 +34,7 @@ from http import HTTPStatus
 import msgspec
 
 from hcsidecar.api import application as application_api
+from hcsidecar.api import joining as joining_api
 from hcsidecar.api import settings as settings_api
 from hcsidecar.api.control import Control, NodeCommand, NoSnapshotError
 from hcsidecar.api.events import events, parse_events_query, parse_log_body, write
@@ -136,6 +139,8 @@ class Api:
                 case [_, _, _, "layer-two", *rest] if rest in ([], ["explain"], ["check"]):
                     only("GET", method)
                     return await self._layer_two(rest, query)
+                case [_, _, _, "joining", "tokens"]:
+                    return await joining_api.answer(self.control.joining, method, body, by=by(""), sender=sender)
                 case [_, _, _, "settings", *rest]:
                     return await self._settings(method, rest, body, by, sender)
         except ApiError as error:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hcsidecar.cli import control, demo, files, run, settings
+from hcsidecar.cli import control, demo, files, joining, run, settings
 from hcsidecar.cli import install as service
 
 app = typer.Typer(
@@ -40,4 +40,5 @@ run.register(app)
 service.register(app)
 control.register(app)
 settings.register(app)
+joining.register(app)
 demo.register(app)

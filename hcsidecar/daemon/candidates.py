@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -14,7 +14,9 @@ import msgspec
 from hcsidecar.api.relay import Relay, UnreachableError
 from hcsidecar.core.documents import CommandResult
 from hcsidecar.core.farmfile.farm_file import FarmFile, read
+from hcsidecar.core.farmfile.tables import DEFAULT_NETWORK
 from hcsidecar.core.farmfile.text import NotTomlError, document_in
+from hcsidecar.core.joining.added_node import NotAddedError, with_node
 from hcsidecar.core.json_reading import JsonError, read_json
 from hcsidecar.core.settings.agreement import NotProposedError
 from hcsidecar.core.settings.differences import RevisionContent, file_changes, secrets_of, setting_changes
@@ -85,8 +87,19 @@ class Candidates:
 
     async def make(self, body: CandidateBody, *, by: str) -> CandidateReport:
         """Make a candidate, and have it checked by every node that must agree."""
+        return await self._reported(self._wanted(body), message=body.message, without=body.without, by=by)
+
+    async def make_with_node(
+        self, name: str, addresses: Mapping[str, str], *, message: str, without: Sequence[str], by: str
+    ) -> CandidateReport:
+        """Make a candidate of what is in force, with one more node; `addresses` has one on each network."""
+        return await self._reported(self._with_node(name, addresses), message=message, without=without, by=by)
+
+    async def _reported(
+        self, wanted: Awaitable["_Wanted"], *, message: str, without: Sequence[str], by: str
+    ) -> CandidateReport:
         try:
-            return await self._make(body, by=by)
+            return await self._make(await wanted, message=message, without=without, by=by)
         except (_NotACandidateError, BundleError) as error:
             return CandidateReport(problems=error.problems)
         except FarmFileError as error:
@@ -94,10 +107,9 @@ class Candidates:
         except StoreError as error:
             return CandidateReport(problems=(str(error),))
 
-    async def _make(self, body: CandidateBody, *, by: str) -> CandidateReport:
+    async def _make(self, wanted: "_Wanted", *, message: str, without: Sequence[str], by: str) -> CandidateReport:
         service, record = self._service, self._service.agreement.record
         current = await self._read(record.settled) if record.settled is not None else None
-        wanted = await self._wanted(body)
         manifest = Manifest.of(
             wanted.bundle.contents,
             executable=wanted.bundle.executable,
@@ -106,7 +118,7 @@ class Candidates:
             parents=tuple(head.digest for head in wanted.heads),
             author=f"{by} on {service.node}",
             made_at=int(time.time()),
-            message=body.message,
+            message=message,
         )
         if current is not None and manifest.has_content_of(current.manifest) and len(wanted.heads) == 1:
             return CandidateReport()
@@ -119,7 +131,7 @@ class Candidates:
         new = (await asyncio.to_thread(see, stored.directory / FARM_FILE, kinds_apart=True, machine=self._machine)).farm
         if new is None:
             raise _NotACandidateError("the farm file cannot be read any more")
-        self._latest, self._farm, self._without = None, new, frozenset(body.without)
+        self._latest, self._farm, self._without = None, new, frozenset(without)
         self._ancestors = service.agreement.ancestors_of_next(wanted.taken)
         left_out = self._left_out(new)
         if left_out:
@@ -172,6 +184,31 @@ class Candidates:
         if body.number is not None:
             return _Wanted(bundle=await self._of_number(body.number), heads=heads)
         return _Wanted(bundle=await self._of_file(Path(body.file) if body.file is not None else None), heads=heads)
+
+    async def _with_node(self, name: str, addresses: Mapping[str, str]) -> "_Wanted":
+        settled = self._service.agreement.record.settled
+        bundle = await self.bundle_in_force()
+        try:
+            text = with_node(bundle.contents[FARM_FILE].decode(), name, addresses, default=DEFAULT_NETWORK)
+        except NotAddedError as error:
+            raise _NotACandidateError(str(error)) from None
+        contents = {**bundle.contents, FARM_FILE: text.encode()}
+        heads = () if settled is None else (settled,)
+        return _Wanted(bundle=Bundle(contents=contents, executable=bundle.executable), heads=heads)
+
+    async def bundle_in_force(self) -> Bundle:
+        """Return the files that this node goes by. Raise BundleError if they cannot be had."""
+        settled = self._service.agreement.record.settled
+        if settled is None:
+            return await asyncio.to_thread(read_bundle, self._service.loaded, self._service.farm_directory)
+        return await self.bundle(settled)
+
+    async def bundle(self, revision: RevisionId) -> Bundle:
+        """Return the files of a stored revision. Raise BundleError if they cannot be read."""
+        stored = await self._service.stored(revision)
+        if isinstance(stored, NotReadable):
+            raise BundleError(stored.why)
+        return _bundle_of(stored)
 
     def _report(
         self,
@@ -363,9 +400,7 @@ class Candidates:
     async def _of_revision(self, revision: RevisionId | None) -> Bundle:
         if revision is None:
             raise _NotACandidateError(f"{self._service.node} has no revision yet")
-        stored = await self._read(revision)
-        executable = frozenset(entry.name for entry in stored.manifest.files if entry.executable)
-        return Bundle(contents=stored.contents, executable=executable)
+        return _bundle_of(await self._read(revision))
 
     async def _read(self, revision: RevisionId) -> StoredRevision:
         stored = await self._service.stored(revision)
@@ -407,6 +442,11 @@ def _content_of(bundle: Bundle, farm: str) -> RevisionContent:
         bundle.contents, executable=bundle.executable, farm=farm, number=1, parents=(), author="", made_at=0
     )
     return RevisionContent(manifest, bundle.contents)
+
+
+def _bundle_of(stored: StoredRevision) -> Bundle:
+    executable = frozenset(entry.name for entry in stored.manifest.files if entry.executable)
+    return Bundle(contents=stored.contents, executable=executable)
 
 
 def _stored_content(stored: StoredRevision) -> RevisionContent:

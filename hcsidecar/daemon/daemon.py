@@ -11,6 +11,7 @@ import gc
 import os
 import secrets
 import ssl
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from hcsidecar.api.auth import Signer, Verifier
 from hcsidecar.api.farm import farm_app
+from hcsidecar.api.joining import JoiningDoor
 from hcsidecar.api.local import local_app
 from hcsidecar.api.relay import Relay
 from hcsidecar.api.routes import Api
@@ -40,6 +42,7 @@ from hcsidecar.core.settings.agreement import SettingsRecord
 from hcsidecar.core.targets.desired_state import Situation
 from hcsidecar.daemon.candidates import Candidates
 from hcsidecar.daemon.drain_evidence import NodeDrainEvidence
+from hcsidecar.daemon.joining_service import JoiningService
 from hcsidecar.daemon.memory import StateFile
 from hcsidecar.daemon.node_control import NodeControl
 from hcsidecar.daemon.own_notifications import own_notifications
@@ -136,6 +139,7 @@ class Daemon:
             answer=HealthAnswer(ok=False, node=me.name, state="STOP(NotReady)", reason="just started"),
             now=loop.time(),
         )
+        self._joining_door = JoiningDoor()
         self._server = self._make_server()
         self._layer_two = self._make_layer_two()
         self._targets = OwnTargets(loaded, me, tell=self.tell)
@@ -360,7 +364,7 @@ class Daemon:
             app = farm_app(
                 api,
                 verifier,
-                public=MetricsPage(self._control.metrics).routes(),
+                public=[*MetricsPage(self._control.metrics).routes(), *self._joining_door.routes()],
                 first=[health_middleware(self._face)],
             )
             logger = counting_logger(server.connections.refusals)
@@ -410,7 +414,16 @@ class Daemon:
             say=self._heartbeats.say_revisions,
             tell=self.tell,
         )
-        self._control.settings = Candidates(service, relay, conditions=self._control.node_conditions)
+        self._control.settings = candidates = Candidates(service, relay, conditions=self._control.node_conditions)
+        self._control.joining = self._joining_door.joining = JoiningService(
+            settings=self._settings,
+            candidates=candidates,
+            tls=self._node_tls,
+            alive=lambda: [peer.name for peer in self._heartbeats.node.membership.peers.acknowledged()],
+            tell=self.tell,
+            clock=self._loop.time,
+            wall_clock=time.time,
+        )
         self._control.restart_daemon = lambda by: self._restart(f"told by {by}")
         self._control.settings_complaint = lambda: service.complaint
         service.begin()

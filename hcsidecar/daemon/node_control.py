@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from hcsidecar import __version__
 from hcsidecar.api.control import ApiAddress, ApplicationRequest, NodeCommand
+from hcsidecar.api.joining import Joining
 from hcsidecar.api.settings import SettingsControl
 from hcsidecar.application.application import Application
 from hcsidecar.application.service import Command
@@ -55,8 +56,9 @@ class NodeControl:
     """One node as the API needs it; implements `hcsidecar.api.control.Control`. `clock` is monotonic."""
 
     settings: SettingsControl
+    joining: Joining
     restart_daemon: Callable[[str], None]
-    "Takes who asked. Both are set by the daemon before the API is open."
+    "Takes who asked. All three are set by the daemon before the API is open."
 
     def __init__(
         self,

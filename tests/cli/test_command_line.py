@@ -126,6 +126,9 @@ COMMANDS = {
     "diff": None,
     "history": None,
     "rollback": None,
+    # See tests/joining.
+    "token": None,
+    "join": None,
     "demo": None,
     "key new": ["@new"],
     "key add": ["@config"],

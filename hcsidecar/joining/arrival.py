@@ -1,0 +1,151 @@
+"""What a new server writes: the files of the farm's settings and its secrets, all of them or none."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from hcsidecar.core.farmfile.farm_file import NodeTable
+from hcsidecar.core.farmfile.problems import Problem
+from hcsidecar.core.joining.messages import Handout, JoinFile, JoinPlan
+from hcsidecar.core.settings.revision import FARM_FILE, name_problem
+from hcsidecar.farmfile.certificate_files import AuthorityFiles
+from hcsidecar.joining.issuer import JoinError
+from hcsidecar.settings.candidate import check_here
+from hcsidecar.system.private_file import place_file
+
+_KEY_FILE: Final = "farm.key_file"
+
+
+class Arrival:
+    """The files of a farm that this server is about to have; `config` is where its farm file is to be."""
+
+    def __init__(self, config: Path, plan: JoinPlan) -> None:
+        self.config = config.absolute()
+        self.directory = self.config.parent
+        self.key_file = self.directory / plan.key_file
+        self.authority = AuthorityFiles.beside(self.key_file)
+        self._plan = plan
+        wrong = [why for file in plan.files if (why := _why_not_a_name(file.name))]
+        if wrong:
+            raise JoinError(f"the node sends files that cannot be: {'; '.join(wrong)}")
+
+    @property
+    def secrets(self) -> tuple[Path, ...]:
+        """The files that the farm hands over only to a node of its own."""
+        return (self.key_file, self.authority.certificate, self.authority.key)
+
+    def why_not(self, node: str) -> tuple[str, ...]:
+        """Return everything that keeps this server from being this node, as `check-config` tells it."""
+        problems = list(self._in_the_way())
+        try:
+            made = _make_directories(self.directory)
+            staged = Path(tempfile.mkdtemp(dir=self.directory, prefix=".joining-"))
+        except OSError as error:
+            return (*problems, f"{error.filename or self.directory} cannot be written: {error.strerror}")
+        try:
+            for file in self._plan.files:
+                _write(staged / file.name, file)
+            me = NodeTable.model_construct(name=node, addresses={})
+            found = check_here(staged, me, farm_directory=self.directory)
+        except OSError as error:
+            return (*problems, f"{error.filename or staged} cannot be written: {error.strerror}")
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
+            _remove_directories(made)
+        return (*problems, *map(str, self._without_what_comes_later(found)))
+
+    def _without_what_comes_later(self, problems: Sequence[Problem]) -> Iterator[Problem]:
+        for problem in problems:
+            if problem.path != _KEY_FILE or self.key_file.exists():
+                yield problem
+
+    def _in_the_way(self) -> Iterator[str]:
+        """Give the files that are there already and are others than those of this farm."""
+        for file in self._plan.files:
+            path = self._place(file)
+            if path.exists() and _content(path) != file.content:
+                yield f"{path} is there already, and is not that of farm {self._plan.farm}: remove it, or use --config"
+        if self._plan.digest:
+            for path in self.secrets:
+                if path.exists():
+                    yield f"{path} is there already, of another farm perhaps: remove it, or use --config"
+
+    def write(self, delivery: Handout) -> tuple[Path, ...]:
+        """Write all files, the farm file last, and return those that were made.
+
+        Raise JoinError if one cannot be written; then none of them is left.
+        """
+        key, certificate, authority_key = delivery.key_file, delivery.certificate, delivery.authority_key
+        files = sorted(delivery.files, key=lambda file: file.name == FARM_FILE)
+        wrong = [why for file in files if (why := _why_not_a_name(file.name))]
+        if wrong:
+            raise JoinError(f"the node sends files that cannot be: {'; '.join(wrong)}")
+        wanted: dict[Path, tuple[bytes, int]] = {
+            self.key_file: (key, 0o600),
+            self.authority.key: (authority_key, 0o600),
+            self.authority.certificate: (certificate, 0o644),
+        }
+        wanted |= {self._place(file): (file.content, 0o755 if file.executable else 0o644) for file in files}
+        made: list[Path] = []
+        directories: list[Path] = []
+        try:
+            for path, (content, mode) in wanted.items():
+                directories += _make_directories(path.parent)
+                if path.exists() and _content(path) == content:
+                    continue
+                place_file(path, content, replace=False, mode=mode)
+                made.append(path)
+        except OSError as error:
+            for path in made:
+                with suppress(OSError):
+                    path.unlink()
+            _remove_directories(directories)
+            where = error.filename2 or error.filename or self.directory
+            raise JoinError(f"{where}: {error.strerror}; nothing is left of what was written") from None
+        return tuple(made)
+
+    def _place(self, file: JoinFile) -> Path:
+        return self.config if file.name == FARM_FILE else self.directory / file.name
+
+
+def _why_not_a_name(name: str) -> str | None:
+    why = None if name == FARM_FILE else name_problem(name)
+    return None if why is None else f"{name!r} {why}"
+
+
+def _write(path: Path, file: JoinFile) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(file.content)
+    path.chmod(0o755 if file.executable else 0o644)
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _make_directories(path: Path) -> list[Path]:
+    """Make a directory with those above it, and return those that were made, the deepest last. Raise OSError."""
+    missing = [each for each in (*reversed(path.parents), path) if not each.exists()]
+    for each in missing:
+        each.mkdir(mode=0o755)
+    return missing
+
+
+def _remove_directories(made: Sequence[Path]) -> None:
+    for path in reversed(made):
+        with suppress(OSError):
+            path.rmdir()
+
+
+def addresses_wanted(words: Sequence[str], *, default: str, fallback: str) -> Mapping[str, str]:
+    """Return the address on each network that an operator names: ADDRESS, or NETWORK=ADDRESS for each network."""
+    if not words:
+        return {default: fallback}
+    pairs = [word.partition("=") for word in words]
+    return {network if mark else default: address if mark else network for network, mark, address in pairs}
