@@ -1,0 +1,192 @@
+"""Changes of the record of users and tokens, each decided here and told in one line.
+
+A change is a record of its own with nothing in it but what has changed; it is merged with the record of every node.
+`now` is in seconds since 1970, and `node` is the one on which the change is made.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from hcsidecar.core.access.record import (
+    MOST_TOKENS,
+    MOST_USERS,
+    AccessRecord,
+    SessionKey,
+    TokenEntry,
+    UserEntry,
+    removed_user,
+)
+from hcsidecar.core.access.roles import AccessRole
+
+LAST_USED_STEP: Final = 3600
+"Seconds: a token's last use is noted again after this time at the earliest."
+RESERVED_NAMES: Final = frozenset({"root", "somebody", "operator", "daemon", "farm"})
+"As which events name others."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessChange:
+    """A change that may be made."""
+
+    delta: AccessRecord
+    text: str
+    "What it is, to follow a name: `added user alice (admin)`."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessRefusal:
+    """Why a change is not made, and what to do."""
+
+    reason: str
+
+
+AccessDecision = AccessChange | AccessRefusal
+
+
+def add_user(
+    record: AccessRecord, name: str, role: AccessRole, password_hash: str, *, node: str, now: float
+) -> AccessDecision:
+    """Add a user, also one of the name of a removed one."""
+    if name in RESERVED_NAMES:
+        return AccessRefusal(reason=f"nobody can be called {name}, because events name others so: take another name")
+    there = record.present_users
+    if name in there:
+        return AccessRefusal(
+            reason=f"there is a user {name} already ({there[name].role}): change the role with "
+            f"`hcsidecar user role {name} --role ROLE`, the password with `hcsidecar user password {name}`"
+        )
+    if len(there) >= MOST_USERS:
+        return AccessRefusal(reason=f"there are {MOST_USERS} users, and no room for more: remove one that nobody needs")
+    stamp = record.stamp(node=node, now=now)
+    user = UserEntry(born=stamp, role=role, role_set=stamp, password=password_hash, password_set=stamp)
+    return AccessChange(delta=AccessRecord(users={name: user}), text=f"added user {name} ({role})")
+
+
+def set_password(record: AccessRecord, name: str, password_hash: str, *, node: str, now: float) -> AccessDecision:
+    """Give a user another password; his sessions end."""
+    user = record.present_users.get(name)
+    if user is None:
+        return _no_user(record, name)
+    stamp = record.stamp(node=node, now=now)
+    changed = msgspec.structs.replace(user, password=password_hash, password_set=stamp)
+    text = f"changed the password of user {name}, whose sessions have ended"
+    return AccessChange(delta=AccessRecord(users={name: changed}), text=text)
+
+
+def set_role(
+    record: AccessRecord, name: str, role: AccessRole, *, force: bool, node: str, now: float
+) -> AccessDecision:
+    """Give a user another role; his sessions end. Refused if nobody would be an admin then, unless forced."""
+    user = record.present_users.get(name)
+    if user is None:
+        return _no_user(record, name)
+    if user.role is role:
+        return AccessRefusal(reason=f"user {name} has the role {role} already")
+    if not force and (why := _why_last_admin(record, name, "gives this role")):
+        return AccessRefusal(reason=why)
+    changed = msgspec.structs.replace(user, role=role, role_set=record.stamp(node=node, now=now))
+    text = f"gave user {name} the role {role} (was {user.role})"
+    return AccessChange(delta=AccessRecord(users={name: changed}), text=text)
+
+
+def remove_user(record: AccessRecord, name: str, *, force: bool, node: str, now: float) -> AccessDecision:
+    """Remove a user, whose sessions end. Refused of the last admin, unless forced."""
+    user = record.present_users.get(name)
+    if user is None:
+        return _no_user(record, name)
+    if not force and (why := _why_last_admin(record, name, "removes this user")):
+        return AccessRefusal(reason=why)
+    gone = removed_user(user.born, record.stamp(node=node, now=now))
+    return AccessChange(delta=AccessRecord(users={name: gone}), text=f"removed user {name} ({user.role})")
+
+
+def add_token(
+    record: AccessRecord,
+    token_id: str,
+    name: str,
+    role: AccessRole,
+    secret_sha256: str,
+    *,
+    expires_at: int | None,
+    by: str,
+    node: str,
+    now: float,
+) -> AccessDecision:
+    """Add an API token."""
+    there = record.present_tokens
+    if token_id in record.tokens:
+        return AccessRefusal(reason=f"there has been a token {token_id} already: draw another id")
+    if any(token.name == name and not token.has_expired(now=now) for token in there.values()):
+        return AccessRefusal(
+            reason=f"there is an API token {name} already: take another name, or revoke it first with "
+            f"`hcsidecar api-token revoke {name}`"
+        )
+    if len(there) >= MOST_TOKENS:
+        return AccessRefusal(reason=f"there are {MOST_TOKENS} API tokens, and no room for more: revoke one")
+    if expires_at is not None and expires_at <= now:
+        return AccessRefusal(reason=f"the API token {name} would have expired already: take a time to come")
+    token = TokenEntry(
+        name=name,
+        role=role,
+        secret_sha256=secret_sha256,
+        made=record.stamp(node=node, now=now),
+        made_by=by,
+        expires_at=expires_at,
+    )
+    ends = ", which never expires" if expires_at is None else ""
+    return AccessChange(delta=AccessRecord(tokens={token_id: token}), text=f"added API token {name} ({role}){ends}")
+
+
+def revoke_token(record: AccessRecord, name: str, *, node: str, now: float) -> AccessDecision:
+    """Revoke an API token by its id, or all of a name."""
+    found = {key: token for key, token in record.present_tokens.items() if name in (key, token.name)}
+    if not found:
+        names = ", ".join(dict.fromkeys(token.name for token in record.present_tokens.values()))
+        return AccessRefusal(reason=f"there is no API token {name}; {f'there are {names}' if names else 'none exist'}")
+    stamp = record.stamp(node=node, now=now)
+    gone = {key: msgspec.structs.replace(token, revoked=stamp) for key, token in found.items()}
+    what = ", ".join(f"{token.name} ({token.role})" for token in found.values())
+    return AccessChange(delta=AccessRecord(tokens=gone), text=f"revoked API token {what}")
+
+
+def end_sessions(*, token_id: str, key: str, now: float) -> AccessChange:
+    """End the sessions of all users: former session keys are void, and there is a new one of this id."""
+    # One made in this second is void too, but not the new one.
+    after = int(now) + 1
+    keys = {token_id: SessionKey(key=key, made_at=after)}
+    return AccessChange(
+        delta=AccessRecord(session_keys=keys, sessions_from=after), text="ended the sessions of all users"
+    )
+
+
+def new_session_key(*, token_id: str, key: str, now: float, record: AccessRecord) -> AccessRecord:
+    """Return the change that makes a key to sign sessions with; `key` in hexadecimal digits."""
+    return AccessRecord(session_keys={token_id: SessionKey(key=key, made_at=max(int(now), record.sessions_from))})
+
+
+def note_uses(record: AccessRecord, used: dict[str, int]) -> AccessRecord | None:
+    """Return the change that notes when tokens were last used, by id; None if the record has it closely enough."""
+    newer = {
+        key: at
+        for key, at in used.items()
+        if key in record.tokens and at >= record.last_used.get(key, -LAST_USED_STEP) + LAST_USED_STEP
+    }
+    return AccessRecord(last_used=newer) if newer else None
+
+
+def _no_user(record: AccessRecord, name: str) -> AccessRefusal:
+    names = ", ".join(record.present_users)
+    there = f"there are {names}" if names else "there is none yet: hcsidecar user add NAME --role admin"
+    return AccessRefusal(reason=f"there is no user {name}; {there}")
+
+
+def _why_last_admin(record: AccessRecord, name: str, what_force_does: str) -> str | None:
+    admins = [each for each, user in record.present_users.items() if user.role is AccessRole.ADMIN]
+    if admins != [name]:
+        return None
+    return (
+        f"{name} is the last admin: nobody could change settings and users in the console any more, only commands on a "
+        f"node; add another admin first, or --force {what_force_does} all the same"
+    )
