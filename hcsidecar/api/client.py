@@ -18,6 +18,7 @@ from yarl import URL
 
 from hcsidecar.api.control import NodeCommand
 from hcsidecar.api.routes import PREFIX
+from hcsidecar.core.access.documents import AccessReport, AccessResult
 from hcsidecar.core.documents import (
     CommandResult,
     Entry,
@@ -178,6 +179,15 @@ class NodeClient:
     async def make_token(self, body: TokenBody) -> TokenAnswer:
         """Let the node make a token for a new server; the answer may be a refusal."""
         return read(await self._ask("POST", "/joining/tokens", msgspec.json.encode(body)), TokenAnswer)
+
+    async def access(self) -> Told[AccessReport]:
+        """Return the users and API tokens of the farm."""
+        return await self._document("/access", AccessReport)
+
+    async def change_access(self, path: str, body: Body) -> AccessResult:
+        """Ask for a change of users or tokens: `path` is below /access. The answer may be a refusal."""
+        quoted = "/".join(quote(as_text(part), safe="") for part in path.split("/"))
+        return read(await self._ask("POST", f"/access/{quoted}", msgspec.json.encode(body)), AccessResult)
 
     async def layer_two(self) -> Told[LayerTwoReport]:
         """Return the state of layer-2 mode on this node. The failure is NOT_SERVED if it has no [l2] table."""

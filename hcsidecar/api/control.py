@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Protocol
 
+from hcsidecar.api.access import AccessControl
 from hcsidecar.api.joining import Joining
 from hcsidecar.api.settings import SettingsControl
 from hcsidecar.core.documents import CommandResult, FarmStatus, RestartBudgetReport
@@ -89,6 +90,10 @@ class Control(Protocol):
     @property
     def joining(self) -> Joining:
         """The tokens for new servers."""
+
+    @property
+    def access(self) -> AccessControl:
+        """The users and API tokens."""
 
     @property
     def runs_directory(self) -> Path:

@@ -19,6 +19,7 @@ from hcsidecar.api.auth import ANSWER_HEADER, Caller, RequestRefusal, Verifier
 from hcsidecar.api.body import TIMEOUT, expect_nothing, read_body
 from hcsidecar.api.requests import MAX_BODY, ApiError, Reply
 from hcsidecar.api.routes import Api, refuse_from_afar
+from hcsidecar.core.access.identity import by_way_of
 from hcsidecar.core.documents import Refusal
 from hcsidecar.core.events import Event, Level
 
@@ -73,7 +74,7 @@ class FarmApi:
             request.path,
             request.query,
             body,
-            by=lambda claimed: f"{claimed or 'somebody'}@{outcome.node}",
+            by=lambda claimed: by_way_of(claimed, outcome.node),
             sender=outcome.node,
         )
         return self._signed(outcome, reply)

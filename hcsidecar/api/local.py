@@ -1,8 +1,10 @@
 """The API on the unix socket of this machine: serves root and the daemon's user, and relays to other nodes.
 
-It adds two things to `Api`: the paths /api/v1/nodes/NODE/…, which are the API of another node of the farm (or of this
-one), and following. GET …/events?follow=1 goes on as lines of JSON, each an event or a notice (an object with "notice"
-in place of "message").
+It adds three things to `Api`: the paths /api/v1/nodes/NODE/…, which are the API of another node of the farm (or of this
+one); following; and for whom a process asks. GET …/events?follow=1 goes on as lines of JSON, each an event or a notice
+(an object with "notice" in place of "message"). A process that may control the node may name in the header
+`X-Farm-Actor` the person or the program for whom it asks (`core.access.identity`): then events name him, and he may do
+what his role may.
 """
 
 import asyncio
@@ -18,6 +20,7 @@ from urllib.parse import quote, urlencode
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from hcsidecar.api import access as access_api
 from hcsidecar.api import joining as joining_api
 from hcsidecar.api import settings as settings_api
 from hcsidecar.api.body import TIMEOUT, expect_nothing, read_body
@@ -28,6 +31,7 @@ from hcsidecar.api.requests import MAX_BODY, ApiError, Reply, not_yet, refused
 from hcsidecar.api.routes import (
     CHECK_PATH,
     CHECK_TAKES,
+    LOG_PATH,
     PREFIX,
     SNAPSHOT_PATH,
     SNAPSHOT_TAKES,
@@ -35,6 +39,9 @@ from hcsidecar.api.routes import (
     refuse_from_afar,
     say_who_asked,
 )
+from hcsidecar.core.access.identity import ACTOR_HEADER, Actor, decode_actor
+from hcsidecar.core.access.roles import why_not_permitted
+from hcsidecar.core.events import Event, Level
 from hcsidecar.core.joining.messages import TOKENS
 
 _PEER_CREDENTIALS = struct.Struct("3i")
@@ -77,7 +84,8 @@ class LocalApi:
             return _response(refused(HTTPStatus.FORBIDDEN, why))
         by = "root" if uid == 0 else "local user" if uid is None else f"user {uid}"
         try:
-            return await self._serve(request, by)
+            actor = _actor(request)
+            return await self._serve(request, by if actor is None else str(actor), actor)
         except ApiError as error:
             return _response(error.reply)
         except UnreachableError as error:
@@ -94,7 +102,7 @@ class LocalApi:
         for task in self._following:
             task.cancel()
 
-    async def _serve(self, request: web.Request, by: str) -> web.StreamResponse:
+    async def _serve(self, request: web.Request, by: str, actor: Actor | None) -> web.StreamResponse:
         method, path, query = request.method, request.path, dict(request.query)
         node = self._api.control.node
         match path.split("/"):
@@ -102,6 +110,8 @@ class LocalApi:
                 node, path = name, "/".join([PREFIX, *rest])
             case _:
                 pass
+        if actor is not None and (why := _why_not_permitted(actor, method, path)):
+            raise ApiError(HTTPStatus.FORBIDDEN, why)
         if node not in self._api.control.nodes:
             known = ", ".join(self._api.control.nodes)
             raise ApiError(
@@ -133,13 +143,23 @@ class LocalApi:
             raise ApiError(HTTPStatus.BAD_REQUEST, settings_api.ON_THE_NODE_ITSELF)
         if path == TOKENS:
             raise ApiError(HTTPStatus.BAD_REQUEST, joining_api.ON_THE_NODE_ITSELF)
+        if path.startswith(f"{PREFIX}/access") and (method, path) != ("GET", f"{PREFIX}/access"):
+            raise ApiError(HTTPStatus.BAD_REQUEST, access_api.ON_THIS_NODE)
         wait = {CHECK_PATH: CHECK_TAKES, SNAPSHOT_PATH: SNAPSHOT_TAKES}.get(path, 0.0)
         if path == f"{PREFIX}/events":
             wait = parse_events_query(query).wait
         if method == "POST":
             body = say_who_asked(path, body, by)
+            self._tell_of(node, path, by)
         target = quote(path) + (f"?{urlencode(query)}" if query else "")
         return await self._relay.ask(node, method, target, body, wait=wait)
+
+    def _tell_of(self, node: str, path: str, by: str) -> None:
+        """Write down that somebody has asked another node for something through this one."""
+        if path != LOG_PATH:  # an entry for the log says itself who has written it
+            what = path.removeprefix(f"{PREFIX}/").removeprefix("actions/")
+            message = f"passed on to {node}: {what}, asked for by {by}"
+            self._api.control.journal.write(Event(level=Level.INFO, origin="api", message=message))
 
     async def _follow(
         self, request: web.Request, node: str, query: Mapping[str, str], ask: FetchEvents
@@ -177,6 +197,22 @@ def local_app(
     app.router.add_route("*", "/{path:.*}", door.handle, expect_handler=expect_nothing)
     app.on_shutdown.append(door.end_following)
     return app
+
+
+def _actor(request: web.Request) -> Actor | None:
+    """Return for whom a trusted process asks; None if for itself. Raise ApiError (400) if the header is not right."""
+    header = request.headers.get(ACTOR_HEADER)
+    if header is None:
+        return None
+    actor = decode_actor(header)
+    if actor is None:
+        raise ApiError(HTTPStatus.BAD_REQUEST, f"the header {ACTOR_HEADER} does not name anybody")
+    return actor
+
+
+def _why_not_permitted(actor: Actor, method: str, path: str) -> str | None:
+    identity = actor.identity
+    return why_not_permitted(identity.role, method, path.removeprefix(f"{PREFIX}/"), person=identity.person)
 
 
 def _response(reply: Reply) -> web.Response:

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from hcsidecar.core.access.identity import LONGEST_ACTOR
 from hcsidecar.core.documents import Refusal
 from hcsidecar.core.json_reading import JsonError, read_json
 from hcsidecar.core.request_bodies import Body
@@ -17,7 +18,7 @@ MAX_BODY = 65536
 MAX_NUMBER = 2**53
 "The largest integer that every JSON reader represents exactly."
 LONGEST_NAME = 64
-"Characters of the name of the requester."
+"Characters of a name that is repeated in an answer."
 
 _ESCAPE = re.compile(rb"\\(?:u([0-9A-Fa-f]{4})|.)", re.DOTALL)
 _HALF_OF_A_PAIR = range(0xD800, 0xE000)
@@ -96,8 +97,8 @@ def parse_body(body: bytes, kind: type[B]) -> B:
     """Read the body of a POST. Raise ApiError (400), which says what is wrong."""
     parsed = decode_body(body, kind)
     by = parsed.by or ""
-    if len(by) > LONGEST_NAME or not by.isprintable():
-        raise ApiError(HTTPStatus.BAD_REQUEST, f"the body's `by` is not a name of at most {LONGEST_NAME} characters")
+    if len(by) > LONGEST_ACTOR or not by.isprintable():
+        raise ApiError(HTTPStatus.BAD_REQUEST, f"the body's `by` is not a name of at most {LONGEST_ACTOR} characters")
     return parsed
 
 

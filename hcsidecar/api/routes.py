@@ -20,6 +20,7 @@
     …    /api/v1/settings: see `api/settings.py`
     POST /api/v1/joining/tokens      a token for a new server; only on the node itself
     …    /api/v1/joining: see `api/joining.py`
+    …    /api/v1/access: see `api/access.py`
     GET  /api/v1/layer-two/check     what this node needs of its machine and network, checked now
 
 Every answer is JSON. An error has its reason in "reason"; an action that was refused (status 409) has it in "text".
@@ -33,6 +34,7 @@ from http import HTTPStatus
 
 import msgspec
 
+from hcsidecar.api import access as access_api
 from hcsidecar.api import application as application_api
 from hcsidecar.api import joining as joining_api
 from hcsidecar.api import settings as settings_api
@@ -51,6 +53,7 @@ from hcsidecar.api.requests import (
     whole,
 )
 from hcsidecar.api.runs import RunsApi
+from hcsidecar.core.access.documents import AccessResult
 from hcsidecar.core.documents import CommandResult
 from hcsidecar.core.farmfile.values import LAST_PORT, is_ipv6, parse_address
 from hcsidecar.core.notify.documents import NotificationsReport
@@ -143,6 +146,8 @@ class Api:
                     return await joining_api.answer(self.control.joining, method, body, by=by(""), sender=sender)
                 case [_, _, _, "settings", *rest]:
                     return await self._settings(method, rest, body, by, sender)
+                case [_, _, _, "access", *rest]:
+                    return await self._access(method, rest, query, body, by=by, sender=sender)
         except ApiError as error:
             return error.reply
         return refused(HTTPStatus.NOT_FOUND, "the API has no such path")
@@ -155,6 +160,19 @@ class Api:
     ) -> Reply:
         found = await settings_api.answer(self.control.settings, method, parts, body, by=by, sender=sender)
         return _answered(found) if isinstance(found, CommandResult) else found
+
+    async def _access(
+        self,
+        method: str,
+        parts: list[str],
+        query: Mapping[str, str],
+        body: bytes,
+        *,
+        by: Callable[[str], str],
+        sender: str | None,
+    ) -> Reply:
+        found = await access_api.answer(self.control.access, method, parts, query, body, by=by, sender=sender)
+        return _answered(found) if isinstance(found, AccessResult) else found
 
     async def _of_the_application(self, method: str, parts: list[str], body: bytes, by: Callable[[str], str]) -> Reply:
         found = await application_api.answer(self.control, method, parts, body, who=lambda: by(""))
@@ -268,5 +286,5 @@ def _address(query: Mapping[str, str], name: str) -> str:
         raise ApiError(HTTPStatus.BAD_REQUEST, f"{name} {error}") from None
 
 
-def _answered(answer: CommandResult) -> Reply:
+def _answered(answer: CommandResult | AccessResult) -> Reply:
     return Reply(status=HTTPStatus.OK if answer.ok else HTTPStatus.CONFLICT, body=msgspec.json.encode(answer))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hcsidecar.cli import control, demo, files, joining, run, settings
+from hcsidecar.cli import access, control, demo, files, joining, run, settings
 from hcsidecar.cli import install as service
 
 app = typer.Typer(
@@ -41,4 +41,5 @@ service.register(app)
 control.register(app)
 settings.register(app)
 joining.register(app)
+access.register(app)
 demo.register(app)

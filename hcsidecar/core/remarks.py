@@ -14,8 +14,8 @@ OPERATOR = "operator"
 "Where a remark comes from unless it says so."
 
 OURS: Final = frozenset(
-    {"api", "application", "certificate", "check", "daemon", "health", "joining", "layer 2", "log", "membership"}
-    | {"module", "notify", "settings", "target"}
+    {"access", "api", "application", "certificate", "check", "daemon", "health", "joining", "layer 2", "log"}
+    | {"membership", "module", "notify", "settings", "target"}
 )
 "The origins of hcsidecar's own events. `module` is that of the application's events stored by earlier builds."
 _ORIGIN: Final = re.compile(r"[A-Za-z0-9._@/+-]+( [A-Za-z0-9._@/+-]+)*")

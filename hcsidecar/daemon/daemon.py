@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hcsidecar.access.store import AccessStore
 from hcsidecar.api.auth import Signer, Verifier
 from hcsidecar.api.farm import farm_app
 from hcsidecar.api.joining import JoiningDoor
@@ -40,6 +41,8 @@ from hcsidecar.core.membership.own_addresses import OwnAddresses
 from hcsidecar.core.membership.revision_state import RevisionState
 from hcsidecar.core.settings.agreement import SettingsRecord
 from hcsidecar.core.targets.desired_state import Situation
+from hcsidecar.daemon.access_service import PURPOSE as ACCESS_PURPOSE
+from hcsidecar.daemon.access_service import AccessService
 from hcsidecar.daemon.candidates import Candidates
 from hcsidecar.daemon.drain_evidence import NodeDrainEvidence
 from hcsidecar.daemon.joining_service import JoiningService
@@ -68,6 +71,7 @@ from hcsidecar.joining.node_tls import NodeTls
 from hcsidecar.net.datagrams import HeartbeatSocketError as HeartbeatListenError
 from hcsidecar.net.heartbeats import Heartbeats
 from hcsidecar.net.keyring import KeyFileError, Keyring
+from hcsidecar.net.sealed_messages import MessageSealer
 from hcsidecar.settings.farm_directory import FarmDirectory
 from hcsidecar.system.machine_addresses import is_lost
 from hcsidecar.system.private_file import KeptFile
@@ -381,6 +385,7 @@ class Daemon:
                 await self._conditions.until(self._heartbeats.open)
                 stack.callback(self._heartbeats.close)
                 self._open_settings(relay)
+                await self._open_access(relay)
                 self._announce_layer_two()
                 stack.push_async_callback(server.close)
                 await self._listen(server, protocols)
@@ -428,6 +433,21 @@ class Daemon:
         self._control.settings_complaint = lambda: service.complaint
         service.begin()
 
+    async def _open_access(self, relay: Relay) -> None:
+        """Read the users and API tokens that this node knows of."""
+        sealer = MessageSealer(self._keys, farm=self._farm.farm.name, purpose=ACCESS_PURPOSE)
+        self._access = AccessService(
+            node=self._me.name,
+            store=AccessStore(state_dir(self._farm, self._me)),
+            sealer=sealer,
+            relay=relay,
+            nodes=lambda: self._control.nodes,
+            alive=lambda: [peer.name for peer in self._heartbeats.node.membership.peers.acknowledged()],
+            tell=self.tell,
+        )
+        self._control.access = self._access
+        await self._access.open()
+
     async def _take(self, loaded: LoadedFarm, electorates: Sequence[Collection[str]]) -> Sequence[str]:
         taken = await self.take(loaded, electorates=electorates)
         return [str(change) for change in taken.waiting]
@@ -474,6 +494,7 @@ class Daemon:
                 *self._application.begin(tasks),
                 *self._targets.begin(tasks),
                 *self._notifications.begin(tasks, relay),
+                tasks.create_task(self._access.run(), name="access"),
                 tasks.create_task(self._keep_house(), name="housekeeping"),
                 tasks.create_task(self._keep_files(), name="upkeep"),
                 tasks.create_task(self._keep_rereading(), name="files"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hcsidecar import __version__
+from hcsidecar.api.access import AccessControl
 from hcsidecar.api.control import ApiAddress, ApplicationRequest, NodeCommand
 from hcsidecar.api.joining import Joining
 from hcsidecar.api.settings import SettingsControl
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 class NodeControl:
     """One node as the API needs it; implements `hcsidecar.api.control.Control`. `clock` is monotonic."""
 
+    access: AccessControl
     settings: SettingsControl
     joining: Joining
     restart_daemon: Callable[[str], None]

@@ -4,6 +4,7 @@ A change is a record of its own with nothing in it but what has changed; it is m
 `now` is in seconds since 1970, and `node` is the one on which the change is made.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +16,9 @@ from hcsidecar.core.access.record import (
     AccessRecord,
     SessionKey,
     TokenEntry,
+    TokenName,
     UserEntry,
+    UserName,
     removed_user,
 )
 from hcsidecar.core.access.roles import AccessRole
@@ -49,14 +52,11 @@ def add_user(
     record: AccessRecord, name: str, role: AccessRole, password_hash: str, *, node: str, now: float
 ) -> AccessDecision:
     """Add a user, also one of the name of a removed one."""
-    if name in RESERVED_NAMES:
-        return AccessRefusal(reason=f"nobody can be called {name}, because events name others so: take another name")
+    if why := why_not_user_name(name):
+        return AccessRefusal(reason=why)
     there = record.present_users
     if name in there:
-        return AccessRefusal(
-            reason=f"there is a user {name} already ({there[name].role}): change the role with "
-            f"`hcsidecar user role {name} --role ROLE`, the password with `hcsidecar user password {name}`"
-        )
+        return AccessRefusal(reason=user_is_there(name, there[name].role))
     if len(there) >= MOST_USERS:
         return AccessRefusal(reason=f"there are {MOST_USERS} users, and no room for more: remove one that nobody needs")
     stamp = record.stamp(node=node, now=now)
@@ -176,10 +176,46 @@ def note_uses(record: AccessRecord, used: dict[str, int]) -> AccessRecord | None
     return AccessRecord(last_used=newer) if newer else None
 
 
-def _no_user(record: AccessRecord, name: str) -> AccessRefusal:
-    names = ", ".join(record.present_users)
+def user_is_there(name: str, role: AccessRole) -> str:
+    """Return why a user cannot be added who is there, and what to do."""
+    return (
+        f"there is a user {name} already ({role}): change the role with `hcsidecar user role {name} --role ROLE`, "
+        f"the password with `hcsidecar user password {name}`"
+    )
+
+
+def no_such_user(name: str, users: Iterable[str]) -> str:
+    """Return that there is no such user, and which there are."""
+    names = ", ".join(users)
     there = f"there are {names}" if names else "there is none yet: hcsidecar user add NAME --role admin"
-    return AccessRefusal(reason=f"there is no user {name}; {there}")
+    return f"there is no user {name}; {there}"
+
+
+def why_not_user_name(name: str) -> str | None:
+    """Return why nobody can have this name, as a sentence that says what to do, or None."""
+    if name in RESERVED_NAMES:
+        return f"nobody can be called {name}, because events name others so: take another name"
+    return _why_not(name, UserName, "a user", "small letters")
+
+
+def why_not_token_name(name: str) -> str | None:
+    """Return why no API token can have this name, as a sentence that says what to do, or None."""
+    return _why_not(name, TokenName, "an API token", "letters")
+
+
+def _why_not(name: str, kind: object, what: str, letters: str) -> str | None:
+    try:
+        msgspec.convert(name, kind)
+    except msgspec.ValidationError:
+        return (
+            f"the name of {what} has {letters} a to z, digits, dots, hyphens and underlines, at most 32 of them, and "
+            "begins with a letter or a digit"
+        )
+    return None
+
+
+def _no_user(record: AccessRecord, name: str) -> AccessRefusal:
+    return AccessRefusal(reason=no_such_user(name, record.present_users))
 
 
 def _why_last_admin(record: AccessRecord, name: str, what_force_does: str) -> str | None:
@@ -190,3 +226,30 @@ def _why_last_admin(record: AccessRecord, name: str, what_force_does: str) -> st
         f"{name} is the last admin: nobody could change settings and users in the console any more, only commands on a "
         f"node; add another admin first, or --force {what_force_does} all the same"
     )
+
+
+def changes_in_words(before: AccessRecord, after: AccessRecord) -> tuple[str, ...]:
+    """Return a line for each user and token that has changed between two states of a record, and where it was done."""
+    lines = []
+    for name, user in sorted(after.users.items()):
+        former = before.users.get(name)
+        if user == former or (former is None and user.removed is not None):
+            continue
+        if user.removed is not None:
+            lines.append(f"user {name} was removed on {user.removed.node}")
+        elif former is None or former.born != user.born:
+            lines.append(f"user {name} ({user.role}) was added on {user.born.node}")
+        else:
+            if former.role is not user.role:
+                lines.append(f"user {name} was given the role {user.role} on {user.role_set.node} (was {former.role})")
+            if former.password_set != user.password_set:
+                lines.append(f"the password of user {name} was changed on {user.password_set.node}")
+    for key, token in sorted(after.tokens.items(), key=lambda pair: (pair[1].name, pair[0])):
+        known = before.tokens.get(key)
+        if token.revoked is not None and known is not None and known.revoked is None:
+            lines.append(f"API token {token.name} was revoked on {token.revoked.node}")
+        elif known is None and token.revoked is None:
+            lines.append(f"API token {token.name} ({token.role}) was added on {token.made.node}")
+    if after.sessions_from > before.sessions_from:
+        lines.append("the sessions of all users were ended")
+    return tuple(lines)

@@ -135,3 +135,11 @@ def access_report(record: AccessRecord, *, node: str, now: float) -> AccessRepor
         for key, token in record.present_tokens.items()
     )
     return AccessReport(node=node, users=users, tokens=tokens, digest=record.digest)
+
+
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
+    """What verifies passwords, sessions and tokens, for the console of this node: `GET /api/v1/access/verification`."""
+
+    digest: str
+    record: AccessRecord | None = None
+    "None if the console has named this digest, and so has it already."

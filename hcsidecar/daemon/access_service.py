@@ -1,0 +1,316 @@
+"""Users and API tokens on one node: keeps the record on disk, and the same as that of the other nodes.
+
+A change is made here at once and sent to all nodes that live. Besides, each node compares its record with that of the
+others in turn, at first with those that have just been heard, and merges what it lacks. So a node that was away, or
+whose file is damaged, has the record of the others a moment after it has heard them.
+
+If the file cannot be written, the change counts all the same, and is written later: somebody must be locked out even if
+a disk is full.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import Callable, Collection, Sequence
+from http import HTTPStatus
+from typing import Final
+
+from hcsidecar.access.store import AccessStore, AccessStoreError
+from hcsidecar.api.relay import Relay, UnreachableError
+from hcsidecar.api.requests import Reply
+from hcsidecar.core.access import changes
+from hcsidecar.core.access.changes import AccessChange, AccessDecision, AccessRefusal
+from hcsidecar.core.access.credentials import TOKEN_ID_BYTES, signing_key
+from hcsidecar.core.access.documents import (
+    AccessReport,
+    AccessResult,
+    PasswordBody,
+    RecordState,
+    RemoveBody,
+    RoleBody,
+    TokenBody,
+    UserBody,
+    UsesBody,
+    Verification,
+    access_report,
+)
+from hcsidecar.core.access.record import AccessRecord, decode_record, encode_record
+from hcsidecar.core.events import Event, Level
+from hcsidecar.core.json_reading import JsonError, read_json
+from hcsidecar.net.sealed_messages import MessageSealer
+
+PURPOSE: Final = "access"
+DIGEST_PATH: Final = "/api/v1/access/digest"
+RECORD_PATH: Final = "/api/v1/access/record"
+LOOK_INTERVAL: Final = 1.0
+"Seconds between two looks for nodes that have just been heard."
+COMPARE_INTERVAL: Final = 5.0
+"Seconds between two comparisons with other nodes."
+_KEY_BYTES: Final = 32
+
+
+class AccessService:
+    """Holds the record of this node; implements `hcsidecar.api.access.AccessControl`.
+
+    `nodes` returns the names of all nodes of the farm, `alive` of those others that are heard. `clock` is the wall
+    clock, in seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        *,
+        node: str,
+        store: AccessStore,
+        sealer: MessageSealer,
+        relay: Relay,
+        nodes: Callable[[], Collection[str]],
+        alive: Callable[[], Collection[str]],
+        tell: Callable[[Event], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._node = node
+        self._store = store
+        self._sealer = sealer
+        self._relay = relay
+        self._nodes = nodes
+        self._alive = alive
+        self._tell = tell
+        self._clock = clock
+        self._record = AccessRecord()
+        self._digest = self._record.digest
+        self._writing = asyncio.Lock()
+        self._on_disk: AccessRecord | None = None
+        self._why_not = ""
+        "Why the record could not be written."
+        self._unsent: list[AccessRecord] = []
+        "Changes for which nobody waits, to be sent to the others."
+        self._wake = asyncio.Event()
+
+    @property
+    def record(self) -> AccessRecord:
+        """Users and tokens as they are now."""
+        return self._record
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Read the file. One that cannot be used is told and kept under another name; nobody is let in by it."""
+        path = self._store.path
+        try:
+            loaded = await asyncio.to_thread(self._store.load)
+        except AccessStoreError as error:
+            self._complain(
+                f"{path} {error}; nobody can sign in until another node is heard, whose record is taken; if there is "
+                "none, add the users again: hcsidecar user add"
+            )
+            with contextlib.suppress(AccessStoreError):  # it is written anew, in place of the damaged one
+                await asyncio.to_thread(self._store.set_aside)
+            return
+        if loaded is not None:
+            self._on_disk = loaded
+            self._adopt(loaded)
+
+    async def run(self) -> None:
+        """Compare the record with those of the others, and send what is unsent, until cancelled."""
+        heard: frozenset[str] = frozenset()
+        turn = 0
+        compare_at = 0.0
+        loop = asyncio.get_running_loop()
+        while True:
+            alive = sorted(self._alive())
+            new = [name for name in alive if name not in heard]
+            for name in new:
+                if not await self._compare(name):
+                    alive.remove(name)  # tried again with the next look
+            if alive and not new and loop.time() >= compare_at:
+                turn += 1
+                compare_at = loop.time() + COMPARE_INTERVAL
+                await self._compare(alive[turn % len(alive)])
+            heard = frozenset(alive)
+            while self._unsent:
+                await self._spread(self._unsent.pop(0))
+            await self._save()
+            self._wake.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_INTERVAL):
+                    await self._wake.wait()
+
+    async def _compare(self, other: str) -> bool:
+        """Merge what another node has and this one lacks. Return whether it has answered."""
+        try:
+            state = _state(await self._relay.ask(other, "GET", DIGEST_PATH))
+            if state is None or state.digest == self._digest:
+                # A node of an earlier version has no such path.
+                return True
+            reply = await self._relay.ask(other, "GET", RECORD_PATH)
+        except (UnreachableError, KeyError):
+            return False
+        if reply.status == HTTPStatus.OK:
+            await self.take(reply.body, sender=other)
+        return True
+
+    # -- for the API --------------------------------------------------------------------------------------------
+
+    def report(self) -> AccessReport:
+        """Return users and tokens, without what verifies them."""
+        return access_report(self._record, node=self._node, now=self._clock())
+
+    def verification(self, known: str) -> Verification:
+        """Return what verifies passwords, sessions and tokens, unless the caller has it with this digest."""
+        if signing_key(self._record, now=self._clock()) is None:
+            token_id, key = secrets.token_hex(TOKEN_ID_BYTES), secrets.token_hex(_KEY_BYTES)
+            delta = changes.new_session_key(token_id=token_id, key=key, now=self._clock(), record=self._record)
+            self._adopt(delta)
+            self._unsent.append(delta)
+            self._wake.set()
+        return Verification(digest=self._digest, record=None if known == self._digest else self._record)
+
+    async def add_user(self, body: UserBody, *, by: str) -> AccessResult:
+        """Add a user."""
+        return await self._change(
+            lambda record, now: changes.add_user(record, body.name, body.role, body.password, node=self._node, now=now),
+            by,
+        )
+
+    async def set_password(self, name: str, body: PasswordBody, *, by: str) -> AccessResult:
+        """Give a user another password."""
+        return await self._change(
+            lambda record, now: changes.set_password(record, name, body.password, node=self._node, now=now), by
+        )
+
+    async def set_role(self, name: str, body: RoleBody, *, by: str) -> AccessResult:
+        """Give a user another role."""
+        return await self._change(
+            lambda record, now: changes.set_role(record, name, body.role, force=body.force, node=self._node, now=now),
+            by,
+        )
+
+    async def remove_user(self, name: str, body: RemoveBody, *, by: str) -> AccessResult:
+        """Remove a user."""
+        return await self._change(
+            lambda record, now: changes.remove_user(record, name, force=body.force, node=self._node, now=now), by
+        )
+
+    async def add_token(self, body: TokenBody, *, by: str) -> AccessResult:
+        """Add an API token."""
+        return await self._change(
+            lambda record, now: changes.add_token(
+                record,
+                body.id,
+                body.name,
+                body.role,
+                body.secret_sha256,
+                expires_at=body.expires_at,
+                by=by,
+                node=self._node,
+                now=now,
+            ),
+            by,
+        )
+
+    async def revoke_token(self, name: str, *, by: str) -> AccessResult:
+        """Revoke a token by its id, or all of a name."""
+        return await self._change(lambda record, now: changes.revoke_token(record, name, node=self._node, now=now), by)
+
+    async def end_sessions(self, *, by: str) -> AccessResult:
+        """End the sessions of all users."""
+        token_id, key = secrets.token_hex(TOKEN_ID_BYTES), secrets.token_hex(_KEY_BYTES)
+        return await self._change(lambda _record, now: changes.end_sessions(token_id=token_id, key=key, now=now), by)
+
+    def note_uses(self, body: UsesBody) -> None:
+        """Note when tokens were last used; the other nodes take it when they compare their records."""
+        delta = changes.note_uses(self._record, body.used)
+        if delta is not None:
+            self._adopt(delta)
+
+    def state(self) -> RecordState:
+        """Return the digest of the record."""
+        return RecordState(digest=self._digest)
+
+    def sealed(self) -> bytes:
+        """Return the record for another node."""
+        return self._sealer.seal(encode_record(self._record))
+
+    async def take(self, sealed: bytes, *, sender: str) -> RecordState | None:
+        """Take in what another node has sealed; None if it is not right."""
+        content = self._sealer.open(sealed)
+        if content is None:
+            return None
+        try:
+            record = decode_record(content)
+        except JsonError as error:
+            self._complain(f"{sender} has sent a record of users and tokens that is not right: {error}")
+            return None
+        before = self._record
+        if self._adopt(record):
+            for line in changes.changes_in_words(before, self._record):
+                self._tell(Event(level=Level.INFO, origin="access", message=line))
+            await self._save()
+        return self.state()
+
+    # -- a change -----------------------------------------------------------------------------------------------
+
+    async def _change(self, decide: Callable[[AccessRecord, float], AccessDecision], by: str) -> AccessResult:
+        match decide(self._record, self._clock()):
+            case AccessRefusal(reason=reason):
+                return AccessResult(ok=False, text=reason)
+            case AccessChange(delta=delta, text=text):
+                self._adopt(delta)
+        self._tell(Event(level=Level.INFO, origin="access", message=f"{text}: by {by}"))
+        _, lacking = await asyncio.gather(self._save(), self._spread(delta))
+        warning = f"; not on the disk of {self._node} yet: {self._why_not}" if self._why_not else ""
+        return AccessResult(ok=True, text=text + warning, lacking=tuple(lacking))
+
+    def _adopt(self, delta: AccessRecord) -> bool:
+        """Go by the merged record from now on. Return whether anything has changed."""
+        merged = self._record.merged(delta).pruned(now=self._clock())
+        if merged == self._record:
+            return False
+        self._record, self._digest = merged, merged.digest
+        return True
+
+    async def _spread(self, delta: AccessRecord) -> Sequence[str]:
+        """Send a change to all other nodes that live. Return the names of those that do not have it."""
+        others = [name for name in self._nodes() if name != self._node]
+        alive = [name for name in self._alive() if name in others]
+        message = self._sealer.seal(encode_record(delta))
+        answers = await asyncio.gather(*(self._send(name, message) for name in alive))
+        have = {name for name, has in zip(alive, answers, strict=True) if has}
+        return [name for name in others if name not in have]
+
+    async def _send(self, other: str, message: bytes) -> bool:
+        try:
+            reply = await self._relay.ask(other, "POST", RECORD_PATH, message)
+        except (UnreachableError, KeyError):
+            return False
+        return _state(reply) is not None
+
+    async def _save(self) -> None:
+        async with self._writing:
+            record = self._record
+            if record == self._on_disk or (self._on_disk is None and record == AccessRecord()):
+                return
+            try:
+                await asyncio.to_thread(self._store.save, record)
+            except AccessStoreError as error:
+                if str(error) != self._why_not:
+                    self._complain(f"{self._store.path} {error}: users and tokens count as changed, tried again")
+                self._why_not = str(error)
+                return
+            if self._why_not:
+                self._tell(Event(level=Level.INFO, origin="access", message=f"{self._store.path} is written again"))
+            self._on_disk, self._why_not = record, ""
+
+    def _complain(self, message: str) -> None:
+        self._tell(Event(level=Level.ERROR, origin="access", message=message))
+
+
+def _state(reply: Reply) -> RecordState | None:
+    """Return what another node says of its record; None if it does not have one."""
+    if reply.status != HTTPStatus.OK:
+        return None
+    try:
+        return read_json(reply.body, RecordState)
+    except JsonError:
+        return None
