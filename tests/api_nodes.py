@@ -21,7 +21,14 @@ from hcsidecar.api.local import local_app
 from hcsidecar.api.relay import Relay
 from hcsidecar.api.routes import Api
 from hcsidecar.api.servers import serve_unix, tcp_protocols
-from hcsidecar.core.documents import CommandResult, FarmStatus, RestartBudgetReport
+from hcsidecar.core.documents import (
+    ChecksReport,
+    CheckState,
+    CommandResult,
+    FarmStatus,
+    NodeFacts,
+    RestartBudgetReport,
+)
 from hcsidecar.core.farmfile.values import HostPort
 from hcsidecar.core.metric_catalogue import Family
 from hcsidecar.core.notify.documents import HandOverAnswer, ReceiverStatus
@@ -56,7 +63,8 @@ class FakeControl:
     receiver_documents: list[dict[str, object]] = field(default_factory=list)
     requests: list[tuple[str, str]] = field(default_factory=list)
     request_answer: CommandResult = field(default_factory=lambda: CommandResult(ok=True, text="restarts"))
-    checks: dict[str, str] = field(default_factory=dict)
+    checks_said: dict[str, str] = field(default_factory=dict)
+    keep_ready: int = 1
     snapshot_refusal: str = ""
     restarts: int = 0
     counted: list[str] = field(default_factory=list)
@@ -97,17 +105,32 @@ class FakeControl:
     def metrics(self):
         return self.families
 
+    def facts(self):
+        return NodeFacts(
+            farm=self.farm,
+            node=self.node,
+            version="1",
+            nodes=tuple(self.nodes),
+            keep_ready=self.keep_ready,
+            lame_duck=10.0,
+        )
+
+    def checks(self):
+        return ChecksReport(
+            node=self.node, checks=tuple(CheckState(name=name, value=value) for name, value in self.checks_said.items())
+        )
+
     async def request(self, action, *, identity):
         self.requests.append((action.value, identity))
         return self.request_answer
 
     def reported(self, name):
-        return self.checks.get(name)
+        return self.checks_said.get(name)
 
     def report(self, name, value):
-        if name not in self.checks:
+        if name not in self.checks_said:
             return CommandResult(ok=False, text=f"no custom check {name}")
-        self.checks[name] = value
+        self.checks_said[name] = value
         return CommandResult(ok=True, text=f"{name} is {value}")
 
     def budget(self):

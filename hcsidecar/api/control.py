@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 from hcsidecar.api.access import AccessControl
 from hcsidecar.api.joining import Joining
 from hcsidecar.api.settings import SettingsControl
-from hcsidecar.core.documents import CommandResult, FarmStatus, RestartBudgetReport
+from hcsidecar.core.documents import ChecksReport, CommandResult, FarmStatus, NodeFacts, RestartBudgetReport
 from hcsidecar.core.farmfile.values import HostPort
 from hcsidecar.core.l2_documents import LayerTwoCheck
 from hcsidecar.core.metric_catalogue import Family
@@ -104,6 +104,12 @@ class Control(Protocol):
 
     def status(self) -> FarmStatus:
         """Return the status document."""
+
+    def facts(self) -> NodeFacts:
+        """Return what the console needs to know of this node and its farm."""
+
+    def checks(self) -> ChecksReport:
+        """Return all checks of this node and their latest results."""
 
     async def act(self, action: NodeCommand, *, force: bool, by: str) -> CommandResult:
         """Begin a command, or refuse it with a reason, without waiting; `by` is who gave it, for the log."""

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from http import HTTPStatus
-from typing import cast
+from typing import Protocol, cast
 from urllib.parse import quote, urlencode
 
 from aiohttp import web
@@ -64,10 +64,50 @@ def peer_uid(connection: socket.socket) -> int | None:
     return cast("int", uid)
 
 
+class Admit(Protocol):
+    """Decides who a request is from, on one of the sockets of this machine."""
+
+    def __call__(self, request: web.Request, path: str, /, *, uid: int | None) -> str:
+        """Return who asks, for the log. Raise ApiError if the request is not served.
+
+        `path` is that of the API of one node; `uid` the user of the peer, None where the platform does not tell.
+        """
+
+
+def admit_own_users(request: web.Request, path: str, *, uid: int | None) -> str:
+    """Admit root and the daemon's user, or the person for whom they ask; see `Admit`."""
+    if uid is not None and (why := why_not_trusted(uid=uid, own=os.geteuid())):
+        raise ApiError(HTTPStatus.FORBIDDEN, why)
+    header = request.headers.get(ACTOR_HEADER)
+    if header is None:
+        return "root" if uid == 0 else "local user" if uid is None else f"user {uid}"
+    actor = decode_actor(header)
+    if actor is None:
+        raise ApiError(HTTPStatus.BAD_REQUEST, f"the header {ACTOR_HEADER} does not name anybody")
+    if why := why_not_asked(actor, request.method, path):
+        raise ApiError(HTTPStatus.FORBIDDEN, why)
+    return str(actor)
+
+
+def why_not_asked(actor: Actor, method: str, path: str) -> str | None:
+    """Return why a request is not served for somebody, or None; `path` is that of the API of one node."""
+    identity = actor.identity
+    return why_not_permitted(identity.role, method, path.removeprefix(f"{PREFIX}/"), person=identity.person)
+
+
 class LocalApi:
     """Serves the requests that come over the socket."""
 
-    def __init__(self, api: Api, relay: Relay, *, starting: Callable[[], str | None], body_timeout: float) -> None:
+    def __init__(
+        self,
+        api: Api,
+        relay: Relay,
+        *,
+        admit: Admit,
+        starting: Callable[[], str | None],
+        body_timeout: float,
+    ) -> None:
+        self._admit = admit
         self._api = api
         self._starting = starting
         self._relay = relay
@@ -79,13 +119,8 @@ class LocalApi:
         connection = request.get_extra_info("socket")
         if connection is None:
             return _response(refused(HTTPStatus.FORBIDDEN, "the peer is gone"))
-        uid = peer_uid(connection)
-        if uid is not None and (why := why_not_trusted(uid=uid, own=os.geteuid())):
-            return _response(refused(HTTPStatus.FORBIDDEN, why))
-        by = "root" if uid == 0 else "local user" if uid is None else f"user {uid}"
         try:
-            actor = _actor(request)
-            return await self._serve(request, by if actor is None else str(actor), actor)
+            return await self._serve(request, peer_uid(connection))
         except ApiError as error:
             return _response(error.reply)
         except UnreachableError as error:
@@ -102,7 +137,7 @@ class LocalApi:
         for task in self._following:
             task.cancel()
 
-    async def _serve(self, request: web.Request, by: str, actor: Actor | None) -> web.StreamResponse:
+    async def _serve(self, request: web.Request, uid: int | None) -> web.StreamResponse:
         method, path, query = request.method, request.path, dict(request.query)
         node = self._api.control.node
         match path.split("/"):
@@ -110,8 +145,7 @@ class LocalApi:
                 node, path = name, "/".join([PREFIX, *rest])
             case _:
                 pass
-        if actor is not None and (why := _why_not_permitted(actor, method, path)):
-            raise ApiError(HTTPStatus.FORBIDDEN, why)
+        by = self._admit(request, path, uid=uid)
         if node not in self._api.control.nodes:
             known = ", ".join(self._api.control.nodes)
             raise ApiError(
@@ -189,30 +223,23 @@ class LocalApi:
 
 
 def local_app(
-    api: Api, relay: Relay, *, starting: Callable[[], str | None] = lambda: None, body_timeout: float = TIMEOUT
+    api: Api,
+    relay: Relay,
+    *,
+    admit: Admit = admit_own_users,
+    starting: Callable[[], str | None] = lambda: None,
+    body_timeout: float = TIMEOUT,
+    max_body: int = MAX_BODY,
 ) -> web.Application:
-    """Return the web application for the unix socket; while `starting` returns a reason, it serves only events."""
-    door = LocalApi(api, relay, starting=starting, body_timeout=body_timeout)
-    app = web.Application(client_max_size=MAX_BODY, middlewares=[door.catch])
+    """Return the web application for a unix socket; while `starting` returns a reason, it serves only events.
+
+    `max_body` is in bytes.
+    """
+    door = LocalApi(api, relay, admit=admit, starting=starting, body_timeout=body_timeout)
+    app = web.Application(client_max_size=max_body, middlewares=[door.catch])
     app.router.add_route("*", "/{path:.*}", door.handle, expect_handler=expect_nothing)
     app.on_shutdown.append(door.end_following)
     return app
-
-
-def _actor(request: web.Request) -> Actor | None:
-    """Return for whom a trusted process asks; None if for itself. Raise ApiError (400) if the header is not right."""
-    header = request.headers.get(ACTOR_HEADER)
-    if header is None:
-        return None
-    actor = decode_actor(header)
-    if actor is None:
-        raise ApiError(HTTPStatus.BAD_REQUEST, f"the header {ACTOR_HEADER} does not name anybody")
-    return actor
-
-
-def _why_not_permitted(actor: Actor, method: str, path: str) -> str | None:
-    identity = actor.identity
-    return why_not_permitted(identity.role, method, path.removeprefix(f"{PREFIX}/"), person=identity.person)
 
 
 def _response(reply: Reply) -> web.Response:

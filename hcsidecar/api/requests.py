@@ -18,7 +18,7 @@ MAX_BODY = 65536
 MAX_NUMBER = 2**53
 "The largest integer that every JSON reader represents exactly."
 LONGEST_NAME = 64
-"Characters of a name that is repeated in an answer."
+"Characters of a name from a request that a message repeats."
 
 _ESCAPE = re.compile(rb"\\(?:u([0-9A-Fa-f]{4})|.)", re.DOTALL)
 _HALF_OF_A_PAIR = range(0xD800, 0xE000)

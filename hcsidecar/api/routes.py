@@ -5,6 +5,8 @@
     GET  /api/v1/events              a page of the journal: ?after=NUMBER, &wait=SECONDS or ?last=COUNT, &before=NUMBER;
                                      and &level=LEVEL, &since=SECONDS_SINCE_1970, &grep=TEXT
     POST /api/v1/log                 an event: body {"level": LEVEL, "text": TEXT, "origin": NAME}
+    GET  /api/v1/facts               what the console needs to know of this node and its farm
+    GET  /api/v1/checks              the checks of this node and their latest results
     GET  /api/v1/runs                the runs of scripts whose output is kept
     GET  /api/v1/runs/NAME           the output of one: ?last=LINES or ?after=PLACE
     POST /api/v1/actions/ACTION      start, stop, restart, drain, resume, leave; body {"force": bool}
@@ -109,6 +111,12 @@ class Api:
                 case [_, _, _, "status"]:
                     only("GET", method)
                     return document(self.control.status())
+                case [_, _, _, "facts"]:
+                    only("GET", method)
+                    return document(self.control.facts())
+                case [_, _, _, "checks"]:
+                    only("GET", method)
+                    return document(self.control.checks())
                 case [_, _, _, "metrics"]:
                     only("GET", method)
                     return document(self.control.metrics())

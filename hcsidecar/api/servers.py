@@ -32,8 +32,11 @@ class SocketInUseError(Exception):
 class ControlSocket:
     """A unix socket on which a web application is served, and its path."""
 
-    def __init__(self, path: Path, make_connection: MakeConnection, admission: Admission | None) -> None:
+    def __init__(
+        self, path: Path, make_connection: MakeConnection, admission: Admission | None, group: int | None
+    ) -> None:
         self.path = path
+        self._group = group
         self._admission = admission
         self._make_connection = make_connection
         self._server: asyncio.Server | None = None
@@ -41,7 +44,7 @@ class ControlSocket:
 
     async def open(self) -> None:
         """Begin to serve; errors as for `serve_unix`."""
-        listener = listen(self.path)
+        listener = listen(self.path, group=self._group)
         listener.admission = self._admission
         self._identity = _identity(self.path)
         self._server = await asyncio.get_running_loop().create_server(self._make_connection, sock=listener)
@@ -76,14 +79,15 @@ async def serve_unix(
     *,
     logger: logging.Logger = server_logger,
     admission: Admission | None = None,
+    group: int | None = None,
 ) -> AsyncIterator[ControlSocket]:
-    """Serve on a unix socket that only its owner may use; its directory must exist.
+    """Serve on a unix socket that only its owner, and a group if one is given, may use; its directory must exist.
 
     `admission` limits the connections when descriptors are scarce. Raise SocketInUseError if a daemon of this node runs
     already, and OSError if the system refuses the socket.
     """
     async with _served(app, logger, unreadable=HTTPStatus.BAD_REQUEST, words=_say_why) as make_connection:
-        control = ControlSocket(path, make_connection, admission)
+        control = ControlSocket(path, make_connection, admission, group)
         await control.open()
         try:
             yield control
@@ -148,14 +152,20 @@ def _say_why(status: HTTPStatus, reason: str) -> bytes:
 _INTERNAL_ERROR = "the daemon failed to serve this request; its log says why"
 
 
-def listen(path: Path) -> ListeningSocket:
-    """Listen on a unix socket, and replace one that a killed daemon left; errors as for `serve_unix`."""
+def listen(path: Path, *, group: int | None = None) -> ListeningSocket:
+    """Listen on a unix socket, and replace one that a killed daemon left; errors as for `serve_unix`.
+
+    The members of the group with the number `group` may use it too.
+    """
     listener = ListeningSocket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         ensure_alone(path)
         listener.bind(os.fspath(path))
         # Nobody can connect before it listens, so nobody can use it with a wider mode.
         path.chmod(0o600)
+        if group is not None:
+            os.chown(path, -1, group)
+            path.chmod(0o660)
         listener.listen(64)
         listener.setblocking(False)  # noqa: FBT003 - the socket module takes it so
     except BaseException:

@@ -147,6 +147,43 @@ class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
     "init: it has said nothing yet."
 
 
+class CheckState(msgspec.Struct, frozen=True, kw_only=True):
+    """One check of a node and its latest result."""
+
+    name: str
+    value: Literal["up", "down", "init"]
+    "init: it has no result yet."
+    pre: bool = False
+    "It checks a need of the application, and not the application itself."
+    action: str = "none"
+    "What happens when it fails: restart, stopstart, wait, stop or none."
+    complaint: str = ""
+    "Why it fails."
+
+
+class ChecksReport(msgspec.Struct, frozen=True, kw_only=True):
+    """All checks of a node, in the order of the farm file: `GET /api/v1/checks`."""
+
+    node: str
+    checks: tuple[CheckState, ...]
+
+
+class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the console needs to know of a node and its farm: `GET /api/v1/facts`."""
+
+    farm: str
+    node: str
+    version: str
+    nodes: tuple[str, ...]
+    "All nodes of the farm file, in its order."
+    keep_ready: int
+    "[farm] keep_ready: how many nodes are to stay Ready."
+    lame_duck: float
+    "[health] lame_duck: seconds that a drain may take."
+    shares: tuple[str, ...] = ()
+    "The share groups; empty without [l2]."
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """One run of a script."""
 

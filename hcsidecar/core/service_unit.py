@@ -13,6 +13,8 @@ from hashlib import blake2b
 from typing import Final
 
 DEFAULT_NAME: Final = "hcsidecar"
+CONSOLE_USER: Final = "hcsidecar-console"
+"The user, and the group, of the console."
 SHIPPED_PROGRAM: Final = "/usr/bin/hcsidecar"
 SHIPPED_STATE: Final = "/var/lib/hcsidecar"
 

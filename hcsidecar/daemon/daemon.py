@@ -44,6 +44,7 @@ from hcsidecar.core.targets.desired_state import Situation
 from hcsidecar.daemon.access_service import PURPOSE as ACCESS_PURPOSE
 from hcsidecar.daemon.access_service import AccessService
 from hcsidecar.daemon.candidates import Candidates
+from hcsidecar.daemon.console_socket import serve_console
 from hcsidecar.daemon.drain_evidence import NodeDrainEvidence
 from hcsidecar.daemon.joining_service import JoiningService
 from hcsidecar.daemon.memory import StateFile
@@ -65,7 +66,7 @@ from hcsidecar.daemon.upkeep import Upkeep
 from hcsidecar.events.journal import Journal
 from hcsidecar.farmfile.copy import NAME as COPY
 from hcsidecar.farmfile.copy import content_of_copy
-from hcsidecar.farmfile.dirs import SETTINGS, control_socket, state_dir
+from hcsidecar.farmfile.dirs import CONSOLE_SOCKET, SETTINGS, control_socket, state_dir
 from hcsidecar.farmfile.loading import LoadedFarm
 from hcsidecar.joining.node_tls import NodeTls
 from hcsidecar.net.datagrams import HeartbeatSocketError as HeartbeatListenError
@@ -379,6 +380,16 @@ class Daemon:
                 local = local_app(api, relay, starting=self._why_starting)
                 served = serve_unix(local, socket_path, logger=logger, admission=self._admission)
                 self._socket = await door.enter_async_context(served)
+                console = serve_console(
+                    api,
+                    relay,
+                    socket_path.with_name(CONSOLE_SOCKET),
+                    starting=self._why_starting,
+                    logger=logger,
+                    admission=self._admission,
+                    tell=self.tell,
+                )
+                self._console_socket = await door.enter_async_context(console)
                 if self._layer_two is not None:
                     stack.push_async_callback(self._layer_two.close)
                     await self._conditions.until(self._layer_two.open)
@@ -485,7 +496,7 @@ class Daemon:
     async def _keep_files(self) -> None:
         copy = KeptFile(self._socket.path.with_name(COPY))
         self._upkeep.keep_copy(content_of_copy(self._settings.loaded, self._me))
-        await self._upkeep.run(self._socket, copy)
+        await self._upkeep.run([self._socket, self._console_socket], copy)
 
     async def _live(self, relay: Relay) -> None:
         async with asyncio.TaskGroup() as tasks:

@@ -17,7 +17,14 @@ from hcsidecar.application.service import Command
 from hcsidecar.core.application import commands
 from hcsidecar.core.application.outcome import Outcome
 from hcsidecar.core.application.states import Status
-from hcsidecar.core.documents import CommandResult, FarmStatus, RestartBudgetReport
+from hcsidecar.core.documents import (
+    ChecksReport,
+    CheckState,
+    CommandResult,
+    FarmStatus,
+    NodeFacts,
+    RestartBudgetReport,
+)
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.farmfile.farm_file import FarmFile
 from hcsidecar.core.health import HealthFace
@@ -180,6 +187,33 @@ class NodeControl:
             layer_two=self.layer_two(),
         )
         return metric_families(facts)
+
+    def facts(self) -> NodeFacts:
+        """Return what the console needs to know."""
+        farm = self._farm
+        return NodeFacts(
+            farm=farm.farm.name,
+            node=self.node,
+            version=__version__,
+            nodes=tuple(node.name for node in farm.node),
+            keep_ready=farm.farm.keep_ready,
+            lame_duck=farm.health.lame_duck,
+            shares=farm.share_names if farm.l2 else (),
+        )
+
+    def checks(self) -> ChecksReport:
+        """Return all checks of this node and their latest results."""
+        board = self._application.service.state.board
+        states = []
+        for rule in board.rules:
+            value = board.says(rule.name)
+            complaint = board.complaint(rule.name) if value == "down" else None
+            states.append(
+                CheckState(
+                    name=rule.name, value=value or "init", pre=rule.pre, action=rule.action, complaint=complaint or ""
+                )
+            )
+        return ChecksReport(node=self.node, checks=tuple(states))
 
     async def act(self, action: NodeCommand, *, force: bool, by: str) -> CommandResult:
         """Begin a command, or refuse it with a reason."""

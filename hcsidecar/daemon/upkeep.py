@@ -6,13 +6,15 @@ next daemon would notice, and the operator's last word would be lost. The store 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 from hcsidecar.api.servers import ControlSocket, SocketInUseError
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.lost_files import Loss, Losses
 from hcsidecar.daemon.memory import StateFile
+from hcsidecar.farmfile.dirs import CONSOLE_SOCKET
 from hcsidecar.system.private_file import KeptFile
 from hcsidecar.system.threads import Workers
 
@@ -29,14 +31,14 @@ class Upkeep:
         self._tell = tell
         # A thread of its own, so that it exists when the system can start no more threads.
         self._thread = Workers(kept=1, most=1, name="upkeep")
-        self._complaint = ""
         self._content, self._is_news = b"", False
+        self._complaints: dict[Path, str] = {}
 
     def keep_copy(self, content: bytes) -> None:
         """Let this be the content of the copy of the farm file, soon."""
         self._content, self._is_news = content, True
 
-    async def run(self, socket: ControlSocket, copy: KeptFile) -> None:
+    async def run(self, sockets: Sequence[ControlSocket], copy: KeptFile) -> None:
         """Write the copy of the farm file, and watch all files until cancelled."""
         loop = asyncio.get_running_loop()
         try:
@@ -48,7 +50,8 @@ class Upkeep:
                 what = await loop.run_in_executor(self._thread, _put_back, copy, self._content)
                 if what is not None:
                     self._losses.note(Loss(path=str(copy.path), what=what, remedy="written again"))
-                await self._look_at_socket(socket)
+                for socket in sockets:
+                    await self._look_at_socket(socket)
                 event = self._losses.take(now=loop.time())
                 if event is not None:
                     self._tell(event)
@@ -73,12 +76,13 @@ class Upkeep:
         else:
             if what is not None:
                 self._losses.note(Loss(path=str(socket.path), what=what, remedy="made anew"))
-        if complaint and complaint != self._complaint:
+        if complaint and complaint != self._complaints.get(socket.path):
+            who = "the console does" if socket.path.name == CONSOLE_SOCKET else "commands do"
             message = (
-                f"the control socket was removed, and cannot be made again: {complaint}; no command finds this node"
+                f"the socket {socket.path} was removed, and cannot be made again: {complaint}; {who} not find this node"
             )
             self._tell(Event(level=Level.ERROR, origin="daemon", message=message))
-        self._complaint = complaint
+        self._complaints[socket.path] = complaint
 
 
 def _put_back(copy: KeptFile, content: bytes) -> str | None:

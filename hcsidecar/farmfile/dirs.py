@@ -14,6 +14,8 @@ from hcsidecar.system.private_file import make_directory
 SYSTEM_STATE = Path("/var/lib/hcsidecar")
 SYSTEM_RUN = Path("/run/hcsidecar")
 SOCKET: Final = "control.sock"
+CONSOLE_SOCKET: Final = "console.sock"
+"Beside SOCKET, and no longer than it."
 STARTING_SOCKET: Final = "starting.sock"
 SETTINGS: Final = "settings"
 "The directory of revisions, below the state directory of a node."

@@ -42,7 +42,7 @@ def test_a_report_stands_until_the_next_one(tmp_path):
         ("GET", path),
         ("POST", path, b'{"value":"up"}'),
         ("GET", path),
-        prepare=lambda nodes: nodes["web1"].control.checks.update(QUEUE="init"),
+        prepare=lambda nodes: nodes["web1"].control.checks_said.update(QUEUE="init"),
     )
     assert [document["value"] for _, document in answers[::2]] == ["init", "down", "up"]
     assert [document["text"] for _, document in answers[1::2]] == ["QUEUE is down", "QUEUE is up"]
@@ -63,7 +63,7 @@ def test_another_nodes_budget_and_checks_can_be_looked_at(tmp_path):
         tmp_path,
         ("GET", "/api/v1/nodes/web2/budget"),
         ("GET", "/api/v1/nodes/web2/reports/QUEUE"),
-        prepare=lambda nodes: nodes["web2"].control.checks.update(QUEUE="up"),
+        prepare=lambda nodes: nodes["web2"].control.checks_said.update(QUEUE="up"),
     )
     assert answers == [
         (200, {"used": 0, "most": 3, "reached": False}),
@@ -134,7 +134,7 @@ def test_whatever_is_asked_there_is_an_answer(method, path, body):
 def test_the_command_reports_for_the_node_that_this_machine_is(arguments, status, told):
     async def story(farm):
         async with farm.running(["web1"]) as nodes:
-            nodes["web1"].control.checks["QUEUE"] = "up"
+            nodes["web1"].control.checks_said["QUEUE"] = "up"
             return await farm.give("report", *arguments)
 
     with cli_farm() as farm:
@@ -146,7 +146,7 @@ def test_the_command_reports_for_the_node_that_this_machine_is(arguments, status
 def test_in_a_script_the_command_reports_for_the_node_that_runs_the_script(tmp_path):
     async def story(farm):
         async with farm.running(["web1", "web3"], remote=["web3"]) as nodes:
-            nodes["web3"].control.checks["QUEUE"] = "init"
+            nodes["web3"].control.checks_said["QUEUE"] = "init"
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "hcsidecar", "report", "QUEUE", "up"),
                 env={**os.environ, "HCSIDECAR_NODE": "web3", "HCSIDECAR_SOCKET": str(nodes["web3"].socket)},
@@ -154,7 +154,7 @@ def test_in_a_script_the_command_reports_for_the_node_that_runs_the_script(tmp_p
             )
             out, _ = await asyncio.wait_for(process.communicate(), 30)
             assert (process.returncode, out) == (0, b"web3: QUEUE is up\n")
-            assert nodes["web3"].control.checks == {"QUEUE": "up"}
+            assert nodes["web3"].control.checks_said == {"QUEUE": "up"}
 
     with cli_farm() as farm:
         asyncio.run(story(farm))

@@ -27,6 +27,8 @@ MANUAL = Path(__file__).parents[2] / "docs" / "manual" / "api.md"
 
 ROUTES = {
     "GET /api/v1/status": b"",
+    "GET /api/v1/facts": b"",
+    "GET /api/v1/checks": b"",
     "GET /api/v1/metrics": b"",
     "GET /api/v1/events": b"",
     "POST /api/v1/log": b'{"level":"info","text":"a word"}',
@@ -60,7 +62,7 @@ EMPTY_401 = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nConnection: clos
 async def node():
     """Run web2 with its TCP listener as in the daemon, and its unix socket; gives Control, senders and the server."""
     control = FakeControl(
-        node="web2", nodes={"web1": None, "web2": None}, checks={"NAME": "init"}, vips=("192.0.2.80",)
+        node="web2", nodes={"web1": None, "web2": None}, checks_said={"NAME": "init"}, vips=("192.0.2.80",)
     )
     api = Api(control)
     answer = HealthAnswer(ok=True, node="web2", state="UP(Ready)")
@@ -290,7 +292,7 @@ def test_the_relay_does_not_carry_it_either(tmp_path):
 @contextlib.asynccontextmanager
 async def local(directory):
     """Run the unix socket of web2; gives its Control and a function that sends bytes and gives status and document."""
-    control = FakeControl(node="web2", nodes={"web2": None}, checks={"NAME": "init"}, vips=("192.0.2.80",))
+    control = FakeControl(node="web2", nodes={"web2": None}, checks_said={"NAME": "init"}, vips=("192.0.2.80",))
 
     async def send(data):
         reader, writer = await asyncio.open_unix_connection(str(directory / "s"))

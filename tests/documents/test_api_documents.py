@@ -12,10 +12,13 @@ from small_farm import Farm
 from hcsidecar.api.requests import document, not_yet, refused
 from hcsidecar.core.documents import (
     CheckReport,
+    ChecksReport,
+    CheckState,
     CommandResult,
     Entry,
     EventPage,
     FarmStatus,
+    NodeFacts,
     Notice,
     Refusal,
     RestartBudgetReport,
@@ -170,6 +173,18 @@ DOCUMENTS = {
     "budget": (RestartBudgetReport, lambda: RestartBudgetReport(used=1, most=3, reached=False)),
     "report": (CheckReport, lambda: CheckReport(name="QUEUE", value="down")),
     "result": (CommandResult, lambda: CommandResult(ok=True, text="the application stops")),
+    "checks": (
+        ChecksReport,
+        lambda: ChecksReport(
+            node="web1", checks=(CheckState(name="QUEUE", value="down", action="restart", complaint="no worker"),)
+        ),
+    ),
+    "facts": (
+        NodeFacts,
+        lambda: NodeFacts(
+            farm="apache", node="web1", version="1.0", nodes=("web1", "web2"), keep_ready=1, lame_duck=10.0
+        ),
+    ),
     "refusal": (Refusal, lambda: Refusal(reason="no run")),
 }
 "The type of each, and one as the daemon makes it."

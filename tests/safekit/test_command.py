@@ -142,13 +142,13 @@ def test_a_refusal_fails_with_its_reason():
 
 def test_a_custom_check_is_set_and_read():
     async def story(safekit):
-        safekit.control.checks.update(QUEUE="init", HTTP="up")
-        safekit.control.checks["tcp.HTTP"] = "down"
+        safekit.control.checks_said.update(QUEUE="init", HTTP="up")
+        safekit.control.checks_said["tcp.HTTP"] = "down"
         assert await safekit("get", "-r", "custom.QUEUE") == (0, "init\n")
         assert await safekit("set", "-r", "custom.QUEUE", "-v", "down", "-i", "watcher", "-m", MODULE) == (0, "")
         assert await safekit("get", "-r", "QUEUE") == (0, "down\n")
         assert await safekit("set", "-r", "QUEUE", "-v", "up", "-n") == (0, "")
-        assert safekit.control.checks["QUEUE"] == "up"
+        assert safekit.control.checks_said["QUEUE"] == "up"
         assert await safekit("get", "-r", "proc.HTTP") == (0, "up\n")
         assert await safekit("get", "-r", "tcp.HTTP") == (0, "down\n")
         assert await safekit("get", "-r", "custom.NONE") == (1, "safekit: no check 'NONE' in this farm\n")

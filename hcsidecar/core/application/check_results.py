@@ -70,6 +70,11 @@ class CheckBoard:
         complaint = self._complaints[name]
         return "up" if complaint is None else "init" if complaint == UNCHECKED else "down"
 
+    @property
+    def rules(self) -> Collection[CheckRule]:
+        """All checks, in their order."""
+        return self._rules.values()
+
     def results(self, *, pre: bool) -> Mapping[str, bool]:
         """Return whether each check of one kind passes; checks without a result are left out."""
         told = {name: text for name, text in self._complaints.items() if self._rules[name].pre is pre}

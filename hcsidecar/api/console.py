@@ -1,0 +1,58 @@
+"""The API on the console's socket: its peers are the console's user, root and the daemon's user, and no others.
+
+It serves the same paths as `api.local`, but not to everybody: the console says for whom it asks, and what the role of
+that person or program does not allow is refused here, whatever the console has let pass.
+"""
+
+import os
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from aiohttp import web
+
+from hcsidecar.api.requests import ApiError
+from hcsidecar.api.routes import PREFIX
+from hcsidecar.core.access.identity import ACTOR_HEADER, decode_actor
+from hcsidecar.core.access.roles import AccessRole, why_not_permitted
+
+MAX_BODY = 6 * 1024 * 1024
+"Bytes of a request's body: a bundle of settings has 4 MiB at most, and a third more in base64."
+THE_CONSOLE = "the console"
+"Who asks if the console says nobody."
+
+
+def why_not_served(header: str | None, method: str, path: str) -> tuple[str, str | None]:
+    """Return for whom the console asks, and why that is not served, or None if it is.
+
+    `header` is the value of ACTOR_HEADER, `path` that of the API of one node. Without the header the console asks for
+    itself: it only reads what it shows and what it verifies people with.
+    """
+    verb = path.removeprefix(f"{PREFIX}/")
+    if header is None:
+        if method == "GET" and (verb == "access" or why_not_permitted(AccessRole.MONITOR, method, verb) is None):
+            return THE_CONSOLE, None
+        return (
+            THE_CONSOLE,
+            f"the console may not do this for itself; {ACTOR_HEADER} says for whom it asks",
+        )
+    actor = decode_actor(header)
+    if actor is None:
+        return THE_CONSOLE, f"{ACTOR_HEADER} names no person or program"
+    return str(actor), why_not_permitted(actor.identity.role, method, verb, person=actor.identity.person)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdmitConsole:
+    """Admits the console with what it may ask for; see `api.local.Admit`."""
+
+    console: int | None
+    "The user id of the console; None where it runs as the daemon's user."
+
+    def __call__(self, request: web.Request, path: str, *, uid: int | None) -> str:
+        """Return for whom the console asks. Raise ApiError if that is not served."""
+        if uid is not None and uid not in (0, os.geteuid(), self.console):
+            raise ApiError(HTTPStatus.FORBIDDEN, f"user {uid} is not the console of this node")
+        by, why = why_not_served(request.headers.get(ACTOR_HEADER), request.method, path)
+        if why is not None:
+            raise ApiError(HTTPStatus.FORBIDDEN, why)
+        return by

@@ -1,0 +1,138 @@
+"""The console's socket: who is served there, and that a role may not do what is not its own."""
+
+import asyncio
+import os
+import stat
+import sys
+import tempfile
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+from api_nodes import running
+
+from hcsidecar.api.console import THE_CONSOLE, AdmitConsole, why_not_served
+from hcsidecar.api.local import local_app
+from hcsidecar.api.routes import Api
+from hcsidecar.api.servers import serve_unix
+from hcsidecar.core.access.identity import ACTOR_HEADER, Actor, Identity, Via, encode_actor
+from hcsidecar.core.access.roles import PERMISSIONS, AccessRole
+
+CONSOLE_UID = 65534
+
+
+def actor(role, *, name="alice", via=Via.CONSOLE):
+    return encode_actor(Actor(identity=Identity(name=name, role=role, via=via), address="192.0.2.7"))
+
+
+@asynccontextmanager
+async def served(directory, *, group=None):
+    async with running(["web1", "web2"], directory) as nodes:
+        path = directory / "console.sock"
+        app = local_app(Api(nodes["web1"].control), nodes["web1"].relay, admit=AdmitConsole(console=CONSOLE_UID))
+        async with serve_unix(app, path, group=group):
+            yield nodes, path
+
+
+async def ask(path, method, target, *, header=None, body=None):
+    session = aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path)))
+    headers = {} if header is None else {ACTOR_HEADER: header}
+    async with session, session.request(method, f"http://node{target}", data=body, headers=headers) as response:
+        return response.status, await response.json()
+
+
+@pytest.mark.parametrize(("prefix", "node", "told"), [("", "web1", ""), ("/nodes/web2", "web2", "@web1")])
+def test_an_action_is_given_in_the_name_of_the_person_and_not_of_the_console(tmp_path, prefix, node, told):
+    async def story():
+        async with served(tmp_path) as (nodes, path):
+            status, _ = await ask(path, "POST", f"/api/v1{prefix}/actions/drain", header=actor(AccessRole.CONTROL))
+            assert status == 200
+            [(action, _, by)] = nodes[node].control.acts
+            assert (action, by) == ("drain", f"alice{told} (console, 192.0.2.7)")
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("prefix", ["", "/nodes/web2"])
+def test_the_daemon_refuses_what_a_role_may_not_do_whatever_the_console_lets_pass(tmp_path, prefix):
+    async def story():
+        async with served(tmp_path) as (nodes, path):
+            monitor = actor(AccessRole.MONITOR)
+            status, refusal = await ask(path, "POST", f"/api/v1{prefix}/actions/drain", header=monitor)
+            assert status == 403
+            assert refusal == {"reason": "the role monitor may not do this: it takes control or admin"}
+            assert [node.control.acts for node in nodes.values()] == [[], []]
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("permission", PERMISSIONS, ids=lambda each: f"{each.method} {each.path}")
+@pytest.mark.parametrize("role", AccessRole)
+def test_each_verb_takes_the_role_of_the_table(permission, role):
+    path = f"/api/v1/{permission.path.replace('*', 'x')}"
+    _, why = why_not_served(actor(role, name="bob"), permission.method, path)
+    assert (why is None) == role.includes(permission.role)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "requests/restart"),
+        ("POST", "reports/QUEUE"),
+        ("POST", "settings/checks"),
+        ("POST", "settings/messages"),
+        ("POST", "notifications"),
+        ("DELETE", "status"),
+    ],
+)
+def test_what_nodes_and_applications_say_nobody_says_through_the_console(method, path):
+    _, why = why_not_served(actor(AccessRole.ADMIN), method, f"/api/v1/{path}")
+    assert why is not None
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "status", True),
+        ("GET", "access", True),
+        ("GET", "settings/revisions/x", False),
+        ("POST", "actions/drain", False),
+        ("POST", "power", False),
+    ],
+)
+def test_without_a_person_the_console_only_reads(method, path, allowed):
+    by, why = why_not_served(None, method, f"/api/v1/{path}")
+    assert by == THE_CONSOLE
+    assert (why is None) == allowed
+
+
+@pytest.mark.parametrize("header", ["", "alice", "{}", "[" * 9000, '{"identity":{"name":"a\\nb","role":"admin"}}'])
+def test_a_header_that_names_nobody_is_refused(header):
+    _, why = why_not_served(header, "GET", "/api/v1/status")
+    assert why == f"{ACTOR_HEADER} names no person or program"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes other users")
+@pytest.mark.parametrize(
+    ("uid", "answer"), [(CONSOLE_UID, b"HTTP/1.0 200"), (65533, b"user 65533 is not the console of this node")]
+)
+def test_only_the_consoles_user_is_served(uid, answer):
+    asker = (
+        "import os, socket, sys; os.setgroups([]); os.setgid(65534); os.setuid(int(sys.argv[2]));"
+        "s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]);"
+        "s.sendall(b'GET /api/v1/status HTTP/1.0\\r\\n\\r\\n'); print(s.makefile().read())"
+    )
+
+    async def story(directory):
+        async with served(directory, group=65534) as (_, path):
+            assert stat.S_IMODE(path.stat().st_mode) == 0o660
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", asker, str(path), str(uid), stdout=asyncio.subprocess.PIPE
+            )
+            text, _ = await asyncio.wait_for(process.communicate(), 30)
+            assert answer in text
+
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        asyncio.run(story(Path(directory)))
