@@ -17,6 +17,8 @@ from hcsidecar.core.access.roles import AccessRole, why_not_permitted
 
 MAX_BODY = 6 * 1024 * 1024
 "Bytes of a request's body: a bundle of settings has 4 MiB at most, and a third more in base64."
+OWN_VERBS = frozenset({("GET", "access/verification"), ("POST", "access/uses")})
+"What the console asks for itself, beyond what a monitor may read: what it verifies people with."
 THE_CONSOLE = "the console"
 "Who asks if the console says nobody."
 
@@ -29,7 +31,7 @@ def why_not_served(header: str | None, method: str, path: str) -> tuple[str, str
     """
     verb = path.removeprefix(f"{PREFIX}/")
     if header is None:
-        if method == "GET" and (verb == "access" or why_not_permitted(AccessRole.MONITOR, method, verb) is None):
+        if (method, verb) in OWN_VERBS or why_not_permitted(AccessRole.MONITOR, method, verb) is None:
             return THE_CONSOLE, None
         return (
             THE_CONSOLE,

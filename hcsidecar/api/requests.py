@@ -34,6 +34,7 @@ class Reply:
 
 
 B = TypeVar("B", bound=Body)
+S = TypeVar("S", bound=msgspec.Struct)
 
 
 class ApiError(Exception):
@@ -82,7 +83,7 @@ def whole(query: Mapping[str, str], name: str, default: int | None, most: int) -
     return int(text)
 
 
-def decode_body(body: bytes, kind: type[B]) -> B:
+def decode_body(body: bytes, kind: type[S]) -> S:
     """Read the body of a POST whose `by` nobody looks at. Raise ApiError (400), which says what is wrong."""
     try:
         return read_json(body, kind)

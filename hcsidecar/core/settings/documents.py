@@ -12,7 +12,7 @@ from hcsidecar.core.settings.differences import FileChange
 from hcsidecar.core.settings.history import HistoryEntry
 from hcsidecar.core.settings.messages import LONGEST_CONFIRM
 from hcsidecar.core.settings.plan import ChangePlan
-from hcsidecar.core.settings.revision import Digest, RevisionId
+from hcsidecar.core.settings.revision import MAX_FILES, Digest, RevisionId
 
 DEFAULT_CONFIRM = 30.0
 "Seconds within which all nodes must hear each other with new settings."
@@ -21,11 +21,22 @@ _LONGEST_PATH = 4096
 Without = Annotated[tuple[NodeName, ...], msgspec.Meta(max_length=64)]
 
 
+class CandidateFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A file of an uploaded bundle."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
+    content: bytes
+    "In base64."
+    executable: bool = False
+
+
 class CandidateBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is to become a revision; at most one of the first three."""
+    """What is to become a revision; at most one of the first four."""
 
     file: Annotated[str, msgspec.Meta(min_length=1, max_length=_LONGEST_PATH)] | None = None
     "Absolute path of a farm file on the node that is asked; by default its own."
+    files: Annotated[tuple[CandidateFile, ...], msgspec.Meta(min_length=1, max_length=MAX_FILES)] | None = None
+    "A bundle that the console has got from a person or a program."
     number: Annotated[int, msgspec.Meta(ge=1)] | None = None
     "A former revision, to go back to its content."
     take: NodeName | None = None

@@ -1,0 +1,190 @@
+"""The web application of the console: checks each request by the table of routes, and answers with documents only."""
+
+import asyncio
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler as HttpHandler
+
+from hcsidecar.api.body import expect_nothing
+from hcsidecar.api.requests import ApiError, Reply, decode_body, refused
+from hcsidecar.console.daemon_client import NoAnswerError
+from hcsidecar.console.doorkeeper import Doorkeeper
+from hcsidecar.console.handlers import SAFE_HEADERS, Handlers, Request, WithCookie
+from hcsidecar.core.access.credentials import SESSION_LIFE
+from hcsidecar.core.console.openapi import COOKIE
+from hcsidecar.core.console.queries import read_query
+from hcsidecar.core.console.routes import MAX_BODY, Route, find_route, why_not_parameter
+from hcsidecar.core.json_reading import JsonError
+
+BODY_TIMEOUT: Final = 10.0
+"Seconds in which a body of MAX_BODY must arrive; a bundle has more."
+UPLOAD_TIMEOUT: Final = 60.0
+UPLOADS: Final = 2
+"Bundles that are received at the same time."
+_JSON: Final = "application/json"
+_LONGEST_PATH: Final = 2048
+
+
+class ConsoleApp:
+    """Serves every request that comes to the console."""
+
+    def __init__(self, handlers: Handlers, doorkeeper: Doorkeeper, *, secure: bool) -> None:
+        """With `secure` it is served over TLS, and cookies are sent over TLS only."""
+        self._handlers = handlers
+        self._doorkeeper = doorkeeper
+        self._secure = secure
+        self._uploads = asyncio.Semaphore(UPLOADS)
+
+    def application(self) -> web.Application:
+        """Return the web application."""
+        app = web.Application(client_max_size=0, middlewares=[self._catch])
+        app.router.add_route("*", "/{path:.*}", self.serve, expect_handler=expect_nothing)
+        app.on_response_prepare.append(_remove_server_header)
+        return app
+
+    async def serve(self, http: web.Request) -> web.StreamResponse:
+        """Serve any method and path."""
+        try:
+            return await self._serve(http)
+        except ApiError as error:
+            return self._response(http, error.reply)
+        except NoAnswerError as error:
+            status = HTTPStatus.SERVICE_UNAVAILABLE if error.own else HTTPStatus.BAD_GATEWAY
+            return self._response(http, refused(status, str(error)))
+
+    @web.middleware
+    async def _catch(self, request: web.Request, handler: HttpHandler) -> web.StreamResponse:
+        """Serve requests that match no route, such as OPTIONS * and CONNECT."""
+        lost = request.match_info.http_exception is not None
+        return await (self.serve(request) if lost else handler(request))
+
+    async def _serve(self, http: web.Request) -> web.StreamResponse:
+        path = _decoded(http.rel_url.raw_path)
+        found = find_route(http.method, path)
+        if isinstance(found, tuple):
+            return self._response(http, _nothing_there(found), {hdrs.ALLOW: ", ".join(found)} if found else {})
+        route = found.route
+        caller = None if route.role is None else await self._doorkeeper.identify(http, route.role)
+        for name, value in found.parameters.items():
+            if why := why_not_parameter(name, value):
+                raise ApiError(HTTPStatus.NOT_FOUND, why)
+        request = Request(
+            route=route,
+            parameters=found.parameters,
+            query=_query(http, route),
+            body=await self._body(http, route),
+            caller=caller,
+            http=http,
+        )
+        answer = await self._handlers.of(route)(request)
+        cookie = "" if caller is None else caller.renewed
+        return self._answered(http, route, answer, cookie)
+
+    async def _body(self, http: web.Request, route: Route) -> Any:
+        if route.body is None:
+            return None
+        if http.content_type != _JSON:
+            raise ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"the body is JSON, with Content-Type: {_JSON}")
+        if route.max_body == MAX_BODY:
+            return decode_body(await _read(http, route.max_body, BODY_TIMEOUT), route.body)
+        if self._uploads.locked():
+            raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "other bundles are being uploaded: try it again in a moment")
+        async with self._uploads:
+            return decode_body(await _read(http, route.max_body, UPLOAD_TIMEOUT), route.body)
+
+    def _answered(self, http: web.Request, route: Route, answer: object, cookie: str) -> web.StreamResponse:
+        match answer:
+            case web.StreamResponse():
+                if not answer.prepared:
+                    answer.headers.update(SAFE_HEADERS)
+                return answer
+            case Reply():
+                response = self._response(http, answer)
+            case WithCookie():
+                response = self._response(http, Reply(status=route.status, body=msgspec.json.encode(answer.document)))
+                if answer.session:
+                    self._set(response, answer.session)
+                else:
+                    response.del_cookie(COOKIE, path="/", secure=self._secure, httponly=True, samesite="Strict")
+                return response
+            case _:
+                response = self._response(http, Reply(status=route.status, body=msgspec.json.encode(answer)))
+        if cookie:
+            self._set(response, cookie)
+        return response
+
+    def _set(self, response: web.Response, session: str) -> None:
+        response.set_cookie(
+            COOKIE, session, path="/", max_age=SESSION_LIFE, secure=self._secure, httponly=True, samesite="Strict"
+        )
+
+    def _response(self, http: web.Request, reply: Reply, more: Mapping[str, str] | None = None) -> web.Response:
+        headers = {**SAFE_HEADERS, **(more or {})}
+        if self._secure:
+            headers["Strict-Transport-Security"] = "max-age=31536000"
+        if reply.status == HTTPStatus.UNAUTHORIZED:
+            headers[hdrs.WWW_AUTHENTICATE] = 'Bearer realm="hcsidecar"'
+        response = web.Response(status=reply.status, body=reply.body, content_type=_JSON, headers=headers)
+        if http.can_read_body and not http.content.is_eof():
+            # What is left of a refused body is not worth reading.
+            response.force_close()
+        return response
+
+
+def _decoded(path: str) -> str:
+    """Return a path with its parts decoded. Raise ApiError if that is no text, or could be taken for other parts."""
+    if len(path) > _LONGEST_PATH:
+        raise ApiError(HTTPStatus.NOT_FOUND, "the API has no path that is so long")
+    parts = []
+    for part in path.split("/"):
+        try:
+            text = unquote_to_bytes(part).decode()
+        except UnicodeDecodeError:
+            raise ApiError(HTTPStatus.NOT_FOUND, "the path is not UTF-8") from None
+        if "/" in text or not text.isprintable():
+            raise ApiError(HTTPStatus.NOT_FOUND, "the API has no such path")
+        parts.append(text)
+    return "/".join(parts)
+
+
+def _nothing_there(methods: tuple[str, ...]) -> Reply:
+    if not methods:
+        return refused(HTTPStatus.NOT_FOUND, "the API has no such path; GET /api/v1/openapi.json describes it")
+    return refused(HTTPStatus.METHOD_NOT_ALLOWED, f"this path takes {', '.join(methods)}")
+
+
+def _query(http: web.Request, route: Route) -> msgspec.Struct:
+    query = http.query
+    if len(set(query)) != len(query):
+        raise ApiError(HTTPStatus.BAD_REQUEST, "a parameter is there twice")
+    try:
+        return read_query(query, route.query)
+    except JsonError as error:
+        raise ApiError(HTTPStatus.BAD_REQUEST, str(error)) from None
+
+
+async def _read(http: web.Request, most: int, limit: float) -> bytes:
+    """Return the body of a request. Raise ApiError if it is too long, or does not arrive in time."""
+    if http.content_length is not None and http.content_length > most:
+        raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body has more than {most} bytes")
+    body = bytearray()
+    try:
+        async with asyncio.timeout(limit):
+            async for chunk in http.content.iter_any():
+                body += chunk
+                if len(body) > most:
+                    raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body has more than {most} bytes")
+    except TimeoutError:
+        raise ApiError(HTTPStatus.REQUEST_TIMEOUT, f"the body did not arrive within {limit:g} s") from None
+    except web.RequestPayloadError:
+        raise ApiError(HTTPStatus.BAD_REQUEST, "the body is broken off or badly encoded") from None
+    return bytes(body)
+
+
+async def _remove_server_header(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.pop(hdrs.SERVER, None)

@@ -1,0 +1,155 @@
+"""Asks the daemon of this node, over its socket for the console, and other nodes through it."""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from http import HTTPStatus
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self, TypeVar
+from urllib.parse import quote, urlencode
+
+import aiohttp
+from yarl import URL
+
+from hcsidecar.api.requests import Reply
+from hcsidecar.core.access.identity import ACTOR_HEADER, Actor, encode_actor
+from hcsidecar.core.documents import Refusal
+from hcsidecar.core.json_reading import JsonError, read_json
+
+T = TypeVar("T")
+
+PREFIX: Final = "/api/v1"
+AT_ONCE: Final = 256
+"Requests to the daemon at the same time; further ones wait, within their limits."
+MAX_ANSWER: Final = 8 * 1024 * 1024
+"Bytes of an answer."
+SILENT_FOR: Final = 1.0
+"Seconds for which a daemon that did not answer is not asked again for the state of the farm."
+
+
+class NoAnswerError(Exception):
+    """A node has not answered; the text is the reason, `own` that it was the console's own one."""
+
+    def __init__(self, reason: str, *, own: bool) -> None:
+        super().__init__(reason)
+        self.own = own
+
+
+class DaemonClient:
+    """Sends requests to the daemon. An async context manager."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+        self._silent_since = float("-inf")
+        self._silent_because = ""
+
+    async def __aenter__(self) -> Self:
+        connector = aiohttp.UnixConnector(os.fspath(self._socket), limit=AT_ONCE, keepalive_timeout=30)
+        self._session = aiohttp.ClientSession(
+            connector=connector, trust_env=False, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    def why_silent(self) -> str | None:
+        """Return why the daemon has just not answered, or None if it has, or has not been asked."""
+        now = asyncio.get_running_loop().time()
+        return self._silent_because if now < self._silent_since + SILENT_FOR else None
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        *,
+        node: str | None = None,
+        query: Mapping[str, str] | None = None,
+        actor: Actor | None = None,
+        limit: float,
+    ) -> Reply:
+        """Send a request and return the answer, which may be a refusal. Raise NoAnswerError.
+
+        `path` is below PREFIX, `node` the one that is asked through the daemon (None: itself), `actor` for whom it is
+        asked, and `limit` the seconds for all of it.
+        """
+        below = f"/nodes/{quote(node, safe='')}" if node is not None else ""
+        target = f"{PREFIX}{below}{quote(path)}" + (f"?{urlencode(query)}" if query else "")
+        headers = {} if actor is None else {ACTOR_HEADER: encode_actor(actor)}
+        loop = asyncio.get_running_loop()
+        try:
+            async with self._session.request(
+                method,
+                URL(f"http://daemon{target}", encoded=True),
+                data=body,
+                headers=headers,
+                timeout=aiohttp.ClientTimeout(total=limit),
+                allow_redirects=False,
+            ) as response:
+                reply = Reply(status=response.status, body=await _read(response))
+        except TimeoutError:
+            if node is not None:
+                raise NoAnswerError(f"{node} has not answered within {limit:g} s", own=False) from None
+            why = f"its daemon has not answered within {limit:g} s"
+            self._silent_since, self._silent_because = loop.time(), why
+            raise NoAnswerError(why, own=True) from None
+        except (aiohttp.ClientError, OSError) as error:
+            why = _in_plain_words(error, self._socket)
+            self._silent_since, self._silent_because = loop.time(), why
+            raise NoAnswerError(why, own=True) from None
+        if reply.status in (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE):
+            raise NoAnswerError(reason_of(reply), own=False)
+        return reply
+
+    async def document(
+        self,
+        path: str,
+        kind: type[T],
+        *,
+        node: str | None = None,
+        query: Mapping[str, str] | None = None,
+        actor: Actor | None = None,
+        limit: float,
+    ) -> T:
+        """Return the document that a GET is answered with. Raise NoAnswerError also where there is none."""
+        reply = await self.ask("GET", path, node=node, query=query, actor=actor, limit=limit)
+        if reply.status != HTTPStatus.OK:
+            raise NoAnswerError(reason_of(reply), own=False)
+        try:
+            return read_json(reply.body, kind)
+        except JsonError as error:
+            why = f"its answer is not in a form that this version understands: {error}"
+            raise NoAnswerError(why, own=False) from None
+
+
+def reason_of(reply: Reply) -> str:
+    """Return the reason in a refusal."""
+    try:
+        return read_json(reply.body, Refusal).reason
+    except JsonError:
+        return f"it answers {reply.status} without a reason; its log may say more"
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    answer = bytearray()
+    async for chunk in response.content.iter_any():
+        answer += chunk
+        if len(answer) > MAX_ANSWER:
+            raise aiohttp.ClientPayloadError("the answer is too long")
+    return bytes(answer)
+
+
+def _in_plain_words(error: Exception, socket: Path) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        match error.os_error:
+            case FileNotFoundError() | ConnectionRefusedError():
+                return f"its daemon does not run: nobody listens on {socket}"
+            case PermissionError():
+                return f"the console may not use {socket}: is it the user hcsidecar-console, or the daemon's own?"
+            case other:
+                return f"{socket}: {other.strerror}"
+    return "its daemon has ended the connection"

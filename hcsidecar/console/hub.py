@@ -1,0 +1,252 @@
+"""Watches the farm for those who follow it: one watch for all of them, and none while nobody follows."""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from hcsidecar.console.daemon_client import DaemonClient, NoAnswerError
+from hcsidecar.console.observer import FarmObserver
+from hcsidecar.core.console.documents import FarmOverview, RollingReport
+from hcsidecar.core.console.event_merge import in_order
+from hcsidecar.core.console.farm_knowledge import NODE_LIMIT, news
+from hcsidecar.core.console.stream_format import (
+    COMMENT,
+    HEARTBEAT,
+    MOST_REPLAYED,
+    MOST_STREAMS,
+    MOST_STREAMS_EACH,
+    OPENING,
+    QUEUE,
+    message,
+)
+from hcsidecar.core.documents import Entry, EventPage, Notice
+
+LOOK_EVERY: Final = 0.5
+"Seconds between two looks at the farm."
+WAIT: Final = 10
+"Seconds that a node may wait for an event before it answers that there is none."
+RETRY: Final = 1.0
+"Seconds until a node is asked again for its events when it has not answered."
+
+
+class TooManyStreamsError(Exception):
+    """There is no room for another stream; the text says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _News:
+    kind: str
+    document: msgspec.Raw
+    entry: Entry | None = None
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Follower:
+    """One who follows the farm."""
+
+    address: str
+    places: dict[str, int]
+    "By node: the number of the last event that it has."
+    task: "asyncio.Task[object]"
+    "In which it is served."
+    waiting: "asyncio.Queue[_News]" = field(default_factory=lambda: asyncio.Queue(maxsize=QUEUE))
+    too_slow: bool = False
+
+
+class Hub:
+    """All who follow the farm, and the watch for them."""
+
+    def __init__(
+        self,
+        client: DaemonClient,
+        observer: FarmObserver,
+        rolling: Callable[[], Iterable[RollingReport]],
+        *,
+        heartbeat: float = HEARTBEAT,
+        queue: int = QUEUE,
+    ) -> None:
+        """`rolling` returns the rolling commands; `heartbeat` is in seconds, `queue` in messages."""
+        self._client = client
+        self._observer = observer
+        self._rolling = rolling
+        self._heartbeat = heartbeat
+        self._queue = queue
+        self._followers: set[Follower] = set()
+        self._watch: asyncio.Task[None] | None = None
+        self._positions: dict[str, int] = {}
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether the farm is watched, because somebody follows it."""
+        return self._watch is not None
+
+    def tell_rolling(self, report: RollingReport) -> None:
+        """Tell everybody of a rolling command."""
+        self._tell("rolling", report)
+
+    async def follow(
+        self, address: str, places: dict[str, int], *, admitted: Callable[[], Awaitable[bool]]
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield what one who follows is sent. Raise TooManyStreamsError before anything else.
+
+        `places` says which events it has already. `admitted` is asked now and then whether it may go on.
+        """
+        follower = self._admit(address, places)
+        try:
+            yield OPENING
+            async for part in self._beginning(follower):
+                yield part
+            checked = asyncio.get_running_loop().time()
+            while not follower.too_slow:
+                try:
+                    async with asyncio.timeout(self._heartbeat):
+                        found = await follower.waiting.get()
+                except TimeoutError:
+                    yield COMMENT
+                else:
+                    part = _written(follower, found)
+                    if part:
+                        yield part
+                now = asyncio.get_running_loop().time()
+                if now >= checked + self._heartbeat:
+                    checked = now
+                    if not await admitted():
+                        return
+        finally:
+            await self._dismiss(follower)
+
+    async def close(self) -> None:
+        """End the watch, because the console ends."""
+        await self._stop()
+
+    def _admit(self, address: str, places: dict[str, int]) -> Follower:
+        of_each = Counter(follower.address for follower in self._followers)
+        if len(self._followers) >= MOST_STREAMS or of_each[address] >= MOST_STREAMS_EACH:
+            raise TooManyStreamsError(
+                "too many streams are open at this console: close other pages, or ask another node"
+            )
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a request is served in a task
+        follower = Follower(address=address, places=places, task=task, waiting=asyncio.Queue(maxsize=self._queue))
+        self._followers.add(follower)
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._watch_farm(), name="watch of the farm")
+        return follower
+
+    async def _dismiss(self, follower: Follower) -> None:
+        self._followers.discard(follower)
+        if not self._followers:
+            await self._stop()
+
+    async def _stop(self) -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watch
+        self._positions.clear()
+
+    async def _beginning(self, follower: Follower) -> AsyncGenerator[bytes, None]:
+        """Yield the state of the farm, and the events that were missed."""
+        with contextlib.suppress(NoAnswerError):
+            yield message("farm", await self._observer.overview())
+        for report in self._rolling():
+            yield message("rolling", report)
+        nodes = self._observer.knowledge.nodes
+        missed = await asyncio.gather(*(self._missed(name, follower) for name in nodes))
+        for notice in (notice for _, notice in missed if notice is not None):
+            yield message("missed", notice)
+        for entry in in_order(entry for entries, _ in missed for entry in entries):
+            follower.places[entry.node] = max(entry.number, follower.places.get(entry.node, 0))
+            yield message("event", entry, follower.places)
+
+    async def _missed(self, node: str, follower: Follower) -> tuple[list[Entry], Notice | None]:
+        """Return the events of a node since the follower's place, and a notice if some of them cannot be had."""
+        place, missed = follower.places.get(node), 0
+        found: list[Entry] = []
+        try:
+            if place is None:
+                page = await self._page(node, {"last": "0"})
+                follower.places[node] = page.next
+                return [], None
+            while len(found) < MOST_REPLAYED:
+                page = await self._page(node, {"after": str(place)})
+                found += page.events
+                missed += page.missed
+                if page.next == place or not page.events:
+                    break
+                place = page.next
+        except NoAnswerError as error:
+            return found, Notice(node=node, notice=f"events of {node} may be missing: {error}")
+        notice = Notice(node=node, notice=f"{missed} events are missing here", missed=missed) if missed else None
+        return found, notice
+
+    async def _page(self, node: str, query: dict[str, str], *, wait: float = 0.0) -> EventPage:
+        return await self._client.document("/events", EventPage, node=node, query=query, limit=NODE_LIMIT + wait)
+
+    # -- the watch --------------------------------------------------------------------------------------------------
+
+    async def _watch_farm(self) -> None:
+        """Look at the farm and follow the events of its nodes until cancelled."""
+        following: dict[str, asyncio.Task[None]] = {}
+        before: FarmOverview | None = None
+        try:
+            while True:
+                with contextlib.suppress(NoAnswerError):
+                    after = await self._observer.overview()
+                    for kind, document in news(before, after):
+                        self._tell(kind, document)
+                    before = after
+                    names = {node.name for node in after.nodes}
+                    for name in names - following.keys():
+                        following[name] = asyncio.create_task(self._follow_node(name), name=f"events of {name}")
+                    for name in following.keys() - names:
+                        following.pop(name).cancel()
+                await asyncio.sleep(LOOK_EVERY)
+        finally:
+            for task in following.values():
+                task.cancel()
+            await asyncio.gather(*following.values(), return_exceptions=True)
+
+    async def _follow_node(self, node: str) -> None:
+        while True:
+            try:
+                place = self._positions.get(node)
+                if place is None:
+                    self._positions[node] = (await self._page(node, {"last": "0"})).next
+                    continue
+                page = await self._page(node, {"after": str(place), "wait": str(WAIT)}, wait=WAIT + 5)
+            except NoAnswerError:
+                await asyncio.sleep(RETRY)
+                continue
+            if page.missed:
+                self._tell("missed", Notice(node=node, notice=f"{page.missed} events are missing", missed=page.missed))
+            for entry in page.events:
+                self._tell("event", entry, entry)
+            self._positions[node] = page.next
+
+    def _tell(self, kind: str, document: object, entry: Entry | None = None) -> None:
+        told = _News(kind=kind, document=msgspec.Raw(msgspec.json.encode(document)), entry=entry)
+        for follower in self._followers:
+            try:
+                follower.waiting.put_nowait(told)
+            except asyncio.QueueFull:
+                if not follower.too_slow:
+                    follower.too_slow = True
+                    follower.task.cancel()
+
+
+def _written(follower: Follower, found: _News) -> bytes:
+    """Return the message, nothing for an event that the follower has already."""
+    if found.entry is None:
+        return message(found.kind, found.document)
+    entry = found.entry
+    if entry.number <= follower.places.get(entry.node, 0):
+        return b""
+    follower.places[entry.node] = entry.number
+    return message(found.kind, found.document, follower.places)

@@ -1,0 +1,217 @@
+"""The entry point of the console: `python -m hcsidecar.console.start`, which `hcsidecar console` executes."""
+
+import hcsidecar.daemon.resting_collector  # isort: skip
+
+# Before whatever imports aiohttp.
+import hcsidecar.daemon.slim  # noqa: F401  # isort: skip
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import ipaddress
+import logging
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from functools import partial
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+from hcsidecar import __version__
+from hcsidecar.api.requests import refused
+from hcsidecar.console.app import ConsoleApp
+from hcsidecar.console.daemon_client import DaemonClient
+from hcsidecar.console.doorkeeper import Doorkeeper
+from hcsidecar.console.handlers import Handlers
+from hcsidecar.console.hub import Hub
+from hcsidecar.console.listening import HEAD_TIMEOUT, ConsoleConnection, listen
+from hcsidecar.console.observer import FarmObserver
+from hcsidecar.console.rolling import RollingCommands
+from hcsidecar.core.farmfile.values import LAST_PORT
+
+PORT: Final = 9453
+SHUTDOWN: Final = 1.0
+"Seconds that requests in progress may take when the console ends."
+SOCKETS: Final = Path("/run/hcsidecar")
+_PATIENCE: Final = 60.0
+"Seconds for making a certificate, on a machine that is slow and busy."
+
+logger = logging.getLogger("hcsidecar.console")
+
+
+class CannotServeError(Exception):
+    """The console cannot run; the text says why, and what to do."""
+
+
+def find_socket(given: Path | None, *, below: Path = SOCKETS) -> Path:
+    """Return the daemon's socket for the console. Raise CannotServeError unless there is exactly one."""
+    if given is not None:
+        return given
+    found = sorted(below.glob("*/*/console.sock"))
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise CannotServeError(
+            f"no daemon has a socket for the console below {below}: start one (systemctl start hcsidecar), or name its"
+            " socket with --socket"
+        )
+    raise CannotServeError(f"several nodes run here: choose one with --socket, of {', '.join(map(str, found))}")
+
+
+def refuse_plain(address: str) -> None:
+    """Raise CannotServeError unless the address is on loopback, where it may be served without TLS."""
+    if not address or not ipaddress.ip_address(address).is_loopback:
+        raise CannotServeError(
+            "--http is for loopback only, where nobody reads passwords on the way: add --listen 127.0.0.1:9453"
+        )
+
+
+def tls_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext:
+    """Return the context with the operator's certificate, or a new one. Raise CannotServeError if that is not right."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if certificate is not None:
+        try:
+            context.load_cert_chain(certificate, key)
+        except (OSError, ssl.SSLError) as error:
+            raise CannotServeError(
+                f"{certificate} and {key or certificate} are no certificate with its key: {error}"
+            ) from None
+        return context
+    command = [sys.executable, "-P", "-m", "hcsidecar.console.self_signed", "localhost", socket.gethostname()]
+    try:
+        made = subprocess.run(command, check=True, capture_output=True, timeout=_PATIENCE).stdout  # noqa: S603 - ours
+    except (OSError, subprocess.SubprocessError) as error:
+        raise CannotServeError(f"no certificate can be made ({error}): name one with --certificate and --key") from None
+    # OpenSSL reads files only, and this one is nowhere on a disk.
+    descriptor = os.memfd_create("certificate")
+    try:
+        os.write(descriptor, made)
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
+    return context
+
+
+def _words(_status: HTTPStatus, reason: str) -> bytes:
+    return refused(HTTPStatus.BAD_REQUEST, f"the request cannot be served: {reason.strip()[:200]}").body
+
+
+@contextlib.asynccontextmanager
+async def console(path: Path, address: str, port: int, *, tls: ssl.SSLContext | None) -> AsyncIterator[tuple[str, int]]:
+    """Serve the console of the daemon with this socket; yield address and port. Raise OSError if it cannot listen."""
+    async with contextlib.AsyncExitStack() as stack:
+        client = await stack.enter_async_context(DaemonClient(path))
+        observer, doorkeeper = FarmObserver(client), Doorkeeper(client)
+        stack.push_async_callback(doorkeeper.close)
+        hub = Hub(client, observer, lambda: rolling.reports().rolling)
+        rolling = RollingCommands(client, hub.tell_rolling)
+        stack.push_async_callback(hub.close)
+        stack.push_async_callback(rolling.close)
+        handlers = Handlers(
+            client=client, observer=observer, doorkeeper=doorkeeper, rolling=rolling, hub=hub, version=__version__
+        )
+        app = ConsoleApp(handlers, doorkeeper, secure=tls is not None).application()
+        runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=SHUTDOWN)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        assert runner.server is not None  # noqa: S101 - it has just been set up
+        make = partial(ConsoleConnection, runner.server, logger=logger, unreadable=HTTPStatus.BAD_REQUEST, words=_words)
+        listener = listen(address, port)
+        server = await asyncio.get_running_loop().create_server(
+            make, sock=listener, ssl=tls, ssl_handshake_timeout=HEAD_TIMEOUT if tls is not None else None
+        )
+        stack.callback(server.close)
+        yield listener.getsockname()[:2]
+
+
+async def _run(path: Path, address: str, port: int, tls: ssl.SSLContext | None) -> None:
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    async with console(path, address, port, tls=tls) as (host, at):
+        shown = f"[{host}]" if ":" in host else host
+        logger.info(
+            "hcsidecar %s: the console listens on %s://%s:%s",
+            __version__,
+            "http" if tls is None else "https",
+            shown,
+            at,
+        )
+        logger.info("it asks the daemon at %s", path)
+        _tell_manager("READY=1")
+        await ended.wait()
+        _tell_manager("STOPPING=1")
+    logger.info("the console has ended")
+
+
+def _tell_manager(what: str) -> None:
+    """Tell systemd (sd_notify(3)), if it has started the console."""
+    name = os.environ.get("NOTIFY_SOCKET", "")
+    if name:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection, contextlib.suppress(OSError):
+            connection.sendto(what.encode(), f"\0{name[1:]}" if name.startswith("@") else name)
+
+
+def _address(text: str) -> tuple[str, int]:
+    """Read HOST:PORT, :PORT, or HOST, with an IPv6 address in brackets."""
+    host, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]"):
+        host, port = text, str(PORT)
+    host = host.removeprefix("[").removesuffix("]")
+    if host:
+        ipaddress.ip_address(host)
+    if not (port.isascii() and port.isdecimal() and int(port) <= LAST_PORT):
+        raise ValueError(port)
+    return host, int(port)
+
+
+def main() -> int:
+    """Run the console, with the options of `hcsidecar console`, and return its exit status."""
+    parser = argparse.ArgumentParser(prog="hcsidecar console", add_help=False)
+    parser.add_argument("--socket", type=Path)
+    parser.add_argument("--listen", default=f":{PORT}")
+    parser.add_argument("--http", action="store_true")
+    parser.add_argument("--certificate", type=Path)
+    parser.add_argument("--key", type=Path)
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        address, port = _address(options.listen)
+    except ValueError:
+        _complain(f"--listen {options.listen} is not ADDRESS:PORT, such as 192.0.2.11:{PORT} or :{PORT}")
+        return 2
+    try:
+        if options.http:
+            refuse_plain(address)
+        path = find_socket(options.socket)
+        tls = None if options.http else tls_context(options.certificate, options.key)
+    except CannotServeError as error:
+        _complain(str(error))
+        return 2
+    # What is loaded stays until the end.
+    gc.freeze()
+    gc.enable()
+    try:
+        asyncio.run(_run(path, address, port, tls))
+    except OSError as error:
+        _complain(f"the console cannot listen on {options.listen}: {error.strerror or error}")
+        return 1
+    return 0
+
+
+def _complain(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,133 @@
+"""A console in the test's own loop, with nodes behind it that do what the test says."""
+
+import asyncio
+import contextlib
+import json
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import aiohttp
+from aiohttp import web
+from api_nodes import running
+from argon2 import PasswordHasher
+
+from hcsidecar.api.console import MAX_BODY, AdmitConsole
+from hcsidecar.api.local import local_app
+from hcsidecar.api.requests import document
+from hcsidecar.api.routes import Api
+from hcsidecar.api.servers import serve_unix
+from hcsidecar.console.start import console
+from hcsidecar.core.access.credentials import secret_digest, write_token
+from hcsidecar.core.access.documents import Verification
+from hcsidecar.core.access.record import AccessRecord, ChangeStamp, SessionKey, TokenEntry, UserEntry
+from hcsidecar.core.access.roles import AccessRole
+from hcsidecar.core.console.openapi import COOKIE, CSRF_HEADER
+
+PASSWORD = "correct horse battery"  # noqa: S105 - of nobody
+_QUICK = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1)
+_STAMP = ChangeStamp(1, 1, "web1")
+_SECRETS = {role: bytes([number]) * 32 for number, role in enumerate(AccessRole, start=1)}
+USERS = {AccessRole.MONITOR: "eve", AccessRole.CONTROL: "bob", AccessRole.ADMIN: "alice"}
+
+
+def token_of(role):
+    """Give the API token of a program with a role."""
+    return write_token(secret_digest(_SECRETS[role])[:16], _SECRETS[role])
+
+
+def access_record():
+    """Give a record with a user and a token for each role; all users have one password."""
+    hashed = _QUICK.hash(PASSWORD)
+    return AccessRecord(
+        users={
+            name: UserEntry(born=_STAMP, role=role, role_set=_STAMP, password=hashed, password_set=_STAMP)
+            for role, name in USERS.items()
+        },
+        tokens={
+            secret_digest(secret)[:16]: TokenEntry(
+                name=f"{role}-token", role=role, secret_sha256=secret_digest(secret), made=_STAMP
+            )
+            for role, secret in _SECRETS.items()
+        },
+        session_keys={"0" * 16: SessionKey(key="ab" * 32, made_at=2_000_000_000)},
+    )
+
+
+@dataclass
+class ConsoleHere:
+    """A console that runs."""
+
+    nodes: dict
+    address: tuple
+    record: list
+    asked: list = field(default_factory=list)
+    "Method and path of each request to the daemon."
+
+    def url(self, path):
+        return f"http://{self.address[0]}:{self.address[1]}{path}"
+
+    async def ask(self, method, path, body=None, *, role=AccessRole.ADMIN, headers=None, raw=None):
+        """Ask with the token of a role, None for nobody. Give status, headers and document."""
+        more = {"Authorization": f"Bearer {token_of(role)}"} if role is not None else {}
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
+            return await self.ask_with(session, method, path, body, headers={**more, **(headers or {})}, raw=raw)
+
+    async def ask_with(self, session, method, path, body=None, *, headers=None, raw=None):
+        """Ask within a session of a browser."""
+        data = raw if raw is not None else None if body is None else json.dumps(body)
+        kind = {"Content-Type": "application/json"} if data is not None else {}
+        async with session.request(
+            method, self.url(path), data=data, headers={**kind, **(headers or {})}, allow_redirects=False
+        ) as response:
+            content = await response.read()
+            with contextlib.suppress(ValueError):
+                content = json.loads(content)
+            return response.status, response.headers, content
+
+    @asynccontextmanager
+    async def signed_in(self, role=AccessRole.ADMIN):
+        """Sign a person in; give the browser's session, and the headers that it sends with changes."""
+        jar = aiohttp.CookieJar(unsafe=True)
+        async with aiohttp.ClientSession(cookie_jar=jar) as session:
+            status, _, told = await self.ask_with(
+                session, "POST", "/api/v1/session", {"name": USERS[role], "password": PASSWORD}
+            )
+            assert status == 200, told
+            yield session, {CSRF_HEADER: told["csrf"]}
+
+
+def cookie_in(session):
+    """Give the session cookie of a browser."""
+    return next((cookie for cookie in session.cookie_jar if cookie.key == COOKIE), None)
+
+
+async def eventually(ask, *, limit=20):
+    """Ask again and again, with a function that makes a coroutine, until the answer is true; give that."""
+    async with asyncio.timeout(limit):
+        while True:
+            if found := await ask():
+                return found
+            await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def console_here(directory, names=("web1", "web2", "web3")):
+    """Run nodes, and the console of the first."""
+    record, asked = [access_record()], []
+
+    @web.middleware
+    async def verification(request, handler):
+        asked.append((request.method, request.path))
+        if request.path != "/api/v1/access/verification":
+            return await handler(request)
+        known = record[0].digest == request.query.get("known")
+        told = Verification(digest=record[0].digest, record=None if known else record[0])
+        return web.Response(body=document(told).body)
+
+    async with running(list(names), directory) as nodes:
+        first = nodes[names[0]]
+        path = directory / "console.sock"
+        app = local_app(Api(first.control), first.relay, admit=AdmitConsole(console=None), max_body=MAX_BODY)
+        app.middlewares.insert(0, verification)
+        async with serve_unix(app, path), console(path, "127.0.0.1", 0, tls=None) as address:
+            yield ConsoleHere(nodes=nodes, address=address, record=record, asked=asked)
