@@ -174,7 +174,7 @@ def prepare(control):
     control.check_document = layer_two | {"findings": [], "answers": {"192.0.2.50": heard}}
     control.layer_two_document = layer_two | {"packets": [PACKETS]}
     control.target_documents = [HEALTHY_TARGET]
-    control.checks = {"QUEUE": "down"}
+    control.checks_said = {"QUEUE": "down"}
     control.families = (READY,)
     control.journal.write(Event(level=Level.ERROR, origin="application", message="its start script failed"))
 

@@ -297,7 +297,7 @@ def test_without_a_daemon_nothing_is_written_and_that_is_said():
         b'{"level": "info", "text": "x", "more": 1}',
         b'{"level": "info", "text": "\xff"}',
         json.dumps({"level": "info", "text": "x" * 1001}).encode(),
-        json.dumps({"level": "info", "text": "x", "by": "x" * 65}).encode(),
+        json.dumps({"level": "info", "text": "x", "by": "x" * 161}).encode(),
     ],
 )
 @pytest.mark.parametrize("node", ["web1", "web2"])

@@ -65,7 +65,7 @@ def prepared(control):
             control.row("web1", status="Transient", draining=True)
             loop.call_later(0.7, lambda: control.row("web1", status="Ready", draining=False))
 
-    control.checks["QUEUE"] = "init"
+    control.checks_said["QUEUE"] = "init"
     control.on_act = act
 
 
