@@ -184,6 +184,9 @@ class JoiningService:
         except BundleError as error:
             return replace(empty, problems=error.problems)
         lines = tuple(report.plan.lines()) if report.plan is not None else ()
+        unapplied = (await self._candidates.report()).unapplied
+        if unapplied:
+            lines += (f"mind, on {me.name}: {unapplied}; the edited file will be kept there as NAME.unapplied",)
         return replace(empty, lines=lines, files=_files(bundle), digest=report.revision.digest)
 
     async def apply(self, body: JoinBody, token: BookedToken) -> Handout:

@@ -16,6 +16,7 @@ from hcsidecar.core.snapshot_secrets import (
     secrets_in_key_file,
     secrets_in_private_file,
 )
+from hcsidecar.farmfile.certificate_files import node_certificate
 from hcsidecar.snapshot.reading import file_text, names_in
 from hcsidecar.snapshot.where import Where, daemons_here
 
@@ -71,7 +72,8 @@ def _private_files(where: Where) -> list[Path]:
     files = [
         directory / name for directory in directories for name in names_in(directory) if _PRIVATE_NAME.search(name)
     ]
-    return files[:_MOST_FILES]
+    files += [node_certificate(where.state_dir)] if where.state_dir else []
+    return files[-_MOST_FILES:]
 
 
 def _environment(process: int) -> dict[str, str]:
