@@ -114,7 +114,7 @@ class RealFarm:
         self.daemons = {}
         self._logs = {}
 
-    def start(self, *names, named=True):
+    def start(self, *names, named=True, options=()):
         """Start daemons; without `named` each finds out by its addresses who it is."""
         for name in names or self.names:
             log = (self.directory / f"{name}.log").open("a")
@@ -125,6 +125,7 @@ class RealFarm:
                     *self._inside,
                     *[sys.executable, "-P", "-m", "hcsidecar.daemon.start", "--config", self.config],
                     *(["--node", name] if named else []),
+                    *options,
                 ],
                 stderr=log,
                 stdin=subprocess.DEVNULL,

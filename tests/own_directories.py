@@ -38,10 +38,10 @@ class SeparateFarm(RealFarm):
         assert before in text
         self.farm_file(name).write_text(text.replace(before, after))
 
-    def start(self, *names, named=True):
+    def start(self, *names, named=True, options=()):
         for name in names or self.names:
             self.config = self.farm_file(name)
-            super().start(name, named=named)
+            super().start(name, named=named, options=options)
         self.config = self._common
         return self
 

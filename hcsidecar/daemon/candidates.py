@@ -383,16 +383,7 @@ class Candidates:
         chosen = path or self._service.farm_directory.farm_file
 
         def read() -> Bundle:
-            seen = see(chosen, kinds_apart=True, machine=self._machine)
-            if seen.problems or seen.farm is None or seen.keyring is None:
-                raise FarmFileError(*seen.problems)
-            loaded = LoadedFarm(
-                farm=seen.farm,
-                path=chosen.absolute(),
-                working_copy=chosen.absolute(),
-                text=seen.text,
-                keyring=seen.keyring,
-            )
+            loaded = see(chosen, kinds_apart=True, machine=self._machine).loaded_from(chosen)
             return read_bundle(loaded, FarmDirectory.of(loaded))
 
         return await asyncio.to_thread(read)

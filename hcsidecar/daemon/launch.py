@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 _WITH_VALUE = ("--config", "-c", "--node")
-_ALONE = ("--log-json",)
+_ALONE = ("--log-json", "--take-file")
 
 
 def daemon_arguments(words: Sequence[str]) -> list[str] | None:

@@ -6,11 +6,14 @@ agreement has decided; messages and downloads have tasks of their own. Each repo
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final, TypeVar, assert_never
+
+import msgspec
 
 from hcsidecar.api.relay import Relay, UnreachableError
 from hcsidecar.api.requests import Reply
@@ -32,7 +35,7 @@ from hcsidecar.core.settings.agreement import (
     SettingsRecord,
     Settled,
 )
-from hcsidecar.core.settings.edits import edits_in_words
+from hcsidecar.core.settings.edits import Edit, edits_in_words
 from hcsidecar.core.settings.messages import AgreementMessage, encode_message
 from hcsidecar.core.settings.revision import (
     FARM_FILE,
@@ -42,11 +45,13 @@ from hcsidecar.core.settings.revision import (
     content_problem,
     decode_manifest,
 )
-from hcsidecar.farmfile.loading import FarmFileError, LoadedFarm
+from hcsidecar.daemon.settled_settings import events_of
+from hcsidecar.farmfile.loading import FarmFileError, LoadedFarm, see
 from hcsidecar.settings.candidate import check_here
 from hcsidecar.settings.farm_directory import FarmDirectory
+from hcsidecar.settings.operator_files import bring_up_to
 from hcsidecar.settings.store import NotReadable, RevisionStore, StoredRevision, StoreError
-from hcsidecar.settings.working_copy import edits, write_revision
+from hcsidecar.settings.working_copy import EditFinder
 
 MESSAGES_PATH: Final = "/api/v1/settings/messages"
 REVISIONS_PATH: Final = "/api/v1/settings/revisions"
@@ -108,6 +113,14 @@ class SettingsService:
         "Keys of it whose new value is taken when the daemon is started again."
         self.unapplied: str | None = None
         "A line about files that were edited and are not applied, as of the last look."
+        self._edits = EditFinder(farm_directory)
+        self._found: tuple[Edit, ...] = ()
+        "The edits of the last look."
+        self._wrong: str | None = None
+        "The name of the farm file, if it was edited and could not be applied as it is."
+        self._looks_by: Manifest | None = None
+        "The revision with which the operator's files are compared; read when another is settled."
+        self._looking = threading.Lock()
         self._needs_both_majorities = False
         self._initial = initial
         self._directory = directory
@@ -290,18 +303,12 @@ class SettingsService:
             return
 
         def write(store: RevisionStore) -> None:
-            former = self._before_the_first if not stored.manifest.parents else None
-            for manifest in store.manifests().manifests:
-                if manifest.id.digest in stored.manifest.parents:
-                    former = manifest
-            written = write_revision(self.farm_directory, stored.manifest, stored.contents, former=former)
-            for name, kept in written.kept.items():
-                self._tell_from_thread(f"{name} was edited and not applied: the edited file is now {kept}")
-            for problem in written.problems:
-                self._tell_from_thread(problem)
+            written = bring_up_to(store, stored, self.farm_directory, at_first=self._before_the_first)
+            for event in events_of(written):
+                self._loop.call_soon_threadsafe(self._tell, event)
             store.prune({stored.manifest.id})
 
-        with contextlib.suppress(StoreError):  # what is not pruned is pruned with the next revision
+        with contextlib.suppress(StoreError):  # what is not noted or pruned is so at the next start
             await self._with_store(write)
         self.unapplied = None
 
@@ -372,12 +379,26 @@ class SettingsService:
         if settled is None:
             self.unapplied = None
             return None
-        stored = await self.stored(settled)
-        if isinstance(stored, NotReadable):
-            return stored.why
-        found = await asyncio.to_thread(edits, self.farm_directory, stored.manifest)
-        self.unapplied = edits_in_words(found, now=time.time())
+        if self._looks_by is None or self._looks_by.id != settled:
+            stored = await self.stored(settled)
+            if isinstance(stored, NotReadable):
+                return stored.why
+            self._looks_by = stored.manifest
+        self.unapplied = await asyncio.to_thread(self._look, self._looks_by)
         return self.unapplied
+
+    def _look(self, settled: Manifest) -> str | None:
+        """Return a line about the files that are not as this revision has them. For one thread at a time."""
+        with self._looking:
+            now = time.time()
+            found = self._edits.find(settled, now=now)
+            if found != self._found:
+                self._found = found
+                path = self.farm_directory.farm_file
+                is_wrong = any(edit.name == path.name for edit in found) and bool(see(path, kinds_apart=True).problems)
+                self._wrong = path.name if is_wrong else None
+            told = [msgspec.structs.replace(edit, is_wrong=edit.name == self._wrong) for edit in found]
+            return edits_in_words(told, now=now)
 
     async def _download(self, revision: RevisionId, source: str) -> tuple[Manifest, dict[str, bytes]]:
         path = f"{REVISIONS_PATH}/{revision.digest}"
@@ -437,9 +458,6 @@ class SettingsService:
 
         async with self._store_lock:
             return await asyncio.to_thread(use)
-
-    def _tell_from_thread(self, message: str) -> None:
-        self._loop.call_soon_threadsafe(self._warn, message)
 
     def _warn(self, message: str) -> None:
         self._tell(Event(level=Level.WARNING, origin="settings", message=message))

@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 # Before our other modules, which import aiohttp.
@@ -22,13 +23,21 @@ from hcsidecar.core.farmfile.farm_file import NodeTable
 from hcsidecar.core.lost_files import Losses
 from hcsidecar.daemon.daemon import Daemon
 from hcsidecar.daemon.memory import StateFile
-from hcsidecar.daemon.settled_settings import start_settings
+from hcsidecar.daemon.settled_settings import settled_farm, start_settings
 from hcsidecar.daemon.start_conditions import STILL, StartConditions, StoppedError
 from hcsidecar.events.journal import Journal
 from hcsidecar.events.log_output import configure, log_entry
 from hcsidecar.events.store import kept_journal
 from hcsidecar.farmfile.dirs import SETTINGS, control_socket, make_private, starting_socket, state_dir
-from hcsidecar.farmfile.loading import FarmFileError, LoadedFarm, NoNodeHereError, find_config, find_node, load
+from hcsidecar.farmfile.loading import (
+    FarmFileError,
+    LoadedFarm,
+    LoadResult,
+    NoNodeHereError,
+    find_config,
+    find_node,
+    see,
+)
 from hcsidecar.system.process import CannotRunError, ServiceManager, start_programs_without_waiting
 from hcsidecar.system.signals import Signals, hold_still
 from hcsidecar.system.threads import NoThreadError, Workers, means_no_thread
@@ -83,7 +92,25 @@ class _Teller:
         log_entry(entry)
 
 
-async def _run(loaded: LoadedFarm, name: str | None, teller: _Teller) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """The farm whose node is to run."""
+
+    path: Path
+    "The farm file on the disk."
+    seen: LoadResult
+    "What it says, and what is wrong with it."
+    loaded: LoadedFarm
+    "The settled revision of the node as far as that is known yet, else the farm file."
+    node: str | None
+    "Its name; None where the addresses of this machine tell which node it is."
+    called: str
+    "The name of the node, or of the machine if the node is not known yet."
+    take_file: bool
+
+
+async def _run(found: _Found, teller: _Teller) -> int:
+    loaded, name = found.loaded, found.node
     start_programs_without_waiting()
     # For everything that the loop does in threads, such as name resolution.
     asyncio.get_running_loop().set_default_executor(Workers(kept=WORKERS, name="worker"))
@@ -113,7 +140,9 @@ async def _run(loaded: LoadedFarm, name: str | None, teller: _Teller) -> int:
             if loaded.farm.l2 is None:
                 await _put_back_layer_two(directory, teller.tell)
             memory = StateFile(directory, tell=teller.tell, lost=losses.note)
-            start = await asyncio.to_thread(start_settings, loaded, directory / SETTINGS)
+            start = await asyncio.to_thread(
+                start_settings, found.path, found.seen, directory / SETTINGS, take_file=found.take_file
+            )
             for event in start.events:
                 teller.tell(event)
             if all(node.name != me.name for node in start.loaded.farm.node):
@@ -149,18 +178,21 @@ async def _run_daemon(daemon: Daemon, socket_path: Path, teller: _Teller) -> int
     return _RESTART if daemon.restarts else 0
 
 
-def _read(config: Path | None, name: str | None) -> tuple[LoadedFarm, str]:
-    """Return the farm file, and the name of the node, or of the machine if the node is not known yet.
+def _read(config: Path | None, name: str | None, *, take_file: bool) -> _Found:
+    """Return the farm to run: that of the node's settled revision, or of the farm file where there is none.
 
-    Raise FarmFileError if the file or the name is wrong.
+    Raise FarmFileError if the file is needed and wrong, or the name is.
     """
-    loaded = load(find_config(config), kinds_apart=True)
+    path = find_config(config)
+    seen = see(path, kinds_apart=True)
+    settled = None if take_file else settled_farm(path, seen, name)
+    loaded = settled or seen.loaded_from(path)
     try:
-        me = find_node(loaded.farm, name)
+        called = find_node(loaded.farm, name).name
+        control_socket(loaded.farm, loaded.farm.node_named(called))
     except NoNodeHereError:
-        return loaded, socket.gethostname()
-    control_socket(loaded.farm, me)
-    return loaded, me.name
+        called = socket.gethostname()
+    return _Found(path=path, seen=seen, loaded=loaded, node=name, called=called, take_file=take_file)
 
 
 def main() -> int:
@@ -169,10 +201,11 @@ def main() -> int:
     parser.add_argument("--config", "-c", type=Path)
     parser.add_argument("--node")
     parser.add_argument("--log-json", action="store_true")
+    parser.add_argument("--take-file", action="store_true")
     options = parser.parse_args()
     hold_still()
     try:
-        loaded, called = _read(options.config, options.node)
+        found = _read(options.config, options.node, take_file=options.take_file)
     except FarmFileError as error:
         _print(error)
         # systemd does not restart the unit after a 2, because a wrong file does not correct itself.
@@ -182,11 +215,11 @@ def main() -> int:
     gc.enable()
     status, writer = 1, None
     try:
-        writer = configure(node=called, as_json=options.log_json)
+        writer = configure(node=found.called, as_json=options.log_json)
         # The selector loop on every system, because heartbeats are read from sockets with add_reader.
         with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
             try:
-                status = runner.run(_run(loaded, options.node, _Teller(called)))
+                status = runner.run(_run(found, _Teller(found.called)))
             except (FarmFileError, NoThreadError) as error:
                 _print(error)
     except NoThreadError as error:
@@ -200,7 +233,9 @@ def main() -> int:
             writer.close()
     if status == _RESTART:
         # In its place: whoever runs the daemon, systemd, a container or a shell, sees the same process go on.
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - no shell, and our own arguments
+        # The file has been taken: what is edited after that waits for an apply.
+        words = [word for word in sys.orig_argv[1:] if word != "--take-file"]
+        os.execv(sys.executable, [sys.executable, *words])  # noqa: S606 - no shell, and our own arguments
     return status
 
 

@@ -50,13 +50,18 @@ def content_of_copy(loaded: LoadedFarm, me: NodeTable) -> bytes:
 
 def find_copies(config: Path, text: str, *, environment: Mapping[str, str] = os.environ) -> list[FarmCopy]:
     """Return the copies of the farm file at a path; `text` is its present content, as far as it can be read."""
-    named = _STATE_DIR.search(text)
-    bases = {run_base(None, environment), *([run_base(named[1], environment)] if named else [])}
+    bases = {run_base(named, environment) for named in (None, named_state_dir(text))}
     directories = {path.parent for base in bases for path in _copies_below(base)}
     # The kernel's list of sockets shows the directories that the farm file does not name any more.
     directories |= {path.parent for path in _listening() if path.name == SOCKET}
     copies = [_read(directory / NAME, config) for directory in sorted(directories)]
     return [copy for copy in copies if copy is not None]
+
+
+def named_state_dir(text: str) -> str | None:
+    """Return the `state_dir` in the text of a farm file that may be wrong; None if there is none to be seen."""
+    found = _STATE_DIR.search(text)
+    return None if found is None else found[1]
 
 
 def _copies_below(base: Path) -> list[Path]:

@@ -25,7 +25,7 @@ MAX_SOCKET_PATH_BYTES = 107
 
 def state_dir(farm: FarmFile, node: NodeTable, environment: Mapping[str, str] = os.environ) -> Path:
     """Return the directory of what must survive a restart; it may not exist."""
-    return _state_base(farm.farm.state_dir, environment) / farm.farm.name / node.name
+    return state_base(farm.farm.state_dir, environment) / farm.farm.name / node.name
 
 
 def run_dir(farm: FarmFile, node: NodeTable, environment: Mapping[str, str] = os.environ) -> Path:
@@ -36,9 +36,20 @@ def run_dir(farm: FarmFile, node: NodeTable, environment: Mapping[str, str] = os
     return run_base(farm.farm.state_dir, environment) / farm.farm.name / node.name
 
 
+def state_base(named: str | None, environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the directory in which FARM/NODE is `state_dir`; `named` is the farm file's `state_dir`."""
+    if named is not None:
+        return Path(named)
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        named = environment.get("XDG_STATE_HOME", "")
+        # The XDG specification says that a relative path must be ignored.
+        return (Path(named) if Path(named).is_absolute() else Path.home() / ".local" / "state") / "hcsidecar"
+    return SYSTEM_STATE
+
+
 def run_base(named: str | None, environment: Mapping[str, str] = os.environ) -> Path:
     """Return the directory in which FARM/NODE is `run_dir`; `named` is the farm file's `state_dir`."""
-    base = _state_base(named, environment)
+    base = state_base(named, environment)
     if base == SYSTEM_STATE:
         return SYSTEM_RUN
     if named is None and environment.get("XDG_RUNTIME_DIR"):
@@ -87,13 +98,3 @@ def make_private(path: Path) -> Path:
         refusal.passing = directory_may_come(error)
         raise refusal from None
     return path
-
-
-def _state_base(named: str | None, environment: Mapping[str, str]) -> Path:
-    if named is not None:
-        return Path(named)
-    if not hasattr(os, "geteuid") or os.geteuid() != 0:
-        named = environment.get("XDG_STATE_HOME", "")
-        # The XDG specification says that a relative path must be ignored.
-        return (Path(named) if Path(named).is_absolute() else Path.home() / ".local" / "state") / "hcsidecar"
-    return SYSTEM_STATE

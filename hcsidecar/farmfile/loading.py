@@ -93,6 +93,19 @@ class LoadResult:
     problems: tuple[Problem, ...] = ()
     "Everything that keeps a daemon from starting."
 
+    def loaded_from(self, path: Path, *, working_copy: Path | None = None) -> LoadedFarm:
+        """Return the farm that was read at a path. Raise FarmFileError if there are problems; see `load`."""
+        if self.problems or self.farm is None or self.keyring is None:
+            raise FarmFileError(*self.problems)
+        return LoadedFarm(
+            farm=self.farm,
+            path=path.absolute(),
+            working_copy=(working_copy or path).absolute(),
+            text=self.text,
+            keyring=self.keyring,
+            target_tables=self.target_tables,
+        )
+
 
 Look = Callable[[RawTables, Places], list[Problem]]
 "Takes the tables that are valid and the places of what they name; returns further problems."
@@ -123,18 +136,8 @@ def load(
     targets are loaded in another process. `working_copy` is the operator's farm file, where `path` is one of a
     revision.
     """
-    working_copy = (working_copy or path).absolute()
-    seen = see(path, look=look, kinds_apart=kinds_apart, machine=working_copy.parent)
-    if seen.problems or seen.farm is None or seen.keyring is None:
-        raise FarmFileError(*seen.problems)
-    return LoadedFarm(
-        farm=seen.farm,
-        path=path.absolute(),
-        working_copy=working_copy,
-        text=seen.text,
-        keyring=seen.keyring,
-        target_tables=seen.target_tables,
-    )
+    machine = (working_copy or path).absolute().parent
+    return see(path, look=look, kinds_apart=kinds_apart, machine=machine).loaded_from(path, working_copy=working_copy)
 
 
 def see(

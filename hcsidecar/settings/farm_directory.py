@@ -7,6 +7,7 @@ it is told to, and nothing waits: neither for the writer of a pipe nor for a dev
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -100,9 +101,19 @@ class FarmDirectory:
 
         The farm file may be a link that leads anywhere: the daemon has started with it.
         """
+        with self._to_read(name) as path:
+            return read_file(path, most=most)
+
+    def status(self, name: str) -> os.stat_result:
+        """Return the status of a file that `read` would read. Raise RefusedError, NoFileError."""
+        with self._to_read(name) as path:
+            return path.stat()
+
+    @contextmanager
+    def _to_read(self, name: str) -> Iterator[Path]:
         path = self.farm_file if name == FARM_FILE else self.place(name)
         try:
-            return read_file(path, most=most)
+            yield path
         except (FileNotFoundError, NotADirectoryError):
             raise NoFileError(f"{path} is not there") from None
         except OSError as error:

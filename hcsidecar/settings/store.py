@@ -1,6 +1,7 @@
 """The revisions of a node on its disk, and what it has promised about them.
 
     settings/current.json          one record, replaced as a whole
+    settings/working_copy.json     another: where the operator's files are, and as of which revision
     settings/8-3fa1c2d4/           revision 8: number and first digits of the digest
         manifest.json
         files/                     the bundle; gone where only the history is kept
@@ -39,7 +40,10 @@ _DIGITS: Final = 8
 _REVISION: Final = re.compile(rf"([1-9][0-9]{{0,15}})-([0-9a-f]{{{_DIGITS}}})")
 _MANIFEST: Final = "manifest.json"
 _FILES: Final = "files"
-_RECORD: Final = "current.json"
+CURRENT: Final = "current.json"
+"The record of what this node goes by."
+WORKING_COPY: Final = "working_copy.json"
+"The record of the operator's files."
 _LARGEST: Final = 1_048_576
 "Bytes of a manifest or of the record; larger ones are damaged."
 _UNFINISHED: Final = ".unfinished-"
@@ -81,11 +85,17 @@ class StoredManifests:
 
 
 class RevisionStore:
-    """The revisions below one directory, which need not be there. Raise StoreError if it cannot be used."""
+    """The revisions below one directory, which need not be there. Raise StoreError if it cannot be used.
 
-    def __init__(self, directory: Path) -> None:
+    With `only_read` nothing in it is changed, since a daemon may be using it.
+    """
+
+    def __init__(self, directory: Path, *, only_read: bool = False) -> None:
         self.directory = directory
         try:
+            if only_read:
+                self._refuse_others()
+                return
             is_new = not directory.exists()
             make_directory(directory)
             self._keep_private()
@@ -187,18 +197,18 @@ class RevisionStore:
         except OSError as error:
             raise StoreError(disk_error(f"cannot remove {revision} from", place, error)) from None
 
-    def save_record(self, record: msgspec.Struct) -> None:
-        """Replace the record; it is on the disk afterwards. Raise StoreError, and then the former one is there."""
-        path = self.directory / _RECORD
+    def save_record(self, record: msgspec.Struct, *, name: str = CURRENT) -> None:
+        """Replace a record; it is on the disk afterwards. Raise StoreError, and then the former one is there."""
+        path = self.directory / name
         try:
             replace_file(path, msgspec.json.encode(record) + b"\n")
             flush_directory(self.directory)
         except OSError as error:
             raise StoreError(disk_error("cannot write", path, error)) from None
 
-    def load_record(self, kind: type[T]) -> T | NotReadable | None:
-        """Return the record; None if there is none."""
-        path = self.directory / _RECORD
+    def load_record(self, kind: type[T], *, name: str = CURRENT) -> T | NotReadable | None:
+        """Return a record; None if there is none."""
+        path = self.directory / name
         try:
             content = read_file(path, most=_LARGEST).content
             if len(content) > _LARGEST:
@@ -213,13 +223,15 @@ class RevisionStore:
 
     def _keep_private(self) -> None:
         """Close the directory to others, who could change what runs as root. Raise OSError if it is another user's."""
-        if not hasattr(os, "geteuid"):
-            return
-        status = self.directory.stat()
-        if status.st_uid not in (0, os.geteuid()):
-            raise OSError(0, f"it belongs to another user (uid {status.st_uid}): chown it to the daemon's")
-        if status.st_mode & 0o077:
+        if self._refuse_others() & 0o077:
             self.directory.chmod(0o700)
+
+    def _refuse_others(self) -> int:
+        """Return the mode of the directory. Raise OSError if it is another user's."""
+        status = self.directory.stat()
+        if hasattr(os, "geteuid") and status.st_uid not in (0, os.geteuid()):
+            raise OSError(0, f"it belongs to another user (uid {status.st_uid}): chown it to the daemon's")
+        return status.st_mode if hasattr(os, "geteuid") else 0
 
     def _place(self, revision: RevisionId) -> Path:
         return self.directory / f"{revision.number}-{revision.digest[:_DIGITS]}"

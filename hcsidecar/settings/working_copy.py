@@ -29,6 +29,9 @@ _ATTEMPTS: Final = 5
 _NO_HARD_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK})
 "Errors of a file system without hard links, and of a kernel that allows no link to a file of somebody else."
 _PERMISSIONS: Final = 0o777
+_CLOCK_TICK: Final = 2.0
+"""Seconds. A file that has changed so lately may change once more without another time: some file systems note seconds,
+and the kernel's own clock has ticks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,28 +65,66 @@ def write_revision(
     return writing.result()
 
 
-def edits(directory: FarmDirectory, current: Manifest) -> tuple[Edit, ...]:
-    """Return the files that are not as the current revision has them, sorted by name with the farm file first.
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was found of a file when it was read last."""
 
-    Reads as many bytes as a bundle has.
+    entry: FileEntry
+    identity: tuple[int, ...]
+    edit: Edit | None
+
+
+class EditFinder:
+    """Finds files of the operator that are not as a revision has them. Reads a file again only if it has changed.
+
+    Everything here waits for the disk.
     """
-    names = {entry.name for entry in current.files}
-    found = [*_changed(directory, current), *_new(directory, names)]
-    return tuple(sorted(found, key=lambda edit: (edit.name != directory.farm_file.name, edit.name)))
 
+    def __init__(self, directory: FarmDirectory) -> None:
+        self._directory = directory
+        self._seen: dict[str, _Seen] = {}
 
-def _changed(directory: FarmDirectory, current: Manifest) -> Iterator[Edit]:
-    for entry in current.files:
-        name = directory.name_of(entry.name)
+    def find(self, current: Manifest, *, now: float) -> tuple[Edit, ...]:
+        """Return the files that are not as the current revision has them, sorted by name with the farm file first.
+
+        `now` is in seconds since 1970. At first this reads as many bytes as a bundle has.
+        """
+        names = {entry.name for entry in current.files}
+        self._seen = {name: seen for name, seen in self._seen.items() if name in names}
+        found = [edit for entry in current.files if (edit := self._edit(entry, now)) is not None]
+        found += _new(self._directory, names)
+        return tuple(sorted(found, key=lambda edit: (edit.name != self._directory.farm_file.name, edit.name)))
+
+    def _edit(self, entry: FileEntry, now: float) -> Edit | None:
+        name = self._directory.name_of(entry.name)
+        seen = self._seen.pop(entry.name, None)
         try:
-            file = directory.read(entry.name, most=entry.size)
+            if seen is not None and (seen.entry, seen.identity) == (
+                entry,
+                _identity(self._directory.status(entry.name)),
+            ):
+                self._seen[entry.name] = seen
+                return seen.edit
+            file = self._directory.read(entry.name, most=entry.size)
         except NoFileError:
-            yield Edit(name=name, kind="missing")
+            return Edit(name=name, kind="missing")
         except RefusedError:
-            yield Edit(name=name, kind="edited")
-        else:
-            if not _is(file, entry) or not _mode_is_right(file, entry):
-                yield Edit(name=name, kind="edited", at=file.status.st_mtime)
+            return Edit(name=name, kind="edited")
+        is_as_it_was = _is(file, entry) and _mode_is_right(file, entry)
+        edit = None if is_as_it_was else Edit(name=name, kind="edited", at=file.status.st_mtime)
+        if now - file.status.st_ctime > _CLOCK_TICK:
+            self._seen[entry.name] = _Seen(entry, _identity(file.status), edit)
+        return edit
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    """Return what changes with the content and mode of a file, and nobody sets back."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mode, status.st_mtime_ns, status.st_ctime_ns
+
+
+def edits(directory: FarmDirectory, current: Manifest) -> tuple[Edit, ...]:
+    """Return the files that are not as the current revision has them, as `EditFinder` does for the first time."""
+    return EditFinder(directory).find(current, now=0.0)
 
 
 def _new(directory: FarmDirectory, names: set[str]) -> Iterator[Edit]:

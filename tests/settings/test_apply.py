@@ -106,6 +106,56 @@ def test_a_daemon_that_starts_with_an_edited_file_goes_by_the_revision(farm):
     assert {farm.number(name) for name in farm.names} == {2}
 
 
+def test_a_daemon_that_starts_with_a_wrong_file_goes_by_the_revision_and_obeys(farm):
+    farm.edit("web1", '"1s"', '"2s"')
+    assert farm.apply("web1").returncode == 0
+    farm.kill("web2")
+    farm.edit("web2", '"2s"', '"two seconds"\nlisen = []')
+    farm.start("web2").all_ready()
+    assert "is wrong, and not applied: this node goes by revision 1" in farm.log("web2")
+    for problem in ("health.lame_duck", "lisen"):
+        assert problem in farm.log("web2")
+    history = farm.command("web2", "history")
+    assert "and is wrong, as hcsidecar check-config tells; not applied" in history.stdout
+    assert "revision 1" in history.stdout
+    assert farm.command("web2", "check-config").returncode == 2
+    for command in (["status"], ["drain"], ["resume"], ["metrics"], ["logs"]):
+        given = farm.command("web2", *command)
+        assert given.returncode == 0, given.stderr
+    for command, status in ((["diff"], 2), (["apply", "--yes"], 1)):
+        given = farm.command("web2", *command)
+        assert given.returncode == status
+        assert "lisen" in given.stderr
+    farm.edit("web2", '"two seconds"\nlisen = []', '"3s"')
+    assert farm.apply("web2").returncode == 0
+    assert {farm.number(name) for name in farm.names} == {2}
+
+
+def test_a_node_that_takes_its_own_file_leaves_the_others_alone_until_the_operator_chooses(farm):
+    farm.edit("web1", '"1s"', '"2s"')
+    assert farm.apply("web1").returncode == 0
+    farm.kill("web3")
+    farm.edit("web3", '"2s"', '"9s"')
+    farm.start("web3", options=["--take-file"])
+    farm.all_ready()
+    assert "which no other node follows: hcsidecar apply --take NODE" in farm.log("web3")
+    wait_for(lambda: "the settings have gone two ways" in farm.log("web1"), what="the alarm")
+    assert (farm.number("web1"), farm.number("web2"), farm.number("web3")) == (1, 1, 2)
+    assert '"9s"' in farm.farm_file("web3").read_text()
+    assert "run --take-file" in farm.command("web3", "history").stdout
+    # It is what the node goes by from then on.
+    farm.kill("web3")
+    farm.start("web3").all_ready()
+    assert farm.number("web3") == 2
+    refused = farm.apply("web2", "--without", "web3")
+    assert refused.returncode != 0 or "nothing to apply" in refused.stdout
+    taken = farm.apply("web2", "--take", "web3")
+    assert taken.returncode == 0, taken.stderr
+    farm.all_at(3)
+    assert '"9s"' in farm.farm_file("web1").read_text()
+    assert [path.name for path in farm.own("web1").iterdir() if "unapplied" in path.name] == []
+
+
 def test_an_edit_on_another_node_is_kept_beside(farm):
     farm.edit("web1", '"1s"', '"2s"')
     farm.edit("web3", '"1s"', '"5s"')

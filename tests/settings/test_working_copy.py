@@ -3,6 +3,7 @@
 import os
 import stat
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from hcsidecar.core.settings.edits import Edit
 from hcsidecar.core.settings.revision import FARM_FILE, Manifest
 from hcsidecar.settings.bundle import read_bundle
 from hcsidecar.settings.farm_directory import FarmDirectory
-from hcsidecar.settings.working_copy import edits, write_revision
+from hcsidecar.settings.working_copy import EditFinder, edits, write_revision
 
 FORMER = revision()
 CHANGED = CONTENTS | {"bin/start": b"#!/bin/sh\nexec apache2\n"}
@@ -337,3 +338,61 @@ def test_whatever_was_edited_the_new_revision_is_there_and_no_edit_is_lost(forme
 def test_a_kill_at_any_step_loses_no_edit_and_writing_again_ends_what_was_begun(memory):
     [killed] = run_killed("working_copy_killed", memory / "etc")
     assert killed > 10
+
+
+class CountingDirectory(FarmDirectory):
+    """Notes which files are read."""
+
+    def __init__(self, farm_file):
+        super().__init__(farm_file)
+        self.were_read = []
+
+    def read(self, name, *, most):
+        self.were_read.append(name)
+        return super().read(name, most=most)
+
+
+def looked(directory, finder, now, current=FORMER):
+    directory.were_read.clear()
+    return [(edit.kind, edit.name) for edit in finder.find(current, now=now)], list(directory.were_read)
+
+
+def test_only_what_has_changed_is_read_again(etc):
+    directory = CountingDirectory(etc / FARM_FILE)
+    finder = EditFinder(directory)
+    later = time.time() + 60
+    assert looked(directory, finder, later) == ([], sorted(CONTENTS))
+    assert looked(directory, finder, later) == ([], [])
+    (etc / "bin/start").write_bytes(CONTENTS["bin/start"].upper())
+    assert looked(directory, finder, later) == ([("edited", "bin/start")], ["bin/start"])
+    assert looked(directory, finder, later) == ([("edited", "bin/start")], [])
+    (etc / "bin/start").chmod(0o600)
+    assert looked(directory, finder, later)[1] == ["bin/start"]
+    (etc / "bin/start").unlink()
+    assert looked(directory, finder, later)[0] == [("missing", "bin/start")]
+    # Another revision may have other content under the same name.
+    assert looked(directory, finder, later, CHANGED_REVISION) == ([("missing", "bin/start")], ["bin/start"])
+    (etc / "bin/start").write_bytes(CHANGED["bin/start"])
+    (etc / "bin/start").chmod(0o700)
+    assert looked(directory, finder, later, CHANGED_REVISION)[0] == []
+    assert looked(directory, finder, later, FORMER) == ([("edited", "bin/start")], ["bin/start"])
+
+
+def test_a_file_that_was_written_just_now_is_read_once_more(etc):
+    directory = CountingDirectory(etc / FARM_FILE)
+    finder = EditFinder(directory)
+    just_now = (etc / FARM_FILE).stat().st_ctime
+    assert looked(directory, finder, just_now) == ([], sorted(CONTENTS))
+    assert looked(directory, finder, just_now + 60) == ([], sorted(CONTENTS))
+    assert looked(directory, finder, just_now + 60) == ([], [])
+
+
+def test_a_file_with_the_former_size_and_time_is_read_all_the_same(etc):
+    directory = CountingDirectory(etc / FARM_FILE)
+    finder = EditFinder(directory)
+    later = time.time() + 60
+    looked(directory, finder, later)
+    before = (etc / FARM_FILE).stat()
+    (etc / FARM_FILE).write_bytes(CONTENTS[FARM_FILE].upper())
+    os.utime(etc / FARM_FILE, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert looked(directory, finder, later)[0] == [("edited", FARM_FILE)]

@@ -105,6 +105,14 @@ class SettingsRecord(msgspec.Struct, frozen=True, kw_only=True):
     highest: int = 0
     "The highest number of a revision seen."
 
+    def alone_with(self, revision: RevisionId) -> "SettingsRecord":
+        """Return the record of a node that its operator lets go by a revision of its own.
+
+        It follows nothing, so that no node with a revision follows it, and it follows none: that is a conflict, which
+        the operator ends.
+        """
+        return SettingsRecord(settled=revision, highest=max(self.highest, revision.number))
+
 
 class ProposalProgress(StrEnum):
     """How far a proposal is, as its coordinator sees it."""

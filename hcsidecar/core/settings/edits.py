@@ -18,6 +18,8 @@ class Edit(msgspec.Struct, frozen=True, kw_only=True):
     kind: Literal["edited", "missing", "new"]
     at: float | None = None
     "When it was last written, in seconds since 1970; None where that is not known."
+    is_wrong: bool = False
+    "It is the farm file, and could not be applied as it is now."
 
 
 def edits_in_words(edits: Sequence[Edit], *, now: float, zone: tzinfo | None = None) -> str | None:
@@ -34,7 +36,8 @@ def _in_words(edit: Edit, now: float, zone: tzinfo | None) -> str:
     if edit.kind == "missing":
         return f"{edit.name} is missing"
     when = "" if edit.at is None else f" at {_time(edit.at, now, zone)}"
-    return f"{edit.name} was {'edited' if edit.kind == 'edited' else 'made'}{when}"
+    wrong = " and is wrong, as hcsidecar check-config tells" if edit.is_wrong else ""
+    return f"{edit.name} was {'edited' if edit.kind == 'edited' else 'made'}{when}{wrong}"
 
 
 def _time(at: float, now: float, zone: tzinfo | None) -> str:

@@ -28,7 +28,7 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     digest: str
     made_at: int
-    "Seconds since 1970."
+    "Seconds since 1970; 0 where nobody has noted it."
     author: str
     message: str
     parents: tuple[str, ...]
@@ -38,10 +38,10 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     def line(self, zone: tzinfo | None = None) -> str:
         """Return the entry as one line, with the time of day in this zone, else in that of this machine."""
-        when = datetime.fromtimestamp(self.made_at, zone).strftime("%Y-%m-%d %H:%M")
+        when = datetime.fromtimestamp(self.made_at, zone).strftime("%Y-%m-%d %H:%M, ") if self.made_at else ""
         why = f": {on_one_line(self.message)}" if self.message else ""
         changes = "" if self.changes is None else f" ({self.changes})"
-        return f"{RevisionId(self.number, self.digest)}, {when}, {on_one_line(self.author)}{why}{changes}"
+        return f"{RevisionId(self.number, self.digest)}, {when}{on_one_line(self.author)}{why}{changes}"
 
 
 def file_changes(old: Manifest | None, new: Manifest) -> FileChanges:

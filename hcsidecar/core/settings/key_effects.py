@@ -82,7 +82,10 @@ def _membership(note: str) -> KeyEffect:
     return KeyEffect(effect=ChangeEffect.MEMBERSHIP, note=note, touches=Touched.NAMED)
 
 
-def _refused(why: str, instead: str = "stop all nodes and start them with it") -> KeyEffect:
+_STOP_ALL: Final = "stop all nodes, put the file on each, and start each once with `hcsidecar run --take-file`"
+
+
+def _refused(why: str, instead: str = _STOP_ALL) -> KeyEffect:
     return KeyEffect(effect=ChangeEffect.REFUSED, note=f"{why}; {instead}")
 
 
@@ -106,7 +109,7 @@ KEY_EFFECTS: Final[Mapping[str, KeyEffect]] = {
     ),
     "farm.state_dir": _refused(
         "the daemon would forget the operator's last word, the runs of its scripts and its own former boots",
-        "stop all nodes, move the directory on each, and start them with it",
+        "stop all nodes, move the directory on each, and start each once with `hcsidecar run --take-file`",
     ),
     "farm.partition": _live("each node decides by itself what to do when it loses sight of others"),
     "farm.keep_ready": _live(),

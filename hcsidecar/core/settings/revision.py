@@ -66,11 +66,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     farm: Annotated[str, msgspec.Meta(min_length=1, max_length=63)]
     number: Number
     parents: Annotated[tuple[Digest, ...], msgspec.Meta(max_length=2)] = ()
-    "What it follows: none for the first revision of a farm, two where it ends a conflict."
+    """What it follows: none for the first revision of a farm and one that `run --take-file` has made, two where it ends
+    a conflict."""
     author: Annotated[str, msgspec.Meta(max_length=200)]
     "Who made it, from where."
     made_at: Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
-    "Seconds since 1970."
+    "Seconds since 1970; 0 where several nodes may make it, each at its own time."
     message: Annotated[str, msgspec.Meta(max_length=1000)] = ""
     "Why, in the author's words."
     files: Annotated[tuple[FileEntry, ...], msgspec.Meta(min_length=1, max_length=MAX_FILES)]

@@ -1,5 +1,6 @@
 """Agreement on a revision, story by story; `tests/simulation` attacks it."""
 
+import msgspec
 import pytest
 
 from hcsidecar.core.membership.effects import Tell
@@ -228,6 +229,26 @@ def test_two_ways_are_told_and_nobody_chooses(farm):
     farm.propose(both, by="web2")
     assert farm.everywhere(revision(3, "d"))
     assert any("gone the same way again" in line for line in farm.told)
+
+
+def test_a_node_that_takes_its_own_file_is_fought_over_by_nobody_and_an_operator_ends_it(farm):
+    own = revision(2, "c")
+    record = farm.nodes["web3"].record.alone_with(own)
+    assert record == SettingsRecord(settled=own, ancestors=(), highest=2)
+    farm.nodes["web3"] = Agreement(name="web3", record=record, listens_until=farm.now, now=farm.now)
+    farm.active["web3"] = own
+    farm.talk(20)
+    assert farm.settled() == {"web1": FIRST, "web2": FIRST, "web3": own}
+    assert farm.nodes["web3"].why_no_share() is None
+    assert any("two ways" in line for line in farm.told)
+    farm.propose(proposal(revision(3)))
+    assert farm.settled() == {"web1": FIRST, "web2": FIRST, "web3": own}
+    assert any(
+        "web3 goes by revision 2 (cccccccc), which the proposed one does not follow" in line for line in farm.told
+    )
+    both = msgspec.structs.replace(proposal(revision(4, "d"), digit="4"), parents=(FIRST.digest, own.digest))
+    farm.propose(both)
+    assert farm.everywhere(revision(4, "d"))
 
 
 def test_two_coordinators_at_once_do_not_both_succeed(farm):

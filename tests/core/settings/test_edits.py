@@ -23,6 +23,11 @@ def test_an_edit_is_told_with_its_time_of_day_and_an_older_one_with_its_day():
     assert words(Edit(name="farm.toml", kind="edited")) == "farm.toml was edited; not applied"
 
 
+def test_a_farm_file_that_could_not_be_applied_is_told_as_wrong():
+    told = words(Edit(name="farm.toml", kind="edited", at=NOON, is_wrong=True))
+    assert told == "farm.toml was edited at 12:00 and is wrong, as hcsidecar check-config tells; not applied"
+
+
 def test_missing_and_new_files_are_told_and_only_the_first_by_name():
     edits = [Edit(name="bin/a", kind="missing"), Edit(name="bin/b", kind="new", at=NOON), Edit(name="c", kind="edited")]
     first = "bin/a is missing, bin/b was made at 12:00, c was edited"

@@ -188,7 +188,7 @@ def test_a_change_is_planned_in_sentences(before, after, told):
             {"heartbeat": {"port": 4804}},
             (
                 "heartbeat.port becomes 4804: a node that listens on another port is not heard;"
-                " stop all nodes and start them with it"
+                " stop all nodes, put the file on each, and start each once with `hcsidecar run --take-file`"
             ),
         ),
         (
@@ -196,7 +196,7 @@ def test_a_change_is_planned_in_sentences(before, after, told):
             {"l2": L2},
             (
                 "[l2] is new: nodes with and without virtual IPs take no shares together;"
-                " stop all nodes and start them with it"
+                " stop all nodes, put the file on each, and start each once with `hcsidecar run --take-file`"
             ),
         ),
         (
@@ -204,7 +204,7 @@ def test_a_change_is_planned_in_sentences(before, after, told):
             {"l2": L2 | {"delivery": "flooded"}},
             (
                 "l2.delivery becomes flooded: nodes that differ in [l2] take no shares together;"
-                " stop all nodes and start them with it"
+                " stop all nodes, put the file on each, and start each once with `hcsidecar run --take-file`"
             ),
         ),
         (
@@ -447,7 +447,8 @@ LARGE_AFTER = {
 }
 GOLDEN = """\
 not possible while the farm runs:
-  heartbeat.port becomes 4804: a node that listens on another port is not heard; stop all nodes and start them with it
+  heartbeat.port becomes 4804: a node that listens on another port is not heard; \
+stop all nodes, put the file on each, and start each once with `hcsidecar run --take-file`
 every node:
   health.lame_duck becomes 20s: used by the next drain
   application.max_restarts becomes 5: nothing is disturbed

@@ -141,6 +141,30 @@ def conflicts(draft):
     return {"weather": _weather(random), "slow": random.choice((0.3, 2.0))}
 
 
+def own_file(draft):
+    """Nodes are started by the files on their disks, alone or together, amid changes, and operators take one side."""
+    random = draft.random
+    at = FIRST
+    for _ in range(random.randint(1, 3)):
+        if random.random() < 0.7:
+            _apply(draft, at, draft.someone(), without=random.choice(("", "unheard")), again=1)
+        begin = at + random.random() * random.choice((0.3, 3.0, 20.0))
+        file = random.choice("ab")
+        for index in random.sample(range(draft.size), random.choice((1, 1, 1, 2, draft.size))):
+            draft.add(begin, "crash", index)
+            draft.add(begin + random.choice((0.0, random.uniform(0.0, 10.0))), "take_file", index, file)
+            # Where it has no revision, or no room, it starts as always.
+            draft.add(begin + 10.0, "start", index)
+        at = draft.last + random.uniform(1.0, 20.0)
+        _apply(draft, at, draft.someone(), again=1)
+        for _ in range(random.choice((0, 1, 2))):
+            at += random.uniform(6.0, 12.0)
+            _apply(draft, at, draft.someone(), take=True, again=2)
+        at += random.uniform(6.0, 30.0)
+    draft.add(draft.last + 1.0, "recover")
+    return {"weather": _weather(random), "slow": random.choice((0.3, 2.0)), "has_revision": random.random() < 0.9}
+
+
 def sleepers(draft):
     """Nodes stand still for seconds or minutes at any time, or whole virtual machines are paused."""
     random = draft.random
@@ -300,6 +324,7 @@ KINDS = {
     "deaths": deaths,
     "cuts": cuts,
     "conflicts": conflicts,
+    "own_file": own_file,
     "sleepers": sleepers,
     "newcomers": newcomers,
     "alone": alone,

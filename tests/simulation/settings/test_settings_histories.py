@@ -57,7 +57,7 @@ def test_the_histories_are_of_every_kind_and_size():
     assert {scenario.size for scenario in drawn} == {2, 3, 4, 5, 6}
     assert {step.what for scenario in drawn for step in scenario.steps} >= {
         *("start", "crash", "freeze", "pause", "cut", "heal", "split", "heal_all"),
-        *("fill_disk", "free_disk", "spoil", "apply", "recover"),
+        *("fill_disk", "free_disk", "spoil", "apply", "recover", "take_file"),
     }
 
 

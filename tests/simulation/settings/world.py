@@ -56,10 +56,12 @@ class World:
         self.names = tuple(f"n{index:02}" for index in range(scenario.size))
         self._first_members = frozenset(self.names[: scenario.size - scenario.spare])
         self.origins = {}
+        self._own_files = {}
+        "By file and number: the revision that a node has made of it at its start."
         self.attempts = {}
         "By token."
         self.left_out = False
-        "An operator has left out a node by name."
+        "An operator has left out a node by name, or let one go by its own file."
         self.moves = {}
         "By phases, from and to: how often a node has moved so."
         self.messages = 0
@@ -191,6 +193,23 @@ class World:
     def spoil(self, index, what, times):
         """Let the next ones of a kind of effect fail."""
         self.machines[index].bad[what] = times
+
+    def take_file(self, index, file):
+        """Let a node be started by the file on its disk; the same file on several nodes is one revision."""
+        machine = self.machines[index]
+        record = machine.record
+        if machine.running or machine.full or record is None or record.settled is None:
+            return
+        number = record.highest + 1
+        revision = self._own_files.get((file, number))
+        if revision is None:
+            revision = self._new_revision(number, (), self.members_of(record.settled))
+            self._own_files[file, number] = revision
+        machine.record = record.alone_with(revision)
+        machine.stored.add(revision)
+        self.observer.settled.setdefault(revision, self.now)
+        self.left_out = True
+        machine.start()
 
     def cut(self, source, target):
         self.network.cut(source, target)
