@@ -103,7 +103,7 @@ class SettingsService:
             name=node,
             record=record,
             listens_until=listens_until,
-            others=[each.name for each in initial.farm.node if each.name != node],
+            others=_others(initial, node),
             now=self._loop.time(),
         )
         self.farm_directory = farm_directory
@@ -273,6 +273,7 @@ class SettingsService:
         except self._take_errors as error:
             return str(error)
         self.loaded = loaded
+        self.agreement.set_others(_others(loaded, self.node))
         return None
 
     def _electorates(self, loaded: LoadedFarm) -> Sequence[Collection[str]]:
@@ -461,6 +462,10 @@ class SettingsService:
 
     def _warn(self, message: str) -> None:
         self._tell(Event(level=Level.WARNING, origin="settings", message=message))
+
+
+def _others(loaded: LoadedFarm, node: str) -> Sequence[str]:
+    return [each.name for each in loaded.farm.node if each.name != node]
 
 
 def reason_of(reply: Reply) -> str:

@@ -419,6 +419,10 @@ class Agreement:
 
     # -- called from outside --------------------------------------------------------------------------------------
 
+    def set_others(self, others: Collection[str]) -> None:
+        """Note which other nodes are in the farm file by which the daemon goes. Call it before `activated`."""
+        self._others = frozenset(others)
+
     def receive(self, message: AgreementMessage, *, sender: str, now: float) -> list[AgreementEffect]:
         """Take in a message. Return the effects to carry out."""
         effects: list[AgreementEffect] = []

@@ -368,6 +368,25 @@ def test_who_was_away_says_what_it_waits_for():
     assert late.why_no_traffic() is None
 
 
+def test_who_was_away_listens_for_the_nodes_that_were_added_meanwhile():
+    late = Agreement(
+        name="web2",
+        record=SettingsRecord(settled=FIRST, highest=1),
+        listens_until=0.5,
+        others=["web1"],
+        now=0.0,
+    )
+    late.hear({"web1": AHEAD}, now=0.1)
+    late.receive(Lineage(settled=SECOND, ancestors=(FIRST,)), sender="web1", now=0.2)
+    late.obtained(SECOND, (), now=0.2)
+    late.set_others(["web1", "web3"])
+    (save,) = late.activated(SECOND, None, now=0.2)
+    late.saved(save.record, None, now=0.3)
+    assert late.why_no_share() == "asks the others for their settings"
+    late.hear({"web1": AHEAD, "web3": AHEAD}, now=0.4)
+    assert late.why_no_share() is None
+
+
 def test_who_cannot_take_what_the_others_have_says_why_and_tries_again():
     late = following()
     (line,) = told(late.obtained(SECOND, ("no space left on device",), now=0.3))
