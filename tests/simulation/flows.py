@@ -64,6 +64,10 @@ class Flows:
             if flow.home is machine:
                 flow.home = None
 
+    def drained(self, machine):
+        """End the connections of a machine, as a drain does at its limit at the latest."""
+        self._flows = [flow for flow in self._flows if flow.home is not machine]
+
     def _open(self, group, bucket):
         self._number += 1
         flow = Flow(number=self._number, group=group, bucket=bucket, home=None)

@@ -114,6 +114,7 @@ class Machine:
         "open_mask",
         "open_until",
         "others",
+        "partition",
         "paused",
         "powered",
         "powers",
@@ -143,6 +144,7 @@ class Machine:
         "By its farm file, which the next start reads."
         self.names = world.names_at_first
         "Of the nodes in its farm file."
+        self.partition = world.partition
         self.numbers = {}
         "By name: index of every machine; of two that run under one name, of the first."
         self.boot = 0
@@ -473,7 +475,7 @@ class Machine:
             settings_digest=self.settings,
             powers=tuple(self.powers[port] for port in world.ports_by(self.settings)),
             share=self.share,
-            partition=world.partition,
+            partition=self.partition,
             known=self.known,
             now=self.clock(),
             membership=world.membership,

@@ -6,6 +6,7 @@
 from pathlib import Path
 
 from simulation import mutants
+from simulation.applying import reach as applying_reach
 from simulation.histories import KINDS, draw
 from simulation.machine import KernelShare
 from simulation.settings import reach as settings_reach
@@ -108,7 +109,7 @@ def described():
 
 def all_described():
     """Write the whole page."""
-    return described() + "\n" + settings_reach.described()
+    return f"{described()}\n{settings_reach.described()}\n{applying_reach.described()}"
 
 
 HEAD = """\

@@ -41,6 +41,9 @@ def timing_of(preset):
 class World:
     """Runs one scenario; a mutant can take the place of `membership`, `share` or `next_boot` of each node."""
 
+    machine_type, observer_type = Machine, Observer
+    "The classes of its servers and of who judges them."
+
     def __init__(self, scenario, *, membership=Membership, share=KernelShare, next_boot=next_boot, through_wire=True):
         self.scenario = scenario
         self.membership, self.share, self.next_boot = membership, share, next_boot
@@ -69,9 +72,9 @@ class World:
         self.network = Network(
             size=len(self.labels), weather=scenario.weather, scale=self.t, random=random, schedule=self.schedule
         )
-        self.observer = Observer(self, hearing_time=self.hearing_time)
+        self.observer = self.observer_type(self, hearing_time=self.hearing_time)
         self.machines = [
-            Machine(
+            self.machine_type(
                 world=self,
                 index=index,
                 name=self.names[node],
@@ -411,9 +414,17 @@ class World:
         """Give the ports that have a share group by the settings of a view's members."""
         return next((self.ports_by(self.machines[self.names.index(name)].settings) for name, _ in view), ())
 
+    def needs_majority(self, part):
+        """Return whether a part of machines may serve only if it is more than half of the farm."""
+        return any(machine.partition == "majority" for machine in part)
+
+    def may_serve(self, machine):
+        """Return whether a machine would take a share."""
+        return machine.wants
+
     def takeable_by(self, part):
         """Mask of the buckets that must have a taker in a torn part, whoever of it serves."""
-        if self.partition == "majority":
+        if self.needs_majority(part):
             # It depends on who reaches whom whether anybody reaches more than half.
             return 0
         candidates = [machine for view in self.rightful_views(part) for machine in view]
@@ -425,9 +436,9 @@ class World:
 
     def rightful_views(self, part):
         """Give the views that a part of machines, which all hear each other, may have agreed on."""
-        if self.partition == "majority" and 2 * len(part) <= len(self.names):
+        if self.needs_majority(part) and 2 * len(part) <= len(part[0].names):
             return {()}
-        candidates = [machine for machine in part if machine.wants and any(self._powers_of(machine))]
+        candidates = [machine for machine in part if self.may_serve(machine) and any(self._powers_of(machine))]
         votes = {}
         for machine in candidates:
             votes.setdefault(machine.settings, []).append(machine)

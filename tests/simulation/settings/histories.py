@@ -199,7 +199,7 @@ def newcomers(draft):
     at = FIRST
     for _ in range(random.randint(1, 5)):
         old = draft.size - spare
-        how = {"add": random.randrange(draft.size)} if random.random() < 0.4 else {"remove": random.randrange(old)}
+        how = {"add": random.randrange(draft.size)} if random.random() < 0.4 else {"remove": (random.randrange(old),)}
         index = random.randrange(old)
         _apply(draft, at, index, without=random.choice(("", "", "unheard")), again=2, **how)
         if random.random() < 0.4:
@@ -240,7 +240,8 @@ def storm(draft):
         at = random.uniform(4.0, length)
         how = {}
         if random.random() < 0.3:
-            how = {random.choice(("remove", "add")): draft.someone()}
+            what, whom = random.choice(("remove", "add")), draft.someone()
+            how = {what: (whom,) if what == "remove" else whom}
         without = random.choice(("", "", "unheard", "unheard", "careless"))
         coordinator = draft.someone()
         take = random.random() < 0.3

@@ -34,12 +34,16 @@ class Peer:
         self.acknowledges = False
 
 
-class Machine:
-    """A server of the farm; `record` and `stored` are its disk, all else ends with the daemon."""
+class SettingsPart:
+    """What a server's daemon does about revisions; `record` and `stored` are its disk, all else ends with the daemon.
 
-    def __init__(self, *, world, index, name, offset, rate):
+    Whoever extends it has heartbeats and a clock: `clock`, `awake`, `_later`, and `_say` for what the others are told.
+    """
+
+    def __init__(self, *, world, index, name, rate):
         self.world, self.index, self.name = world, index, name
-        self._offset, self._rate = offset, rate
+        self.rate = rate
+        "Seconds of its clock in one second."
         self.record, self.stored = None, set()
         self.full = False
         "The disk takes nothing more."
@@ -53,18 +57,149 @@ class Machine:
         "Seconds for which it has stood still since it began."
         self.was_paused = False
         "Its clock has stood still, of which it knows nothing."
-        self.started = 0.0
-        "By its awake time."
+        self.started = self.listens = 0.0
+        "The first by its awake time; the second in seconds."
         self.told = []
+
+    # -- the daemon -----------------------------------------------------------------------------------------------
+
+    def begin(self, *, listens, others=()):
+        """Begin as a daemon that has just been started, and hears all others that live within so many seconds."""
+        self.boot += 1
+        self.running, self.frozen = True, False
+        settled = self.record.settled if self.record is not None else None
+        self.active = settled
+        self.stored &= {settled, *(self.record.ancestors if self.record is not None else ())}
+        self._queue, self._working = deque(), False
+        self._ticks = deque(maxlen=100)
+        self._said = None
+        self.told = []
+        self.started, self.listens = self.awake(), listens
+        now = self.clock()
+        self.agreement = self.world.agreement_of(self)(
+            name=self.name, record=self.record, listens_until=now + listens, others=others, now=now
+        )
+        self.world.observer.started(self)
+
+    def call(self, method, *args, **named):
+        """Call the agreement, and have done what it decides."""
+        effects = getattr(self.agreement, method)(*args, now=self.clock(), **named)
+        self._queue.extend(effects)
+        self.world.observer.look(self)
+        self._work()
+        if self.running and self.agreement.state != self._said:
+            self._said = self.agreement.state
+            self._say()
+
+    def _tick(self):
+        if len(self._ticks) == self._ticks.maxlen and self.world.now < self._ticks[0] + 1.0:
+            self.world.observer.breach("time goes on", f"{self.name} ticks without end")
+        self._ticks.append(self.world.now)
+        self.call("tick")
+        now = self.clock()
+        self._later((self.agreement.next_tick_at(now=now) - now) / self.rate + 1e-4, self._tick)
+
+    def take_message(self, sender, message):
+        self.call("receive", message, sender=sender)
+
+    # -- effects --------------------------------------------------------------------------------------------------
+
+    def _work(self):
+        while self._queue and not self._working and self.running:
+            effect = self._queue.popleft()
+            self.world.carries_out(self, effect)
+            if self.running:
+                self._carry_out(effect)
+
+    def _carry_out(self, effect):
+        match effect:
+            case SendMessage(to=to, message=message):
+                self.world.send(self, to, message)
+            case Obtain(revision=revision, source=source):
+                self._later(self.world.duration(), self._obtained, revision, source)
+            case Activate(revision=revision):
+                self._begin(self._activated, revision)
+            case Save(record=record):
+                early = self.world.random.random() < 0.5
+                full = self.full
+                if early and not full:
+                    self._write(record)
+                self._begin(self._saved, record, early, full)
+            case Discard(revision=revision):
+                self.world.observer.discards(self, revision)
+                self.stored.discard(revision)
+            case Tell(event=event):
+                self.told.append(event.message)
+                self.world.tell(self.name, event.message)
+            case RestartDaemon(reason=reason):
+                self.world.tell(self.name, f"starts anew: {reason}")
+                self._start_anew()
+            case Settled(revision=revision):
+                self.world.tell(self.name, f"has settled {revision}")
+
+    def _begin(self, call, *args):
+        self._working = True
+        self._later(self.world.duration(), self._end, call, args)
+
+    def _end(self, call, args):
+        self._working = False
+        call(*args)
+        if self.running:
+            self._work()
+
+    def _obtained(self, revision, source):
+        problems = ()
+        if revision not in self.stored:
+            if self._fails("obtain"):
+                problems = ("l2.interface: eth7 is not there",)
+            elif self.full:
+                problems = ("no space left on device",)
+            elif not self.world.can_fetch(self, source, revision):
+                problems = (f"{source} does not send it",)
+            else:
+                self.stored.add(revision)
+        self.call("obtained", revision, problems)
+
+    def _activated(self, revision):
+        goes_back = revision == self.agreement.record.settled
+        problem = "port 80 is in use" if self._fails("go back" if goes_back else "activate") else None
+        if problem is None:
+            self.world.observer.activates(self, revision)
+            self.active = revision
+            self._go_by(revision)
+        self.call("activated", revision, problem)
+
+    def _saved(self, record, early, full):
+        if not full and not early:
+            self._write(record)
+        self.call("saved", record, "no space left on device" if full else None)
+
+    def _write(self, record):
+        self.record = record
+        self.world.observer.written(self, record)
+
+    def _fails(self, what):
+        if self.bad[what]:
+            self.bad[what] -= 1
+            return True
+        return False
+
+
+class Machine(SettingsPart):
+    """A server of the farm, with heartbeats that say no more than the agreement needs, and a clock of its own."""
+
+    def __init__(self, *, offset, **more):
+        super().__init__(**more)
+        self._offset = offset
 
     # -- time -----------------------------------------------------------------------------------------------------
 
     def clock(self):
-        return self._offset + self._rate * self.world.now
+        return self._offset + self.rate * self.world.now
 
     def awake(self):
         """Return the seconds for which this machine has not stood still, by its own clock."""
-        return self._rate * (self.world.now - self.stood)
+        return self.rate * (self.world.now - self.stood)
 
     def _later(self, seconds, call, *args, is_timer=True):
         self.world.schedule(self.world.now + seconds, self._run, (self.boot, is_timer, call, args))
@@ -94,11 +229,11 @@ class Machine:
         self.frozen = False
         self.stood += length
         if clock_stops:
-            self._offset -= self._rate * length
+            self._offset -= self.rate * length
             self.was_paused = True
         elif self.world.scenario.forgives_sleep:
             for peer in self._peers.values():
-                peer.heard_at += self._rate * length
+                peer.heard_at += self.rate * length
         jobs, self._backlog = self._backlog, []
         if self.world.random.random() < 0.5:
             jobs.sort(key=lambda job: not job[1])
@@ -110,47 +245,23 @@ class Machine:
     def start(self):
         if self.running:
             return
-        self.boot += 1
-        self.running, self.frozen, self._backlog = True, False, []
-        settled = self.record.settled if self.record is not None else None
-        self.active = settled
-        self.stored &= {settled, *(self.record.ancestors if self.record is not None else ())}
-        self._queue, self._working = deque(), False
-        self._ticks = deque(maxlen=100)
+        self._backlog = []
         self._peers = {name: Peer() for name in self.world.names if name != self.name}
-        self._seq, self._said, self._heard = 0, None, {}
-        self.told = []
-        self.started = self.awake()
-        now = self.clock()
-        self.agreement = self.world.agreement_of(self)(
-            name=self.name, record=self.record, listens_until=now + LISTENS, now=now
-        )
-        self.world.observer.started(self)
+        self._seq, self._heard = 0, {}
+        self.begin(listens=LISTENS)
         self._later(0.0, self._pulse)
         self._later(0.0, self._tick)
 
     def kill(self):
         if self.running:
-            self.running = False
-            if self.frozen:
-                self.frozen = False
+            self.running = self.frozen = False
 
-    def call(self, method, *args, **named):
-        """Call the agreement, and have done what it decides."""
-        effects = getattr(self.agreement, method)(*args, now=self.clock(), **named)
-        self._queue.extend(effects)
-        self.world.observer.look(self)
-        self._work()
-        if self.running and self.agreement.state != self._said:
-            self._speak()
+    def _start_anew(self):
+        self.kill()
+        self.world.schedule(self.world.now + RESTART, lambda _: self.start(), None)
 
-    def _tick(self):
-        if len(self._ticks) == self._ticks.maxlen and self.world.now < self._ticks[0] + 1.0:
-            self.world.observer.breach("time goes on", f"{self.name} ticks without end")
-        self._ticks.append(self.world.now)
-        self.call("tick")
-        now = self.clock()
-        self._later((self.agreement.next_tick_at(now=now) - now) / self._rate + 1e-4, self._tick)
+    def _go_by(self, revision):
+        self._hear()
 
     # -- heartbeats -----------------------------------------------------------------------------------------------
 
@@ -201,93 +312,10 @@ class Machine:
             self._heard = heard
             self.call("hear", heard)
 
+    def _say(self):
+        self._speak()
+
     # -- messages -------------------------------------------------------------------------------------------------
 
     def deliver(self, letter):
-        self._run((self.boot, False, self._take_message, letter))
-
-    def _take_message(self, sender, message):
-        self.call("receive", message, sender=sender)
-
-    # -- effects --------------------------------------------------------------------------------------------------
-
-    def _work(self):
-        while self._queue and not self._working and self.running:
-            effect = self._queue.popleft()
-            self.world.carries_out(self, effect)
-            if self.running:
-                self._carry_out(effect)
-
-    def _carry_out(self, effect):
-        match effect:
-            case SendMessage(to=to, message=message):
-                self.world.send(self, to, message)
-            case Obtain(revision=revision, source=source):
-                self._later(self.world.duration(), self._obtained, revision, source)
-            case Activate(revision=revision):
-                self._begin(self._activated, revision)
-            case Save(record=record):
-                early = self.world.random.random() < 0.5
-                full = self.full
-                if early and not full:
-                    self._write(record)
-                self._begin(self._saved, record, early, full)
-            case Discard(revision=revision):
-                self.world.observer.discards(self, revision)
-                self.stored.discard(revision)
-            case Tell(event=event):
-                self.told.append(event.message)
-                self.world.tell(self.name, event.message)
-            case RestartDaemon(reason=reason):
-                self.world.tell(self.name, f"starts anew: {reason}")
-                self.kill()
-                self.world.schedule(self.world.now + RESTART, lambda _: self.start(), None)
-            case Settled(revision=revision):
-                self.world.tell(self.name, f"has settled {revision}")
-
-    def _begin(self, call, *args):
-        self._working = True
-        self._later(self.world.duration(), self._end, call, args)
-
-    def _end(self, call, args):
-        self._working = False
-        call(*args)
-        if self.running:
-            self._work()
-
-    def _obtained(self, revision, source):
-        problems = ()
-        if revision not in self.stored:
-            if self._fails("obtain"):
-                problems = ("l2.interface: eth7 is not there",)
-            elif self.full:
-                problems = ("no space left on device",)
-            elif not self.world.can_fetch(self, source, revision):
-                problems = (f"{source} does not send it",)
-            else:
-                self.stored.add(revision)
-        self.call("obtained", revision, problems)
-
-    def _activated(self, revision):
-        goes_back = revision == self.agreement.record.settled
-        problem = "port 80 is in use" if self._fails("go back" if goes_back else "activate") else None
-        if problem is None:
-            self.world.observer.activates(self, revision)
-            self.active = revision
-            self._hear()
-        self.call("activated", revision, problem)
-
-    def _saved(self, record, early, full):
-        if not full and not early:
-            self._write(record)
-        self.call("saved", record, "no space left on device" if full else None)
-
-    def _write(self, record):
-        self.record = record
-        self.world.observer.written(self, record)
-
-    def _fails(self, what):
-        if self.bad[what]:
-            self.bad[what] -= 1
-            return True
-        return False
+        self._run((self.boot, False, self.take_message, letter))

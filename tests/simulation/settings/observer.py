@@ -1,7 +1,6 @@
 """Judges a farm that changes its settings from outside: it sees disks, what each daemon goes by, and each move."""
 
 from simulation.observer import Violation
-from simulation.settings.scenario import LISTENS
 
 from hcsidecar.core.settings.agreement import (
     LATE,
@@ -184,9 +183,8 @@ class Observer:
 
     def _judge_share(self, machine, agreement):
         lasts = machine.awake() - machine.started
-        if lasts < LISTENS - LATE - 0.1 and set(agreement.heard) != set(self._world.members_of(machine.active)) - {
-            machine.name
-        }:
+        others = set(self._world.members_of(machine.active)) - {machine.name}
+        if lasts < machine.listens - LATE - 0.1 and set(agreement.heard) != others:
             self.breach("first follow, then serve", f"{machine.name} has listened for {lasts:.2f} s only")
         if lasts > LINEAGE_LIMIT:
             return

@@ -16,7 +16,7 @@ AWAY = (3.0, 60.0)
 
 
 def scenario(*, peaceful=False, removes=False, until=AT + QUIET):
-    how = (("remove", 2),) if removes else ()
+    how = (("remove", (2,)),) if removes else ()
     steps = [Step(0.1 * index, "start", (index,)) for index in range(3)]
     return Scenario(
         kind="each step",
