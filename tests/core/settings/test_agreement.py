@@ -239,7 +239,7 @@ def test_a_node_that_takes_its_own_file_is_fought_over_by_nobody_and_an_operator
     farm.active["web3"] = own
     farm.talk(20)
     assert farm.settled() == {"web1": FIRST, "web2": FIRST, "web3": own}
-    assert farm.nodes["web3"].why_no_share() is None
+    assert farm.nodes["web3"].why_no_traffic() is None
     assert any("two ways" in line for line in farm.told)
     farm.propose(proposal(revision(3)))
     assert farm.settled() == {"web1": FIRST, "web2": FIRST, "web3": own}

@@ -382,9 +382,9 @@ def test_who_was_away_listens_for_the_nodes_that_were_added_meanwhile():
     late.set_others(["web1", "web3"])
     (save,) = late.activated(SECOND, None, now=0.2)
     late.saved(save.record, None, now=0.3)
-    assert late.why_no_share() == "asks the others for their settings"
+    assert late.why_no_traffic() == "asks the others for their settings"
     late.hear({"web1": AHEAD, "web3": AHEAD}, now=0.4)
-    assert late.why_no_share() is None
+    assert late.why_no_traffic() is None
 
 
 def test_who_cannot_take_what_the_others_have_says_why_and_tries_again():

@@ -88,7 +88,7 @@ class FarmObserver(Observer):
         content = world.revisions.contents[part.active]
         wanted = (content.settings, content.partition, world.revisions.members_of(part.active), ())
         names = frozenset(membership.peers.names)
-        found = (membership.settings, machine.partition, names, tuple(membership._selector.electorates))
+        found = (membership.settings_digest, machine.partition, names, tuple(membership._selector.electorates))
         if found != wanted:
             self.breach("nothing by halves", f"{machine.label} goes by {part.active}, {wanted}, and its share {found}")
         ports = world.ports_by(content.settings)

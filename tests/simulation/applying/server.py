@@ -88,7 +88,7 @@ class Server(Machine):
         powers = tuple(self.powers[port] for port in ports)
         if former[0] != self.settings:
             self.share.go_over(ports, self.settings)
-            self._carry_out(self.node.set_layer_two(settings=self.settings, powers=powers, now=self.clock()))
+            self._carry_out(self.node.set_layer_two(settings_digest=self.settings, powers=powers, now=self.clock()))
         elif former[1] != self.powers:
             self._carry_out(self.node.set_powers(powers, now=self.clock()))
         if self.running and (set(former_names) != set(self.names) or tuple(electorates_before) != tuple(electorates)):
@@ -177,7 +177,7 @@ class ServersSettings(SettingsPart):
 
     def call(self, method, *args, **named):
         super().call(method, *args, **named)
-        if self.running and self._waits and self.agreement.why_no_share() is None:
+        if self.running and self._waits and self.agreement.why_no_traffic() is None:
             self._waits = False
             self.server.say_wants()
 
