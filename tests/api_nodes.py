@@ -32,11 +32,35 @@ from hcsidecar.core.documents import (
 from hcsidecar.core.farmfile.values import HostPort
 from hcsidecar.core.metric_catalogue import Family
 from hcsidecar.core.notify.documents import HandOverAnswer, ReceiverStatus
+from hcsidecar.core.settings.agreement import AgreementPhase
+from hcsidecar.core.settings.documents import CandidateReport, DifferencesReport, SettingsReport
 from hcsidecar.core.snapshot_contents import NodeParts, PackedParts, Part, pack
 from hcsidecar.core.targets.documents import TargetStatus
 from hcsidecar.events.journal import Journal
 
 KEYS = FixedKeys(key1="secret")
+
+
+class FakeSettings:
+    """The settings of a node of a farm without a revision; satisfies hcsidecar.api.settings.SettingsControl in part."""
+
+    def __init__(self, node):
+        self.node = node
+
+    async def report(self):
+        idle = AgreementPhase.IDLE
+        return SettingsReport(
+            node=self.node, settled=None, phase=idle, candidate=None, blocked=None, conflicts={}, unapplied=None
+        )
+
+    async def differences(self, number):
+        return DifferencesReport(before=None, after=None)
+
+    async def make(self, body, *, by):
+        return CandidateReport()
+
+    def propose(self, body):
+        return CommandResult(ok=True, text="is proposed")
 
 
 @dataclass
@@ -73,6 +97,7 @@ class FakeControl:
 
     def __post_init__(self):
         self.journal = Journal(node=self.node, log=lambda entry: None)
+        self.settings = FakeSettings(self.node)
 
     def row(self, name, **changes):
         """Change what the status document says about a node."""

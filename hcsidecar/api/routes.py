@@ -9,7 +9,7 @@
     GET  /api/v1/checks              the checks of this node and their latest results
     GET  /api/v1/runs                the runs of scripts whose output is kept
     GET  /api/v1/runs/NAME           the output of one: ?last=LINES or ?after=PLACE
-    POST /api/v1/actions/ACTION      start, stop, restart, drain, resume, leave; body {"force": bool}
+    POST /api/v1/actions/ACTION      start, stop, restart, drain, resume, leave, restart-daemon; body {"force": bool}
     …    /api/v1/requests, /reports, /budget: see `api/application.py`
     POST /api/v1/power               this node's weight; body {"power": NUMBER or null, "share": GROUP or null}
     GET  /api/v1/targets             the state of this node at its load balancers
@@ -19,11 +19,15 @@
                                      &room=BYTES
     GET  /api/v1/layer-two           the filter, the VIPs, the buckets and the packets of this node
     GET  /api/v1/layer-two/explain   which node takes a client: ?address=ADDRESS, &port=PORT, &vip=VIP
+<<<<<<< HEAD
     …    /api/v1/settings: see `api/settings.py`
     POST /api/v1/joining/tokens      a token for a new server; only on the node itself
     …    /api/v1/joining: see `api/joining.py`
     …    /api/v1/access: see `api/access.py`
+=======
+>>>>>>> 7563dd2 (Put the API of settings into the manual, and mend what the manual says of rolling updates and probers)
     GET  /api/v1/layer-two/check     what this node needs of its machine and network, checked now
+    …    /api/v1/settings: see `api/settings.py`
 
 Every answer is JSON. An error has its reason in "reason"; an action that was refused (status 409) has it in "text".
 Requests come over the unix socket (`api/local.py`) or signed over TCP (`api/farm.py`). The health URL and /metrics, on

@@ -1,6 +1,6 @@
 """The part of the API about settings: revisions, candidates, proposals, and what the nodes say to each other of them.
 
-GET  /api/v1/settings                            what this node goes by, and how a proposal of its goes on
+GET  /api/v1/settings                            what this node goes by, and how its latest proposal goes on
 GET  /api/v1/settings/differences                what the operator has edited and not applied
 GET  /api/v1/settings/differences/NUMBER         what a revision has changed
 GET  /api/v1/settings/revisions/DIGEST           the manifest of a revision

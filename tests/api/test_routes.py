@@ -16,6 +16,7 @@ from hcsidecar.api.farm import farm_app
 from hcsidecar.api.local import local_app
 from hcsidecar.api.routes import Api
 from hcsidecar.api.servers import serve_unix, tcp_protocols
+from hcsidecar.api.settings import ON_THE_NODE_ITSELF
 from hcsidecar.core.health import HealthAnswer, HealthFace
 from hcsidecar.core.remarks import OURS
 from hcsidecar.web.aiohttp_bridge import counting_logger, health_middleware
@@ -46,12 +47,17 @@ ROUTES = {
     "GET /api/v1/snapshot": b"",
     "GET /api/v1/notifications": b"",
     "POST /api/v1/notifications": b'{"receiver":"chat"}',
+    "GET /api/v1/settings": b"",
+    "GET /api/v1/settings/differences": b"",
+    "POST /api/v1/settings/candidates": b'{"message":"more power"}',
+    "POST /api/v1/settings/proposals": b'{"digest":"%s"}' % (b"0" * 64),
     "GET /api/v1/layer-two": b"",
     "GET /api/v1/layer-two/explain?address=192.0.2.9": b"",
     "GET /api/v1/layer-two/check": b"",
 }
 "Every request of the manual, with a body that is right."
 POSTS = [route for route in ROUTES if route.startswith("POST")]
+TO_APPLY = [route for route in POSTS if "/settings/" in route]
 OF_ITS_OWN_NODE = [route for route in POSTS if re.search("/(requests|reports|budget)/", route)]
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "HEAD", "SPLICE")
 
@@ -259,6 +265,8 @@ def test_the_application_of_a_node_is_spoken_for_on_that_node_only(route):
     if route in OF_ITS_OWN_NODE:
         assert (status, done) == (400, [])
         assert "for that node only" in document["reason"]
+    elif route in TO_APPLY:
+        assert (status, document["reason"]) == (400, ON_THE_NODE_ITSELF)
     else:
         assert status == 404 if "runs/NAME" in route else status == 200
 

@@ -31,7 +31,7 @@ class CandidateFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class CandidateBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is to become a revision; at most one of the first four."""
+    """Asks for a candidate: `POST /api/v1/settings/candidates`. At most one of the first four keys is set."""
 
     file: Annotated[str, msgspec.Meta(min_length=1, max_length=_LONGEST_PATH)] | None = None
     "Absolute path of a farm file on the node that is asked; by default its own."
@@ -40,27 +40,27 @@ class CandidateBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True)
     number: Annotated[int, msgspec.Meta(ge=1)] | None = None
     "A former revision, to go back to its content."
     take: NodeName | None = None
-    "The node whose revision is to be that of all, after a conflict."
+    "The node whose revision all nodes are to take, after a conflict."
     message: Annotated[str, msgspec.Meta(max_length=1000)] = ""
     without: Without = ()
     "Nodes that need not agree: dead ones."
 
 
 class ProposalBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A candidate to apply."""
+    """Asks to apply a candidate: `POST /api/v1/settings/proposals`."""
 
     digest: Digest
     confirm: Annotated[float, msgspec.Meta(ge=1, le=LONGEST_CONFIRM)] = DEFAULT_CONFIRM
 
 
 class CheckBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A revision that a node is to check on its machine."""
+    """Asks a node to check a revision on its machine: `POST /api/v1/settings/checks`."""
 
     revision: RevisionId
 
 
 class CheckOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What a node says of a candidate."""
+    """What a node has found in a candidate."""
 
     node: str
     problems: tuple[str, ...] = ()
@@ -68,14 +68,14 @@ class CheckOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CandidateReport(msgspec.Struct, frozen=True, kw_only=True):
-    """A candidate: what it changes, and what stands against it."""
+    """A candidate: what it changes, and why it cannot be applied."""
 
     revision: RevisionId | None = None
     "None if the files cannot be a revision, or nothing differs from the settled one."
     problems: tuple[str, ...] = ()
-    "Of the files, as the node found them that was asked."
+    "Problems of the files, found by the node that was asked."
     checks: tuple[CheckOutcome, ...] = ()
-    "Of each node that must agree."
+    "The findings of each node that must agree."
     plan: ChangePlan | None = None
     changes: tuple[str, ...] = ()
     "The keys of the farm file that change, each with its old and new value."
@@ -148,9 +148,9 @@ class SettingsReport(msgspec.Struct, frozen=True, kw_only=True):
     conflicts: Mapping[str, RevisionId]
     "By node: a revision that has gone another way."
     unapplied: str | None
-    "A line about files that were edited on the disk and are not applied."
+    "A line about files on the disk that were edited and not applied."
     waiting: tuple[str, ...] = ()
-    "Keys whose new value is taken when the daemon is started again."
+    "Keys whose new value the daemon takes when it starts again."
     proposal: ProposalReport | None = None
     history: tuple[HistoryEntry, ...] = ()
     "The highest number first."
