@@ -50,7 +50,7 @@ class _State(NamedTuple):
 
 
 class NodeTls:
-    """The certificate of a node, and the contexts with which it speaks TLS; `server` and `client` may change.
+    """The certificate of a node, and the contexts with which it speaks TLS, which may change.
 
     A farm without a certificate authority has none of it. `identity` returns name and addresses of the node, `tell`
     takes the events for the operator. `wall_clock` and `clock` return seconds.
@@ -72,9 +72,6 @@ class NodeTls:
         "None while there is no certificate."
         self.server: ssl.SSLContext | None = None
         "For clients that speak TLS with this node; a certificate of theirs is asked for, and not needed."
-        self.client: ssl.SSLContext | None = None
-        """For connections to other nodes: it shows this node's certificate, and believes only those of the farm. The
-        name to ask for is `SERVER_NAME`."""
         self._key_file, self._state_dir = key_file, state_dir
         self._identity = identity
         self._tell = tell
@@ -86,6 +83,19 @@ class NodeTls:
         self._offset = 0.0
         self._complaint = ""
         self._changed = asyncio.Event()
+
+    @property
+    def client(self) -> ssl.SSLContext | None:
+        """A new context for connections to other nodes; None while there is no certificate.
+
+        It shows this node's certificate, and believes only those of the farm. The name to ask for is `SERVER_NAME`.
+        """
+        # Made when it is needed, because it takes memory and is rarely needed.
+        return None if self.report is None else self._own(client_context(self.report.authority))
+
+    def _own(self, context: ssl.SSLContext) -> ssl.SSLContext:
+        context.load_cert_chain(node_certificate(self._state_dir))
+        return context
 
     async def run(self) -> None:
         """Keep the certificate until cancelled."""
@@ -111,7 +121,7 @@ class NodeTls:
             return
         self._seen, self._due, self._offset = state, now + LOOK_AGAIN, offset
         if state.authority == (None, None):
-            self.report = self.server = self.client = None
+            self.report = self.server = None
             return
         report = await self._made(state)
         if not report.problem:
@@ -145,11 +155,8 @@ class NodeTls:
 
     def _use(self, report: CertificateReport) -> None:
         """Speak TLS with the certificate on the disk from now on. Raise OSError or ValueError if it cannot be used."""
-        place = node_certificate(self._state_dir)
-        server, client = server_context(report.authority), client_context(report.authority)
-        server.load_cert_chain(place)
-        client.load_cert_chain(place)
-        self.report, self.server, self.client = report, server, client
+        self.server = self._own(server_context(report.authority))
+        self.report = report
 
 
 def server_context(authority: str) -> ssl.SSLContext:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hcsidecar.core.joining.certificates import validity_from, why_renewed
+from hcsidecar.core.joining.names import SERVER_NAME
 
 MADE = datetime(2026, 11, 30, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -28,3 +29,7 @@ def test_a_certificate_is_renewed_after_two_thirds_of_its_life_and_when_the_cloc
 
 def test_a_certificate_is_good_for_others_whose_clocks_are_behind():
     assert validity_from(MADE).begins == MADE - 365 * DAY
+
+
+def test_the_name_that_all_certificates_have_is_one_that_nobody_can_register():
+    assert SERVER_NAME.endswith(".internal")
