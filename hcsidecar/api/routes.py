@@ -19,15 +19,10 @@
                                      &room=BYTES
     GET  /api/v1/layer-two           the filter, the VIPs, the buckets and the packets of this node
     GET  /api/v1/layer-two/explain   which node takes a client: ?address=ADDRESS, &port=PORT, &vip=VIP
-<<<<<<< HEAD
-    …    /api/v1/settings: see `api/settings.py`
-    POST /api/v1/joining/tokens      a token for a new server; only on the node itself
-    …    /api/v1/joining: see `api/joining.py`
-    …    /api/v1/access: see `api/access.py`
-=======
->>>>>>> 7563dd2 (Put the API of settings into the manual, and mend what the manual says of rolling updates and probers)
     GET  /api/v1/layer-two/check     what this node needs of its machine and network, checked now
     …    /api/v1/settings: see `api/settings.py`
+    …    /api/v1/joining: see `api/joining.py`
+    …    /api/v1/access: see `api/access.py`
 
 Every answer is JSON. An error has its reason in "reason"; an action that was refused (status 409) has it in "text".
 Requests come over the unix socket (`api/local.py`) or signed over TCP (`api/farm.py`). The health URL and /metrics, on

@@ -7,16 +7,25 @@ import secrets
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from hcsidecar.access.store import AccessStore, AccessStoreError
 from hcsidecar.api.client import ClientError, NodeClient, Told
 from hcsidecar.cli.asking import OneNode, choose, complain, run
 from hcsidecar.cli.farm import REFUSED, AsJson, Config, refuse
-from hcsidecar.core.access.changes import no_such_user, user_is_there, why_not_token_name, why_not_user_name
+from hcsidecar.core.access.changes import (
+    AccessChange,
+    no_such_user,
+    user_is_there,
+    why_not_token_name,
+    why_not_user_name,
+)
+from hcsidecar.core.access.changes import add_user as decide_to_add
 from hcsidecar.core.access.credentials import SECRET_BYTES, TOKEN_ID_BYTES, secret_digest, write_token
 from hcsidecar.core.access.documents import (
     AccessReport,
@@ -28,16 +37,38 @@ from hcsidecar.core.access.documents import (
     UserBody,
 )
 from hcsidecar.core.access.passwords import why_not_password
+from hcsidecar.core.access.record import AccessRecord
 from hcsidecar.core.access.roles import AccessRole
-from hcsidecar.core.farmfile.farm_file import parse_duration
+from hcsidecar.core.farmfile.farm_file import FarmFile, parse_duration
 from hcsidecar.core.request_bodies import Body
 from hcsidecar.events.journal import one_line
+from hcsidecar.farmfile.dirs import state_dir
+from hcsidecar.farmfile.loading import FarmFileError, find_node
 from hcsidecar.system.secret_file import LONGEST, secret_lines
 
 DEFAULT_EXPIRY = "90d"
 NEVER = "never"
 _LONGEST_EXPIRY = 10 * 365 * 86400
 "Seconds; who means longer means never."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserToBe:
+    """The first user of a farm whose daemons do not run yet."""
+
+    name: str
+    delta: AccessRecord
+    store: AccessStore
+
+    def write(self) -> str:
+        """Write the record that the daemon will read, and return what to say of it. Exit with 1 if that fails."""
+        try:
+            there = self.store.load() or AccessRecord()
+            self.store.save(there.merged(self.delta))
+        except AccessStoreError as error:
+            refuse(f"no first user {self.name}: {self.store.path} {error}")
+        return f"user {self.name} (admin) is in {self.store.path}; the other nodes take it over when they hear this one"
+
 
 user = typer.Typer(
     help="""Manage the users of the console, the same on every node of the farm.
@@ -273,6 +304,35 @@ def new_password(name: str, file: Path | None) -> str:
     if why := why_not_password(password, user=name):
         refuse(why)
     return password
+
+
+def first_admin(farm: FarmFile, name: str, file: Path | None) -> UserToBe:
+    """Return the first user of a new farm that has a node on this machine. Exit with 1 if there cannot be one."""
+    try:
+        node = find_node(farm, None)
+    except FarmFileError:
+        refuse(
+            f"no first user {name}: this machine is not one node of the farm by its addresses; on a node, when its "
+            f"daemon runs: hcsidecar user add {name} --role admin"
+        )
+    if why := why_not_user_name(name):
+        refuse(f"no first user {name}: {why}")
+    kept = hashed(new_password(name, file))
+    decision = decide_to_add(AccessRecord(), name, AccessRole.ADMIN, kept, node=node.name, now=time.time())
+    assert isinstance(decision, AccessChange)  # noqa: S101 - the name is right, and nobody is there
+    return UserToBe(name=name, delta=decision.delta, store=AccessStore(state_dir(farm, node)))
+
+
+def offer_admin(farm: FarmFile) -> str:
+    """Ask who is at a terminal for the name of the first user; empty if there is to be none, or there can be none."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return ""
+    try:
+        find_node(farm, None)
+    except FarmFileError:
+        return ""
+    name: str = typer.prompt("Name of the first user of the console (Enter: none)", default="", show_default=False)
+    return name
 
 
 def hashed(password: str) -> str:

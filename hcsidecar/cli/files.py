@@ -11,6 +11,7 @@ import typer
 
 from hcsidecar.cli import authority as authorities
 from hcsidecar.cli import keys
+from hcsidecar.cli.access import PasswordFile, first_admin, offer_admin
 from hcsidecar.cli.authority import make_authority
 from hcsidecar.cli.farm import REFUSED, WRONG_FILE, AsJson, Config, give_up, refuse
 from hcsidecar.cli.import_safekit import import_safekit
@@ -49,6 +50,13 @@ def init(
         list[str],
         typer.Option(metavar="NAME=ADDRESS", help="A server, by its name and IP address; repeat it for each server."),
     ],
+    admin: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Also make the first user of the console. This machine must be one of the servers."
+        ),
+    ] = None,
+    password_file: PasswordFile = None,
 ) -> None:
     """Write the farm file, the key file and the certificate authority of a new farm.
 
@@ -57,7 +65,10 @@ def init(
     servers here, copy all files to each of them, over a secure channel, and keep the modes of farm.key and ca.key at
     0600.
 
-    Exit status: 0 written, 1 could not be written, 2 a name or an address is wrong.
+    With --admin the first user is made, who may do everything in the console; you are asked for the password. Without
+    it you are asked for a name, if this machine is one of the servers and you are at a terminal.
+
+    Exit status: 0 written, 1 could not be written, or there can be no such user, 2 a name or an address is wrong.
 
     Example: hcsidecar init /etc/hcsidecar --name apache --node web1=192.0.2.11 --node web2=192.0.2.12
     """
@@ -65,15 +76,17 @@ def init(
     if unclear:
         raise typer.BadParameter(f"{', '.join(unclear)}: a name, an equals sign and an address", param_hint="--node")
     tables = _tables(name, node)
-    problems = read({name: table if name == "node" else table[0] for name, table in tables.items()})
-    if isinstance(problems, tuple):
-        give_up("the farm is not valid", problems)
+    farm = read({name: table if name == "node" else table[0] for name, table in tables.items()})
+    if isinstance(farm, tuple):
+        give_up("the farm is not valid", farm)
     config, key_file = directory / "farm.toml", directory / "farm.key"
     authority = AuthorityFiles.beside(key_file)
     secret = (key_file, authority.certificate, authority.key)
     there = [path for path in (config, *secret) if path.exists()]
     if there:
         refuse(f"{' and '.join(map(str, there))}: exists already, and is not overwritten")
+    name_of_first = offer_admin(farm) if admin is None else admin
+    first = first_admin(farm, name_of_first, password_file) if name_of_first else None
     try:
         directory.mkdir(parents=True, exist_ok=True)
         Keyring.create(key_file, now=datetime.now(UTC)).write(replace=False)
@@ -83,11 +96,15 @@ def init(
     except OSError as error:
         refuse(f"{error.filename or directory}: {error.strerror}")
     typer.echo(f"wrote {config}, {', '.join(path.name for path in secret)}")
+    if first is not None:
+        typer.echo(first.write())
     typer.echo("next, on every server:")
     if len(node) > 1:
         typer.echo(f"  copy the four files there, {key_file.name} and {authority.key.name} with mode 0600")
     typer.echo(f"  hcsidecar check-config {config}")
     typer.echo(f"  hcsidecar install --config {config}, or by hand: hcsidecar run --config {config}")
+    if first is None:
+        typer.echo("then, on one of them, the first user of the console: hcsidecar user add NAME --role admin")
     typer.echo("later, to add a server: hcsidecar token, on a node that runs")
 
 

@@ -5,10 +5,16 @@ import re
 import signal
 import stat
 import sys
+import time
 import zipfile
 
 import pytest
 from daemons import real_farm, wait_for
+
+from hcsidecar.access.store import AccessStore
+from hcsidecar.core.access.changes import add_token, add_user, new_session_key
+from hcsidecar.core.access.record import AccessRecord
+from hcsidecar.core.access.roles import AccessRole
 
 SCRIPT = """#!/bin/sh
 echo "started with $DB_PASSWORD and {key} as $(cat {directory}/db.pw)"
@@ -46,6 +52,23 @@ def key_secrets(farm):
     return [line.split('"')[1] for line in text.splitlines() if line.startswith(("secret", "hash_seed"))]
 
 
+def plant_users(farm, name):
+    """Write what a node knows of users, tokens and sessions, and give the secrets in it."""
+    store = AccessStore(farm.socket(name).parent)
+    record = AccessRecord()
+    password = f"$argon2id$v=19$m=19456,t=2,p=1${'s' * 22}${'userHash' * 5}"
+    for change in (
+        add_user(record, "alice", AccessRole.ADMIN, password, node=name, now=0),
+        add_token(
+            record, "7" * 16, "ci", AccessRole.ADMIN, "beefcafe" * 8, expires_at=None, by="root", node=name, now=0
+        ),
+    ):
+        record = record.merged(change.delta)
+    key = new_session_key(token_id="8" * 16, key="feedf00d" * 8, now=time.time(), record=record)
+    store.save(record.merged(key))
+    return "userHashuserHash", "beefcafebeefcafe", "feedf00dfeedf00d"
+
+
 def is_stored(farm, name):
     stores = farm.socket(name).parent.glob("events.db*")
     return "login with" in farm.log(name) and any(b"login with" in path.read_bytes() for path in stores)
@@ -71,6 +94,7 @@ def planted(tmp_path):
         (tmp_path / "api-tokens").write_text('web = "token-in-a-file"\n')
         pem = "-----BEGIN PRIVATE KEY-----\nPEMLINEPEMLINEPEMLINEPEMLINE\n-----END PRIVATE KEY-----\n"
         (tmp_path / "tls.key").write_text(pem)
+        farm.planted_users = plant_users(farm, "web1")
         farm.start()
         wait_for(lambda: all(is_stored(farm, name) for name in farm.names), what="the stored events", limit=40)
         yield farm
@@ -105,7 +129,7 @@ def test_a_snapshot_of_all_has_dead_and_hanging_nodes_and_no_secret(planted, tmp
     assert "hcsidecar_nodes_heard" in parts["web1/metrics.txt"]
     assert "stopped" in parts["web1/processes.txt"]
     everything = "\n".join([*parts, *parts.values(), done.stdout, done.stderr])
-    assert [secret for secret in (*SECRETS, *key_secrets(farm)) if secret in everything] == []
+    assert [secret for secret in (*SECRETS, *key_secrets(farm), *farm.planted_users) if secret in everything] == []
     assert [secret[:20] for secret in key_secrets(farm) if secret[10:30] in everything] == []
 
     shown = farm.cli("snapshot", str(out), "--read", "--grep", "login with")
