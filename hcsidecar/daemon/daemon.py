@@ -49,7 +49,7 @@ from hcsidecar.daemon.drain_evidence import NodeDrainEvidence
 from hcsidecar.daemon.joining_service import JoiningService
 from hcsidecar.daemon.memory import StateFile
 from hcsidecar.daemon.node_control import NodeControl
-from hcsidecar.daemon.own_notifications import own_notifications
+from hcsidecar.daemon.own_notifications import OwnNotifications
 from hcsidecar.daemon.own_targets import OwnTargets
 from hcsidecar.daemon.reconfiguration import (
     Parts,
@@ -148,7 +148,7 @@ class Daemon:
         self._server = self._make_server()
         self._layer_two = self._make_layer_two()
         self._targets = OwnTargets(loaded, me, tell=self.tell)
-        self._notifications = own_notifications(
+        self._notifications = OwnNotifications(
             loaded, me, journal=journal, membership=lambda: self._heartbeats.node.membership
         )
         self._published: Published | None = None
@@ -477,6 +477,7 @@ class Daemon:
             evidence=self._evidence,
             face=self._face,
             targets=self._targets,
+            notifications=self._notifications,
             verifier=verifier,
             journal=self._journal,
             upkeep=self._upkeep,

@@ -43,7 +43,7 @@ from hcsidecar.core.snapshot_contents import PackedParts
 from hcsidecar.core.status import ModuleState, status_document
 from hcsidecar.core.targets.documents import TargetStatus
 from hcsidecar.daemon.memory import StateFile
-from hcsidecar.daemon.own_notifications import AnyNotifications
+from hcsidecar.daemon.own_notifications import OwnNotifications
 from hcsidecar.daemon.own_targets import OwnTargets
 from hcsidecar.daemon.reconfiguration import SettingsInForce
 from hcsidecar.events.journal import Journal
@@ -79,7 +79,7 @@ class NodeControl:
         server: HealthServer,
         layer_two: "LayerTwoMode | None",
         targets: OwnTargets,
-        notifications: AnyNotifications,
+        notifications: OwnNotifications,
         heartbeats: Heartbeats,
         application: Application,
         own_addresses: OwnAddresses,

@@ -1,9 +1,11 @@
 """The daemon's interface to its notifications. Without a [[notify]] in the farm file it imports nothing for them."""
 
+import asyncio
+import importlib
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from hcsidecar.api.relay import Relay, UnreachableError
 from hcsidecar.api.routes import NOTIFICATIONS_PATH
@@ -18,76 +20,86 @@ from hcsidecar.events.journal import Journal
 from hcsidecar.farmfile.loading import LoadedFarm
 
 if TYPE_CHECKING:
-    import asyncio
-
     from hcsidecar.notify.notifications import Notifications
 
 _LIVES = 2**53
 
 
-class NoNotifications:
-    """Stands in for `OwnNotifications` on a node without a [[notify]]."""
-
-    def begin(self, tasks: "asyncio.TaskGroup", relay: Relay) -> "Sequence[asyncio.Task[None]]":  # noqa: ARG002 - for none
-        """Return no tasks."""
-        return ()
-
-    def see_own(self, published: Published) -> None:
-        """Do nothing."""
-
-    def take(self, body: NotificationsBody) -> HandOverAnswer | None:  # noqa: ARG002 - there is no receiver
-        """Return None."""
-        return None
-
-    def status(self) -> Sequence[ReceiverStatus]:
-        """Return no receivers."""
-        return ()
-
-
 class OwnNotifications:
-    """The notifications of this node. All methods answer from memory, without waiting."""
+    """The notifications of this node, perhaps none. All methods answer from memory, without waiting."""
 
-    def __init__(self, notifications: "Notifications") -> None:
-        self._notifications = notifications
-        self.take, self.status = notifications.take, notifications.status
+    def __init__(
+        self, loaded: LoadedFarm, me: NodeTable, *, journal: Journal, membership: Callable[[], Membership]
+    ) -> None:
+        """Needs a running loop."""
+        self._me, self._journal, self._membership = me.name, journal, membership
+        self._published: Published | None = None
+        self._relay: Relay | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._notifications: Notifications | None = None
+        self.reconfigure(loaded)
 
-    def begin(self, tasks: "asyncio.TaskGroup", relay: Relay) -> "Sequence[asyncio.Task[None]]":
+    async def prepare(self, loaded: LoadedFarm) -> None:
+        """Load the modules that the receivers of a farm file need, in a thread: `reconfigure` must not wait for it."""
+        if loaded.farm.notify and self._notifications is None:
+            await asyncio.to_thread(importlib.import_module, "hcsidecar.notify.notifications")
+
+    def reconfigure(self, loaded: LoadedFarm) -> None:
+        """Take the receivers of a farm file. A new one is told what happens from now on."""
+        if self._notifications is not None:
+            self._notifications.take_tables(loaded.farm.notify)
+            return
+        if not loaded.farm.notify:
+            return
+        from hcsidecar.notify.notifications import Notifications  # noqa: PLC0415 - see the module's docstring
+
+        self._notifications = Notifications(
+            loaded.farm.notify,
+            farm=loaded.farm.farm.name,
+            me=self._me,
+            directory=loaded.places.machine,
+            lost_after=loaded.farm.heartbeat.lost_after,
+            journal=self._journal,
+            hearing=lambda: _hearing(self._membership()),
+            draw=lambda: secrets.randbelow(_LIVES),
+            since=self._journal.last if self._tasks is not None else 0,
+        )
+        if self._published is not None:
+            self.see_own(self._published)
+        self._start()
+
+    def begin(self, tasks: asyncio.TaskGroup, relay: Relay) -> Sequence[asyncio.Task[None]]:
         """Begin to notify. Return the tasks, to be cancelled at the end."""
-        return [tasks.create_task(self._notifications.run(_ask(relay)), name="notifications")]
+        self._relay = relay
+        return [tasks.create_task(self._run(), name="notifications")]
+
+    async def _run(self) -> None:
+        async with asyncio.TaskGroup() as self._tasks:
+            self._start()
+            await asyncio.Event().wait()
+
+    def _start(self) -> None:
+        if self._tasks is not None and self._relay is not None and self._notifications is not None:
+            self._tasks.create_task(self._notifications.run(_ask(self._relay)), name="notifications")
 
     def see_own(self, published: Published) -> None:
         """Take the state of this node's application."""
-        self._notifications.see_own(
-            state=published.name,
-            is_transient=published.state.status == Status.TRANSIENT,
-            is_ready=published.state.status == Status.READY,
-            reason=published.state.reason,
-        )
+        self._published = published
+        if self._notifications is not None:
+            self._notifications.see_own(
+                state=published.name,
+                is_transient=published.state.status == Status.TRANSIENT,
+                is_ready=published.state.status == Status.READY,
+                reason=published.state.reason,
+            )
 
+    def take(self, body: NotificationsBody) -> HandOverAnswer | None:
+        """Take what another node hands over; None if this node has no such receiver."""
+        return None if self._notifications is None else self._notifications.take(body)
 
-AnyNotifications: TypeAlias = OwnNotifications | NoNotifications
-
-
-def own_notifications(
-    loaded: LoadedFarm, me: NodeTable, *, journal: Journal, membership: Callable[[], Membership]
-) -> AnyNotifications:
-    """Return the notifications of this node. Needs a running loop."""
-    if not loaded.farm.notify:
-        return NoNotifications()
-    from hcsidecar.notify.notifications import Notifications  # noqa: PLC0415 - see the module's docstring
-
-    return OwnNotifications(
-        Notifications(
-            loaded.farm.notify,
-            farm=loaded.farm.farm.name,
-            me=me.name,
-            directory=loaded.path.parent,
-            lost_after=loaded.farm.heartbeat.lost_after,
-            journal=journal,
-            hearing=lambda: _hearing(membership()),
-            draw=lambda: secrets.randbelow(_LIVES),
-        )
-    )
+    def status(self) -> Sequence[ReceiverStatus]:
+        """Return the state of each receiver."""
+        return () if self._notifications is None else self._notifications.status()
 
 
 def _hearing(membership: Membership) -> Mapping[str, Hearing]:

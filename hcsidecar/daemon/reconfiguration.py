@@ -20,6 +20,7 @@ from hcsidecar.core.settings.differences import SettingChange
 from hcsidecar.core.settings.live_change import farm_in_force, waiting_changes
 from hcsidecar.daemon.drain_evidence import NodeDrainEvidence
 from hcsidecar.daemon.memory import StateFile
+from hcsidecar.daemon.own_notifications import OwnNotifications
 from hcsidecar.daemon.own_targets import OwnTargets
 from hcsidecar.daemon.upkeep import Upkeep
 from hcsidecar.events.journal import Journal
@@ -84,6 +85,7 @@ class Parts:
     evidence: NodeDrainEvidence
     face: HealthFace
     targets: OwnTargets
+    notifications: OwnNotifications
     verifier: "Verifier"
     journal: Journal
     upkeep: Upkeep
@@ -112,6 +114,7 @@ class Reconfiguration:
             if (why := _why_not(settings, loaded.farm)) is not None:
                 raise ReconfigurationError(why)
             await self.parts.targets.prepare(loaded)
+            await self.parts.notifications.prepare(loaded)
             farm = farm_in_force(settings.farm, loaded.farm, me=settings.me.name)
             await self._take_layer_two(farm)
             # Nothing may happen between the two: layer-2 mode has gone over, and membership has to be told.
@@ -142,6 +145,7 @@ class Reconfiguration:
         parts.heartbeats.reconfigure(farm, settings.powers.effective(parts.memory.powers), electorates=electorates)
         parts.application.reconfigure(settings.loaded, settings.me)
         parts.targets.reconfigure(settings.loaded, settings.me)
+        parts.notifications.reconfigure(settings.loaded)
         parts.journal.reconfigure(farm.log)
         parts.upkeep.keep_copy(content_of_copy(settings.loaded, settings.me))
         changed = changed_settings(former, farm)

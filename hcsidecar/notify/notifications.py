@@ -45,7 +45,7 @@ class Notifications:
     """All receivers of one node, on the running loop.
 
     `hearing` returns what this node hears of each other one. `directory` is that of the farm file. `draw` returns a
-    random number below 2**53, for the life of an outbox.
+    random number below 2**53, for the life of an outbox. Events after the number `since` are told.
     """
 
     def __init__(
@@ -59,21 +59,27 @@ class Notifications:
         journal: Journal,
         hearing: Callable[[], Mapping[str, Hearing]],
         draw: Callable[[], int],
+        since: int = 0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._me, self._lost_after, self._draw, self._clock = me, lost_after, draw, clock
         self._journal, self._hearing = journal, hearing
         self._watch = NodeWatch(me)
-        self._seen = 0
+        self._seen = since
         "The number of the last event that was looked at."
         self._receivers: list[_Receiver] = []
-        self.take_tables(tables)
+        self._use(tables)
         # Twice the number of receivers: an attempt of before a change of the table may still run.
         self._deliveries = Deliveries(farm=farm, node=me, directory=directory, at_once=16)
 
     def take_tables(self, tables: Sequence[AnyReceiver]) -> None:
         """Use these receivers from now on. One that keeps its name keeps what is held for it."""
+        # What has happened until now is for those of before.
+        self._notice()
+        self._use(tables)
+
+    def _use(self, tables: Sequence[AnyReceiver]) -> None:
         before = {each.outbox.receiver: each.outbox for each in self._receivers}
         self._receivers = []
         for table in tables:

@@ -16,6 +16,7 @@ APPLICATION = '[application]\nstart = "bin/start"\nstop = "bin/stop"\n'
 CHECK = '[[check]]\ntype = "tcp"\nname = "{name}"\naddress = "127.0.0.1"\nport = {port}\n'
 TARGET = '[[target]]\ntype = "command"\nname = "edge"\ncommand = ["bin/balancer", "{word}"]\npoll = "{poll}"\n'
 ABSENT = '#!/bin/sh\nread -r request\necho \'{"presence": "absent"}\'\n'
+RECEIVER = '[[notify]]\ntype = "webhook"\nname = "{name}"\nurl = "http://127.0.0.1:9/"\ntimeout = "1s"\n'
 
 
 def kinds(port):
@@ -41,6 +42,10 @@ def kinds(port):
         "targets": (
             {"extra": base + TARGET.format(word="one", poll="1s")},
             {"extra": base + TARGET.format(word="two", poll="2s")},
+        ),
+        "receivers of notifications": (
+            {"extra": base + RECEIVER.format(name="chat")},
+            {"extra": base + RECEIVER.format(name="chat") + RECEIVER.format(name="pager")},
         ),
         "nodes": ({"names": nodes}, {}),
         "address of another node": ({"names": nodes}, {"names": nodes, "nodes": {"web3": {"address": "192.0.2.3"}}}),

@@ -94,8 +94,8 @@ _CERTIFICATE = _restarts_daemon("other content of the same files is taken on SIG
 _NEXT_RUN = _live("used at the next run of the script")
 _CHECK = _live("the check begins anew, in `init`; a check that is new and fails acts like any other")
 _TARGET = _live()
-_NOTIFY = _restarts_daemon()
-_SECRET = _restarts_daemon("each server has the file for itself: it does not travel with the settings")
+_NOTIFY = _live()
+_SECRET = _live("each server has the file for itself: it does not travel with the settings")
 _ADDRESS = _membership(
     "the others hear it at its new address only: it leaves and joins, one node with each change;"
     " a node that keeps an address on one of its networks only restarts its daemon"
