@@ -38,6 +38,7 @@ from hcsidecar.farmfile.loading import (
     find_node,
     see,
 )
+from hcsidecar.system.inherited_children import InheritedChildren
 from hcsidecar.system.process import CannotRunError, ServiceManager, start_programs_without_waiting
 from hcsidecar.system.signals import Signals, hold_still
 from hcsidecar.system.threads import NoThreadError, Workers, means_no_thread
@@ -110,6 +111,14 @@ class _Found:
 
 
 async def _run(found: _Found, teller: _Teller) -> int:
+    reaping = asyncio.create_task(InheritedChildren().keep_reaping(), name="children of before")
+    try:
+        return await _run_node(found, teller)
+    finally:
+        reaping.cancel()
+
+
+async def _run_node(found: _Found, teller: _Teller) -> int:
     loaded, name = found.loaded, found.node
     start_programs_without_waiting()
     # For everything that the loop does in threads, such as name resolution.
