@@ -22,6 +22,10 @@ from hcsidecar.core.access.documents import Verification
 from hcsidecar.core.access.record import AccessRecord, ChangeStamp, SessionKey, TokenEntry, UserEntry
 from hcsidecar.core.access.roles import AccessRole
 from hcsidecar.core.console.openapi import COOKIE, CSRF_HEADER
+from hcsidecar.core.documents import CommandResult
+from hcsidecar.core.settings.agreement import AgreementPhase
+from hcsidecar.core.settings.documents import CandidateReport, CheckOutcome, DifferencesReport, SettingsReport
+from hcsidecar.core.settings.revision import Manifest
 
 PASSWORD = "correct horse battery"  # noqa: S105 - of nobody
 _QUICK = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1)
@@ -101,6 +105,47 @@ def cookie_in(session):
     return next((cookie for cookie in session.cookie_jar if cookie.key == COOKIE), None)
 
 
+class FakeSettings:
+    """Settings of a node: one revision, and a candidate that is always right."""
+
+    def __init__(self, node):
+        self.node = node
+        self.candidates, self.proposals = [], []
+        self.content = b"[farm]\n"
+        self.revision = Manifest.of(
+            {"farm.toml": self.content}, farm="apache", number=1, parents=(), author="root on web1", made_at=1
+        )
+
+    async def report(self):
+        return SettingsReport(
+            node=self.node,
+            settled=self.revision.id,
+            phase=AgreementPhase.IDLE,
+            candidate=None,
+            blocked=None,
+            conflicts={},
+            unapplied=None,
+        )
+
+    async def make(self, body, *, by):
+        self.candidates.append((body, by))
+        return CandidateReport(revision=self.revision.id, checks=(CheckOutcome(node=self.node),), changes=("power",))
+
+    def propose(self, body):
+        self.proposals.append(body)
+        ok = body.digest == self.revision.id.digest
+        return CommandResult(ok=ok, text="proposed" if ok else "this is not the latest candidate")
+
+    async def differences(self, number):
+        return DifferencesReport(before=None, after=self.revision.id if number else None)
+
+    async def manifest(self, digest):
+        return self.revision.encoded() if digest == self.revision.id.digest else None
+
+    async def file(self, digest, sha256):
+        return self.content if sha256 == self.revision.files[0].sha256 else None
+
+
 async def eventually(ask, *, limit=20):
     """Ask again and again, with a function that makes a coroutine, until the answer is true; give that."""
     async with asyncio.timeout(limit):
@@ -111,8 +156,8 @@ async def eventually(ask, *, limit=20):
 
 
 @asynccontextmanager
-async def console_here(directory, names=("web1", "web2", "web3")):
-    """Run nodes, and the console of the first."""
+async def console_here(directory, names=("web1", "web2", "web3"), **more):
+    """Run nodes, and the console of the first; `more` is for the console."""
     record, asked = [access_record()], []
 
     @web.middleware
@@ -126,8 +171,13 @@ async def console_here(directory, names=("web1", "web2", "web3")):
 
     async with running(list(names), directory) as nodes:
         first = nodes[names[0]]
+        for name, node in nodes.items():
+            node.control.settings = FakeSettings(name)
         path = directory / "console.sock"
         app = local_app(Api(first.control), first.relay, admit=AdmitConsole(console=None), max_body=MAX_BODY)
         app.middlewares.insert(0, verification)
-        async with serve_unix(app, path), console(path, "127.0.0.1", 0, tls=None) as address:
+        async with serve_unix(app, path), console(path, "127.0.0.1", 0, tls=None, **more) as address:
             yield ConsoleHere(nodes=nodes, address=address, record=record, asked=asked)
+    # Transports close in the loop's next turns.
+    for _ in range(5):
+        await asyncio.sleep(0)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hcsidecar.cli import access, control, demo, files, joining, run, settings
+from hcsidecar.cli import access, console, control, demo, files, joining, run, settings
 from hcsidecar.cli import install as service
 
 app = typer.Typer(
@@ -37,6 +37,7 @@ def _main(
 
 files.register(app)
 run.register(app)
+console.register(app)
 service.register(app)
 control.register(app)
 settings.register(app)

@@ -15,6 +15,7 @@ from hcsidecar.api.requests import ApiError, Reply, decode_body, refused
 from hcsidecar.console.daemon_client import NoAnswerError
 from hcsidecar.console.doorkeeper import Doorkeeper
 from hcsidecar.console.handlers import SAFE_HEADERS, Handlers, Request, WithCookie
+from hcsidecar.console.listening import ConsoleConnection
 from hcsidecar.core.access.credentials import SESSION_LIFE
 from hcsidecar.core.console.openapi import COOKIE
 from hcsidecar.core.console.queries import read_query
@@ -64,6 +65,8 @@ class ConsoleApp:
         return await (self.serve(request) if lost else handler(request))
 
     async def _serve(self, http: web.Request) -> web.StreamResponse:
+        if isinstance(http.protocol, ConsoleConnection):
+            http.protocol.request_has_come()
         path = _decoded(http.rel_url.raw_path)
         found = find_route(http.method, path)
         if isinstance(found, tuple):

@@ -101,7 +101,7 @@ class DaemonClient:
             why = _in_plain_words(error, self._socket)
             self._silent_since, self._silent_because = loop.time(), why
             raise NoAnswerError(why, own=True) from None
-        if reply.status in (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE):
+        if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise NoAnswerError(reason_of(reply), own=False)
         return reply
 

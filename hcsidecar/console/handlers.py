@@ -451,9 +451,12 @@ class Handlers:
         return d.NodeAnswers(nodes=tuple(await asyncio.gather(*(of(name) for name in names))))
 
     async def _own(self, method: str, path: str, request: Request, body: object = None, *, limit: float) -> Reply:
-        """Ask the console's own node."""
+        """Ask the console's own node. Raise ApiError if it refuses what it was told to do."""
         encoded = b"" if body is None else msgspec.json.encode(body)
-        return await self._client.ask(method, path, encoded, actor=request.actor, limit=limit)
+        reply = await self._client.ask(method, path, encoded, actor=request.actor, limit=limit)
+        if reply.status == HTTPStatus.CONFLICT:
+            raise ApiError(HTTPStatus.CONFLICT, read_json(reply.body, CommandResult).text)
+        return reply
 
     async def _command(self, path: str, body: object, nodes: Sequence[str], request: Request) -> d.FarmResults:
         """Give a command to these nodes, or all if none is named, at the same time."""

@@ -153,12 +153,13 @@ class Hub:
 
     async def _beginning(self, follower: Follower) -> AsyncGenerator[bytes, None]:
         """Yield the state of the farm, and the events that were missed."""
+        nodes = self._observer.knowledge.nodes
+        # First where its events begin: whatever happens after it has got the farm comes as an event.
+        missed = await asyncio.gather(*(self._missed(name, follower) for name in nodes))
         with contextlib.suppress(NoAnswerError):
             yield message("farm", await self._observer.overview())
         for report in self._rolling():
             yield message("rolling", report)
-        nodes = self._observer.knowledge.nodes
-        missed = await asyncio.gather(*(self._missed(name, follower) for name in nodes))
         for notice in (notice for _, notice in missed if notice is not None):
             yield message("missed", notice)
         for entry in in_order(entry for entries, _ in missed for entry in entries):
@@ -173,6 +174,7 @@ class Hub:
             if place is None:
                 page = await self._page(node, {"last": "0"})
                 follower.places[node] = page.next
+                self._positions.setdefault(node, page.next)
                 return [], None
             while len(found) < MOST_REPLAYED:
                 page = await self._page(node, {"after": str(place)})
@@ -182,7 +184,12 @@ class Hub:
                     break
                 place = page.next
         except NoAnswerError as error:
-            return found, Notice(node=node, notice=f"events of {node} may be missing: {error}")
+            if place is not None:
+                # When it answers again, the watch goes on from here.
+                self._positions.setdefault(node, place)
+            return found, Notice(node=node, notice=f"{node} does not answer: its events come when it does: {error}")
+        # The watch of this node may not have begun: it must not begin after what comes meanwhile.
+        self._positions.setdefault(node, place)
         notice = Notice(node=node, notice=f"{missed} events are missing here", missed=missed) if missed else None
         return found, notice
 
@@ -218,7 +225,8 @@ class Hub:
             try:
                 place = self._positions.get(node)
                 if place is None:
-                    self._positions[node] = (await self._page(node, {"last": "0"})).next
+                    page = await self._page(node, {"last": "0"})
+                    self._positions.setdefault(node, page.next)
                     continue
                 page = await self._page(node, {"after": str(place), "wait": str(WAIT)}, wait=WAIT + 5)
             except NoAnswerError:

@@ -35,6 +35,7 @@ from hcsidecar.console.hub import Hub
 from hcsidecar.console.listening import HEAD_TIMEOUT, ConsoleConnection, listen
 from hcsidecar.console.observer import FarmObserver
 from hcsidecar.console.rolling import RollingCommands
+from hcsidecar.core.console.stream_format import HEARTBEAT
 from hcsidecar.core.farmfile.values import LAST_PORT
 
 PORT: Final = 9453
@@ -106,13 +107,18 @@ def _words(_status: HTTPStatus, reason: str) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def console(path: Path, address: str, port: int, *, tls: ssl.SSLContext | None) -> AsyncIterator[tuple[str, int]]:
-    """Serve the console of the daemon with this socket; yield address and port. Raise OSError if it cannot listen."""
+async def console(
+    path: Path, address: str, port: int, *, tls: ssl.SSLContext | None, heartbeat: float = HEARTBEAT
+) -> AsyncIterator[tuple[str, int]]:
+    """Serve the console of the daemon with this socket; yield address and port.
+
+    `heartbeat` is for streams, in seconds. Raise OSError if it cannot listen.
+    """
     async with contextlib.AsyncExitStack() as stack:
         client = await stack.enter_async_context(DaemonClient(path))
         observer, doorkeeper = FarmObserver(client), Doorkeeper(client)
         stack.push_async_callback(doorkeeper.close)
-        hub = Hub(client, observer, lambda: rolling.reports().rolling)
+        hub = Hub(client, observer, lambda: rolling.reports().rolling, heartbeat=heartbeat)
         rolling = RollingCommands(client, hub.tell_rolling)
         stack.push_async_callback(hub.close)
         stack.push_async_callback(rolling.close)

@@ -102,6 +102,7 @@ COMMANDS = {
     "check-config": ["@farm"],
     "import-safekit": ["@module", "@new", "--macro", "FARM_IP=192.0.2.50", "--node", "web1=192.0.2.11"],
     "run": None,
+    "console": None,
     "install": None,
     "uninstall": None,
     "status": ["@config"],
