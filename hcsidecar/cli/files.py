@@ -201,7 +201,8 @@ def _summary(loaded: LoadedFarm) -> Iterator[str]:
             f"             more than the MTU of {ETHERNET_MTU} bytes, so it goes in fragments: they must pass all"
             " firewalls, and who loses one loses the heartbeat; shorter names of nodes make it smaller"
         )
-    where = ", ".join(map(str, (*farm.web.listen, *health.listen)))
+    listeners = dict.fromkeys(listener for node in farm.node for listener in farm.web_listen(node))
+    where = ", ".join(map(str, (*listeners, *health.listen)))
     yield f"  health     {health.path} on {where}, lame duck {format_duration(health.lame_duck)}"
     for check in farm.check:
         pre = ", before the start" if check.when == "pre" else ""

@@ -51,6 +51,14 @@ def farm_of(directory, count):
     return directory / "farm.toml"
 
 
+def test_check_config_names_the_listeners_of_nodes_that_have_their_own(config):
+    nodes = "".join(
+        f'[[node]]\nname = "web{n}"\naddress = "192.0.2.1{n}"\nlisten = ["192.0.2.1{n}:9010"]\n' for n in (1, 2)
+    )
+    config.write_text(f'[farm]\nname = "apache"\n{nodes}')
+    assert "/health on 192.0.2.11:9010, 192.0.2.12:9010," in run("check-config", config).stdout
+
+
 def test_init_writes_three_tables_with_one_key_a_line_and_the_rest_as_comments(config):
     text = config.read_text()
     assert tomllib.loads(text) == {
