@@ -133,6 +133,26 @@ TARGET_FAILURES = _counter(
     "target_failures_total", "Calls of a balancer that failed, by kind of trouble.", "target", "trouble"
 )
 
+# Receivers of notifications
+NOTIFY_HELD = _gauge("notifications_held", "Notifications that are not sent yet.", "receiver")
+NOTIFY_SENT = _counter("notifications_sent_total", "Messages that a receiver has taken from this node.", "receiver")
+NOTIFY_FAILED = _counter(
+    "notifications_failed_total", "Attempts of this node to send a message that failed.", "receiver"
+)
+NOTIFY_LOST = _counter(
+    "notifications_thrown_away_total", "Notifications that were lost because too many waited.", "receiver"
+)
+NOTIFY_AGE = _gauge(
+    "notifications_last_success_age_seconds", "Seconds since a receiver last took a message.", "receiver"
+)
+
+# Settings
+SETTINGS_REVISION = _gauge("settings_revision", "Number of the revision of the settings that this node goes by.")
+SETTINGS_UNAPPLIED = _gauge("settings_unapplied_files", "Files of this node that were edited and are not applied.")
+SETTINGS_WAITING = _gauge("settings_waiting", "Changed keys that this daemon takes when it is started again.")
+SETTINGS_CONFLICTS = _gauge("settings_conflicts", "Nodes whose settings have gone another way than this node's.")
+SETTINGS_BLOCKED = _gauge("settings_blocked", "1 while this node cannot take the settings that the others have.")
+
 # Layer-2 mode
 LEASE_OPEN = _gauge("lease_open", "1 while the filter may take packets.")
 DIRTY = _gauge("dirty", "1 while older connections in buckets of other nodes live here.")

@@ -12,6 +12,7 @@ from hcsidecar.core import metric_catalogue as catalogue
 from hcsidecar.core.application.states import Role, Status
 from hcsidecar.core.membership.membership import Membership
 from hcsidecar.core.metric_catalogue import Family, Metric, MetricValues
+from hcsidecar.core.notify.documents import ReceiverStatus
 from hcsidecar.core.status import ModuleState
 from hcsidecar.core.targets.documents import TargetStatus
 from hcsidecar.core.targets.registration import Presence
@@ -45,6 +46,20 @@ class HeartbeatFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SettingsFigures:
+    """The settings of a node that has a revision."""
+
+    revision: int
+    unapplied: int
+    "Files."
+    waiting: int
+    "Keys."
+    conflicts: int
+    "Other nodes."
+    blocked: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What the daemon knows of its node."""
 
@@ -68,6 +83,9 @@ class Facts:
     "Its part of each share, 0 to 1; empty without [l2]."
     heartbeats: HeartbeatFigures
     targets: Sequence[TargetStatus]
+    receivers: Sequence[ReceiverStatus]
+    settings: SettingsFigures | None
+    "None without a revision."
     layer_two: LayerTwoReport | None
     "None without [l2]."
 
@@ -87,6 +105,8 @@ def metric_families(facts: Facts) -> tuple[Family, ...]:
         _farm(facts),
         _heartbeats(facts.heartbeats),
         _targets(facts.targets),
+        _receivers(facts.receivers),
+        _settings(facts.settings),
         _layer_two(facts.layer_two),
     )
     return tuple(metric.family(values, common) for section in sections for metric, values in section if values)
@@ -147,6 +167,25 @@ def _targets(targets: Sequence[TargetStatus]) -> Section:
     yield catalogue.TARGET_AGE, _each({name: age for name, age in ages.items() if age is not None})
     yield catalogue.TARGET_CALLS, _pairs({target.name: target.calls for target in targets})
     yield catalogue.TARGET_FAILURES, _pairs({target.name: target.failures for target in targets})
+
+
+def _receivers(receivers: Sequence[ReceiverStatus]) -> Section:
+    ages = {each.name: each.last_sent_age for each in receivers}
+    yield catalogue.NOTIFY_HELD, _each({each.name: each.held for each in receivers})
+    yield catalogue.NOTIFY_SENT, _each({each.name: each.sent for each in receivers})
+    yield catalogue.NOTIFY_FAILED, _each({each.name: each.failed for each in receivers})
+    yield catalogue.NOTIFY_LOST, _each({each.name: each.thrown_away for each in receivers})
+    yield catalogue.NOTIFY_AGE, _each({name: age for name, age in ages.items() if age is not None})
+
+
+def _settings(figures: SettingsFigures | None) -> Section:
+    if figures is None:
+        return
+    yield catalogue.SETTINGS_REVISION, _one(figures.revision)
+    yield catalogue.SETTINGS_UNAPPLIED, _one(figures.unapplied)
+    yield catalogue.SETTINGS_WAITING, _one(figures.waiting)
+    yield catalogue.SETTINGS_CONFLICTS, _one(figures.conflicts)
+    yield catalogue.SETTINGS_BLOCKED, _one(figures.blocked)
 
 
 def _layer_two(told: LayerTwoReport | None) -> Section:

@@ -442,6 +442,7 @@ class Daemon:
         )
         self._control.restart_daemon = lambda by: self._restart(f"told by {by}")
         self._control.settings_complaint = lambda: service.complaint
+        self._control.settings_figures = service.figures
         service.begin()
 
     async def _open_access(self, relay: Relay) -> None:

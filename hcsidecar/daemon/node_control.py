@@ -33,7 +33,7 @@ from hcsidecar.core.l2_documents import LayerTwoCheck
 from hcsidecar.core.membership.heartbeat import View
 from hcsidecar.core.membership.own_addresses import OwnAddresses
 from hcsidecar.core.metric_catalogue import Family
-from hcsidecar.core.metrics import Facts, ProcessFigures, metric_families
+from hcsidecar.core.metrics import Facts, ProcessFigures, SettingsFigures, metric_families
 from hcsidecar.core.notify.documents import HandOverAnswer, ReceiverStatus
 from hcsidecar.core.powers import why_nobody_takes
 from hcsidecar.core.request_bodies import NotificationsBody
@@ -104,6 +104,7 @@ class NodeControl:
         self._started_at = time.time()
         self.settings_complaint: Callable[[], str] = lambda: ""
         "Returns what is out of order with the settings, for `status`."
+        self.settings_figures: Callable[[], SettingsFigures | None] = lambda: None
 
     @property
     def _farm(self) -> FarmFile:
@@ -184,6 +185,8 @@ class NodeControl:
             share=dict(zip(groups, self._fractions(membership.view, self.node), strict=True)),
             heartbeats=self._heartbeats.figures(),
             targets=self.targets(),
+            receivers=self.notifications(),
+            settings=self.settings_figures(),
             layer_two=self.layer_two(),
         )
         return metric_families(facts)

@@ -22,6 +22,7 @@ from hcsidecar.core.events import Event, Level
 from hcsidecar.core.json_reading import JsonError, read_json
 from hcsidecar.core.membership.effects import Tell
 from hcsidecar.core.membership.revision_state import RevisionState
+from hcsidecar.core.metrics import SettingsFigures
 from hcsidecar.core.settings.agreement import (
     Activate,
     Agreement,
@@ -191,6 +192,20 @@ class SettingsService:
             return f"the settings have gone two ways: {others} goes by others (hcsidecar apply --take NODE)"
         return f"{self.unapplied} (hcsidecar diff)" if self.unapplied else ""
 
+    def figures(self) -> SettingsFigures | None:
+        """Return what the metrics tell of the settings; None without a revision."""
+        agreement = self.agreement
+        settled = agreement.record.settled
+        if settled is None:
+            return None
+        return SettingsFigures(
+            revision=settled.number,
+            unapplied=len(self._found),
+            waiting=len(self.waiting),
+            conflicts=len(agreement.conflicts),
+            blocked=agreement.blocked is not None,
+        )
+
     async def _keep_looking_for_edits(self) -> None:
         while True:
             former = self.unapplied
@@ -311,7 +326,7 @@ class SettingsService:
 
         with contextlib.suppress(StoreError):  # what is not noted or pruned is so at the next start
             await self._with_store(write)
-        self.unapplied = None
+        self.unapplied, self._found = None, ()
 
     @property
     def _before_the_first(self) -> Manifest:

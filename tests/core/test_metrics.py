@@ -11,7 +11,8 @@ from hcsidecar.core.membership.heartbeat import Heartbeat
 from hcsidecar.core.membership.membership import Membership
 from hcsidecar.core.membership.timing import Timing
 from hcsidecar.core.metric_catalogue import CATALOGUE, Family, MetricKind
-from hcsidecar.core.metrics import Facts, HeartbeatFigures, ProcessFigures, metric_families
+from hcsidecar.core.metrics import Facts, HeartbeatFigures, ProcessFigures, SettingsFigures, metric_families
+from hcsidecar.core.notify.documents import ReceiverStatus
 from hcsidecar.core.status import ModuleState
 from hcsidecar.core.targets.documents import TargetFailure, TargetStatus
 from l2mode.core.conflicts import Conflict
@@ -106,6 +107,12 @@ def facts(**changes):
         "share": {"WEB": 0.75},
         "heartbeats": HeartbeatFigures(sent=9, received=8, unsent={"ENETUNREACH": 6}, dropped={"bad seal": 5}),
         "targets": [target()],
+        "receivers": [
+            ReceiverStatus(
+                name="chat", type="webhook", sends=True, held=2, sent=7, failed=3, thrown_away=1, last_sent_age=4.5
+            )
+        ],
+        "settings": SettingsFigures(revision=8, unapplied=2, waiting=1, conflicts=3, blocked=True),
         "layer_two": layer_two(),
     }
     return Facts(**{**usual, **changes})
@@ -188,6 +195,16 @@ def test_names_follow_the_conventions():
         (("target_last_success_age_seconds", "blue"), 12.5),
         (("target_calls_total", "blue", "observe"), 7),
         (("target_failures_total", "blue", "throttle"), 2),
+        (("notifications_held", "chat"), 2),
+        (("notifications_sent_total", "chat"), 7),
+        (("notifications_failed_total", "chat"), 3),
+        (("notifications_thrown_away_total", "chat"), 1),
+        (("notifications_last_success_age_seconds", "chat"), 4.5),
+        (("settings_revision",), 8),
+        (("settings_unapplied_files",), 2),
+        (("settings_waiting",), 1),
+        (("settings_conflicts",), 3),
+        (("settings_blocked",), 1),
         (("lease_open",), 1),
         (("dirty",), 1),
         (("buckets", "WEB", "mine"), 4096),
@@ -249,7 +266,7 @@ def test_a_node_that_drains_is_not_ready_and_says_why_not():
 def test_what_there_is_not_is_absent():
     module = ModuleState(role="STOP", status="NotReady", draining=False, reason="", waits_for=())
     process = ProcessFigures(started_at=1e9, cpu_seconds=1.5, resident_bytes=None, longest_stall=0.0)
-    nothing = {"checks": {}, "share": {}, "targets": [], "layer_two": None}
+    nothing = {"checks": {}, "share": {}, "targets": [], "receivers": [], "settings": None, "layer_two": None}
     names = {name for name, *_ in told(module=module, process=process, **nothing)}
     absent = {"check_passing", "restart_budget_used", "restart_budget_limit", "process_resident_memory_bytes"}
     absent |= {
@@ -265,6 +282,7 @@ def test_what_there_is_not_is_absent():
         "vip_conflicts",
     }
     assert not names & absent
+    assert not [name for name in names if name.startswith(("notifications", "settings"))]
     assert {"ready", "module_role", "farm_nodes", "power"} <= names
 
 

@@ -71,6 +71,8 @@ class ReceiverStatus(msgspec.Struct, frozen=True, kw_only=True):
     "Notifications that are not sent yet, of this node and of those that have handed theirs over."
     sent: int = 0
     "Messages that the receiver has taken from this node since the daemon started."
+    failed: int = 0
+    "Attempts of this node to send a message that failed since the daemon started."
     thrown_away: int = 0
     "Notifications that were thrown away since the daemon started because too many were held."
     last_sent_age: float | None = None

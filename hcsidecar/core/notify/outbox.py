@@ -147,6 +147,7 @@ class Outbox:
     "Up to which numbers the message tells that is being sent."
     _flying_thrown_away: int = 0
     _failures: int = 0
+    _failed_ever: int = 0
     "Failures since a message was last taken."
     _failed_at: float = 0.0
     _failure: str = ""
@@ -320,6 +321,7 @@ class Outbox:
         """Note that the receiver has not taken the message, and why."""
         self._flying = None
         self._failures += 1
+        self._failed_ever += 1
         self._failed_at = now
         self._retry_at = now + min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures - 1, 10))
         if text != self._failure:
@@ -336,6 +338,7 @@ class Outbox:
             sends=self._first_since is not None,
             held=len(self._held),
             sent=self._sent,
+            failed=self._failed_ever,
             thrown_away=self._thrown_away_ever,
             last_sent_age=None if self._sent_at is None else round(now - self._sent_at, 1),
             error=ReceiverFailure(text=self._failure, age=round(now - self._failed_at, 1)) if failing else None,
