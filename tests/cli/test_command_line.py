@@ -200,6 +200,8 @@ def words(farm, tmp_path):
     """Give the words of a command, with the places that it needs; nodes are as they were at first."""
     for control in farm.controls:
         control.rows.clear()
+    for secret in ("ca.pem", "ca.key"):
+        (farm.config.parent / secret).unlink(missing_ok=True)
     places = {
         "@farm": [farm.config],
         "@config": ["--config", farm.config],
