@@ -22,27 +22,29 @@ from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Protocol
 
-from hcsidecar.api.requests import LONGEST_NAME, ApiError, Reply, decode_body, document, no_others, only, parse_body
+from hcsidecar.api.requests import LONGEST_NAME, ApiError, Reply, document, no_others, only, parse_body
 from hcsidecar.core.access.documents import (
+    AccessChangeBody,
     AccessReport,
     AccessResult,
+    EndSessionsBody,
     PasswordBody,
     RecordState,
     RemoveBody,
+    RevokeBody,
     RoleBody,
     TokenBody,
     UserBody,
     UsesBody,
     Verification,
 )
-from hcsidecar.core.request_bodies import Body
 
 ON_THIS_NODE = "users and API tokens are the same on every node, and are changed on the node that is asked"
 _BETWEEN_NODES = "only the other nodes of the farm say this to a node"
 
 
 class AccessControl(Protocol):
-    """The daemon, as this part of the API sees it. Changes wait until the other nodes have them, or do not answer."""
+    """The daemon, as this part of the API sees it."""
 
     def report(self) -> AccessReport:
         """Return users and tokens, without what verifies them."""
@@ -50,26 +52,11 @@ class AccessControl(Protocol):
     def verification(self, known: str) -> Verification:
         """Return what verifies passwords, sessions and tokens, unless the caller has it with this digest."""
 
-    async def add_user(self, body: UserBody, *, by: str) -> AccessResult:
-        """Add a user."""
+    async def change(self, body: AccessChangeBody, *, name: str, by: str) -> AccessResult:
+        """Change users or tokens; return when the other nodes have it, or have not answered.
 
-    async def set_password(self, name: str, body: PasswordBody, *, by: str) -> AccessResult:
-        """Give a user another password."""
-
-    async def set_role(self, name: str, body: RoleBody, *, by: str) -> AccessResult:
-        """Give a user another role."""
-
-    async def remove_user(self, name: str, body: RemoveBody, *, by: str) -> AccessResult:
-        """Remove a user."""
-
-    async def add_token(self, body: TokenBody, *, by: str) -> AccessResult:
-        """Add an API token."""
-
-    async def revoke_token(self, name: str, *, by: str) -> AccessResult:
-        """Revoke a token by its id, or all of a name."""
-
-    async def end_sessions(self, *, by: str) -> AccessResult:
-        """End the sessions of all users."""
+        `name` is the user or the token that is meant; empty if the body says it.
+        """
 
     def note_uses(self, body: UsesBody) -> None:
         """Note when tokens were last used."""
@@ -123,27 +110,27 @@ async def answer(
             control.note_uses(parse_body(body, UsesBody))
             return AccessResult(ok=True, text="noted")
     only("POST", method)
-    return await _change(control, parts, body, by(""))
+    wanted, name = _wanted(parts, body)
+    return await control.change(wanted, name=name, by=by(""))
 
 
-async def _change(control: AccessControl, parts: Sequence[str], body: bytes, by: str) -> AccessResult:
+def _wanted(parts: Sequence[str], body: bytes) -> tuple[AccessChangeBody, str]:
+    """Return which change is asked for, and of which user or token."""
     match parts:
         case ["users"]:
-            return await control.add_user(parse_body(body, UserBody), by=by)
+            return parse_body(body, UserBody), ""
         case ["users", name, "password"]:
-            return await control.set_password(_short(name), parse_body(body, PasswordBody), by=by)
+            return parse_body(body, PasswordBody), _short(name)
         case ["users", name, "role"]:
-            return await control.set_role(_short(name), parse_body(body, RoleBody), by=by)
+            return parse_body(body, RoleBody), _short(name)
         case ["users", name, "remove"]:
-            return await control.remove_user(_short(name), parse_body(body or b"{}", RemoveBody), by=by)
+            return parse_body(body or b"{}", RemoveBody), _short(name)
         case ["tokens"]:
-            return await control.add_token(parse_body(body, TokenBody), by=by)
+            return parse_body(body, TokenBody), ""
         case ["tokens", name, "revoke"]:
-            decode_body(body or b"{}", Body)
-            return await control.revoke_token(_short(name), by=by)
+            return parse_body(body or b"{}", RevokeBody), _short(name)
         case ["sessions", "end"]:
-            decode_body(body or b"{}", Body)
-            return await control.end_sessions(by=by)
+            return parse_body(body or b"{}", EndSessionsBody), ""
     raise ApiError(HTTPStatus.NOT_FOUND, "the API has no such path")
 
 

@@ -30,8 +30,10 @@ from hcsidecar.core.access.credentials import SECRET_BYTES, TOKEN_ID_BYTES, secr
 from hcsidecar.core.access.documents import (
     AccessReport,
     AccessResult,
+    EndSessionsBody,
     PasswordBody,
     RemoveBody,
+    RevokeBody,
     RoleBody,
     TokenBody,
     UserBody,
@@ -213,7 +215,7 @@ def end_sessions(config: Config = None, node: OneNode = None, as_json: AsJson = 
 
     Exit status: 0 ended, 1 no daemon could be asked, 2 wrong command or farm file.
     """
-    _change(_client(config, node), "sessions/end", Body(), as_json=as_json)
+    _change(_client(config, node), "sessions/end", EndSessionsBody(), as_json=as_json)
 
 
 @api_token.command(name="add")
@@ -295,7 +297,7 @@ def revoke_token(
 
     Example: hcsidecar api-token revoke deployment
     """
-    _change(_client(config, node), f"tokens/{name}/revoke", Body(), as_json=as_json)
+    _change(_client(config, node), f"tokens/{name}/revoke", RevokeBody(), as_json=as_json)
 
 
 def new_password(name: str, file: Path | None) -> str:

@@ -19,18 +19,11 @@ from typing import Final
 from hcsidecar.access.store import AccessStore, AccessStoreError
 from hcsidecar.api.relay import Relay, UnreachableError
 from hcsidecar.api.requests import Reply
-from hcsidecar.core.access import changes
-from hcsidecar.core.access.changes import AccessChange, AccessDecision, AccessRefusal
-from hcsidecar.core.access.credentials import TOKEN_ID_BYTES, signing_key
 from hcsidecar.core.access.documents import (
+    AccessChangeBody,
     AccessReport,
     AccessResult,
-    PasswordBody,
     RecordState,
-    RemoveBody,
-    RoleBody,
-    TokenBody,
-    UserBody,
     UsesBody,
     Verification,
     access_report,
@@ -48,6 +41,7 @@ LOOK_INTERVAL: Final = 1.0
 COMPARE_INTERVAL: Final = 5.0
 "Seconds between two comparisons with other nodes."
 _KEY_BYTES: Final = 32
+_ID_BYTES: Final = 8
 
 
 class AccessService:
@@ -158,69 +152,37 @@ class AccessService:
 
     def verification(self, known: str) -> Verification:
         """Return what verifies passwords, sessions and tokens, unless the caller has it with this digest."""
+        from hcsidecar.core.access.changes import new_session_key  # noqa: PLC0415 - only where there is a console
+        from hcsidecar.core.access.credentials import signing_key  # noqa: PLC0415
+
         if signing_key(self._record, now=self._clock()) is None:
-            token_id, key = secrets.token_hex(TOKEN_ID_BYTES), secrets.token_hex(_KEY_BYTES)
-            delta = changes.new_session_key(token_id=token_id, key=key, now=self._clock(), record=self._record)
+            token_id, key = _drawn_session_key()
+            delta = new_session_key(token_id=token_id, key=key, now=self._clock(), record=self._record)
             self._adopt(delta)
             self._unsent.append(delta)
             self._wake.set()
         return Verification(digest=self._digest, record=None if known == self._digest else self._record)
 
-    async def add_user(self, body: UserBody, *, by: str) -> AccessResult:
-        """Add a user."""
-        return await self._change(
-            lambda record, now: changes.add_user(record, body.name, body.role, body.password, node=self._node, now=now),
-            by,
+    async def change(self, body: AccessChangeBody, *, name: str, by: str) -> AccessResult:
+        """Change users or tokens here, and on the other nodes."""
+        from hcsidecar.core.access.changes import AccessRefusal, decide  # noqa: PLC0415 - costs memory, seldom needed
+
+        decision = decide(
+            self._record, body, name=name, by=by, node=self._node, now=self._clock(), drawn=_drawn_session_key()
         )
-
-    async def set_password(self, name: str, body: PasswordBody, *, by: str) -> AccessResult:
-        """Give a user another password."""
-        return await self._change(
-            lambda record, now: changes.set_password(record, name, body.password, node=self._node, now=now), by
-        )
-
-    async def set_role(self, name: str, body: RoleBody, *, by: str) -> AccessResult:
-        """Give a user another role."""
-        return await self._change(
-            lambda record, now: changes.set_role(record, name, body.role, force=body.force, node=self._node, now=now),
-            by,
-        )
-
-    async def remove_user(self, name: str, body: RemoveBody, *, by: str) -> AccessResult:
-        """Remove a user."""
-        return await self._change(
-            lambda record, now: changes.remove_user(record, name, force=body.force, node=self._node, now=now), by
-        )
-
-    async def add_token(self, body: TokenBody, *, by: str) -> AccessResult:
-        """Add an API token."""
-        return await self._change(
-            lambda record, now: changes.add_token(
-                record,
-                body.id,
-                body.name,
-                body.role,
-                body.secret_sha256,
-                expires_at=body.expires_at,
-                by=by,
-                node=self._node,
-                now=now,
-            ),
-            by,
-        )
-
-    async def revoke_token(self, name: str, *, by: str) -> AccessResult:
-        """Revoke a token by its id, or all of a name."""
-        return await self._change(lambda record, now: changes.revoke_token(record, name, node=self._node, now=now), by)
-
-    async def end_sessions(self, *, by: str) -> AccessResult:
-        """End the sessions of all users."""
-        token_id, key = secrets.token_hex(TOKEN_ID_BYTES), secrets.token_hex(_KEY_BYTES)
-        return await self._change(lambda _record, now: changes.end_sessions(token_id=token_id, key=key, now=now), by)
+        if isinstance(decision, AccessRefusal):
+            return AccessResult(ok=False, text=decision.reason)
+        self._adopt(decision.delta)
+        self._tell(Event(level=Level.INFO, origin="access", message=f"{decision.text}: by {by}"))
+        _, lacking = await asyncio.gather(self._save(), self._spread(decision.delta))
+        warning = f"; not on the disk of {self._node} yet: {self._why_not}" if self._why_not else ""
+        return AccessResult(ok=True, text=decision.text + warning, lacking=tuple(lacking))
 
     def note_uses(self, body: UsesBody) -> None:
         """Note when tokens were last used; the other nodes take it when they compare their records."""
-        delta = changes.note_uses(self._record, body.used)
+        from hcsidecar.core.access.changes import note_uses  # noqa: PLC0415 - only where there is a console
+
+        delta = note_uses(self._record, body.used)
         if delta is not None:
             self._adopt(delta)
 
@@ -244,23 +206,14 @@ class AccessService:
             return None
         before = self._record
         if self._adopt(record):
-            for line in changes.changes_in_words(before, self._record):
+            from hcsidecar.core.access.changes import changes_in_words  # noqa: PLC0415 - costs memory, seldom needed
+
+            for line in changes_in_words(before, self._record):
                 self._tell(Event(level=Level.INFO, origin="access", message=line))
             await self._save()
         return self.state()
 
     # -- a change -----------------------------------------------------------------------------------------------
-
-    async def _change(self, decide: Callable[[AccessRecord, float], AccessDecision], by: str) -> AccessResult:
-        match decide(self._record, self._clock()):
-            case AccessRefusal(reason=reason):
-                return AccessResult(ok=False, text=reason)
-            case AccessChange(delta=delta, text=text):
-                self._adopt(delta)
-        self._tell(Event(level=Level.INFO, origin="access", message=f"{text}: by {by}"))
-        _, lacking = await asyncio.gather(self._save(), self._spread(delta))
-        warning = f"; not on the disk of {self._node} yet: {self._why_not}" if self._why_not else ""
-        return AccessResult(ok=True, text=text + warning, lacking=tuple(lacking))
 
     def _adopt(self, delta: AccessRecord) -> bool:
         """Go by the merged record from now on. Return whether anything has changed."""
@@ -304,6 +257,11 @@ class AccessService:
 
     def _complain(self, message: str) -> None:
         self._tell(Event(level=Level.ERROR, origin="access", message=message))
+
+
+def _drawn_session_key() -> tuple[str, str]:
+    """Return the id and the key of a session key to be."""
+    return secrets.token_hex(_ID_BYTES), secrets.token_hex(_KEY_BYTES)
 
 
 def _state(reply: Reply) -> RecordState | None:

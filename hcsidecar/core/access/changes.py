@@ -5,11 +5,20 @@ A change is a record of its own with nothing in it but what has changed; it is m
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, assert_never
 
 import msgspec
 
+from hcsidecar.core.access.documents import (
+    AccessChangeBody,
+    EndSessionsBody,
+    PasswordBody,
+    RemoveBody,
+    RevokeBody,
+    RoleBody,
+    TokenBody,
+    UserBody,
+)
 from hcsidecar.core.access.record import (
     MOST_TOKENS,
     MOST_USERS,
@@ -29,8 +38,7 @@ RESERVED_NAMES: Final = frozenset({"root", "somebody", "operator", "daemon", "fa
 "As which events name others."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccessChange:
+class AccessChange(msgspec.Struct, frozen=True, kw_only=True):
     """A change that may be made."""
 
     delta: AccessRecord
@@ -38,14 +46,49 @@ class AccessChange:
     "What it is, to follow a name: `added user alice (admin)`."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccessRefusal:
+class AccessRefusal(msgspec.Struct, frozen=True, kw_only=True):
     """Why a change is not made, and what to do."""
 
     reason: str
 
 
 AccessDecision = AccessChange | AccessRefusal
+
+
+def decide(
+    record: AccessRecord, body: AccessChangeBody, *, name: str, by: str, node: str, now: float, drawn: tuple[str, str]
+) -> AccessDecision:
+    """Decide on what somebody asks for; `name` is the user or token in the path, if there is one.
+
+    `drawn` is a random id and a random key, both in hexadecimal digits, for who needs a new session key.
+    """
+    match body:
+        case UserBody():
+            return add_user(record, body.name, body.role, body.password, node=node, now=now)
+        case PasswordBody():
+            return set_password(record, name, body.password, node=node, now=now)
+        case RoleBody():
+            return set_role(record, name, body.role, force=body.force, node=node, now=now)
+        case RemoveBody():
+            return remove_user(record, name, force=body.force, node=node, now=now)
+        case TokenBody():
+            return add_token(
+                record,
+                body.id,
+                body.name,
+                body.role,
+                body.secret_sha256,
+                expires_at=body.expires_at,
+                by=by,
+                node=node,
+                now=now,
+            )
+        case RevokeBody():
+            return revoke_token(record, name, node=node, now=now)
+        case EndSessionsBody():
+            return end_sessions(token_id=drawn[0], key=drawn[1], now=now)
+        case _:
+            assert_never(body)
 
 
 def add_user(

@@ -12,7 +12,6 @@ import hashlib
 import hmac
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from dataclasses import dataclass
 from typing import Annotated, Final
 
 import msgspec
@@ -50,15 +49,13 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     renewed_at: Moment
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotLetIn:
+class NotLetIn(msgspec.Struct, frozen=True, kw_only=True):
     """Why a credential lets nobody in, as its owner may know it."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenSession:
+class OpenSession(msgspec.Struct, frozen=True, kw_only=True):
     """A session that is valid."""
 
     identity: Identity
@@ -69,8 +66,7 @@ class OpenSession:
         return now >= self.session.renewed_at + RENEW_AFTER
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShownToken:
+class ShownToken(msgspec.Struct, frozen=True, kw_only=True):
     """An API token that is valid."""
 
     identity: Identity

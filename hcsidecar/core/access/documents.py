@@ -57,6 +57,18 @@ class TokenBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
     "None: never."
 
 
+class RevokeBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Revokes an API token: `POST /api/v1/access/tokens/NAME/revoke`."""
+
+
+class EndSessionsBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Ends the sessions of all users: `POST /api/v1/access/sessions/end`."""
+
+
+AccessChangeBody = UserBody | PasswordBody | RoleBody | RemoveBody | TokenBody | RevokeBody | EndSessionsBody
+"What changes users and tokens."
+
+
 class UsesBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When API tokens were last used, by id: `POST /api/v1/access/uses`, by the console of this node."""
 

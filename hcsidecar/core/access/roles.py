@@ -6,9 +6,10 @@ themselves, for the application, or for commands on the machine itself.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+import msgspec
 
 
 class AccessRole(StrEnum):
@@ -24,8 +25,7 @@ class AccessRole(StrEnum):
         return ranks.index(self) >= ranks.index(other)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Permission:
+class Permission(msgspec.Struct, frozen=True, kw_only=True):
     """A verb of the API and the lowest role that may use it."""
 
     method: str

@@ -1,5 +1,6 @@
 """Changes of users and tokens: what is taken, what is refused and why, and the line that is told of each."""
 
+import msgspec
 import pytest
 
 from hcsidecar.core.access.changes import (
@@ -7,14 +8,28 @@ from hcsidecar.core.access.changes import (
     AccessRefusal,
     add_token,
     add_user,
+    changes_in_words,
+    decide,
+    end_sessions,
     new_session_key,
     note_uses,
     remove_user,
     revoke_token,
     set_password,
     set_role,
+    why_not_token_name,
+    why_not_user_name,
 )
-from hcsidecar.core.access.documents import access_report
+from hcsidecar.core.access.documents import (
+    EndSessionsBody,
+    PasswordBody,
+    RemoveBody,
+    RevokeBody,
+    RoleBody,
+    TokenBody,
+    UserBody,
+    access_report,
+)
 from hcsidecar.core.access.record import MOST_TOKENS, MOST_USERS, AccessRecord
 from hcsidecar.core.access.roles import AccessRole
 
@@ -29,8 +44,8 @@ def here(**more):
 
 def after(record, *changes):
     """Give the record after changes of (function, arguments…, names)."""
-    for decide, *arguments, named in changes:
-        record = record.merged(decide(record, *arguments, **here(**named)).delta)
+    for change, *arguments, named in changes:
+        record = record.merged(change(record, *arguments, **here(**named)).delta)
     return record
 
 
@@ -162,3 +177,87 @@ def test_a_report_shows_users_and_tokens_without_what_verifies_them():
     assert (listed.name, listed.expires_at, listed.last_used_at, listed.expired) == ("ci", NOW + 100, NOW + 5, True)
     assert HASH not in repr(report)
     assert "a" * 64 not in repr(report)
+
+
+@pytest.mark.parametrize("name", ["alice", "a", "j.doe-2", "x" * 32])
+def test_a_name_of_small_letters_and_digits_is_taken(name):
+    assert why_not_user_name(name) is None
+    assert why_not_token_name(name.upper()) is None
+
+
+@pytest.mark.parametrize("name", ["", "Alice", "x" * 33, ".alice", "alice@web1", "alice (root", "älice", "a\n"])
+def test_a_name_that_could_be_read_as_somebody_else_is_not_taken(name):
+    assert "small letters a to z, digits" in why_not_user_name(name)
+
+
+@pytest.mark.parametrize("name", ["", "my token", "ci\n", "-ci"])
+def test_a_token_has_a_name_in_one_word(name):
+    assert "the name of an API token has letters a to z, digits" in why_not_token_name(name)
+
+
+def words(before, *changes):
+    """Give what is told of changes that were made on web1."""
+    return changes_in_words(before, after(before, *changes))
+
+
+def test_what_another_node_has_changed_is_told_in_a_line_each_with_where_it_was_done():
+    assert words(EMPTY, (add_user, "alice", ADMIN, HASH, {})) == ("user alice (admin) was added on web1",)
+    assert words(BOTH, (remove_user, "bob", {"force": False})) == ("user bob was removed on web1",)
+    assert words(BOTH, (set_role, "bob", CONTROL, {"force": False}), (set_password, "bob", HASH, {})) == (
+        "user bob was given the role control on web1 (was monitor)",
+        "the password of user bob was changed on web1",
+    )
+    assert words(BOTH, (remove_user, "bob", {"force": False}), (add_user, "bob", ADMIN, HASH, {})) == (
+        "user bob (admin) was added on web1",
+    )
+    added = EMPTY.merged(token(EMPTY, "1").delta)
+    assert changes_in_words(EMPTY, added) == ("API token ci (control) was added on web1",)
+    revoked = added.merged(revoke_token(added, "ci", **here()).delta)
+    assert changes_in_words(added, revoked) == ("API token ci was revoked on web1",)
+    ended = EMPTY.merged(end_sessions(token_id="3" * 16, key="a" * 64, now=NOW).delta)
+    assert changes_in_words(EMPTY, ended) == ("the sessions of all users were ended",)
+
+
+def test_a_new_role_and_a_new_password_are_told_apart():
+    assert words(BOTH, (set_role, "bob", CONTROL, {"force": False})) == (
+        "user bob was given the role control on web1 (was monitor)",
+    )
+    assert words(BOTH, (set_password, "bob", HASH, {})) == ("the password of user bob was changed on web1",)
+    # An earlier change of the same role, of which another node hears later.
+    later = msgspec.structs.replace(BOTH.users["bob"], role_set=BOTH.stamp(node="web2", now=NOW))
+    assert changes_in_words(BOTH, BOTH.merged(AccessRecord(users={"bob": later}))) == ()
+
+
+@pytest.mark.parametrize(
+    ("body", "name", "text"),
+    [
+        (UserBody(name="carol", role=CONTROL, password=HASH), "", "added user carol (control)"),
+        (PasswordBody(password=HASH), "bob", "changed the password of user bob, whose sessions have ended"),
+        (RoleBody(role=CONTROL), "bob", "gave user bob the role control (was monitor)"),
+        (RoleBody(role=CONTROL, force=True), "alice", "gave user alice the role control (was admin)"),
+        (RemoveBody(), "bob", "removed user bob (monitor)"),
+        (RemoveBody(force=True), "alice", "removed user alice (admin)"),
+        (
+            TokenBody(id="2" * 16, name="backup", role=MONITOR, secret_sha256="0" * 64, expires_at=NOW + 9),
+            "",
+            "added API token backup (monitor)",
+        ),
+        (RevokeBody(), "ci", "revoked API token ci (control)"),
+        (EndSessionsBody(), "", "ended the sessions of all users"),
+    ],
+)
+def test_each_request_becomes_its_change(body, name, text):
+    record = BOTH.merged(token(BOTH, "1").delta)
+    change = decide(record, body, name=name, by="root", drawn=("3" * 16, "a" * 64), **here())
+    assert change.text == text
+    assert record.merged(change.delta) != record
+
+
+def test_nothing_is_told_of_what_is_the_same_or_was_gone_before_it_was_known():
+    assert changes_in_words(BOTH, BOTH) == ()
+    gone = after(ALICE, (remove_user, "alice", {"force": True}))
+    assert changes_in_words(EMPTY, gone) == ()
+    added = EMPTY.merged(token(EMPTY, "1").delta)
+    revoked = added.merged(revoke_token(added, "ci", **here()).delta)
+    assert changes_in_words(EMPTY, revoked) == ()
+    assert changes_in_words(revoked, revoked.merged(AccessRecord(last_used={"1" * 16: NOW}))) == ()
