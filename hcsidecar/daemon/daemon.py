@@ -422,6 +422,7 @@ class Daemon:
             farm_directory=FarmDirectory.of(self._settings.loaded),
             initial=self._settings.loaded,
             load_stored=partial(load_stored, working_copy=self._settings.loaded.working_copy),
+            in_force=lambda: self._farm,
             relay=relay,
             take=self._take,
             take_errors=(ReconfigurationError,),

@@ -19,6 +19,7 @@ from hcsidecar.api.relay import Relay, UnreachableError
 from hcsidecar.api.requests import Reply
 from hcsidecar.core.documents import Refusal
 from hcsidecar.core.events import Event, Level
+from hcsidecar.core.farmfile.farm_file import FarmFile
 from hcsidecar.core.json_reading import JsonError, read_json
 from hcsidecar.core.membership.effects import Tell
 from hcsidecar.core.membership.revision_state import RevisionState
@@ -75,9 +76,10 @@ class SettingsService:
 
     `directory` is where the revisions are, made when it is needed. `take` lets the daemon go by a loaded farm, with the
     groups of nodes of each of which a majority is needed (none: of all nodes), and returns the keys that wait for its
-    restart, or raises an exception of `take_errors`. `load_stored` reads the farm file of a stored revision. `say` puts
-    this node's state into its heartbeats. `share_changed` is called when this node may take traffic. `initial` is the
-    farm that the daemon has started with, `farm_directory` where the operator has it.
+    restart, or raises an exception of `take_errors`. `load_stored` reads the farm file of a stored revision. `in_force`
+    returns that by which the daemon goes, without what waits for its restart. `say` puts this node's state into its
+    heartbeats. `share_changed` is called when this node may take traffic. `initial` is the farm that the daemon has
+    started with, `farm_directory` where the operator has it.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class SettingsService:
         farm_directory: FarmDirectory,
         initial: LoadedFarm,
         load_stored: Callable[[Path], LoadedFarm],
+        in_force: Callable[[], FarmFile],
         relay: Relay,
         take: Callable[[LoadedFarm, Sequence[Collection[str]]], Awaitable[Sequence[str]]],
         take_errors: tuple[type[Exception], ...],
@@ -128,6 +131,7 @@ class SettingsService:
         self._store: RevisionStore | None = None
         self._store_lock = asyncio.Lock()
         self._load_stored = load_stored
+        self._in_force = in_force
         self._relay = relay
         self._take = take
         self._take_errors = take_errors
@@ -360,7 +364,11 @@ class SettingsService:
             return (str(error),)
         me = self.loaded.farm.node_named(self.node)
         found = await asyncio.to_thread(
-            check_here, stored.directory, me, farm_directory=self.farm_directory.farm_file.parent
+            check_here,
+            stored.directory,
+            me,
+            farm_directory=self.farm_directory.farm_file.parent,
+            running=(self._in_force(), self.loaded.farm),
         )
         return tuple(map(str, found))
 

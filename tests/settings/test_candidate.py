@@ -1,6 +1,8 @@
 """A candidate is checked on this machine before it is taken: with the key and certificates that are here."""
 
 import os
+import shutil
+import socket
 
 import pytest
 from settings.farm_here import FARM, SCRIPT, TLS, make_certificate, make_farm, script
@@ -23,11 +25,12 @@ def etc(tmp_path):
     return tmp_path / "etc"
 
 
-def problems(etc, contents, *, executable=SCRIPTS, me="web1"):
+def problems(etc, contents, *, executable=SCRIPTS, me="web1", running=()):
     candidate = etc.parent / "candidate"
+    shutil.rmtree(candidate, ignore_errors=True)
     unpack(revision(2, contents, executable=executable), contents, candidate)
-    running = see(etc / FARM_FILE).farm.node_named(me)
-    found = check_here(candidate, running, farm_directory=etc)
+    node = see(etc / FARM_FILE).farm.node_named(me)
+    found = check_here(candidate, node, farm_directory=etc, running=running)
     assert not any("candidate" in str(problem) for problem in found), found
     return {problem.path: f"{problem.message} ({problem.hint})" for problem in found}
 
@@ -107,3 +110,27 @@ def test_a_directory_that_others_may_write_is_told_before_scripts_are_put_there(
     (etc / "bin").chmod(0o777)
     told = f"is reached by {etc}/bin, which may be written by others than its owner (chmod go-w {etc}/bin)"
     assert problems(etc, FILES) == {"application.start": told, "application.stop": told}
+
+
+def test_a_port_that_another_process_has_is_told_with_the_node_and_the_daemons_own_is_not(etc):
+    running = see(etc / FARM_FILE).farm
+    with socket.socket() as taken, socket.socket(type=socket.SOCK_DGRAM) as heartbeats:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        heartbeats.bind(("127.0.0.1", 0))
+        tcp, udp = (each.getsockname()[1] for each in (taken, heartbeats))
+        changed = farm_file(FARM + f'[web]\nlisten = ["0.0.0.0:{tcp}"]\n[heartbeat]\nport = {udp}\n')
+        found = problems(etc, changed, running=[running])
+        assert sorted(found) == ["heartbeat.port", "web.listen"]
+        assert f"cannot be used on web1: TCP 0.0.0.0:{tcp}: another process has the port" in found["web.listen"]
+        assert f"cannot be used on web1: UDP 127.0.0.1:{udp}: another process has the port" in found["heartbeat.port"]
+        own = see(etc.parent / "candidate" / FARM_FILE, machine=etc).farm
+        assert problems(etc, changed, running=[own]) == {}
+    assert problems(etc, changed, running=[running]) == {}
+
+
+def test_a_listener_needs_an_address_of_this_machine_unless_it_is_the_nodes_own(etc):
+    running = see(etc / FARM_FILE).farm
+    found = problems(etc, farm_file(FARM + '[health]\nlisten = ["192.0.2.99:9011"]\n'), running=[running])
+    assert "TCP 192.0.2.99:9011: this machine does not have the address" in found["health.listen"]
+    assert problems(etc, farm_file(FARM + "[heartbeat]\nport = 4900\n"), me="web2", running=[running]) == {}
