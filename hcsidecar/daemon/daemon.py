@@ -8,7 +8,6 @@ only then the listeners close.
 import asyncio
 import contextlib
 import gc
-import os
 import secrets
 import ssl
 import time
@@ -522,7 +521,7 @@ class Daemon:
                 )
                 chores.append(tasks.create_task(layer_two, name="layer 2"))
             application = tasks.create_task(self._application.service.run(), name="application")
-            self._service.tell(READY=1, MAINPID=os.getpid())
+            self._service.tell_ready()
             await application
             if not self.restarts:
                 # systemd would take the process for one that ends, and kill it after a while.

@@ -169,7 +169,7 @@ async def _run_node(found: _Found, teller: _Teller) -> int:
                 conditions=conditions,
                 settings=start.record,
             )
-            return await _run_daemon(daemon, socket_path, teller)
+            return await _run_daemon(daemon, socket_path, teller, service)
     except StoppedError:
         teller.tell(Event(level=Level.INFO, origin="daemon", message="ended while it waited"))
         return 0
@@ -177,14 +177,17 @@ async def _run_node(found: _Found, teller: _Teller) -> int:
         service.close()
 
 
-async def _run_daemon(daemon: Daemon, socket_path: Path, teller: _Teller) -> int:
+async def _run_daemon(daemon: Daemon, socket_path: Path, teller: _Teller, service: ServiceManager) -> int:
     try:
         await daemon.run(socket_path)
     except CannotRunError as error:
         teller.tell(Event(level=Level.ERROR, origin="daemon", message=str(error)))
         return 1
     teller.tell(Event(level=Level.INFO, origin="daemon", message="ended"))
-    return _RESTART if daemon.restarts else 0
+    if not daemon.restarts:
+        return 0
+    service.tell_restart()
+    return _RESTART
 
 
 def _read(config: Path | None, name: str | None, *, take_file: bool) -> _Found:

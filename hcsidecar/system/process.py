@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 DESCRIPTORS = 1024
 "Open files that are asked for: what every system allows, and no more than select(2) in a script can handle."
@@ -108,6 +109,10 @@ class CannotRunError(Exception):
         self.passing = passing
 
 
+START_LIMIT: Final = 900.0
+"Seconds that a start may take in a process that systemd watches already; TimeoutStartSec of the unit."
+
+
 class ServiceManager:
     """systemd, if it started this process and expects notifications; see sd_notify(3)."""
 
@@ -120,6 +125,8 @@ class ServiceManager:
         wanted = microseconds.isdecimal() and pid in ("", str(os.getpid()))
         self.watchdog_interval = int(microseconds) / 2e6 if wanted else None
         "Seconds between two signs of life, half of what systemd allows; None if it does not watch."
+        self._watched = int(microseconds) if wanted else None
+        "Microseconds without a sign of life after which systemd kills this process, where it watches."
         self._notify: socket.socket | None = None
         if self._address:
             # Kept open: systemd would kill a daemon that, for want of a descriptor, gave no sign of life.
@@ -133,6 +140,19 @@ class ServiceManager:
         message = "\n".join(f"{name}={value}" for name, value in state.items())
         with contextlib.suppress(OSError):
             self._notify.sendto(message.encode(), self._address)
+
+    def tell_ready(self) -> None:
+        """Tell that the start is over, and be watched as the unit says from now on."""
+        watched = {} if self._watched is None else {"WATCHDOG_USEC": self._watched}
+        self.tell(READY=1, MAINPID=os.getpid(), **watched)
+
+    def tell_restart(self) -> None:
+        """Tell that this process replaces its program by itself.
+
+        For systemd it goes on, and is watched. Without this it would be killed in a start that takes long.
+        """
+        watched = {} if self._watched is None else {"WATCHDOG": 1, "WATCHDOG_USEC": round(START_LIMIT * 1e6)}
+        self.tell(STATUS="starts again", **watched)
 
     def close(self) -> None:
         """Close the socket; safe to repeat."""

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -371,6 +372,27 @@ def test_signals_that_mean_nothing_end_nothing_and_are_told_once(tmp_path):
 
 def name_of(number):
     return "SIGRTMIN+3" if number == signal.SIGRTMIN + 3 else signal.Signals(number).name
+
+
+def test_a_daemon_that_starts_again_in_its_place_stays_the_main_process_for_systemd(tmp_path, monkeypatch):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener, tempfile.TemporaryDirectory() as short:
+        listener.bind(f"{short}/notify")
+        listener.settimeout(30)
+        monkeypatch.setenv("NOTIFY_SOCKET", f"{short}/notify")
+        monkeypatch.setenv("WATCHDOG_USEC", "60000000")
+        with real_farm(tmp_path, names=("web1",)) as farm:
+            farm.start().all_ready()
+            assert farm.act("web1", "restart-daemon")["ok"]
+            told = []
+            while sum("READY=1" in each for each in told) < 2:
+                told.append(listener.recv(4096).decode())
+            pid = farm.daemons["web1"].pid
+            ready = f"READY=1\nMAINPID={pid}\nWATCHDOG_USEC=60000000"
+            assert [each for each in told if "READY=1" in each] == [ready, ready]
+            assert not any("STOPPING=1" in each for each in told)
+            again = told.index("STATUS=starts again\nWATCHDOG=1\nWATCHDOG_USEC=900000000")
+            assert sum("READY=1" in each for each in told[:again]) == 1
+            assert farm.daemons["web1"].poll() is None
 
 
 def test_sigquit_drains_as_sigterm_does(tmp_path):

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import hcsidecar
 from hcsidecar.daemon.launch import daemon_arguments
-from hcsidecar.system.process import ServiceManager
+from hcsidecar.system.process import START_LIMIT, ServiceManager
 
 LINUX_ONLY = ("pyroute2", "netfilterqueue", "fcntl", "termios", "grp", "pwd", "resource", "syslog")
 ELSEWHERE = ("boto3", "typer", "rich", "prometheus_client")
@@ -61,6 +62,29 @@ def test_the_service_manager_hears_what_is_told(tmp_path):
         manager.tell(READY=1, STATUS="UP(Ready)")
         manager.close()
         assert listener.recv(100) == b"READY=1\nSTATUS=UP(Ready)"
+
+
+def test_a_process_that_starts_again_has_time_for_it_and_is_watched_as_before_after_it(tmp_path):
+    path = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(os.fspath(path))
+        manager = ServiceManager({"NOTIFY_SOCKET": os.fspath(path), "WATCHDOG_USEC": "60000000"})
+        manager.tell_restart()
+        manager.tell_ready()
+        assert listener.recv(200) == b"STATUS=starts again\nWATCHDOG=1\nWATCHDOG_USEC=900000000"
+        assert listener.recv(200) == b"READY=1\nMAINPID=%d\nWATCHDOG_USEC=60000000" % os.getpid()
+        manager.close()
+        unwatched = ServiceManager({"NOTIFY_SOCKET": os.fspath(path)})
+        unwatched.tell_restart()
+        unwatched.tell_ready()
+        assert listener.recv(200) == b"STATUS=starts again"
+        assert listener.recv(200) == b"READY=1\nMAINPID=%d" % os.getpid()
+        unwatched.close()
+
+
+def test_the_time_for_a_start_is_that_of_the_unit():
+    unit = (Path(hcsidecar.__file__).parent / "hcsidecar.service").read_text()
+    assert f"TimeoutStartSec={START_LIMIT / 60:g}min" in unit
 
 
 def test_without_a_service_manager_or_with_a_deaf_one_nothing_happens(tmp_path):
