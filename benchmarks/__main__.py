@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks import (
     application,
+    applying,
     bulk,
     checks,
     connections,
@@ -53,6 +54,7 @@ FIGURES: dict[str, Measure] = {
     "handover": handover.measure,
     "failover_clients": failover_clients.measure,
     "planned_moves": planned_moves.measure,
+    "applying": applying.measure,
     "application": application.measure,
     "checks": checks.measure,
     "targets": targets.measure,

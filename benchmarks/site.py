@@ -68,11 +68,12 @@ class Site:
         switch.plug_in("client", client, *CLIENTS)
         client.set("ipv4/ip_local_port_range", "1024 65535")
 
-    def start(self, name: str, *command: str) -> None:
+    def start(self, name: str, *command: str) -> subprocess.Popen[bytes]:
         """Start a program on a server; it ends with the server."""
         with (self.directory / f"{name}.log").open("ab") as log:
             started = processes.start(*self.servers[name].command(*command), output=log)
         self._processes[name].append(started)
+        return started
 
     def start_web(self, name: str, *, workers: int = 1) -> None:
         """Start a web server that answers with the server's name, and wait until it does."""

@@ -24,6 +24,10 @@ class Story:
         """Tell whether one has said something since a time."""
         return any(name == who and what in line and at >= since for at, name, line in self._lines)
 
+    def times(self, what):
+        """List when anybody has said something."""
+        return [at for at, _, line in self._lines if what in line]
+
     def tail(self, count=TAIL):
         return [f"{at:10.4f}  {who:<6} {what}" for at, who, what in self._lines[-count:]]
 
