@@ -3,7 +3,7 @@
 import errno
 import os
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -19,6 +19,7 @@ from yarl import URL
 from hcsidecar.api.control import NodeCommand
 from hcsidecar.api.routes import PREFIX
 from hcsidecar.core.access.documents import AccessReport, AccessResult
+from hcsidecar.core.access.identity import ACTOR_HEADER, encode_actor, sudo_actor
 from hcsidecar.core.documents import (
     CommandResult,
     Entry,
@@ -274,7 +275,7 @@ class NodeClient:
         session = aiohttp.ClientSession(connector=connector, trust_env=False, timeout=limits)
         url = URL(f"http://node{self._base}{path}", encoded=True)
         try:
-            async with session, session.request(method, url, data=body) as response:
+            async with session, session.request(method, url, data=body, headers=_for_whom()) as response:
                 yield response
         except TimeoutError as error:
             message = (
@@ -305,6 +306,12 @@ class NodeClient:
                 return ClientError(
                     ClientFailure.NOT_SERVED, f"the daemon of {self.via.name} answers {status}: {reason}"
                 )
+
+
+def _for_whom() -> Mapping[str, str]:
+    """Return the header that names who has become root by sudo, so that events name him."""
+    actor = sudo_actor(os.environ.get("SUDO_USER")) if os.geteuid() == 0 else None
+    return {} if actor is None else {ACTOR_HEADER: encode_actor(actor)}
 
 
 def as_text(argument: str) -> str:

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from api_nodes import running
 
-from hcsidecar.core.access.identity import ACTOR_HEADER, Actor, Identity, Via, encode_actor
+from hcsidecar.core.access.identity import ACTOR_HEADER, Actor, Identity, Via, encode_actor, sudo_actor
 from hcsidecar.core.access.roles import AccessRole
 
 MONITOR, CONTROL, ADMIN = AccessRole.MONITOR, AccessRole.CONTROL, AccessRole.ADMIN
@@ -77,6 +77,13 @@ def test_what_the_role_may_not_do_is_not_done_on_any_node(tmp_path, path):
 )
 def test_the_table_of_roles_holds_on_the_socket(tmp_path, method, path, role, status):
     assert asked(tmp_path, method, path, actor(role))[0] == status
+
+
+def test_who_has_become_root_by_sudo_may_what_root_may_and_is_named(tmp_path):
+    status, *_ = asked(tmp_path, "POST", "/api/v1/budget/count", actor(MONITOR, via=Via.COMMAND_LINE))
+    assert status == 400  # of the body, not of the role
+    _, _, web1, _, _ = asked(tmp_path, "POST", "/api/v1/actions/stop", encode_actor(sudo_actor("alice")))
+    assert web1.acts == [("stop", False, "alice (command line)")]
 
 
 @pytest.mark.parametrize("header", ["", "alice", "{}", actor(ADMIN).replace("admin", "king")])

@@ -50,6 +50,15 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.identity.name} ({self.identity.via}{where})"
 
 
+def sudo_actor(user: str | None) -> Actor | None:
+    """Return whom sudo has let be root, by its SUDO_USER; None if there is none, or none whom an event could name."""
+    named = {"name": user, "role": AccessRole.ADMIN, "via": Via.COMMAND_LINE}
+    try:
+        return Actor(identity=msgspec.convert(named, Identity))
+    except msgspec.ValidationError:
+        return None
+
+
 def encode_actor(actor: Actor) -> str:
     """Return the value of the header that names him."""
     return msgspec.json.encode(actor).decode("ascii")

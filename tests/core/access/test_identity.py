@@ -10,6 +10,7 @@ from hcsidecar.core.access.identity import (
     by_way_of,
     decode_actor,
     encode_actor,
+    sudo_actor,
 )
 from hcsidecar.core.access.roles import AccessRole
 
@@ -38,6 +39,15 @@ def test_the_longest_name_of_somebody_is_within_the_limit():
 def test_a_header_gives_the_actor_who_was_written_into_it():
     actor = Actor(identity=CI, address="fe80::1%eth0")
     assert decode_actor(encode_actor(actor)) == actor
+
+
+def test_who_is_root_by_sudo_is_named():
+    assert str(sudo_actor("alice")) == "alice (command line)"
+
+
+@pytest.mark.parametrize("user", [None, "", "alice smith", "alice (console", "x" * 33])
+def test_a_name_that_no_event_could_show_is_not_used(user):
+    assert sudo_actor(user) is None
 
 
 @pytest.mark.parametrize(
