@@ -16,7 +16,8 @@ from hcsidecar.cli import completion
 from hcsidecar.cli.asking import OneNode, choose, complain, farm_to_ask, run
 from hcsidecar.cli.farm import REFUSED, AsJson, Config
 from hcsidecar.cli.rolling import restart_daemons
-from hcsidecar.core.farmfile.farm_file import parse_duration
+from hcsidecar.core.farmfile.farm_file import format_duration, parse_duration
+from hcsidecar.core.membership.heartbeat import NodeName
 from hcsidecar.core.plain_text import escaped
 from hcsidecar.core.settings.agreement import ProposalProgress
 from hcsidecar.core.settings.differences import FileChange
@@ -27,6 +28,8 @@ from hcsidecar.core.settings.documents import (
     ProposalReport,
     SettingsReport,
 )
+from hcsidecar.core.settings.messages import LONGEST_CONFIRM, SHORTEST_CONFIRM
+from hcsidecar.core.settings.revision import LONGEST_MESSAGE, MAX_NUMBER
 from hcsidecar.events.journal import one_line
 
 INTERVAL = 0.1
@@ -111,16 +114,19 @@ def apply(
     """
     if file is not None and take is not None:
         raise typer.BadParameter("FILE and --take exclude each other", param_hint="FILE")
-    chosen = None if file is None else str(file.absolute())
-    body = CandidateBody(file=chosen, take=take, message=message, without=tuple(without or ()))
+    seconds = _seconds(confirm)
+    taken = None if take is None else _node_name(take, "--take")
+    body = CandidateBody(file=_file(file), take=taken, message=_message(message), without=_names(without))
     client = _here(config, node)
-    _apply(config, client, body, confirm=_seconds(confirm), dry_run=dry_run, yes=yes, as_json=as_json)
+    _apply(config, client, body, confirm=seconds, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 def rollback(
     number: Annotated[
         int | None,
-        typer.Argument(metavar="REVISION", min=1, help="The revision to go back to; by default the one before."),
+        typer.Argument(
+            metavar="REVISION", min=1, max=MAX_NUMBER, help="The revision to go back to; by default the one before."
+        ),
     ] = None,
     *,
     config: Config = None,
@@ -138,21 +144,26 @@ def rollback(
 
     Example: hcsidecar rollback 7
     """
+    seconds, why, names = _seconds(confirm), _message(message), _names(without)
     client = _here(config, node)
     if number is None:
         former = run(_settings(client)).history[1:2]
         if not former:
             _refuse("there is no revision before the present one")
         number = former[0].number
-    text = message or f"back to revision {number}"
-    body = CandidateBody(number=number, message=text, without=tuple(without or ()))
-    _apply(config, client, body, confirm=_seconds(confirm), dry_run=dry_run, yes=yes, as_json=as_json)
+    body = CandidateBody(number=number, message=why or f"back to revision {number}", without=names)
+    _apply(config, client, body, confirm=seconds, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 def diff(
     number: Annotated[
         int | None,
-        typer.Argument(metavar="REVISION", min=1, help="Show what this revision has changed, not what is unapplied."),
+        typer.Argument(
+            metavar="REVISION",
+            min=1,
+            max=MAX_NUMBER,
+            help="Show what this revision has changed, not what is unapplied.",
+        ),
     ] = None,
     *,
     config: Config = None,
@@ -243,7 +254,12 @@ def _apply(
 def _ask(*, as_json: bool) -> None:
     if as_json or not sys.stdin.isatty():
         _refuse("not applied: nobody is there to be asked; --yes applies without a question")
-    if not typer.confirm("Apply?"):
+    try:
+        said_yes = typer.confirm("Apply?")
+    except typer.Abort:  # Ctrl-C, or the end of the input
+        typer.echo(err=True)
+        said_yes = False
+    if not said_yes:
         _refuse("not applied: nothing has changed")
 
 
@@ -253,7 +269,12 @@ async def _propose(
     """Propose the candidate and follow until every node has it, or it is over. Return how it ended."""
     assert report.revision is not None  # noqa: S101 - the caller has looked
     began = time.monotonic()
-    answer = await client.propose(ProposalBody(digest=report.revision.digest, confirm=confirm))
+    try:
+        answer = await client.propose(ProposalBody(digest=report.revision.digest, confirm=confirm))
+    except ClientError as error:
+        complain(str(error))
+        complain("it is not known whether all nodes have begun with it; hcsidecar history shows what is in force")
+        return None
     if not answer.ok:
         complain(answer.text)
         return None
@@ -368,9 +389,52 @@ async def _asked(request: Awaitable[Told[T]]) -> T:
 
 def _seconds(text: str) -> float:
     try:
-        return parse_duration(text)
+        seconds = parse_duration(text)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--confirm") from None
+    if not SHORTEST_CONFIRM <= seconds <= LONGEST_CONFIRM:
+        limits = f"{format_duration(SHORTEST_CONFIRM)} to {format_duration(LONGEST_CONFIRM)}"
+        raise typer.BadParameter(f'must be from {limits}, and is "{text}"', param_hint="--confirm")
+    return seconds
+
+
+def _file(file: Path | None) -> str | None:
+    """Return the absolute path of a farm file that the daemon can read too."""
+    if file is None:
+        return None
+    if file.exists() and not (file.is_file() or file.is_dir()):
+        # A daemon has other pipes than this process.
+        raise typer.BadParameter("is no plain file: write it to a file first", param_hint="FILE")
+    return _as_utf8(str(file.absolute()), "FILE")
+
+
+def _names(nodes: list[str] | None) -> tuple[str, ...]:
+    return tuple(_node_name(name, "--without") for name in nodes or ())
+
+
+def _node_name(name: str, option: str) -> str:
+    import msgspec  # noqa: PLC0415 - not for every command
+
+    try:
+        name.encode()
+        return msgspec.convert(name, NodeName)
+    except (msgspec.ValidationError, UnicodeEncodeError):
+        raise typer.BadParameter(f"{name!r} is not the name of a node", param_hint=option) from None
+
+
+def _as_utf8(text: str, place: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise typer.BadParameter("is not UTF-8", param_hint=place) from None
+    return text
+
+
+def _message(text: str) -> str:
+    if len(text) > LONGEST_MESSAGE:
+        why = f"has {len(text)} characters, and {LONGEST_MESSAGE} are the most"
+        raise typer.BadParameter(why, param_hint="--message")
+    return _as_utf8(text, "--message")
 
 
 def _refuse(why: str) -> NoReturn:

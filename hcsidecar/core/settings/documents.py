@@ -10,9 +10,9 @@ from hcsidecar.core.request_bodies import Body
 from hcsidecar.core.settings.agreement import AgreementPhase, ProposalProgress, ProposalStatus
 from hcsidecar.core.settings.differences import FileChange
 from hcsidecar.core.settings.history import HistoryEntry
-from hcsidecar.core.settings.messages import LONGEST_CONFIRM
+from hcsidecar.core.settings.messages import LONGEST_CONFIRM, SHORTEST_CONFIRM
 from hcsidecar.core.settings.plan import ChangePlan
-from hcsidecar.core.settings.revision import MAX_FILES, Digest, RevisionId
+from hcsidecar.core.settings.revision import LONGEST_MESSAGE, MAX_FILES, Digest, RevisionId
 
 DEFAULT_CONFIRM = 30.0
 "Seconds within which all nodes must hear each other with new settings."
@@ -41,7 +41,7 @@ class CandidateBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True)
     "A former revision, to go back to its content."
     take: NodeName | None = None
     "The node whose revision all nodes are to take, after a conflict."
-    message: Annotated[str, msgspec.Meta(max_length=1000)] = ""
+    message: Annotated[str, msgspec.Meta(max_length=LONGEST_MESSAGE)] = ""
     without: Without = ()
     "Nodes that need not agree: dead ones."
 
@@ -50,7 +50,7 @@ class ProposalBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Asks to apply a candidate: `POST /api/v1/settings/proposals`."""
 
     digest: Digest
-    confirm: Annotated[float, msgspec.Meta(ge=1, le=LONGEST_CONFIRM)] = DEFAULT_CONFIRM
+    confirm: Annotated[float, msgspec.Meta(ge=SHORTEST_CONFIRM, le=LONGEST_CONFIRM)] = DEFAULT_CONFIRM
 
 
 class CheckBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -15,6 +15,7 @@ from hcsidecar.core.settings.revision import Digest, RevisionId
 
 MAX_ANCESTORS: Final = 500
 "Revisions that a node remembers to be before its own: years of changes."
+SHORTEST_CONFIRM: Final = 1.0
 LONGEST_CONFIRM: Final = 3600.0
 LONGEST_REASON: Final = 500
 MOST_REASONS: Final = 100
@@ -42,7 +43,7 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     "Who must agree, the coordinator included."
     removed: Names = ()
     "Nodes that are no longer in the farm with this revision."
-    confirm: Annotated[float, msgspec.Meta(ge=1, le=LONGEST_CONFIRM)]
+    confirm: Annotated[float, msgspec.Meta(ge=SHORTEST_CONFIRM, le=LONGEST_CONFIRM)]
     "Seconds within which all must hear each other with the new settings."
 
 

@@ -21,6 +21,8 @@ MAX_NUMBER: Final = 2**53 - 1
 "JSON readers keep whole numbers up to here."
 FARM_FILE: Final = "farm.toml"
 "The name of the farm file within a bundle, whatever its name on a node."
+LONGEST_MESSAGE: Final = 1000
+"Characters of why a revision was made."
 _LONGEST_NAME: Final = 512
 "Bytes of the name of a file, its directories included."
 _LONGEST_COMPONENT: Final = 255
@@ -72,7 +74,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     "Who made it, from where."
     made_at: Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
     "Seconds since 1970; 0 where several nodes may make it, each at its own time."
-    message: Annotated[str, msgspec.Meta(max_length=1000)] = ""
+    message: Annotated[str, msgspec.Meta(max_length=LONGEST_MESSAGE)] = ""
     "Why, in the author's words."
     files: Annotated[tuple[FileEntry, ...], msgspec.Meta(min_length=1, max_length=MAX_FILES)]
     "Sorted by name; FARM_FILE is one of them."
