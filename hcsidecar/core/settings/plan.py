@@ -204,7 +204,7 @@ class _Change:
 
     def _file_step(self, file: FileChange) -> PlanStep:
         uses = [*_uses_of(self._present, file.name), *_uses_of(self._former, file.name)]
-        when = uses[0].when if uses else "no script or program of the farm file by itself"
+        when = uses[0].when if uses else "it goes along; the farm file does not name it"
         if file.change is ChangeKind.REMOVED:
             when = "nothing is disturbed"
         text = f"{file.name} {_has_become(file)}: {when}"

@@ -254,7 +254,10 @@ def test_the_worst_effect_is_named(after, worst):
     [
         (changed("bin/start"), "bin/start is changed: used at its next run"),
         (changed("bin/stop"), "bin/stop is changed: used at its next run"),
-        (changed("bin/new", ChangeKind.ADDED), "bin/new is added: no script or program of the farm file by itself"),
+        (
+            changed("bin/new", ChangeKind.ADDED),
+            "bin/new is added: it goes along; the farm file does not name it",
+        ),
         (changed("bin/old", ChangeKind.REMOVED), "bin/old is removed: nothing is disturbed"),
         (changed("bin/queue"), "bin/queue is changed: used at its next run, every 5 s"),
         (changed("bin/watch"), "bin/watch is changed: used when it is started again"),
