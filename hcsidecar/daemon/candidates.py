@@ -150,11 +150,11 @@ class Candidates:
         """Return why nodes that live cannot be removed, or left out."""
         service = self._service
         removed = {node.name for node in service.loaded.farm.node} - {node.name for node in new.node}
-        alive = service.agreement.heard.keys()
+        alive = {*service.agreement.heard, service.node}
         problems = [
             f"{name} runs and is not in the new farm file: stop its daemon there (systemctl stop hcsidecar), and then"
             f" apply with --without {name}"
-            for name in sorted(removed & {*alive, service.node})
+            for name in sorted(removed & alive)
         ]
         known = {node.name for node in (*service.loaded.farm.node, *new.node)}
         problems += [f"there is no node {name} to be left out" for name in sorted(self._without - known)]
@@ -258,6 +258,8 @@ class Candidates:
         )
 
     async def _content_before(self, revision: RevisionId, parent: RevisionId | None) -> RevisionContent:
+        if parent is None and revision.number == 1:
+            raise _NotACandidateError(f"{revision} is the first one: there is none before it to compare it with")
         if parent is None:
             raise _NotACandidateError(f"what was before {revision} is not known here any more")
         return _stored_content(await self._read(parent))
@@ -383,6 +385,9 @@ class Candidates:
         chosen = path or self._service.farm_directory.farm_file
 
         def read() -> Bundle:
+            if chosen.exists() and not (chosen.is_file() or chosen.is_dir()):
+                # The reading of a pipe ends when somebody writes to it.
+                raise _NotACandidateError(f"{chosen} is no plain file")
             loaded = see(chosen, kinds_apart=True, machine=self._machine).loaded_from(chosen)
             return read_bundle(loaded, FarmDirectory.of(loaded))
 

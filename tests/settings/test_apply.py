@@ -33,6 +33,9 @@ def test_a_change_on_one_node_is_in_force_on_all(farm):
     (first,) = histories[0]
     assert (first["number"], first["author"], first["message"]) == (1, "root on web2", "more time")
     assert farm.command("web3", "diff").returncode == 0
+    first = farm.command("web3", "diff", "1")
+    assert first.returncode == 2
+    assert "is the first one: there is none before it to compare it with" in first.stderr
     assert "nothing to apply" in farm.apply("web1").stdout
 
 
@@ -246,6 +249,9 @@ def test_a_living_node_is_not_left_out(farm):
     refused = farm.apply("web1", "--without", "web3")
     assert refused.returncode == 1
     assert "web3 is alive and cannot be left out with --without" in refused.stderr
+    refused = farm.apply("web1", "--without", "web1")
+    assert refused.returncode == 1
+    assert "web1 is alive and cannot be left out with --without" in refused.stderr
 
 
 def test_only_nodes_that_there_are_can_be_left_out(farm):
