@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -13,12 +14,12 @@ from argon2 import PasswordHasher
 
 from hcsidecar.api.console import MAX_BODY, AdmitConsole
 from hcsidecar.api.local import local_app
-from hcsidecar.api.requests import document
 from hcsidecar.api.routes import Api
 from hcsidecar.api.servers import serve_unix
 from hcsidecar.console.start import console
+from hcsidecar.core.access import changes
 from hcsidecar.core.access.credentials import secret_digest, write_token
-from hcsidecar.core.access.documents import Verification
+from hcsidecar.core.access.documents import AccessResult, Verification, access_report
 from hcsidecar.core.access.record import AccessRecord, ChangeStamp, SessionKey, TokenEntry, UserEntry
 from hcsidecar.core.access.roles import AccessRole
 from hcsidecar.core.console.openapi import COOKIE, CSRF_HEADER
@@ -105,6 +106,62 @@ def cookie_in(session):
     return next((cookie for cookie in session.cookie_jar if cookie.key == COOKIE), None)
 
 
+class FakeAccess:
+    """Users and tokens as a daemon keeps them, without other nodes; `record` is a list with the record in it."""
+
+    def __init__(self, record):
+        self._record = record
+
+    def report(self):
+        return access_report(self._record[0], node="web1", now=time.time())
+
+    def verification(self, known):
+        record = self._record[0]
+        return Verification(digest=record.digest, record=None if record.digest == known else record)
+
+    def note_uses(self, body):
+        pass
+
+    def _take(self, decision):
+        if isinstance(decision, changes.AccessRefusal):
+            return AccessResult(ok=False, text=decision.reason)
+        self._record[0] = self._record[0].merged(decision.delta)
+        return AccessResult(ok=True, text=decision.text)
+
+    async def add_user(self, body, *, by):
+        return self._take(changes.add_user(self._record[0], body.name, body.role, body.password, **_here()))
+
+    async def set_password(self, name, body, *, by):
+        return self._take(changes.set_password(self._record[0], name, body.password, **_here()))
+
+    async def set_role(self, name, body, *, by):
+        return self._take(changes.set_role(self._record[0], name, body.role, force=body.force, **_here()))
+
+    async def remove_user(self, name, body, *, by):
+        return self._take(changes.remove_user(self._record[0], name, force=body.force, **_here()))
+
+    async def add_token(self, body, *, by):
+        return self._take(
+            changes.add_token(
+                self._record[0],
+                body.id,
+                body.name,
+                body.role,
+                body.secret_sha256,
+                expires_at=body.expires_at,
+                by=by,
+                **_here(),
+            )
+        )
+
+    async def revoke_token(self, name, *, by):
+        return self._take(changes.revoke_token(self._record[0], name, **_here()))
+
+
+def _here():
+    return {"node": "web1", "now": time.time()}
+
+
 class FakeSettings:
     """Settings of a node: one revision, and a candidate that is always right."""
 
@@ -161,23 +218,20 @@ async def console_here(directory, names=("web1", "web2", "web3"), **more):
     record, asked = [access_record()], []
 
     @web.middleware
-    async def verification(request, handler):
+    async def remember(request, handler):
         asked.append((request.method, request.path))
-        if request.path != "/api/v1/access/verification":
-            return await handler(request)
-        known = record[0].digest == request.query.get("known")
-        told = Verification(digest=record[0].digest, record=None if known else record[0])
-        return web.Response(body=document(told).body)
+        return await handler(request)
 
     async with running(list(names), directory) as nodes:
         first = nodes[names[0]]
         for name, node in nodes.items():
             node.control.settings = FakeSettings(name)
+            node.control.access = FakeAccess(record)
         path = directory / "console.sock"
         app = local_app(Api(first.control), first.relay, admit=AdmitConsole(console=None), max_body=MAX_BODY)
-        app.middlewares.insert(0, verification)
+        app.middlewares.insert(0, remember)
         async with serve_unix(app, path), console(path, "127.0.0.1", 0, tls=None, **more) as address:
             yield ConsoleHere(nodes=nodes, address=address, record=record, asked=asked)
     # Transports close in the loop's next turns.
-    for _ in range(5):
+    for _ in range(50):
         await asyncio.sleep(0)

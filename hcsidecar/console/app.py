@@ -14,7 +14,7 @@ from hcsidecar.api.body import expect_nothing
 from hcsidecar.api.requests import ApiError, Reply, decode_body, refused
 from hcsidecar.console.daemon_client import NoAnswerError
 from hcsidecar.console.doorkeeper import Doorkeeper
-from hcsidecar.console.handlers import SAFE_HEADERS, Handlers, Request, WithCookie
+from hcsidecar.console.handlers import SAFE_HEADERS, CheckedRequest, Handlers, WithCookie
 from hcsidecar.console.listening import ConsoleConnection
 from hcsidecar.core.access.credentials import SESSION_LIFE
 from hcsidecar.core.console.openapi import COOKIE
@@ -76,7 +76,7 @@ class ConsoleApp:
         for name, value in found.parameters.items():
             if why := why_not_parameter(name, value):
                 raise ApiError(HTTPStatus.NOT_FOUND, why)
-        request = Request(
+        request = CheckedRequest(
             route=route,
             parameters=found.parameters,
             query=_query(http, route),

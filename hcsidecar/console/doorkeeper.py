@@ -48,7 +48,7 @@ WRONG: Final = "name or password is wrong"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
+class Visitor:
     """Somebody who has been let in."""
 
     actor: Actor
@@ -81,7 +81,7 @@ class Doorkeeper:
         self._noted: dict[str, int] = {}
         self._noting: set[asyncio.Task[None]] = set()
 
-    async def identify(self, request: web.Request, needed: AccessRole) -> Caller:
+    async def identify(self, request: web.Request, needed: AccessRole) -> Visitor:
         """Return who asks. Raise ApiError if nobody, or somebody who may not."""
         caller = await self._identify(request)
         identity = caller.actor.identity
@@ -93,7 +93,7 @@ class Doorkeeper:
             self._refuse_forged(request, caller)
         return caller
 
-    async def sign_in(self, body: SignInBody, address: str) -> tuple[Caller, str]:
+    async def sign_in(self, body: SignInBody, address: str) -> tuple[Visitor, str]:
         """Return who has given the right password, and his session. Raise ApiError for a wrong one, or too many."""
         loop = asyncio.get_running_loop()
         name = body.name.lower()
@@ -126,7 +126,7 @@ class Doorkeeper:
         opened = read_session(record, session, now=self._clock())
         if isinstance(opened, NotLetIn):
             raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, opened.reason)
-        return Caller(actor=Actor(identity=opened.identity, address=address), csrf=self._csrf(opened)), session
+        return Visitor(actor=Actor(identity=opened.identity, address=address), csrf=self._csrf(opened)), session
 
     async def is_still_in(self, request: web.Request) -> bool:
         """Return whether somebody who was let in with this request still is."""
@@ -141,7 +141,7 @@ class Doorkeeper:
         for task in self._noting:
             task.cancel()
 
-    async def _identify(self, request: web.Request) -> Caller:
+    async def _identify(self, request: web.Request) -> Visitor:
         address = request.remote or ""
         authorization = request.headers.get(hdrs.AUTHORIZATION)
         cookie = request.cookies.get(COOKIE)
@@ -152,13 +152,13 @@ class Doorkeeper:
             )
         record, now = await self._current_record(), self._clock()
         if authorization is not None:
-            return Caller(actor=Actor(identity=self._of_token(record, authorization, now), address=address))
+            return Visitor(actor=Actor(identity=self._of_token(record, authorization, now), address=address))
         opened = read_session(record, cookie or "", now=now)
         if isinstance(opened, NotLetIn):
             raise ApiError(HTTPStatus.UNAUTHORIZED, opened.reason)
         renewed = renewed_session(record, opened, now=now) if opened.is_due(now=now) else None
         actor = Actor(identity=opened.identity, address=address)
-        return Caller(actor=actor, csrf=self._csrf(opened), renewed=renewed or "")
+        return Visitor(actor=actor, csrf=self._csrf(opened), renewed=renewed or "")
 
     def _of_token(self, record: AccessRecord, authorization: str, now: float) -> Identity:
         shown = authorization.removeprefix(_BEARER)
@@ -170,7 +170,7 @@ class Doorkeeper:
         self._note_use(token.token_id, int(now))
         return token.identity
 
-    def _refuse_forged(self, request: web.Request, caller: Caller) -> None:
+    def _refuse_forged(self, request: web.Request, caller: Visitor) -> None:
         """Raise ApiError unless the page of this console itself has sent the request."""
         origin = request.headers.get(hdrs.ORIGIN)
         if origin is not None and origin.partition("://")[2] != request.host:

@@ -14,10 +14,10 @@ from aiohttp import web
 from hcsidecar.access.password_hashes import hash_password
 from hcsidecar.api.requests import ApiError, Reply
 from hcsidecar.console.daemon_client import DaemonClient, NoAnswerError, reason_of
-from hcsidecar.console.doorkeeper import Caller, Doorkeeper
+from hcsidecar.console.doorkeeper import Doorkeeper, Visitor
 from hcsidecar.console.hub import Hub, TooManyStreamsError
 from hcsidecar.console.observer import FarmObserver
-from hcsidecar.console.rolling import BusyError, RollingCommands
+from hcsidecar.console.rolling import RollingCommands, RollingInProgressError
 from hcsidecar.core.access.credentials import SECRET_BYTES, TOKEN_ID_BYTES, secret_digest, write_token
 from hcsidecar.core.access.documents import AccessResult, PasswordBody, RemoveBody, RoleBody, TokenBody, UserBody
 from hcsidecar.core.access.identity import Actor
@@ -52,7 +52,7 @@ WRITE_LIMIT: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class CheckedRequest:
     """A request that has been checked by the table."""
 
     route: Route
@@ -61,7 +61,7 @@ class Request:
     "Of the route's type."
     body: Any
     "Of the route's type; None if it has none."
-    caller: Caller | None
+    caller: Visitor | None
     "None if the route needs nobody."
     http: web.Request
 
@@ -77,9 +77,8 @@ class Request:
         return self.http.remote or ""
 
 
-Answer = object
-"A document, a Reply of a daemon, or a response that is ready to be sent."
-Handler = Callable[[Request], Awaitable[Answer]]
+Handler = Callable[[CheckedRequest], Awaitable[object]]
+"Returns a document, a Reply of a daemon, or a response that is ready to be sent."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,35 +116,35 @@ class Handlers:
 
     # -- people and programs -----------------------------------------------------------------------------------------
 
-    async def openapi(self, _request: Request) -> Answer:
+    async def openapi(self, _request: CheckedRequest) -> object:
         """Return the description of the API."""
         return self._description
 
-    async def sign_in(self, request: Request) -> Answer:
+    async def sign_in(self, request: CheckedRequest) -> object:
         """Let a person in."""
         caller, session = await self._doorkeeper.sign_in(request.body, request.address)
         return WithCookie(document=caller.report, session=session)
 
-    async def session(self, request: Request) -> Answer:
+    async def session(self, request: CheckedRequest) -> object:
         """Return who is signed in."""
         return None if request.caller is None else request.caller.report
 
-    async def sign_out(self, _request: Request) -> Answer:
+    async def sign_out(self, _request: CheckedRequest) -> object:
         """Forget the session in the browser."""
         return WithCookie(document=d.Done(), session="")
 
-    async def access(self, request: Request) -> Answer:
+    async def access(self, request: CheckedRequest) -> object:
         """Return users and tokens."""
         return await self._own("GET", "/access", request, limit=NODE_LIMIT)
 
-    async def add_user(self, request: Request) -> Answer:
+    async def add_user(self, request: CheckedRequest) -> object:
         """Add a user."""
         body: a.NewUserBody = request.body
         hashed = await self._hashed(body.name, body.password)
         user = UserBody(name=body.name, role=body.role, password=hashed)
         return await self._own("POST", "/access/users", request, user, limit=CHANGE_LIMIT)
 
-    async def set_password(self, request: Request) -> Answer:
+    async def set_password(self, request: CheckedRequest) -> object:
         """Give a user another password."""
         name, identity = request.parameters["user"], request.actor.identity
         if name != identity.person and identity.role is not AccessRole.ADMIN:
@@ -153,18 +152,18 @@ class Handlers:
         body = PasswordBody(password=await self._hashed(name, request.body.password))
         return await self._own("POST", f"/access/users/{name}/password", request, body, limit=CHANGE_LIMIT)
 
-    async def set_role(self, request: Request) -> Answer:
+    async def set_role(self, request: CheckedRequest) -> object:
         """Give a user another role."""
         body = RoleBody(role=request.body.role, force=request.body.force)
         path = f"/access/users/{request.parameters['user']}/role"
         return await self._own("POST", path, request, body, limit=CHANGE_LIMIT)
 
-    async def remove_user(self, request: Request) -> Answer:
+    async def remove_user(self, request: CheckedRequest) -> object:
         """Remove a user."""
         path = f"/access/users/{request.parameters['user']}/remove"
         return await self._own("POST", path, request, RemoveBody(force=request.query.force), limit=CHANGE_LIMIT)
 
-    async def add_token(self, request: Request) -> Answer:
+    async def add_token(self, request: CheckedRequest) -> object:
         """Make an API token, and show it."""
         body: a.NewTokenBody = request.body
         secret, identifier = secrets.token_bytes(SECRET_BYTES), secrets.token_hex(TOKEN_ID_BYTES)
@@ -183,7 +182,7 @@ class Handlers:
             token=write_token(identifier, secret), id=identifier, text=result.text, lacking=result.lacking
         )
 
-    async def revoke_token(self, request: Request) -> Answer:
+    async def revoke_token(self, request: CheckedRequest) -> object:
         """Revoke an API token."""
         path = f"/access/tokens/{request.parameters['token']}/revoke"
         return await self._own("POST", path, request, msgspec.json.decode(b"{}"), limit=CHANGE_LIMIT)
@@ -195,15 +194,15 @@ class Handlers:
 
     # -- what is to be seen ------------------------------------------------------------------------------------------
 
-    async def farm(self, _request: Request) -> Answer:
+    async def farm(self, _request: CheckedRequest) -> object:
         """Return the whole farm."""
         return await self._observer.overview()
 
-    async def status(self, request: Request) -> Answer:
+    async def status(self, request: CheckedRequest) -> object:
         """Return the farm as one node sees it."""
         return await self._of_node("/status", request)
 
-    async def events(self, request: Request) -> Answer:
+    async def events(self, request: CheckedRequest) -> object:
         """Return events of all nodes."""
         query: q.FarmEventsQuery = request.query
         try:
@@ -229,35 +228,35 @@ class Handlers:
         await asyncio.gather(*(ask(name) for name in names if cursor.get(name) != NOTHING_OLDER))
         return merged(pages, cursor=cursor, last=query.last, origin=query.origin, problems=problems)
 
-    async def node_events(self, request: Request) -> Answer:
+    async def node_events(self, request: CheckedRequest) -> object:
         """Return events of one node."""
         return await self._of_node("/events", request, limit=DISK_LIMIT)
 
-    async def runs(self, request: Request) -> Answer:
+    async def runs(self, request: CheckedRequest) -> object:
         """Return the newest runs of each node."""
         return await self._of_all("/runs", request)
 
-    async def node_runs(self, request: Request) -> Answer:
+    async def node_runs(self, request: CheckedRequest) -> object:
         """Return the newest runs of one node."""
         return await self._of_node("/runs", request, limit=DISK_LIMIT)
 
-    async def output(self, request: Request) -> Answer:
+    async def output(self, request: CheckedRequest) -> object:
         """Return the output of a run."""
         return await self._of_node(f"/runs/{request.parameters['run']}", request, limit=DISK_LIMIT)
 
-    async def checks(self, request: Request) -> Answer:
+    async def checks(self, request: CheckedRequest) -> object:
         """Return the checks of each node."""
         return await self._of_all("/checks", request)
 
-    async def shares(self, request: Request) -> Answer:
+    async def shares(self, request: CheckedRequest) -> object:
         """Return the layer-2 mode of each node."""
         return await self._of_all("/layer-two", request)
 
-    async def layer_two_check(self, request: Request) -> Answer:
+    async def layer_two_check(self, request: CheckedRequest) -> object:
         """Let a node check its machine and network."""
         return await self._of_node("/layer-two/check", request, limit=CHECK_LIMIT)
 
-    async def explain(self, request: Request) -> Answer:
+    async def explain(self, request: CheckedRequest) -> object:
         """Return which node serves a client."""
         query: q.ClientQuery = request.query
         wanted = q.written(query)
@@ -268,7 +267,7 @@ class Handlers:
             "GET", "/layer-two/explain", node=node, query=wanted, actor=request.actor, limit=NODE_LIMIT
         )
 
-    async def counters(self, request: Request) -> Answer:
+    async def counters(self, request: CheckedRequest) -> object:
         """Return the metrics of each node."""
 
         async def of(node: str) -> d.NodeAnswer[d.Counters]:
@@ -283,31 +282,31 @@ class Handlers:
         names = await self._observer.node_names()
         return d.NodeAnswers(nodes=tuple(await asyncio.gather(*(of(name) for name in names))))
 
-    async def targets(self, request: Request) -> Answer:
+    async def targets(self, request: CheckedRequest) -> object:
         """Return the targets of each node."""
         return await self._of_all("/targets", request)
 
-    async def notifications(self, request: Request) -> Answer:
+    async def notifications(self, request: CheckedRequest) -> object:
         """Return the receivers of notifications of each node."""
         return await self._of_all("/notifications", request)
 
     # -- settings ----------------------------------------------------------------------------------------------------
 
-    async def settings(self, request: Request) -> Answer:
+    async def settings(self, request: CheckedRequest) -> object:
         """Return the revisions of each node's settings."""
         return await self._of_all("/settings", request)
 
-    async def differences(self, request: Request) -> Answer:
+    async def differences(self, request: CheckedRequest) -> object:
         """Return what a revision has changed, or what is not applied."""
         number = request.query.revision
         path = "/settings/differences" + ("" if number is None else f"/{number}")
         return await self._own("GET", path, request, limit=DISK_LIMIT)
 
-    async def manifest(self, request: Request) -> Answer:
+    async def manifest(self, request: CheckedRequest) -> object:
         """Return the manifest of a revision."""
         return await self._own("GET", f"/settings/revisions/{request.parameters['digest']}", request, limit=DISK_LIMIT)
 
-    async def file(self, request: Request) -> Answer:
+    async def file(self, request: CheckedRequest) -> object:
         """Return a file of a revision."""
         parameters = request.parameters
         path = f"/settings/revisions/{parameters['digest']}/files/{parameters['sha256']}"
@@ -316,7 +315,7 @@ class Handlers:
             return reply
         return web.Response(body=reply.body, content_type="application/octet-stream")
 
-    async def plan(self, request: Request) -> Answer:
+    async def plan(self, request: CheckedRequest) -> object:
         """Check new settings on every node, and return the plan."""
         body: d.PlanBody = request.body
         files = None
@@ -329,7 +328,7 @@ class Handlers:
         )
         return await self._own("POST", "/settings/candidates", request, candidate, limit=PLAN_LIMIT)
 
-    async def apply(self, request: Request) -> Answer:
+    async def apply(self, request: CheckedRequest) -> object:
         """Apply the latest candidate."""
         body: d.ApplyBody = request.body
         proposal = ProposalBody(digest=body.digest, confirm=body.confirm)
@@ -337,7 +336,7 @@ class Handlers:
 
     # -- commands ----------------------------------------------------------------------------------------------------
 
-    async def act(self, request: Request) -> Answer:
+    async def act(self, request: CheckedRequest) -> object:
         """Give a command to nodes."""
         action = request.parameters["action"]
         if action not in ACTIONS:
@@ -345,39 +344,39 @@ class Handlers:
         body: d.FarmActionBody = request.body
         return await self._command(f"/actions/{action}", ActionBody(force=body.force), body.nodes, request)
 
-    async def set_power(self, request: Request) -> Answer:
+    async def set_power(self, request: CheckedRequest) -> object:
         """Give nodes another weight."""
         body: d.FarmPowerBody = request.body
         return await self._command("/power", PowerBody(power=body.power, share=body.share), body.nodes, request)
 
-    async def log(self, request: Request) -> Answer:
+    async def log(self, request: CheckedRequest) -> object:
         """Write an event into the log of nodes."""
         body: d.FarmLogBody = request.body
         written = LogBody(level=body.level, text=body.text, origin=body.origin)
         return await self._command("/log", written, body.nodes, request)
 
-    async def rolling(self, _request: Request) -> Answer:
+    async def rolling(self, _request: CheckedRequest) -> object:
         """Return the latest rolling commands."""
         return self._rolling.reports()
 
-    async def rolling_one(self, request: Request) -> Answer:
+    async def rolling_one(self, request: CheckedRequest) -> object:
         """Return how far a rolling command is."""
         return _there(self._rolling.report(request.parameters["id"]))
 
-    async def begin_rolling(self, request: Request) -> Answer:
+    async def begin_rolling(self, request: CheckedRequest) -> object:
         """Begin a rolling command."""
         try:
             return await self._rolling.begin(request.body, request.actor)
-        except BusyError as error:
+        except RollingInProgressError as error:
             raise ApiError(HTTPStatus.CONFLICT, str(error)) from None
 
-    async def cancel_rolling(self, request: Request) -> Answer:
+    async def cancel_rolling(self, request: CheckedRequest) -> object:
         """Cancel a rolling command."""
         return _there(self._rolling.cancel(request.parameters["id"], request.actor))
 
     # -- the stream --------------------------------------------------------------------------------------------------
 
-    async def stream(self, request: Request) -> Answer:
+    async def stream(self, request: CheckedRequest) -> object:
         """Follow the farm until the client goes."""
         http = request.http
         places = read_id(http.headers.get("Last-Event-ID", ""))
@@ -427,13 +426,13 @@ class Handlers:
             await self._known(node)
         return tuple(dict.fromkeys(nodes)) or await self._observer.node_names()
 
-    async def _of_node(self, path: str, request: Request, *, limit: float = NODE_LIMIT) -> Reply:
+    async def _of_node(self, path: str, request: CheckedRequest, *, limit: float = NODE_LIMIT) -> Reply:
         node = request.parameters["node"]
         await self._known(node)
         query = q.written(request.query)
         return await self._client.ask("GET", path, node=node, query=query, actor=request.actor, limit=limit)
 
-    async def _of_all(self, path: str, request: Request) -> Answer:
+    async def _of_all(self, path: str, request: CheckedRequest) -> object:
         query = q.written(request.query)
 
         async def of(node: str) -> d.NodeAnswer[msgspec.Raw]:
@@ -450,7 +449,9 @@ class Handlers:
         names = await self._observer.node_names()
         return d.NodeAnswers(nodes=tuple(await asyncio.gather(*(of(name) for name in names))))
 
-    async def _own(self, method: str, path: str, request: Request, body: object = None, *, limit: float) -> Reply:
+    async def _own(
+        self, method: str, path: str, request: CheckedRequest, body: object = None, *, limit: float
+    ) -> Reply:
         """Ask the console's own node. Raise ApiError if it refuses what it was told to do."""
         encoded = b"" if body is None else msgspec.json.encode(body)
         reply = await self._client.ask(method, path, encoded, actor=request.actor, limit=limit)
@@ -458,7 +459,7 @@ class Handlers:
             raise ApiError(HTTPStatus.CONFLICT, read_json(reply.body, CommandResult).text)
         return reply
 
-    async def _command(self, path: str, body: object, nodes: Sequence[str], request: Request) -> d.FarmResults:
+    async def _command(self, path: str, body: object, nodes: Sequence[str], request: CheckedRequest) -> d.FarmResults:
         """Give a command to these nodes, or all if none is named, at the same time."""
         encoded = msgspec.json.encode(body)
 

@@ -30,7 +30,7 @@ MOST_LINES: Final = 300
 _NAMES: Final = {"restart": "restart", "restart-daemon": "restart of the daemon"}
 
 
-class BusyError(Exception):
+class RollingInProgressError(Exception):
     """A rolling command is in progress; the text says which."""
 
 
@@ -53,7 +53,7 @@ class RollingCommands:
         return self._reports.get(identifier)
 
     async def begin(self, body: RollingBody, actor: Actor) -> RollingReport:
-        """Begin a command. Raise BusyError, or NoAnswerError if the farm cannot be looked at."""
+        """Begin a command. Raise RollingInProgressError, or NoAnswerError if the farm cannot be looked at."""
         self._refuse_second()
         facts = await self._client.document("/facts", NodeFacts, limit=STATUS_LIMIT)
         self._refuse_second()
@@ -90,7 +90,7 @@ class RollingCommands:
     def _refuse_second(self) -> None:
         running = next((each for each in self._reports.values() if each.state == "running"), None)
         if running is not None:
-            raise BusyError(
+            raise RollingInProgressError(
                 f"{running.action}, begun by {running.by}, is in progress: wait until it is over, or cancel it"
             )
 

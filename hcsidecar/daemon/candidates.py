@@ -22,6 +22,7 @@ from hcsidecar.core.settings.agreement import NotProposedError
 from hcsidecar.core.settings.differences import RevisionContent, file_changes, secrets_of, setting_changes
 from hcsidecar.core.settings.documents import (
     CandidateBody,
+    CandidateFile,
     CandidateReport,
     CheckBody,
     CheckOutcome,
@@ -33,7 +34,7 @@ from hcsidecar.core.settings.documents import (
 from hcsidecar.core.settings.history import history
 from hcsidecar.core.settings.messages import AgreementMessage, Proposal
 from hcsidecar.core.settings.plan import NodeCondition, plan
-from hcsidecar.core.settings.revision import FARM_FILE, BundleError, Manifest, RevisionId
+from hcsidecar.core.settings.revision import FARM_FILE, BundleError, Manifest, RevisionId, bundle_problems
 from hcsidecar.daemon.settings_service import SettingsService, reason_of
 from hcsidecar.farmfile.loading import FarmFileError, LoadedFarm, see
 from hcsidecar.settings.bundle import Bundle, read_bundle
@@ -181,6 +182,8 @@ class Candidates:
                 there = ", ".join(sorted({self._service.node, *agreement.conflicts}))
                 raise _NotACandidateError(f"{body.take} has no other settings than this node; choose one of {there}")
             return _Wanted(bundle=await self._of_revision(kept), heads=(*heads, other), taken=other)
+        if body.files is not None:
+            return _Wanted(bundle=_uploaded(body.files), heads=heads)
         if body.number is not None:
             return _Wanted(bundle=await self._of_number(body.number), heads=heads)
         return _Wanted(bundle=await self._of_file(Path(body.file) if body.file is not None else None), heads=heads)
@@ -424,6 +427,22 @@ class Candidates:
         if problems:
             raise _NotACandidateError(*problems)
         return revision
+
+
+def _uploaded(files: Sequence[CandidateFile]) -> Bundle:
+    """Return the bundle of files that somebody has sent."""
+    problems = []
+    contents: dict[str, bytes] = {}
+    for file in files:
+        if file.name in contents:
+            problems.append(f"{file.name} is there twice: leave one of the two out")
+        contents[file.name] = file.content
+    if FARM_FILE not in contents:
+        problems.append(f"there is no {FARM_FILE}: send the farm file under this name")
+    problems += bundle_problems({name: len(content) for name, content in contents.items()})
+    if problems:
+        raise _NotACandidateError(*dict.fromkeys(problems))
+    return Bundle(contents=contents, executable=frozenset(file.name for file in files if file.executable))
 
 
 def _as_it_runs(loaded: LoadedFarm) -> RevisionContent:

@@ -27,7 +27,7 @@ MOST_REPLAYED: Final = 2000
 _LONGEST_ID: Final = 6000
 _PLACE: Final = re.compile(r"([A-Za-z0-9._-]{1,63})=([0-9]{1,16})", re.ASCII)
 
-Places = Mapping[str, int]
+EventPlaces = Mapping[str, int]
 "By node: the number of the last event that a client has."
 
 
@@ -39,12 +39,12 @@ def read_id(text: str) -> dict[str, int]:
     return {match[1]: int(match[2]) for match in matches if match is not None}
 
 
-def write_id(places: Places) -> str:
+def write_id(places: EventPlaces) -> str:
     """Return the id for these places."""
     return ",".join(f"{node}={number}" for node, number in sorted(places.items()))
 
 
-def message(kind: str, document: Any, places: Places | None = None) -> bytes:
+def message(kind: str, document: Any, places: EventPlaces | None = None) -> bytes:
     """Return one message. JSON as msgspec writes it has no line break, so it is one line of data."""
     head = f"event: {kind}\n" + (f"id: {write_id(places)}\n" if places else "")
     return head.encode() + b"data: " + msgspec.json.encode(document) + b"\n\n"
