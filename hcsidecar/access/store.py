@@ -5,7 +5,7 @@ from typing import Final
 
 from hcsidecar.core.access.record import LARGEST_RECORD, AccessRecord, decode_record, encode_record
 from hcsidecar.core.json_reading import JsonError
-from hcsidecar.system.private_file import make_directory, replace_file
+from hcsidecar.system.private_file import KeptFile
 
 NAME: Final = "access.json"
 
@@ -19,6 +19,7 @@ class AccessStore:
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / NAME
+        self._file = KeptFile(self.path)
 
     def load(self) -> AccessRecord | None:
         """Return the record; None if there is no file. Raise AccessStoreError if it cannot be read or is damaged."""
@@ -36,11 +37,12 @@ class AccessStore:
 
     def save(self, record: AccessRecord) -> None:
         """Write the record, in one step and to the disk. Raise AccessStoreError if that fails."""
-        try:
-            make_directory(self.path.parent)
-            replace_file(self.path, encode_record(record) + b"\n")
-        except OSError as error:
-            raise AccessStoreError(f"cannot be written: {error.strerror or error}") from None
+        if reason := self._file.write(encode_record(record) + b"\n"):
+            raise AccessStoreError(f"cannot be written: {reason}")
+
+    def what_became(self) -> str | None:
+        """Return what somebody else has done to the file since it was saved, or None."""
+        return self._file.what_became()
 
     def set_aside(self) -> None:
         """Keep a damaged file under another name, for whoever wants to know. Raise AccessStoreError if that fails."""

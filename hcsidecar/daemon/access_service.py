@@ -31,6 +31,7 @@ from hcsidecar.core.access.documents import (
 from hcsidecar.core.access.record import AccessRecord, decode_record, encode_record
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.json_reading import JsonError, read_json
+from hcsidecar.core.lost_files import Loss
 from hcsidecar.net.sealed_messages import MessageSealer
 
 PURPOSE: Final = "access"
@@ -47,8 +48,8 @@ _ID_BYTES: Final = 8
 class AccessService:
     """Holds the record of this node; implements `hcsidecar.api.access.AccessControl`.
 
-    `nodes` returns the names of all nodes of the farm, `alive` of those others that are heard. `clock` is the wall
-    clock, in seconds since 1970.
+    `nodes` returns the names of all nodes of the farm, `alive` of those others that are heard. `tell` takes the events
+    and `lost` what somebody did to the file. `clock` is the wall clock, in seconds since 1970.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class AccessService:
         nodes: Callable[[], Collection[str]],
         alive: Callable[[], Collection[str]],
         tell: Callable[[Event], None],
+        lost: Callable[[Loss], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._node = node
@@ -70,6 +72,7 @@ class AccessService:
         self._nodes = nodes
         self._alive = alive
         self._tell = tell
+        self._lost = lost
         self._clock = clock
         self._record = AccessRecord()
         self._digest = self._record.digest
@@ -102,7 +105,6 @@ class AccessService:
                 await asyncio.to_thread(self._store.set_aside)
             return
         if loaded is not None:
-            self._on_disk = loaded
             self._adopt(loaded)
 
     async def run(self) -> None:
@@ -124,6 +126,7 @@ class AccessService:
             heard = frozenset(alive)
             while self._unsent:
                 await self._spread(self._unsent.pop(0))
+            await self._look_at_file()
             await self._save()
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
@@ -238,6 +241,14 @@ class AccessService:
         except (UnreachableError, KeyError):
             return False
         return _state(reply) is not None
+
+    async def _look_at_file(self) -> None:
+        """See that the file is as this daemon has left it; if it is not, the record is written again."""
+        async with self._writing:
+            what = await asyncio.to_thread(self._store.what_became)
+            if what is not None:
+                self._on_disk = None
+                self._lost(Loss(path=str(self._store.path), what=what, remedy="written again"))
 
     async def _save(self) -> None:
         async with self._writing:

@@ -115,6 +115,7 @@ class Daemon:
         self._settings = SettingsInForce(loaded, me)
         self._journal = journal
         self._memory = memory
+        self._losses = losses
         self._upkeep = Upkeep(memory=memory, losses=losses, tell=self.tell)
         self._signals = signals
         self._node_tls = NodeTls(
@@ -456,6 +457,7 @@ class Daemon:
             nodes=lambda: self._control.nodes,
             alive=lambda: [peer.name for peer in self._heartbeats.node.membership.peers.acknowledged()],
             tell=self.tell,
+            lost=self._losses.note,
         )
         self._control.access = self._access
         await self._access.open()

@@ -99,7 +99,9 @@ def farm(tmp_path_factory):
 def test_the_whole_farm_is_shown_over_tls(farm):
     with console_of(farm, "web1", "--listen", "127.0.0.1:0") as console:
         nodes = console.farm()
-        assert {name: (node["answers"], node["status"]["status"]) for name, node in nodes.items()} == dict.fromkeys(("web1", "web2", "web3"), (True, "Ready"))
+        assert {name: (node["answers"], node["status"]["status"]) for name, node in nodes.items()} == dict.fromkeys(
+            ("web1", "web2", "web3"), (True, "Ready")
+        )
 
 
 def test_an_action_is_in_the_log_of_both_nodes_with_who_and_from_where(farm):

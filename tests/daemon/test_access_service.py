@@ -44,6 +44,7 @@ class Farm:
             relay=self.nodes[name].relay,
             nodes=lambda: list(self.nodes),
             alive=lambda: self.alive(name),
+            lost=lambda loss: self.told[name].append(f"lost: {loss}"),
             tell=lambda event: self.told[name].append(f"{event.level}: {event.message}"),
         )
         await service.open()
@@ -166,6 +167,20 @@ def test_a_change_counts_although_the_disk_refuses_it_and_is_written_later(tmp_p
                 await until(path.exists, limit=20)
             assert on_disk(farm, "web1") == farm.services["web1"].record
             assert farm.told["web1"][-1] == f"info: {path} is written again"
+
+    asyncio.run(story())
+
+
+def test_a_file_that_somebody_removes_is_written_again_and_told(tmp_path):
+    async def story():
+        async with farm_of(tmp_path, "web1") as farm:
+            await farm.post("web1", "users", ALICE)
+            path = farm.services["web1"]._store.path
+            path.unlink()
+            async with comparing(farm):
+                await until(path.exists, limit=20)
+            assert on_disk(farm, "web1") == farm.services["web1"].record
+            assert "lost: access.json was removed (written again)" in farm.told["web1"]
 
     asyncio.run(story())
 
