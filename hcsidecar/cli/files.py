@@ -26,10 +26,12 @@ from hcsidecar.core.farmfile.heartbeat_size import ETHERNET_MTU, largest_packet
 from hcsidecar.core.farmfile.reference import farm_file, file_schema
 from hcsidecar.core.farmfile.values import is_ipv6
 from hcsidecar.core.settings.key_effects import effect_mark
+from hcsidecar.events.journal import one_line
 from hcsidecar.farmfile.certificate_files import AuthorityFiles
 from hcsidecar.farmfile.loading import FarmFileError, LoadedFarm, find_config, load
 from hcsidecar.farmfile.machine_checks import problems_here
 from hcsidecar.net.keyring import Keyring
+from hcsidecar.settings.travelling_secrets import secrets_that_travel
 
 
 def register(app: typer.Typer) -> None:
@@ -121,7 +123,8 @@ def check_config(
     """Check a farm file, and print every problem in it, or the farm that it describes.
 
     The files that it names are checked too: key file, certificates, scripts, programs and directories. This machine
-    need not be a node of the farm.
+    need not be a node of the farm. Files beside the scripts that look like secrets are warned of: they travel with the
+    settings.
 
     With --online the command checks more than the file, and changes nothing. It asks the balancers of the [[target]]
     tables for their own settings: do they probe the health URL, and does a stop end gently? This needs the rights of a
@@ -144,6 +147,8 @@ def check_config(
             typer.echo(json.dumps(_as_json(path, error.problems), indent=2))
             raise typer.Exit(WRONG_FILE) from None
         give_up(str(path), error.problems)
+    for warning in secrets_that_travel(loaded):
+        typer.echo(f"warning: {one_line(warning)}", err=True)
     reviews = review_targets(loaded) if online else []
     machine = review_machine(loaded, loaded.farm.l2) if online and loaded.farm.l2 else None
     if as_json:

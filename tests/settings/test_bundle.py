@@ -10,6 +10,16 @@ from hcsidecar.core.settings.revision import FARM_FILE, MAX_BYTES, MAX_FILES, Bu
 from hcsidecar.farmfile.loading import load
 from hcsidecar.settings.bundle import read_bundle
 from hcsidecar.settings.farm_directory import MOST_ENTRIES, FarmDirectory
+from hcsidecar.settings.travelling_secrets import secrets_that_travel
+
+
+def test_what_looks_like_a_secret_beside_the_scripts_is_told(tmp_path):
+    loaded = make_farm(tmp_path / "etc")
+    assert list(secrets_that_travel(loaded)) == []
+    script(tmp_path / "etc/bin/conf/db.password", "secret\n").chmod(0o644)
+    (tmp_path / "etc/bin/link").symlink_to("/etc/shadow")
+    [told] = secrets_that_travel(loaded)
+    assert told.startswith("bin/conf/db.password looks like a secret (it is named like one), and travels")
 
 
 def bundle_of(loaded, **options):
