@@ -2,6 +2,8 @@
 
 from datetime import UTC
 
+import msgspec
+
 from hcsidecar.core.settings.history import FileChanges, file_changes, history
 from hcsidecar.core.settings.revision import FARM_FILE, Manifest
 
@@ -57,3 +59,9 @@ def test_an_entry_is_one_line_whatever_its_author_wrote():
 def test_an_entry_says_so_where_nothing_changed():
     [entry, _] = history([first, revision(FIRST, 2, first, message="again")])
     assert entry.line(UTC).endswith("root on web1: again (nothing)")
+
+
+def test_a_revision_that_several_nodes_have_made_alike_has_no_time():
+    taken = msgspec.structs.replace(first, made_at=0, author="run --take-file")
+    [entry] = history([taken])
+    assert entry.line(UTC) == f"revision 1 ({entry.digest[:8]}), run --take-file (+bin/start +bin/stop +farm.toml)"
