@@ -21,3 +21,5 @@ class Announcement(NamedTuple):
     "It has claimed what that view gives it."
     settings: bytes = b""
     "Digest of the settings by which it divides the traffic into share groups."
+    would_take: bool = False
+    "It wants a share and has a power, whether or not it has a view yet."

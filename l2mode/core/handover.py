@@ -63,6 +63,8 @@ class HeardNode:
     "The view that it announces; (): it takes no share. The powers are by this node's share groups."
     claimed: bool = True
     "It has claimed all that its view gives it."
+    would_take: bool = False
+    "It wants a share and has a power."
 
     @property
     def dirty(self) -> bool:
@@ -175,7 +177,7 @@ class Handover:
         before = self._ways()
         self.neighbours = tuple(
             [
-                HeardNode(each.name, each.mac, self._dirt(each), self._read(each), each.claimed)
+                HeardNode(each.name, each.mac, self._dirt(each), self._read(each), each.claimed, each.would_take)
                 for each in sorted(neighbours)
             ]
         )

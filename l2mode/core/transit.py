@@ -44,6 +44,10 @@ class Heard(Protocol):
     def claimed(self) -> bool:
         """True when it has claimed all that its view gives it."""
 
+    @property
+    def would_take(self) -> bool:
+        """True if it wants a share and has a power."""
+
 
 class Transit:
     """The move in progress, as one node sees it. There is one mask per share group."""
@@ -108,12 +112,15 @@ class Transit:
         self._views = ()
         return had
 
-    def is_over(self, view: View, heard: Iterable[Heard], *, claimed: bool) -> bool:
+    def is_over(self, view: View, heard: Collection[Heard], *, claimed: bool) -> bool:
         """Return whether no heard node sends by a former view any more.
 
-        `claimed` is whether this node has claimed what `view` gives it.
+        `claimed` is whether this node has claimed what `view` gives it. If no node has a view, as when all go over to
+        other share groups at the same moment, the move goes on until one of those that would take a share has.
         """
         if view and not claimed:
+            return False
+        if not view and not any(other.view for other in heard) and any(other.would_take for other in heard):
             return False
         return all(
             not other.view

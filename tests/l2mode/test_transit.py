@@ -23,8 +23,8 @@ def shares_without(*leavers):
     return masks({name: 1 for name in NUMBERS if name not in leavers}, COUNT)
 
 
-def says(name, view, *, claimed=True, dirty=False):
-    return Announcement(name=name, mac=name.encode(), dirty=dirty, dirty_buckets=b"", view=view, claimed=claimed)
+def says(name, view, *, claimed=True, dirty=False, **more):
+    return Announcement(name, name.encode(), dirty=dirty, dirty_buckets=b"", view=view, claimed=claimed, **more)
 
 
 def others(name, view, **more):
@@ -81,6 +81,22 @@ def test_nobody_is_waited_for_who_takes_no_share():
     share.adopt(())
     share.meet([says("web2", without("web1", "web3")), says("web3", ())])
     assert not share.moving
+
+
+def test_who_is_out_takes_what_it_had_while_nobody_has_a_view_and_somebody_would_take_a_share():
+    share = serving("web1")
+    share.adopt(())
+    share.meet([says("web2", (), would_take=True), says("web3", ())])
+    assert share.taken(0) == SHARES["web1"]
+    share.meet([says("web2", without("web1", "web3"), would_take=True), says("web3", ())])
+    assert share.taken(0) == 0
+
+
+def test_the_last_one_that_serves_lets_go_at_once():
+    share = serving("web1")
+    share.adopt(())
+    share.meet(others("web1", ()))
+    assert (share.taken(0), share.moving) == (0, False)
 
 
 def test_a_node_without_others_lets_go_at_once():

@@ -43,6 +43,11 @@ def test_a_newcomer_that_goes_deaf_to_a_member_takes_nothing_from_it(seed):
     live_through(draw(seed, kind="introduction"))
 
 
+def test_nobody_lets_go_of_its_buckets_while_all_go_over_to_other_share_groups_and_nobody_has_a_view():
+    world = live_through(draw(124, kind="reshaping", preset="lan"))
+    assert world.gaps == [0.0] * 3
+
+
 @pytest.mark.parametrize("seed", range(CROWDS))
 def test_every_promise_is_kept_in_a_farm_of_64(seed):
     live_through(draw(seed, kind="crowd"))

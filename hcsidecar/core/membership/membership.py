@@ -409,6 +409,7 @@ class Membership:
                 view=said.view,
                 claimed=not said.ask,
                 settings=said.settings_digest,
+                would_take=said.wants and any(said.powers),
             )
             for name, said in heard
             if said is not None
@@ -823,6 +824,7 @@ def _looks_different(before: Heartbeat, after: Heartbeat) -> bool:
         or before.view != after.view
         or before.ask != after.ask
         or before.settings_digest != after.settings_digest
+        or (before.wants, before.powers) != (after.wants, after.powers)
         or before.revisions != after.revisions
     )
 
