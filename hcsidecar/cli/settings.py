@@ -116,7 +116,8 @@ def apply(
         raise typer.BadParameter("FILE and --take exclude each other", param_hint="FILE")
     seconds = _seconds(confirm)
     taken = None if take is None else _node_name(take, "--take")
-    body = CandidateBody(file=_file(file), take=taken, message=_message(message), without=_names(without))
+    why = _message(message) or ("" if taken is None else f"the settings of {taken} for all")
+    body = CandidateBody(file=_file(file), take=taken, message=why, without=_names(without))
     client = _here(config, node)
     _apply(config, client, body, confirm=seconds, dry_run=dry_run, yes=yes, as_json=as_json)
 

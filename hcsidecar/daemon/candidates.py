@@ -59,8 +59,8 @@ class _Wanted:
     bundle: Bundle
     heads: tuple[RevisionId, ...]
     "What the new revision follows: what this node goes by, and where a conflict is ended what the others go by."
-    taken: RevisionId | None = None
-    "The second of these."
+    taken: tuple[RevisionId, ...] = ()
+    "All of these but the first."
 
 
 class Candidates:
@@ -175,13 +175,16 @@ class Candidates:
                     "the settings of all nodes that are heard go one way: there is nothing to end"
                 )
             if body.take == self._service.node:
-                other, kept = next(iter(agreement.conflicts.values())), settled
+                kept = settled
             elif body.take in agreement.conflicts:
-                other = kept = await self._obtained(agreement.conflicts[body.take], body.take)
+                kept = await self._obtained(agreement.conflicts[body.take], body.take)
             else:
                 there = ", ".join(sorted({self._service.node, *agreement.conflicts}))
                 raise _NotACandidateError(f"{body.take} has no other settings than this node; choose one of {there}")
-            return _Wanted(bundle=await self._of_revision(kept), heads=(*heads, other), taken=other)
+            others = tuple(sorted(set(agreement.conflicts.values())))
+            return _Wanted(bundle=await self._of_revision(kept), heads=(*heads, *others), taken=others)
+        if agreement.conflicts:
+            raise _NotACandidateError(agreement.conflict_in_words() + ": choose one first")
         if body.files is not None:
             return _Wanted(bundle=_uploaded(body.files), heads=heads)
         if body.number is not None:

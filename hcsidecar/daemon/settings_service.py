@@ -192,8 +192,7 @@ class SettingsService:
         if agreement.blocked is not None:
             return agreement.blocked
         if agreement.conflicts:
-            others = ", ".join(sorted(agreement.conflicts))
-            return f"the settings have gone two ways: {others} goes by others (hcsidecar apply --take NODE)"
+            return agreement.conflict_in_words()
         return f"{self.unapplied} (hcsidecar diff)" if self.unapplied else ""
 
     def figures(self) -> SettingsFigures | None:

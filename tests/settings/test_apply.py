@@ -244,6 +244,30 @@ def test_an_edit_that_is_not_applied_shows_in_the_status(farm):
     assert "(hcsidecar diff shows how)" in farm.log("web1")
 
 
+def test_a_farm_that_was_given_three_settings_takes_those_of_one_node(tmp_path):
+    with separate_farm(tmp_path, extra=CHECK) as farm:
+        for name, seconds in zip(farm.names, ("2s", "3s", "4s"), strict=True):
+            farm.start(name)
+            wait_for(lambda name=name: farm.health(name) == 200, limit=30, what=f"{name} is Ready alone")
+            farm.edit(name, '"1s"', f'"{seconds}"')
+            others = [option for other in farm.names if other != name for option in ("--without", other)]
+            assert farm.apply(name, *others).returncode == 0
+            farm.kill(name)
+        farm.start()
+        for name in farm.names:
+            wait_for(lambda name=name: farm.log(name).count("gone two ways") >= 2, limit=30, what="two conflicts")
+        planned = farm.command("web2", "apply", "--dry-run")
+        assert planned.returncode == 1
+        assert "web1, web3 go by others (hcsidecar apply --take NODE): choose one first" in planned.stderr
+        ended = farm.apply("web2", "--take", "web3")
+        assert ended.returncode == 0, ended.stderr
+        farm.all_at(2)
+        assert farm.history("web1")[0]["message"] == "the settings of web3 for all"
+        for name in farm.names:
+            wait_for(lambda name=name: '"4s"' in farm.farm_file(name).read_text(), what=f"the files of {name}")
+            assert [path.name for path in farm.own(name).glob("*.unapplied*")] == []
+
+
 def test_a_living_node_is_not_left_out(farm):
     farm.edit("web1", '"1s"', '"2s"')
     refused = farm.apply("web1", "--without", "web3")

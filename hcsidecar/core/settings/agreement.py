@@ -21,7 +21,7 @@ its own: its *ancestors*. There is no leader: the node that is asked to apply a 
 A node that hears of a settled revision that it does not know asks for its lineage. If its own revision is among the
 ancestors, it was away when the farm went on: it obtains the revision and follows. If the other's revision is among its
 own ancestors, the other will follow. If neither is true, two parts of a cut farm have gone different ways. Nobody
-chooses silently: both go on as they are, and say so, until a revision with both as its parents is applied.
+chooses silently: both go on as they are, and say so, until a revision with all of them as its parents is applied.
 
 Two proposals with the same parent cannot both be settled in one connected part. Each needs every node of the farm in
 its trial, its coordinator among them, and a node that has settled one refuses to promise the other.
@@ -312,6 +312,16 @@ class Agreement:
             return f"takes {self.candidate} of the settings, which the others have"
         return "asks the others for their settings"
 
+    def conflict_in_words(self) -> str:
+        """Return who goes by other settings than this node and how that ends, empty if nobody does."""
+        if not self.conflicts:
+            return ""
+        names = sorted(self.conflicts)
+        return (
+            f"the settings have gone two ways: {_listed(names)} {'goes' if len(names) == 1 else 'go'} by others"
+            " (hcsidecar apply --take NODE)"
+        )
+
     # -- the coordinator ------------------------------------------------------------------------------------------
 
     def propose(self, proposal: Proposal, *, now: float) -> list[AgreementEffect]:
@@ -340,16 +350,16 @@ class Agreement:
         """Return the number of the next revision: above all that this node has seen or heard of."""
         return 1 + max([self.record.highest, *(state.highest for state in self.heard.values())])
 
-    def ancestors_of_next(self, taken: RevisionId | None = None) -> Ancestors:
+    def ancestors_of_next(self, taken: Iterable[RevisionId] = ()) -> Ancestors:
         """Return what is before a revision that follows this node's.
 
-        `taken` is its second parent, where it ends a conflict: what another goes by, one of `conflicts`.
+        `taken` are its other parents, where it ends a conflict: what others go by, all of `conflicts`.
         """
         before = set(self.record.ancestors)
         if self.record.settled is not None:
             before.add(self.record.settled)
-        if taken is not None:
-            before |= {taken, *self._lineages[taken.mark].ancestors}
+        for revision in taken:
+            before |= {revision, *self._lineages[revision.mark].ancestors}
         return _latest(before)
 
     def _take_answer(self, answer: Prepared | Refused, sender: str, effects: list[AgreementEffect], now: float) -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 from hcsidecar.core.json_reading import JsonError, read_json
 from hcsidecar.core.membership.heartbeat import MAX_NODES, NodeName
-from hcsidecar.core.settings.revision import Digest, RevisionId
+from hcsidecar.core.settings.revision import MAX_PARENTS, Digest, RevisionId
 
 MAX_ANCESTORS: Final = 500
 "Revisions that a node remembers to be before its own: years of changes."
@@ -35,7 +35,7 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     "Tells one proposal from another of the same revision."
     coordinator: NodeName
     revision: RevisionId
-    parents: Annotated[tuple[Digest, ...], msgspec.Meta(max_length=2)]
+    parents: Annotated[tuple[Digest, ...], msgspec.Meta(max_length=MAX_PARENTS)]
     "What a node must go by to take it: one of these; none for the first revision of a farm."
     ancestors: Ancestors
     "What is before the revision, its parents included, sorted."

@@ -21,6 +21,8 @@ MAX_NUMBER: Final = 2**53 - 1
 "JSON readers keep whole numbers up to here."
 FARM_FILE: Final = "farm.toml"
 "The name of the farm file within a bundle, whatever its name on a node."
+MAX_PARENTS: Final = 64
+"Each node of a farm may have gone a way of its own."
 LONGEST_MESSAGE: Final = 1000
 "Characters of why a revision was made."
 _LONGEST_NAME: Final = 512
@@ -67,9 +69,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     farm: Annotated[str, msgspec.Meta(min_length=1, max_length=63)]
     number: Number
-    parents: Annotated[tuple[Digest, ...], msgspec.Meta(max_length=2)] = ()
-    """What it follows: none for the first revision of a farm and one that `run --take-file` has made, two where it ends
-    a conflict."""
+    parents: Annotated[tuple[Digest, ...], msgspec.Meta(max_length=MAX_PARENTS)] = ()
+    """What it follows: none for the first revision of a farm and one that `run --take-file` has made, several where it
+    ends a conflict."""
     author: Annotated[str, msgspec.Meta(max_length=200)]
     "Who made it, from where."
     made_at: Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]

@@ -251,6 +251,35 @@ def test_a_node_that_takes_its_own_file_is_fought_over_by_nobody_and_an_operator
     assert farm.everywhere(revision(4, "d"))
 
 
+def test_a_farm_that_has_gone_three_ways_goes_one_way_again_by_one_revision(farm):
+    farm.cut = set(NODES)
+    farm.talk()
+    ways = {name: revision(2, digit) for name, digit in zip(NODES, "bcd", strict=True)}
+    for name, way in ways.items():
+        alone = proposal(way, coordinator=name, participants=(name,))
+        farm.carry_out(name, farm.nodes[name].propose(alone, now=farm.now))
+    farm.cut = set()
+    farm.talk(20)
+    assert farm.settled() == ways
+    node = farm.nodes["web1"]
+    assert node.conflict_in_words() == (
+        "the settings have gone two ways: web2, web3 go by others (hcsidecar apply --take NODE)"
+    )
+    others = (ways["web2"], ways["web3"])
+    ending = Proposal(
+        token="9" * 32,
+        coordinator="web1",
+        revision=revision(3, "e"),
+        parents=tuple(way.digest for way in ways.values()),
+        ancestors=node.ancestors_of_next(others),
+        participants=NODES,
+        confirm=30.0,
+    )
+    farm.propose(ending)
+    assert farm.everywhere(revision(3, "e"))
+    assert node.conflict_in_words() == ""
+
+
 def test_two_coordinators_at_once_do_not_both_succeed(farm):
     one, two = proposal(digit="1"), proposal(revision(2, "c"), coordinator="web2", digit="2")
     first = farm.nodes["web1"].propose(one, now=farm.now)

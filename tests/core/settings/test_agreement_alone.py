@@ -483,7 +483,7 @@ def test_what_ends_a_conflict_has_all_that_was_before_both_before_it():
     one.hear({"web1": RevisionState(settled=fourth.mark, highest=4)}, now=0.1)
     one.receive(Lineage(settled=fourth, ancestors=(FIRST, OTHER, THIRD)), sender="web1", now=0.2)
     assert one.conflicts == {"web1": fourth}
-    assert one.ancestors_of_next(fourth) == (FIRST, SECOND, OTHER, THIRD, fourth)
+    assert one.ancestors_of_next([fourth]) == (FIRST, SECOND, OTHER, THIRD, fourth)
     assert one.ancestors_of_next() == (FIRST, SECOND)
     assert node(settled=None).ancestors_of_next() == ()
 

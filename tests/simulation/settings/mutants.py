@@ -191,9 +191,8 @@ class KeepsConflictsToItself(Agreement):
 class ForgetsWhatTheOtherKnew(Agreement):
     """A revision that ends a conflict has only its parents and this node's ancestors before it."""
 
-    def ancestors_of_next(self, taken=None):
-        before = set(super().ancestors_of_next())
-        return tuple(sorted(before | ({taken} if taken is not None else set())))
+    def ancestors_of_next(self, taken=()):
+        return tuple(sorted({*super().ancestors_of_next(), *taken}))
 
 
 class ServesAtOnce(Agreement):

@@ -156,10 +156,9 @@ class Revisions:
         if not machine.running or machine.frozen:
             return None
         agreement = machine.agreement
-        settled, other = agreement.record.settled, None
-        if take and agreement.conflicts:
-            other = min(agreement.conflicts.values())
-        parents = tuple(revision for revision in (settled, other) if revision is not None)
+        settled = agreement.record.settled
+        others = sorted(set(agreement.conflicts.values())) if take else []
+        parents = tuple(revision for revision in (settled, *others) if revision is not None)
         old = frozenset().union(*(self.members_of(revision) for revision in parents or (None,)))
         members = set(old) | ({self.names[add]} if add is not None else set())
         removed = tuple(self.names[index] for index in remove if self.names[index] in old)
@@ -177,7 +176,7 @@ class Revisions:
             coordinator=machine.name,
             revision=revision,
             parents=tuple(parent.digest for parent in parents),
-            ancestors=agreement.ancestors_of_next(other),
+            ancestors=agreement.ancestors_of_next(others),
             participants=tuple(sorted(old - left_out)),
             removed=removed,
             confirm=self.scenario.confirm,
