@@ -123,6 +123,7 @@ class Candidates:
         )
         if current is not None and manifest.has_content_of(current.manifest) and len(wanted.heads) == 1:
             return CandidateReport()
+        await self._forget_former(manifest.id)
         await service.store(manifest, wanted.bundle.contents)
         problems = await service.obtain(manifest.id, service.node)
         if problems:
@@ -311,12 +312,16 @@ class Candidates:
 
     async def check(self, body: CheckBody, *, source: str) -> CheckOutcome:
         """Check a candidate of another node on this machine; it is stored, so that a proposal need not fetch it."""
-        agreement = self._service.agreement
-        former, self._checked = self._checked, body.revision
-        if former not in (None, body.revision, agreement.candidate, agreement.record.settled):
-            await self._service.forget(former)
+        await self._forget_former(body.revision)
         problems = await self._service.obtain(body.revision, source)
         return CheckOutcome(node=self._service.node, problems=problems)
+
+    async def _forget_former(self, revision: RevisionId) -> None:
+        """Note what is to be checked, and remove what was checked before it and came to nothing."""
+        former, self._checked = self._checked, revision
+        if former is None or former in (revision, self._service.agreement.candidate) or self._was_settled(former):
+            return
+        await self._service.forget(former)
 
     def receive(self, message: AgreementMessage, *, sender: str) -> None:
         """Take in a message of another node."""

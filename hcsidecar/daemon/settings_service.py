@@ -38,6 +38,7 @@ from hcsidecar.core.settings.agreement import (
     Settled,
 )
 from hcsidecar.core.settings.edits import Edit, edits_in_words
+from hcsidecar.core.settings.history import never_taken
 from hcsidecar.core.settings.messages import AgreementMessage, encode_message
 from hcsidecar.core.settings.revision import (
     FARM_FILE,
@@ -321,10 +322,15 @@ class SettingsService:
             self._warn(f"the files of the operator are not brought up to date: {stored.why}")
             return
 
+        ancestors = self.agreement.record.ancestors
+
         def write(store: RevisionStore) -> None:
             written = bring_up_to(store, stored, self.farm_directory, at_first=self._before_the_first)
             for event in events_of(written):
                 self._loop.call_soon_threadsafe(self._tell, event)
+            # Candidates must not count among the last revisions, which are kept for `rollback`.
+            for unused in never_taken(store.manifests().with_files, settled=revision, ancestors=ancestors):
+                store.remove(unused)
             store.prune({stored.manifest.id})
 
         with contextlib.suppress(StoreError):  # what is not noted or pruned is so at the next start

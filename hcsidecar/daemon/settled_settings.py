@@ -11,6 +11,7 @@ import msgspec
 
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.settings.agreement import SettingsRecord
+from hcsidecar.core.settings.history import never_taken
 from hcsidecar.core.settings.revision import FARM_FILE, BundleError, Manifest, RevisionId
 from hcsidecar.farmfile.loading import (
     FarmFileError,
@@ -252,6 +253,9 @@ def _clean_up(store: RevisionStore, record: SettingsRecord) -> None:
         for manifest in known.manifests:
             if manifest.id in known.with_files and (settled is None or manifest.number > settled.number):
                 store.remove(manifest.id)
+        if settled is not None:
+            for unused in never_taken(known.with_files, settled=settled, ancestors=record.ancestors):
+                store.remove(unused)
         store.prune(() if settled is None else (settled,))
 
 

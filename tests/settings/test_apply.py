@@ -180,6 +180,26 @@ def test_a_rollback_is_a_new_revision_with_the_old_content(farm):
     assert farm.command("web3", "rollback", "9", "--yes").returncode == 1
 
 
+def test_plans_and_changes_from_several_nodes_cost_no_node_a_revision(farm):
+    for number, (name, former) in enumerate((("web1", "1s"), ("web2", "2s"), ("web1", "3s")), start=2):
+        farm.edit(name, f'"{former}"', f'"{number}s"')
+        assert farm.apply(name).returncode == 0
+        farm.all_at(number - 1)
+    for seconds in range(20, 26):
+        planned = farm.directory / "planned.toml"
+        planned.write_text(farm.farm_file("web1").read_text().replace('"4s"', f'"{seconds}s"'))
+        shutil.copy2(farm.own("web1") / "farm.key", farm.directory)
+        assert farm.command("web1", "apply", str(planned), "--dry-run").returncode == 0
+    stored = farm.directory / "s" / "apache" / "web1" / "settings"
+    assert len(list(stored.glob("4-*"))) == 1
+    farm.edit("web1", '"4s"', '"5s"')
+    assert farm.apply("web1").returncode == 0
+    farm.all_at(4)
+    for name in farm.names:
+        assert [entry["number"] for entry in farm.history(name)] == [4, 3, 2, 1]
+    assert farm.command("web2", "rollback", "1", "--yes").returncode == 0
+
+
 def test_what_needs_another_daemon_is_taken_by_all_one_after_the_other(farm):
     pids = {name: daemon.pid for name, daemon in farm.daemons.items()}
     farm.edit("web1", 'preset = "lan"', 'preset = "fast"')

@@ -1,6 +1,6 @@
 """What `hcsidecar history` tells: who made which revision, when and why, and what each changed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, tzinfo
 
 import msgspec
@@ -75,3 +75,14 @@ def history(manifests: Iterable[Manifest]) -> Sequence[HistoryEntry]:
 
 def _changes(manifest: Manifest, parent: Manifest | None) -> FileChanges | None:
     return None if parent is None and manifest.parents else file_changes(parent, manifest)
+
+
+def never_taken(
+    stored: Iterable[RevisionId], *, settled: RevisionId, ancestors: Collection[RevisionId]
+) -> Sequence[RevisionId]:
+    """Return which of these were stored to be checked only, and can never be settled: others have had their numbers.
+
+    `settled` is what the node goes by. One above it may be checked, or tried, just now.
+    """
+    history = {settled, *ancestors}
+    return [each for each in stored if each.number <= settled.number and each not in history]

@@ -4,7 +4,7 @@ from datetime import UTC
 
 import msgspec
 
-from hcsidecar.core.settings.history import FileChanges, file_changes, history
+from hcsidecar.core.settings.history import FileChanges, file_changes, history, never_taken
 from hcsidecar.core.settings.revision import FARM_FILE, Manifest
 
 FIRST = {FARM_FILE: b"[farm]\n", "bin/start": b"", "bin/stop": b""}
@@ -65,3 +65,9 @@ def test_a_revision_that_several_nodes_have_made_alike_has_no_time():
     taken = msgspec.structs.replace(first, made_at=0, author="run --take-file")
     [entry] = history([taken])
     assert entry.line(UTC) == f"revision 1 ({entry.digest[:8]}), run --take-file (+bin/start +bin/stop +farm.toml)"
+
+
+def test_only_what_was_checked_under_a_number_of_the_past_and_not_settled_was_never_taken():
+    planned, refused, next_one = (revision(FIRST, number, message="planned").id for number in (1, 2, 3))
+    stored = [first.id, second.id, planned, refused, next_one]
+    assert never_taken(stored, settled=second.id, ancestors=(first.id,)) == [planned, refused]
