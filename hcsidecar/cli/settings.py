@@ -242,7 +242,7 @@ def _apply(
         return
     if not yes:
         _ask(as_json=as_json)
-    outcome = run(_propose(client, report, confirm, shown=not as_json))
+    outcome = run(_propose(client, report, confirm, without=body.without, shown=not as_json))
     _end(report, outcome, as_json=as_json)
     if outcome is None or outcome.progress is not ProposalProgress.SETTLED:
         raise typer.Exit(REFUSED)
@@ -265,7 +265,7 @@ def _ask(*, as_json: bool) -> None:
 
 
 async def _propose(
-    client: NodeClient, report: CandidateReport, confirm: float, *, shown: bool
+    client: NodeClient, report: CandidateReport, confirm: float, *, without: Sequence[str], shown: bool
 ) -> ProposalReport | None:
     """Propose the candidate and follow until every node has it, or it is over. Return how it ended."""
     assert report.revision is not None  # noqa: S101 - the caller has looked
@@ -295,7 +295,7 @@ async def _propose(
             return proposal
         if proposal.progress is ProposalProgress.SETTLED and not proposal.waits_for:
             if shown:
-                _print_done(status, time.monotonic() - began)
+                _print_done(status, time.monotonic() - began, without)
             return proposal
         if time.monotonic() > began + confirm + FOLLOW:
             complain(f"gave up waiting for {', '.join(proposal.waits_for)}; hcsidecar history shows what is in force")
@@ -315,8 +315,9 @@ def _progress(proposal: ProposalReport) -> tuple[str]:
     return ("going back",)
 
 
-def _print_done(report: SettingsReport, seconds: float) -> None:
-    typer.echo(f"{report.settled} is in force on every node after {seconds:.1f} s")
+def _print_done(report: SettingsReport, seconds: float, without: Sequence[str]) -> None:
+    but = f" but {', '.join(without)}" if without else ""
+    typer.echo(f"{report.settled} is in force on every node{but} after {seconds:.1f} s")
     if report.waiting:
         shown = ", ".join(report.waiting)
         typer.echo(f"taken when the daemons are started again: {one_line(shown)}")

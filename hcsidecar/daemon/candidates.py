@@ -422,7 +422,18 @@ class Candidates:
     async def _with_number(self, number: int) -> tuple[RevisionId, RevisionId | None]:
         """Return the settled revision of a number, and its first parent if that is known."""
         known = [each for each in await self._service.manifests() if self._was_settled(each.id)]
-        found = next((manifest for manifest in known if manifest.number == number), None)
+        of_number = [manifest for manifest in known if manifest.number == number]
+        if len(of_number) > 1:
+            there = ", ".join(f"{each.id} by {each.author}" for each in of_number)
+            raise _NotACandidateError(
+                f"there are {len(of_number)} revisions {number}, of a farm that was in parts: {there}",
+                *[
+                    f"hcsidecar apply {stored.directory / FARM_FILE} applies {each.id}"
+                    for each in of_number
+                    if isinstance(stored := await self._service.stored(each.id), StoredRevision)
+                ],
+            )
+        found = of_number[0] if of_number else None
         if found is None:
             there = ", ".join(str(manifest.number) for manifest in known) or "none"
             raise _NotACandidateError(f"there is no revision {number} here; there are {there}")

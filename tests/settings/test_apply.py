@@ -88,7 +88,9 @@ def test_a_dead_node_is_left_out_by_name_and_takes_it_when_it_returns(farm):
     refused = farm.apply("web1")
     assert refused.returncode == 1
     assert "web3" in refused.stderr
-    assert farm.apply("web1", "--without", "web3").returncode == 0
+    applied = farm.apply("web1", "--without", "web3")
+    assert applied.returncode == 0
+    assert "is in force on every node but web3 after" in applied.stdout
     farm.start("web3").all_ready()
     farm.all_at(1)
     assert '"2s"' in farm.farm_file("web3").read_text()
@@ -283,6 +285,9 @@ def test_a_farm_that_was_given_three_settings_takes_those_of_one_node(tmp_path):
         assert ended.returncode == 0, ended.stderr
         farm.all_at(2)
         assert farm.history("web1")[0]["message"] == "the settings of web3 for all"
+        refused = farm.command("web3", "rollback", "1", "--yes")
+        assert refused.returncode == 1
+        assert "there are 2 revisions 1, of a farm that was in parts" in refused.stderr
         for name in farm.names:
             wait_for(lambda name=name: '"4s"' in farm.farm_file(name).read_text(), what=f"the files of {name}")
             assert [path.name for path in farm.own(name).glob("*.unapplied*")] == []
