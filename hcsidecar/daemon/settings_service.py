@@ -329,7 +329,9 @@ class SettingsService:
             for event in events_of(written):
                 self._loop.call_soon_threadsafe(self._tell, event)
             # Candidates must not count among the last revisions, which are kept for `rollback`.
-            for unused in never_taken(store.manifests().with_files, settled=revision, ancestors=ancestors):
+            for unused in never_taken(
+                (each.id for each in store.manifests().manifests), settled=revision, ancestors=ancestors
+            ):
                 store.remove(unused)
             store.prune({stored.manifest.id})
 

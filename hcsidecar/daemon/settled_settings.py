@@ -254,7 +254,8 @@ def _clean_up(store: RevisionStore, record: SettingsRecord) -> None:
             if manifest.id in known.with_files and (settled is None or manifest.number > settled.number):
                 store.remove(manifest.id)
         if settled is not None:
-            for unused in never_taken(known.with_files, settled=settled, ancestors=record.ancestors):
+            stored = (manifest.id for manifest in known.manifests)
+            for unused in never_taken(stored, settled=settled, ancestors=record.ancestors):
                 store.remove(unused)
         store.prune(() if settled is None else (settled,))
 
