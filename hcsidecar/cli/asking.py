@@ -43,11 +43,16 @@ class Chosen:
     clients: tuple[NodeClient, ...]
 
 
-def choose(config: Path | None, node: str | None, *, everyone: bool = False, failed: int = REFUSED) -> Chosen:
-    """Return the nodes to ask. Exit with 2 if the command or farm file is wrong, with `failed` if none can be asked."""
+def choose(
+    config: Path | None, node: str | None, *, everyone: bool = False, failed: int = REFUSED, warns: bool = True
+) -> Chosen:
+    """Return the nodes to ask. Exit with 2 if the command or farm file is wrong, with `failed` if none can be asked.
+
+    Without `warns` nothing is said of a farm file that is wrong or has changed: the answer of the daemon tells it.
+    """
     if everyone and node is not None:
         raise typer.BadParameter("--node and --all exclude each other")
-    farm = farm_to_ask(config, node)
+    farm = farm_to_ask(config, node, warns=warns)
     names = [each.name for each in farm.node] if everyone else [node]
     try:
         return Chosen(farm=farm, clients=tuple(client_for(farm, name) for name in names))
@@ -58,12 +63,12 @@ def choose(config: Path | None, node: str | None, *, everyone: bool = False, fai
         raise typer.Exit(failed if error.failure is ClientFailure.NOT_RUNNING else REFUSED) from None
 
 
-def farm_to_ask(config: Path | None, node: str | None, *, stopped_too: bool = False) -> FarmFile:
+def farm_to_ask(config: Path | None, node: str | None, *, stopped_too: bool = False, warns: bool = True) -> FarmFile:
     """Return the farm whose daemons are to be asked; neither farm file nor key file need be valid.
 
     If the file is wrong, or no daemon runs here with it, use the copy of a daemon that was started with it, preferably
-    that of `node`; with `stopped_too` also the copy of one that has ended. Print what is wrong in one line. Exit with 2
-    if the farm cannot be found out.
+    that of `node`; with `stopped_too` also the copy of one that has ended. With `warns` say in one line what is wrong.
+    Exit with 2 if the farm cannot be found out.
     """
     path = find_config(config)
     seen = see(path)
@@ -72,11 +77,12 @@ def farm_to_ask(config: Path | None, node: str | None, *, stopped_too: bool = Fa
         copy = _copy(path, seen, node, stopped_too=stopped_too)
     if seen.farm is None and copy is None:
         give_up(str(path), seen.problems)
-    if seen.problems:
+    if seen.problems and warns:
         more = f", and {len(seen.problems) - 1} more" if len(seen.problems) > 1 else ""
-        what = f"{seen.problems[0]}{more}: a daemon would not start with this, but one that runs obeys"
-        complain(f"warning: {path}: {what}; hcsidecar check-config says more")
-    elif copy is not None:
+        where = "" if seen.problems[0].path == str(path) else f"{path}: "
+        what = f"{where}{seen.problems[0]}{more}: a daemon would not start with this, but one that runs obeys"
+        complain(f"warning: {what}; hcsidecar check-config says more")
+    elif copy is not None and warns:
         what = f"has changed since the daemon of {copy.node} was started, which still uses the former one"
         complain(f"warning: {path} {what}")
     return copy.farm if copy is not None else cast("FarmFile", seen.farm)

@@ -368,7 +368,7 @@ def _plain(document: object) -> object:
 
 def _here(config: Path | None, node: str | None, *, failed: int = REFUSED) -> NodeClient:
     """Return the client of a daemon on this machine, with time for checks."""
-    found = choose(config, node, failed=failed).clients[0]
+    found = choose(config, node, failed=failed, warns=False).clients[0]
     return NodeClient(found.node, found.via, timeout=TIMEOUT)
 
 
