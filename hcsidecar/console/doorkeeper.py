@@ -73,7 +73,7 @@ class Doorkeeper:
         self._clock = clock
         self._record: AccessRecord | None = None
         self._digest = ""
-        self._fetched_at = float("-inf")
+        self._fetched_at = self._fresh_until = float("-inf")
         self._throttle = LoginThrottle()
         self._verifying = asyncio.Semaphore(AT_ONCE)
         self._waiting = 0
@@ -135,6 +135,10 @@ class Doorkeeper:
         except ApiError:
             return False
         return True
+
+    def expect_change(self) -> None:
+        """Ask for the record again before anybody else is let in: somebody has just changed it here."""
+        self._fresh_until = float("-inf")
 
     async def close(self) -> None:
         """End what goes on in the background."""
@@ -199,7 +203,7 @@ class Doorkeeper:
 
     async def _fresh_record(self) -> AccessRecord:
         loop = asyncio.get_running_loop()
-        if self._record is not None and loop.time() <= self._fetched_at + RECORD_FRESH:
+        if self._record is not None and loop.time() <= self._fresh_until:
             return self._record
         if why := self._client.why_silent():
             raise _closed(why)
@@ -210,6 +214,7 @@ class Doorkeeper:
         except NoAnswerError as error:
             raise _closed(str(error)) from None
         self._fetched_at = loop.time()
+        self._fresh_until = self._fetched_at + RECORD_FRESH
         if told.record is not None or self._record is None:
             self._record, self._digest = told.record or AccessRecord(), told.digest
         return self._record

@@ -142,7 +142,7 @@ class Handlers:
         body: a.NewUserBody = request.body
         hashed = await self._hashed(body.name, body.password)
         user = UserBody(name=body.name, role=body.role, password=hashed)
-        return await self._own("POST", "/access/users", request, user, limit=CHANGE_LIMIT)
+        return await self._change_access("/access/users", request, user)
 
     async def set_password(self, request: CheckedRequest) -> object:
         """Give a user another password."""
@@ -150,18 +150,18 @@ class Handlers:
         if name != identity.person and identity.role is not AccessRole.ADMIN:
             raise ApiError(HTTPStatus.FORBIDDEN, "only an admin may change the password of somebody else")
         body = PasswordBody(password=await self._hashed(name, request.body.password))
-        return await self._own("POST", f"/access/users/{name}/password", request, body, limit=CHANGE_LIMIT)
+        return await self._change_access(f"/access/users/{name}/password", request, body)
 
     async def set_role(self, request: CheckedRequest) -> object:
         """Give a user another role."""
         body = RoleBody(role=request.body.role, force=request.body.force)
         path = f"/access/users/{request.parameters['user']}/role"
-        return await self._own("POST", path, request, body, limit=CHANGE_LIMIT)
+        return await self._change_access(path, request, body)
 
     async def remove_user(self, request: CheckedRequest) -> object:
         """Remove a user."""
         path = f"/access/users/{request.parameters['user']}/remove"
-        return await self._own("POST", path, request, RemoveBody(force=request.query.force), limit=CHANGE_LIMIT)
+        return await self._change_access(path, request, RemoveBody(force=request.query.force))
 
     async def add_token(self, request: CheckedRequest) -> object:
         """Make an API token, and show it."""
@@ -174,7 +174,7 @@ class Handlers:
             secret_sha256=secret_digest(secret),
             expires_at=None if body.lasts is None else int(time.time()) + body.lasts,
         )
-        reply = await self._own("POST", "/access/tokens", request, token, limit=CHANGE_LIMIT)
+        reply = await self._change_access("/access/tokens", request, token)
         if reply.status != HTTPStatus.OK:
             return reply
         result = read_json(reply.body, AccessResult)
@@ -185,7 +185,13 @@ class Handlers:
     async def revoke_token(self, request: CheckedRequest) -> object:
         """Revoke an API token."""
         path = f"/access/tokens/{request.parameters['token']}/revoke"
-        return await self._own("POST", path, request, msgspec.json.decode(b"{}"), limit=CHANGE_LIMIT)
+        return await self._change_access(path, request, msgspec.json.decode(b"{}"))
+
+    async def _change_access(self, path: str, request: CheckedRequest, body: object) -> Reply:
+        try:
+            return await self._own("POST", path, request, body, limit=CHANGE_LIMIT)
+        finally:
+            self._doorkeeper.expect_change()
 
     async def _hashed(self, name: str, password: str) -> str:
         if why := why_not_password(password, user=name):
