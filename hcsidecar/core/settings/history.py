@@ -82,7 +82,9 @@ def never_taken(
 ) -> Sequence[RevisionId]:
     """Return which of these were stored to be checked only, and can never be settled: others have had their numbers.
 
-    `settled` is what the node goes by. One above it may be checked, or tried, just now.
+    `settled` is what the node goes by. One above it may be checked, or tried, just now; one before all `ancestors` was
+    settled before the node was started by its own file.
     """
     history = {settled, *ancestors}
-    return [each for each in stored if each.number <= settled.number and each not in history]
+    first = min(history).number
+    return [each for each in stored if first <= each.number <= settled.number and each not in history]

@@ -71,3 +71,8 @@ def test_only_what_was_checked_under_a_number_of_the_past_and_not_settled_was_ne
     planned, refused, next_one = (revision(FIRST, number, message="planned").id for number in (1, 2, 3))
     stored = [first.id, second.id, planned, refused, next_one]
     assert never_taken(stored, settled=second.id, ancestors=(first.id,)) == [planned, refused]
+
+
+def test_what_was_settled_before_a_node_was_started_by_its_own_file_is_kept():
+    taken = revision(FIRST, 3, message="run --take-file").id
+    assert never_taken([first.id, second.id, taken], settled=taken, ancestors=()) == []
