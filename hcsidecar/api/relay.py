@@ -102,6 +102,25 @@ class Relay:
             raise UnreachableError(f"{node} at {where.address} refuses the request: {_refusal(reply.body).reason}")
         return reply
 
+    async def ask_openly(self, node: str, path: str, *, limit: float) -> bytes | None:
+        """Return what anybody may read at a node, at most MAX_ANSWER bytes; None if it gives nothing within `limit`.
+
+        Nothing proves that the answer is the node's.
+        """
+        where = self._control.nodes.get(node)
+        if where is None:
+            return None
+        try:
+            async with self._session.get(
+                URL(f"{'https' if where.tls else 'http'}://{where.address}{path}", encoded=True),
+                timeout=aiohttp.ClientTimeout(total=limit),
+                allow_redirects=False,
+                ssl=self._tls,
+            ) as response:
+                return await _read(response) if response.status == HTTPStatus.OK else None
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return None
+
     async def _once(self, node: str, request: _Request) -> Reply:
         """Send the request once, and return an answer whose signature is right.
 

@@ -32,6 +32,7 @@ from hcsidecar.core.settings.documents import (
     SettingsReport,
 )
 from hcsidecar.core.settings.history import history
+from hcsidecar.core.settings.leaving import leave_limit
 from hcsidecar.core.settings.messages import AgreementMessage, Proposal
 from hcsidecar.core.settings.plan import NodeCondition, plan
 from hcsidecar.core.settings.revision import FARM_FILE, BundleError, Manifest, RevisionId, bundle_problems
@@ -152,17 +153,17 @@ class Candidates:
         """Return why nodes that live cannot be removed, or left out."""
         service = self._service
         removed = {node.name for node in service.loaded.farm.node} - {node.name for node in new.node}
-        alive = {*service.agreement.heard, service.node}
-        problems = [
-            f"{name} runs and is not in the new farm file: stop its daemon there (systemctl stop hcsidecar), and then"
-            f" apply with --without {name}"
-            for name in sorted(removed & alive)
-        ]
+        alive = service.agreement.heard.keys()
+        problems = []
+        if service.node in removed:
+            problems.append(
+                f"{service.node} cannot remove itself: edit and apply the farm file on a node that stays, or say there"
+                f" hcsidecar remove {service.node}"
+            )
         known = {node.name for node in (*service.loaded.farm.node, *new.node)}
         problems += [f"there is no node {name} to be left out" for name in sorted(self._without - known)]
         return problems + [
-            f"{name} is alive and cannot be left out with --without"
-            for name in sorted((self._without & alive) - removed)
+            f"{name} is alive and cannot be left out with --without" for name in sorted(self._without & alive)
         ]
 
     async def _wanted(self, body: CandidateBody) -> "_Wanted":
@@ -300,6 +301,7 @@ class Candidates:
             participants=self._participants(),
             removed=tuple(name for name in removed if name not in self._without),
             confirm=body.confirm,
+            drain=leave_limit(old) if removed else 0.0,
         )
         loop = asyncio.get_running_loop()
         try:

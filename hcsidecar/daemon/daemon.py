@@ -26,7 +26,9 @@ from hcsidecar.api.routes import Api
 from hcsidecar.api.servers import SocketInUseError, serve_unix, tcp_protocols
 from hcsidecar.application.application import Application
 from hcsidecar.application.connections import ConnectionCounter
-from hcsidecar.application.service import Published
+from hcsidecar.application.service import EVIDENCE_INTERVAL, Published
+from hcsidecar.core.application import commands
+from hcsidecar.core.application.draining import Drain
 from hcsidecar.core.application.last_stays import NOBODY_HEARD, OtherNode, Outlook, look_around
 from hcsidecar.core.application.states import Role, Status
 from hcsidecar.core.events import Event, Level
@@ -39,6 +41,8 @@ from hcsidecar.core.membership.node import NoShare
 from hcsidecar.core.membership.own_addresses import OwnAddresses
 from hcsidecar.core.membership.revision_state import RevisionState
 from hcsidecar.core.settings.agreement import SettingsRecord
+from hcsidecar.core.settings.leaving import leave_limit
+from hcsidecar.core.settings.revision import RevisionId
 from hcsidecar.core.targets.desired_state import Situation
 from hcsidecar.daemon.access_service import PURPOSE as ACCESS_PURPOSE
 from hcsidecar.daemon.access_service import AccessService
@@ -82,12 +86,15 @@ from hcsidecar.web.aiohttp_bridge import counting_logger, health_middleware
 from hcsidecar.web.connections import Limits
 from hcsidecar.web.listener import HealthServer, ListenError
 from hcsidecar.web.metrics_page import MetricsPage
+from hcsidecar.web.removals_page import RemovalsPage
 from l2mode.core.buckets import prepare
 
 if TYPE_CHECKING:
     from hcsidecar.daemon.layer_two import LayerTwoMode
 
 HOUSEKEEPING_INTERVAL = 1.0
+DEREGISTER_LIMIT = 30.0
+"Seconds that the balancers may take to let go of a node that the farm has removed."
 OWN_DESCRIPTORS = 48
 "Open files that the daemon itself needs, with those of layer-2 mode; 20 to 30 were counted."
 DESCRIPTORS_EACH = 6
@@ -131,6 +138,8 @@ class Daemon:
         self._conditions = conditions
         self.restarts = False
         "It ends to be started again in its place."
+        self.removed = False
+        "It ends because the farm has removed this node."
         self._settings_record = settings
         self._revisions: SettingsService | None = None
         "None until the heartbeats are open."
@@ -369,7 +378,11 @@ class Daemon:
             app = farm_app(
                 api,
                 verifier,
-                public=[*MetricsPage(self._control.metrics).routes(), *self._joining_door.routes()],
+                public=[
+                    *MetricsPage(self._control.metrics).routes(),
+                    *self._joining_door.routes(),
+                    *RemovalsPage(self._removal).routes(),
+                ],
                 first=[health_middleware(self._face)],
             )
             logger = counting_logger(server.connections.refusals)
@@ -426,6 +439,9 @@ class Daemon:
             relay=relay,
             take=self._take,
             take_errors=(ReconfigurationError,),
+            leave=self._drain_to_leave,
+            end=self._end_removed,
+            keys=self._keys,
             restart=self._restart,
             share_changed=self._publish_again,
             say=self._heartbeats.say_revisions,
@@ -465,6 +481,37 @@ class Daemon:
     async def _take(self, loaded: LoadedFarm, electorates: Sequence[Collection[str]]) -> Sequence[str]:
         taken = await self.take(loaded, electorates=electorates)
         return [str(change) for change in taken.waiting]
+
+    def _removal(self, name: str) -> bytes | None:
+        return None if self._revisions is None else self._revisions.removal(name)
+
+    async def _drain_to_leave(self) -> None:
+        """Wait until nobody uses this node any more, which takes no new traffic; at most for the drain limit."""
+        began = self._loop.time()
+        drain = Drain(since=began)
+        limit = leave_limit(self._farm)
+        while self._loop.time() < began + limit:
+            connections = await self._evidence.connections()
+            drain.see(connections=connections, probers=self._evidence.probers(now=self._loop.time()))
+            if not drain.waits_for:
+                break
+            await asyncio.sleep(EVIDENCE_INTERVAL)
+        left = f", still there: {', '.join(drain.waits_for)}" if drain.waits_for else ", nobody uses it any more"
+        message = f"this node has drained to leave the farm, after {self._loop.time() - began:.1f} s{left}"
+        self.tell(Event(level=Level.WARNING if drain.waits_for else Level.INFO, origin="settings", message=message))
+
+    async def _end_removed(self, revision: RevisionId) -> None:
+        """Stop the application, deregister this node at its balancers, and end this daemon for good."""
+        self.removed = True
+        by = f"the farm, which has removed this node with {revision}"
+        service = self._application.service
+        service.carry_out(lambda lifecycle, now: commands.leave(lifecycle, now=now, by=by))
+        until = self._loop.time() + DEREGISTER_LIMIT
+        while True:
+            if not self._targets.unfinished or self._loop.time() >= until:
+                break
+            await asyncio.sleep(EVIDENCE_INTERVAL)
+        service.shutdown(by)
 
     def _restart(self, why: str) -> None:
         """End this daemon gently; `main` starts it again in its place."""

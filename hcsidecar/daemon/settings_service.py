@@ -9,6 +9,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final, TypeVar, assert_never
@@ -29,7 +30,9 @@ from hcsidecar.core.settings.agreement import (
     Agreement,
     AgreementEffect,
     AgreementPhase,
+    AskWhetherRemoved,
     Discard,
+    EndRemoved,
     Obtain,
     RestartDaemon,
     Save,
@@ -39,7 +42,8 @@ from hcsidecar.core.settings.agreement import (
 )
 from hcsidecar.core.settings.edits import Edit, edits_in_words
 from hcsidecar.core.settings.history import never_taken
-from hcsidecar.core.settings.messages import AgreementMessage, encode_message
+from hcsidecar.core.settings.messages import AgreementMessage, Lineage, encode_message
+from hcsidecar.core.settings.removal import encode_notice, latest_removal, removal_notice
 from hcsidecar.core.settings.revision import (
     FARM_FILE,
     BundleError,
@@ -50,6 +54,7 @@ from hcsidecar.core.settings.revision import (
 )
 from hcsidecar.daemon.settled_settings import events_of
 from hcsidecar.farmfile.loading import FarmFileError, LoadedFarm, see
+from hcsidecar.net.keyring import Keyring
 from hcsidecar.settings.candidate import check_here
 from hcsidecar.settings.farm_directory import FarmDirectory
 from hcsidecar.settings.operator_files import bring_up_to
@@ -58,6 +63,9 @@ from hcsidecar.settings.working_copy import EditFinder
 
 MESSAGES_PATH: Final = "/api/v1/settings/messages"
 REVISIONS_PATH: Final = "/api/v1/settings/revisions"
+REMOVALS_PATH: Final = "/api/v1/settings/removals"
+REMOVAL_LIMIT: Final = 1.5
+"Seconds that a node may take to say whether it has removed another: a node that starts alone waits for all others."
 EDIT_INTERVAL: Final = 10.0
 "Seconds between two looks for files that the operator has edited."
 _MESSAGES_AT_ONCE: Final = 256
@@ -77,10 +85,11 @@ class SettingsService:
 
     `directory` is where the revisions are, made when it is needed. `take` lets the daemon go by a loaded farm, with the
     groups of nodes of each of which a majority is needed (none: of all nodes), and returns the keys that wait for its
-    restart, or raises an exception of `take_errors`. `load_stored` reads the farm file of a stored revision. `in_force`
-    returns that by which the daemon goes, without what waits for its restart. `say` puts this node's state into its
-    heartbeats. `share_changed` is called when this node may take traffic. `initial` is the farm that the daemon has
-    started with, `farm_directory` where the operator has it.
+    restart, or raises an exception of `take_errors`. `leave` waits until this node, which the farm removes, is used by
+    nobody any more; `end` ends the daemon for good. `keys` gives the farm's keys. `load_stored` reads the farm file of
+    a stored revision. `in_force` returns that by which the daemon goes, without what waits for its restart. `say` puts
+    this node's state into its heartbeats. `share_changed` is called when this node may take traffic, or must not any
+    more. `initial` is the farm that the daemon has started with, `farm_directory` where the operator has it.
     """
 
     def __init__(
@@ -97,6 +106,9 @@ class SettingsService:
         relay: Relay,
         take: Callable[[LoadedFarm, Sequence[Collection[str]]], Awaitable[Sequence[str]]],
         take_errors: tuple[type[Exception], ...],
+        leave: Callable[[], Awaitable[None]],
+        end: Callable[[RevisionId], Awaitable[None]],
+        keys: Callable[[], Keyring],
         restart: Callable[[str], None],
         share_changed: Callable[[], None],
         say: Callable[[RevisionState], None],
@@ -136,10 +148,19 @@ class SettingsService:
         self._relay = relay
         self._take = take
         self._take_errors = take_errors
+        self._leave = leave
+        self._end_removed = end
+        self._keys = keys
+        self._members = frozenset(each.name for each in initial.farm.node)
+        "The nodes of the farm by the settled revision."
+        self._removals: dict[str, bytes] = {}
+        "By node that is no longer in the farm: the notice that says so."
         self._restart = restart
         self._share_changed = share_changed
         self._waits = record.settled is not None
         "It has not been told yet that this node may want a share."
+        self._leaving: str | None = None
+        "Why this node takes no traffic although it may want a share, as the rest of the daemon knows it."
         self._say = say
         self._tell = tell
         self._said = RevisionState()
@@ -152,6 +173,7 @@ class SettingsService:
 
     async def run(self) -> None:
         """Carry out what the agreement decides until cancelled."""
+        await self._load_removals()
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._keep_ticking(), name="settings")
@@ -184,7 +206,7 @@ class SettingsService:
 
         One that never had a revision need not: it goes by the same file as always.
         """
-        return self.agreement.why_no_traffic() if self._waits else None
+        return self.agreement.why_no_traffic() if self._waits else self.agreement.why_leaving()
 
     @property
     def complaint(self) -> str:
@@ -239,13 +261,18 @@ class SettingsService:
                         self._spawn(self._send(to, message))
                 case Obtain(revision=revision, source=source):
                     self._spawn(self._obtain(revision, source))
-                case Activate() | Save() | Settled() | Discard() | RestartDaemon():
+                case AskWhetherRemoved():
+                    self._spawn(self._ask_whether_removed())
+                case Activate() | Save() | Settled() | Discard() | RestartDaemon() | EndRemoved():
                     self._queue.put_nowait(effect)
                 case _:
                     assert_never(effect)
         self._announce()
         if self._waits and self.agreement.why_no_traffic() is None:
             self._waits = False
+            self._share_changed()
+        if (leaving := self.agreement.why_leaving()) != self._leaving:
+            self._leaving = leaving
             self._share_changed()
         self._wake.set()
 
@@ -267,7 +294,10 @@ class SettingsService:
                 case Save(record=record):
                     problem = await self._save(record)
                     self.carry_out(self.agreement.saved(record, problem, now=self._loop.time()))
+                case EndRemoved(revision=revision):
+                    await self._end_removed(revision)
                 case Settled(revision=revision):
+                    await self._note_removals()
                     if self._needs_both_majorities:
                         with contextlib.suppress(*self._take_errors):  # it has been taken, for the trial
                             await self._take(self.loaded, ())
@@ -282,6 +312,10 @@ class SettingsService:
     async def _activate(self, revision: RevisionId | None) -> str | None:
         try:
             loaded = self._initial if revision is None else await self._load(revision)
+            if all(each.name != self.node for each in loaded.farm.node):
+                # It is still the former settings by which this node drains, and goes on if the others go back.
+                await self._leave()
+                return None
             electorates = self._electorates(loaded)
             self.waiting = tuple(await self._take(loaded, electorates))
             self._needs_both_majorities = bool(electorates)
@@ -468,6 +502,45 @@ class SettingsService:
             raise NotObtainedError(f"{source} does not give it: {reason_of(reply)}")
         return reply.body
 
+    # -- nodes that the farm has removed ------------------------------------------------------------------------
+
+    def removal(self, name: str) -> bytes | None:
+        """Return the notice that a node is no longer in the farm; None if it is, or never was."""
+        return None if name in self._members else self._removals.get(name)
+
+    async def _load_removals(self) -> None:
+        with contextlib.suppress(StoreError):  # then a node that was removed is not told so by this one
+            if self._directory.is_dir():
+                self._removals = await self._with_store(lambda store: store.removals())
+
+    async def _note_removals(self) -> None:
+        """Keep a notice for each node that the settled revision has removed."""
+        record, farm = self.agreement.record, self.loaded.farm
+        former, self._members = self._members, frozenset(each.name for each in farm.node)
+        if record.settled is None:
+            return
+        lineage = Lineage(settled=record.settled, ancestors=record.ancestors)
+        for name in sorted(former - self._members):
+            notice = encode_notice(removal_notice(farm.farm.name, name, lineage, self._keys()))
+            self._removals[name] = notice
+            try:
+                await self._with_store(partial(_save_removal, name=name, notice=notice))
+            except StoreError as error:
+                self._warn(f"{name} is not told after a restart of this daemon that it was removed: {error}")
+
+    async def _ask_whether_removed(self) -> None:
+        """Ask all others whether the farm has removed this node, and tell the agreement."""
+        others = [each.name for each in self.loaded.farm.node if each.name != self.node]
+        path = f"{REMOVALS_PATH}/{self.node}"
+        replies = await asyncio.gather(*(self._relay.ask_openly(name, path, limit=REMOVAL_LIMIT) for name in others))
+        told = latest_removal(
+            [reply for reply in replies if reply is not None],
+            farm=self.loaded.farm.farm.name,
+            node=self.node,
+            keys=self._keys(),
+        )
+        self.carry_out(self.agreement.told_of_removal(told, now=self._loop.time()))
+
     # -- tasks --------------------------------------------------------------------------------------------------
 
     def _spawn(self, coroutine: "Awaitable[None]") -> None:
@@ -496,6 +569,10 @@ class SettingsService:
 
 def _others(loaded: LoadedFarm, node: str) -> Sequence[str]:
     return [each.name for each in loaded.farm.node if each.name != node]
+
+
+def _save_removal(store: RevisionStore, *, name: str, notice: bytes) -> None:
+    store.save_removal(name, notice)
 
 
 def reason_of(reply: Reply) -> str:

@@ -245,6 +245,20 @@ def _edited(seen: LoadResult, loaded: LoadedFarm, settled: RevisionId) -> Iterat
         )
 
 
+def why_not_in_the_farm(start: StartSettings, name: str, directory: Path) -> str | None:
+    """Return why a node must not start: the farm has removed it. None if it has not."""
+    record = start.record
+    by = record.removed_by
+    if by is None and all(node.name != name for node in start.loaded.farm.node):
+        by = record.settled
+    if by is None:
+        return None
+    return (
+        f"{name} is not in the farm any more: {by} of the settings has removed it, and it serves nobody. If the farm"
+        f" has taken it in again, remove {directory}, give this node the present farm file and key file, and start it"
+    )
+
+
 def _clean_up(store: RevisionStore, record: SettingsRecord) -> None:
     """Remove what an earlier daemon has stored and never taken."""
     settled = record.settled

@@ -23,7 +23,7 @@ from hcsidecar.core.farmfile.farm_file import NodeTable
 from hcsidecar.core.lost_files import Losses
 from hcsidecar.daemon.daemon import Daemon
 from hcsidecar.daemon.memory import StateFile
-from hcsidecar.daemon.settled_settings import settled_farm, start_settings
+from hcsidecar.daemon.settled_settings import settled_farm, start_settings, why_not_in_the_farm
 from hcsidecar.daemon.start_conditions import STILL, StartConditions, StoppedError
 from hcsidecar.events.journal import Journal
 from hcsidecar.events.log_output import configure, log_entry
@@ -71,6 +71,8 @@ async def _put_back_layer_two(directory: Path, tell: Callable[[Event], None]) ->
         tell(Event(level=Level.WARNING, origin="layer 2", message=f"what is left of layer-2 mode stays: {error}"))
 
 
+REMOVED = 2
+"The exit status of the daemon of a node that the farm has removed; systemd does not restart it."
 _RESTART = -1
 "Instead of an exit status: the daemon is to start again."
 
@@ -154,10 +156,9 @@ async def _run_node(found: _Found, teller: _Teller) -> int:
             )
             for event in start.events:
                 teller.tell(event)
-            if all(node.name != me.name for node in start.loaded.farm.node):
-                message = f"{me.name} is not in the farm any more: {start.record.settled} has removed it"
-                teller.tell(Event(level=Level.ERROR, origin="settings", message=message))
-                return 2
+            if (why := why_not_in_the_farm(start, me.name, directory / SETTINGS)) is not None:
+                teller.tell(Event(level=Level.ERROR, origin="settings", message=why))
+                return REMOVED
             daemon = Daemon(
                 start.loaded,
                 start.loaded.farm.node_named(me.name),
@@ -184,6 +185,8 @@ async def _run_daemon(daemon: Daemon, socket_path: Path, teller: _Teller, servic
         teller.tell(Event(level=Level.ERROR, origin="daemon", message=str(error)))
         return 1
     teller.tell(Event(level=Level.INFO, origin="daemon", message="ended"))
+    if daemon.removed:
+        return REMOVED
     if not daemon.restarts:
         return 0
     service.tell_restart()

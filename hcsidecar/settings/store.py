@@ -2,6 +2,7 @@
 
     settings/current.json          one record, replaced as a whole
     settings/working_copy.json     another: where the operator's files are, and as of which revision
+    settings/removed-web3.json     the notice that web3 is no longer in the farm
     settings/8-3fa1c2d4/           revision 8: number and first digits of the digest
         manifest.json
         files/                     the bundle; gone where only the history is kept
@@ -44,6 +45,9 @@ CURRENT: Final = "current.json"
 "The record of what this node goes by."
 WORKING_COPY: Final = "working_copy.json"
 "The record of the operator's files."
+_REMOVAL: Final = re.compile(r"removed-([A-Za-z0-9._-]{1,63})\.json")
+_REMOVALS: Final = 128
+"Notices of removed nodes that are read: more than a farm has nodes."
 _LARGEST: Final = 1_048_576
 "Bytes of a manifest or of the record; larger ones are damaged."
 _UNFINISHED: Final = ".unfinished-"
@@ -220,6 +224,26 @@ class RevisionStore:
             return NotReadable(disk_error("cannot read", path, error))
         except JsonError as error:
             return NotReadable(f"{path} is damaged: {error}")
+
+    def save_removal(self, name: str, notice: bytes) -> None:
+        """Keep the notice that a node is no longer in the farm. Raise StoreError."""
+        path = self.directory / f"removed-{name}.json"
+        try:
+            replace_file(path, notice)
+            flush_directory(self.directory)
+        except OSError as error:
+            raise StoreError(disk_error("cannot write", path, error)) from None
+
+    def removals(self) -> dict[str, bytes]:
+        """Return the notices by node. What cannot be read is left out."""
+        found: dict[str, bytes] = {}
+        with suppress(OSError):
+            for path in sorted(self.directory.iterdir()):
+                match = _REMOVAL.fullmatch(path.name)
+                if match is not None and len(found) < _REMOVALS:
+                    with suppress(OSError):
+                        found[match[1]] = read_file(path, most=_LARGEST).content
+        return found
 
     def _keep_private(self) -> None:
         """Close the directory to others, who could change what runs as root. Raise OSError if it is another user's."""

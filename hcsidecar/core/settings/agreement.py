@@ -11,7 +11,8 @@ its own: its *ancestors*. There is no leader: the node that is asked to apply a 
 2. *Trial.* When all have promised, the coordinator begins to go by the revision, and its heartbeats say so. A node that
    has promised and hears that another goes by the revision begins as well. In a trial nothing is written that survives
    a restart of the daemon: who restarts has gone back. A node that the revision removes begins first, at the
-   coordinator's word: once the others have begun they do not speak to it any more, and it must be out by then.
+   coordinator's word: it drains, and takes no traffic from then on. Once the others have begun they do not speak to it
+   any more, and it must be out by then.
 3. *Settle.* In the trial each node waits until it hears from all whom it heard before that they go by the revision, and
    says so. When the coordinator hears that from all, it settles: it saves the revision as the one that it goes by. A
    node on trial that hears that another has settled settles too.
@@ -22,6 +23,10 @@ A node that hears of a settled revision that it does not know asks for its linea
 ancestors, it was away when the farm went on: it obtains the revision and follows. If the other's revision is among its
 own ancestors, the other will follow. If neither is true, two parts of a cut farm have gone different ways. Nobody
 chooses silently: both go on as they are, and say so, until a revision with all of them as its parents is applied.
+
+A node that hears nobody asks the others whether the farm has removed it, by a way that is open to removed nodes too: on
+trial it may be left alone because all have settled its removal, and it may have been away when that was done. A proof
+that a descendant of its own revision has removed it ends the daemon, which is not started again.
 
 Two proposals with the same parent cannot both be settled in one connected part. Each needs every node of the farm in
 its trial, its coordinator among them, and a node that has settled one refuses to promise the other.
@@ -71,6 +76,8 @@ MARGIN: Final = 5.0
 "Seconds that others wait longer than the coordinator: its word may still come."
 LINEAGE_LIMIT: Final = 30.0
 "Seconds after which a node that has just started goes on by what it has, where nobody answers its questions."
+ASK_AGAIN: Final = 1.0
+"Seconds between two rounds of questions whether this node is removed."
 LATE: Final = 1.0
 "Seconds: a tick that comes later than that was not this node's choice, and its deadlines move by as much."
 
@@ -93,6 +100,8 @@ class AgreementPhase(StrEnum):
     "It obtains a revision that others have settled."
     FOLLOWING = "following"
     "The daemon takes that revision."
+    REMOVED = "removed"
+    "The farm goes on without this node: its daemon ends."
 
 
 class SettingsRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +113,8 @@ class SettingsRecord(msgspec.Struct, frozen=True, kw_only=True):
     "What was before it, sorted; the latest MAX_ANCESTORS."
     highest: int = 0
     "The highest number of a revision seen."
+    removed_by: RevisionId | None = None
+    "The revision of the others that has removed this node: it must not start again."
 
     def alone_with(self, revision: RevisionId) -> "SettingsRecord":
         """Return the record of a node that its operator lets go by a revision of its own.
@@ -191,7 +202,21 @@ class RestartDaemon:
     reason: str
 
 
-AgreementEffect = SendMessage | Obtain | Activate | Save | Settled | Discard | RestartDaemon | Tell
+@dataclass(frozen=True, slots=True)
+class AskWhetherRemoved:
+    """Ask all other nodes whether the farm has removed this one; then call `told_of_removal` once."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndRemoved:
+    """The farm has removed this node: end the daemon for good."""
+
+    revision: RevisionId
+
+
+AgreementEffect = (
+    SendMessage | Obtain | Activate | Save | Settled | Discard | RestartDaemon | AskWhetherRemoved | EndRemoved | Tell
+)
 
 
 class NotProposedError(Exception):
@@ -207,12 +232,13 @@ class _Coordination:
     """The part of the coordinator."""
 
     proposal: Proposal
-    started: float
     prepared: set[str] = field(default_factory=set)
     refusals: dict[str, tuple[str, ...]] = field(default_factory=dict)
     progress: ProposalProgress = ProposalProgress.PREPARING
     outcome: str = ""
     asked_at: float = float("-inf")
+    answer_by: float = 0.0
+    "When all must have answered, or, after that, when those to be removed must be out."
 
     @property
     def unanswered(self) -> list[str]:
@@ -268,6 +294,12 @@ class Agreement:
         self._save_again_at: float | None = None
         "When what is settled is saved again; None while nothing has failed."
         self._answer_again_at = 0.0
+        self._ask_removed_at = float("-inf")
+        "When the others are asked whether this node is removed; inf while they are."
+        self._asked_removed = False
+        "They have been asked since this node started, and no proof of it came."
+        self._told_removal: RevisionId | None = None
+        "A removal that this node does not follow, of which it has raised an alarm."
         self._resolved = False
         "This node has found out, since it started, whether the farm has gone on without it."
         self._expected = now
@@ -304,6 +336,8 @@ class Agreement:
         A node that has just started first takes what was settled while it was away. One that already serves goes on
         while it does so.
         """
+        if (leaving := self.why_leaving()) is not None:
+            return leaving
         if self._resolved:
             return None
         if self.blocked is not None:
@@ -322,6 +356,17 @@ class Agreement:
             " (hcsidecar apply --take NODE)"
         )
 
+    def why_leaving(self) -> str | None:
+        """Return why this node, which the farm removes or has removed, takes no traffic; None if it is not removed."""
+        if self.phase is AgreementPhase.REMOVED:
+            return f"removed from the farm by {self.record.removed_by} of the settings"
+        return f"leaves the farm: {self.candidate} of the settings removes it" if self._leaves() else None
+
+    def _leaves(self) -> bool:
+        """Return whether this node goes by its own removal, for a trial."""
+        goes = (AgreementPhase.STARTING, AgreementPhase.TRIAL, AgreementPhase.UNDOING)
+        return self.proposal is not None and self.name in self.proposal.removed and self.phase in goes
+
     # -- the coordinator ------------------------------------------------------------------------------------------
 
     def propose(self, proposal: Proposal, *, now: float) -> list[AgreementEffect]:
@@ -339,7 +384,7 @@ class Agreement:
             reasons.append(f"{self.name} cannot remove itself: do it on another node")
         if reasons:
             raise NotProposedError(*reasons)
-        self._coordination = _Coordination(proposal=proposal, started=now)
+        self._coordination = _Coordination(proposal=proposal, answer_by=now + ANSWER_LIMIT)
         effects: list[AgreementEffect] = []
         self._begin(AgreementPhase.PROMISED, proposal.revision, proposal, now)
         self._coordination.prepared.add(self.name)
@@ -386,10 +431,12 @@ class Agreement:
                 mine.prepared.discard(name)
                 mine.refusals[name] = ("is not heard any more" if state is None else "went back",)
         waits_for = mine.unanswered or self._not_out(mine.proposal)
-        if now >= mine.started + ANSWER_LIMIT:
+        if now >= mine.answer_by:
             # Nobody's promise is counted on for longer, also where this node stood still meanwhile.
-            limit = format_duration(ANSWER_LIMIT)
-            mine.refusals |= dict.fromkeys(waits_for or [self.name], (f"has not answered within {limit}",))
+            leaves = bool(waits_for) and not mine.unanswered
+            late = f"has not answered within {format_duration(ANSWER_LIMIT)}"
+            late = "is not out of the farm in time" if leaves else late
+            mine.refusals |= dict.fromkeys(waits_for or [self.name], (late,))
             self._give_up(mine, effects)
         elif mine.refusals and not mine.unanswered:
             self._give_up(mine, effects)
@@ -399,6 +446,7 @@ class Agreement:
         else:
             if not mine.unanswered and mine.progress is ProposalProgress.PREPARING:
                 mine.progress, mine.asked_at = ProposalProgress.TRIAL, float("-inf")
+                mine.answer_by = now + ANSWER_LIMIT + mine.proposal.drain
             if now >= mine.asked_at + RESEND:
                 mine.asked_at = now
                 token = mine.proposal.token
@@ -420,6 +468,7 @@ class Agreement:
         if mine.progress is ProposalProgress.TRIAL:
             # Those to be removed may go by it already: they go back when they hear that this node has.
             mine.progress, self._undone = ProposalProgress.UNDONE, proposal.revision.mark
+            self._use_up(proposal.revision.number, effects)
         else:
             mine.progress = ProposalProgress.ABORTED
         others = [name for name in proposal.participants if name != self.name]
@@ -601,7 +650,9 @@ class Agreement:
         """Return why this node cannot agree to a proposal, whatever is in it."""
         settled = self.record.settled
         reasons = []
-        if self.phase is not AgreementPhase.IDLE:
+        if self.phase is AgreementPhase.REMOVED:
+            reasons.append(f"{self.name} is no longer in the farm, by {self.record.removed_by}")
+        elif self.phase is not AgreementPhase.IDLE:
             by = f", which {self.proposal.coordinator} proposes" if self.proposal is not None else ""
             reasons.append(f"{self.name} is busy with {self.candidate}{by}: try again in a moment")
         if settled is None and proposal.parents:
@@ -617,10 +668,14 @@ class Agreement:
         if self.candidate is None:  # pragma: no cover - whoever has promised has one
             return
         self.phase = AgreementPhase.STARTING
-        # A number that was ever in use is not given again, even if the disk is full and this does not get there.
-        self.record = msgspec.structs.replace(self.record, highest=max(self.record.highest, self.candidate.number))
+        self._use_up(self.candidate.number, effects)
         self._undone = NO_REVISION
-        effects += [Save(self.record), Activate(self.candidate)]
+        effects.append(Activate(self.candidate))
+
+    def _use_up(self, number: int, effects: list[AgreementEffect]) -> None:
+        """Note that a number was in use: it is not given again, even if the disk is full."""
+        self.record = msgspec.structs.replace(self.record, highest=max(self.record.highest, number))
+        effects.append(Save(self.record))
 
     def _go_on(self, effects: list[AgreementEffect], now: float) -> None:
         """Do what follows from what is heard, and from the time."""
@@ -628,6 +683,7 @@ class Agreement:
         match self.phase:
             case AgreementPhase.IDLE:
                 self._look_at_others(effects, now)
+                self._ask_whether_removed(effects, now)
             case AgreementPhase.PROMISED:
                 self._keep_promise(effects, now)
             case AgreementPhase.TRIAL:
@@ -659,7 +715,9 @@ class Agreement:
         if proposal is None or candidate is None:  # pragma: no cover - a trial has both
             return
         gone_back = self._who(lambda state: _has_gone_back(state, candidate))
-        if self._who(lambda state: state.settled == candidate.mark):
+        if self._leaves() and not gone_back:
+            self._ask_whether_removed(effects, now)
+        if self._who(lambda state: state.settled == candidate.mark) and not self._leaves():
             self._heard_settled = True
             self._settle(effects)
         elif gone_back:
@@ -756,7 +814,8 @@ class Agreement:
 
     def _has_heard_enough(self, now: float) -> bool:
         """Return whether whoever lives has been heard since this node started."""
-        return (bool(self._others) and self._others <= self.heard.keys()) or now >= self._listens_until
+        hears_all = bool(self._others) and self._others <= self.heard.keys()
+        return hears_all or (now >= self._listens_until and self._is_answered(now))
 
     def _find_out(self, unasked: list[str], effects: list[AgreementEffect]) -> None:
         if not self._resolved and unasked:
@@ -767,6 +826,41 @@ class Agreement:
                 )
             )
         self._resolved = True
+
+    def _is_answered(self, now: float) -> bool:
+        """Return whether this node is not the only one that it hears, or has asked the others whether it is removed."""
+        return bool(self.heard) or self._asked_removed or now >= self._listens_until + LINEAGE_LIMIT
+
+    def _ask_whether_removed(self, effects: list[AgreementEffect], now: float) -> None:
+        if not self.heard and now >= max(self._ask_removed_at, self._listens_until):
+            self._ask_removed_at = float("inf")
+            effects.append(AskWhetherRemoved())
+
+    def told_of_removal(self, lineage: Lineage | None, *, now: float) -> list[AgreementEffect]:
+        """Take in that another node has proved that it goes by settings without this one, or (None) that none has."""
+        effects: list[AgreementEffect] = []
+        self._wake(now)
+        self._ask_removed_at, self._asked_removed = now + ASK_AGAIN, True
+        waits = self.phase is AgreementPhase.IDLE or (self.phase is AgreementPhase.TRIAL and self._leaves())
+        if lineage is not None and waits and not self.heard:
+            if self._descends(lineage):
+                self.record = msgspec.structs.replace(self.record, removed_by=lineage.settled)
+                self.phase = AgreementPhase.REMOVED
+                effects.append(
+                    _alarm(f"the farm has removed this node: {lineage.settled} of the settings is without it")
+                )
+                effects += [Save(self.record), EndRemoved(lineage.settled)]
+                return effects
+            if lineage.settled != self._told_removal:
+                self._told_removal = lineage.settled
+                effects.append(
+                    _alarm(
+                        f"other nodes go by {lineage.settled} of the settings, which is without this node and does not"
+                        f" follow {self.record.settled}: this node goes on; to end it, stop this daemon"
+                    )
+                )
+        self._go_on(effects, now)
+        return effects
 
     def _descends(self, lineage: Lineage) -> bool:
         """Return whether the other's settled revision comes after this node's."""
@@ -820,7 +914,7 @@ class Agreement:
         self.candidate, self.proposal, self.phase = revision, proposal, phase
         self._heard_settled, self._save_again_at = False, None
         if phase is AgreementPhase.PROMISED and proposal is not None:
-            self._deadline, self._answer_again_at = now + PROMISE, now + RESEND
+            self._deadline, self._answer_again_at = now + PROMISE + proposal.drain, now + RESEND
             self._required = (set(self.heard) & set(proposal.participants)) - set(proposal.removed)
 
     def _rest(self) -> None:

@@ -17,6 +17,7 @@ MAX_ANCESTORS: Final = 500
 "Revisions that a node remembers to be before its own: years of changes."
 SHORTEST_CONFIRM: Final = 1.0
 LONGEST_CONFIRM: Final = 3600.0
+LONGEST_DRAIN: Final = 3600.0
 LONGEST_REASON: Final = 500
 MOST_REASONS: Final = 100
 _LONGEST_MESSAGE: Final = 65_536
@@ -45,6 +46,8 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     "Nodes that are no longer in the farm with this revision."
     confirm: Annotated[float, msgspec.Meta(ge=SHORTEST_CONFIRM, le=LONGEST_CONFIRM)]
     "Seconds within which all must hear each other with the new settings."
+    drain: Annotated[float, msgspec.Meta(ge=0, le=LONGEST_DRAIN)] = 0.0
+    "Seconds for which a node that is removed may drain before it goes."
 
 
 class Prepare(msgspec.Struct, frozen=True, kw_only=True, tag="prepare"):

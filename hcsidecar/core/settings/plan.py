@@ -202,6 +202,15 @@ class _Change:
             text = "no node of the farm stays in it; keep one at least, and remove it with another apply"
             yield _everywhere(ChangeEffect.REFUSED, "node", text, tuple(self._leaving))
 
+        ready = [name for name in self._staying if self._is_ready(name)]
+        taking = [name for name in self._leaving if self._is_ready(name) and name not in self._without]
+        if taking and self._staying and len(ready) < self._present.farm.keep_ready:
+            text = (
+                f"{', '.join(taking)} cannot leave now: {_ready(ready)}, and [farm] keep_ready is"
+                f" {self._present.farm.keep_ready}; let more nodes become Ready first, or stop the application there"
+            )
+            yield _everywhere(ChangeEffect.REFUSED, "node", text, tuple(taking))
+
     def _file_step(self, file: FileChange) -> PlanStep:
         uses = [*_uses_of(self._present, file.name), *_uses_of(self._former, file.name)]
         when = uses[0].when if uses else "it goes along; the farm file does not name it"
@@ -304,8 +313,6 @@ class _Change:
         ready = [name for name in self._staying if self._is_ready(name)]
         restarted = {name for step in steps if step.effect in _RESTARTING for name in step.nodes if not step.of_all}
         restarted |= set(self._moving)
-        if any(self._is_ready(name) for name in self._leaving) and len(ready) < keep:
-            yield f"{_ready(ready)} once {', '.join(self._leaving)} left, and [farm] keep_ready is {keep}"
         affected = [name for name in ready if name in restarted]
         if affected and len(ready) - 1 < max(keep, 1):
             beside = f", and [farm] keep_ready is {keep}" if keep else ""

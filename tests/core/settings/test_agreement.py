@@ -9,7 +9,9 @@ from hcsidecar.core.settings.agreement import (
     Activate,
     Agreement,
     AgreementPhase,
+    AskWhetherRemoved,
     Discard,
+    EndRemoved,
     NotProposedError,
     Obtain,
     ProposalProgress,
@@ -19,7 +21,7 @@ from hcsidecar.core.settings.agreement import (
     SettingsRecord,
     Settled,
 )
-from hcsidecar.core.settings.messages import Prepare, Proposal, decode_message, encode_message
+from hcsidecar.core.settings.messages import Lineage, Prepare, Proposal, decode_message, encode_message
 from hcsidecar.core.settings.revision import RevisionId
 
 NODES = ("web1", "web2", "web3")
@@ -58,6 +60,8 @@ class Farm:
         self.problems = {}
         "By node and kind of effect: what goes wrong with it."
         self.discarded, self.restarted = [], []
+        self.proof = None
+        "What proves to those that ask that they are removed."
         self.talk()
 
     def propose(self, what, *, by="web1"):
@@ -99,7 +103,9 @@ class Farm:
                     self.discarded.append((name, unwanted))
                 case RestartDaemon():
                     self.restarted.append(name)
-                case Settled():
+                case AskWhetherRemoved():
+                    self.carry_out(name, node.told_of_removal(self.proof, now=self.now))
+                case Settled() | EndRemoved():
                     pass
 
     def settled(self):
@@ -302,7 +308,22 @@ def test_a_node_that_has_just_started_asks_before_it_wants_a_share():
 
 def test_alone_it_goes_on_when_it_has_listened():
     node = Agreement(name="web3", record=None, listens_until=0.5, now=0.0)
-    node.tick(now=0.6)
+    assert node.tick(now=0.4) == []
+    assert node.tick(now=0.6) == [AskWhetherRemoved()]
+    assert node.tick(now=1.0) == []
+    assert node.why_no_traffic() == "asks the others for their settings"
+    node.told_of_removal(None, now=1.1)
+    assert node.why_no_traffic() is None
+    assert node.tick(now=2.0) == []
+    assert node.tick(now=2.2) == [AskWhetherRemoved()]
+
+
+def test_alone_it_goes_on_at_last_though_no_question_comes_back():
+    node = Agreement(name="web3", record=None, listens_until=0.5, now=0.0)
+    for second in range(1, 31):
+        node.tick(now=float(second))
+        assert node.why_no_traffic() is not None
+    node.tick(now=31.0)
     assert node.why_no_traffic() is None
 
 
@@ -341,3 +362,9 @@ def test_one_that_is_to_be_removed_does_not_go_back_alone(farm):
     farm.talk(100)
     assert farm.settled() == {"web1": SECOND, "web2": SECOND, "web3": FIRST}
     assert (farm.active["web3"], farm.nodes["web3"].phase) == (SECOND, AgreementPhase.TRIAL)
+    assert farm.nodes["web3"].why_no_traffic() == "leaves the farm: revision 2 (bbbbbbbb) of the settings removes it"
+    farm.proof = Lineage(settled=SECOND, ancestors=(FIRST,))
+    farm.talk(3)
+    assert farm.nodes["web3"].phase is AgreementPhase.REMOVED
+    assert farm.kept["web3"] == SettingsRecord(settled=FIRST, highest=2, removed_by=SECOND)
+    assert farm.nodes["web3"].why_no_traffic() == "removed from the farm by revision 2 (bbbbbbbb) of the settings"

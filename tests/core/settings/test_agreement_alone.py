@@ -8,7 +8,9 @@ from hcsidecar.core.settings.agreement import (
     Activate,
     Agreement,
     AgreementPhase,
+    AskWhetherRemoved,
     Discard,
+    EndRemoved,
     NotProposedError,
     Obtain,
     ProposalProgress,
@@ -221,7 +223,7 @@ def test_if_it_cannot_begin_all_go_back(what, outcome):
 
 def test_it_stays_out_while_it_hears_nobody_and_does_not_tick_without_end():
     removed = on_trial("web3", removed=("web3",))
-    removed.hear({}, now=0.1)
+    assert removed.hear({}, now=0.1) == [AskWhetherRemoved()]
     for second in range(1, 200):
         assert removed.tick(now=float(second)) == []
         assert removed.next_tick_at(now=float(second)) == pytest.approx(second + 1.0, abs=0.99)
@@ -235,6 +237,73 @@ def test_it_comes_back_when_it_hears_others_that_do_not_go_by_its_removal():
     for second in range(1, 60):
         removed.tick(now=float(second))
     assert Activate(FIRST) in removed.hear({"web1": BEHIND}, now=60.0)
+
+
+def test_it_may_drain_and_promises_hold_for_as_much_longer():
+    coordinator = node("web1")
+    coordinator.propose(proposal(removed=("web3",), drain=60.0), now=0.0)
+    for name in ("web2", "web3"):
+        coordinator.receive(Prepared(token=TOKEN), sender=name, now=0.1)
+    for tenth in range(2, 800):
+        coordinator.tick(now=tenth / 10)
+    assert coordinator.status.progress is ProposalProgress.TRIAL
+    coordinator.tick(now=80.2)
+    assert coordinator.status.progress is ProposalProgress.UNDONE
+    assert coordinator.status.outcome == "web3 is not out of the farm in time"
+    other = promised(removed=("web3",), drain=60.0)
+    for tenth in range(1, 1200):
+        other.tick(now=tenth / 10)
+        assert other.phase is AgreementPhase.PROMISED
+    assert Discard(SECOND) in other.tick(now=120.0)
+
+
+def test_the_number_of_a_removal_that_was_given_up_is_not_proposed_again():
+    coordinator, _ = removing()
+    coordinator.hear({"web2": BEHIND}, now=0.3)
+    coordinator.hear({"web2": BEHIND, "web3": BEHIND}, now=0.4)
+    with pytest.raises(NotProposedError, match="has seen a revision 2 already"):
+        coordinator.propose(proposal(removed=("web3",)), now=0.5)
+
+
+def test_one_that_hears_that_its_removal_is_settled_waits_for_the_proof():
+    removed = on_trial("web3", removed=("web3",))
+    removed.hear({"web1": AHEAD}, now=0.1)
+    assert removed.phase is AgreementPhase.TRIAL
+
+
+def test_a_proof_ends_one_that_was_away_and_hears_nobody():
+    away = node("web3", heard=())
+    effects = away.told_of_removal(Lineage(settled=THIRD, ancestors=(FIRST, SECOND)), now=0.2)
+    assert effects[1:] == [
+        Save(SettingsRecord(settled=FIRST, highest=1, removed_by=THIRD)),
+        EndRemoved(THIRD),
+    ]
+    assert told(effects) == ["the farm has removed this node: revision 3 (dddddddd) of the settings is without it"]
+    assert away.tick(now=0.3) == []
+    assert away.saved(away.record, "no space left on device", now=0.3) == []
+    away.receive(Prepare(proposal=proposal()), sender="web1", now=0.4)
+    assert away.phase is AgreementPhase.REMOVED
+    with pytest.raises(NotProposedError, match="web3 is no longer in the farm, by revision 3"):
+        away.propose(proposal(coordinator="web3"), now=0.5)
+
+
+def test_no_proof_ends_one_that_hears_others():
+    heard = node("web3")
+    assert heard.told_of_removal(Lineage(settled=SECOND, ancestors=(FIRST,)), now=0.1) == []
+    assert heard.phase is AgreementPhase.IDLE
+
+
+def test_one_that_has_gone_another_way_goes_on_and_says_so_once():
+    other = node("web3", settled=OTHER, heard=())
+    proof = Lineage(settled=SECOND, ancestors=(FIRST,))
+    effects = other.told_of_removal(proof, now=0.1)
+    (alarm,) = told(effects)
+    assert alarm == (
+        "other nodes go by revision 2 (bbbbbbbb) of the settings, which is without this node and does not follow"
+        " revision 2 (cccccccc): this node goes on; to end it, stop this daemon"
+    )
+    assert other.told_of_removal(proof, now=1.2) == []
+    assert other.why_no_traffic() is None
 
 
 # -- promises
@@ -405,7 +474,8 @@ def test_who_cannot_go_by_what_the_others_have_goes_back_and_says_why():
     assert effects[-1] == Activate(FIRST)
     assert late.activated(FIRST, None, now=0.5) == [Discard(SECOND)]
     assert late.why_no_traffic() == "cannot take revision 2 (bbbbbbbb) of the settings: port 80 is in use"
-    late.hear({}, now=1.0)
+    assert late.hear({}, now=1.0) == [AskWhetherRemoved()]
+    late.told_of_removal(None, now=1.1)
     assert late.why_no_traffic() is None
 
 
@@ -447,6 +517,7 @@ def test_one_that_stood_still_while_it_listened_listens_on():
     assert late.why_no_traffic() == "asks the others for their settings"
     for tenth in range(601, 640):
         late.tick(now=tenth / 10)
+    late.told_of_removal(None, now=64.0)
     assert late.why_no_traffic() is None
 
 

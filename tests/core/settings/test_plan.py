@@ -311,13 +311,6 @@ def test_the_farm_file_itself_is_planned_by_its_keys():
         ),
         ({}, {"node": [WEB1, WEB2]}, ready("web1", "web2"), (), []),
         (
-            {"farm": {"name": "apache", "keep_ready": 2}},
-            {"farm": {"name": "apache", "keep_ready": 2}, "node": [WEB1, WEB2]},
-            [*ready("web1", "web3"), NodeCondition(name="web2", alive=True, ready=False)],
-            (),
-            ["only web1 would be Ready once web3 left, and [farm] keep_ready is 2"],
-        ),
-        (
             {"farm": {"name": "apache", "keep_ready": 3}},
             {"farm": {"name": "apache", "keep_ready": 3}, "heartbeat": {"preset": "fast"}},
             ALL_READY,
@@ -426,6 +419,19 @@ def test_a_node_that_is_not_alive_restarts_when_it_returns():
     assert texts(found)[2] == (
         "web3: restarts its daemon: heartbeat.preset becomes fast; it is not alive: when it returns"
     )
+
+
+def test_a_node_may_not_leave_if_too_few_others_are_ready():
+    keep = {"farm": {"name": "apache", "keep_ready": 2}}
+    before, after = farm(**keep), farm(**keep, node=[WEB1, WEB2])
+    nodes = [*ready("web1", "web3"), NodeCondition(name="web2", alive=True, ready=False)]
+    (why,) = plan(before, after, nodes=nodes).refusals
+    assert why == (
+        "web3 cannot leave now: only web1 would be Ready, and [farm] keep_ready is 2; let more nodes become Ready"
+        " first, or stop the application there"
+    )
+    stopped = [*ready("web1"), *(NodeCondition(name=name, alive=True, ready=False) for name in ("web2", "web3"))]
+    assert plan(before, after, nodes=stopped).is_possible
 
 
 def test_a_removed_node_that_is_not_alive_only_leaves():

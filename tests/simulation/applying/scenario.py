@@ -27,6 +27,8 @@ class ApplyingScenario(Scenario):
     slow: float = 0.3
     "Obtaining, activating and saving take up to so many seconds each."
     confirm: float = 10.0
+    drain: float = 0.0
+    "A node that is removed drains for up to so many seconds before it goes."
     steady: bool = False
     "All nodes run all the time and reach each other: each change must be settled, unless somebody cannot take it."
     divided: bool = False

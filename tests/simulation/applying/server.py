@@ -29,6 +29,11 @@ class Server(Machine):
         if self.running:
             return
         part = self.settings_part
+        if part.record is not None and part.record.removed_by is not None:
+            if not part.world.is_taken_in_again(part):
+                return
+            # Its operator has thrown away what was left of the former membership.
+            part.record, part.stored = None, set()
         record = part.record
         settled = record.settled if record is not None else None
         self._read(part.world.contents[settled], part.world.members_of(settled))
@@ -165,6 +170,9 @@ class ServersSettings(SettingsPart):
     def close(self):
         if self.running:
             self.running = self.frozen = False
+
+    def _end_for_good(self):
+        self.server.kill(power_off=False)
 
     def _start_anew(self):
         self.server.kill(power_off=False)

@@ -208,7 +208,45 @@ def newcomers(draft):
             draft.add(dies, "crash", victim)
             draft.add(dies + random.uniform(0.5, 20.0), "start", victim)
         at += random.uniform(3.0, 40.0)
-    return {"weather": _weather(random), "spare": spare, "slow": random.choice((0.3, 2.0))}
+    return {
+        "weather": _weather(random),
+        "spare": spare,
+        "slow": random.choice((0.3, 2.0)),
+        "drain": random.choice((0.0, 3.0, 60.0)),
+    }
+
+
+def leavers(draft):
+    """Living nodes are removed while they, their coordinators or others die, sleep or are cut off; some come back."""
+    random = draft.random
+    at = FIRST
+    for _ in range(random.randint(1, 3)):
+        index, leaver = random.sample(range(draft.size), 2)
+        _apply(draft, at, index, remove=(leaver,), without=random.choice(("", "", "", "unheard")), again=2)
+        for _ in range(random.choice((0, 1, 1, 2))):
+            victim = random.choice((index, leaver, leaver, draft.someone()))
+            _strike(draft, at + random.random() * random.choice((0.3, 3.0, 20.0)), victim)
+        if random.random() < 0.3:
+            # It is away while it is removed, or is cut off from all others by then.
+            away = at - random.uniform(0.0, 4.0)
+            if random.random() < 0.5:
+                draft.add(away, "crash", leaver)
+                draft.add(away + random.uniform(1.0, 60.0), "start", leaver)
+            else:
+                draft.add(away, "split", (leaver,))
+                draft.add(away + random.uniform(1.0, 60.0), "heal_all")
+        if random.random() < 0.4:
+            at = draft.last + random.uniform(1.0, 20.0)
+            _apply(draft, at, index, add=leaver, without=random.choice(("", "unheard")), again=1)
+            draft.add(at + random.uniform(0.0, 20.0), "start", leaver)
+        at = draft.last + random.uniform(1.0, 30.0)
+    draft.add(draft.last + 1.0, "recover")
+    return {
+        "weather": _weather(random),
+        "slow": random.choice((0.3, 2.0)),
+        "drain": random.choice((0.0, 3.0, 60.0)),
+        "until": draft.last + QUIET + 90.0,
+    }
 
 
 def alone(draft):
@@ -256,6 +294,7 @@ def storm(draft):
         "drift": random.choice((0.0, 0.005)),
         "has_revision": random.random() < 0.8,
         "forgives_sleep": random.random() < 0.5,
+        "drain": random.choice((0.0, 3.0, 60.0)),
         **_end(draft),
     }
 
@@ -328,6 +367,7 @@ KINDS = {
     "own_file": own_file,
     "sleepers": sleepers,
     "newcomers": newcomers,
+    "leavers": leavers,
     "alone": alone,
     "storm": storm,
     "crowd": crowd,

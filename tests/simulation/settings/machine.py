@@ -8,7 +8,9 @@ from hcsidecar.core.membership.effects import Tell
 from hcsidecar.core.membership.revision_state import RevisionState
 from hcsidecar.core.settings.agreement import (
     Activate,
+    AskWhetherRemoved,
     Discard,
+    EndRemoved,
     Obtain,
     RestartDaemon,
     Save,
@@ -118,7 +120,8 @@ class SettingsPart:
             case Obtain(revision=revision, source=source):
                 self._later(self.world.duration(), self._obtained, revision, source)
             case Activate(revision=revision):
-                self._begin(self._activated, revision)
+                drains = self.world.drain_of(self, revision)
+                self._begin(self._activated, revision, longer=drains)
             case Save(record=record):
                 early = self.world.random.random() < 0.5
                 full = self.full
@@ -131,21 +134,30 @@ class SettingsPart:
             case Tell(event=event):
                 self.told.append(event.message)
                 self.world.tell(self.name, event.message)
+            case AskWhetherRemoved():
+                self._later(self.world.duration() + 0.01, self._ask_whether_removed)
+            case EndRemoved(revision=revision):
+                self.world.observer.ends(self, revision)
+                self._end_for_good()
             case RestartDaemon(reason=reason):
                 self.world.tell(self.name, f"starts anew: {reason}")
                 self._start_anew()
             case Settled(revision=revision):
                 self.world.tell(self.name, f"has settled {revision}")
 
-    def _begin(self, call, *args):
+    def _begin(self, call, *args, longer=0.0):
         self._working = True
-        self._later(self.world.duration(), self._end, call, args)
+        self._later(self.world.duration() + longer, self._end, call, args)
 
     def _end(self, call, args):
         self._working = False
         call(*args)
         if self.running:
             self._work()
+
+    def _ask_whether_removed(self):
+        told = self.world.removals_of(self)
+        self.call("told_of_removal", max(told, key=lambda lineage: lineage.settled) if told else None)
 
     def _obtained(self, revision, source):
         problems = ()
@@ -245,10 +257,16 @@ class Machine(SettingsPart):
     def start(self):
         if self.running:
             return
+        if self.record is not None and self.record.removed_by is not None:
+            if not self.world.is_taken_in_again(self):
+                return
+            # Its operator has thrown away what was left of the former membership.
+            self.record, self.stored = None, set()
         self._backlog = []
         self._peers = {name: Peer() for name in self.world.names if name != self.name}
         self._seq, self._heard = 0, {}
-        self.begin(listens=LISTENS)
+        settled = self.record.settled if self.record is not None else None
+        self.begin(listens=LISTENS, others=sorted(self.world.members_of(settled) - {self.name}))
         self._later(0.0, self._pulse)
         self._later(0.0, self._tick)
 
@@ -256,11 +274,15 @@ class Machine(SettingsPart):
         if self.running:
             self.running = self.frozen = False
 
+    def _end_for_good(self):
+        self.kill()
+
     def _start_anew(self):
         self.kill()
         self.world.schedule(self.world.now + RESTART, lambda _: self.start(), None)
 
     def _go_by(self, revision):
+        self.agreement.set_others(self.world.members_of(revision) - {self.name})
         self._hear()
 
     # -- heartbeats -----------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import msgspec
 
 from hcsidecar.core.membership.revision_state import RevisionState
 from hcsidecar.core.settings.agreement import (
+    PROMISE,
     Agreement,
     AgreementPhase,
     Discard,
@@ -124,6 +125,50 @@ class RemovedStaysOut(Agreement):
 
     def _others_without(self, candidate):
         return []
+
+
+class NeverAsksWhetherRemoved(Agreement):
+    """One that hears nobody goes on, and does not ask whether the farm has removed it."""
+
+    def _ask_whether_removed(self, effects, now):
+        self._asked_removed = True
+
+
+class ServesBeforeItHasAsked(Agreement):
+    """One that starts and hears nobody takes traffic before it knows that it is not removed."""
+
+    def _is_answered(self, now):
+        return True
+
+
+class BelievesAnyRemoval(Agreement):
+    """One that has gone another way ends when others have removed it."""
+
+    def _descends(self, lineage):
+        return True
+
+
+class ServesWhileItLeaves(Agreement):
+    """One that is removed takes traffic during the trial."""
+
+    def why_leaving(self):
+        return None
+
+
+class DrainsWithinThePromise(Agreement):
+    """A promise is not prolonged by the drain of those that are removed."""
+
+    def _begin(self, phase, revision, proposal, now):
+        super()._begin(phase, revision, proposal, now)
+        if phase is AgreementPhase.PROMISED:
+            self._deadline = now + PROMISE
+
+
+class SettlesItsOwnRemoval(Agreement):
+    """One that is removed settles the revision without it when it hears that others have."""
+
+    def _leaves(self):
+        return False
 
 
 class IgnoresAbort(Agreement):

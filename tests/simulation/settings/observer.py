@@ -34,6 +34,8 @@ class Observer:
         "By mark: when somebody has first said that it has settled that revision."
         self._since = {}
         "By machine and phase: its awake time when it came to it."
+        self._began = {}
+        "When each machine was started last."
         self._served = {}
         "The boot of each machine that has been free to want a share."
         self._removed = {}
@@ -47,6 +49,7 @@ class Observer:
 
     def started(self, machine):
         self._since[machine.name] = machine.awake()
+        self._began[machine.name] = self._world.now
         self._world.tell(machine.name, f"starts with {machine.active}")
 
     def moved(self, machine, agreement, before, to):
@@ -61,8 +64,10 @@ class Observer:
         if before is AgreementPhase.TRIAL and to is AgreementPhase.UNDOING:
             if machine.name in proposal.removed and candidate in self.settled and not agreement.heard:
                 self.breach("the removed stay out", f"{machine.name} goes back from {candidate}, and hears nobody")
+            # One that slept for long may hear of what came after it only.
+            is_over = any(candidate in world.origins[later].ancestors for later in self.settled)
             since = self._said.get(candidate.mark)
-            if since is not None and world.scenario.steady and world.now > since + HEARD:
+            if since is not None and not is_over and world.scenario.steady and world.now > since + HEARD:
                 self.breach("no needless way back", f"{machine.name} goes back from {candidate}, which is settled")
 
     def _judge_start(self, machine, agreement):
@@ -103,10 +108,21 @@ class Observer:
         if machine.name not in world.members_of(revision):
             self._removed[machine.name] = machine.boot
 
+    def ends(self, machine, revision):
+        """Take in that a daemon ends for good, because others have removed its node."""
+        self._world.tell(machine.name, f"ends: {revision} has removed it")
+        if revision not in self.settled or machine.name in self._world.members_of(revision):
+            self.breach("only the removed end", f"{machine.name} ends, {revision} has not removed it")
+        mine = machine.agreement.record.settled
+        if mine is not None and mine not in self._world.origins[revision].ancestors:
+            self.breach(
+                "only forward", f"{machine.name} goes by {mine}, and ends by {revision}, which is no descendant"
+            )
+
     def written(self, machine, record):
         """Take in that a record is on a disk."""
         world, revision = self._world, record.settled
-        if revision is None:
+        if revision is None or record.removed_by is not None:
             return
         origin = world.origins[revision]
         world.tell(machine.name, f"keeps {revision}, highest {record.highest}")
@@ -169,11 +185,17 @@ class Observer:
 
     def _judge_phase(self, machine, agreement):
         phase, proposal, candidate = agreement.phase, agreement.proposal, agreement.candidate
-        lasts = machine.awake() - self._since[machine.name]
-        if phase is AgreementPhase.PROMISED and lasts > PROMISE + SLACK and machine.name not in proposal.removed:
+        lasts, world = machine.awake() - self._since[machine.name], self._world
+        if (
+            phase is AgreementPhase.PROMISED
+            and lasts > PROMISE + world.scenario.drain + SLACK
+            and machine.name not in proposal.removed
+        ):
             self.breach("promises end", f"{machine.name} has promised {candidate} for {lasts:.1f} s")
         if phase is not AgreementPhase.TRIAL:
             return
+        if machine.name in proposal.removed and agreement.why_no_traffic() is None:
+            self.breach("the removed take nothing", f"{machine.name} may want a share, and goes by {candidate}")
         if lasts > proposal.confirm + MARGIN + SLACK and machine.name not in proposal.removed:
             self.breach("trials end", f"{machine.name} has tried {candidate} for {lasts:.1f} s")
         states = agreement.heard.values()
@@ -188,12 +210,26 @@ class Observer:
             self.breach("first follow, then serve", f"{machine.name} has listened for {lasts:.2f} s only")
         if lasts > LINEAGE_LIMIT:
             return
+        self._judge_share_of_removed(machine, agreement)
         for name, state in agreement.heard.items():
             ahead = next((revision for revision in self.settled if revision.mark == state.settled), None)
             if ahead is None or machine.active == ahead:
                 continue
             if machine.active is None or machine.active in self._world.origins[ahead].ancestors:
                 self.breach("first follow, then serve", f"{machine.name} is behind {name}, and wants a share")
+
+    def _judge_share_of_removed(self, machine, agreement):
+        world = self._world
+        began = self._began[machine.name]
+        if agreement.heard or any(step.what in ("cut", "split", "freeze", "pause") for step in world.scenario.steps):
+            return
+        told = [
+            lineage
+            for lineage in world.removals_of(machine)
+            if self.settled[lineage.settled] < began and agreement.record.settled in (None, *lineage.ancestors)
+        ]
+        if told and all(self._began[other.name] < began for other in world.machines if other is not machine):
+            self.breach("first follow, then serve", f"{machine.name} wants a share, {told[0].settled} has removed it")
 
     def _judge_over(self, machine, agreement):
         """Judge that an aborted proposal lets go, where everybody runs and is reached."""
@@ -209,6 +245,9 @@ class Observer:
         """Judge what must be true after quiet; the scenario has made all well, or cut the farm in two."""
         world = self._world
         running = [machine for machine in world.machines if self._is_up(machine) and not self._is_removed(machine)]
+        for machine in world.machines:
+            if self._is_up(machine):
+                self._judge_removal(machine)
         for machine in running:
             self._judge_rest(machine)
         for one in running:
@@ -217,6 +256,13 @@ class Observer:
                     self._judge_pair(one, other)
         for attempt in world.attempts.values():
             self._judge_outcome(attempt)
+
+    def _judge_removal(self, machine):
+        """Judge that a node which reaches others that have removed it, and hears nobody, has ended."""
+        mine = machine.agreement.record.settled
+        for lineage in () if machine.agreement.heard else self._world.removals_of(machine):
+            if mine is None or mine in lineage.ancestors:
+                self.breach("the removed end", f"{machine.name} runs, and {lineage.settled} has removed it")
 
     @staticmethod
     def _is_up(machine):

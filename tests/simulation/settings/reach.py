@@ -23,8 +23,14 @@ CAUGHT = [
     (mutants.PromisesForEver, "storm", {"promises end"}),
     (mutants.TriesForEver, "deaths", {"trials end"}),
     (mutants.CountsItsSleep, "sleepers", {"no needless way back", "first follow, then serve"}),
-    (mutants.RemovedGoesBackAlone, "newcomers", {"the removed stay out"}),
-    (mutants.RemovedStaysOut, "newcomers", {"all rest"}),
+    (mutants.RemovedGoesBackAlone, "leavers", {"the removed stay out"}),
+    (mutants.RemovedStaysOut, "leavers", {"all rest"}),
+    (mutants.NeverAsksWhetherRemoved, "leavers", {"the removed end"}),
+    (mutants.ServesBeforeItHasAsked, "newcomers", {"first follow, then serve"}),
+    (mutants.BelievesAnyRemoval, "conflicts", {"only forward"}),
+    (mutants.ServesWhileItLeaves, "leavers", {"the removed take nothing"}),
+    (mutants.DrainsWithinThePromise, "leavers", {"promises hold"}),
+    (mutants.SettlesItsOwnRemoval, "leavers", {"the removed take nothing"}),
     (mutants.IgnoresAbort, "refusals", {"over is over"}),
     (mutants.AnswersOnce, "refusals", {"over is over"}),
     (mutants.LeavesItThere, "refusals", {"nothing is left"}),
@@ -76,6 +82,9 @@ conflicts. An observer who sees disks and what each daemon goes by judges after 
 | promises hold | When the coordinator begins, all still have their promises but those that were started anew. |
 | the removed go first | A node that is removed goes by the revision before anybody stops to speak to it. |
 | the removed stay out | A node that is removed, and hears nobody, does not go back. |
+| the removed take nothing | A node that goes by its removal wants no share, whether or not that is settled. |
+| the removed end | After quiet one that is removed, and reaches somebody who knows it, runs no more. |
+| only the removed end | Nobody else ends for good; who has gone another way does not. |
 | tried by all | What is settled was gone by on all nodes that had to agree. |
 | one line | Unless an operator has left out a node by name, of two settled revisions one follows the other. |
 | one goes back, all go back | A node on trial that hears that another has gone back goes back at once. |

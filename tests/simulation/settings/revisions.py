@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from hcsidecar.core.settings.agreement import Agreement, NotProposedError, ProposalProgress, SettingsRecord
-from hcsidecar.core.settings.messages import Proposal, decode_message, encode_message
+from hcsidecar.core.settings.messages import Lineage, Proposal, decode_message, encode_message
 from hcsidecar.core.settings.revision import RevisionId
 
 TRY_AGAIN = 6.0
@@ -100,6 +100,30 @@ class Revisions:
         """Return the nodes in the farm file of a revision, None: in the one before all revisions."""
         return self._first_members if revision is None else self.origins[revision].members
 
+    def is_taken_in_again(self, machine):
+        """Return whether a farm that runs has a node that was removed from it."""
+        running = [other for other in self.machines if other.running and other is not machine]
+        return any(machine.name in self.members_of(other.active) for other in running)
+
+    def removals_of(self, machine):
+        """Return the lineages of the others that are reached and have settled that a machine is in the farm no more."""
+        found = []
+        for other in self.machines:
+            ways = ((machine.index, other.index), (other.index, machine.index))
+            if other is machine or not other.running or other.frozen or not all(self.network.carries(*w) for w in ways):
+                continue
+            record = other.agreement.record
+            if record.settled is None or machine.name in self.members_of(record.settled):
+                continue
+            if any(machine.name in self.members_of(before) for before in (None, *record.ancestors)):
+                found.append(Lineage(settled=record.settled, ancestors=record.ancestors))
+        return found
+
+    def drain_of(self, machine, revision):
+        """Return for how long a machine drains before it goes by a revision: one that is removed does."""
+        is_removed = revision is not None and machine.name not in self.members_of(revision)
+        return self.random.choice((self.random.random(), 1.0)) * self.scenario.drain if is_removed else 0.0
+
     def duration(self):
         return self.random.random() ** 3 * self.scenario.slow
 
@@ -178,8 +202,9 @@ class Revisions:
             parents=tuple(parent.digest for parent in parents),
             ancestors=agreement.ancestors_of_next(others),
             participants=tuple(sorted(old - left_out)),
-            removed=removed,
+            removed=tuple(name for name in removed if name not in left_out),
             confirm=self.scenario.confirm,
+            drain=self.scenario.drain,
         )
         attempt = Attempt(proposal=proposal)
         self.attempts[proposal.token] = attempt

@@ -33,6 +33,8 @@ class Scenario:
     slow: float = 0.3
     "Obtaining, activating and saving take up to so many seconds each."
     confirm: float = 10.0
+    drain: float = 0.0
+    "A node that is removed drains for up to so many seconds before it goes."
     forgives_sleep: bool = True
     "A node that wakes does not count its sleep as the silence of others."
     peaceful: bool = False
