@@ -74,6 +74,7 @@ def register(app: typer.Typer) -> None:
     app.command()(diff)
     app.command()(history)
     app.command()(rollback)
+    app.command()(remove)
 
 
 def apply(
@@ -154,6 +155,35 @@ def rollback(
         number = former[0].number
     body = CandidateBody(number=number, message=why or f"back to revision {number}", without=names)
     _apply(config, client, body, confirm=seconds, dry_run=dry_run, yes=yes, as_json=as_json)
+
+
+def remove(
+    name: Annotated[
+        str, typer.Argument(metavar="NODE", autocompletion=completion.nodes, help="The node to take out of the farm.")
+    ],
+    *,
+    config: Config = None,
+    node: OneNode = None,
+    message: MessageOption = "",
+    dry_run: DryRun = False,
+    without: WithoutOption = None,
+    confirm: Confirm = "30s",
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take a node out of the farm for good, dead or alive.
+
+    Its [[node]] table goes from the farm file in force; comments and all else stay. The settings are applied on all
+    other nodes, as by `hcsidecar apply`. A node that lives drains first, its application stops, and its daemon ends;
+    one that is dead learns so when it is started again. Give the command on a node that stays.
+
+    Exit status: 0 removed, 1 refused or undone, 2 wrong command or farm file.
+
+    Example: hcsidecar remove web3
+    """
+    body = CandidateBody(remove=name, message=message or f"remove {name}", without=tuple(without or ()))
+    client = _here(config, node)
+    _apply(config, client, body, confirm=_seconds(confirm), dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 def diff(
@@ -297,7 +327,7 @@ async def _propose(
             if shown:
                 _print_done(status, time.monotonic() - began, without)
             return proposal
-        if time.monotonic() > began + confirm + FOLLOW:
+        if time.monotonic() > began + confirm + proposal.drain + FOLLOW:
             complain(f"gave up waiting for {', '.join(proposal.waits_for)}; hcsidecar history shows what is in force")
             return proposal
         await asyncio.sleep(INTERVAL)
@@ -308,6 +338,8 @@ def _progress(proposal: ProposalReport) -> tuple[str]:
     match proposal.progress:
         case ProposalProgress.PREPARING:
             return (f"checking; waits for {waits_for}" if waits_for else "checking",)
+        case ProposalProgress.TRIAL if proposal.leaving:
+            return (f"{', '.join(proposal.leaving)} drains and leaves, for {proposal.drain:.0f} s at most",)
         case ProposalProgress.TRIAL:
             return ("all nodes try it, and must hear each other",)
         case ProposalProgress.SETTLED:

@@ -35,6 +35,7 @@ from hcsidecar.core.settings.history import history
 from hcsidecar.core.settings.leaving import leave_limit
 from hcsidecar.core.settings.messages import AgreementMessage, Proposal
 from hcsidecar.core.settings.plan import NodeCondition, plan
+from hcsidecar.core.settings.removed_node import NotRemovedError, without_node
 from hcsidecar.core.settings.revision import FARM_FILE, BundleError, Manifest, RevisionId, bundle_problems
 from hcsidecar.daemon.settings_service import SettingsService, reason_of
 from hcsidecar.farmfile.loading import FarmFileError, LoadedFarm, see
@@ -89,7 +90,10 @@ class Candidates:
 
     async def make(self, body: CandidateBody, *, by: str) -> CandidateReport:
         """Make a candidate, and have it checked by every node that must agree."""
-        return await self._reported(self._wanted(body), message=body.message, without=body.without, by=by)
+        without = set(body.without)
+        if body.remove is not None and body.remove not in {self._service.node, *self._service.agreement.heard}:
+            without.add(body.remove)
+        return await self._reported(self._wanted(body), message=body.message, without=sorted(without), by=by)
 
     async def make_with_node(
         self, name: str, addresses: Mapping[str, str], *, message: str, without: Sequence[str], by: str
@@ -153,7 +157,7 @@ class Candidates:
         """Return why nodes that live cannot be removed, or left out."""
         service = self._service
         removed = {node.name for node in service.loaded.farm.node} - {node.name for node in new.node}
-        alive = service.agreement.heard.keys()
+        alive = {*service.agreement.heard, service.node}
         problems = []
         if service.node in removed:
             problems.append(
@@ -189,9 +193,24 @@ class Candidates:
             raise _NotACandidateError(agreement.conflict_in_words() + ": choose one first")
         if body.files is not None:
             return _Wanted(bundle=_uploaded(body.files), heads=heads)
+        if body.remove is not None:
+            return await self._without_node(body.remove)
         if body.number is not None:
             return _Wanted(bundle=await self._of_number(body.number), heads=heads)
         return _Wanted(bundle=await self._of_file(Path(body.file) if body.file is not None else None), heads=heads)
+
+    async def _without_node(self, name: str) -> "_Wanted":
+        if name == self._service.node:
+            raise _NotACandidateError(f"{name} cannot remove itself: say it on a node that stays")
+        settled = self._service.agreement.record.settled
+        bundle = await self.bundle_in_force()
+        try:
+            text = without_node(bundle.contents[FARM_FILE].decode(), name)
+        except NotRemovedError as error:
+            raise _NotACandidateError(str(error)) from None
+        contents = {**bundle.contents, FARM_FILE: text.encode()}
+        heads = () if settled is None else (settled,)
+        return _Wanted(bundle=Bundle(contents=contents, executable=bundle.executable), heads=heads)
 
     async def _with_node(self, name: str, addresses: Mapping[str, str]) -> "_Wanted":
         settled = self._service.agreement.record.settled

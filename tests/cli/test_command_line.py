@@ -127,6 +127,7 @@ COMMANDS = {
     "diff": None,
     "history": None,
     "rollback": None,
+    "remove": None,
     # See tests/joining.
     "token": None,
     "join": None,

@@ -76,12 +76,23 @@ def test_a_living_node_that_is_taken_out_drains_and_ends_and_no_request_is_lost(
 def test_a_node_that_was_away_while_it_was_removed_learns_so_and_does_not_serve(farm):
     farm.kill("web3")
     wait_for(lambda: farm.view("web1") == sorted(OTHERS))
-    take_out(farm, "web3")
-    assert farm.apply("web1", "--without", "web3").returncode == 0
+    removed = farm.command("web1", "remove", "web3", "--yes")
+    assert removed.returncode == 0, removed.stderr
+    assert '"web3"' not in farm.farm_file("web2").read_text()
+    assert farm.history("web2")[0]["message"] == "remove web3"
     farm.start("web3")
     assert ends(farm, "web3") == 2
     assert "the farm has removed this node: revision 1" in farm.log("web3")
     assert {name for name in OTHERS if farm.health(name) == 200} == OTHERS
+
+
+def test_one_command_takes_out_a_living_node_but_not_the_one_on_which_it_is_given(farm):
+    refused = farm.command("web3", "remove", "web3", "--yes")
+    assert refused.returncode == 1
+    assert "web3 cannot remove itself: say it on a node that stays" in refused.stderr
+    removed = farm.command("web1", "remove", "web3", "--yes", "-m", "sold")
+    assert removed.returncode == 0, removed.stderr
+    assert ends(farm, "web3") == 2
 
 
 def test_of_a_node_that_is_in_the_farm_there_is_no_notice(farm):

@@ -149,6 +149,8 @@ class ProposalStatus:
     "By node: why it does not take the revision."
     outcome: str = ""
     "Why it was aborted or undone."
+    leaving: frozenset[str] = frozenset()
+    "The nodes that it removes, and that are not out yet."
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,6 +330,7 @@ class Agreement:
             prepared=frozenset(found.prepared),
             refusals=dict(found.refusals),
             outcome=found.outcome,
+            leaving=frozenset(self._not_out(found.proposal) if self._waits_for_leavers(found) else ()),
         )
 
     def why_no_traffic(self) -> str | None:
@@ -452,6 +455,9 @@ class Agreement:
                 token = mine.proposal.token
                 question = Prepare(proposal=mine.proposal) if mine.unanswered else Begin(token=token)
                 effects += [SendMessage(name, question) for name in waits_for]
+
+    def _waits_for_leavers(self, mine: _Coordination) -> bool:
+        return mine.progress is ProposalProgress.TRIAL and self.phase is AgreementPhase.PROMISED
 
     def _not_out(self, proposal: Proposal) -> list[str]:
         """Return who is to be removed and does not go by the revision yet."""

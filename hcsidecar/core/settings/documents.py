@@ -41,6 +41,8 @@ class CandidateBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True)
     "A former revision, to go back to its content."
     take: NodeName | None = None
     "The node whose revision all nodes are to take, after a conflict."
+    remove: NodeName | None = None
+    "Instead of these: the node that what is in force is to be without. One that is not heard need not agree."
     message: Annotated[str, msgspec.Meta(max_length=LONGEST_MESSAGE)] = ""
     without: Without = ()
     "Nodes that need not agree: dead ones."
@@ -112,6 +114,10 @@ class ProposalReport(msgspec.Struct, frozen=True, kw_only=True):
     refusals: Mapping[str, tuple[str, ...]] = {}
     outcome: str = ""
     "Why it was aborted or undone."
+    leaving: tuple[str, ...] = ()
+    "Nodes that it removes, and that drain just now."
+    drain: float = 0.0
+    "Seconds for which they may do so."
 
     @classmethod
     def of(cls, status: ProposalStatus, *, settled: frozenset[str]) -> "ProposalReport":
@@ -131,6 +137,8 @@ class ProposalReport(msgspec.Struct, frozen=True, kw_only=True):
             waits_for=tuple(waits_for),
             refusals=status.refusals,
             outcome=status.outcome,
+            leaving=tuple(sorted(status.leaving)),
+            drain=status.proposal.drain,
         )
 
 
