@@ -14,7 +14,7 @@ OPERATOR = "operator"
 "Where a remark comes from unless it says so."
 
 OURS: Final = frozenset(
-    {"access", "api", "application", "certificate", "check", "daemon", "health", "joining", "layer 2", "log"}
+    {"access", "api", "application", "certificate", "check", "daemon", "health", "joining", "keys", "layer 2", "log"}
     | {"membership", "module", "notify", "settings", "target"}
 )
 "The origins of hcsidecar's own events. `module` is that of the application's events stored by earlier builds."
