@@ -33,6 +33,7 @@ from hcsidecar.core.documents import (
 from hcsidecar.core.farmfile.farm_file import FarmFile, NodeTable
 from hcsidecar.core.joining.messages import TokenAnswer, TokenBody
 from hcsidecar.core.json_reading import JsonError, read_json
+from hcsidecar.core.key_messages import RotateBody
 from hcsidecar.core.l2_documents import LayerTwoCheck
 from hcsidecar.core.metric_catalogue import Family
 from hcsidecar.core.notify.documents import NotificationsReport
@@ -176,6 +177,10 @@ class NodeClient:
     async def propose(self, body: ProposalBody) -> CommandResult:
         """Let the node propose its latest candidate; the answer may be a refusal."""
         return await self._command("/settings/proposals", body)
+
+    async def rotate_keys(self, body: RotateBody) -> CommandResult:
+        """Let the node change the keys of all nodes; answers when that has ended."""
+        return await self._command("/keys/rotation", body)
 
     async def make_token(self, body: TokenBody) -> TokenAnswer:
         """Let the node make a token for a new server; the answer may be a refusal."""

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 from hcsidecar.api.access import AccessControl
 from hcsidecar.api.joining import Joining
+from hcsidecar.api.keys import KeysControl
 from hcsidecar.api.settings import SettingsControl
 from hcsidecar.core.documents import ChecksReport, CommandResult, FarmStatus, NodeFacts, RestartBudgetReport
 from hcsidecar.core.farmfile.values import HostPort
@@ -94,6 +95,10 @@ class Control(Protocol):
     @property
     def access(self) -> AccessControl:
         """The users and API tokens."""
+
+    @property
+    def keys(self) -> KeysControl:
+        """The keys of the farm, and their rotation."""
 
     @property
     def runs_directory(self) -> Path:

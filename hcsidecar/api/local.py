@@ -22,6 +22,7 @@ from aiohttp.typedefs import Handler
 
 from hcsidecar.api import access as access_api
 from hcsidecar.api import joining as joining_api
+from hcsidecar.api import keys as keys_api
 from hcsidecar.api import settings as settings_api
 from hcsidecar.api.body import TIMEOUT, expect_nothing, read_body
 from hcsidecar.api.events import parse_events_query
@@ -43,6 +44,7 @@ from hcsidecar.core.access.identity import ACTOR_HEADER, Actor, Via, decode_acto
 from hcsidecar.core.access.roles import why_not_permitted
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.joining.messages import TOKENS
+from hcsidecar.core.key_messages import KEYS_PATH
 
 _PEER_CREDENTIALS = struct.Struct("3i")
 "struct ucred of unix(7): process, user, group."
@@ -177,6 +179,8 @@ class LocalApi:
         refuse_from_afar(method, path)
         if method == "POST" and path.startswith(f"{PREFIX}/settings/"):
             raise ApiError(HTTPStatus.BAD_REQUEST, settings_api.ON_THE_NODE_ITSELF)
+        if method == "POST" and path.startswith(f"{KEYS_PATH}/"):
+            raise ApiError(HTTPStatus.BAD_REQUEST, keys_api.ON_THE_NODE_ITSELF)
         if path == TOKENS:
             raise ApiError(HTTPStatus.BAD_REQUEST, joining_api.ON_THE_NODE_ITSELF)
         if path.startswith(f"{PREFIX}/access") and (method, path) != ("GET", f"{PREFIX}/access"):

@@ -23,6 +23,7 @@
     …    /api/v1/settings: see `api/settings.py`
     …    /api/v1/joining: see `api/joining.py`
     …    /api/v1/access: see `api/access.py`
+    …    /api/v1/keys: see `api/keys.py`
 
 Every answer is JSON. An error has its reason in "reason"; an action that was refused (status 409) has it in "text".
 Requests come over the unix socket (`api/local.py`) or signed over TCP (`api/farm.py`). The health URL and /metrics, on
@@ -38,6 +39,7 @@ import msgspec
 from hcsidecar.api import access as access_api
 from hcsidecar.api import application as application_api
 from hcsidecar.api import joining as joining_api
+from hcsidecar.api import keys as keys_api
 from hcsidecar.api import settings as settings_api
 from hcsidecar.api.control import Control, NodeCommand, NoSnapshotError
 from hcsidecar.api.events import events, parse_events_query, parse_log_body, write
@@ -151,6 +153,9 @@ class Api:
                     return await self._layer_two(rest, query)
                 case [_, _, _, "joining", "tokens"]:
                     return await joining_api.answer(self.control.joining, method, body, by=by(""), sender=sender)
+                case [_, _, _, "keys", *rest]:
+                    kept = await keys_api.answer(self.control.keys, method, rest, body, by=by(""), sender=sender)
+                    return _answered(kept) if isinstance(kept, CommandResult) else kept
                 case [_, _, _, "settings", *rest]:
                     return await self._settings(method, rest, body, by, sender)
                 case [_, _, _, "access", *rest]:

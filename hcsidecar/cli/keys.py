@@ -10,8 +10,12 @@ from typing import Annotated
 
 import typer
 
+from hcsidecar.api.client import ClientError, NodeClient
 from hcsidecar.cli import completion
+from hcsidecar.cli.asking import OneNode, choose, run
 from hcsidecar.cli.farm import AsJson, Config, load_or_exit, refuse
+from hcsidecar.core.documents import CommandResult
+from hcsidecar.core.key_messages import RotateBody
 from hcsidecar.farmfile.loading import LoadedFarm
 from hcsidecar.net.keyring import KeyFileError, Keyring
 
@@ -22,10 +26,14 @@ KeyId = Annotated[
     ),
 ]
 
+ROTATION_TAKES = 240.0
+"Seconds for a rotation of keys on all nodes: the limit of each step, and what is waited for before the first."
+
 key = typer.Typer(
     help="""Change the keys that seal what the nodes say to each other, without stopping the farm.
 
-    There are three steps. `add` a key, with which nodes can then open messages; `use` it, so that nodes seal messages
+    `rotate` does it on all nodes, where the farm has a certificate authority. By hand there are three steps. `add` a
+    key, with which nodes can then open messages; `use` it, so that nodes seal messages
     with it; `drop` the old one. After each step copy the key file to all nodes, which notice it within a second. The
     hash seed in the same file stays the same.
     """,
@@ -100,6 +108,40 @@ def drop_key(key_id: KeyId, config: Config = None) -> None:
         loaded.keyring.without(dropped).write(replace=True)
     typer.echo(f"dropped {dropped:08x} from {loaded.key_file}")
     _say_next(loaded)
+
+
+@key.command(name="rotate")
+def rotate_keys(config: Config = None, node: OneNode = None, as_json: AsJson = False) -> None:
+    """Change the key and the certificate authority of the farm, on all nodes, while it runs.
+
+    All nodes must run and hear each other. No heartbeat and no client is lost, and the hash seed stays, so that clients
+    stay where they are. A server that was removed from the farm can do nothing with its files afterwards. If it stops
+    midway, because a node fails, all nodes still understand each other: give the command again.
+
+    Exit status: 0 changed on all nodes, 1 refused or not on all, 2 wrong command or farm file.
+
+    Example: hcsidecar key rotate
+    """
+    client = choose(config, node).clients[0]
+    result = rotated(NodeClient(client.node, client.via, timeout=ROTATION_TAKES), load_or_exit(config).farm.farm.name)
+    if as_json:
+        typer.echo(json.dumps({"ok": result.ok, "text": result.text}))
+    elif result.ok:
+        typer.echo(result.text)
+    if not result.ok:
+        refuse(result.text)
+
+
+def rotated(client: NodeClient, farm: str) -> CommandResult:
+    """Let a node change the keys of its farm; say how that ended."""
+    from hcsidecar.joining.authority import Authority  # noqa: PLC0415 - reads X.509, which is large
+
+    new = Authority.create(farm)
+    body = RotateBody(authority=new.certificate.decode(), authority_key=new.key.decode())
+    try:
+        return run(client.rotate_keys(body))
+    except ClientError as error:
+        return CommandResult(ok=False, text=str(error))
 
 
 @key.command(name="list")

@@ -5,7 +5,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
@@ -15,8 +15,11 @@ from hcsidecar.api.client import ClientError, NodeClient, Told
 from hcsidecar.cli import completion
 from hcsidecar.cli.asking import OneNode, choose, complain, farm_to_ask, run
 from hcsidecar.cli.farm import REFUSED, AsJson, Config
+from hcsidecar.cli.keys import ROTATION_TAKES, rotated
 from hcsidecar.cli.rolling import restart_daemons
+from hcsidecar.core.documents import CommandResult
 from hcsidecar.core.farmfile.farm_file import format_duration, parse_duration
+from hcsidecar.core.key_rotation import NO_AUTHORITY
 from hcsidecar.core.membership.heartbeat import NodeName
 from hcsidecar.core.plain_text import escaped
 from hcsidecar.core.settings.agreement import ProposalProgress
@@ -175,15 +178,23 @@ def remove(
 
     Its [[node]] table goes from the farm file in force; comments and all else stay. The settings are applied on all
     other nodes, as by `hcsidecar apply`. A node that lives drains first, its application stops, and its daemon ends;
-    one that is dead learns so when it is started again. Give the command on a node that stays.
+    one that is dead learns so when it is started again. Give the command on a node that stays. Then the keys of the
+    farm are changed on all other nodes, as by `hcsidecar key rotate`, since the removed server still has them.
 
-    Exit status: 0 removed, 1 refused or undone, 2 wrong command or farm file.
+    Exit status: 0 removed, 1 refused or undone, or the keys could not be changed, 2 wrong command or farm file.
 
     Example: hcsidecar remove web3
     """
     body = CandidateBody(remove=name, message=message or f"remove {name}", without=tuple(without or ()))
     client = _here(config, node)
-    _apply(config, client, body, confirm=_seconds(confirm), dry_run=dry_run, yes=yes, as_json=as_json)
+
+    def change_keys() -> CommandResult:
+        farm = farm_to_ask(config, client.node).farm.name
+        return rotated(NodeClient(client.node, client.via, timeout=ROTATION_TAKES), farm)
+
+    seconds = _seconds(confirm)
+    then = None if dry_run else change_keys
+    _apply(config, client, body, confirm=seconds, dry_run=dry_run, yes=yes, as_json=as_json, then=then)
 
 
 def diff(
@@ -257,7 +268,9 @@ def _apply(
     dry_run: bool,
     yes: bool,
     as_json: bool,
+    then: Callable[[], CommandResult] | None = None,
 ) -> None:
+    """Apply a candidate, and do `then` when it is in force; its result is the `keys` of the JSON object."""
     report = run(_candidate(client, body))
     if not as_json:
         _print_candidate(report)
@@ -273,9 +286,13 @@ def _apply(
     if not yes:
         _ask(as_json=as_json)
     outcome = run(_propose(client, report, confirm, without=body.without, shown=not as_json))
-    _end(report, outcome, as_json=as_json)
-    if outcome is None or outcome.progress is not ProposalProgress.SETTLED:
+    settled = outcome is not None and outcome.progress is ProposalProgress.SETTLED
+    keys = then() if then is not None and settled else None
+    _end(report, outcome, as_json=as_json, keys=keys)
+    if not settled:
         raise typer.Exit(REFUSED)
+    if keys is not None:
+        _tell_of_keys(keys, as_json=as_json)
     if report.plan is not None and report.plan.restarts_daemons:
         # With --json, the one object alone is on standard output.
         with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
@@ -386,10 +403,26 @@ def _diff_lines(text: str) -> Iterator[str]:
         yield escaped(line, beside="\t")
 
 
-def _end(report: CandidateReport, outcome: ProposalReport | None, *, as_json: bool) -> None:
+def _tell_of_keys(keys: CommandResult, *, as_json: bool) -> None:
+    if keys.ok:
+        if not as_json:
+            typer.echo(keys.text)
+        return
+    complain(
+        f"the node is removed, but the keys are not changed: {keys.text}. Until they are, the removed server has the"
+        " farm's key: who controls it can speak in the name of any node"
+    )
+    if keys.text != NO_AUTHORITY:
+        raise typer.Exit(REFUSED)
+
+
+def _end(
+    report: CandidateReport, outcome: ProposalReport | None, *, as_json: bool, keys: CommandResult | None = None
+) -> None:
     """Print the one JSON object of the command, if it is wanted."""
     if as_json:
-        typer.echo(json.dumps({"candidate": _plain(report), "proposal": None if outcome is None else _plain(outcome)}))
+        told = {"candidate": _plain(report), "proposal": None if outcome is None else _plain(outcome)}
+        typer.echo(json.dumps(told if keys is None else {**told, "keys": _plain(keys)}))
 
 
 def _plain(document: object) -> object:

@@ -35,6 +35,11 @@ ASK_AGAIN: Final = 1.0
 "Seconds between two orders to a node that has not answered."
 STEP_LIMIT: Final = 30.0
 "Seconds for one step on all nodes."
+NO_AUTHORITY: Final = (
+    "this farm has no certificate authority, without which the nodes cannot send each other a new key safely:"
+    " hcsidecar ca new on one node, copy ca.pem and ca.key to the others, and give hcsidecar key rotate; or change the"
+    " key by hand: hcsidecar key add"
+)
 PROBLEMS_LAST: Final = 10.0
 "Seconds for which a problem of a node may pass by itself, such as a busy disk, before the coordinator gives up."
 
@@ -202,12 +207,7 @@ def why_not_rotate(coordinator: str, facts: Mapping[str, KeyFacts | str], *, nam
     if isinstance(mine, str):
         return [f"{coordinator} {mine}"]
     if not mine.authority:
-        why = (
-            "this farm has no certificate authority, without which the nodes cannot send each other a new key safely:"
-            " hcsidecar ca new on one node, copy ca.pem and ca.key to the others, and give the command again; or change"
-            " the key by hand: hcsidecar key add"
-        )
-        return [why]
+        return [NO_AUTHORITY]
     reasons = []
     for name in sorted(set(names) - {coordinator}):
         theirs = facts.get(name, "does not answer")

@@ -20,6 +20,7 @@ from hcsidecar.access.store import AccessStore
 from hcsidecar.api.auth import Signer, Verifier
 from hcsidecar.api.farm import farm_app
 from hcsidecar.api.joining import JoiningDoor
+from hcsidecar.api.keys import KeysDoor
 from hcsidecar.api.local import local_app
 from hcsidecar.api.relay import Relay
 from hcsidecar.api.routes import Api
@@ -50,6 +51,7 @@ from hcsidecar.daemon.candidates import Candidates
 from hcsidecar.daemon.console_socket import serve_console
 from hcsidecar.daemon.drain_evidence import NodeDrainEvidence
 from hcsidecar.daemon.joining_service import JoiningService
+from hcsidecar.daemon.key_service import KeyService
 from hcsidecar.daemon.memory import StateFile
 from hcsidecar.daemon.node_control import NodeControl
 from hcsidecar.daemon.own_notifications import OwnNotifications
@@ -154,6 +156,7 @@ class Daemon:
             now=loop.time(),
         )
         self._joining_door = JoiningDoor()
+        self._keys_door = KeysDoor()
         self._server = self._make_server()
         self._layer_two = self._make_layer_two()
         self._targets = OwnTargets(loaded, me, tell=self.tell)
@@ -382,6 +385,7 @@ class Daemon:
                     *MetricsPage(self._control.metrics).routes(),
                     *self._joining_door.routes(),
                     *RemovalsPage(self._removal).routes(),
+                    *self._keys_door.routes(),
                 ],
                 first=[health_middleware(self._face)],
             )
@@ -457,6 +461,17 @@ class Daemon:
             clock=self._loop.time,
             wall_clock=time.time,
         )
+        self._key_service = KeyService(
+            directory=state_dir(self._farm, self._me) / "keys",
+            settings=self._settings,
+            tls=self._node_tls,
+            relay=relay,
+            alive=lambda: [peer.name for peer in self._heartbeats.node.membership.peers.acknowledged()],
+            known_to_removed=service.keys_of_removed,
+            reload=self._reload_keys,
+            tell=self.tell,
+        )
+        self._control.keys = self._keys_door.keys = self._key_service
         self._control.restart_daemon = lambda by: self._restart(f"told by {by}")
         self._control.settings_complaint = lambda: service.complaint
         self._control.settings_figures = service.figures
@@ -561,6 +576,7 @@ class Daemon:
                 tasks.create_task(self._keep_files(), name="upkeep"),
                 tasks.create_task(self._keep_rereading(), name="files"),
                 tasks.create_task(self._node_tls.run(), name="certificate"),
+                tasks.create_task(self._key_service.run(), name="keys"),
             ]
             if self._revisions is not None:
                 chores.append(tasks.create_task(self._revisions.run(), name="settings"))

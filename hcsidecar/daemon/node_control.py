@@ -11,6 +11,7 @@ from hcsidecar import __version__
 from hcsidecar.api.access import AccessControl
 from hcsidecar.api.control import ApiAddress, ApplicationRequest, NodeCommand
 from hcsidecar.api.joining import Joining
+from hcsidecar.api.keys import KeysControl
 from hcsidecar.api.settings import SettingsControl
 from hcsidecar.application.application import Application
 from hcsidecar.application.service import Command
@@ -66,6 +67,7 @@ class NodeControl:
     access: AccessControl
     settings: SettingsControl
     joining: Joining
+    keys: KeysControl
     restart_daemon: Callable[[str], None]
     "Takes who asked. All three are set by the daemon before the API is open."
 

@@ -43,7 +43,7 @@ from hcsidecar.core.settings.agreement import (
 from hcsidecar.core.settings.edits import Edit, edits_in_words
 from hcsidecar.core.settings.history import never_taken
 from hcsidecar.core.settings.messages import AgreementMessage, Lineage, encode_message
-from hcsidecar.core.settings.removal import encode_notice, latest_removal, removal_notice
+from hcsidecar.core.settings.removal import decode_notice, encode_notice, latest_removal, removal_notice
 from hcsidecar.core.settings.revision import (
     FARM_FILE,
     BundleError,
@@ -507,6 +507,11 @@ class SettingsService:
     def removal(self, name: str) -> bytes | None:
         """Return the notice that a node is no longer in the farm; None if it is, or never was."""
         return None if name in self._members else self._removals.get(name)
+
+    def keys_of_removed(self) -> frozenset[int]:
+        """Return the ids of the keys that nodes have which are no longer in the farm."""
+        notices = [decode_notice(each) for name, each in self._removals.items() if name not in self._members]
+        return frozenset(int(key_id, 16) for notice in notices if notice is not None for key_id in notice.seals)
 
     async def _load_removals(self) -> None:
         with contextlib.suppress(StoreError):  # then a node that was removed is not told so by this one

@@ -144,6 +144,19 @@ class Keyring:
         key = SealingKey(secret=secrets.token_bytes(SECRET_BYTES), added=now)
         return self._with(keys={**self.keys, key.id: key}), key
 
+    def with_key(self, key: SealingKey) -> Self:
+        """Return a keyring with a key that another node has made, which opens but does not seal yet."""
+        if key.id not in self.keys and len(self.keys) >= MAX_KEYS:
+            raise KeyFileError(f"has {MAX_KEYS} keys, and no room for more", "drop an old one: hcsidecar key drop ID")
+        return self._with(keys={**self.keys, key.id: key})
+
+    def only(self, key_id: int) -> Self:
+        """Return a keyring without all other keys. Raise KeyFileError if it does not seal with this one."""
+        self._require(key_id)
+        if key_id != self.active_id:
+            raise KeyFileError(f"seals with {self.active_id:08x}", "put the other key in use first")
+        return self._with(keys={key_id: self.keys[key_id]})
+
     def using(self, key_id: int) -> Self:
         """Return a keyring that seals with this key."""
         self._require(key_id)

@@ -136,6 +136,7 @@ COMMANDS = {
     "key add": ["@config"],
     "key use": None,
     "key drop": None,
+    "key rotate": None,
     "key list": ["@config"],
     "ca new": ["@config"],
     "rolling restart": None,

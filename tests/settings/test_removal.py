@@ -78,6 +78,7 @@ def test_a_node_that_was_away_while_it_was_removed_learns_so_and_does_not_serve(
     wait_for(lambda: farm.view("web1") == sorted(OTHERS))
     removed = farm.command("web1", "remove", "web3", "--yes")
     assert removed.returncode == 0, removed.stderr
+    assert "the keys are not changed: this farm has no certificate authority" in removed.stderr
     assert '"web3"' not in farm.farm_file("web2").read_text()
     assert farm.history("web2")[0]["message"] == "remove web3"
     farm.start("web3")
