@@ -1,14 +1,16 @@
 """The part of the API about the farm's keys: what the nodes have, and their rotation.
 
 GET  /api/v1/keys                    fingerprints, and the latest rotation
+GET  /api/v1/keys/FINGERPRINT        the same; another node says which certificate it has itself
 POST /api/v1/keys/rotation           change all keys; only on the node itself
 POST /api/v1/keys/steps              an order of the coordinator of a rotation; only by another node
 GET  /api/v1/keys/material/TOKEN     the new key: over TLS only, for a node whose certificate is recorded
 """
 
+import re
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Protocol
+from typing import Final, Protocol
 
 from aiohttp import web
 
@@ -18,6 +20,7 @@ from hcsidecar.core.json_reading import JsonError, read_json
 from hcsidecar.core.key_messages import MATERIAL_PATH, KeyMaterial, KeyReport, RotateBody, StepAnswer, StepBody
 from hcsidecar.joining.node_tls import PeerCertificate, peer_certificate
 
+_FINGERPRINT: Final = re.compile("[0-9a-f]{64}")
 ON_THE_NODE_ITSELF = "keys are changed on a node itself, by somebody on its machine: run hcsidecar key rotate there"
 
 
@@ -26,6 +29,9 @@ class KeysControl(Protocol):
 
     def report(self) -> KeyReport:
         """Return what this node says of its keys."""
+
+    async def note_certificate(self, node: str, certificate: str) -> None:
+        """Take in which certificate another node has, by its fingerprint."""
 
     async def rotate(self, body: RotateBody, *, by: str) -> CommandResult:
         """Change the keys of all nodes, and return how that ended."""
@@ -68,6 +74,9 @@ async def answer(
     match parts:
         case []:
             only("GET", method)
+            return document(keys.report())
+        case [certificate] if method == "GET" and sender is not None and _FINGERPRINT.fullmatch(certificate):
+            await keys.note_certificate(sender, certificate)
             return document(keys.report())
         case ["rotation"]:
             if sender is not None:

@@ -40,6 +40,9 @@ NO_AUTHORITY: Final = (
     " hcsidecar ca new on one node, copy ca.pem and ca.key to the others, and give hcsidecar key rotate; or change the"
     " key by hand: hcsidecar key add"
 )
+_BY_HAND: Final = (
+    "a removed server has the farm's key and could have sent this, so change the key by hand (hcsidecar key add)"
+)
 PROBLEMS_LAST: Final = 10.0
 "Seconds for which a problem of a node may pass by itself, such as a busy disk, before the coordinator gives up."
 
@@ -201,8 +204,14 @@ class KeyFacts:
     "Of the certificates of others, by node."
 
 
-def why_not_rotate(coordinator: str, facts: Mapping[str, KeyFacts | str], *, names: Collection[str]) -> list[str]:
-    """Return why a rotation cannot begin: every reason, as a sentence. `facts` has for each node them, or why not."""
+def why_not_rotate(
+    coordinator: str, facts: Mapping[str, KeyFacts | str], *, names: Collection[str], doubtful: bool = False
+) -> list[str]:
+    """Return why a rotation cannot begin: every reason, as a sentence. `facts` has for each node them, or why not.
+
+    `doubtful`: a removed node has a key in use, and so no other certificates are recorded.
+    """
+    what_to_do = _BY_HAND if doubtful else "try again in a minute"
     mine = facts[coordinator]
     if isinstance(mine, str):
         return [f"{coordinator} {mine}"]
@@ -216,9 +225,9 @@ def why_not_rotate(coordinator: str, facts: Mapping[str, KeyFacts | str], *, nam
         elif theirs.authority != mine.authority:
             reasons.append(f"{name} has another certificate authority: copy ca.pem and ca.key from {coordinator} to it")
         elif not theirs.certificate or mine.recorded.get(name) != theirs.certificate:
-            reasons.append(f"{coordinator} has not recorded the certificate that {name} has now: try again in a minute")
+            reasons.append(f"{coordinator} has not recorded the certificate that {name} has now: {what_to_do}")
         elif theirs.recorded.get(coordinator) != mine.certificate:
-            reasons.append(f"{name} has not recorded the certificate that {coordinator} has now: try again in a minute")
+            reasons.append(f"{name} has not recorded the certificate that {coordinator} has now: {what_to_do}")
     return reasons
 
 

@@ -136,7 +136,8 @@ class KeyService:
         """Ask a node for its facts, and record its certificate if that may be believed; return them or why not."""
         self._due[name] = self._loop.time() + RECORD_SOON
         try:
-            reply = await self._relay.ask(name, "GET", KEYS_PATH)
+            own = self._tls.report.fingerprint if self._tls.report is not None else ""
+            reply = await self._relay.ask(name, "GET", f"{KEYS_PATH}/{own}" if own else KEYS_PATH)
             report = read_json(reply.body, KeyReport) if reply.status == HTTPStatus.OK else None
         except (UnreachableError, KeyError) as error:
             return str(error)
@@ -147,6 +148,10 @@ class KeyService:
         if report.certificate:
             await self._record(name, report.certificate)
         return report.facts
+
+    async def note_certificate(self, node: str, certificate: str) -> None:
+        """Take in which certificate another node has, as it says in a signed request."""
+        await self._record(node, certificate)
 
     async def _record(self, name: str, certificate: str) -> None:
         self._due[name] = self._loop.time() + RECORD_AGAIN
@@ -241,7 +246,8 @@ class KeyService:
             facts: dict[str, KeyFacts | str] = dict.fromkeys(others, "is not heard")
             facts |= dict(zip((name for name in others if name in alive), told, strict=True))
             facts[self._node] = self.report().facts
-            reasons = why_not_rotate(self._node, facts, names=self._members())
+            doubtful = not may_record(keys=self._keyring.ids, known_to_removed=self._known_to_removed())
+            reasons = why_not_rotate(self._node, facts, names=self._members(), doubtful=doubtful)
             if not any("recorded" in reason for reason in reasons) or self._loop.time() >= until:
                 return facts, reasons
             await asyncio.sleep(INTERVAL)

@@ -141,6 +141,12 @@ def test_it_begins_only_if_all_can_take_part(mine, theirs, why):
     assert not reasons or reasons[0].startswith(why)
 
 
+def test_what_cannot_be_believed_any_more_is_to_be_done_by_hand():
+    told = {"web1": facts(), "web2": other(certificate="3")}
+    (reason,) = why_not_rotate("web1", told, names=MEMBERS, doubtful=True)
+    assert reason.endswith("could have sent this, so change the key by hand (hcsidecar key add)")
+
+
 def test_the_number_is_above_all_that_is_known():
     assert next_number([facts(), "is not heard", facts(rotation=ROTATION)]) == 3
     assert next_number([]) == 1

@@ -32,7 +32,7 @@ class OtherNode:
 
     async def ask(self, name, method, path, body=b"", *, wait=0.0):
         assert name == "web2"
-        if (method, path) == ("GET", KEYS_PATH):
+        if (method, path) == ("GET", f"{KEYS_PATH}/{MINE}"):
             report = KeyReport(
                 node="web2",
                 rotation=None,

@@ -309,3 +309,25 @@ def test_bytes_that_are_no_text_are_refused(path):
 def test_a_key_does_not_show_its_secret(path):
     key = Keyring.load(path).keys[Keyring.load(path).active_id]
     assert key.secret.hex() not in repr(key)
+
+
+def test_a_key_of_another_node_is_added_put_in_use_and_left_alone(path):
+    first = Keyring.load(path)
+    _, key = first.with_new_key(now=EASTER)
+    grown = first.with_key(key)
+    assert grown.ids == (first.active_id, key.id)
+    assert grown.with_key(key).ids == grown.ids
+    with pytest.raises(KeyFileError, match="seals with"):
+        grown.only(key.id)
+    alone = grown.using(key.id).only(key.id)
+    assert (alone.ids, alone.active_id, alone.hash_seed) == ((key.id,), key.id, first.hash_seed)
+
+
+def test_there_is_no_room_for_more_keys_of_other_nodes_either(path):
+    keyring = Keyring.load(path)
+    for _ in range(MAX_KEYS - 1):
+        keyring, last = keyring.with_new_key(now=EASTER)
+    assert keyring.with_key(last).ids == keyring.ids
+    other = Keyring.create(path, now=EASTER)
+    with pytest.raises(KeyFileError, match="no room for more"):
+        keyring.with_key(other.keys[other.active_id])
