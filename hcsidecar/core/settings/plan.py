@@ -223,7 +223,9 @@ class _Change:
         for name in self._joining:
             yield _of_node(ChangeEffect.MEMBERSHIP, name, ("node",), f"{name} joins")
         for name in self._leaving:
-            how = self._drained(daemon=True) if self._is_alive(name) else "it is not alive"
+            how = "it is not alive"
+            if self._is_alive(name):
+                how = f"{self._drained(daemon=True)}; then its application stops, and its daemon ends"
             yield _of_node(ChangeEffect.MEMBERSHIP, name, ("node",), f"{name} leaves: {how}")
         for name in self._moving:
             new = self._present.node_named(name).address

@@ -122,7 +122,11 @@ def each(sentence):
             each("web{}: restarts its daemon: [application] is new; drains up to 10 s first"),
         ),
         ({}, {"node": [*THREE, WEB4]}, ["web4 joins"]),
-        ({}, {"node": [WEB1, WEB2]}, ["web3 leaves: drains up to 10 s first"]),
+        (
+            {},
+            {"node": [WEB1, WEB2]},
+            ["web3 leaves: drains up to 10 s first; then its application stops, and its daemon ends"],
+        ),
         (
             {},
             {"node": [WEB1, WEB2 | {"address": "192.0.2.22"}, WEB3]},
@@ -164,7 +168,7 @@ def each(sentence):
             {"l2": L2, "node": [WEB1, WEB2, WEB4]},
             [
                 "web4 joins",
-                "web3 leaves: drains up to 10 s first",
+                "web3 leaves: drains up to 10 s first; then its application stops, and its daemon ends",
                 "web4: takes 33 % of APACHE instead of 0 %",
                 "web3: takes 0 % of APACHE instead of 33 %",
             ],
@@ -468,7 +472,7 @@ every node:
   node web1: power becomes 2: clients move where shares change
 node by node:
   web4 joins
-  web3 leaves: drains up to 10 s first
+  web3 leaves: drains up to 10 s first; then its application stops, and its daemon ends
   web1: restarts its daemon: heartbeat.preset becomes wan, l2.filter becomes xdp; drains up to 10 s first
   web2: restarts its daemon: heartbeat.preset becomes wan, l2.filter becomes xdp; drains up to 10 s first
   web1: takes 50 % of APACHE instead of 33 %
