@@ -1,13 +1,17 @@
 """Who is given the new key during a rotation: those whose certificate was recorded, and nobody by a message alone."""
 
 import asyncio
+import contextlib
+import shutil
 from types import SimpleNamespace
 
 import msgspec
 import pytest
+from aiohttp import web
 from daemons_here import FarmHere
 from waiting import on_a_loop, until
 
+from hcsidecar.api.keys import KeysDoor, answer
 from hcsidecar.api.requests import Reply
 from hcsidecar.core.joining.certificates import CertificateReport
 from hcsidecar.core.key_messages import KEYS_PATH, STEPS_PATH, KeyReport, RotateBody, StepAnswer, StepBody
@@ -17,7 +21,7 @@ from hcsidecar.daemon.reconfiguration import SettingsInForce
 from hcsidecar.farmfile.certificate_files import AuthorityFiles
 from hcsidecar.farmfile.loading import load
 from hcsidecar.joining.authority import Authority, fingerprint
-from hcsidecar.joining.node_tls import PeerCertificate
+from hcsidecar.joining.node_tls import NodeTls, PeerCertificate
 
 MINE, THEIRS, FORGED = ("1" * 64, "2" * 64, "3" * 64)
 
@@ -132,3 +136,103 @@ async def test_no_order_is_obeyed_without_the_proof_of_the_new_key(tmp_path, ste
     answer = await bench.service.take_step(StepBody(rotation=rotation, step=RotationStep.ADD), sender="web2")
     assert answer.problem == "has not recorded the certificate of web2 yet, or has none of its own"
     assert (bench.keyring.ids, bench.keyring.active_id) == before
+
+
+class Site:
+    """Nodes with files, certificates and TLS listeners of their own, but no daemons: requests are handed over."""
+
+    def __init__(self, directory, names=("web1", "web2", "web3")):
+        self.names, self.services, self.tls, self.told = names, {}, {}, []
+        common = FarmHere(directory, names=names)
+        Authority.create("apache").write(AuthorityFiles.beside(directory / "farm.key"))
+        self.settings = {}
+        for name in names:
+            own = directory / "own" / name
+            own.mkdir(parents=True)
+            for file in ("farm.toml", "farm.key", "ca.pem", "ca.key"):
+                shutil.copy2(common.directory / file, own)
+            loaded = load(own / "farm.toml")
+            self.settings[name] = settings = SettingsInForce(loaded, loaded.farm.node_named(name))
+            self.tls[name] = NodeTls(
+                key_file=own / "farm.key",
+                state_dir=own / "state",
+                identity=lambda me=settings.me: (me.name, tuple(me.addresses.values())),
+                tell=lambda event: self.told.append(event.message),
+            )
+            self.services[name] = KeyService(
+                directory=own / "keys",
+                settings=settings,
+                tls=self.tls[name],
+                relay=Way(self, name),
+                alive=lambda me=name: [other for other in names if other != me],
+                known_to_removed=set,
+                reload=loaded.keyring.reload,
+                tell=lambda event: self.told.append(event.message),
+            )
+
+    @contextlib.asynccontextmanager
+    async def running(self):
+        async with contextlib.AsyncExitStack() as stack:
+            for name in self.names:
+                await self.tls[name].look()
+                door = KeysDoor()
+                door.keys = self.services[name]
+                app = web.Application()
+                app.add_routes(door.routes())
+                runner = web.AppRunner(app)
+                await runner.setup()
+                stack.push_async_callback(runner.cleanup)
+                where = self.settings[name].farm.api_address(self.settings[name].me)
+                await web.TCPSite(runner, where.host, where.port, ssl_context=self.tls[name].server).start()
+            for name in self.names:
+                for other in self.names:
+                    if other != name:
+                        await self.services[name]._ask(other)
+            yield self
+
+    def keyrings(self):
+        return [settings.loaded.keyring for settings in self.settings.values()]
+
+    async def rotate(self, name):
+        new = Authority.create("apache")
+        body = RotateBody(authority=new.certificate.decode(), authority_key=new.key.decode())
+        return await self.services[name].rotate(body, by="root"), new
+
+
+class Way:
+    """The relay of one node: requests come to the others at once, and each node opens what any other one seals."""
+
+    def __init__(self, site, sender):
+        self.site, self.sender = site, sender
+
+    async def ask(self, name, method, path, body=b"", *, wait=0.0):
+        keyrings = self.site.keyrings()
+        assert all(one.active_id in other.ids for one in keyrings for other in keyrings)
+        parts = path.removeprefix(f"{KEYS_PATH}").strip("/").split("/") if path != KEYS_PATH else []
+        return await answer(self.site.services[name], method, parts, body, by="root", sender=self.sender)
+
+
+@on_a_loop
+async def test_all_nodes_change_their_keys_over_tls_again_and_again(tmp_path):
+    site = Site(tmp_path)
+    former = {key for keyring in site.keyrings() for key in keyring.ids}
+    for coordinator in ("web2", "web3"):
+        async with site.running():
+            result, new = await site.rotate(coordinator)
+        assert result.ok, result.text
+        ((key,),) = {keyring.ids for keyring in site.keyrings()}
+        assert key not in former
+        former.add(key)
+        assert {tls.files.certificate.read_bytes() for tls in site.tls.values()} == {new.certificate}
+
+
+@on_a_loop
+async def test_a_coordinator_that_shows_another_certificate_than_recorded_brings_no_key_in(tmp_path):
+    site = Site(tmp_path, names=("web1", "web2"))
+    async with site.running():
+        service, before = site.services["web2"], site.keyrings()[1].ids
+        service._recorded = {"web1": FORGED}
+        rotation = RotationId(1, "web1", "0" * 32)
+        answered = await service.take_step(StepBody(rotation=rotation, step=RotationStep.ADD), sender="web1")
+        assert answered.problem == "does not believe web1: it shows another certificate than recorded"
+        assert site.keyrings()[1].ids == before
