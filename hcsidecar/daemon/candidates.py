@@ -213,7 +213,10 @@ class Candidates:
         return _Wanted(bundle=Bundle(contents=contents, executable=bundle.executable), heads=heads)
 
     async def _with_node(self, name: str, addresses: Mapping[str, str]) -> "_Wanted":
-        settled = self._service.agreement.record.settled
+        agreement = self._service.agreement
+        if agreement.conflicts:
+            raise _NotACandidateError(agreement.conflict_in_words() + ": choose one first")
+        settled = agreement.record.settled
         bundle = await self.bundle_in_force()
         try:
             text = with_node(bundle.contents[FARM_FILE].decode(), name, addresses, default=DEFAULT_NETWORK)
