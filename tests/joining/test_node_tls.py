@@ -6,7 +6,7 @@ import ssl
 
 import pytest
 from aiohttp import web
-from health_node import OK, echo_app, health_node, tls_contexts
+from health_node import LIMIT, OK, echo_app, health_node, tls_contexts
 from waiting import on_a_loop
 
 from hcsidecar.core.joining.names import SERVER_NAME
@@ -119,6 +119,19 @@ async def test_probes_speak_http_and_nodes_speak_tls_on_one_port(tmp_path):
             assert (await listener.ask(prefix + PROBE)).endswith(b"OK\n")
         asked = b"POST /api HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc"
         assert b"POST /api 3" in await ask(listener, asked, tls.client)
+
+
+@on_a_loop
+async def test_tls_may_begin_behind_a_prefix_that_comes_by_itself(tmp_path):
+    tls = await ready(tmp_path)
+    async with health_node(tls_beside=lambda: tls.server) as listener:
+        reader, writer = await listener.connect()
+        writer.write(b"PROXY TCP4 192.0.2.1 192.0.2.2 4711 80\r\n")
+        await writer.drain()
+        await writer.start_tls(tls.client, server_hostname=SERVER_NAME)
+        writer.write(PROBE)
+        assert (await asyncio.wait_for(reader.read(), LIMIT)).endswith(b"OK\n")
+        writer.close()
 
 
 @on_a_loop
