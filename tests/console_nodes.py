@@ -232,6 +232,9 @@ async def console_here(directory, names=("web1", "web2", "web3"), **more):
         app.middlewares.insert(0, remember)
         async with serve_unix(app, path), console(path, "127.0.0.1", 0, tls=None, **more) as address:
             yield ConsoleHere(nodes=nodes, address=address, record=record, asked=asked)
+            # As a daemon does at its end, so that nobody waits for an event.
+            for node in nodes.values():
+                node.control.journal.close()
     # Transports close in the loop's next turns.
     for _ in range(50):
         await asyncio.sleep(0)

@@ -30,6 +30,8 @@ LOOK_EVERY: Final = 0.5
 "Seconds between two looks at the farm."
 WAIT: Final = 10
 "Seconds that a node may wait for an event before it answers that there is none."
+PAUSE: Final = 0.25
+"Seconds before a node is asked again that had no event: one that ends answers at once."
 RETRY: Final = 1.0
 "Seconds until a node is asked again for its events when it has not answered."
 
@@ -237,6 +239,8 @@ class Hub:
             for entry in page.events:
                 self._tell("event", entry, entry)
             self._positions[node] = page.next
+            if not page.events:
+                await asyncio.sleep(PAUSE)
 
     def _tell(self, kind: str, document: object, entry: Entry | None = None) -> None:
         told = _News(kind=kind, document=msgspec.Raw(msgspec.json.encode(document)), entry=entry)
