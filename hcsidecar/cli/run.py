@@ -37,7 +37,8 @@ def run(
 
     The start waits for conditions that pass by themselves, such as a late address or a port in use, and logs for what.
 
-    Exit status: 0 ended as told, 1 the node could not run, 2 the farm file or the command is wrong.
+    Exit status: 0 ended as told, 1 the node could not run, 2 the farm file or the command is wrong, or
+    the farm has removed this node.
 
     Example: hcsidecar run --config farm.toml --node web1
     """

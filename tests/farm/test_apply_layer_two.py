@@ -57,3 +57,23 @@ def test_a_virtual_ip_and_a_share_come_and_go_and_no_client_of_the_others_fails(
         people.end(newcomers)
         assert newcomers.failed == []
         wait_for(lambda: all("virtual IPs are" in farm.log(name) for name in farm.names))
+
+
+@pytest.mark.parametrize(("delivery", "packet_filter"), [("directed", "tc"), ("flooded", "xdp")])
+def test_a_node_is_removed_and_no_client_fails(tmp_path, delivery, packet_filter):
+    with (
+        site(tmp_path, servers=("web1", "web2", "web3")) as lan,
+        shared_farm(lan, delivery=delivery, packet_filter=packet_filter) as farm,
+        crowd(lan.clients) as people,
+    ):
+        farm.start().serving()
+        newcomers = people.newcomers(VIP[4], lan.clients.clients(200), rate=50)
+        newcomers.wait_for_more(50)
+        removed = farm.cli("remove", "web3", "--yes", node="web1", timeout=120)
+        assert removed.returncode == 0, removed.stdout + removed.stderr
+        assert farm.daemons.pop("web3").wait(60) == 2
+        farm.serving()
+        newcomers.wait_for_more(100)
+        people.end(newcomers)
+        assert newcomers.failed == []
+        assert "this node has drained to leave the farm" in farm.log("web3")

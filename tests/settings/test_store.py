@@ -326,3 +326,12 @@ def test_two_revisions_with_one_directory_are_told_apart(store):
     digest = revision(1).id.digest
     other = RevisionId(1, digest[:8] + "0" * 56)
     assert why(store.load(other)) == f"{place(store, revision(1))} is of another revision: {digest}"
+
+
+def test_notices_of_removed_nodes_outlive_the_daemon_and_what_is_no_notice_is_left_out(store):
+    store.save_removal("web3", b"notice")
+    store.save_removal("web.4", b"another")
+    store.save_removal("web3", b"later")
+    (store.directory / "removed-.json").write_bytes(b"no name")
+    (store.directory / "removed-web5.json").mkdir()
+    assert RevisionStore(store.directory).removals() == {"web3": b"later", "web.4": b"another"}
