@@ -142,6 +142,8 @@ class SettingsService:
         self._initial = initial
         self._directory = directory
         self._store: RevisionStore | None = None
+        self._not_written: tuple[str, ...] = ()
+        "Why files of the operator are not as the settled revision has them: nobody has edited these."
         self._store_lock = asyncio.Lock()
         self._load_stored = load_stored
         self._in_force = in_force
@@ -216,6 +218,8 @@ class SettingsService:
             return agreement.blocked
         if agreement.conflicts:
             return agreement.conflict_in_words()
+        if self.unapplied and self._not_written:
+            return self._not_written[0]
         return f"{self.unapplied} (hcsidecar diff)" if self.unapplied else ""
 
     def figures(self) -> SettingsFigures | None:
@@ -236,7 +240,7 @@ class SettingsService:
         while True:
             former = self.unapplied
             found = await self.look_for_edits()
-            if found is not None and found != former:
+            if found is not None and found != former and not self._not_written:
                 self._tell(Event(level=Level.INFO, origin="settings", message=f"{found} (hcsidecar diff shows how)"))
             await asyncio.sleep(EDIT_INTERVAL)
 
@@ -360,6 +364,7 @@ class SettingsService:
 
         def write(store: RevisionStore) -> None:
             written = bring_up_to(store, stored, self.farm_directory, at_first=self._before_the_first)
+            self._not_written = written.problems
             for event in events_of(written):
                 self._loop.call_soon_threadsafe(self._tell, event)
             # Candidates must not count among the last revisions, which are kept for `rollback`.

@@ -171,7 +171,7 @@ def read_file(path: Path, *, most: int) -> FoundFile:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(0, "it is no plain file", os.fspath(path))
+            raise OSError(0, "it is no plain file: move it away", os.fspath(path))
         with open(descriptor, "rb", closefd=False) as file:
             content = file.read(most + 1)
     finally:

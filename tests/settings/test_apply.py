@@ -294,6 +294,19 @@ def test_a_farm_that_was_given_three_settings_takes_those_of_one_node(tmp_path):
             assert [path.name for path in farm.own(name).glob("*.unapplied*")] == []
 
 
+def test_a_file_that_cannot_be_brought_up_to_date_is_not_said_to_be_edited(farm):
+    farm.edit("web1", '"1s"', '"2s"')
+    farm.farm_file("web2").rename(farm.directory / "elsewhere.toml")
+    (farm.farm_file("web2") / "full").mkdir(parents=True)
+    assert farm.apply("web1").returncode == 0
+
+    def reason():
+        return next(node["reason"] for node in farm.status("web2")["nodes"] if node["name"] == "web2")
+
+    assert "cannot write" in wait_for(reason, limit=30, what="the status of web2")
+    assert "move it away" in reason()
+
+
 def test_a_living_node_is_not_left_out(farm):
     farm.edit("web1", '"1s"', '"2s"')
     refused = farm.apply("web1", "--without", "web3")

@@ -161,7 +161,7 @@ def test_a_script_that_has_become_a_pipe_is_told_and_nobody_waits_for_it(tmp_pat
     loaded = make_farm(tmp_path)
     (tmp_path / "bin/stop").unlink()
     os.mkfifo(tmp_path / "bin/stop")
-    assert problems(loaded) == (f"{tmp_path}/bin/stop cannot be read: it is no plain file",)
+    assert problems(loaded) == (f"{tmp_path}/bin/stop cannot be read: it is no plain file: move it away",)
 
 
 def test_a_named_file_that_is_not_there_is_missing_in_the_bundle(tmp_path):

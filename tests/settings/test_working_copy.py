@@ -236,7 +236,7 @@ def test_what_cannot_be_written_is_told_and_the_rest_is_written(etc):
     (etc / "bin/start").mkdir()
     new = CHANGED | {FARM_FILE: b"new"}
     done = write(etc, revision(2, new), new)
-    assert done.problems == (f"cannot write {etc}/bin/start: it is no plain file",)
+    assert done.problems == (f"cannot write {etc}/bin/start: it is no plain file: move it away",)
     assert done.written == (FARM_FILE,)
 
 
