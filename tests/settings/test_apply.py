@@ -286,7 +286,7 @@ def test_a_farm_that_was_given_three_settings_takes_those_of_one_node(tmp_path):
         assert ended.returncode == 0, ended.stderr
         farm.all_at(2)
         assert farm.history("web1")[0]["message"] == "the settings of web3 for all"
-        refused = farm.command("web3", "rollback", "1", "--yes")
+        refused = farm.command("web2", "rollback", "1", "--yes")
         assert refused.returncode == 1
         assert "there are 2 revisions 1, of a farm that was in parts" in refused.stderr
         for name in farm.names:
