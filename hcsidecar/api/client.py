@@ -31,7 +31,7 @@ from hcsidecar.core.documents import (
     Runs,
 )
 from hcsidecar.core.farmfile.farm_file import FarmFile, NodeTable
-from hcsidecar.core.joining.messages import TokenAnswer, TokenBody
+from hcsidecar.core.joining.messages import JoinTokenAnswer, JoinTokenBody
 from hcsidecar.core.json_reading import JsonError, read_json
 from hcsidecar.core.key_messages import RotateBody
 from hcsidecar.core.l2_documents import LayerTwoCheck
@@ -182,9 +182,9 @@ class NodeClient:
         """Let the node change the keys of all nodes; answers when that has ended."""
         return await self._command("/keys/rotation", body)
 
-    async def make_token(self, body: TokenBody) -> TokenAnswer:
+    async def make_token(self, body: JoinTokenBody) -> JoinTokenAnswer:
         """Let the node make a token for a new server; the answer may be a refusal."""
-        return read(await self._ask("POST", "/joining/tokens", msgspec.json.encode(body)), TokenAnswer)
+        return read(await self._ask("POST", "/joining/tokens", msgspec.json.encode(body)), JoinTokenAnswer)
 
     async def access(self) -> Told[AccessReport]:
         """Return the users and API tokens of the farm."""

@@ -21,8 +21,8 @@ from hcsidecar.core.joining.messages import (
     Handout,
     JoinBody,
     JoinPlan,
-    TokenAnswer,
-    TokenBody,
+    JoinTokenAnswer,
+    JoinTokenBody,
 )
 from hcsidecar.core.joining.token_book import BookedToken, JoinRefusal
 from hcsidecar.core.json_reading import JsonError, read_json
@@ -34,7 +34,7 @@ ON_THE_NODE_ITSELF = "a token is made on the node itself, which alone knows it: 
 class Joining(Protocol):
     """The daemon, as this part of the API sees it."""
 
-    def make_token(self, body: TokenBody, *, by: str) -> TokenAnswer:
+    def make_token(self, body: JoinTokenBody, *, by: str) -> JoinTokenAnswer:
         """Make a token, or say why not."""
 
     def greet(self) -> Greeting | None:
@@ -102,7 +102,7 @@ async def answer(joining: Joining, method: str, body: bytes, *, by: str, sender:
     if sender is not None:
         raise ApiError(HTTPStatus.BAD_REQUEST, ON_THE_NODE_ITSELF)
     only("POST", method)
-    return document(joining.make_token(parse_body(body, TokenBody), by=by))
+    return document(joining.make_token(parse_body(body, JoinTokenBody), by=by))
 
 
 def _stranger() -> web.Response:

@@ -14,7 +14,7 @@ from hcsidecar.cli.asking import OneNode, choose, complain, run
 from hcsidecar.cli.farm import REFUSED, AsJson, Config, refuse
 from hcsidecar.cli.settings import WithoutOption, Yes
 from hcsidecar.core.farmfile.farm_file import parse_duration
-from hcsidecar.core.joining.messages import JoinPlan, TokenBody
+from hcsidecar.core.joining.messages import JoinPlan, JoinTokenBody
 from hcsidecar.core.joining.token import JoinToken, TokenError, decode_token
 from hcsidecar.events.journal import one_line
 from hcsidecar.farmfile.loading import find_config
@@ -65,7 +65,7 @@ def token(
         raise typer.BadParameter("letters a to z, digits, and . _ -, at most 63", param_hint="NAME")
     client = choose(config, node).clients[0]
     try:
-        answer = run(client.make_token(TokenBody(node=name, address=address, valid=seconds)))
+        answer = run(client.make_token(JoinTokenBody(node=name, address=address, valid=seconds)))
     except ClientError as error:
         complain(str(error))
         raise typer.Exit(REFUSED) from None

@@ -21,8 +21,8 @@ from hcsidecar.core.joining.messages import (
     JoinBody,
     JoinFile,
     JoinPlan,
-    TokenAnswer,
-    TokenBody,
+    JoinTokenAnswer,
+    JoinTokenBody,
     why_not_this_version,
 )
 from hcsidecar.core.joining.newcomer import why_not_this_node
@@ -88,16 +88,16 @@ class JoiningService:
 
     # -- tokens -------------------------------------------------------------------------------------------------
 
-    def make_token(self, body: TokenBody, *, by: str) -> TokenAnswer:
+    def make_token(self, body: JoinTokenBody, *, by: str) -> JoinTokenAnswer:
         """Make a token, or say why not."""
         report = self._tls.report
         if report is None:
             files = self._tls.files
             there = files.certificate.exists() and files.key.exists()
             none_yet = f"{self._me.name} has no certificate yet; its log says why"
-            return TokenAnswer(problem=none_yet if there else _NO_AUTHORITY)
+            return JoinTokenAnswer(problem=none_yet if there else _NO_AUTHORITY)
         if body.node in self._alive() or body.node == self._me.name:
-            return TokenAnswer(problem=f"{body.node} is alive: a token is for a server that is to be added")
+            return JoinTokenAnswer(problem=f"{body.node} is alive: a token is for a server that is to be added")
         fingerprint = sha256(ssl.PEM_cert_to_DER_cert(report.authority)).digest()
         expires = int(self._wall_clock() + body.valid)
         token = JoinToken(fingerprint=fingerprint, secret=secrets.token_bytes(SECRET_BYTES), expires=expires)
@@ -108,14 +108,14 @@ class JoiningService:
         try:
             self._book.add(booked, now=now)
         except TooManyTokensError as error:
-            return TokenAnswer(problem=str(error))
+            return JoinTokenAnswer(problem=str(error))
         good = [f"for {body.valid / 60:.0f} min" if body.valid >= 60 else f"for {body.valid:.0f} s"]  # noqa: PLR2004
         good += [f"for the name {body.node}"] if body.node else []
         good += [f"for the address {body.address}"] if body.address else []
         made = f"a token for a new server was made by {by}: good once, {', '.join(good)}"
         self._tell(Event(level=Level.INFO, origin="joining", message=made))
         where = self._farm.api_address(self._me)
-        return TokenAnswer(token=token.encode(), host=_shown(where))
+        return JoinTokenAnswer(token=token.encode(), host=_shown(where))
 
     # -- requests of new servers ---------------------------------------------------------------------------------
 

@@ -102,7 +102,7 @@ class Handout(msgspec.Struct, frozen=True, kw_only=True):
         return f"Handout(reasons={self.reasons!r}, text={self.text!r})"
 
 
-class TokenBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class JoinTokenBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a token is to be good for: `POST /api/v1/joining/tokens`, on the node itself only."""
 
     node: NodeName | None = None
@@ -113,7 +113,7 @@ class TokenBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
     "Seconds."
 
 
-class TokenAnswer(msgspec.Struct, frozen=True, kw_only=True):
+class JoinTokenAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """A new token, or why there is none."""
 
     token: str = ""
@@ -122,7 +122,7 @@ class TokenAnswer(msgspec.Struct, frozen=True, kw_only=True):
     problem: str = ""
 
     def __repr__(self) -> str:
-        return f"TokenAnswer(host={self.host!r}, problem={self.problem!r})"
+        return f"JoinTokenAnswer(host={self.host!r}, problem={self.problem!r})"
 
 
 def why_not_this_version(*, theirs: str, their_protocol: int, ours: str, who: str, we: str) -> str | None:

@@ -1,6 +1,6 @@
 """Who can be a new node of a farm, and what a greeting of another version is answered."""
 
-from hcsidecar.core.joining.messages import Handout, TokenAnswer, why_not_this_version
+from hcsidecar.core.joining.messages import Handout, JoinTokenAnswer, why_not_this_version
 from hcsidecar.core.joining.newcomer import why_not_this_node
 from hcsidecar.core.membership.heartbeat import PROTOCOL_VERSION
 
@@ -49,4 +49,4 @@ def test_versions_that_speak_alike_may_differ():
 
 def test_what_is_secret_is_not_in_the_text_of_an_answer():
     assert "secret" not in repr(Handout(key_file=b"secret", authority_key=b"secret"))
-    assert "hcj1." not in repr(TokenAnswer(token="hcj1.abc"))  # noqa: S106 - none
+    assert "hcj1." not in repr(JoinTokenAnswer(token="hcj1.abc"))  # noqa: S106 - none
