@@ -30,6 +30,7 @@ from hcsidecar.core.documents import (
     RestartBudgetReport,
 )
 from hcsidecar.core.farmfile.values import HostPort
+from hcsidecar.core.joining.messages import TokenAnswer
 from hcsidecar.core.metric_catalogue import Family
 from hcsidecar.core.notify.documents import HandOverAnswer, ReceiverStatus
 from hcsidecar.core.settings.agreement import AgreementPhase
@@ -61,6 +62,13 @@ class FakeSettings:
 
     def propose(self, body):
         return CommandResult(ok=True, text="is proposed")
+
+
+class FakeJoining:
+    """A node that makes a token for whoever asks; satisfies hcsidecar.api.joining.Joining in part."""
+
+    def make_token(self, body, *, by):
+        return TokenAnswer(token="hcj1.abc", host="192.0.2.11")  # noqa: S106 - none
 
 
 @dataclass
@@ -98,6 +106,7 @@ class FakeControl:
     def __post_init__(self):
         self.journal = Journal(node=self.node, log=lambda entry: None)
         self.settings = FakeSettings(self.node)
+        self.joining = FakeJoining()
 
     def row(self, name, **changes):
         """Change what the status document says about a node."""

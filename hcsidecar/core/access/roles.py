@@ -51,7 +51,7 @@ PERMISSIONS: Final[tuple[Permission, ...]] = (
     # Scripts may have passwords in them.
     *_table(AccessRole.ADMIN, "GET", "settings/differences", "settings/differences/*"),
     *_table(AccessRole.ADMIN, "GET", "settings/revisions/*", "settings/revisions/*/files/*"),
-    *_table(AccessRole.ADMIN, "POST", "settings/candidates", "settings/proposals"),
+    *_table(AccessRole.ADMIN, "POST", "settings/candidates", "settings/proposals", "joining/tokens"),
     *_table(AccessRole.ADMIN, "GET", "access"),
     *_table(AccessRole.ADMIN, "POST", "access/users", "access/users/*/role", "access/users/*/remove"),
     *_table(AccessRole.ADMIN, "POST", "access/tokens", "access/tokens/*/revoke", "access/sessions/end"),
