@@ -45,7 +45,7 @@ class DaemonClient:
         self._silent_because = ""
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.UnixConnector(os.fspath(self._socket), limit=AT_ONCE, keepalive_timeout=30)
+        connector = aiohttp.UnixConnector(os.fspath(self._socket), limit=AT_ONCE, keepalive_timeout=5)
         self._session = aiohttp.ClientSession(
             connector=connector, trust_env=False, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
         )

@@ -123,7 +123,9 @@ class Hub:
             await self._dismiss(follower)
 
     async def close(self) -> None:
-        """End the watch, because the console ends."""
+        """End all streams and the watch, because the console ends."""
+        for follower in self._followers:
+            follower.task.cancel()
         await self._stop()
 
     def _admit(self, address: str, places: dict[str, int]) -> Follower:
