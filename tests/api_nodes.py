@@ -30,7 +30,7 @@ from hcsidecar.core.documents import (
     RestartBudgetReport,
 )
 from hcsidecar.core.farmfile.values import HostPort
-from hcsidecar.core.joining.messages import TokenAnswer
+from hcsidecar.core.joining.messages import JoinTokenAnswer
 from hcsidecar.core.metric_catalogue import Family
 from hcsidecar.core.notify.documents import HandOverAnswer, ReceiverStatus
 from hcsidecar.core.settings.agreement import AgreementPhase
@@ -68,7 +68,7 @@ class FakeJoining:
     """A node that makes a token for whoever asks; satisfies hcsidecar.api.joining.Joining in part."""
 
     def make_token(self, body, *, by):
-        return TokenAnswer(token="hcj1.abc", host="192.0.2.11")  # noqa: S106 - none
+        return JoinTokenAnswer(token="hcj1.abc", host="192.0.2.11")  # noqa: S106 - none
 
 
 @dataclass

@@ -1,6 +1,9 @@
 """The part of the API with which a new server joins: over TLS with the farm's own certificate, by a token.
 
-See `core.joining.messages`. Without TLS all of it is refused like any other request that is not signed.
+See `core.joining.messages`. Without TLS all of it is refused like any other request that is not signed. The tokens are
+made on the unix socket of a node:
+
+POST /api/v1/joining/tokens          a token for a new server; only on the node itself
 """
 
 from http import HTTPStatus

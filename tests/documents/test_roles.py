@@ -2,7 +2,7 @@
 
 import re
 
-from hcsidecar.api import access, application, routes, settings
+from hcsidecar.api import access, application, joining, keys, routes, settings
 from hcsidecar.core.access.roles import PERMISSIONS
 
 VERB = re.compile(r"^ *(GET|POST) +/api/v1/(\S+)", re.MULTILINE)
@@ -13,6 +13,7 @@ FOR_NOBODY = {
     # Of the nodes among themselves.
     *("POST notifications", "POST settings/checks", "POST settings/messages"),
     *("GET access/digest", "GET access/record", "POST access/record"),
+    *("GET keys/*", "POST keys/steps", "GET keys/material/*"),
     # Of the console, which asks for itself.
     *("GET access/verification", "POST access/uses"),
 }
@@ -20,7 +21,7 @@ FOR_NOBODY = {
 
 def verbs():
     """Give the verbs that the modules of the API say that they serve."""
-    for module in (routes, application, settings, access):
+    for module in (routes, application, settings, access, joining, keys):
         for method, path in VERB.findall(module.__doc__):
             yield f"{method} {VARIABLE.sub('*', path.rstrip(','))}"
 

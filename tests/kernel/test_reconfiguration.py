@@ -62,10 +62,20 @@ class Clients(threading.Thread):
         self.join(20)
 
 
-async def answer(reader, writer):
-    while await reader.read(1):
-        writer.write(b"!")
-    writer.close()
+class Answers:
+    """Answers each byte that a client sends; knows which connections are open."""
+
+    def __init__(self):
+        self.open = 0
+
+    async def __call__(self, reader, writer):
+        self.open += 1
+        try:
+            while await reader.read(1):
+                writer.write(b"!")
+        finally:
+            writer.close()
+            self.open -= 1
 
 
 def changed(number, **more):
@@ -115,11 +125,11 @@ async def change(share, settings):
 def test_clients_of_what_stays_see_nothing_of_many_changes(server, wanted, times, delivery):
     run(server.network, "ip", "address", "replace", "192.0.2.1/24", "dev", "peer0")
     found = as_found(server)
-    clients = Clients(server.network)
+    clients, answers = Clients(server.network), Answers()
 
     async def live():
         first = dataclasses.replace(FIRST, delivery=delivery)
-        async with layer_two(server, wanted, first) as share, await asyncio.start_server(answer, "", 80):
+        async with layer_two(server, wanted, first) as share, await asyncio.start_server(answers, "", 80):
             clients.start()
             await until(lambda: clients.served > 5 or clients.failed, limit=20, what="the first answers")
             for number in range(times):
@@ -129,6 +139,8 @@ def test_clients_of_what_stays_see_nothing_of_many_changes(server, wanted, times
                 assert there & {VIP, OTHER_VIP, VIP6} == set(settings.vips)
                 await until(lambda served=served: clients.served > served + 2 or clients.failed, what="answers")
             await asyncio.to_thread(clients.end)
+            # Each connection is closed here too before the loop ends, also on a slow machine.
+            await until(lambda: not answers.open, limit=20, what="the end of all connections")
             assert sum(share.packets().values()) > clients.served
 
     try:
@@ -151,7 +163,7 @@ def test_a_change_that_is_refused_leaves_all_as_it_was(server, wanted, why):
     spoil, refused = REFUSED[why]
 
     async def live():
-        async with layer_two(server, wanted, FIRST) as share, await asyncio.start_server(answer, "", 80):
+        async with layer_two(server, wanted, FIRST) as share, await asyncio.start_server(Answers(), "", 80):
             server.sh(spoil)
             found = as_found(server)
             with pytest.raises(FilterError):

@@ -44,14 +44,14 @@ PERMISSIONS: Final[tuple[Permission, ...]] = (
     *_table(AccessRole.MONITOR, "GET", "status", "metrics", "events", "runs", "runs/*", "targets", "notifications"),
     *_table(AccessRole.MONITOR, "GET", "facts", "checks"),
     *_table(AccessRole.MONITOR, "GET", "layer-two", "layer-two/explain", "layer-two/check"),
-    *_table(AccessRole.MONITOR, "GET", "reports/*", "budget", "settings"),
+    *_table(AccessRole.MONITOR, "GET", "reports/*", "budget", "settings", "keys"),
     *_table(AccessRole.CONTROL, "POST", "actions/*", "power", "log", "budget/reset"),
     # Secrets are hidden in it, but it tells a lot of the machine.
     *_table(AccessRole.CONTROL, "GET", "snapshot"),
     # Scripts may have passwords in them.
     *_table(AccessRole.ADMIN, "GET", "settings/differences", "settings/differences/*"),
     *_table(AccessRole.ADMIN, "GET", "settings/revisions/*", "settings/revisions/*/files/*"),
-    *_table(AccessRole.ADMIN, "POST", "settings/candidates", "settings/proposals", "joining/tokens"),
+    *_table(AccessRole.ADMIN, "POST", "settings/candidates", "settings/proposals", "joining/tokens", "keys/rotation"),
     *_table(AccessRole.ADMIN, "GET", "access"),
     *_table(AccessRole.ADMIN, "POST", "access/users", "access/users/*/role", "access/users/*/remove"),
     *_table(AccessRole.ADMIN, "POST", "access/tokens", "access/tokens/*/revoke", "access/sessions/end"),

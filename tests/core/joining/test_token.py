@@ -47,6 +47,14 @@ def test_a_part_of_a_token_is_noticed(text):
         decode_token(text)
 
 
+def test_bits_that_mean_nothing_are_not_another_spelling():
+    letters = "abcdefghijklmnopqrstuvwxyz234567"
+    text = TOKEN.encode()
+    assert len(TOKEN.encode().removeprefix("hcj1.")) % 8 != 0
+    with pytest.raises(TokenError, match="copy the whole line again"):
+        decode_token(text[:-1] + letters[letters.index(text[-1]) ^ 1])
+
+
 def test_something_else_is_no_token():
     with pytest.raises(TokenError, match="begins with hcj1"):
         decode_token("hca1.abc.def")
