@@ -12,7 +12,7 @@ from aiohttp import web
 
 from hcsidecar.api.requests import ApiError
 from hcsidecar.api.routes import PREFIX
-from hcsidecar.core.access.identity import ACTOR_HEADER, decode_actor
+from hcsidecar.core.access.identity import ACTOR_HEADER, Via, decode_actor
 from hcsidecar.core.access.roles import AccessRole, why_not_permitted
 
 MAX_BODY = 6 * 1024 * 1024
@@ -38,7 +38,7 @@ def why_not_served(header: str | None, method: str, path: str) -> tuple[str, str
             f"the console may not do this for itself; {ACTOR_HEADER} says for whom it asks",
         )
     actor = decode_actor(header)
-    if actor is None:
+    if actor is None or actor.identity.via is Via.COMMAND_LINE:  # nobody of the command line comes this way
         return THE_CONSOLE, f"{ACTOR_HEADER} names no person or program"
     return str(actor), why_not_permitted(actor.identity.role, method, verb, person=actor.identity.person)
 

@@ -139,3 +139,9 @@ def test_only_the_consoles_user_is_served(uid, answer):
     with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)
         asyncio.run(story(Path(directory)))
+
+
+def test_nobody_of_the_command_line_comes_through_the_console():
+    claimed = actor(AccessRole.ADMIN, via=Via.COMMAND_LINE)
+    who, why = why_not_served(claimed, "POST", "/api/v1/actions/drain")
+    assert (who, why) == (THE_CONSOLE, f"{ACTOR_HEADER} names no person or program")
