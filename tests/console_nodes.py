@@ -124,44 +124,13 @@ class FakeAccess:
     def note_uses(self, body):
         pass
 
-    def _take(self, decision):
+    async def change(self, body, *, name, by):
+        drawn = ("ab" * 8, "cd" * 32)
+        decision = changes.decide(self._record[0], body, name=name, by=by, node="web1", now=time.time(), drawn=drawn)
         if isinstance(decision, changes.AccessRefusal):
             return AccessResult(ok=False, text=decision.reason)
         self._record[0] = self._record[0].merged(decision.delta)
         return AccessResult(ok=True, text=decision.text)
-
-    async def add_user(self, body, *, by):
-        return self._take(changes.add_user(self._record[0], body.name, body.role, body.password, **_here()))
-
-    async def set_password(self, name, body, *, by):
-        return self._take(changes.set_password(self._record[0], name, body.password, **_here()))
-
-    async def set_role(self, name, body, *, by):
-        return self._take(changes.set_role(self._record[0], name, body.role, force=body.force, **_here()))
-
-    async def remove_user(self, name, body, *, by):
-        return self._take(changes.remove_user(self._record[0], name, force=body.force, **_here()))
-
-    async def add_token(self, body, *, by):
-        return self._take(
-            changes.add_token(
-                self._record[0],
-                body.id,
-                body.name,
-                body.role,
-                body.secret_sha256,
-                expires_at=body.expires_at,
-                by=by,
-                **_here(),
-            )
-        )
-
-    async def revoke_token(self, name, *, by):
-        return self._take(changes.revoke_token(self._record[0], name, **_here()))
-
-
-def _here():
-    return {"node": "web1", "now": time.time()}
 
 
 class FakeSettings:
