@@ -117,6 +117,7 @@ class KeyService:
         "The new key of the rotation that this node coordinates just now."
         self._turn = asyncio.Lock()
         self._rotating = asyncio.Lock()
+        self._writing = asyncio.Lock()
 
     # -- certificates of the others -----------------------------------------------------------------------------
 
@@ -161,15 +162,18 @@ class KeyService:
         members = self._members()
         self._recorded = {other: each for other, each in self._recorded.items() if other in members}
         self._recorded[name] = certificate
-        await self._save("certificates.json", self._recorded)
+        await self._save("certificates.json", lambda: self._recorded)
 
-    async def _save(self, name: str, content: object) -> None:
-        def write() -> None:
+    async def _save(self, name: str, present: Callable[[], object]) -> None:
+        """Write a file; one at a time, and what is present then, so that the last one written is the newest."""
+
+        def write(content: bytes) -> None:
             make_directory(self._directory)
-            replace_file(self._directory / name, msgspec.json.encode(content))
+            replace_file(self._directory / name, content)
 
         try:
-            await asyncio.to_thread(write)
+            async with self._writing:
+                await asyncio.to_thread(write, msgspec.json.encode(present()))
         except OSError as error:
             self._say(Level.WARNING, f"{self._directory / name} cannot be written: {error.strerror}")
 
@@ -366,7 +370,7 @@ class KeyService:
         key = SealingKey(secret=bytes.fromhex(material.secret), added=added)
         await self._write(self._keyring.with_key(key))
         self._kept = KeptRotation(rotation=rotation, key=key.id)
-        await self._save("rotation.json", self._kept)
+        await self._save("rotation.json", lambda: self._kept)
 
     async def _write(self, keyring: Keyring) -> None:
         """Put other keys into the key file, and go by them."""

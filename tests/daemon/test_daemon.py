@@ -166,7 +166,8 @@ def test_a_node_whose_state_is_removed_says_so_in_a_line_and_keeps_the_operators
         lines = wait_for(lambda: [line for line in farm.log("web1").splitlines() if " warning " in line])
         [line] = [line for line in lines if "somebody has changed files of this running node" in line]
         told = [each.split(" (")[0] for each in line.partition(f" in {home}, ")[2].split("), ")]
-        assert told == [f"{name} was removed" for name in ("control.sock", "events.db", "running.json", "state.json")]
+        own = ("console.sock", "control.sock", "events.db", "running.json", "state.json")
+        assert told == [f"{name} was removed" for name in own]
         assert farm.act("web1", "drain")["ok"]
         wait_for(
             lambda: b"control.sock was removed" in (home / "events.db-wal").read_bytes(), what="the event on the disk"

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import shutil
 from types import SimpleNamespace
 
@@ -109,6 +110,15 @@ async def test_the_new_key_is_given_only_to_a_node_that_shows_its_recorded_certi
     assert bench.tls.files.key.stat().st_mode & 0o777 == 0o600
     # When it is over nobody is given anything.
     assert bench.service.material(bench.other.given[THEIRS].rotation.token, PeerCertificate("web2", THEIRS)) is None
+
+
+@on_a_loop
+async def test_of_certificates_that_come_at_once_the_last_is_on_the_disk_and_the_file_is_whole(tmp_path):
+    bench = Bench(tmp_path)
+    certificates = [f"{number:064x}" for number in range(40)]
+    await asyncio.gather(*(bench.service.note_certificate("web2", each) for each in certificates))
+    assert json.loads((tmp_path / "keys" / "certificates.json").read_text()) == {"web2": certificates[-1]}
+    assert bench.told == []
 
 
 @on_a_loop
