@@ -19,7 +19,7 @@ def told(farm, name):
 
 @pytest.mark.parametrize(
     ("delivery", "names"),
-    [("directed", ("apache", "nginx")), ("flooded", ("apache", "nginx"))],
+    [("directed", ("apache", "nginx")), pytest.param("flooded", ("apache", "nginx"), marks=pytest.mark.soak)],
     ids=["directed", "flooded"],
 )
 def test_two_farms_with_one_virtual_ip_say_so_until_one_of_them_is_gone(tmp_path, delivery, names):

@@ -102,7 +102,8 @@ def waiting_for(farm, text):
     return rows if text in rows[0]["waits_for"] else None
 
 
-@pytest.mark.parametrize(("fault", "first"), [("hang", True), pytest.param("garbage", False, marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize(("fault", "first"), [("hang", True), ("garbage", False)])
 def test_a_balancer_that_does_not_work_holds_up_neither_health_nor_leave_nor_the_end(tmp_path, folder, fault, first):
     with real_farm(tmp_path, **ONE, extra=target(folder, first=first)) as farm:
         farm.start()
