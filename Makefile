@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-WORKERS ?= 2
+# Most tests wait for something most of the time: one more than the two processors that they need.
+WORKERS ?= 3
 HISTORIES ?= 20000
 # On which the packet filter must load before it lands, and in which the tests with virtual machines run.
 KERNELS ?= 6.1 6.12
