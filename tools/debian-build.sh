@@ -66,7 +66,8 @@ print(for_systemd(open("hcsidecar/hcsidecar.service").read(), systemd_version(sy
 ' >"$root/usr/lib/systemd/system/hcsidecar.service"
 {
   echo 'Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/'
-  echo 'Comment: the Python packages in /usr/lib/hcsidecar have their licences beside them, in *.dist-info.'
+  echo 'Comment: the Python packages in /usr/lib/hcsidecar have their licences beside them, in *.dist-info;'
+  echo ' those of the libraries of the console'"'"'s pages are in hcsidecar/console/static/vendor/LICENSES.txt there.'
   printf '\nFiles: *\nCopyright: %s\nLicense: Expat\n' "$(sed -n 's/^Copyright (c) //p' LICENSE)"
   sed '1,/^Copyright/d; /^$/{1d; s/^$/./}; s/^/ /' LICENSE | sed '1{/^ \.$/d}'
 } >"$doc/copyright"

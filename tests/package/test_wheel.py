@@ -84,6 +84,7 @@ def test_the_wheel_has_the_daemon_its_unit_and_the_packet_filter_and_nothing_els
     assert {path.partition("/")[0].partition("-")[0] for path in inside} == {"hcsidecar", "l2mode"}
     source = {str(path.relative_to(ROOT)) for name in ("hcsidecar", "l2mode") for path in (ROOT / name).rglob("*.py")}
     assert {path for path in inside if path.endswith(".py")} == source
+    assert {"hcsidecar/console/static/vendor/htmx.min.js", "hcsidecar/console/static/vendor/LICENSES.txt"} <= inside
 
 
 @needs_namespaces
