@@ -1,4 +1,4 @@
-"""The web application of the console: checks each request by the table of routes, and answers with documents only."""
+"""The web application of the console: checks requests of the API by the table of routes; the others are for pages."""
 
 import asyncio
 from collections.abc import Mapping
@@ -16,17 +16,11 @@ from hcsidecar.console.daemon_client import NoAnswerError
 from hcsidecar.console.doorkeeper import Doorkeeper
 from hcsidecar.console.handlers import SAFE_HEADERS, CheckedRequest, Handlers, WithCookie
 from hcsidecar.console.listening import ConsoleConnection
-from hcsidecar.core.access.credentials import SESSION_LIFE
-from hcsidecar.core.console.openapi import COOKIE
-from hcsidecar.core.console.queries import read_query
+from hcsidecar.console.pages.serving import PageServer
+from hcsidecar.console.pages.session_cookie import set_session
+from hcsidecar.console.request_reading import BODY_TIMEOUT, UPLOAD_TIMEOUT, UPLOADS, checked_query, read_body
 from hcsidecar.core.console.routes import MAX_BODY, Route, find_route, why_not_parameter
-from hcsidecar.core.json_reading import JsonError
 
-BODY_TIMEOUT: Final = 10.0
-"Seconds in which a body of MAX_BODY must arrive; a bundle has more."
-UPLOAD_TIMEOUT: Final = 60.0
-UPLOADS: Final = 2
-"Bundles that are received at the same time."
 _JSON: Final = "application/json"
 _LONGEST_PATH: Final = 2048
 
@@ -34,10 +28,11 @@ _LONGEST_PATH: Final = 2048
 class ConsoleApp:
     """Serves every request that comes to the console."""
 
-    def __init__(self, handlers: Handlers, doorkeeper: Doorkeeper, *, secure: bool) -> None:
+    def __init__(self, handlers: Handlers, doorkeeper: Doorkeeper, pages: PageServer, *, secure: bool) -> None:
         """With `secure` it is served over TLS, and cookies are sent over TLS only."""
         self._handlers = handlers
         self._doorkeeper = doorkeeper
+        self._pages = pages
         self._secure = secure
         self._uploads = asyncio.Semaphore(UPLOADS)
 
@@ -68,6 +63,8 @@ class ConsoleApp:
         if isinstance(http.protocol, ConsoleConnection):
             http.protocol.request_has_come()
         path = _decoded(http.rel_url.raw_path)
+        if path.split("/")[1:2] != ["api"]:
+            return await self._pages.serve(http, path)
         found = find_route(http.method, path)
         if isinstance(found, tuple):
             return self._response(http, _nothing_there(found), {hdrs.ALLOW: ", ".join(found)} if found else {})
@@ -79,7 +76,7 @@ class ConsoleApp:
         request = CheckedRequest(
             route=route,
             parameters=found.parameters,
-            query=_query(http, route),
+            query=checked_query(http, route.query),
             body=await self._body(http, route),
             caller=caller,
             http=http,
@@ -94,11 +91,11 @@ class ConsoleApp:
         if http.content_type != _JSON:
             raise ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"the body is JSON, with Content-Type: {_JSON}")
         if route.max_body == MAX_BODY:
-            return decode_body(await _read(http, route.max_body, BODY_TIMEOUT), route.body)
+            return decode_body(await read_body(http, route.max_body, BODY_TIMEOUT), route.body)
         if self._uploads.locked():
             raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "other bundles are being uploaded: try it again in a moment")
         async with self._uploads:
-            return decode_body(await _read(http, route.max_body, UPLOAD_TIMEOUT), route.body)
+            return decode_body(await read_body(http, route.max_body, UPLOAD_TIMEOUT), route.body)
 
     def _answered(self, http: web.Request, route: Route, answer: object, cookie: str) -> web.StreamResponse:
         match answer:
@@ -110,21 +107,13 @@ class ConsoleApp:
                 response = self._response(http, answer)
             case WithCookie():
                 response = self._response(http, Reply(status=route.status, body=msgspec.json.encode(answer.document)))
-                if answer.session:
-                    self._set(response, answer.session)
-                else:
-                    response.del_cookie(COOKIE, path="/", secure=self._secure, httponly=True, samesite="Strict")
+                set_session(response, answer.session, secure=self._secure)
                 return response
             case _:
                 response = self._response(http, Reply(status=route.status, body=msgspec.json.encode(answer)))
         if cookie:
-            self._set(response, cookie)
+            set_session(response, cookie, secure=self._secure)
         return response
-
-    def _set(self, response: web.Response, session: str) -> None:
-        response.set_cookie(
-            COOKIE, session, path="/", max_age=SESSION_LIFE, secure=self._secure, httponly=True, samesite="Strict"
-        )
 
     def _response(self, http: web.Request, reply: Reply, more: Mapping[str, str] | None = None) -> web.Response:
         headers = {**SAFE_HEADERS, **(more or {})}
@@ -159,34 +148,6 @@ def _nothing_there(methods: tuple[str, ...]) -> Reply:
     if not methods:
         return refused(HTTPStatus.NOT_FOUND, "the API has no such path; GET /api/v1/openapi.json describes it")
     return refused(HTTPStatus.METHOD_NOT_ALLOWED, f"this path takes {', '.join(methods)}")
-
-
-def _query(http: web.Request, route: Route) -> msgspec.Struct:
-    query = http.query
-    if len(set(query)) != len(query):
-        raise ApiError(HTTPStatus.BAD_REQUEST, "a parameter is there twice")
-    try:
-        return read_query(query, route.query)
-    except JsonError as error:
-        raise ApiError(HTTPStatus.BAD_REQUEST, str(error)) from None
-
-
-async def _read(http: web.Request, most: int, limit: float) -> bytes:
-    """Return the body of a request. Raise ApiError if it is too long, or does not arrive in time."""
-    if http.content_length is not None and http.content_length > most:
-        raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body has more than {most} bytes")
-    body = bytearray()
-    try:
-        async with asyncio.timeout(limit):
-            async for chunk in http.content.iter_any():
-                body += chunk
-                if len(body) > most:
-                    raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body has more than {most} bytes")
-    except TimeoutError:
-        raise ApiError(HTTPStatus.REQUEST_TIMEOUT, f"the body did not arrive within {limit:g} s") from None
-    except web.RequestPayloadError:
-        raise ApiError(HTTPStatus.BAD_REQUEST, "the body is broken off or badly encoded") from None
-    return bytes(body)
 
 
 async def _remove_server_header(_request: web.Request, response: web.StreamResponse) -> None:

@@ -82,16 +82,41 @@ class Doorkeeper:
         self._noting: set[asyncio.Task[None]] = set()
 
     async def identify(self, request: web.Request, needed: AccessRole) -> Visitor:
-        """Return who asks. Raise ApiError if nobody, or somebody who may not."""
+        """Return who asks. Raise ApiError if nobody, or somebody who may not, or if a page of another site asks."""
+        caller = await self.identify_reader(request, needed)
+        if request.method != hdrs.METH_GET:
+            self.refuse_forged(request, caller, request.headers.get(CSRF_HEADER, ""))
+        return caller
+
+    async def identify_reader(self, request: web.Request, needed: AccessRole) -> Visitor:
+        """Return who asks, before it is known whether he has asked himself. Raise ApiError as `identify`."""
         caller = await self._identify(request)
         identity = caller.actor.identity
         if not identity.role.includes(needed):
             raise ApiError(
                 HTTPStatus.FORBIDDEN, f"this takes the role {needed}, and {identity.name} has the role {identity.role}"
             )
-        if identity.via is Via.CONSOLE and request.method != hdrs.METH_GET:
-            self._refuse_forged(request, caller)
         return caller
+
+    def refuse_forged(self, request: web.Request, caller: Visitor, shown: str) -> None:
+        """Raise ApiError unless a page of this console itself has sent the request; `shown` is what it must know."""
+        if caller.actor.identity.via is not Via.CONSOLE:
+            return
+        self.refuse_other_site(request)
+        if not hmac.compare_digest(shown.encode("utf-8", "replace"), caller.csrf.encode()):
+            raise ApiError(
+                HTTPStatus.FORBIDDEN,
+                f"{CSRF_HEADER} must be the `csrf` that GET /api/v1/session of this console returns; a page that is"
+                " older than the console must be loaded again",
+            )
+
+    @staticmethod
+    def refuse_other_site(request: web.Request) -> None:
+        """Raise ApiError if a browser says that a page of another site has sent the request."""
+        origin = request.headers.get(hdrs.ORIGIN)
+        other = origin is not None and origin.partition("://")[2] != request.host
+        if other or request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+            raise ApiError(HTTPStatus.FORBIDDEN, "the request comes from a page of another site")
 
     async def sign_in(self, body: SignInBody, address: str) -> tuple[Visitor, str]:
         """Return who has given the right password, and his session. Raise ApiError for a wrong one, or too many."""
@@ -173,18 +198,6 @@ class Doorkeeper:
             raise ApiError(HTTPStatus.UNAUTHORIZED, token.reason)
         self._note_use(token.token_id, int(now))
         return token.identity
-
-    def _refuse_forged(self, request: web.Request, caller: Visitor) -> None:
-        """Raise ApiError unless the page of this console itself has sent the request."""
-        origin = request.headers.get(hdrs.ORIGIN)
-        if origin is not None and origin.partition("://")[2] != request.host:
-            raise ApiError(HTTPStatus.FORBIDDEN, "the request comes from a page of another site")
-        shown = request.headers.get(CSRF_HEADER, "").encode("utf-8", "replace")
-        if not hmac.compare_digest(shown, caller.csrf.encode()):
-            raise ApiError(
-                HTTPStatus.FORBIDDEN,
-                f"{CSRF_HEADER} must be the `csrf` that GET /api/v1/session of this console returns",
-            )
 
     def _csrf(self, opened: OpenSession) -> str:
         session = opened.session

@@ -15,9 +15,10 @@ from hcsidecar.access.password_hashes import hash_password
 from hcsidecar.api.requests import ApiError, Reply
 from hcsidecar.console.daemon_client import DaemonClient, NoAnswerError, reason_of
 from hcsidecar.console.doorkeeper import Doorkeeper, Visitor
-from hcsidecar.console.hub import Hub, TooManyStreamsError
+from hcsidecar.console.hub import Hub
 from hcsidecar.console.observer import FarmObserver
 from hcsidecar.console.rolling import RollingCommands, RollingInProgressError
+from hcsidecar.console.stream_serving import send_stream
 from hcsidecar.core.access.credentials import SECRET_BYTES, TOKEN_ID_BYTES, secret_digest, write_token
 from hcsidecar.core.access.documents import AccessResult, PasswordBody, RemoveBody, RoleBody, TokenBody, UserBody
 from hcsidecar.core.access.identity import Actor
@@ -47,8 +48,6 @@ PLAN_LIMIT: Final = 60.0
 "Seconds for the checks of a candidate by all nodes."
 CHANGE_LIMIT: Final = 12.0
 "Seconds for a change of users, which waits until the other nodes have it or do not answer."
-WRITE_LIMIT: Final = 20.0
-"Seconds that a client of the stream may take for one write."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -392,32 +391,7 @@ class Handlers:
             {name: place for name, place in places.items() if name in names},
             admitted=lambda: self._doorkeeper.is_still_in(http),
         )
-        response = web.StreamResponse(
-            headers={"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no", **SAFE_HEADERS}
-        )
-        try:
-            first = await anext(parts)
-            await response.prepare(http)
-            await self._write(response, first)
-            async for part in parts:
-                if http.transport is None:
-                    break
-                await self._write(response, part)
-            await response.write_eof()
-        except TooManyStreamsError as error:
-            raise ApiError(HTTPStatus.TOO_MANY_REQUESTS, str(error)) from None
-        except (ConnectionError, TimeoutError):
-            # It has gone, or reads too slowly; it comes back, and goes on where it was.
-            if http.transport is not None:
-                http.transport.abort()
-        finally:
-            await parts.aclose()
-        return response
-
-    @staticmethod
-    async def _write(response: web.StreamResponse, part: bytes) -> None:
-        async with asyncio.timeout(WRITE_LIMIT):
-            await response.write(part)
+        return await send_stream(http, parts, SAFE_HEADERS)
 
     # -- asking nodes ------------------------------------------------------------------------------------------------
 

@@ -3,17 +3,19 @@
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
 from hcsidecar.console.daemon_client import DaemonClient, NoAnswerError
+from hcsidecar.console.details import DetailObserver
 from hcsidecar.console.observer import FarmObserver
 from hcsidecar.core.console.documents import FarmOverview, RollingReport
 from hcsidecar.core.console.event_merge import in_order
 from hcsidecar.core.console.farm_knowledge import NODE_LIMIT, news
+from hcsidecar.core.console.node_details import NodeDetails, details_news
 from hcsidecar.core.console.stream_format import (
     COMMENT,
     HEARTBEAT,
@@ -40,11 +42,53 @@ class TooManyStreamsError(Exception):
     """There is no room for another stream; the text says why."""
 
 
+class StreamForm(Protocol):
+    """How news are written for those who follow: as JSON for programs, as HTML for pages."""
+
+    @property
+    def key(self) -> str:
+        """Name the form; two of one name write the same."""
+        ...
+
+    @property
+    def has_details(self) -> bool:
+        """Say whether it writes the details of nodes, which are looked at only for those who want them."""
+        ...
+
+    def write(self, kind: str, document: object, /) -> Sequence[tuple[str, bytes]]:
+        """Return the messages for a piece of news, each as its kind and data; none if it is of no interest."""
+        ...
+
+
+class JsonForm:
+    """The documents of the API."""
+
+    key = "json"
+    has_details = False
+
+    def write(self, kind: str, document: object) -> Sequence[tuple[str, bytes]]:
+        """Return the document under the kind of the news."""
+        return () if kind == DETAILS else ((kind, msgspec.json.encode(document)),)
+
+
+DETAILS: Final = "details"
+"The kind of news that are the details of a node."
+JSON: Final = JsonForm()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _News:
     kind: str
-    document: msgspec.Raw
+    document: object
     entry: Entry | None = None
+    written: dict[str, Sequence[tuple[str, bytes]]] = field(default_factory=dict)
+    "By form: what it has written, once for everybody."
+
+    def in_form(self, form: StreamForm) -> Sequence[tuple[str, bytes]]:
+        found = self.written.get(form.key)
+        if found is None:
+            found = self.written[form.key] = form.write(self.kind, self.document)
+        return found
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -56,6 +100,7 @@ class Follower:
     "By node: the number of the last event that it has."
     task: "asyncio.Task[object]"
     "In which it is served."
+    form: StreamForm = JSON
     waiting: "asyncio.Queue[_News]" = field(default_factory=lambda: asyncio.Queue(maxsize=QUEUE))
     too_slow: bool = False
 
@@ -67,6 +112,7 @@ class Hub:
         self,
         client: DaemonClient,
         observer: FarmObserver,
+        details: DetailObserver,
         rolling: Callable[[], Iterable[RollingReport]],
         *,
         heartbeat: float = HEARTBEAT,
@@ -75,6 +121,7 @@ class Hub:
         """`rolling` returns the rolling commands; `heartbeat` is in seconds, `queue` in messages."""
         self._client = client
         self._observer = observer
+        self._details = details
         self._rolling = rolling
         self._heartbeat = heartbeat
         self._queue = queue
@@ -92,17 +139,23 @@ class Hub:
         self._tell("rolling", report)
 
     async def follow(
-        self, address: str, places: dict[str, int], *, admitted: Callable[[], Awaitable[bool]]
+        self,
+        address: str,
+        places: dict[str, int],
+        *,
+        admitted: Callable[[], Awaitable[bool]],
+        form: StreamForm = JSON,
     ) -> AsyncGenerator[bytes, None]:
-        """Yield what one who follows is sent. Raise TooManyStreamsError before anything else.
+        """Yield what one who follows is sent, in this form. Raise TooManyStreamsError before anything else.
 
         `places` says which events it has already. `admitted` is asked now and then whether it may go on.
         """
-        follower = self._admit(address, places)
+        follower = self._admit(address, places, form)
         try:
             yield OPENING
             async for part in self._beginning(follower):
-                yield part
+                if part:
+                    yield part
             checked = asyncio.get_running_loop().time()
             while not follower.too_slow:
                 try:
@@ -128,7 +181,7 @@ class Hub:
             follower.task.cancel()
         await self._stop()
 
-    def _admit(self, address: str, places: dict[str, int]) -> Follower:
+    def _admit(self, address: str, places: dict[str, int], form: StreamForm) -> Follower:
         of_each = Counter(follower.address for follower in self._followers)
         if len(self._followers) >= MOST_STREAMS or of_each[address] >= MOST_STREAMS_EACH:
             raise TooManyStreamsError(
@@ -136,7 +189,8 @@ class Hub:
             )
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a request is served in a task
-        follower = Follower(address=address, places=places, task=task, waiting=asyncio.Queue(maxsize=self._queue))
+        waiting: asyncio.Queue[_News] = asyncio.Queue(maxsize=self._queue)
+        follower = Follower(address=address, places=places, task=task, form=form, waiting=waiting)
         self._followers.add(follower)
         if self._watch is None:
             self._watch = asyncio.create_task(self._watch_farm(), name="watch of the farm")
@@ -161,14 +215,13 @@ class Hub:
         # First where its events begin: whatever happens after it has got the farm comes as an event.
         missed = await asyncio.gather(*(self._missed(name, follower) for name in nodes))
         with contextlib.suppress(NoAnswerError):
-            yield message("farm", await self._observer.overview())
+            yield _written(follower, _News(kind="farm", document=await self._observer.overview()))
         for report in self._rolling():
-            yield message("rolling", report)
+            yield _written(follower, _News(kind="rolling", document=report))
         for notice in (notice for _, notice in missed if notice is not None):
-            yield message("missed", notice)
+            yield _written(follower, _News(kind="missed", document=notice))
         for entry in in_order(entry for entries, _ in missed for entry in entries):
-            follower.places[entry.node] = max(entry.number, follower.places.get(entry.node, 0))
-            yield message("event", entry, follower.places)
+            yield _written(follower, _News(kind="event", document=entry, entry=entry))
 
     async def _missed(self, node: str, follower: Follower) -> tuple[list[Entry], Notice | None]:
         """Return the events of a node since the follower's place, and a notice if some of them cannot be had."""
@@ -206,6 +259,7 @@ class Hub:
         """Look at the farm and follow the events of its nodes until cancelled."""
         following: dict[str, asyncio.Task[None]] = {}
         before: FarmOverview | None = None
+        details = asyncio.create_task(self._watch_details(), name="watch of the details of nodes")
         try:
             while True:
                 with contextlib.suppress(NoAnswerError):
@@ -220,9 +274,21 @@ class Hub:
                         following.pop(name).cancel()
                 await asyncio.sleep(LOOK_EVERY)
         finally:
-            for task in following.values():
+            tasks = (details, *following.values())
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*following.values(), return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _watch_details(self) -> None:
+        """Look at the details of nodes, beside the states: one that does not answer takes longer here."""
+        before: Mapping[str, NodeDetails] = {}
+        while True:
+            if any(follower.form.has_details for follower in self._followers):
+                after = await self._details.look()
+                for each in details_news(before, after):
+                    self._tell(DETAILS, each)
+                before = after
+            await asyncio.sleep(LOOK_EVERY)
 
     async def _follow_node(self, node: str) -> None:
         while True:
@@ -245,7 +311,7 @@ class Hub:
                 await asyncio.sleep(PAUSE)
 
     def _tell(self, kind: str, document: object, entry: Entry | None = None) -> None:
-        told = _News(kind=kind, document=msgspec.Raw(msgspec.json.encode(document)), entry=entry)
+        told = _News(kind=kind, document=document, entry=entry)
         for follower in self._followers:
             try:
                 follower.waiting.put_nowait(told)
@@ -256,11 +322,11 @@ class Hub:
 
 
 def _written(follower: Follower, found: _News) -> bytes:
-    """Return the message, nothing for an event that the follower has already."""
-    if found.entry is None:
-        return message(found.kind, found.document)
-    entry = found.entry
-    if entry.number <= follower.places.get(entry.node, 0):
-        return b""
-    follower.places[entry.node] = entry.number
-    return message(found.kind, found.document, follower.places)
+    """Return the messages, none for an event that the follower has already."""
+    places = None
+    if found.entry is not None:
+        entry, places = found.entry, follower.places
+        if entry.number <= places.get(entry.node, 0):
+            return b""
+        places[entry.node] = entry.number
+    return b"".join(message(kind, data, places) for kind, data in found.in_form(follower.form))

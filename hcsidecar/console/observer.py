@@ -25,10 +25,14 @@ class FarmObserver:
                 self._look = asyncio.create_task(self._look_once())
             # One who goes away does not end the look of the others.
             await asyncio.shield(self._look)
-        found = self.knowledge.overview(now=asyncio.get_running_loop().time())
+        found = self.latest()
         if found is None:
             raise NoAnswerError(self._client.why_silent() or "the daemon of this node has not answered yet", own=True)
         return found
+
+    def latest(self) -> FarmOverview | None:
+        """Return what was known at the last look; None if that is nothing."""
+        return self.knowledge.overview(now=asyncio.get_running_loop().time())
 
     async def node_names(self) -> tuple[str, ...]:
         """Return all nodes of the farm. Raise NoAnswerError if nobody has said yet which there are."""

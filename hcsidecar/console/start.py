@@ -29,11 +29,16 @@ from hcsidecar import __version__
 from hcsidecar.api.requests import refused
 from hcsidecar.console.app import ConsoleApp
 from hcsidecar.console.daemon_client import DaemonClient
+from hcsidecar.console.details import DetailObserver
 from hcsidecar.console.doorkeeper import Doorkeeper
 from hcsidecar.console.handlers import Handlers
 from hcsidecar.console.hub import Hub
 from hcsidecar.console.listening import HEAD_TIMEOUT, ConsoleConnection, listen
 from hcsidecar.console.observer import FarmObserver
+from hcsidecar.console.pages.rendering import Rendering
+from hcsidecar.console.pages.services import Services
+from hcsidecar.console.pages.serving import PageServer
+from hcsidecar.console.pages.static_files import StaticFiles
 from hcsidecar.console.rolling import RollingCommands
 from hcsidecar.core.console.stream_format import HEARTBEAT
 from hcsidecar.core.farmfile.values import LAST_PORT
@@ -118,14 +123,26 @@ async def console(
         client = await stack.enter_async_context(DaemonClient(path))
         observer, doorkeeper = FarmObserver(client), Doorkeeper(client)
         stack.push_async_callback(doorkeeper.close)
-        hub = Hub(client, observer, lambda: rolling.reports().rolling, heartbeat=heartbeat)
+        details = DetailObserver(client, observer)
+        hub = Hub(client, observer, details, lambda: rolling.reports().rolling, heartbeat=heartbeat)
         rolling = RollingCommands(client, hub.tell_rolling)
         stack.push_async_callback(hub.close)
         stack.push_async_callback(rolling.close)
         handlers = Handlers(
             client=client, observer=observer, doorkeeper=doorkeeper, rolling=rolling, hub=hub, version=__version__
         )
-        app = ConsoleApp(handlers, doorkeeper, secure=tls is not None).application()
+        static = StaticFiles()
+        services = Services(
+            handlers=handlers,
+            doorkeeper=doorkeeper,
+            observer=observer,
+            details=details,
+            hub=hub,
+            rendering=Rendering(static),
+            static=static,
+            secure=tls is not None,
+        )
+        app = ConsoleApp(handlers, doorkeeper, PageServer(services), secure=tls is not None).application()
         runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=SHUTDOWN)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)

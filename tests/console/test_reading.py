@@ -91,7 +91,7 @@ def test_events_of_all_nodes_come_in_the_order_of_time_and_page_after_page(tmp_p
     ("path", "status", "reason"),
     [
         ("/api/v1/nothing", 404, "the API has no such path"),
-        ("/", 404, "the API has no such path"),
+        ("/api", 404, "the API has no such path"),
         ("/api/v1/nodes/web9/status", 404, "no node 'web9' in the farm; there are web1, web2, web3"),
         ("/api/v1/nodes/web1%2F..%2Fweb2/status", 404, "no such path"),
         ("/api/v1/nodes/%ff/status", 404, "not UTF-8"),

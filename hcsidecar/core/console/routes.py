@@ -17,6 +17,7 @@ from hcsidecar.core.access.roles import AccessRole
 from hcsidecar.core.console import access_bodies as a
 from hcsidecar.core.console import documents as d
 from hcsidecar.core.console import queries as q
+from hcsidecar.core.console.paths import path_parameters
 from hcsidecar.core.documents import ChecksReport, CommandResult, EventPage, FarmStatus, RunOutput, Runs
 from hcsidecar.core.l2_documents import LayerTwoCheck
 from hcsidecar.core.membership.heartbeat import NodeName
@@ -336,25 +337,13 @@ def find_route(method: str, path: str) -> Match | tuple[str, ...]:
     parts = path.split("/")
     methods = []
     for route in ROUTES:
-        parameters = _parameters(f"{PREFIX}{route.path}".split("/"), parts)
+        parameters = path_parameters(f"{PREFIX}{route.path}".split("/"), parts)
         if parameters is None:
             continue
         if route.method == method:
             return Match(route=route, parameters=parameters)
         methods.append(route.method)
     return tuple(dict.fromkeys(methods))
-
-
-def _parameters(pattern: list[str], parts: list[str]) -> Mapping[str, str] | None:
-    if len(pattern) != len(parts):
-        return None
-    found = {}
-    for wanted, part in zip(pattern, parts, strict=True):
-        if wanted.startswith("{"):
-            found[wanted.strip("{}")] = part
-        elif wanted != part:
-            return None
-    return found
 
 
 def why_not_parameter(name: str, value: str) -> str | None:

@@ -1,0 +1,139 @@
+"""The Farm page: who serves whom now, and what has just happened."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Annotated, Final
+
+import msgspec
+from aiohttp import web
+
+from hcsidecar.api.requests import ApiError
+from hcsidecar.console.pages.page import Page, PageRequest
+from hcsidecar.console.pages.parts import Part, follow, written
+from hcsidecar.console.pages.rendering import Localized
+from hcsidecar.console.pages.services import Services
+from hcsidecar.core.access.roles import AccessRole
+from hcsidecar.core.console.documents import FarmEvents, FarmOverview, NodeOverview
+from hcsidecar.core.console.farm_view import farm_state, state_of
+from hcsidecar.core.console.node_details import NodeDetails
+from hcsidecar.core.console.queries import FarmEventsQuery
+from hcsidecar.core.console.stream_format import write_id
+from hcsidecar.core.documents import Entry
+from hcsidecar.core.events import Level
+
+_EVENTS: Final = 20
+"Events on the page, the newest of all nodes."
+
+
+class LiveQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the stream of a page begins."""
+
+    after: Annotated[str, msgspec.Meta(max_length=6000)] = ""
+    "The events that the page has, as the id of a message says it (`core.console.stream_format`)."
+
+
+async def show(request: PageRequest) -> web.StreamResponse:
+    """Show the page."""
+    overview: FarmOverview = await request.api("farm")
+    details = await request.services.details.look()
+    found: FarmEvents = await request.api("events", query=FarmEventsQuery(level=Level.INFO, last=_EVENTS))
+    events = found.events[::-1]
+    places: dict[str, int] = {}
+    for entry in events:
+        places[entry.node] = max(entry.number, places.get(entry.node, 0))
+    return request.render(
+        "farm.html",
+        overview=overview,
+        state=farm_state(overview),
+        state_of=state_of,
+        details={node.name: details.get(node.name, NodeDetails(node=node.name)) for node in overview.nodes},
+        events=events,
+        after=write_id(places),
+        role=request.visitor.actor.identity.role,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FarmParts:
+    """The parts of the Farm page, for visitors of one language and role."""
+
+    localized: Localized
+    role: AccessRole
+    services: Services
+    has_details: bool = True
+
+    @property
+    def key(self) -> str:
+        """Name the form."""
+        return f"farm {self.localized.language} {self.role}"
+
+    def write(self, _kind: str, document: object) -> Sequence[tuple[str, bytes]]:
+        """Return the messages for a piece of news."""
+        return written(self._parts(document))
+
+    def _parts(self, document: object) -> Sequence[Part]:
+        match document:
+            case FarmOverview():
+                return (self._headline(), ("nodes", self._render("nodes", overview=document)))
+            case NodeOverview():
+                return (self._headline(), self._card(document))
+            case NodeDetails():
+                overview = self.services.observer.latest()
+                nodes = () if overview is None else overview.nodes
+                return tuple(self._card(node) for node in nodes if node.name == document.node)
+            case Entry() if document.level is not Level.DEBUG:
+                return (("events", self._render("event", entry=document)),)
+            case _:
+                return ()
+
+    def _headline(self) -> Part:
+        overview = self.services.observer.latest()
+        assert overview is not None  # noqa: S101 - there is news of it
+        return "headline", self._render("headline", overview=overview)
+
+    def _card(self, node: NodeOverview) -> Part:
+        return f"card-{node.name}", self._render("card", node=node)
+
+    def _render(self, part: str, **context: object) -> str:
+        details = {name: self.services.details.of(name) for name in self.services.observer.knowledge.nodes}
+        return self.localized.render(
+            "farm_part.html",
+            part=part,
+            role=self.role,
+            details=details,
+            farm_state=farm_state,
+            state_of=state_of,
+            **context,
+        )
+
+
+async def live(request: PageRequest) -> web.StreamResponse:
+    """Keep the page up to date."""
+    form = FarmParts(localized=request.localized, role=request.visitor.actor.identity.role, services=request.services)
+    return await follow(request, form, request.query.after)
+
+
+async def card(request: PageRequest) -> web.StreamResponse:
+    """Show the card of one node alone."""
+    overview: FarmOverview = await request.api("farm")
+    node = next((each for each in overview.nodes if each.name == request.parameters["node"]), None)
+    if node is None:
+        raise ApiError(HTTPStatus.NOT_FOUND, f"no node {request.parameters['node']!r} in the farm")
+    details = await request.services.details.look()
+    return request.render(
+        "farm_part.html",
+        part="card",
+        node=node,
+        details={node.name: details.get(node.name, NodeDetails(node=node.name))},
+        role=request.visitor.actor.identity.role,
+        farm_state=farm_state,
+        state_of=state_of,
+    )
+
+
+PAGES: Final = (
+    Page(name="farm", method="GET", path="/", role=AccessRole.MONITOR, serve=show),
+    Page(name="farm_live", method="GET", path="/live/farm", role=AccessRole.MONITOR, serve=live, query=LiveQuery),
+    Page(name="farm_card", method="GET", path="/farm/{node}/card", role=AccessRole.MONITOR, serve=card),
+)

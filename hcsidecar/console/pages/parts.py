@@ -1,0 +1,36 @@
+"""News of the farm as parts of a page: what a page's stream of server-sent events is made of."""
+
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from hcsidecar.console.hub import StreamForm
+from hcsidecar.console.pages.page import PageRequest
+from hcsidecar.console.pages.serving_headers import PAGE_HEADERS
+from hcsidecar.console.stream_serving import send_stream
+from hcsidecar.core.console.stream_format import read_id
+
+Part = tuple[str, str]
+"The name of a part of a page, which is the kind of the message, and its HTML."
+
+
+def written(parts: Sequence[Part]) -> Sequence[tuple[str, bytes]]:
+    """Return the messages with these parts."""
+    return tuple((name, text.strip().replace("\r", "").encode()) for name, text in parts)
+
+
+async def follow(request: PageRequest, form: StreamForm, after: str) -> web.StreamResponse:
+    """Send the page's parts until the browser goes. `after` says which events the page had when it was made.
+
+    A browser that connects again says itself which events it has.
+    """
+    services, http = request.services, request.http
+    places = read_id(http.headers.get("Last-Event-ID", after))
+    names = set(await services.observer.node_names())
+    parts = services.hub.follow(
+        http.remote or "",
+        {name: place for name, place in places.items() if name in names},
+        admitted=lambda: services.doorkeeper.is_still_in(http),
+        form=form,
+    )
+    return await send_stream(http, parts, PAGE_HEADERS)

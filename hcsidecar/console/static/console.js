@@ -1,0 +1,73 @@
+// What the pages do in the browser beside what htmx does: times in the browser's zone, dark or light, the icon that
+// turns red, and what to show when the console itself is gone.
+"use strict";
+(() => {
+  const root = document.documentElement;
+
+  const zone = new Intl.DateTimeFormat(root.lang, { dateStyle: "short", timeStyle: "medium" });
+  const today = new Intl.DateTimeFormat(root.lang, { timeStyle: "medium" });
+
+  function showTimes(within) {
+    for (const time of within.querySelectorAll("time[datetime]:not([data-local])")) {
+      const when = new Date(time.dateTime);
+      if (Number.isNaN(when.getTime())) continue;
+      const isToday = when.toDateString() === new Date().toDateString();
+      time.textContent = (isToday ? today : zone).format(when);
+      time.dataset.local = "";
+    }
+  }
+
+  function showLevel() {
+    const headline = document.querySelector("#headline [data-level]");
+    const icon = document.getElementById("favicon");
+    if (!headline || !icon) return;
+    const wanted = headline.dataset.level === "bad" ? icon.dataset.bad : icon.dataset.good;
+    if (icon.getAttribute("href") !== wanted) icon.setAttribute("href", wanted);
+  }
+
+  function shorten() {
+    for (const list of document.querySelectorAll("[data-most]")) {
+      while (list.children.length > Number(list.dataset.most)) list.lastElementChild.remove();
+    }
+  }
+
+  function isDark() {
+    const chosen = root.dataset.theme;
+    return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  }
+
+  function themeButton() {
+    const button = document.getElementById("theme");
+    if (!button) return;
+    const show = () => { button.textContent = isDark() ? button.dataset.light : button.dataset.dark; };
+    button.hidden = false;
+    show();
+    button.addEventListener("click", () => {
+      root.dataset.theme = isDark() ? "light" : "dark";
+      localStorage.setItem("theme", root.dataset.theme);
+      show();
+      document.dispatchEvent(new CustomEvent("theme"));
+    });
+  }
+
+  function lost(is) {
+    const line = document.getElementById("lost");
+    if (line) line.hidden = !is;
+    root.classList.toggle("stale", is);
+  }
+
+  document.addEventListener("DOMContentLoaded", () => {
+    showTimes(document);
+    showLevel();
+    themeButton();
+  });
+  for (const kind of ["htmx:sseMessage", "htmx:afterSwap", "htmx:afterSettle"]) {
+    document.addEventListener(kind, (event) => {
+      showTimes(event.target.closest ? document : event.target);
+      showLevel();
+      shorten();
+    });
+  }
+  document.addEventListener("htmx:sseOpen", () => lost(false));
+  document.addEventListener("htmx:sseError", () => lost(true));
+})();
