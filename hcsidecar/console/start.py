@@ -39,6 +39,7 @@ from hcsidecar.console.pages.rendering import Rendering
 from hcsidecar.console.pages.services import Services
 from hcsidecar.console.pages.serving import PageServer
 from hcsidecar.console.pages.static_files import StaticFiles
+from hcsidecar.console.pages.table import NAVIGATION
 from hcsidecar.console.rolling import RollingCommands
 from hcsidecar.core.console.stream_format import HEARTBEAT
 from hcsidecar.core.farmfile.values import LAST_PORT
@@ -140,6 +141,7 @@ async def console(
             hub=hub,
             rendering=Rendering(static),
             static=static,
+            navigation=NAVIGATION,
             secure=tls is not None,
         )
         app = ConsoleApp(handlers, doorkeeper, PageServer(services), secure=tls is not None).application()

@@ -90,7 +90,7 @@ class PageRequest:
 
     def render(self, template: str, *, status: HTTPStatus = HTTPStatus.OK, **context: object) -> web.Response:
         """Return the answer with a template, in the visitor's language."""
-        text = self.localized.render(template, request=self, **context)
+        text = self.localized.render(template, request=self, navigation=self.services.navigation, **context)
         return html_response(text, status=status)
 
     def go_to(self, path: str) -> web.Response:

@@ -1,5 +1,6 @@
 """What all pages share while the console runs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hcsidecar.console.details import DetailObserver
@@ -22,5 +23,7 @@ class Services:
     hub: Hub
     rendering: Rendering
     static: StaticFiles
+    navigation: Sequence[tuple[str, str]]
+    "Path and word of each page that one can go to from everywhere."
     secure: bool
     "It is served over TLS."

@@ -128,7 +128,14 @@ class PageServer:
                 return web.Response(headers={"HX-Redirect": where})
             return web.Response(status=HTTPStatus.SEE_OTHER, headers={hdrs.LOCATION: where})
         template = "problem_part.html" if is_part else "problem.html"
-        text = localized.render(template, request=None, visitor=caller, status=status, reason=reason)
+        text = localized.render(
+            template,
+            request=None,
+            navigation=self._services.navigation,
+            visitor=caller,
+            status=status,
+            reason=reason,
+        )
         response = html_response(text, status=status)
         if is_part:
             # Wherever the answer was to go: what went wrong is shown in its own place.
