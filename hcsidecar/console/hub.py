@@ -260,10 +260,13 @@ class Hub:
         following: dict[str, asyncio.Task[None]] = {}
         before: FarmOverview | None = None
         details = asyncio.create_task(self._watch_details(), name="watch of the details of nodes")
+        looks = asyncio.create_task(self._look_regularly(), name="looks at the farm")
         try:
             while True:
-                with contextlib.suppress(NoAnswerError):
-                    after = await self._observer.overview()
+                await self._observer.heard.wait()
+                self._observer.heard.clear()
+                after = self._observer.latest()
+                if after is not None:
                     for kind, document in news(before, after):
                         self._tell(kind, document)
                     before = after
@@ -272,12 +275,17 @@ class Hub:
                         following[name] = asyncio.create_task(self._follow_node(name), name=f"events of {name}")
                     for name in following.keys() - names:
                         following.pop(name).cancel()
-                await asyncio.sleep(LOOK_EVERY)
         finally:
-            tasks = (details, *following.values())
+            tasks = (looks, details, *following.values())
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _look_regularly(self) -> None:
+        while True:
+            with contextlib.suppress(NoAnswerError):
+                await self._observer.overview()
+            await asyncio.sleep(LOOK_EVERY)
 
     async def _watch_details(self) -> None:
         """Look at the details of nodes, beside the states: one that does not answer takes longer here."""
@@ -307,6 +315,9 @@ class Hub:
             for entry in page.events:
                 self._tell("event", entry, entry)
             self._positions[node] = page.next
+            if page.events and node == self._observer.own_name:
+                # What happens in the farm is an event here before it is seen by a look.
+                await self._observer.look_at_own()
             if not page.events:
                 await asyncio.sleep(PAUSE)
 

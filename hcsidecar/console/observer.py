@@ -14,7 +14,10 @@ class FarmObserver:
     def __init__(self, client: DaemonClient) -> None:
         self._client = client
         self.knowledge = FarmKnowledge()
+        self.heard = asyncio.Event()
+        "Set whenever a node has answered or has not: who waits for it clears it."
         self._look: asyncio.Task[None] | None = None
+        self._own_look: asyncio.Task[bool] | None = None
         self._looked_at = float("-inf")
 
     async def overview(self) -> FarmOverview:
@@ -30,8 +33,12 @@ class FarmObserver:
             raise NoAnswerError(self._client.why_silent() or "the daemon of this node has not answered yet", own=True)
         return found
 
+    async def look_at_own(self) -> None:
+        """Ask the console's own node again, which sees first when another one dies; wait for nobody else."""
+        await asyncio.shield(self._begin_own_look())
+
     def latest(self) -> FarmOverview | None:
-        """Return what was known at the last look; None if that is nothing."""
+        """Return what is known of the farm, without asking; None if that is nothing."""
         return self.knowledge.overview(now=asyncio.get_running_loop().time())
 
     async def node_names(self) -> tuple[str, ...]:
@@ -41,36 +48,60 @@ class FarmObserver:
         return self.knowledge.nodes
 
     async def _look_once(self) -> None:
+        is_first = self.knowledge.facts is None
+        own = self._begin_own_look()
+        # Those that do not answer take longest: what the own node says of them is known before.
+        others = [asyncio.create_task(self._ask(name)) for name in self._others]
+        answers, *_ = await asyncio.gather(asyncio.shield(own), *others)
+        if answers and is_first:
+            await asyncio.gather(*(self._ask(name) for name in self._others))
+        if answers:
+            self._looked_at = asyncio.get_running_loop().time()
+
+    def _begin_own_look(self) -> asyncio.Task[bool]:
+        if self._own_look is None or self._own_look.done():
+            self._own_look = asyncio.create_task(self._look_at_own())
+        return self._own_look
+
+    async def _look_at_own(self) -> bool:
+        """Ask the console's own node; return whether it has answered."""
         knowledge, client = self.knowledge, self._client
-        why = client.why_silent()
-        if why is not None:
-            knowledge.miss_own(why)
-            return
         try:
+            why = client.why_silent()
+            if why is not None:
+                knowledge.miss_own(why)
+                return False
             async with asyncio.timeout(NODE_LIMIT):
-                facts = client.document("/facts", NodeFacts, limit=NODE_LIMIT)
-                own = client.document("/status", FarmStatus, limit=NODE_LIMIT)
-                others = [self._ask(name) for name in knowledge.nodes if name != self._own_name]
-                (found, status), _ = await asyncio.gather(asyncio.gather(facts, own), asyncio.gather(*others))
+                facts, status = await asyncio.gather(
+                    client.document("/facts", NodeFacts, limit=NODE_LIMIT),
+                    client.document("/status", FarmStatus, limit=NODE_LIMIT),
+                )
         except TimeoutError:
             knowledge.miss_own(f"its daemon has not answered within {NODE_LIMIT:g} s")
-            return
         except NoAnswerError as error:
             knowledge.miss_own(str(error))
-            return
-        is_first = knowledge.facts is None
-        knowledge.hear_facts(found)
-        knowledge.hear(found.node, status, now=asyncio.get_running_loop().time())
-        if is_first:
-            await asyncio.gather(*(self._ask(name) for name in found.nodes if name != found.node))
-        self._looked_at = asyncio.get_running_loop().time()
+        else:
+            knowledge.hear_facts(facts)
+            knowledge.hear(facts.node, status, now=asyncio.get_running_loop().time())
+            return True
+        finally:
+            self.heard.set()
+        return False
 
     @property
-    def _own_name(self) -> str:
+    def own_name(self) -> str:
+        """The console's own node; empty while that is not known."""
         return "" if self.knowledge.facts is None else self.knowledge.facts.node
+
+    @property
+    def _others(self) -> tuple[str, ...]:
+        facts = self.knowledge.facts
+        return () if facts is None else tuple(name for name in facts.nodes if name != facts.node)
 
     async def _ask(self, name: str) -> None:
         """Ask another node for what it says of itself."""
+        if self._client.why_silent() is not None:
+            return
         try:
             # A little less than the whole look may take.
             status = await self._client.document("/status", FarmStatus, node=name, limit=NODE_LIMIT * 0.9)
@@ -78,3 +109,4 @@ class FarmObserver:
             self.knowledge.miss(name, str(error))
         else:
             self.knowledge.hear(name, status, now=asyncio.get_running_loop().time())
+        self.heard.set()
