@@ -21,9 +21,10 @@ from hcsidecar.api.servers import serve_unix
 from hcsidecar.console.start import console
 from hcsidecar.core.access import changes
 from hcsidecar.core.access.credentials import secret_digest, write_token
-from hcsidecar.core.access.documents import AccessResult, Verification, access_report
+from hcsidecar.core.access.documents import AccessResult, LinkAnswer, LinkUser, Verification, access_report
 from hcsidecar.core.access.record import AccessRecord, ChangeStamp, SessionKey, TokenEntry, UserEntry
 from hcsidecar.core.access.roles import AccessRole
+from hcsidecar.core.access.sign_in_links import SignInLinks
 from hcsidecar.core.console.openapi import COOKIE, CSRF_HEADER
 from hcsidecar.core.documents import CommandResult
 from hcsidecar.core.settings.agreement import AgreementPhase
@@ -113,6 +114,7 @@ class FakeAccess:
 
     def __init__(self, record):
         self._record = record
+        self.links = SignInLinks()
 
     def report(self):
         return access_report(self._record[0], node="web1", now=time.time())
@@ -123,6 +125,14 @@ class FakeAccess:
 
     def note_uses(self, body):
         pass
+
+    def make_link(self, body, *, by):
+        self.links.add(body.user, b"s" * 43, by=by, now=time.monotonic())
+        return LinkAnswer(ok=True, secret="s" * 43, lasts=600)
+
+    def use_link(self, body):
+        found = self.links.redeem(body.secret.encode(), now=time.monotonic())
+        return LinkUser(user=None if found is None else found.user)
 
     async def change(self, body, *, name, by):
         drawn = ("ab" * 8, "cd" * 32)

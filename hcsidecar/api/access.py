@@ -9,6 +9,8 @@ POST /api/v1/access/tokens               add a token: {"id", "name", "role", "se
 POST /api/v1/access/tokens/NAME/revoke   revoke a token, by name or id
 POST /api/v1/access/sessions/end         end the sessions of all users
 GET  /api/v1/access/verification         what verifies passwords, sessions and tokens: ?known=DIGEST; for the console
+POST /api/v1/access/links                make a link that signs a user in once: {"user"}; by commands on the node itself
+POST /api/v1/access/links/use            whom a link signs in, which is used up: {"secret", "address"}; by the console
 POST /api/v1/access/uses                 when tokens were last used; by the console
 GET  /api/v1/access/digest               the digest of the record; for other nodes
 GET  /api/v1/access/record               the record, sealed; for other nodes
@@ -28,8 +30,12 @@ from hcsidecar.core.access.documents import (
     AccessReport,
     AccessResult,
     EndSessionsBody,
+    LinkAnswer,
+    LinkBody,
+    LinkUser,
     PasswordBody,
     RecordState,
+    RedeemBody,
     RemoveBody,
     RevokeBody,
     RoleBody,
@@ -60,6 +66,12 @@ class AccessControl(Protocol):
 
     def note_uses(self, body: UsesBody) -> None:
         """Note when tokens were last used."""
+
+    def make_link(self, body: LinkBody, *, by: str) -> LinkAnswer:
+        """Make a link that signs a user in once."""
+
+    def use_link(self, body: RedeemBody) -> LinkUser:
+        """Return whom a link signs in; it is used up then."""
 
     def state(self) -> RecordState:
         """Return the digest of the record."""
@@ -109,6 +121,12 @@ async def answer(
             only("POST", method)
             control.note_uses(parse_body(body, UsesBody))
             return AccessResult(ok=True, text="noted")
+        case ["links"]:
+            only("POST", method)
+            return document(control.make_link(parse_body(body, LinkBody), by=by("")))
+        case ["links", "use"]:
+            only("POST", method)
+            return document(control.use_link(parse_body(body, RedeemBody)))
     only("POST", method)
     wanted, name = _wanted(parts, body)
     return await control.change(wanted, name=name, by=by(""))

@@ -18,7 +18,7 @@ from yarl import URL
 
 from hcsidecar.api.control import NodeCommand
 from hcsidecar.api.routes import PREFIX
-from hcsidecar.core.access.documents import AccessReport, AccessResult
+from hcsidecar.core.access.documents import AccessReport, AccessResult, LinkAnswer, LinkBody
 from hcsidecar.core.access.identity import ACTOR_HEADER, encode_actor, sudo_actor
 from hcsidecar.core.documents import (
     CommandResult,
@@ -194,6 +194,10 @@ class NodeClient:
         """Ask for a change of users or tokens: `path` is below /access. The answer may be a refusal."""
         quoted = "/".join(quote(as_text(part), safe="") for part in path.split("/"))
         return read(await self._ask("POST", f"/access/{quoted}", msgspec.json.encode(body)), AccessResult)
+
+    async def make_sign_in_link(self, body: LinkBody) -> LinkAnswer:
+        """Let the node make a link that signs a user in once; the answer may be a refusal."""
+        return read(await self._ask("POST", "/access/links", msgspec.json.encode(body)), LinkAnswer)
 
     async def layer_two(self) -> Told[LayerTwoReport]:
         """Return the state of layer-2 mode on this node. The failure is NOT_SERVED if it has no [l2] table."""

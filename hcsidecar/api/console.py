@@ -17,7 +17,7 @@ from hcsidecar.core.access.roles import AccessRole, why_not_permitted
 
 MAX_BODY = 6 * 1024 * 1024
 "Bytes of a request's body: a bundle of settings has 4 MiB at most, and a third more in base64."
-OWN_VERBS = frozenset({("GET", "access/verification"), ("POST", "access/uses")})
+OWN_VERBS = frozenset({("GET", "access/verification"), ("POST", "access/uses"), ("POST", "access/links/use")})
 "What the console asks for itself, beyond what a monitor may read: what it verifies people with."
 THE_CONSOLE = "the console"
 "Who asks if the console says nobody."

@@ -31,6 +31,8 @@ from hcsidecar.core.access.documents import (
     AccessReport,
     AccessResult,
     EndSessionsBody,
+    LinkAnswer,
+    LinkBody,
     PasswordBody,
     RemoveBody,
     RevokeBody,
@@ -50,6 +52,7 @@ from hcsidecar.system.secret_file import LONGEST, secret_lines
 
 DEFAULT_EXPIRY = "90d"
 NEVER = "never"
+CONSOLE_PORT = 9453
 _LONGEST_EXPIRY = 10 * 365 * 86400
 "Seconds; who means longer means never."
 
@@ -190,6 +193,51 @@ def set_password(
         refuse(no_such_user(name, there))
     body = PasswordBody(password=hashed(new_password(name, password_file)))
     _change(client, f"users/{name}/password", body, as_json=as_json)
+
+
+@user.command(name="link")
+def sign_in_link(
+    name: UserArgument,
+    *,
+    url: Annotated[
+        str | None,
+        typer.Option("--url", metavar="URL", help="Where the console is; by default https on the node's own address."),
+    ] = None,
+    config: Config = None,
+    node: OneNode = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print a link with which a browser signs in as this user: once, within ten minutes, without a password.
+
+    It is for the console of the node that has made it. Whoever has forgotten a password, and may use the machine, gets
+    in by such a link and gives himself another one.
+
+    Exit status: 0 printed, 1 refused or no daemon could be asked, 2 wrong command or farm file.
+
+    Example: hcsidecar user link alice
+    """
+    chosen = choose(config, node)
+    client = chosen.clients[0]
+
+    async def ask() -> LinkAnswer:
+        try:
+            return await client.make_sign_in_link(LinkBody(user=name))
+        except ClientError as error:
+            complain(str(error))
+            raise typer.Exit(REFUSED) from None
+
+    made = run(ask())
+    if not made.ok:
+        if as_json:
+            typer.echo(json.dumps({"ok": False, "text": made.text}))
+            raise typer.Exit(REFUSED)
+        refuse(made.text)
+    link = f"{(url or _console_of(chosen.farm, client.node)).rstrip('/')}/sign-in?link={made.secret}"
+    if as_json:
+        typer.echo(json.dumps({"ok": True, "user": name, "link": link, "lasts": made.lasts}))
+    else:
+        typer.echo(link)
+        typer.echo(f"it signs {name} in once, within {made.lasts // 60} minutes", err=True)
 
 
 @user.command(name="list")
@@ -378,6 +426,13 @@ def _expires_at(text: str) -> int | None:
 
 def _client(config: Path | None, node: str | None) -> NodeClient:
     return choose(config, node).clients[0]
+
+
+def _console_of(farm: FarmFile, node: str) -> str:
+    """Return the URL of a node's console, at the port that it has unless it was started with another one."""
+    address = next((each.address for each in farm.node if each.name == node), "127.0.0.1")
+    shown = f"[{address}]" if ":" in str(address) else address
+    return f"https://{shown}:{CONSOLE_PORT}"
 
 
 def _report(client: NodeClient) -> Told[AccessReport]:

@@ -25,13 +25,14 @@ from hcsidecar.core.access.credentials import (
     read_token,
     renewed_session,
 )
-from hcsidecar.core.access.documents import UsesBody, Verification
+from hcsidecar.core.access.documents import LinkUser, RedeemBody, UsesBody, Verification
 from hcsidecar.core.access.identity import Actor, Identity, Via
 from hcsidecar.core.access.login_throttle import LoginThrottle
 from hcsidecar.core.access.record import AccessRecord
 from hcsidecar.core.access.roles import AccessRole
 from hcsidecar.core.console.documents import SessionReport, SignInBody
 from hcsidecar.core.console.openapi import COOKIE, CSRF_HEADER
+from hcsidecar.core.json_reading import read_json
 
 RECORD_LIMIT: Final = 0.4
 "Seconds for the record of users, so that a whole answer takes less than one."
@@ -44,6 +45,8 @@ AT_ONCE: Final = 2
 MOST_WAITING: Final = 16
 "Sign-ins that wait for that."
 _BEARER: Final = "Bearer "
+_BY_LINK: Final = ""
+"In place of a user's name, for counting links that are wrong."
 WRONG: Final = "name or password is wrong"
 
 
@@ -152,6 +155,29 @@ class Doorkeeper:
         if isinstance(opened, NotLetIn):
             raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, opened.reason)
         return Visitor(actor=Actor(identity=opened.identity, address=address), csrf=self._csrf(opened)), session
+
+    async def sign_in_by_link(self, secret: str, address: str) -> str:
+        """Return the session of the user whom a link signs in. Raise ApiError for one that is not valid any more."""
+        now = asyncio.get_running_loop().time()
+        if (wait := self._throttle.wait(_BY_LINK, address, now=now)) > 0:
+            raise ApiError(
+                HTTPStatus.TOO_MANY_REQUESTS, f"too many wrong links: try it again in {max(1, round(wait))} s"
+            )
+        try:
+            body = RedeemBody(secret=secret, address=address)
+            reply = await self._client.ask("POST", "/access/links/use", msgspec.json.encode(body), limit=RECORD_LIMIT)
+            found = read_json(reply.body, LinkUser) if reply.status == HTTPStatus.OK else LinkUser(user=None)
+        except NoAnswerError as error:
+            raise _closed(str(error)) from None
+        record = await self._fresh_record()
+        session = None if found.user is None else new_session(record, found.user, now=self._clock())
+        if session is None:
+            self._throttle.failed(_BY_LINK, address, now=now)
+            raise ApiError(
+                HTTPStatus.UNAUTHORIZED,
+                "this link is used, or its ten minutes are over: `hcsidecar user link NAME` makes another one",
+            )
+        return session
 
     async def is_still_in(self, request: web.Request) -> bool:
         """Return whether somebody who was let in with this request still is."""

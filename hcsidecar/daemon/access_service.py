@@ -14,7 +14,7 @@ import secrets
 import time
 from collections.abc import Callable, Collection, Sequence
 from http import HTTPStatus
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from hcsidecar.access.store import AccessStore, AccessStoreError
 from hcsidecar.api.relay import Relay, UnreachableError
@@ -23,7 +23,11 @@ from hcsidecar.core.access.documents import (
     AccessChangeBody,
     AccessReport,
     AccessResult,
+    LinkAnswer,
+    LinkBody,
+    LinkUser,
     RecordState,
+    RedeemBody,
     UsesBody,
     Verification,
     access_report,
@@ -33,6 +37,9 @@ from hcsidecar.core.events import Event, Level
 from hcsidecar.core.json_reading import JsonError, read_json
 from hcsidecar.core.lost_files import Loss
 from hcsidecar.net.sealed_messages import MessageSealer
+
+if TYPE_CHECKING:
+    from hcsidecar.core.access.sign_in_links import SignInLinks
 
 PURPOSE: Final = "access"
 DIGEST_PATH: Final = "/api/v1/access/digest"
@@ -83,6 +90,7 @@ class AccessService:
         self._unsent: list[AccessRecord] = []
         "Changes for which nobody waits, to be sent to the others."
         self._wake = asyncio.Event()
+        self._links: SignInLinks | None = None
 
     @property
     def record(self) -> AccessRecord:
@@ -188,6 +196,42 @@ class AccessService:
         delta = note_uses(self._record, body.used)
         if delta is not None:
             self._adopt(delta)
+
+    def make_link(self, body: LinkBody, *, by: str) -> LinkAnswer:
+        """Make a link that signs a user in once, at the console of this node."""
+        from hcsidecar.core.access.changes import no_such_user  # noqa: PLC0415 - costs memory, seldom needed
+        from hcsidecar.core.access.sign_in_links import LINK_LIFE  # noqa: PLC0415
+
+        users = self._record.present_users
+        if body.user not in users:
+            return LinkAnswer(ok=False, text=no_such_user(body.user, sorted(users)))
+        secret = secrets.token_urlsafe(_KEY_BYTES)
+        self._sign_in_links().add(body.user, secret.encode(), by=by, now=time.monotonic())
+        self._tell(
+            Event(level=Level.INFO, origin="access", message=f"a link that signs {body.user} in once is made: by {by}")
+        )
+        return LinkAnswer(ok=True, secret=secret, lasts=int(LINK_LIFE))
+
+    def use_link(self, body: RedeemBody) -> LinkUser:
+        """Return whom a link signs in, and tell that it is used."""
+        found = self._sign_in_links().redeem(body.secret.encode(), now=time.monotonic())
+        if found is None or found.user not in self._record.present_users:
+            return LinkUser(user=None)
+        self._tell(
+            Event(
+                level=Level.INFO,
+                origin="access",
+                message=f"the link that signs {found.user} in, made by {found.by}, is used from {body.address}",
+            )
+        )
+        return LinkUser(user=found.user)
+
+    def _sign_in_links(self) -> "SignInLinks":
+        if self._links is None:
+            from hcsidecar.core.access.sign_in_links import SignInLinks  # noqa: PLC0415 - costs memory, seldom needed
+
+            self._links = SignInLinks()
+        return self._links
 
     def state(self) -> RecordState:
         """Return the digest of the record."""

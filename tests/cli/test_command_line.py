@@ -142,7 +142,9 @@ COMMANDS = {
     "rolling restart": None,
     "rolling run": None,
     # See tests/cli/test_access.py.
-    **dict.fromkeys(["user add", "user remove", "user role", "user password", "user list", "user end-sessions"]),
+    **dict.fromkeys(
+        ["user add", "user remove", "user role", "user password", "user link", "user list", "user end-sessions"]
+    ),
     **dict.fromkeys(["api-token add", "api-token list", "api-token revoke"]),
 }
 "Every command, with arguments by which it succeeds and says something; None where that takes more than a fake node."

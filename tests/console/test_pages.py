@@ -11,6 +11,7 @@ from console_nodes import PASSWORD, USERS, console_here, cookie_in
 from hcsidecar.console.pages.rendering import choose_language
 from hcsidecar.console.pages.signing_in import own_path
 from hcsidecar.console.pages.table import PAGES
+from hcsidecar.core.access.documents import LinkBody
 from hcsidecar.core.access.roles import AccessRole
 from hcsidecar.core.console.openapi import COOKIE
 from hcsidecar.core.events import Event, Level
@@ -185,6 +186,36 @@ def test_another_site_cannot_sign_anybody_in(tmp_path):
             status, _, _ = await ask("POST", "/sign-in", form, Origin="https://evil.example")
             assert status == 403
             assert cookie_in(ask.session) is None
+
+    told(tmp_path, story)
+
+
+def test_a_link_signs_in_once_and_only_looking_at_it_does_not(tmp_path):
+    async def story(console):
+        secret = console.nodes["web1"].control.access.make_link(LinkBody(user="alice"), by="root").secret
+        async with browser(console) as ask:
+            for _ in range(2):
+                _, _, page = await ask("GET", f"/sign-in?link={secret}")
+                assert f'name="link" value="{secret}"' in page
+            status, headers, _ = await ask("POST", "/sign-in/link", {"link": secret})
+            assert (status, headers["Location"]) == (303, "/")
+            _, _, page = await ask("GET", "/")
+            assert "alice" in page
+        async with browser(console) as ask:
+            status, _, page = await ask("POST", "/sign-in/link", {"link": secret})
+            assert status == 401
+            assert "this link is used" in page
+            assert cookie_in(ask.session) is None
+
+    told(tmp_path, story)
+
+
+def test_links_are_not_guessed_for_long(tmp_path):
+    async def story(console):
+        async with browser(console) as ask:
+            answers = [(await ask("POST", "/sign-in/link", {"link": "x" * 43}))[0] for _ in range(8)]
+            assert answers[0] == 401
+            assert answers[-1] == 429
 
     told(tmp_path, story)
 

@@ -15,7 +15,9 @@ FOR_NOBODY = {
     *("GET access/digest", "GET access/record", "POST access/record"),
     *("GET keys/*", "POST keys/steps", "GET keys/material/*"),
     # Of the console, which asks for itself.
-    *("GET access/verification", "POST access/uses"),
+    *("GET access/verification", "POST access/uses", "POST access/links/use"),
+    # Of commands on the machine itself.
+    *("POST access/links",),
 }
 
 

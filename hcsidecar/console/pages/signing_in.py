@@ -23,12 +23,20 @@ class SignInQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Where to go after signing in."""
 
     next: _Next = "/"
+    link: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    "The secret of a link that signs in."
 
 
 class SignInForm(SignInBody, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Name and password of a user."""
 
     next: _Next = "/"
+
+
+class LinkForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The secret of a link that signs in."""
+
+    link: Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]{43}\Z")]
 
 
 class LanguageForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,7 +57,21 @@ def own_path(path: str) -> str:
 
 async def ask(request: PageRequest) -> web.StreamResponse:
     """Ask for name and password."""
-    return request.render("sign_in.html", next=own_path(request.query.next), reason="", name="")
+    return request.render(
+        "sign_in.html", next=own_path(request.query.next), link=request.query.link, reason="", name=""
+    )
+
+
+async def sign_in_by_link(request: PageRequest) -> web.StreamResponse:
+    """Let in who has a link: by a form, so that what only looks at the link does not use it up."""
+    try:
+        session = await request.services.doorkeeper.sign_in_by_link(request.form.link, request.http.remote or "")
+    except ApiError as error:
+        reason, status = read_json(error.reply.body, Refusal).reason, HTTPStatus(error.reply.status)
+        return request.render("sign_in.html", status=status, next="/", link="", reason=reason, name="")
+    response = request.go_to("/")
+    set_session(response, session, secure=request.services.secure)
+    return response
 
 
 async def sign_in(request: PageRequest) -> web.StreamResponse:
@@ -61,7 +83,9 @@ async def sign_in(request: PageRequest) -> web.StreamResponse:
     except ApiError as error:
         reason = read_json(error.reply.body, Refusal).reason
         status = HTTPStatus(error.reply.status)
-        return request.render("sign_in.html", status=status, next=own_path(form.next), reason=reason, name=form.name)
+        return request.render(
+            "sign_in.html", status=status, next=own_path(form.next), link="", reason=reason, name=form.name
+        )
     response = request.go_to(own_path(form.next))
     set_session(response, session, secure=request.services.secure)
     return response
@@ -93,6 +117,7 @@ async def choose_language(request: PageRequest) -> web.StreamResponse:
 PAGES: Final = (
     Page(name="sign_in_page", method="GET", path="/sign-in", role=None, serve=ask, query=SignInQuery),
     Page(name="sign_in_form", method="POST", path="/sign-in", role=None, serve=sign_in, form=SignInForm),
+    Page(name="link_form", method="POST", path="/sign-in/link", role=None, serve=sign_in_by_link, form=LinkForm),
     Page(
         name="sign_out_form",
         method="POST",

@@ -75,6 +75,39 @@ class UsesBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
     used: Annotated[dict[TokenId, Moment], msgspec.Meta(max_length=500)]
 
 
+class LinkBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Asks for a link that signs a user in once: `POST /api/v1/access/links`, on the machine itself."""
+
+    user: UserName
+
+
+class LinkAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A link that signs a user in once, or why there is none."""
+
+    ok: bool
+    text: str = ""
+    "When not ok: the reason."
+    secret: str = ""
+    "43 characters, of which nothing is kept but a digest."
+    lasts: int = 0
+    "Seconds."
+
+
+class RedeemBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Asks whom a link signs in, and uses it up: `POST /api/v1/access/links/use`, by the console of this node."""
+
+    secret: Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]{43}\Z")]
+    address: Annotated[str, msgspec.Meta(max_length=64)]
+    "That the request came from, for the event."
+
+
+class LinkUser(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom a link signs in."""
+
+    user: str | None
+    "None: there is no such link, or it is used, or it has ended."
+
+
 class ListedUser(msgspec.Struct, frozen=True, kw_only=True):
     """A user, without what verifies the password."""
 
