@@ -64,6 +64,8 @@ systemctl --version | PYTHONPATH=$source $python -B -c 'import sys
 from hcsidecar.core.service_unit import for_systemd, systemd_version
 print(for_systemd(open("hcsidecar/hcsidecar.service").read(), systemd_version(sys.stdin.read())), end="")
 ' >"$root/usr/lib/systemd/system/hcsidecar.service"
+install -D -m 644 hcsidecar/hcsidecar-console.service "$root/usr/lib/systemd/system/hcsidecar-console.service"
+install -D -m 644 hcsidecar/hcsidecar-console.conf "$root/usr/lib/systemd/system/hcsidecar.service.d/console.conf"
 {
   echo 'Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/'
   echo 'Comment: the Python packages in /usr/lib/hcsidecar have their licences beside them, in *.dist-info;'

@@ -67,6 +67,8 @@ ln -s ../lib/hcsidecar/bin/hcsidecar "$root/usr/bin/hcsidecar"
 PYTHONPATH=$source $python -B -c 'from hcsidecar.core.service_unit import for_systemd
 print(for_systemd(open("hcsidecar/hcsidecar.service").read(), 252), end="")
 ' >"$root/usr/lib/systemd/system/hcsidecar.service"
+install -D -m 644 hcsidecar/hcsidecar-console.service "$root/usr/lib/systemd/system/hcsidecar-console.service"
+install -D -m 644 hcsidecar/hcsidecar-console.conf "$root/usr/lib/systemd/system/hcsidecar.service.d/console.conf"
 install -m 644 LICENSE "$root/usr/share/licenses/hcsidecar/LICENSE"
 install -m 644 CHANGELOG.md config/farm.toml "$doc"
 install -D -m 644 tools/completion/hcsidecar.bash "$root/usr/share/bash-completion/completions/hcsidecar"

@@ -6,8 +6,15 @@ from typing import Annotated
 import typer
 
 from hcsidecar.cli.farm import Config, NodeToBe, give_up, refuse
-from hcsidecar.core.service_unit import DEFAULT_NAME, UnitOptions, why_not_a_unit_name, why_not_for_a_service
-from hcsidecar.daemon.systemd_setup import Service, ServiceError, this_program, why_not_here
+from hcsidecar.core.service_unit import (
+    CONSOLE_USER,
+    DEFAULT_NAME,
+    UnitOptions,
+    why_not_a_unit_name,
+    why_not_for_a_service,
+)
+from hcsidecar.daemon.console_setup import ConsoleSetup
+from hcsidecar.daemon.systemd_setup import Service, ServiceError, console_unit, node_unit, this_program, why_not_here
 from hcsidecar.farmfile.loading import FarmFileError, LoadedFarm, find_config, find_node, load
 
 
@@ -46,13 +53,18 @@ def install(
     force: Annotated[
         bool, typer.Option("--force", help="Replace a unit that somebody has changed, and keep a copy.")
     ] = False,
+    no_console: Annotated[
+        bool, typer.Option("--no-console", help="Set up no console; one that is there already stays.")
+    ] = False,
     root: Root = None,
 ) -> None:
-    """Let systemd run this server's node, now and after every boot.
+    """Let systemd run this server's node and its console, now and after every boot.
 
     Writes /etc/systemd/system/hcsidecar.service for this installation and this farm file, enables and starts it, and
-    prints each step. Repeat it after an upgrade, or after a change of state_dir or lame_duck in the farm file. A unit
-    that somebody has changed is not overwritten; make your own changes with `systemctl edit hcsidecar`. Needs root.
+    prints each step. The console becomes a service of its own, hcsidecar-console, with a user of that name, on port
+    9453; only with the unit's default name. Repeat the command after an upgrade, or after a change of state_dir or
+    lame_duck in the farm file. A unit that somebody has changed is not overwritten; make your own changes with
+    `systemctl edit hcsidecar`. Needs root.
 
     Exit status: 0 set up, 1 refused, 2 the farm file or the command is wrong.
 
@@ -67,8 +79,7 @@ def install(
         problem = why_not_for_a_service(wishes)
         if problem is not None:
             refuse(problem)
-        service = Service(unit, root=root or Path("/"), live=root is None, say=typer.echo)
-        service.install(wishes, start=not no_start, force=force)
+        _set_up(unit, wishes, root, console=not no_console, start=not no_start, force=force)
     except ServiceError as error:
         refuse(str(error))
     except FarmFileError as error:
@@ -91,9 +102,31 @@ def uninstall(
     if root is None and (why := why_not_here()):
         refuse(why)
     try:
-        Service(unit, root=root or Path("/"), live=root is None, say=typer.echo).uninstall(force=force)
+        where, live = root or Path("/"), root is None
+        if unit == DEFAULT_NAME:
+            console = Service(CONSOLE_USER, root=where, live=live, say=typer.echo, outlived=False)
+            console.uninstall(force=force)
+        Service(unit, root=where, live=live, say=typer.echo).uninstall(force=force)
+        if unit == DEFAULT_NAME:
+            ConsoleSetup(root=where, live=live, say=typer.echo).uninstall()
     except ServiceError as error:
         refuse(str(error))
+
+
+def _set_up(unit: str, wishes: UnitOptions, root: Path | None, *, console: bool, start: bool, force: bool) -> None:
+    """Set up both services. Raise ServiceError if that fails."""
+    where, live = root or Path("/"), root is None
+    with_console = console and unit == DEFAULT_NAME
+    changed = with_console and ConsoleSetup(root=where, live=live, say=typer.echo).install()
+    node = Service(unit, root=where, live=live, say=typer.echo)
+    node.install(node_unit(wishes), start=start, force=force, changed=changed)
+    if with_console:
+        service = Service(CONSOLE_USER, root=where, live=live, say=typer.echo, outlived=False)
+        service.install(console_unit(wishes), start=start, force=force)
+    elif console:
+        typer.echo(
+            f"no console for {unit}: start one by hand, with --socket and a port of its own (hcsidecar console --help)"
+        )
 
 
 def _load(path: Path, node: str | None, *, elsewhere: bool) -> LoadedFarm | None:

@@ -106,6 +106,11 @@ def unit_text(shipped: str, wishes: UnitOptions, *, systemd: int | None) -> str:
     return for_systemd(text, systemd)
 
 
+def console_unit_text(shipped: str, wishes: UnitOptions) -> str:
+    """Return the unit of the console for this installation, without a fingerprint."""
+    return _set(shipped, "ExecStart", f"{quoted(wishes.program)} console")
+
+
 def for_systemd(text: str, version: int | None) -> str:
     """Return the unit without what this version of systemd does not know."""
     if version is not None and version >= GROWING_DELAYS_SINCE:

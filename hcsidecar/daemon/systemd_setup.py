@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from hcsidecar.core.service_unit import (
     UnitOptions,
     UnitState,
     config_of,
+    console_unit_text,
     is_ours,
     signed,
     standing,
@@ -36,9 +38,38 @@ class ServiceError(Exception):
     """Raised if the unit cannot be set up or removed; the text says why, and what to do."""
 
 
-def shipped_unit() -> str:
-    """Return the text of the unit that comes with this version."""
-    return (files("hcsidecar") / "hcsidecar.service").read_text(encoding="utf-8")
+def shipped_unit(name: str = "hcsidecar.service") -> str:
+    """Return the text of a unit that comes with this version."""
+    return (files("hcsidecar") / name).read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedUnit:
+    """A unit that is to be there."""
+
+    text: Callable[[int | None], str]
+    "For a version of systemd, None where that is not known; without a fingerprint."
+    config: str
+    "The farm file, without which it is not started."
+    state: str | None = None
+    "A directory that must be there before it starts."
+
+
+def node_unit(wishes: UnitOptions) -> WantedUnit:
+    """Return the unit of the node."""
+    return WantedUnit(
+        text=lambda version: unit_text(shipped_unit(), wishes, systemd=version),
+        config=wishes.config,
+        state=wishes.state,
+    )
+
+
+def console_unit(wishes: UnitOptions) -> WantedUnit:
+    """Return the unit of the node's console."""
+    return WantedUnit(
+        text=lambda _version: console_unit_text(shipped_unit("hcsidecar-console.service"), wishes),
+        config=wishes.config,
+    )
 
 
 def this_program(executable: str = sys.executable) -> str:
@@ -74,40 +105,44 @@ class Service:
         live: bool,
         say: Callable[[str], None],
         environment: Mapping[str, str] = os.environ,
+        outlived: bool = True,
     ) -> None:
+        """`outlived` says that what it has started runs on when it stops."""
         self._name = name
         self._root = root
         self._live = live
         self._say = say
         self._environment = environment
         self._path = root / "etc/systemd/system" / f"{name}.service"
+        self._outlives = "; an application that it has started runs on" if outlived else ""
 
     # -- installing -------------------------------------------------------------------------------------------------
 
-    def install(self, wishes: UnitOptions, *, start: bool, force: bool) -> None:
+    def install(self, wanted: WantedUnit, *, start: bool, force: bool, changed: bool = False) -> None:
         """Write the unit, enable it at boot, and start it. Raise ServiceError if that fails.
 
-        It is not started while the farm file is missing.
+        It is not started while the farm file is missing. `changed` says that something beside it has changed that it
+        takes with a restart.
         """
-        changed = self._write(wishes, force=force)
-        if wishes.state is not None:
-            self._make_state(wishes.state)
+        changed = self._write(wanted, force=force) or changed
+        if wanted.state is not None:
+            self._make_state(wanted.state)
         if self._live and changed:
             self._systemctl("daemon-reload")
             self._say("told systemd to read its units again")
         self._enable()
         if self._live:
-            self._start(wishes, start=start, changed=changed)
+            self._start(wanted, start=start, changed=changed)
 
-    def _write(self, wishes: UnitOptions, *, force: bool) -> bool:
-        """Write the unit's file for these options; return whether it has changed."""
-        text = unit_text(shipped_unit(), wishes, systemd=self._systemd())
+    def _write(self, wanted: WantedUnit, *, force: bool) -> bool:
+        """Write the unit's file; return whether it has changed."""
+        text = wanted.text(self._systemd())
         present = _read(self._path)
         match standing(present, text):
             case UnitState.SAME:
                 self._say(f"{self._path} is right already")
                 return False
-            case UnitState.ABSENT if (packaged := self._packaged(wishes)) is not None:
+            case UnitState.ABSENT if (packaged := self._packaged(wanted)) is not None:
                 self._say(f"{packaged}, which a package brought, is right already")
                 return False
             case UnitState.FOREIGN if not force:
@@ -130,9 +165,9 @@ class Service:
         self._say(f"wrote {self._path}")
         return True
 
-    def _packaged(self, wishes: UnitOptions) -> Path | None:
-        """Return a package's unit of the same name that fits these options, for any version of systemd, or None."""
-        texts = [unit_text(shipped_unit(), wishes, systemd=version) for version in (None, GROWING_DELAYS_SINCE)]
+    def _packaged(self, wanted: WantedUnit) -> Path | None:
+        """Return a package's unit of the same name that is as wanted, for any version of systemd, or None."""
+        texts = [wanted.text(version) for version in (None, GROWING_DELAYS_SINCE)]
         for directory in ("usr/lib/systemd/system", "lib/systemd/system"):
             path = self._root / directory / self._path.name
             present = _read(path)
@@ -167,15 +202,15 @@ class Service:
         self._systemctl("enable", self._name)
         self._say(f"enabled {self._name}: it starts at boot")
 
-    def _start(self, wishes: UnitOptions, *, start: bool, changed: bool) -> None:
+    def _start(self, wanted: WantedUnit, *, start: bool, changed: bool) -> None:
         if self._systemctl("is-active", self._name, may_fail=True).returncode == 0:
             later = f": systemctl restart {self._name} applies the new unit" if changed else ""
             self._say(f"{self._name} runs already{later}")
         elif not start:
             self._say(f"not started, because of --no-start; later: systemctl start {self._name}")
-        elif not self._below_root(wishes.config).exists():
+        elif not self._below_root(wanted.config).exists():
             self._say(
-                f"not started: {wishes.config} is not there yet. `hcsidecar init` makes one; then: systemctl start"
+                f"not started: {wanted.config} is not there yet. `hcsidecar init` makes one; then: systemctl start"
                 f" {self._name}"
             )
         else:
@@ -199,7 +234,7 @@ class Service:
             )
         if self._live:
             self._systemctl("stop", self._name)
-            self._say(f"stopped {self._name}; an application that it has started runs on")
+            self._say(f"stopped {self._name}{self._outlives}")
         self._systemctl("disable", self._name)
         self._say(f"disabled {self._name}: it does not start at boot any more")
         if foreign:

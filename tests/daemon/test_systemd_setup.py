@@ -14,7 +14,16 @@ from typer.testing import CliRunner
 from hcsidecar.cli import files
 from hcsidecar.cli import install as service
 from hcsidecar.core.service_unit import UnitOptions, for_systemd, is_ours
-from hcsidecar.daemon.systemd_setup import Service, ServiceError, shipped_unit, this_program, why_not_here
+from hcsidecar.daemon.console_setup import ConsoleSetup
+from hcsidecar.daemon.systemd_setup import (
+    Service,
+    ServiceError,
+    console_unit,
+    node_unit,
+    shipped_unit,
+    this_program,
+    why_not_here,
+)
 
 app = typer.Typer(rich_markup_mode=None)
 files.register(app)
@@ -61,7 +70,7 @@ class Machine:
 
     def install(self, *, start=True, force=False, **wishes):
         said = []
-        self.service(said).install(wish(**wishes), start=start, force=force)
+        self.service(said).install(node_unit(wish(**wishes)), start=start, force=force)
         return said
 
     def uninstall(self, *, force=False):
@@ -227,7 +236,9 @@ def test_a_second_uninstall_finds_nothing_to_do(machine):
 
 def test_two_farms_have_a_unit_each(machine):
     machine.install()
-    machine.service([], name="hcsidecar-mail").install(wish(config="/etc/hcsidecar/mail.toml"), start=True, force=False)
+    machine.service([], name="hcsidecar-mail").install(
+        node_unit(wish(config="/etc/hcsidecar/mail.toml")), start=True, force=False
+    )
     machine.uninstall()
     assert machine.unit.with_name("hcsidecar-mail.service").exists()
     assert not machine.unit.exists()
@@ -236,10 +247,10 @@ def test_two_farms_have_a_unit_each(machine):
 def test_the_files_of_another_machine_are_prepared_with_the_real_systemctl(machine):
     said = []
     there = Service("hcsidecar", root=machine.root, live=False, say=said.append)
-    there.install(wish(), start=True, force=False)
+    there.install(node_unit(wish()), start=True, force=False)
     wanted = machine.unit.parent / "multi-user.target.wants" / "hcsidecar.service"
     assert wanted.is_symlink()
-    there.install(wish(), start=True, force=False)
+    there.install(node_unit(wish()), start=True, force=False)
     assert said[-1] == "hcsidecar starts at boot already"
     there.uninstall(force=False)
     assert not wanted.is_symlink()
@@ -308,6 +319,125 @@ def test_the_unit_is_as_hard_as_the_manual_says(machine):
     machine.install(program="/bin/true")
     judged = subprocess.run(
         ["systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold=30", machine.unit],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert judged.returncode == 0, judged.stdout[-200:]
+
+
+USERADD = """\
+#!/bin/sh
+# Makes a line for the last argument, below the directory after --prefix.
+echo "$*" >>"$(dirname "$0")/useradd-calls"
+[ ! -e "$(dirname "$0")/useradd-fails" ] || { echo "useradd: cannot lock /etc/passwd" >&2; exit 1; }
+for name; do :; done
+mkdir -p "$2/etc"
+echo "$name:x:990:990::/:/usr/sbin/nologin" >>"$2/etc/passwd"
+"""
+
+
+class MachineWithConsole(Machine):
+    """The same, and a useradd of its own."""
+
+    def __init__(self, directory):
+        super().__init__(directory)
+        self.drop_in = self.unit.with_name("hcsidecar.service.d") / "console.conf"
+        self.console = self.unit.with_name("hcsidecar-console.service")
+        useradd = self.bin / "useradd"
+        useradd.write_text(USERADD)
+        useradd.chmod(0o755)
+
+    def setup(self, said):
+        environment = os.environ | {"PATH": f"{self.bin}:{os.environ['PATH']}"}
+        return ConsoleSetup(root=self.root, live=False, say=said.append, environment=environment)
+
+    def set_up(self):
+        said = []
+        changed = self.setup(said).install()
+        self.service(said).install(node_unit(wish()), start=True, force=False, changed=changed)
+        self.service(said, name="hcsidecar-console").install(console_unit(wish()), start=True, force=False)
+        return said
+
+
+@pytest.fixture
+def with_console(tmp_path):
+    return MachineWithConsole(tmp_path)
+
+
+def test_the_console_gets_a_user_a_unit_and_the_daemons_socket(with_console):
+    machine = with_console
+    said = machine.set_up()
+    assert said[:2] == [
+        "made the user hcsidecar-console",
+        f"wrote {machine.drop_in}, by which the daemon opens its socket for the console",
+    ]
+    assert "--system" in (machine.bin / "useradd-calls").read_text()
+    assert "SupplementaryGroups=hcsidecar-console\n" in machine.drop_in.read_text()
+    assert "ExecStart=/opt/hcsidecar/bin/hcsidecar console\n" in machine.console.read_text()
+    assert is_ours(machine.console.read_text())
+    assert machine.calls()[-2:] == ["enable hcsidecar-console", "start hcsidecar-console"]
+    assert "started hcsidecar-console" in said
+
+
+def test_a_second_set_up_of_the_console_does_nothing(with_console):
+    with_console.set_up()
+    with_console.calls()
+    said = with_console.set_up()
+    assert with_console.calls() == []
+    assert said[0] == f"{with_console.drop_in} is right already"
+    assert (with_console.bin / "useradd-calls").read_text().count("\n") == 1
+
+
+def test_a_running_daemon_takes_the_consoles_group_with_a_restart_and_says_so(with_console):
+    machine = with_console
+    machine.install()
+    machine.calls()
+    said = machine.set_up()
+    assert "hcsidecar runs already: systemctl restart hcsidecar applies the new unit" in said
+    assert machine.calls()[0] == "daemon-reload"
+
+
+def test_what_a_package_brought_for_the_console_is_not_written_again(with_console):
+    packaged = with_console.root / "lib/systemd/system/hcsidecar.service.d/console.conf"
+    packaged.parent.mkdir(parents=True)
+    packaged.write_text(shipped_unit("hcsidecar-console.conf"))
+    said = []
+    assert with_console.setup(said).install() is False
+    assert said[-1] == f"{packaged} is right already"
+    assert not with_console.drop_in.exists()
+
+
+def test_a_user_that_cannot_be_made_is_told_and_nothing_is_written(with_console):
+    (with_console.bin / "useradd-fails").touch()
+    with pytest.raises(ServiceError, match="cannot lock /etc/passwd"):
+        with_console.set_up()
+    assert not with_console.drop_in.exists()
+    (with_console.bin / "useradd-fails").unlink()
+    assert "made the user hcsidecar-console" in with_console.set_up()
+
+
+def test_undoing_it_removes_all_but_the_user(with_console):
+    machine = with_console
+    machine.set_up()
+    said = []
+    machine.service(said, name="hcsidecar-console").uninstall(force=False)
+    machine.service(said).uninstall(force=False)
+    machine.setup(said).uninstall()
+    assert not machine.console.exists()
+    assert not machine.drop_in.parent.exists()
+    assert said[-1] == "stays: the user hcsidecar-console; userdel hcsidecar-console removes it"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs Debian's systemd, which make test installs")
+def test_the_consoles_unit_is_harder_than_the_daemons(with_console):
+    machine = with_console
+    machine.service([], name="hcsidecar-console").install(
+        console_unit(wish(program="/bin/true")), start=True, force=False
+    )
+    judged = subprocess.run(
+        ["systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold=20", machine.console],
         capture_output=True,
         text=True,
         timeout=60,

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from hcsidecar.core.console.routes import PREFIX, ROUTES
 
 ROOT = Path(__file__).parents[2]
@@ -17,6 +19,6 @@ def test_the_manual_has_every_request_with_its_role_and_what_it_does():
     ]
 
 
-def test_the_unit_in_config_is_the_shipped_one():
-    shipped = ROOT / "hcsidecar" / "hcsidecar-console.service"
-    assert (ROOT / "config" / shipped.name).read_text() == shipped.read_text()
+@pytest.mark.parametrize("name", ["hcsidecar-console.service", "hcsidecar-console.conf"])
+def test_the_unit_in_config_is_the_shipped_one(name):
+    assert (ROOT / "config" / name).read_text() == (ROOT / "hcsidecar" / name).read_text()

@@ -19,6 +19,14 @@ ExecStartPost=-/bin/sh -c "touch /etc/written /usr/written; mount -t tmpfs tmpfs
 """
 "From inside of the daemon's sandbox: start something that lives on outside, and try what may not be."
 
+SIGN_IN_PAGE = """
+import ssl, urllib.request
+unknown = ssl._create_unverified_context()
+try: print(urllib.request.urlopen("https://127.0.0.1:9453/sign-in", context=unknown, timeout=5).status)
+except OSError: pass
+"""
+"Prints the status of the answer, nothing if there is none."
+
 
 @pytest.fixture(scope="module", params=["bookworm", "trixie"])
 def release(request):
@@ -157,3 +165,36 @@ def test_under_systemd_it_serves_from_its_sandbox_and_the_application_outlives_i
         booted.sh("hcsidecar install && dpkg --remove hcsidecar")
         assert booted.show("hcsidecar", "ActiveState") == "inactive"
         assert booted.show("application", "MainPID") == application
+
+
+@needs_cgroup2
+def test_under_systemd_the_console_is_a_service_of_its_own_without_any_power(machine, package):
+    install(machine, package)
+    with machine.booted() as booted:
+        booted.sh("hcsidecar init /etc/hcsidecar --name apache --node web1=192.0.2.11")
+        booted.sh("ip link set lo up; ip link add eth0 type veth peer eth1; ip address add 192.0.2.11/24 dev eth0")
+        booted.sh("ip link set eth0 up; ip link set eth1 up")
+        told = booted.sh("hcsidecar install")
+        assert "hcsidecar.service.d/console.conf is right already" in told
+        assert "hcsidecar-console.service, which a package brought, is right already" in told
+        assert "started hcsidecar-console" in told
+        wait_for(lambda: "UP(Ready)" in booted.show("hcsidecar", "StatusText"), limit=60, what="the node is Ready")
+        asks = f"python3 -c '{SIGN_IN_PAGE}'"
+        assert wait_for(lambda: booted.sh(asks), limit=60, what="the console answers").strip() == "200"
+
+        console, daemon = booted.show("hcsidecar-console", "MainPID"), booted.show("hcsidecar", "MainPID")
+        status = dict(line.split(":", 1) for line in booted.sh(f"cat /proc/{console}/status").splitlines())
+        assert {int(status[name], 16) for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
+        assert booted.sh("id -u hcsidecar-console").strip() in status["Uid"].split()
+        as_console = "--setuid $(id -u hcsidecar-console) --setgid $(id -g hcsidecar-console)"
+        for path in ("/etc/hcsidecar/farm.key", "/etc/hcsidecar/farm.toml", "/var/lib/hcsidecar/apache"):
+            inside = f"nsenter --target {console} --mount {as_console} ls -d {path}/ {path}"
+            assert "Permission denied" in booted.sh(f"{inside} 2>&1 || true")
+
+        booted.sh(f"kill -KILL {console}")
+        wait_for(lambda: booted.show("hcsidecar-console", "NRestarts") == "1", limit=30, what="it is started again")
+        assert wait_for(lambda: booted.sh(asks), limit=60, what="the console answers again").strip() == "200"
+        assert booted.show("hcsidecar", "MainPID") == daemon
+        assert booted.show("hcsidecar", "NRestarts") == "0"
+        assert "stopped hcsidecar-console" in booted.sh("hcsidecar uninstall")
+        assert booted.show("hcsidecar-console", "ActiveState") == "inactive"

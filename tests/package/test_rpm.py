@@ -99,7 +99,11 @@ def machine(debian, tmp_path, older, newer):
 def test_it_wants_rhels_python_and_libraries_and_gives_nobody_anything_but_itself(for_rhel):
     requires = ask(for_rhel, "--requires")
     of_the_system = re.compile(r"(ld-linux|lib(c|dl|gcc_s|m|pthread|rt|stdc\+\+)\.so)|rpmlib\(|rtld\(")
-    assert {line for line in requires if not of_the_system.match(line)} == {"/bin/sh", "/usr/bin/python3.12"}
+    assert {line for line in requires if not of_the_system.match(line)} == {
+        "/bin/sh",
+        "/usr/bin/python3.12",
+        "/usr/sbin/useradd",
+    }
     # RHEL 8 has glibc 2.28, RHEL 9 2.34.
     glibc = re.findall(r"\(GLIBC_(\d+)\.(\d+)", "\n".join(requires))
     assert max((int(major), int(minor)) for major, minor in glibc) <= (2, 28)
@@ -116,7 +120,10 @@ def test_its_files_are_roots_and_only_the_command_is_executable(for_rhel):
     paths = {path for *_, path in files}
     assert {path for path in paths if not path.startswith(("/usr/lib/hcsidecar", "/usr/share/"))} == {
         "/usr/bin/hcsidecar",
+        "/usr/lib/systemd/system/hcsidecar-console.service",
         "/usr/lib/systemd/system/hcsidecar.service",
+        "/usr/lib/systemd/system/hcsidecar.service.d",
+        "/usr/lib/systemd/system/hcsidecar.service.d/console.conf",
     }
     assert "/usr/share/bash-completion/completions/hcsidecar" in paths
     assert not {path for path in paths if "__pycache__" in path or path.endswith("RECORD")}

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from hcsidecar.api.requests import ApiError
 from hcsidecar.console.pages.page import Page, PageRequest
-from hcsidecar.console.pages.parts import Part, follow, written
+from hcsidecar.console.pages.parts import PagePart, follow, written
 from hcsidecar.console.pages.rendering import Localized
 from hcsidecar.console.pages.services import Services
 from hcsidecar.core.access.roles import AccessRole
@@ -72,7 +72,7 @@ class FarmParts:
         """Return the messages for a piece of news."""
         return written(self._parts(document))
 
-    def _parts(self, document: object) -> Sequence[Part]:
+    def _parts(self, document: object) -> Sequence[PagePart]:
         match document:
             case FarmOverview():
                 return (self._headline(), ("nodes", self._render("nodes", overview=document)))
@@ -87,12 +87,12 @@ class FarmParts:
             case _:
                 return ()
 
-    def _headline(self) -> Part:
+    def _headline(self) -> PagePart:
         overview = self.services.observer.latest()
         assert overview is not None  # noqa: S101 - there is news of it
         return "headline", self._render("headline", overview=overview)
 
-    def _card(self, node: NodeOverview) -> Part:
+    def _card(self, node: NodeOverview) -> PagePart:
         return f"card-{node.name}", self._render("card", node=node)
 
     def _render(self, part: str, **context: object) -> str:

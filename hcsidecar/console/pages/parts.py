@@ -10,11 +10,11 @@ from hcsidecar.console.pages.serving_headers import PAGE_HEADERS
 from hcsidecar.console.stream_serving import send_stream
 from hcsidecar.core.console.stream_format import read_id
 
-Part = tuple[str, str]
+PagePart = tuple[str, str]
 "The name of a part of a page, which is the kind of the message, and its HTML."
 
 
-def written(parts: Sequence[Part]) -> Sequence[tuple[str, bytes]]:
+def written(parts: Sequence[PagePart]) -> Sequence[tuple[str, bytes]]:
     """Return the messages with these parts."""
     return tuple((name, text.strip().replace("\r", "").encode()) for name, text in parts)
 
