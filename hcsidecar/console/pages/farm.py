@@ -14,7 +14,8 @@ from hcsidecar.console.pages.parts import PagePart, follow, written
 from hcsidecar.console.pages.rendering import Localized
 from hcsidecar.console.pages.services import Services
 from hcsidecar.core.access.roles import AccessRole
-from hcsidecar.core.console.documents import FarmEvents, FarmOverview, NodeOverview
+from hcsidecar.core.console.action_effects import possible_actions
+from hcsidecar.core.console.documents import FarmEvents, FarmOverview, NodeOverview, RollingReport, RollingReports
 from hcsidecar.core.console.farm_view import farm_state, state_of
 from hcsidecar.core.console.node_details import NodeDetails
 from hcsidecar.core.console.queries import FarmEventsQuery
@@ -50,7 +51,9 @@ async def show(request: PageRequest) -> web.StreamResponse:
         details={node.name: details.get(node.name, NodeDetails(node=node.name)) for node in overview.nodes},
         events=events,
         after=write_id(places),
+        reports=_shown(await request.api("rolling")),
         role=request.visitor.actor.identity.role,
+        possible_actions=possible_actions,
     )
 
 
@@ -82,6 +85,8 @@ class FarmParts:
                 overview = self.services.observer.latest()
                 nodes = () if overview is None else overview.nodes
                 return tuple(self._card(node) for node in nodes if node.name == document.node)
+            case RollingReport():
+                return (("rolling", self._render("rolling", reports=(document,))),)
             case Entry() if document.level is not Level.DEBUG:
                 return (("events", self._render("event", entry=document)),)
             case _:
@@ -104,6 +109,7 @@ class FarmParts:
             details=details,
             farm_state=farm_state,
             state_of=state_of,
+            possible_actions=possible_actions,
             **context,
         )
 
@@ -129,7 +135,13 @@ async def card(request: PageRequest) -> web.StreamResponse:
         role=request.visitor.actor.identity.role,
         farm_state=farm_state,
         state_of=state_of,
+        possible_actions=possible_actions,
     )
+
+
+def _shown(reports: RollingReports) -> Sequence[RollingReport]:
+    """Return the rolling command that is in progress, if there is one."""
+    return [report for report in reports.rolling if report.state == "running"]
 
 
 PAGES: Final = (

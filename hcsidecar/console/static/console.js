@@ -68,6 +68,29 @@
       shorten();
     });
   }
+  // A dialog opens when something has been put into it, and closes by a button that says so.
+  document.addEventListener("htmx:afterSwap", (event) => {
+    const dialog = document.getElementById("dialog");
+    if (event.target.id === "dialog-body" && dialog && !dialog.open) dialog.showModal();
+    for (const menu of document.querySelectorAll("details.menu[open]")) menu.open = false;
+  });
+  document.addEventListener("click", (event) => {
+    const dialog = document.getElementById("dialog");
+    if (event.target.closest("[data-close]") && dialog && dialog.open) {
+      event.preventDefault();
+      dialog.close();
+    }
+    for (const menu of document.querySelectorAll("details.menu[open]")) {
+      if (!menu.contains(event.target)) menu.open = false;
+    }
+  });
+  // A link that acts as a button is pressed by the space bar too.
+  document.addEventListener("keydown", (event) => {
+    if (event.key === " " && event.target.matches('a[role="button"]')) {
+      event.preventDefault();
+      event.target.click();
+    }
+  });
   document.addEventListener("htmx:sseOpen", () => lost(false));
   document.addEventListener("htmx:sseError", () => lost(true));
 })();
