@@ -1,5 +1,6 @@
 """A browser of a test that asks the console for pages, without what runs in a browser."""
 
+import asyncio
 import re
 from contextlib import asynccontextmanager
 
@@ -28,3 +29,18 @@ async def browser(console, role=None):
 
 def csrf_in(page):
     return re.search(r'name="csrf" value="([0-9a-f]+)"', page)[1]
+
+
+async def until_part(stream, kind, text):
+    """Read a stream until a part of this name with this text in it comes; give its HTML."""
+    async with asyncio.timeout(20):
+        found, data = "", []
+        while True:
+            line = (await stream.content.readline()).decode().removesuffix("\n")
+            if not line:
+                if found == kind and text in "\n".join(data):
+                    return "\n".join(data)
+                found, data = "", []
+            name, _, value = line.partition(": ")
+            found = value if name == "event" else found
+            data += [value] if name == "data" else []

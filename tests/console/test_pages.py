@@ -6,7 +6,7 @@ import re
 import aiohttp
 import pytest
 from console_nodes import PASSWORD, console_here, cookie_in
-from pages import browser, csrf_in
+from pages import browser, csrf_in, until_part
 
 from hcsidecar.console.pages.rendering import choose_language
 from hcsidecar.console.pages.signing_in import own_path
@@ -328,28 +328,15 @@ def test_the_page_is_kept_up_to_date_by_its_stream(tmp_path):
             async with ask.session.get(console.url(path), timeout=aiohttp.ClientTimeout(total=None)) as stream:
                 assert stream.content_type == "text/event-stream"
 
-                async def until(kind, text):
-                    async with asyncio.timeout(20):
-                        found, data = "", []
-                        while True:
-                            line = (await stream.content.readline()).decode().removesuffix("\n")
-                            if not line:
-                                if found == kind and text in "\n".join(data):
-                                    return "\n".join(data)
-                                found, data = "", []
-                            name, _, value = line.partition(": ")
-                            found = value if name == "event" else found
-                            data += [value] if name == "data" else []
-
-                assert "2 of 2 nodes are Ready" in await until("headline", "Ready")
+                assert "2 of 2 nodes are Ready" in await until_part(stream, "headline", "Ready")
                 console.nodes["web2"].control.row("web2", role="STOP", status="NotReady", reason=HOSTILE)
-                assert "web2: stopped" in await until("headline", "1 of 2")
-                card = await until("card-web2", "stopped")
+                assert "web2: stopped" in await until_part(stream, "headline", "1 of 2")
+                card = await until_part(stream, "card-web2", "stopped")
                 assert "&lt;script&gt;" in card
                 assert "<script>" not in card
                 console.nodes["web2"].control.journal.write(Event(level=Level.DEBUG, origin="test", message="hidden"))
                 console.nodes["web2"].control.journal.write(Event(level=Level.INFO, origin="test", message="seen"))
-                assert "hidden" not in await until("events", "seen")
+                assert "hidden" not in await until_part(stream, "events", "seen")
 
     told(tmp_path, story)
 

@@ -98,7 +98,8 @@ def test_on_a_clean_machine_it_installs_serves_and_leaves_nothing_behind(machine
     assert (machine.root / "var/lib/hcsidecar/apache/web1/state.json").exists()
     assert "/etc/hcsidecar stays" in machine.sh("dpkg --purge hcsidecar")
     left = {path for path in machine.files() - before if "hcsidecar" in path}
-    assert left == {"etc/hcsidecar", "etc/hcsidecar/farm.toml", "etc/hcsidecar/farm.key"}
+    farms = ("etc/hcsidecar/farm.toml", "etc/hcsidecar/farm.key", "etc/hcsidecar/ca.key", "etc/hcsidecar/ca.pem")
+    assert left == {"etc/hcsidecar", *farms}
     machine.sh("apt-get autoremove -y -qq")
     gone = {path for path in machine.files() - before - left if not path.startswith(("var/lib/", "var/cache/"))}
     assert {path for path in gone if not path.startswith("etc/ld.so")} == set()
@@ -128,7 +129,7 @@ def test_under_systemd_it_serves_from_its_sandbox_and_the_application_outlives_i
         assert booted.show("hcsidecar", "NRestarts") == "0"
 
         booted.sh("systemctl reload hcsidecar")
-        said = "SIGHUP: the farm file says what the daemon runs by"
+        said = "SIGHUP: the farm file says what is in force"
         wait_for(lambda: said in booted.sh("journalctl --output cat --unit hcsidecar"), what="its files are read again")
 
         right = farm_file.read_text()

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from hcsidecar.api.requests import ApiError
 from hcsidecar.console.pages.page import Page, PageRequest
-from hcsidecar.console.pages.parts import PagePart, follow, written
+from hcsidecar.console.pages.parts import PagePart, event_places, follow, id_after, written
 from hcsidecar.console.pages.rendering import Localized
 from hcsidecar.console.pages.services import Services
 from hcsidecar.core.access.roles import AccessRole
@@ -19,7 +19,6 @@ from hcsidecar.core.console.documents import FarmEvents, FarmOverview, NodeOverv
 from hcsidecar.core.console.farm_view import farm_state, state_of
 from hcsidecar.core.console.node_details import NodeDetails
 from hcsidecar.core.console.queries import FarmEventsQuery
-from hcsidecar.core.console.stream_format import write_id
 from hcsidecar.core.documents import Entry
 from hcsidecar.core.events import Level
 
@@ -38,11 +37,9 @@ async def show(request: PageRequest) -> web.StreamResponse:
     """Show the page."""
     overview: FarmOverview = await request.api("farm")
     details = await request.services.details.look()
+    places = await event_places(request)
     found: FarmEvents = await request.api("events", query=FarmEventsQuery(level=Level.INFO, last=_EVENTS))
     events = found.events[::-1]
-    places: dict[str, int] = {}
-    for entry in events:
-        places[entry.node] = max(entry.number, places.get(entry.node, 0))
     return request.render(
         "farm.html",
         overview=overview,
@@ -50,7 +47,7 @@ async def show(request: PageRequest) -> web.StreamResponse:
         state_of=state_of,
         details={node.name: details.get(node.name, NodeDetails(node=node.name)) for node in overview.nodes},
         events=events,
-        after=write_id(places),
+        after=id_after(places, events),
         reports=_shown(await request.api("rolling")),
         role=request.visitor.actor.identity.role,
         possible_actions=possible_actions,

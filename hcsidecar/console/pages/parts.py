@@ -1,14 +1,20 @@
 """News of the farm as parts of a page: what a page's stream of server-sent events is made of."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 
 from aiohttp import web
 
+from hcsidecar.api.requests import ApiError
+from hcsidecar.console.daemon_client import NoAnswerError
 from hcsidecar.console.hub import StreamForm
 from hcsidecar.console.pages.page import PageRequest
 from hcsidecar.console.pages.serving_headers import PAGE_HEADERS
 from hcsidecar.console.stream_serving import send_stream
-from hcsidecar.core.console.stream_format import read_id
+from hcsidecar.core.console.queries import NodeEventsQuery
+from hcsidecar.core.console.stream_format import read_id, write_id
+from hcsidecar.core.documents import Entry, EventPage
 
 PagePart = tuple[str, str]
 "The name of a part of a page, which is the kind of the message, and its HTML."
@@ -17,6 +23,27 @@ PagePart = tuple[str, str]
 def written(parts: Sequence[PagePart]) -> Sequence[tuple[str, bytes]]:
     """Return the messages with these parts."""
     return tuple((name, text.strip().replace("\r", "").encode()) for name, text in parts)
+
+
+async def event_places(request: PageRequest) -> dict[str, int]:
+    """Return the number of the newest event of each node that answers. Ask before the events themselves."""
+    places = {}
+
+    async def ask(node: str) -> None:
+        with suppress(ApiError, NoAnswerError):
+            page: EventPage = await request.api("node_events", query=NodeEventsQuery(last=0), node=node)
+            places[node] = page.next
+
+    await asyncio.gather(*(ask(name) for name in await request.services.observer.node_names()))
+    return places
+
+
+def id_after(places: Mapping[str, int], events: Iterable[Entry]) -> str:
+    """Return the id with which a stream goes on after these places and these events, of which none comes twice."""
+    found = dict(places)
+    for entry in events:
+        found[entry.node] = max(entry.number, found.get(entry.node, 0))
+    return write_id(found)
 
 
 async def follow(request: PageRequest, form: StreamForm, after: str) -> web.StreamResponse:

@@ -10,6 +10,7 @@ import jinja2
 
 from hcsidecar import __version__
 from hcsidecar.console.pages.static_files import StaticFiles
+from hcsidecar.core.console.event_filter import split_runs
 
 _ROOM: Final = Path(__file__).parents[1]
 TEMPLATES: Final = _ROOM / "templates"
@@ -77,7 +78,7 @@ def _environment(language: str, static: StaticFiles) -> jinja2.Environment:
         "static": static.url,
         "translated": catalogue.gettext,
     }
-    found.filters |= {"percent": _percent, "utc": _utc, "iso": _iso, "joined": _joined}
+    found.filters |= {"percent": _percent, "utc": _utc, "iso": _iso, "joined": _joined, "runs": split_runs}
     return found
 
 
