@@ -12,7 +12,7 @@ DEBIAN_BASE := python3-venv
 DEBIAN_DEMO := haproxy nginx-light
 # Root's demo has a virtual IP too, in network namespaces.
 DEBIAN_ROOTS_DEMO := iproute2 libbpf1
-DEBIAN_TEST := $(DEBIAN_DEMO) $(DEBIAN_ROOTS_DEMO) apache2 bpftool curl iptables iputils-ping nftables openssl procps systemd
+DEBIAN_TEST := $(DEBIAN_DEMO) $(DEBIAN_ROOTS_DEMO) apache2 bpftool chromium curl iptables iputils-ping nftables openssl procps systemd
 # The Python package netfilterqueue is compiled here.
 DEBIAN_NFQUEUE := gcc libc6-dev libnetfilter-queue-dev python3-dev
 DEBIAN_BENCH := $(DEBIAN_TEST) apache2-bin wrk keepalived clang libbpf-dev linux-libc-dev ethtool
