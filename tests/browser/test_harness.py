@@ -32,3 +32,19 @@ def test_a_style_in_a_page_and_a_request_to_elsewhere_are_complained_of(browsing
     browsing.expect("connect-src")
     page.evaluate("document.body.setAttribute('style', 'color: red')")
     page.evaluate("fetch('http://192.0.2.1/').catch(() => 0)")
+
+
+def test_the_editor_works_under_the_policy_of_the_pages(browsing, consoles):
+    page = browsing.open()
+    page.goto(consoles["web1"].url("/sign-in"))
+    told = page.evaluate("""async () => {
+        const { editTextarea } = await import("/static/vendor/codemirror.js");
+        const area = document.createElement("textarea");
+        area.value = "[farm]\\n";
+        document.body.append(area);
+        const editor = editTextarea(area, { language: "toml" });
+        editor.setDiagnostics([{ line: 1, message: "wrong" }]);
+        editor.setText("a = 1\\n");
+        return [area.value, editor.view.dom.querySelectorAll(".cm-line").length];
+    }""")
+    assert told == ["a = 1\n", 2]

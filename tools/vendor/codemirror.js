@@ -102,7 +102,12 @@ export function editTextarea(textarea, { language, phrases = {}, onChange } = {}
   const words = (label) => [...label.childNodes].filter((node) => node !== textarea).map((node) => node.textContent);
   const name = textarea.getAttribute("aria-label") ?? labels.flatMap(words).join(" ").trim();
   const described = textarea.getAttribute("aria-describedby");
+  // In a document CodeMirror makes a <style>, which the policy forbids; in a shadow root, constructed style sheets.
+  const host = document.createElement("div");
+  const root = host.attachShadow({ mode: "open", delegatesFocus: true });
   const view = new EditorView({
+    root,
+    parent: root,
     doc: textarea.value,
     extensions: [
       lineNumbers(),
@@ -136,7 +141,7 @@ export function editTextarea(textarea, { language, phrases = {}, onChange } = {}
     event.preventDefault();
     view.focus();
   };
-  textarea.after(view.dom);
+  textarea.after(host);
   textarea.hidden = true;
   labels.forEach((label) => label.addEventListener("click", focus));
 
@@ -160,6 +165,7 @@ export function editTextarea(textarea, { language, phrases = {}, onChange } = {}
     destroy() {
       labels.forEach((label) => label.removeEventListener("click", focus));
       view.destroy();
+      host.remove();
       textarea.hidden = false;
     },
   };
