@@ -57,6 +57,8 @@
   }
 
   document.addEventListener("DOMContentLoaded", () => {
+    // A menu that is open stays so when what is around it changes.
+    Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, node) => !(name === "open" && node.matches("details"));
     showTimes(document);
     showLevel();
     themeButton();
@@ -69,10 +71,12 @@
     });
   }
   // A dialog opens when something has been put into it, and closes by a button that says so.
-  document.addEventListener("htmx:afterSwap", (event) => {
+  // Not before htmx knows what it has put in: a form that is sent sooner would lead to a page of its own.
+  document.addEventListener("htmx:afterSettle", (event) => {
     const dialog = document.getElementById("dialog");
-    if (event.target.id === "dialog-body" && dialog && !dialog.open) dialog.showModal();
+    if (event.target.id !== "dialog-body" || !dialog || dialog.open) return;
     for (const menu of document.querySelectorAll("details.menu[open]")) menu.open = false;
+    dialog.showModal();
   });
   document.addEventListener("click", (event) => {
     const dialog = document.getElementById("dialog");
