@@ -6,27 +6,45 @@ The daemon begins in `start.py`.
 import os
 import sys
 from collections.abc import Sequence
+from typing import NamedTuple
 
 _WITH_VALUE = ("--config", "-c", "--node")
 _ALONE = ("--log-json", "--take-file")
 
 
-def daemon_arguments(words: Sequence[str]) -> list[str] | None:
-    """Return the daemon's options if the words are well-formed options of `hcsidecar run`.
+class DaemonOptions(NamedTuple):
+    """The options of `hcsidecar run`."""
 
-    Return None if the command line must print something: its help, or what is wrong.
+    config: str | None
+    node: str | None
+    log_json: bool
+    take_file: bool
+
+
+def daemon_options(words: Sequence[str]) -> DaemonOptions | None:
+    """Return the options if the words are well-formed options of `hcsidecar run`.
+
+    Return None if the command line must print something: its help, or what is wrong. The daemon reads its options with
+    this as well, because `argparse` takes memory.
     """
-    rest, given = list(words), []
+    rest, values, alone = list(words), dict[str, str](), set[str]()
     while rest:
         word = rest.pop(0)
-        name, joined, _ = word.partition("=")
-        if word in _ALONE or (joined and name in _WITH_VALUE and name.startswith("--")):
-            given.append(word)
+        name, joined, value = word.partition("=")
+        if word in _ALONE:
+            alone.add(word)
+        elif joined and name in _WITH_VALUE and name.startswith("--"):
+            values[name] = value
         elif word in _WITH_VALUE and rest and not rest[0].startswith("-"):
-            given += [word, rest.pop(0)]
+            values["--config" if word == "-c" else word] = rest.pop(0)
         else:
             return None
-    return given
+    return DaemonOptions(
+        config=values.get("--config"),
+        node=values.get("--node"),
+        log_json="--log-json" in alone,
+        take_file="--take-file" in alone,
+    )
 
 
 def become_the_daemon(arguments: Sequence[str]) -> None:

@@ -1,8 +1,8 @@
 """The entry point of the daemon: `python -m hcsidecar.daemon.start`, which `hcsidecar run` executes."""
 
 import hcsidecar.daemon.resting_collector  # isort: skip
+import hcsidecar.daemon.slim  # noqa: F401  # isort: skip
 
-import argparse
 import asyncio
 import gc
 import os
@@ -13,8 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-# Before our other modules, which import aiohttp.
-import hcsidecar.daemon.slim  # noqa: F401
 from hcsidecar import __version__
 from hcsidecar.api.servers import saying
 from hcsidecar.core.documents import Entry
@@ -22,6 +20,7 @@ from hcsidecar.core.events import Event, Level
 from hcsidecar.core.farmfile.farm_file import NodeTable
 from hcsidecar.core.lost_files import Losses
 from hcsidecar.daemon.daemon import Daemon
+from hcsidecar.daemon.launch import daemon_options
 from hcsidecar.daemon.memory import StateFile
 from hcsidecar.daemon.settled_settings import settled_farm, start_settings, why_not_in_the_farm
 from hcsidecar.daemon.start_conditions import STILL, StartConditions, StoppedError
@@ -212,15 +211,14 @@ def _read(config: Path | None, name: str | None, *, take_file: bool) -> _Found:
 
 def main() -> int:
     """Run the daemon, with the options of `hcsidecar run`, and return its exit status."""
-    parser = argparse.ArgumentParser(prog="hcsidecar run", add_help=False)
-    parser.add_argument("--config", "-c", type=Path)
-    parser.add_argument("--node")
-    parser.add_argument("--log-json", action="store_true")
-    parser.add_argument("--take-file", action="store_true")
-    options = parser.parse_args()
+    options = daemon_options(sys.argv[1:])
+    if options is None:
+        print("hcsidecar run --help tells the options", file=sys.stderr)  # noqa: T201 - there is no log yet
+        return 2
     hold_still()
     try:
-        found = _read(options.config, options.node, take_file=options.take_file)
+        config = None if options.config is None else Path(options.config)
+        found = _read(config, options.node, take_file=options.take_file)
     except FarmFileError as error:
         _print(error)
         # systemd does not restart the unit after a 2, because a wrong file does not correct itself.

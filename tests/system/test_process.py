@@ -8,10 +8,17 @@ from pathlib import Path
 import pytest
 
 import hcsidecar
-from hcsidecar.daemon.launch import daemon_arguments
+from hcsidecar.daemon.launch import daemon_options
 from hcsidecar.system.process import START_LIMIT, ServiceManager
 
 LINUX_ONLY = ("pyroute2", "netfilterqueue", "fcntl", "termios", "grp", "pwd", "resource", "syslog")
+UNUSED = (
+    *["_bz2", "_lzma", "_pickle", "aiohttp._websocket.reader_c", "argon2", "argparse", "attr.validators"],
+    *["cryptography.x509", "cryptography.hazmat.primitives.asymmetric", "difflib", "email.headerregistry", "gettext"],
+    *["html.entities", "http.client", "idna", "importlib.metadata", "locale", "pickle", "tarfile", "urllib.request"],
+    *["zipfile", "hcsidecar.cli", "hcsidecar.console", "hcsidecar.demo", "hcsidecar.safekit"],
+)
+"Modules that libraries of the daemon would load, or that commands need. It has a limit of 62 MiB."
 ELSEWHERE = ("boto3", "typer", "rich", "prometheus_client")
 
 
@@ -26,6 +33,23 @@ def test_the_daemon_imports_nothing_that_only_linux_has_and_no_command_line():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_daemon_does_not_load_what_takes_memory_and_is_not_used():
+    script = textwrap.dedent(
+        f"""
+        import sys
+        import hcsidecar.daemon.start
+        print([name for name in {UNUSED!r} if name in sys.modules])
+        import calendar, difflib, html, idna, locale, lzma, pickle, urllib.request, zoneinfo
+        from aiohttp.helpers import parse_content_type
+        print(pickle.loads(pickle.dumps(1)), idna.encode("ä.example"), parse_content_type("text/plain; charset=x")[0])
+        print(zoneinfo.ZoneInfo("UTC"), lzma.decompress(lzma.compress(b"x")), urllib.request.Request("http://x").host)
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["[]", "1 b'xn--4ca.example' text/plain", "UTC b'x' x"]
 
 
 def test_the_daemon_keeps_no_certificates_of_authorities_that_it_does_not_need(tmp_path):
@@ -147,11 +171,12 @@ def test_all_threads_of_a_daemon_run_before_ordinary_ones_and_what_they_start_do
 
 
 @pytest.mark.parametrize(
-    ("words", "arguments"),
+    ("words", "options"),
     [
-        ([], []),
-        (["--config", "farm.toml", "--node=web1"], ["--config", "farm.toml", "--node=web1"]),
-        (["-c", "farm.toml", "--log-json"], ["-c", "farm.toml", "--log-json"]),
+        ([], (None, None, False, False)),
+        (["--config", "farm.toml", "--node=web1"], ("farm.toml", "web1", False, False)),
+        (["-c", "farm.toml", "--log-json", "--take-file"], ("farm.toml", None, True, True)),
+        (["--config=a.toml", "--config", "b.toml"], ("b.toml", None, False, False)),
         (["--help"], None),
         (["--config"], None),
         (["--config", "--node"], None),
@@ -160,8 +185,8 @@ def test_all_threads_of_a_daemon_run_before_ordinary_ones_and_what_they_start_do
         (["--log-json=yes"], None),
     ],
 )
-def test_only_what_is_in_order_goes_past_the_command_line(words, arguments):
-    assert daemon_arguments(words) == arguments
+def test_only_what_is_in_order_goes_past_the_command_line(words, options):
+    assert daemon_options(words) == options
 
 
 def test_the_way_to_the_daemon_imports_neither_the_command_line_nor_anything_big():

@@ -5,7 +5,6 @@ value are where that value is parsed (`values.py`, `check_tables.py`).
 """
 
 from collections.abc import Callable, Collection, Mapping
-from difflib import get_close_matches
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
@@ -116,8 +115,8 @@ def _unknown(error: ErrorDetails, fields: Fields, model: type[BaseModel]) -> Wor
     if elsewhere:
         return "is not a known key here", f"it belongs in {elsewhere}"
     known = [*fields, *(["address"] if "addresses" in fields else [])]
-    near = get_close_matches(name.lower(), known, n=1)
-    return "is not a known key", f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+    near = _nearest(name.lower(), known)
+    return "is not a known key", f"did you mean {near}?" if near else f"there are {', '.join(known)}"
 
 
 def _table_with(name: str, model: type[BaseModel]) -> str:
@@ -156,9 +155,9 @@ def _wrong_length(error: ErrorDetails, _fields: Fields) -> Wording:
 def _no_such_word(error: ErrorDetails, fields: Fields) -> Wording:
     field = fields.get(str(error["loc"][-1]))
     known = [str(word) for word in get_args(field.annotation)] if field else []
-    near = get_close_matches(str(error["input"]).lower(), known, n=1)
+    near = _nearest(str(error["input"]).lower(), known)
     message = f"must be one of {', '.join(known)}, not {as_toml(error['input'])}"
-    return message, f"did you mean {near[0]}?" if near else ""
+    return message, f"did you mean {near}?" if near else ""
 
 
 def _no_such_kind(error: ErrorDetails, fields: Fields) -> Wording:
@@ -174,8 +173,15 @@ def _no_such_kind(error: ErrorDetails, fields: Fields) -> Wording:
 
 def no_such_type(tag: object, kinds: Collection[str]) -> Wording:
     """Return the message for a table of an unknown type."""
-    near = get_close_matches(str(tag).lower(), kinds, n=1)
-    return f"must be one of {', '.join(kinds)}, not {as_toml(tag)}", f"did you mean {near[0]}?" if near else ""
+    near = _nearest(str(tag).lower(), kinds)
+    return f"must be one of {', '.join(kinds)}, not {as_toml(tag)}", f"did you mean {near}?" if near else ""
+
+
+def _nearest(word: str, words: Collection[str]) -> str | None:
+    """Return the word that somebody has probably meant."""
+    from difflib import get_close_matches  # noqa: PLC0415 - loaded only for a mistake
+
+    return next(iter(get_close_matches(word, words, n=1)), None)
 
 
 def _own_words(error: ErrorDetails, _fields: Fields) -> Wording:

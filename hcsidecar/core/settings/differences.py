@@ -6,7 +6,6 @@ before the `@` of a URL.
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from difflib import unified_diff
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -166,6 +165,8 @@ def _diff(name: str, before: bytes, after: bytes, *, secrets: Collection[str]) -
     )
     if max(len(former), len(present)) > MAX_LINES:
         return ""
+    from difflib import unified_diff  # noqa: PLC0415 - loaded only where something differs
+
     return "\n".join(unified_diff(former, present, fromfile=name, tofile=name, lineterm=""))
 
 
