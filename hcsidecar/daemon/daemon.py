@@ -133,7 +133,7 @@ class Daemon:
             identity=lambda: (self._me.name, tuple(self._me.addresses.values())),
             tell=self.tell,
         )
-        self._certificates = Certificates(self._settings, farms=self._farms_tls)
+        self._certificates = Certificates(self._settings)
         self._hung_up = asyncio.Event()
         self._started = False
         self._service = service

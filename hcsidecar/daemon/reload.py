@@ -15,7 +15,6 @@ from hcsidecar.core.farmfile.changes import changed_settings
 from hcsidecar.core.farmfile.farm_file import TlsTable
 from hcsidecar.daemon.reconfiguration import SettingsInForce
 from hcsidecar.farmfile.loading import FarmFileError, LoadedFarm, load
-from hcsidecar.joining.node_tls import serve_farm_name
 
 _SHOWN = 8
 "Changes, or problems, that an event names."
@@ -30,14 +29,11 @@ class Certificates:
     """The TLS contexts of one node's listeners, which can load new certificates while they serve."""
 
     settings: SettingsInForce
-    farms: Callable[[], ssl.SSLContext | None]
-    "Returns the context with the farm's own certificate, for clients that ask for it by name."
     _contexts: list[tuple[TlsTable, ssl.SSLContext]] = field(default_factory=list)
 
     def context(self, table: TlsTable) -> ssl.SSLContext:
         """Return a context with the certificate that a table names. Raise CertificateError."""
         context = self._load(table, ssl.create_default_context(ssl.Purpose.CLIENT_AUTH))
-        serve_farm_name(context, self.farms)
         self._contexts.append((table, context))
         return context
 

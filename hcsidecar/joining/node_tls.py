@@ -11,7 +11,6 @@ from typing import Final, NamedTuple
 
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.joining.certificates import CertificateReport
-from hcsidecar.core.joining.names import SERVER_NAME
 from hcsidecar.core.json_reading import JsonError, read_json
 from hcsidecar.core.lost_files import Stamp
 from hcsidecar.farmfile.certificate_files import AuthorityFiles, node_certificate
@@ -182,17 +181,6 @@ def client_context(authority: str) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.load_verify_locations(cadata=authority)
     return context
-
-
-def serve_farm_name(operators: ssl.SSLContext, farm: Callable[[], ssl.SSLContext | None]) -> None:
-    """Let a listener with the operator's certificate show the farm's one to clients that ask for `SERVER_NAME`."""
-
-    def choose(connection: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
-        chosen = farm() if name == SERVER_NAME else None
-        if chosen is not None:
-            connection.context = chosen
-
-    operators.sni_callback = choose
 
 
 def peer_certificate(transport: asyncio.BaseTransport | None) -> PeerCertificate | None:

@@ -9,7 +9,9 @@ state machine of its own is both stricter and quicker. A connection goes through
                                                  +-> the API, which keeps it to its end
 
 A listener without a certificate of its own still speaks TLS with clients that begin with a TLS handshake, with the
-certificate that the farm has made for this node. Probes, which do not, notice nothing of it.
+certificate that the farm has made for this node. Probes, which do not, notice nothing of it. A listener with the
+operator's certificate uses the farm's one for clients that ask for it by name: these are nodes, which are asked for
+theirs. The choice is made before the handshake, because OpenSSL takes from the first context whether it asks.
 
 Nothing here waits for anything, and nothing that arrives is logged.
 """
@@ -21,7 +23,9 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import cast
 
+from hcsidecar.core.client_hello import Incomplete, server_name
 from hcsidecar.core.health import METHODS, HealthFace, Shape, Version, response
+from hcsidecar.core.joining.names import SERVER_NAME
 from hcsidecar.core.probers import LONGEST_FIELD, Prober
 from hcsidecar.web.connections import ConnectionLimiter, close_our_half, peer_address
 from hcsidecar.web.handshake import shake_hands
@@ -55,7 +59,8 @@ class Doorway:
     tls: ssl.SSLContext | None = None
     "Speak TLS with every client."
     tls_beside: Callable[[], ssl.SSLContext | None] = lambda: None
-    "Without `tls`: returns the context for a client that begins to speak TLS; None if it is refused."
+    """Return the context for a client that asks for `SERVER_NAME`, and without `tls` for each that begins to speak TLS;
+    None if there is none."""
     api: Callable[[], asyncio.Protocol] | None = None
     "Returns the protocol that takes whatever is not a probe; None if only health is answered."
     handshakes: set[asyncio.Task[None]] = field(default_factory=set)
@@ -165,13 +170,16 @@ class FrontDoor(asyncio.Protocol):
             self._drop(length)
         elif length is not None:
             self._buffer = self._buffer[length:]
-            if self._doorway.tls is None:
-                self._stage = _Stage.GREETING
-            else:
-                self._begin_handshake(self._doorway.tls)
+            self._stage = _Stage.GREETING
+            tls = self._doorway.tls
+            if tls is not None and self._doorway.tls_beside() is None:
+                self._begin_handshake(tls)
 
     def _greet(self) -> None:
-        """Find out from the first byte whether a client of a listener of plain HTTP speaks TLS."""
+        """Find out from the first bytes whether a client of a listener of plain HTTP speaks TLS, else by which name."""
+        if self._doorway.tls is not None:
+            self._choose_certificate(self._doorway.tls)
+            return
         tls = self._doorway.tls_beside() if self._buffer.startswith(_TLS_HANDSHAKE) else None
         if tls is None:
             self._stage = _Stage.REQUESTS
@@ -182,6 +190,12 @@ class FrontDoor(asyncio.Protocol):
             next(iter(beside)).crowd_out()
         beside[self] = None
         self._begin_handshake(tls)
+
+    def _choose_certificate(self, operators: ssl.SSLContext) -> None:
+        farms = self._doorway.tls_beside()
+        name = server_name(self._buffer)
+        if not isinstance(name, Incomplete):
+            self._begin_handshake(farms if farms is not None and name == SERVER_NAME else operators)
 
     def _begin_handshake(self, tls: ssl.SSLContext) -> None:
         self._stage = _Stage.HANDSHAKE

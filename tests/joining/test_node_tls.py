@@ -12,7 +12,7 @@ from waiting import on_a_loop
 from hcsidecar.core.joining.names import SERVER_NAME
 from hcsidecar.farmfile.certificate_files import AuthorityFiles, node_certificate
 from hcsidecar.joining.authority import Authority
-from hcsidecar.joining.node_tls import NodeTls, client_context, peer_certificate, serve_farm_name
+from hcsidecar.joining.node_tls import NodeTls, client_context, peer_certificate
 from hcsidecar.web.front_door import MOST_BESIDE
 from hcsidecar.web.refusals import ConnectionRefusal
 
@@ -134,9 +134,11 @@ async def test_tls_may_begin_behind_a_prefix_that_comes_by_itself(tmp_path):
         writer.close()
 
 
+@pytest.mark.parametrize("operators", [False, True])
 @on_a_loop
-async def test_a_node_shows_its_certificate_and_anybody_else_need_not(tmp_path):
+async def test_a_node_shows_its_certificate_and_anybody_else_need_not(tmp_path, operators):
     tls = await ready(tmp_path)
+    certificate, trusting = tls_contexts(tmp_path)
     shown = []
 
     async def who(request):
@@ -145,11 +147,14 @@ async def test_a_node_shows_its_certificate_and_anybody_else_need_not(tmp_path):
 
     app = web.Application()
     app.router.add_get("/who", who)
-    async with health_node(app=app, tls_beside=lambda: tls.server) as listener:
+    async with health_node(app=app, tls=certificate if operators else None, tls_beside=lambda: tls.server) as listener:
         asked = b"GET /who HTTP/1.0\r\n\r\n"
         await ask(listener, asked, tls.client)
         await ask(listener, asked, client_context(tls.report.authority))
-        await listener.ask(asked)
+        if operators:
+            await ask(listener, asked, trusting, "127.0.0.1")
+        else:
+            await listener.ask(asked)
     assert shown == [("web1", tls.report.fingerprint), None, None]
 
 
@@ -180,10 +185,31 @@ async def test_who_begins_tls_where_there_is_no_certificate_is_refused_as_before
 async def test_the_operators_certificate_is_for_everybody_but_those_who_ask_for_the_farms(tmp_path):
     tls = await ready(tmp_path)
     operators, trusting = tls_contexts(tmp_path)
-    serve_farm_name(operators, lambda: tls.server)
-    async with health_node(tls=operators) as listener:
+    async with health_node(tls=operators, tls_beside=lambda: tls.server) as listener:
         assert (await ask(listener, PROBE, trusting, "127.0.0.1")).endswith(b"OK\n")
         assert (await ask(listener, PROBE, tls.client)).endswith(b"OK\n")
+
+
+@on_a_loop
+async def test_the_certificate_is_chosen_when_the_first_bytes_come_one_by_one(tmp_path):
+    tls = await ready(tmp_path)
+    operators, _ = tls_contexts(tmp_path)
+    async with health_node(tls=operators, tls_beside=lambda: tls.server) as listener:
+        reader, writer = await listener.connect()
+        received, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = tls.client.wrap_bio(received, sent, server_hostname=SERVER_NAME)
+        for _ in range(9):
+            try:
+                client.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                for byte in sent.read():
+                    writer.write(bytes([byte]))
+                    await writer.drain()
+                    await asyncio.sleep(0)
+                received.write(await asyncio.wait_for(reader.read(65536), LIMIT))
+        assert client.getpeercert()["subject"] == ((("commonName", "web1"),),)
+        writer.close()
 
 
 @on_a_loop
