@@ -413,6 +413,7 @@ class Daemon:
                 await self._conditions.until(self._heartbeats.open)
                 stack.callback(self._heartbeats.close)
                 self._open_settings(relay)
+                await self._key_service.load()
                 await self._open_access(relay)
                 self._announce_layer_two()
                 stack.push_async_callback(server.close)

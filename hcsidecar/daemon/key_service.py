@@ -115,17 +115,26 @@ class KeyService:
         self._kept: KeptRotation | None = None
         self._offer: KeyMaterial | None = None
         "The new key of the rotation that this node coordinates just now."
+        self._loading = asyncio.Lock()
+        self._loaded = False
         self._turn = asyncio.Lock()
         self._rotating = asyncio.Lock()
         self._writing = asyncio.Lock()
+
+    async def load(self) -> None:
+        """Read what an earlier daemon has kept, once; before that nothing is done, and nothing is written."""
+        recorded, kept = self._directory / "certificates.json", self._directory / "rotation.json"
+        async with self._loading:
+            if not self._loaded:
+                self._recorded = await asyncio.to_thread(lambda: _load(recorded, _Recorded) or {})
+                self._kept = await asyncio.to_thread(lambda: _load(kept, KeptRotation))
+                self._loaded = True
 
     # -- certificates of the others -----------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Record the certificates of the others until cancelled."""
-        recorded, kept = self._directory / "certificates.json", self._directory / "rotation.json"
-        self._recorded = await asyncio.to_thread(lambda: _load(recorded, _Recorded) or {})
-        self._kept = await asyncio.to_thread(lambda: _load(kept, KeptRotation))
+        await self.load()
         while True:
             now = self._loop.time()
             others = [name for name in self._alive() if now >= self._due.get(name, 0.0)]
@@ -155,6 +164,7 @@ class KeyService:
         await self._record(node, certificate)
 
     async def _record(self, name: str, certificate: str) -> None:
+        await self.load()
         self._due[name] = self._loop.time() + RECORD_AGAIN
         former = self._recorded.get(name)
         if certificate == former or not may_record(keys=self._keyring.ids, known_to_removed=self._known_to_removed()):
@@ -228,6 +238,7 @@ class KeyService:
 
     async def _rotate(self, body: RotateBody, *, by: str) -> CommandResult:
         async with self._rotating:
+            await self.load()
             facts, reasons = await self._ready()
             if reasons:
                 return CommandResult(ok=False, text="; ".join(reasons))
@@ -326,6 +337,7 @@ class KeyService:
 
     async def take_step(self, body: StepBody, *, sender: str) -> StepAnswer:
         """Do what a coordinator orders; safe to repeat."""
+        await self.load()
         async with self._turn:
             kept, keyring = self._kept, self._keyring
             holder = KeyHolder(

@@ -72,17 +72,22 @@ class Bench:
         report = CertificateReport(authority=self.authority.certificate.decode(), fingerprint=MINE)
         self.tls = SimpleNamespace(report=report, files=files, client=None, look_now=lambda: None)
         self.other, self.told, self.removed = OtherNode(self.authority), [], set()
-        self.service = KeyService(
-            directory=tmp_path / "keys",
+        self.directory = tmp_path
+        self.service = self.restarted()
+        self.other.service = self.service
+
+    def restarted(self):
+        """Give the service as a daemon that starts has it."""
+        return KeyService(
+            directory=self.directory / "keys",
             settings=self.settings,
             tls=self.tls,
             relay=self.other,
             alive=lambda: ["web2"],
             known_to_removed=lambda: self.removed,
-            reload=loaded.keyring.reload,
+            reload=self.settings.loaded.keyring.reload,
             tell=lambda event: self.told.append(event.message),
         )
-        self.other.service = self.service
 
     @property
     def keyring(self):
@@ -119,6 +124,24 @@ async def test_of_certificates_that_come_at_once_the_last_is_on_the_disk_and_the
     await asyncio.gather(*(bench.service.note_certificate("web2", each) for each in certificates))
     assert json.loads((tmp_path / "keys" / "certificates.json").read_text()) == {"web2": certificates[-1]}
     assert bench.told == []
+
+
+@on_a_loop
+async def test_what_was_kept_before_a_restart_is_known_to_the_first_order_and_is_not_overwritten(tmp_path):
+    bench = Bench(tmp_path)
+    kept = {"rotation": [9, "web2", "a" * 32], "key": bench.keyring.active_id}
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "rotation.json").write_text(json.dumps(kept))
+    (tmp_path / "keys" / "certificates.json").write_text(json.dumps({"web2": THEIRS}))
+    for service in (bench.restarted(), bench.restarted()):
+        order = StepBody(rotation=RotationId(7, "web2", "0" * 32), step=RotationStep.ADD)
+        answers = await asyncio.gather(
+            service.take_step(order, sender="web2"), service.note_certificate("web9", FORGED), service.load()
+        )
+        assert answers[0].problem == "takes part in a later rotation, which web2 has begun"
+        assert service.report().rotation == RotationId(9, "web2", "a" * 32)
+    assert json.loads((tmp_path / "keys" / "rotation.json").read_text()) == kept
+    assert json.loads((tmp_path / "keys" / "certificates.json").read_text())["web2"] == THEIRS
 
 
 @on_a_loop
