@@ -209,7 +209,8 @@ async def console_here(directory, names=("web1", "web2", "web3"), **more):
             node.control.settings = FakeSettings(name)
             node.control.access = FakeAccess(record)
         path = directory / "console.sock"
-        app = local_app(Api(first.control), first.relay, admit=AdmitConsole(console=None), max_body=MAX_BODY)
+        admit = AdmitConsole(console=None, record=lambda: record[0])
+        app = local_app(Api(first.control), first.relay, admit=admit, max_body=MAX_BODY)
         app.middlewares.insert(0, remember)
         async with serve_unix(app, path), console(path, "127.0.0.1", 0, tls=None, **more) as address:
             yield ConsoleHere(nodes=nodes, address=address, record=record, asked=asked)

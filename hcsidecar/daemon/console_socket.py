@@ -13,6 +13,7 @@ from hcsidecar.api.local import local_app
 from hcsidecar.api.relay import Relay
 from hcsidecar.api.routes import Api
 from hcsidecar.api.servers import ControlSocket, serve_unix
+from hcsidecar.core.access.record import AccessRecord
 from hcsidecar.core.events import Event, Level
 from hcsidecar.core.service_unit import CONSOLE_USER
 from hcsidecar.web.accepting import Admission
@@ -54,6 +55,7 @@ async def serve_console(
     path: Path,
     *,
     starting: Callable[[], str | None],
+    record: Callable[[], AccessRecord],
     logger: logging.Logger,
     admission: Admission,
     tell: Callable[[Event], None],
@@ -73,7 +75,7 @@ async def serve_console(
     app = local_app(
         api,
         relay,
-        admit=AdmitConsole(console=None if account is None else account.user),
+        admit=AdmitConsole(console=None if account is None else account.user, record=record),
         starting=starting,
         max_body=MAX_BODY,
     )

@@ -402,6 +402,7 @@ class Daemon:
                     relay,
                     socket_path.with_name(CONSOLE_SOCKET),
                     starting=self._why_starting,
+                    record=lambda: self._access.record,  # until it is open, nobody is served
                     logger=logger,
                     admission=self._admission,
                     tell=self.tell,

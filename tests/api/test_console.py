@@ -17,9 +17,27 @@ from hcsidecar.api.local import local_app
 from hcsidecar.api.routes import Api
 from hcsidecar.api.servers import serve_unix
 from hcsidecar.core.access.identity import ACTOR_HEADER, Actor, Identity, Via, encode_actor
+from hcsidecar.core.access.record import AccessRecord, ChangeStamp, UserEntry, removed_user
 from hcsidecar.core.access.roles import PERMISSIONS, AccessRole
 
 CONSOLE_UID = 65534
+NOW = 946_684_800
+"Seconds since 1970."
+STAMP = ChangeStamp(1, NOW, "web1")
+
+
+def user(role):
+    return UserEntry(born=STAMP, role=role, role_set=STAMP, password_set=STAMP)
+
+
+RECORD = AccessRecord(
+    users={
+        "alice": user(AccessRole.ADMIN),
+        "bob": user(AccessRole.ADMIN),
+        "carol": user(AccessRole.MONITOR),
+        "dave": removed_user(STAMP, STAMP),
+    },
+)
 
 
 def actor(role, *, name="alice", via=Via.CONSOLE):
@@ -30,7 +48,11 @@ def actor(role, *, name="alice", via=Via.CONSOLE):
 async def served(directory, *, group=None):
     async with running(["web1", "web2"], directory) as nodes:
         path = directory / "console.sock"
-        app = local_app(Api(nodes["web1"].control), nodes["web1"].relay, admit=AdmitConsole(console=CONSOLE_UID))
+        app = local_app(
+            Api(nodes["web1"].control),
+            nodes["web1"].relay,
+            admit=AdmitConsole(console=CONSOLE_UID, record=lambda: RECORD),
+        )
         async with serve_unix(app, path, group=group):
             yield nodes, path
 
@@ -67,11 +89,27 @@ def test_the_daemon_refuses_what_a_role_may_not_do_whatever_the_console_lets_pas
     asyncio.run(story())
 
 
+@pytest.mark.parametrize("prefix", ["", "/nodes/web2"])
+def test_a_console_that_lies_about_a_role_gets_no_more_than_the_role_of_the_person(tmp_path, prefix):
+    async def story():
+        async with served(tmp_path) as (nodes, path):
+            lie = actor(AccessRole.ADMIN, name="carol")
+            status, refusal = await ask(path, "POST", f"/api/v1{prefix}/actions/drain", header=lie)
+            assert (status, refusal["reason"]) == (403, "the role monitor may not do this: it takes control or admin")
+            stranger = actor(AccessRole.ADMIN, name="dave")
+            status, refusal = await ask(path, "GET", f"/api/v1{prefix}/status", header=stranger)
+            assert status == 403
+            assert refusal["reason"].startswith("dave is no user or API token that this node knows of")
+            assert [node.control.acts for node in nodes.values()] == [[], []]
+
+    asyncio.run(story())
+
+
 @pytest.mark.parametrize("permission", PERMISSIONS, ids=lambda each: f"{each.method} {each.path}")
 @pytest.mark.parametrize("role", AccessRole)
 def test_each_verb_takes_the_role_of_the_table(permission, role):
     path = f"/api/v1/{permission.path.replace('*', 'x')}"
-    _, why = why_not_served(actor(role, name="bob"), permission.method, path)
+    _, why = why_not_served(actor(role, name="bob"), permission.method, path, record=RECORD, now=NOW)
     assert (why is None) == role.includes(permission.role)
 
 
@@ -87,7 +125,7 @@ def test_each_verb_takes_the_role_of_the_table(permission, role):
     ],
 )
 def test_what_nodes_and_applications_say_nobody_says_through_the_console(method, path):
-    _, why = why_not_served(actor(AccessRole.ADMIN), method, f"/api/v1/{path}")
+    _, why = why_not_served(actor(AccessRole.ADMIN), method, f"/api/v1/{path}", record=RECORD, now=NOW)
     assert why is not None
 
 
@@ -105,14 +143,14 @@ def test_what_nodes_and_applications_say_nobody_says_through_the_console(method,
     ],
 )
 def test_without_a_person_the_console_only_reads(method, path, allowed):
-    by, why = why_not_served(None, method, f"/api/v1/{path}")
+    by, why = why_not_served(None, method, f"/api/v1/{path}", record=RECORD, now=NOW)
     assert by == THE_CONSOLE
     assert (why is None) == allowed
 
 
 @pytest.mark.parametrize("header", ["", "alice", "{}", "[" * 9000, '{"identity":{"name":"a\\nb","role":"admin"}}'])
 def test_a_header_that_names_nobody_is_refused(header):
-    _, why = why_not_served(header, "GET", "/api/v1/status")
+    _, why = why_not_served(header, "GET", "/api/v1/status", record=RECORD, now=NOW)
     assert why == f"{ACTOR_HEADER} names no person or program"
 
 
@@ -143,5 +181,5 @@ def test_only_the_consoles_user_is_served(uid, answer):
 
 def test_nobody_of_the_command_line_comes_through_the_console():
     claimed = actor(AccessRole.ADMIN, via=Via.COMMAND_LINE)
-    who, why = why_not_served(claimed, "POST", "/api/v1/actions/drain")
+    who, why = why_not_served(claimed, "POST", "/api/v1/actions/drain", record=RECORD, now=NOW)
     assert (who, why) == (THE_CONSOLE, f"{ACTOR_HEADER} names no person or program")
