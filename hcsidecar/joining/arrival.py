@@ -40,10 +40,12 @@ class Arrival:
     def why_not(self, node: str) -> tuple[str, ...]:
         """Return everything that keeps this server from being this node, as `check-config` tells it."""
         problems = list(self._in_the_way())
+        made: list[Path] = []
         try:
-            made = _make_directories(self.directory)
+            _make_directories(self.directory, made)
             staged = Path(tempfile.mkdtemp(dir=self.directory, prefix=".joining-"))
         except OSError as error:
+            _remove_directories(made)
             return (*problems, f"{error.filename or self.directory} cannot be written: {error.strerror}")
         try:
             for file in self._plan.files:
@@ -93,7 +95,7 @@ class Arrival:
         directories: list[Path] = []
         try:
             for path, (content, mode) in wanted.items():
-                directories += _make_directories(path.parent)
+                _make_directories(path.parent, directories)
                 if path.exists() and _content(path) == content:
                     continue
                 place_file(path, content, replace=False, mode=mode)
@@ -129,12 +131,12 @@ def _content(path: Path) -> bytes | None:
         return None
 
 
-def _make_directories(path: Path) -> list[Path]:
-    """Make a directory with those above it, and return those that were made, the deepest last. Raise OSError."""
-    missing = [each for each in (*reversed(path.parents), path) if not each.exists()]
-    for each in missing:
-        each.mkdir(mode=0o755)
-    return missing
+def _make_directories(path: Path, made: list[Path]) -> None:
+    """Make a directory with those above it, and add each to `made`, the deepest last. Raise OSError."""
+    for each in (*reversed(path.parents), path):
+        if not each.exists():
+            each.mkdir(mode=0o755)
+            made.append(each)
 
 
 def _remove_directories(made: Sequence[Path]) -> None:
