@@ -112,11 +112,3 @@ with (
     import pydantic.fields
     import pydantic.main
     import pydantic.plugin._loader  # noqa: F401
-    import pydantic_core.core_schema
-    from typing_extensions import is_typeddict
-
-for _each in vars(pydantic_core.core_schema).values():
-    if is_typeddict(_each):
-        # What checkers of types read: 90 classes that are not used otherwise.
-        _each.__annotations__ = {}
-        _each.__required_keys__ = _each.__optional_keys__ = frozenset()
