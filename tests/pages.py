@@ -18,7 +18,7 @@ async def browser(console, role=None):
             async with session.request(
                 method, console.url(path), data=form, headers=names, allow_redirects=False
             ) as response:
-                return response.status, response.headers, await response.text()
+                return response.status, response.headers, await response.text(errors="replace")
 
         ask.session = session
         if role is not None:

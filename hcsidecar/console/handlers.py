@@ -18,6 +18,7 @@ from hcsidecar.console.doorkeeper import Doorkeeper, Visitor
 from hcsidecar.console.hub import Hub
 from hcsidecar.console.observer import FarmObserver
 from hcsidecar.console.rolling import RollingCommands, RollingInProgressError
+from hcsidecar.console.snapshots import SnapshotInProgressError, Snapshots
 from hcsidecar.console.stream_serving import send_stream
 from hcsidecar.core.access.credentials import SECRET_BYTES, TOKEN_ID_BYTES, secret_digest, write_token
 from hcsidecar.core.access.documents import AccessResult, PasswordBody, RemoveBody, RoleBody, TokenBody, UserBody
@@ -106,6 +107,7 @@ class Handlers:
         self._doorkeeper = doorkeeper
         self._rolling = rolling
         self._hub = hub
+        self._snapshots = Snapshots(client)
         self._description = msgspec.Raw(msgspec.json.encode(openapi_document(version)))
 
     def of(self, route: Route) -> Handler:
@@ -338,6 +340,20 @@ class Handlers:
         body: d.ApplyBody = request.body
         proposal = ProposalBody(digest=body.digest, confirm=body.confirm)
         return await self._own("POST", "/settings/proposals", request, proposal, limit=ACTION_LIMIT)
+
+    async def snapshot(self, request: CheckedRequest) -> object:
+        """Make a support snapshot."""
+        names = await self._chosen(tuple(filter(None, request.query.node.split(","))))
+        try:
+            content = await self._snapshots.make(names, request.actor)
+        except SnapshotInProgressError as error:
+            raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from None
+        name = f"{self._observer.knowledge.farm}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.zip"
+        return web.Response(
+            body=content,
+            content_type="application/octet-stream",
+            headers={"Content-Disposition": f'attachment; filename="{name}"'},
+        )
 
     # -- commands ----------------------------------------------------------------------------------------------------
 

@@ -2,11 +2,18 @@
 
 from typing import Final
 
-from hcsidecar.console.pages import actions, clients, events, farm, signing_in
+from hcsidecar.console.pages import actions, clients, events, farm, signing_in, support
 from hcsidecar.console.pages.page import Page
 from hcsidecar.core.console.translatable import text as _
 
-PAGES: Final[tuple[Page, ...]] = (*farm.PAGES, *actions.PAGES, *events.PAGES, *clients.PAGES, *signing_in.PAGES)
+PAGES: Final[tuple[Page, ...]] = (
+    *farm.PAGES,
+    *actions.PAGES,
+    *events.PAGES,
+    *clients.PAGES,
+    *support.PAGES,
+    *signing_in.PAGES,
+)
 
-NAVIGATION: Final = (("/", _("Farm")), ("/events", _("Events")), ("/clients", _("Clients")))
+NAVIGATION: Final = (("/", _("Farm")), ("/events", _("Events")), ("/clients", _("Clients")), ("/support", _("Support")))
 "Path and word of each page that one can go to from everywhere."

@@ -47,6 +47,11 @@ class FarmKnowledge:
         """All nodes of the farm, in the order of the farm file; none if nobody has said yet."""
         return () if self.facts is None else self.facts.nodes
 
+    @property
+    def farm(self) -> str:
+        """The name of the farm; empty if nobody has said yet."""
+        return "" if self.facts is None else self.facts.farm
+
     def hear_facts(self, facts: NodeFacts) -> None:
         """Take what the console's own node says; what is known of nodes that are gone is forgotten."""
         self.facts = facts

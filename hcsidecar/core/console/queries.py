@@ -81,6 +81,13 @@ class ClientQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     "The node that is to say it; the console's own without."
 
 
+class SnapshotQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of which nodes."""
+
+    node: Annotated[str, msgspec.Meta(max_length=4096)] = ""
+    "These, with commas between them; all of them without."
+
+
 class DifferencesQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is compared."""
 

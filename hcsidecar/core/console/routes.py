@@ -242,6 +242,15 @@ ROUTES: Final[tuple[Route, ...]] = (
         role=AccessRole.CONTROL,
     ),
     Route(
+        name="snapshot",
+        method="GET",
+        path="/snapshot",
+        summary="Make a support snapshot of nodes, without secrets: a zip archive. It takes up to a minute.",
+        answer=bytes,
+        query=q.SnapshotQuery,
+        role=AccessRole.CONTROL,
+    ),
+    Route(
         name="access",
         method="GET",
         path="/access",
