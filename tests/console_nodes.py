@@ -127,8 +127,8 @@ class FakeAccess:
         pass
 
     def make_link(self, body, *, by):
-        self.links.add(body.user, b"s" * 43, by=by, now=time.monotonic())
-        return LinkAnswer(ok=True, secret="s" * 43, lasts=600)
+        self.links.add(body.user, b"s" * 22, by=by, now=time.monotonic())
+        return LinkAnswer(ok=True, secret="s" * 22, lasts=600)
 
     def use_link(self, body):
         found = self.links.redeem(body.secret.encode(), now=time.monotonic())

@@ -50,6 +50,7 @@ COMPARE_INTERVAL: Final = 5.0
 "Seconds between two comparisons with other nodes."
 _KEY_BYTES: Final = 32
 _ID_BYTES: Final = 8
+_LINK_BYTES: Final = 16
 
 
 class AccessService:
@@ -205,7 +206,7 @@ class AccessService:
         users = self._record.present_users
         if body.user not in users:
             return LinkAnswer(ok=False, text=no_such_user(body.user, sorted(users)))
-        secret = secrets.token_urlsafe(_KEY_BYTES)
+        secret = secrets.token_urlsafe(_LINK_BYTES)
         self._sign_in_links().add(body.user, secret.encode(), by=by, now=time.monotonic())
         self._tell(
             Event(level=Level.INFO, origin="access", message=f"a link that signs {body.user} in once is made: by {by}")

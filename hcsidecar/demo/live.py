@@ -43,6 +43,7 @@ async def watch_live(console: Console) -> int:
 
     console.print("Starting three servers, and HAProxy in front of them …")
     async with put_up(Chronicle(clock=loop.time, show=show)) as stage:
+        await stage.start_consoles()
         view = LiveView(stage, since=since, with_keys=draws and sys.stdin.isatty())
         try:
             await (view.draw_on(console) if draws else view.tell_on(console))
@@ -114,6 +115,7 @@ class LiveView:
             since=self._since,
             happenings=self._stage.chronicle.last(SHOWN),
             vip=self._vip_picture(vip),
+            console=self._stage.console_link,
         )
 
     @staticmethod

@@ -140,6 +140,18 @@ class Plan:
         """TCP port of HAProxy's statistics page."""
         return 8404 + _SHIFT * self.number
 
+    def console_port(self, server: DemoServer) -> int:
+        """Return the TCP port of the console of a server, on the balancer's address."""
+        return 9453 + self.servers.index(server) + _SHIFT * self.number
+
+    def console_url(self, server: DemoServer) -> str:
+        """Return the URL of the console of a server."""
+        return f"http://{self.balancer}:{self.console_port(server)}"
+
+    def console_socket(self, server: DemoServer) -> Path:
+        """Return the path of the socket of a server's daemon for its console."""
+        return self.control_socket(server).with_name("console.sock")
+
     @property
     def _shift(self) -> int:
         return 0 if self.bridged else _SHIFT * self.number
@@ -147,7 +159,8 @@ class Plan:
     @property
     def tcp(self) -> tuple[tuple[str, int], ...]:
         """Every TCP address of this machine on which the demo listens, without those in namespaces."""
-        own = ((self.balancer, self.front_port), (self.balancer, self.stats_port))
+        consoles = ((self.balancer, self.console_port(server)) for server in self.servers)
+        own = ((self.balancer, self.front_port), (self.balancer, self.stats_port), *consoles)
         if self.bridged:
             return own
         return own + tuple(

@@ -110,6 +110,8 @@ class Picture:
     "When the view began, in seconds of the monotonic clock."
     happenings: Sequence[Happening]
     vip: VipPicture | None = None
+    console: str = ""
+    "The link that signs a browser in at the console, once."
 
 
 def draw(picture: Picture, plan: Plan, *, height: int) -> RenderableType:
@@ -253,6 +255,8 @@ def _footer(picture: Picture, plan: Plan) -> list[Text]:
     rows = [Text("Ctrl-C quits", style="bold")]
     if picture.chosen is not None:
         rows = [_keys(KEYS)] if picture.vip is None else [_keys(KEYS), _keys(MORE_KEYS)]
+    if picture.console:
+        rows.append(Text.assemble(("console: ", "bold"), (picture.console, "underline"), no_wrap=True))
     return [*rows, *(Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in lines)]
 
 

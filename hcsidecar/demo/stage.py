@@ -1,6 +1,8 @@
 """The running farm of the demo: three servers and HAProxy and, on the bridge, the clients of a virtual IP."""
 
 import asyncio
+import json
+import secrets
 import signal
 import socket
 import sys
@@ -21,6 +23,7 @@ from hcsidecar.demo.watch import Watch
 from hcsidecar.demo.web import WebServer
 
 HAPROXY = Tool(name="haproxy", package="haproxy")
+CONSOLE_USER = "demo"
 UP_WITHIN = 30.0
 "Seconds that the start may take, on a slow machine, before it counts as failed."
 POWERS = (0, 1, 2, 4)
@@ -45,6 +48,8 @@ class Stage:
         self.chronicle = chronicle
         self.network = network
         "The network of servers, balancer and clients; None on loopback."
+        self.console_link = ""
+        "Signs a browser in at the first server's console, once; empty before there are consoles."
         self._tools = tools
         self._web_server = WebServer.found(tools)
         self._programs = programs
@@ -64,6 +69,50 @@ class Stage:
         await self._wait_until("agree that all are Ready", lambda: self.why_not_agreed(dict.fromkeys(names, READY)))
         self._start_balancer()
         await self._wait_until("are UP for HAProxy", self._why_not_all_up)
+
+    async def start_consoles(self) -> None:
+        """Start a console for each server, and make a link that signs in at the first one."""
+        listening: set[str] = set()
+
+        def hear(name: str) -> Callable[[str], None]:
+            return lambda line: listening.add(name) if "listens on" in line else None
+
+        for server in self.plan.servers:
+            self._programs.start(
+                f"{server.name}'s console",
+                [
+                    *(sys.executable, "-P", "-m", "hcsidecar.console.start", "--http"),
+                    *("--socket", str(self.plan.console_socket(server))),
+                    *("--listen", f"{self.plan.balancer}:{self.plan.console_port(server)}"),
+                ],
+                on_line=hear(server.name),
+            )
+        await self._wait_until(
+            "have consoles", lambda: None if len(listening) == len(self.plan.servers) else "they start"
+        )
+        password = self.plan.directory / "password"
+        password.touch(mode=0o600)
+        password.write_text(secrets.token_urlsafe() + "\n")
+        first = self.plan.servers[0]
+        said: list[str] = []
+        for command in (
+            ["user", "add", CONSOLE_USER, "--role", "admin", "--password-file", str(password)],
+            ["user", "link", CONSOLE_USER, "--url", self.plan.console_url(first), "--json"],
+        ):
+            said.clear()
+            status = await self._programs.run(
+                " ".join(command[:2]),
+                [
+                    *_hcsidecar(command[0]),
+                    *command[1:],
+                    *("--config", str(self.plan.farm_file(first)), "--node", first.name),
+                ],
+                on_line=said.append,
+            )
+            if status != 0:
+                raise DemoError(f"no link to the console: {' '.join(said)}")
+        self.console_link = json.loads(said[-1])["link"]
+        self.chronicle.write(DEMO, f"the console, in which this link signs you in once: {self.console_link}")
 
     def ask_through_vip(self, record: RequestLog) -> None:
         """Start the clients of the virtual IP, if there is one; they send requests until the end."""

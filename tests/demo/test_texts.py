@@ -169,6 +169,6 @@ def test_everything_stays_on_loopback():
     assert all(address.startswith("127.77.3.") for address in addresses)
 
 
-def test_on_the_bridge_only_haproxys_listeners_are_this_machines():
+def test_on_the_bridge_only_the_listeners_of_haproxy_and_of_the_consoles_are_this_machines():
     assert BRIDGED.udp == ()
-    assert BRIDGED.tcp == (("127.77.3.10", 8380), ("127.77.3.10", 8704))
+    assert BRIDGED.tcp == tuple(("127.77.3.10", port) for port in (8380, 8704, 9753, 9754, 9755))

@@ -36,7 +36,7 @@ class SignInForm(SignInBody, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class LinkForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The secret of a link that signs in."""
 
-    link: Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]{43}\Z")]
+    link: Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]{22}\Z")]
 
 
 class LanguageForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

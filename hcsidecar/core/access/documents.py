@@ -88,7 +88,7 @@ class LinkAnswer(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
     "When not ok: the reason."
     secret: str = ""
-    "43 characters, of which nothing is kept but a digest."
+    "22 characters, of which nothing is kept but a digest."
     lasts: int = 0
     "Seconds."
 
@@ -96,7 +96,7 @@ class LinkAnswer(msgspec.Struct, frozen=True, kw_only=True):
 class RedeemBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Asks whom a link signs in, and uses it up: `POST /api/v1/access/links/use`, by the console of this node."""
 
-    secret: Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]{43}\Z")]
+    secret: Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]{22}\Z")]
     address: Annotated[str, msgspec.Meta(max_length=64)]
     "That the request came from, for the event."
 
