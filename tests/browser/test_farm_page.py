@@ -139,7 +139,10 @@ def test_by_the_keyboard_alone_a_node_is_drained_and_resumed(browsing, consoles,
 
 
 @pytest.mark.parametrize("look", [{}, {"dark": True}, {"phone": True}, {"locale": "fr-FR"}], ids=str)
-@pytest.mark.parametrize("path", ["/sign-in", "/", "/farm/act?action=stop", "/events", "/runs", "/clients", "/nothing"])
+@pytest.mark.parametrize(
+    "path",
+    ["/sign-in", "/", "/farm/act?action=stop", "/events", "/runs", "/clients", "/settings", "/support", "/nothing"],
+)
 def test_axe_finds_nothing_serious_and_nothing_is_wider_than_the_window(browsing, consoles, look, path):
     page = browsing.open(**look)
     if path == "/nothing":

@@ -29,7 +29,8 @@ from hcsidecar.core.json_reading import read_json
 
 CSRF_FIELD: Final = "csrf"
 _FORM: Final = "application/x-www-form-urlencoded"
-_MOST_FIELDS: Final = 200
+_MOST_FIELDS: Final = 1000
+"Three for each file of a bundle, and some more."
 
 
 class PageServer:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from hcsidecar.console.pages import actions, clients, events, farm, signing_in, support
+from hcsidecar.console.pages import actions, clients, events, farm, settings, signing_in, support
 from hcsidecar.console.pages.page import Page
 from hcsidecar.core.console.translatable import text as _
 
@@ -11,9 +11,16 @@ PAGES: Final[tuple[Page, ...]] = (
     *actions.PAGES,
     *events.PAGES,
     *clients.PAGES,
+    *settings.PAGES,
     *support.PAGES,
     *signing_in.PAGES,
 )
 
-NAVIGATION: Final = (("/", _("Farm")), ("/events", _("Events")), ("/clients", _("Clients")), ("/support", _("Support")))
+NAVIGATION: Final = (
+    ("/", _("Farm")),
+    ("/events", _("Events")),
+    ("/clients", _("Clients")),
+    ("/settings", _("Settings")),
+    ("/support", _("Support")),
+)
 "Path and word of each page that one can go to from everywhere."

@@ -1,0 +1,150 @@
+"""The Settings pages: what is in force, a draft, its plan, and that it is applied."""
+
+import asyncio
+import io
+import re
+
+import pytest
+from console_nodes import console_here
+from pages import browser, csrf_in
+
+from hcsidecar.core.access.roles import AccessRole
+from hcsidecar.core.settings.documents import CandidateReport, CheckOutcome
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+def told(tmp_path, story, *, role=AccessRole.ADMIN):
+    async def run():
+        async with console_here(tmp_path) as console, browser(console, role) as ask:
+            return await story(console, ask)
+
+    return asyncio.run(run())
+
+
+def settings_of(console, node="web1"):
+    return console.nodes[node].control.settings
+
+
+def test_the_page_shows_what_is_in_force_on_each_node(tmp_path):
+    async def story(console, ask):
+        await console.nodes["web3"].stop_tcp()
+        _, _, page = await ask("GET", "/settings")
+        digest = settings_of(console).revision.id.digest[:12]
+        assert page.count(f"<code>{digest}</code>") == 2
+        assert "does not answer" in page
+        assert "/settings/edit" in page
+
+    told(tmp_path, story)
+
+
+def test_a_draft_becomes_a_plan_and_is_applied(tmp_path):
+    async def story(console, ask):
+        _, _, page = await ask("GET", "/settings/edit")
+        assert "[farm]" in page
+        form = {
+            "csrf": csrf_in(page),
+            "name[]": "farm.toml",
+            "content[]": "[farm]\r\nname = 'x'\r\n",
+            "message": "why",
+        }
+        _, _, plan = await ask("POST", "/settings/plan", form)
+        ((candidate, by),) = settings_of(console).candidates
+        assert [(file.name, file.content) for file in candidate.files] == [("farm.toml", b"[farm]\nname = 'x'\n")]
+        assert (candidate.message, by) == ("why", "alice (console, 127.0.0.1)")
+        digest = re.search(r'name="digest" value="([0-9a-f]{64})"', plan)[1]
+        status, headers, _ = await ask("POST", "/settings/apply", {"csrf": csrf_in(plan), "digest": digest})
+        assert (status, headers["Location"]) == (303, "/settings")
+        assert [body.digest for body in settings_of(console).proposals] == [digest]
+
+    told(tmp_path, story)
+
+
+def test_problems_of_every_node_are_shown_and_there_is_no_button_then(tmp_path):
+    async def story(console, ask):
+        settings = settings_of(console)
+
+        async def make(body, *, by):
+            return CandidateReport(
+                revision=settings.revision.id,
+                checks=(CheckOutcome(node="web1"), CheckOutcome(node="web2", problems=(f"no eth7 {HOSTILE}",))),
+            )
+
+        settings.make = make
+        _, _, page = await ask("GET", "/settings/edit")
+        form = {"csrf": csrf_in(page), "name[]": "farm.toml", "content[]": f"# {HOSTILE}\n"}
+        _, _, plan = await ask("POST", "/settings/plan", form)
+        assert "web2: no eth7 &lt;script&gt;" in plan
+        assert "/settings/apply" not in plan
+        assert HOSTILE not in plan
+        # The draft is not lost: it goes back into the editor.
+        _, _, again = await ask("POST", "/settings/edit", form)
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in again
+
+    told(tmp_path, story)
+
+
+def test_a_file_is_added_and_removed_in_the_draft(tmp_path):
+    async def story(console, ask):
+        _, _, page = await ask("GET", "/settings/edit")
+        form = {"csrf": csrf_in(page), "name[]": "farm.toml", "content[]": "[farm]\n", "new_name": "check.sh"}
+        _, _, again = await ask("POST", "/settings/edit", form)
+        assert 'name="name[]" value="check.sh"' in again
+        assert "#!/bin/sh" in again
+
+    told(tmp_path, story)
+
+
+def test_going_back_is_a_plan_first(tmp_path):
+    async def story(console, ask):
+        _, _, page = await ask("GET", "/settings")
+        _, _, plan = await ask("POST", "/settings/back", {"csrf": csrf_in(page), "number": "1"})
+        ((candidate, _by),) = settings_of(console).candidates
+        assert (candidate.number, candidate.message) == (1, "back to revision 1")
+        assert "Apply to every node" in plan
+
+    told(tmp_path, story)
+
+
+@pytest.mark.parametrize("name", ["../etc/passwd", "/etc/passwd", "a/../../b", HOSTILE])
+def test_a_name_that_leads_elsewhere_is_for_the_farm_to_refuse_and_is_shown_as_text(tmp_path, name):
+    async def story(console, ask):
+        _, _, page = await ask("GET", "/settings/edit")
+        form = {"csrf": csrf_in(page), "name[]": name, "content[]": "x"}
+        _, _, again = await ask("POST", "/settings/edit", form)
+        assert HOSTILE not in again
+        # The console has no file system of its own to write to: what it is given goes to the daemon as it is.
+        await ask("POST", "/settings/plan", form)
+        ((candidate, _by),) = settings_of(console).candidates
+        assert [file.name for file in candidate.files] == [name]
+
+    told(tmp_path, story)
+
+
+def test_a_draft_that_is_too_large_is_refused(tmp_path):
+    async def story(console, ask):
+        _, _, page = await ask("GET", "/settings/edit")
+        form = f"csrf={csrf_in(page)}&name[]=farm.toml&content[]=".encode() + b"x" * (7 * 1024 * 1024)
+        kind = "application/x-www-form-urlencoded"
+        status, _, _ = await ask("POST", "/settings/plan", io.BytesIO(form), Content_Type=kind)
+        assert status == 413
+        assert settings_of(console).candidates == []
+
+    told(tmp_path, story)
+
+
+@pytest.mark.parametrize("role", [AccessRole.MONITOR, AccessRole.CONTROL], ids=str)
+def test_who_is_no_admin_sees_what_is_in_force_and_no_files_and_can_change_nothing_by_hand(tmp_path, role):
+    async def story(console, ask):
+        _, _, page = await ask("GET", "/settings")
+        assert "/settings/edit" not in page
+        assert "/settings/changes" not in page
+        form = {"csrf": csrf_in(page), "name[]": "farm.toml", "content[]": "x"}
+        for path in ("/settings/plan", "/settings/edit"):
+            status, _, _ = await ask("POST", path, form)
+            assert status == 403
+        status, _, _ = await ask("GET", "/settings/edit")
+        assert status == 403
+        assert settings_of(console).candidates == []
+
+    told(tmp_path, story, role=role)
