@@ -27,13 +27,21 @@ def console(
     listen: Annotated[
         str, typer.Option(metavar="ADDRESS:PORT", help="Where to listen; without an address, on all of this machine.")
     ] = ":9453",
+    test_page: Annotated[
+        str | None,
+        typer.Option(
+            "--test-page",
+            metavar="ADDRESS:PORT",
+            help="Also serve there, to everybody and over HTTP, a page of tiles that say which server answers.",
+        ),
+    ] = None,
     http: Annotated[bool, typer.Option("--http", help="Without TLS; only on loopback, to try it.")] = False,
     certificate: Annotated[
         Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Certificate in PEM, with its chain.")
     ] = None,
     key: Annotated[Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Its private key in PEM.")] = None,
 ) -> None:
-    """Serve the farm's API for people and programs, over HTTPS, until SIGTERM.
+    """Serve the farm in a browser, and its API for programs, over HTTPS, until SIGTERM.
 
     A process of its own, with no rights and no key: it asks the daemon of this node, and the other nodes through it.
     Without --socket and --config it takes the only socket below /run/hcsidecar. It answers people who have signed in
@@ -50,7 +58,8 @@ def console(
     if socket is None and (config is not None or node is not None):
         socket = _socket(config, node)
     arguments = ["--listen", listen, *(["--http"] if http else [])]
-    for option, value in (("--socket", socket), ("--certificate", certificate), ("--key", key)):
+    given = {"--socket": socket, "--test-page": test_page, "--certificate": certificate, "--key": key}
+    for option, value in given.items():
         arguments += [] if value is None else [option, str(value)]
     # As `hcsidecar run` becomes the daemon: see daemon/launch.py.
     python = [sys.executable, "-P", "-X", "no_debug_ranges", "-m", "hcsidecar.console.start"]

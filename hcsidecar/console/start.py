@@ -34,6 +34,7 @@ from hcsidecar.console.doorkeeper import Doorkeeper
 from hcsidecar.console.handlers import Handlers
 from hcsidecar.console.hub import Hub
 from hcsidecar.console.listening import HEAD_TIMEOUT, ConsoleConnection, listen
+from hcsidecar.console.mosaic import Mosaic
 from hcsidecar.console.observer import FarmObserver
 from hcsidecar.console.pages.rendering import Rendering
 from hcsidecar.console.pages.services import Services
@@ -114,11 +115,18 @@ def _words(_status: HTTPStatus, reason: str) -> bytes:
 
 @contextlib.asynccontextmanager
 async def console(
-    path: Path, address: str, port: int, *, tls: ssl.SSLContext | None, heartbeat: float = HEARTBEAT
+    path: Path,
+    address: str,
+    port: int,
+    *,
+    tls: ssl.SSLContext | None,
+    test_page: tuple[str, int] | None = None,
+    heartbeat: float = HEARTBEAT,
 ) -> AsyncIterator[tuple[str, int]]:
     """Serve the console of the daemon with this socket; yield address and port.
 
-    `heartbeat` is for streams, in seconds. Raise OSError if it cannot listen.
+    `test_page` is where the test page is served, None: nowhere. `heartbeat` is for streams, in seconds. Raise OSError
+    if it cannot listen.
     """
     async with contextlib.AsyncExitStack() as stack:
         client = await stack.enter_async_context(DaemonClient(path))
@@ -145,25 +153,40 @@ async def console(
             secure=tls is not None,
         )
         app = ConsoleApp(handlers, doorkeeper, PageServer(services), secure=tls is not None).application()
-        runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=SHUTDOWN)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        assert runner.server is not None  # noqa: S101 - it has just been set up
-        make = partial(ConsoleConnection, runner.server, logger=logger, unreadable=HTTPStatus.BAD_REQUEST, words=_words)
-        listener = listen(address, port)
-        server = await asyncio.get_running_loop().create_server(
-            make, sock=listener, ssl=tls, ssl_handshake_timeout=HEAD_TIMEOUT if tls is not None else None
-        )
-        stack.callback(server.close)
-        yield listener.getsockname()[:2]
+        at = await _serve(stack, app, address, port, tls)
+        if test_page is not None:
+            mosaic = Mosaic(observer=observer, rendering=services.rendering, static=static)
+            host, its_port = await _serve(stack, mosaic.application(), *test_page, None)
+            logger.info("the test page listens on http://%s:%s", f"[{host}]" if ":" in host else host, its_port)
+        yield at
 
 
-async def _run(path: Path, address: str, port: int, tls: ssl.SSLContext | None) -> None:
+async def _serve(
+    stack: contextlib.AsyncExitStack, app: web.Application, address: str, port: int, tls: ssl.SSLContext | None
+) -> tuple[str, int]:
+    """Serve an application until the stack is closed; return address and port. Raise OSError if it cannot listen."""
+    runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=SHUTDOWN)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    assert runner.server is not None  # noqa: S101 - it has just been set up
+    make = partial(ConsoleConnection, runner.server, logger=logger, unreadable=HTTPStatus.BAD_REQUEST, words=_words)
+    listener = listen(address, port)
+    server = await asyncio.get_running_loop().create_server(
+        make, sock=listener, ssl=tls, ssl_handshake_timeout=HEAD_TIMEOUT if tls is not None else None
+    )
+    stack.callback(server.close)
+    host, its_port = listener.getsockname()[:2]
+    return host, its_port
+
+
+async def _run(
+    path: Path, address: str, port: int, tls: ssl.SSLContext | None, test_page: tuple[str, int] | None
+) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    async with console(path, address, port, tls=tls) as (host, at):
+    async with console(path, address, port, tls=tls, test_page=test_page) as (host, at):
         shown = f"[{host}]" if ":" in host else host
         logger.info(
             "hcsidecar %s: the console listens on %s://%s:%s",
@@ -206,10 +229,16 @@ def main() -> int:
     parser.add_argument("--socket", type=Path)
     parser.add_argument("--listen", default=f":{PORT}")
     parser.add_argument("--http", action="store_true")
+    parser.add_argument("--test-page", default="")
     parser.add_argument("--certificate", type=Path)
     parser.add_argument("--key", type=Path)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        test_page = _address(options.test_page) if options.test_page else None
+    except ValueError:
+        _complain(f"--test-page {options.test_page} is not ADDRESS:PORT, such as :9454")
+        return 2
     try:
         address, port = _address(options.listen)
     except ValueError:
@@ -227,9 +256,10 @@ def main() -> int:
     gc.freeze()
     gc.enable()
     try:
-        asyncio.run(_run(path, address, port, tls))
+        asyncio.run(_run(path, address, port, tls, test_page))
     except OSError as error:
-        _complain(f"the console cannot listen on {options.listen}: {error.strerror or error}")
+        where = f"{options.listen} or {options.test_page}" if options.test_page else options.listen
+        _complain(f"the console cannot listen on {where}: {error.strerror or error}")
         return 1
     return 0
 
