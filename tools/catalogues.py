@@ -23,6 +23,17 @@ METHODS = [
 ]
 OPTIONS = {"**.html": {"trimmed": "true"}}
 KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2)}
+WORDS = (
+    # Levels of events, and how a check of the machine ended.
+    *("debug", "info", "warning", "error", "ok", "problem"),
+    # Roles of users.
+    *("monitor", "control", "admin"),
+    # Results of checks.
+    *("up", "down", "init"),
+    # Why somebody is not let in.
+    "name or password is wrong",
+)
+"Words that documents have, and that pages translate when they show them."
 
 
 def template() -> Catalog:
@@ -33,6 +44,8 @@ def template() -> Catalog:
     ):
         del line  # a text that moves in its file is no change
         found.add(message, None, [(filename, 0)], auto_comments=comments, context=context)
+    for word in WORDS:
+        found.add(word)
     return found
 
 

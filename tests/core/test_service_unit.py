@@ -6,6 +6,7 @@ from hcsidecar.core.service_unit import (
     UnitOptions,
     UnitState,
     config_of,
+    console_unit_text,
     for_systemd,
     is_ours,
     signed,
@@ -191,3 +192,10 @@ def test_systemd_waits_for_longer_than_the_drain_and_leaves_the_application_alon
 
 def test_where_the_program_is_need_not_be_known():
     assert why_not_for_a_service(wishes(state=None)) is None
+
+
+def test_the_consoles_unit_runs_this_installations_program():
+    shipped = SHIPPED.with_name("hcsidecar-console.service").read_text()
+    text = console_unit_text(shipped, wishes(program="/opt/my farm/bin/hcsidecar"))
+    assert 'ExecStart="/opt/my farm/bin/hcsidecar" console\n' in text
+    assert text.replace('"/opt/my farm/bin/hcsidecar"', "/usr/bin/hcsidecar") == shipped

@@ -25,10 +25,11 @@ def known():
 def test_before_its_own_node_has_answered_there_is_nothing_to_show():
     knowledge = FarmKnowledge()
     knowledge.miss_own("it does not run")
-    assert (knowledge.overview(now=0), knowledge.nodes) == (None, ())
+    assert (knowledge.overview(now=0), knowledge.nodes, knowledge.farm) == (None, (), "")
 
 
 def test_a_node_is_shown_with_its_own_words_and_with_how_it_is_seen():
+    assert known().farm == "apache"
     overview = known().overview(now=10.5)
     assert overview.view == ("web1", "web2")
     assert [(node.answers, node.age) for node in overview.nodes] == [(True, 0.5), (True, 0.5)]
