@@ -45,7 +45,7 @@ COMPILE_BPF = clang -target bpf -mcpu=v3 -O2 -g -fno-strict-aliasing -Wall -Wext
 	-fdebug-compilation-dir=. -I$(BPF_HEADERS) -c $(BPF).c -o $(1) && llvm-strip -g $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help catalogues demo demo-script test coverage soak compose-test vm-test container-locks lint format types layers check bpf bpf-check deb benchmarks debian-loading debian-vm debian-base debian-demo debian-test debian-soak debian-bench debian-bpf debian-deb debian-compose clean debs dist debian-debootstrap bpf-check-arm64 rpm debian-bpf-arm64 debian-rpm vendor
+.PHONY: help catalogues demo pictures demo-script test coverage soak compose-test vm-test container-locks lint format types layers check bpf bpf-check deb benchmarks debian-loading debian-vm debian-base debian-demo debian-test debian-soak debian-bench debian-bpf debian-deb debian-compose clean debs dist debian-debootstrap bpf-check-arm64 rpm debian-bpf-arm64 debian-rpm vendor
 
 help: ## Say what can be made
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -123,6 +123,9 @@ vendor: ## Fetch the libraries of the console's pages from npm, as tools/vendor/
 
 catalogues: $(VENV)/.installed ## Bring the translations of the console's pages up to date with their texts
 	@$(BIN)/python tools/catalogues.py
+
+pictures: $(VENV)/.installed debian-test ## Make the pictures of README anew, from the demo in a browser
+	HCSIDECAR_PICTURES=docs/pictures $(BIN)/python -m pytest tests/browser/test_demo.py
 
 bpf: debian-bpf $(BPF).o ## Compile the packet filter if its source is newer
 

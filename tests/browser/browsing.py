@@ -12,7 +12,7 @@ PROGRAM = Path("/usr/bin/chromium")
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 _AXE = Path(__file__).parent / "vendor/axe.min.js"
 # No name has an address: nothing that a page asks for leaves this machine.
-_ARGUMENTS = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--renderer-process-limit=2", "--disable-gpu"]
+_ARGUMENTS = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.*", "--renderer-process-limit=2", "--disable-gpu"]
 
 
 @contextmanager
