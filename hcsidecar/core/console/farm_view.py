@@ -37,12 +37,12 @@ class NodeState:
     "As far as is known, it takes clients."
 
 
-_DEAD: Final = NodeState(level=StateLevel.BAD, word=_("not heard"), serves=False)
-_SILENT: Final = NodeState(level=StateLevel.UNKNOWN, word=_("does not answer"), serves=False)
+NOT_HEARD: Final = NodeState(level=StateLevel.BAD, word=_("not heard"), serves=False)
+SILENT: Final = NodeState(level=StateLevel.UNKNOWN, word=_("does not answer"), serves=False)
 _DRAINING: Final = NodeState(level=StateLevel.CHANGING, word=_("draining"), serves=False)
 _LEAVING: Final = NodeState(level=StateLevel.CHANGING, word=_("leaving"), serves=True)
 _READY: Final = NodeState(level=StateLevel.GOOD, word=_("Ready"), serves=True)
-_CHANGING: Final = NodeState(level=StateLevel.CHANGING, word=_("changing"), serves=False)
+CHANGING: Final = NodeState(level=StateLevel.CHANGING, word=_("changing"), serves=False)
 _STOPPED: Final = NodeState(level=StateLevel.STOPPED, word=_("stopped"), serves=False)
 _WAITING: Final = NodeState(level=StateLevel.BAD, word=_("waiting"), serves=False)
 _NOT_READY: Final = NodeState(level=StateLevel.BAD, word=_("not Ready"), serves=False)
@@ -52,17 +52,22 @@ def state_of(node: NodeOverview) -> NodeState:
     """Return the state of a node, by its own words; of one that does not answer by what others hear of it."""
     if not node.answers or node.status is None:
         is_dead = node.seen is not None and not node.seen.alive
-        return _DEAD if is_dead else _SILENT
+        return NOT_HEARD if is_dead else SILENT
     status = node.status
     if status.parting:
         return _LEAVING
-    if status.draining and status.status == "Ready":
+    return state_told(role=status.role, status=status.status, draining=status.draining)
+
+
+def state_told(*, role: str | None, status: str | None, draining: bool) -> NodeState:
+    """Return the state of a node that tells its role and status."""
+    if draining and status == "Ready":
         return _DRAINING
-    match (status.status, status.role):
+    match (status, role):
         case ("Ready", _role):
             return _READY
         case ("Transient", _role):
-            return _CHANGING
+            return CHANGING
         case (_status, "STOP"):
             return _STOPPED
         case (_status, "WAIT"):
