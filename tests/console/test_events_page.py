@@ -164,3 +164,30 @@ def test_without_a_virtual_ip_the_page_says_who_decides(tmp_path):
         assert "a load balancer decides who serves a client" in page
 
     told(tmp_path, story)
+
+
+def test_the_timeline_shows_in_which_state_each_node_was(tmp_path):
+    async def story(console, ask):
+        write(console, "web1", "UP(Ready): every check passes", origin="application")
+        write(console, "web2", "STOP(NotReady): stop by <bob>", origin="application")
+        write(console, "web2", "the check fails", level=Level.ERROR, origin="check")
+        _, _, page = await ask("GET", "/timeline?hours=1")
+        assert 'class="state good"' in page
+        assert 'class="state stopped"' in page
+        assert 'class="mark error"' in page
+        assert "stop by &lt;bob&gt;" in page
+        status, _, _ = await ask("GET", "/timeline?hours=2")
+        assert status == 400
+
+    told(tmp_path, story)
+
+
+def test_an_old_moment_is_found_behind_many_newer_events(tmp_path):
+    async def story(console, ask):
+        write(console, "web1", "long ago")
+        for number in range(900):
+            write(console, "web2", f"event {number}")
+        _, _, page = await ask("GET", "/events?text=long+ago&until=2999-01-01T00:00")
+        assert messages(page) == ["long ago"]
+
+    told(tmp_path, story)

@@ -1,5 +1,6 @@
 """Who serves a client: the node and why, as each node says it; and what the filters have done with packets."""
 
+import asyncio
 from typing import Annotated, Final
 
 import msgspec
@@ -33,7 +34,7 @@ async def show(request: PageRequest) -> web.StreamResponse:
     reports: NodeAnswers[LayerTwoReport] = await request.api("shares")
     answers: list[NodeAnswer[ClientExplanation]] = []
     if query.address.strip() and overview.shares:
-        answers = [await _ask(request, node.name, query) for node in overview.nodes]
+        answers = list(await asyncio.gather(*(_ask(request, node.name, query) for node in overview.nodes)))
     said = [answer.document.shares for answer in answers if answer.document is not None]
     return request.render(
         "clients.html",

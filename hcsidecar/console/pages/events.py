@@ -1,15 +1,20 @@
 """The Events page: what has happened on all nodes, in the order of time; and the output of scripts."""
 
+import asyncio
 import csv
 import io
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlencode
 
 import msgspec
 from aiohttp import hdrs, web
 
+from hcsidecar.api.requests import ApiError
 from hcsidecar.console.pages.page import Page, PageRequest
 from hcsidecar.console.pages.parts import event_places, follow, id_after, written
 from hcsidecar.console.pages.rendering import Localized
@@ -17,6 +22,7 @@ from hcsidecar.core.access.roles import AccessRole
 from hcsidecar.core.console import queries as q
 from hcsidecar.core.console.documents import FarmEvents, NodeAnswers
 from hcsidecar.core.console.event_filter import EventFilter
+from hcsidecar.core.console.state_timeline import timeline
 from hcsidecar.core.documents import Entry, RunOutput, Runs
 from hcsidecar.core.events import Level
 from hcsidecar.core.remarks import OURS
@@ -25,8 +31,14 @@ _SHOWN: Final = 100
 "Events on the page at first, and with each further piece of the past."
 _EXPORTED: Final = 20_000
 "Events in a file, at most."
+_FOR_TIMELINE: Final = 5000
+"Events from which a timeline is made, at most."
+_BEFORE: Final = 86_400
+"Seconds before the timeline in which the event is looked for that began a state."
 _MOST_ASKED: Final = 60
 "Times that the nodes are asked for one page or file: a filter may pass over much."
+_EXPORTS: Final = asyncio.Semaphore(2)
+"Files that are made at the same time: each is in memory while it is."
 _Before = Annotated[str, msgspec.Meta(max_length=8192)]
 
 
@@ -99,15 +111,17 @@ async def live(request: PageRequest) -> web.StreamResponse:
 async def export(request: PageRequest) -> web.StreamResponse:
     """Send the events as a file, the oldest first."""
     wanted, kind = _filter_of(request.query), request.query.format
-    events, _, problems = await _collect(request, wanted, most=_EXPORTED, before="")
+    if _EXPORTS.locked():
+        raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "other exports are being made: try it again in a moment")
+    async with _EXPORTS:
+        events, older, problems = await _collect(request, wanted, most=_EXPORTED, before="")
     content = _as_csv(events) if kind == "csv" else _as_json_lines(events)
     response = web.StreamResponse(
         headers={
             hdrs.CONTENT_TYPE: "text/csv; charset=utf-8" if kind == "csv" else "application/jsonl; charset=utf-8",
-            hdrs.CONTENT_DISPOSITION: f'attachment; filename="events.{kind}"',
+            hdrs.CONTENT_DISPOSITION: f'attachment; filename="events{_how_whole(problems, older=older)}.{kind}"',
             hdrs.CACHE_CONTROL: "no-store",
             "X-Content-Type-Options": "nosniff",
-            **({"X-Missing": ", ".join(sorted(problems))} if problems else {}),
         }
     )
     await response.prepare(request.http)
@@ -115,6 +129,12 @@ async def export(request: PageRequest) -> web.StreamResponse:
         await response.write(part)
     await response.write_eof()
     return response
+
+
+def _how_whole(problems: Mapping[str, str], *, older: str) -> str:
+    """Return what the name of a file says of what is not in it."""
+    missing = f"-without-{'-'.join(sorted(problems))}" if problems else ""
+    return f"{'-newest' if older else ''}{missing}"
 
 
 async def runs(request: PageRequest) -> web.StreamResponse:
@@ -137,6 +157,31 @@ async def output(request: PageRequest) -> web.StreamResponse:
     return request.render("run_piece.html" if request.is_part else "run.html", found=found)
 
 
+class TimelineQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How far back the timeline goes."""
+
+    hours: Literal[1, 6, 24, 72] = 6
+
+
+async def states(request: PageRequest) -> web.StreamResponse:
+    """Show in which state each node was, and when, as the events tell."""
+    now = time.time()
+    begin = now - 3600 * request.query.hours
+    # A state that had begun before is told by an event that is older.
+    wanted = EventFilter(since=f"{datetime.fromtimestamp(begin - _BEFORE, UTC):%Y-%m-%dT%H:%M}")
+    events, _, problems = await _collect(request, wanted, most=_FOR_TIMELINE, before="")
+    names = await request.services.observer.node_names()
+    return request.render(
+        "timeline.html",
+        intervals=timeline(events, nodes=names, since=begin),
+        marks=[entry for entry in events if entry.level in (Level.WARNING, Level.ERROR) and entry.time >= begin],
+        begin=begin,
+        now=now,
+        hours=request.query.hours,
+        problems=problems,
+    )
+
+
 def _filter_of(query: Any) -> EventFilter:
     return EventFilter(**{field: getattr(query, field) for field in EventFilter.__struct_fields__})
 
@@ -157,7 +202,8 @@ async def _collect(
                 origin=wanted.origin,
                 grep=wanted.text,
                 since=0 if begins is None else int(begins),
-                last=min(q.MOST_EVENTS, most - len(found)),
+                # What is newer than the end of the filter is passed over here, in large steps.
+                last=q.MOST_EVENTS if wanted.until else min(q.MOST_EVENTS, most - len(found)),
                 before=before,
             ),
         )
@@ -208,6 +254,14 @@ PAGES: Final = (
         role=AccessRole.MONITOR,
         serve=export,
         query=ExportQuery,
+    ),
+    Page(
+        name="timeline_page",
+        method="GET",
+        path="/timeline",
+        role=AccessRole.MONITOR,
+        serve=states,
+        query=TimelineQuery,
     ),
     Page(name="runs_page", method="GET", path="/runs", role=AccessRole.MONITOR, serve=runs),
     Page(

@@ -75,6 +75,8 @@
   document.addEventListener("htmx:afterSettle", (event) => {
     const dialog = document.getElementById("dialog");
     if (event.target.id !== "dialog-body" || !dialog || dialog.open) return;
+    // An answer to what was done in the dialog does not open one that has been closed meanwhile.
+    if (event.detail.requestConfig?.verb !== "get") return;
     for (const menu of document.querySelectorAll("details.menu[open]")) menu.open = false;
     dialog.showModal();
   });

@@ -33,13 +33,14 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     @property
     def begins_at(self) -> float | None:
         """The first moment, in seconds since 1970; None if there is none, or the calendar has no such day."""
-        return _moment(self.since)
+        moment = _moment(self.since)
+        return None if moment is None else max(0.0, moment)
 
     @property
     def ends_before(self) -> float | None:
         """The end of the last minute, in seconds since 1970."""
         moment = _moment(self.until)
-        return None if moment is None else moment + 60
+        return None if moment is None else moment - moment % 60 + 60
 
     @property
     def is_open(self) -> bool:

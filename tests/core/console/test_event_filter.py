@@ -29,11 +29,17 @@ ENTRY = Entry(
         ({"until": "2023-11-14T22:13"}, True),
         ({"until": "2023-11-14T22:12"}, False),
         ({"until": "2023-11-14T22:13:20"}, True),
+        ({"until": "2023-11-14T22:12:59"}, False),
+        ({"since": "1900-01-01T00:00"}, True),
         ({"since": "2023-02-30T00:00"}, True),
     ],
 )
 def test_an_event_passes_what_it_fits(wanted, taken):
     assert EventFilter(**wanted).takes(ENTRY) is taken
+
+
+def test_no_moment_is_before_1970():
+    assert EventFilter(since="1900-01-01T00:00").begins_at == 0
 
 
 def test_what_comes_now_is_shown_unless_the_filter_has_an_end():
