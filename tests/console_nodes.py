@@ -149,7 +149,7 @@ class FakeSettings:
     def __init__(self, node):
         self.node = node
         self.candidates, self.proposals = [], []
-        self.content = b"[farm]\n"
+        self.content = b'[farm]\nname = "apache"\n[[node]]\nname = "web1"\naddress = "192.0.2.11"\n'
         self.revision = Manifest.of(
             {"farm.toml": self.content}, farm="apache", number=1, parents=(), author="root on web1", made_at=1
         )

@@ -10,6 +10,7 @@ from pages import browser, csrf_in
 
 from hcsidecar.core.access.roles import AccessRole
 from hcsidecar.core.settings.documents import CandidateReport, CheckOutcome
+from hcsidecar.core.settings.revision import Manifest
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -148,3 +149,20 @@ def test_who_is_no_admin_sees_what_is_in_force_and_no_files_and_can_change_nothi
         assert settings_of(console).candidates == []
 
     told(tmp_path, story, role=role)
+
+
+def test_what_to_type_into_a_load_balancer_is_there_to_copy(tmp_path):
+    farm = b'[farm]\nname = "apache"\n[[node]]\nname = "web1"\naddress = "192.0.2.11"\n'
+
+    async def story(console, ask):
+        settings = settings_of(console)
+        settings.content = farm
+        settings.revision = Manifest.of(
+            {"farm.toml": farm}, farm="apache", number=1, parents=(), author="root on web1", made_at=1
+        )
+        _, _, page = await ask("GET", "/settings/balancers?port=8080")
+        assert "server web1 192.0.2.11:8080" in page
+        assert "HAProxy" in page
+        assert "Azure" in page
+
+    told(tmp_path, story)

@@ -118,8 +118,8 @@ def test_a_farm_file_in_its_state_directory_is_read_like_any_other(tmp_path):
 
 def test_links_that_end_below_the_directory_are_followed(tmp_path):
     loaded = make_farm(tmp_path / "etc")
-    script(tmp_path / "etc/shared/common.sh", "shared")
-    (tmp_path / "etc/bin/lib").symlink_to("../shared")
+    script(tmp_path / "etc/common/common.sh", "shared")
+    (tmp_path / "etc/bin/lib").symlink_to("../common")
     (tmp_path / "etc/bin/alias").symlink_to(tmp_path / "etc/bin/start")
     found = bundle_of(loaded)
     assert found.contents["bin/lib/common.sh"] == b"shared"

@@ -49,8 +49,8 @@ def test_what_one_node_reads_another_may_take_with_its_own_key(etc, tmp_path):
 def test_certificates_and_programs_of_the_machine_are_looked_for_where_they_are(etc):
     make_certificate(etc)
     (etc / "work").mkdir()
-    script(etc.parent / "shared/prestart")
-    own = 'prestart = "../shared/prestart"\ndirectory = "work"\npoststop = "/bin/true"\n'
+    script(etc.parent / "common/prestart")
+    own = 'prestart = "../common/prestart"\ndirectory = "work"\npoststop = "/bin/true"\n'
     assert problems(etc, farm_file(FARM + own + TLS)) == {}
 
 

@@ -184,12 +184,12 @@ def test_a_link_that_leads_out_is_never_followed(etc, tmp_path, what):
 
 
 def test_a_link_that_ends_below_the_directory_is_written_through(etc):
-    (etc / "shared").mkdir()
-    (etc / "bin/start").rename(etc / "shared/start")
-    (etc / "bin/start").symlink_to("../shared/start")
+    (etc / "common").mkdir()
+    (etc / "bin/start").rename(etc / "common/start")
+    (etc / "bin/start").symlink_to("../common/start")
     assert write(etc, CHANGED_REVISION, CHANGED).problems == ()
     assert (etc / "bin/start").is_symlink()
-    assert (etc / "shared/start").read_bytes() == CHANGED["bin/start"]
+    assert (etc / "common/start").read_bytes() == CHANGED["bin/start"]
 
 
 def test_two_names_of_one_file_cannot_have_two_contents(etc):

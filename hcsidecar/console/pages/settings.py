@@ -1,5 +1,6 @@
 """The Settings pages: what is in force on each node, the files in an editor, the plan of a change, and its progress."""
 
+import tomllib
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any, Final
@@ -11,18 +12,27 @@ from hcsidecar.api.requests import ApiError
 from hcsidecar.console.pages.page import NoFields, Page, PageRequest
 from hcsidecar.core.access.roles import AccessRole
 from hcsidecar.core.console import documents as d
+from hcsidecar.core.console.probe_settings import likely_application_port, probe_settings
 from hcsidecar.core.console.queries import DifferencesQuery
 from hcsidecar.core.console.settings_draft import DraftFile, DraftForm, draft_of, in_order, text_of, uploaded
 from hcsidecar.core.documents import CommandResult, Refusal
+from hcsidecar.core.farmfile.farm_file import FarmFile, read
 from hcsidecar.core.json_reading import read_json
 from hcsidecar.core.membership.heartbeat import NodeName
 from hcsidecar.core.settings.agreement import ProposalProgress
 from hcsidecar.core.settings.documents import CandidateReport, DifferencesReport, SettingsReport
-from hcsidecar.core.settings.revision import Digest, Manifest, Number
+from hcsidecar.core.settings.revision import FARM_FILE, Digest, Manifest, Number
 
 _MAX_FORM: Final = 6 * 1024 * 1024
 "Bytes of a form with all files of a bundle."
+NO_REVISION: Final = "the farm has no revision yet: `hcsidecar apply` on a node makes the first one of its files"
 _IN_PROGRESS: Final = (ProposalProgress.PREPARING, ProposalProgress.TRIAL)
+
+
+class BalancersQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The port on which the nodes serve their clients."""
+
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] | None = None
 
 
 class BackForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,14 +85,23 @@ async def changes(request: PageRequest) -> web.StreamResponse:
     return request.render("settings_changes.html", found=found, number=number)
 
 
+async def balancers(request: PageRequest) -> web.StreamResponse:
+    """Show what to type into a load balancer so that it probes the nodes of this farm."""
+    files, contents = await _in_force(request)
+    if not files:
+        raise ApiError(HTTPStatus.CONFLICT, NO_REVISION)
+    farm = read(tomllib.loads(contents[FARM_FILE].decode()))
+    if not isinstance(farm, FarmFile):
+        raise ApiError(HTTPStatus.CONFLICT, f"the farm file in force is not of this version: {farm[0]}")
+    port = request.query.port or likely_application_port(farm)
+    return request.render("settings_balancers.html", found=probe_settings(farm, application_port=port), port=port)
+
+
 async def edit(request: PageRequest) -> web.StreamResponse:
     """Show the files that are in force in an editor."""
     files, _ = await _in_force(request)
     if not files:
-        raise ApiError(
-            HTTPStatus.CONFLICT,
-            "the farm has no revision yet: `hcsidecar apply` on a node makes the first one of its files",
-        )
+        raise ApiError(HTTPStatus.CONFLICT, NO_REVISION)
     return _editor(request, files, message="", without=())
 
 
@@ -181,6 +200,14 @@ PAGES: Final = (
         role=AccessRole.ADMIN,
         serve=changes,
         query=RevisionQuery,
+    ),
+    Page(
+        name="settings_balancers",
+        method="GET",
+        path="/settings/balancers",
+        role=AccessRole.ADMIN,
+        serve=balancers,
+        query=BalancersQuery,
     ),
     Page(name="settings_edit", method="GET", path="/settings/edit", role=AccessRole.ADMIN, serve=edit),
     Page(

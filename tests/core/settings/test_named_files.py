@@ -20,7 +20,7 @@ key = "tls/farm.key"
 start = "bin/start"
 stop = "./bin//stop"
 poststop = "/usr/local/bin/poststop"
-prestart = "../shared/prestart"
+prestart = "../common/prestart"
 [[check]]
 type = "command"
 name = "queue"
