@@ -5,7 +5,7 @@ import io
 import re
 
 import pytest
-from console_nodes import console_here
+from console_nodes import console_here, eventually
 from pages import browser, csrf_in
 
 from hcsidecar.core.access.roles import AccessRole
@@ -164,5 +164,47 @@ def test_what_to_type_into_a_load_balancer_is_there_to_copy(tmp_path):
         assert "server web1 192.0.2.11:8080" in page
         assert "HAProxy" in page
         assert "Azure" in page
+
+    told(tmp_path, story)
+
+
+@pytest.mark.parametrize("path", ["/settings/plan", "/settings/back", "/settings/unapplied"])
+def test_a_dead_node_can_be_left_out(tmp_path, path):
+    async def story(console, ask):
+        _, _, page = await ask("GET", "/settings/edit")
+        await console.nodes["web3"].stop_tcp()
+
+        async def is_silent():
+            _, _, farm = await ask("GET", "/farm/web3/card")
+            return "does not answer" in farm
+
+        await eventually(is_silent)
+        form = {"csrf": csrf_in(page)}
+        form |= {"name[]": "farm.toml", "content[]": "[farm]\n"} if path == "/settings/plan" else {}
+        form |= {"number": "1"} if path == "/settings/back" else {}
+        _, _, plan = await ask("POST", path, form)
+        assert 'name="without[]" value="web3"' in plan
+        assert f'action="{path}"' in plan
+        await ask("POST", path, {**form, "without[]": "web3"})
+        assert [body.without for body, _ in settings_of(console).candidates] == [(), ("web3",)]
+        assert [body.number for body, _ in settings_of(console).candidates] == [form.get("number") and 1] * 2
+
+    told(tmp_path, story)
+
+
+def test_who_has_changed_the_settings_meanwhile_is_not_overwritten_unawares(tmp_path):
+    async def story(console, ask):
+        _, _, page = await ask("GET", "/settings/edit")
+        base = re.search(r'name="base" value="([0-9a-f]{64})"', page)[1]
+        form = {"csrf": csrf_in(page), "name[]": "farm.toml", "content[]": "[farm]\n", "base": base}
+        _, _, plan = await ask("POST", "/settings/plan", form)
+        assert "have changed since" not in plan
+        assert f'name="base" value="{base}"' in plan
+        settings = settings_of(console)
+        settings.revision = Manifest.of(
+            {"farm.toml": b"[farm]\n# other\n"}, farm="apache", number=2, parents=(), author="x", made_at=1
+        )
+        _, _, plan = await ask("POST", "/settings/plan", form)
+        assert "The settings in force have changed since this draft was begun." in plan
 
     told(tmp_path, story)

@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 
 from hcsidecar.api.requests import ApiError
-from hcsidecar.console.pages.page import NoFields, Page, PageRequest
+from hcsidecar.console.pages.page import Page, PageRequest
 from hcsidecar.core.access.roles import AccessRole
 from hcsidecar.core.console import documents as d
 from hcsidecar.core.console.probe_settings import likely_application_port, probe_settings
@@ -20,7 +20,7 @@ from hcsidecar.core.farmfile.farm_file import FarmFile, read
 from hcsidecar.core.json_reading import read_json
 from hcsidecar.core.membership.heartbeat import NodeName
 from hcsidecar.core.settings.agreement import ProposalProgress
-from hcsidecar.core.settings.documents import CandidateReport, DifferencesReport, SettingsReport
+from hcsidecar.core.settings.documents import CandidateReport, DifferencesReport, SettingsReport, Without
 from hcsidecar.core.settings.revision import FARM_FILE, Digest, Manifest, Number
 
 _MAX_FORM: Final = 6 * 1024 * 1024
@@ -40,6 +40,15 @@ class BackForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     number: Number | None = None
     take: NodeName | None = None
+    without: Without = ()
+    "Nodes that need not agree: dead ones."
+
+
+class UnappliedForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Asks for the plan of applying the files on the disk of the console's node."""
+
+    without: Without = ()
+    "Nodes that need not agree: dead ones."
 
 
 class ApplyForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -102,7 +111,7 @@ async def edit(request: PageRequest) -> web.StreamResponse:
     files, _ = await _in_force(request)
     if not files:
         raise ApiError(HTTPStatus.CONFLICT, NO_REVISION)
-    return _editor(request, files, message="", without=())
+    return _editor(request, files, message="", without=(), base=await _settled_digest(request))
 
 
 async def edit_again(request: PageRequest) -> web.StreamResponse:
@@ -110,7 +119,8 @@ async def edit_again(request: PageRequest) -> web.StreamResponse:
     draft = draft_of(request.form)
     if isinstance(draft, str):
         raise ApiError(HTTPStatus.BAD_REQUEST, draft)
-    return _editor(request, draft, message=request.form.message, without=request.form.without)
+    form: DraftForm = request.form
+    return _editor(request, draft, message=form.message, without=form.without, base=form.base)
 
 
 async def plan(request: PageRequest) -> web.StreamResponse:
@@ -125,19 +135,22 @@ async def plan(request: PageRequest) -> web.StreamResponse:
     if missing := [file.name for file in draft if file.text is None and file.name not in kept]:
         raise ApiError(HTTPStatus.CONFLICT, f"{missing[0]} is not in force any more: edit again what is")
     body = d.PlanBody(files=uploaded(draft, kept), message=form.message, without=form.without)
-    return await _planned(request, body, draft=draft)
+    own = await _own_report(request, await request.api("settings"))
+    is_stale = bool(form.base) and own is not None and own.settled is not None and own.settled.digest != form.base
+    return await _planned(request, body, draft=draft, base=form.base, is_stale=is_stale)
 
 
 async def plan_back(request: PageRequest) -> web.StreamResponse:
     """Show what going back to a former revision, or taking the settings of one node, would do."""
     form: BackForm = request.form
     message = f"back to revision {form.number}" if form.number is not None else f"the settings of {form.take} for all"
-    return await _planned(request, d.PlanBody(number=form.number, take=form.take, message=message), draft=())
+    body = d.PlanBody(number=form.number, take=form.take, message=message, without=form.without)
+    return await _planned(request, body, again="/settings/back")
 
 
 async def plan_unapplied(request: PageRequest) -> web.StreamResponse:
     """Show what applying the files on the disk of the console's node would do."""
-    return await _planned(request, d.PlanBody(), draft=())
+    return await _planned(request, d.PlanBody(without=request.form.without), again="/settings/unapplied")
 
 
 async def apply(request: PageRequest) -> web.StreamResponse:
@@ -149,16 +162,39 @@ async def apply(request: PageRequest) -> web.StreamResponse:
     return request.go_to("/settings")
 
 
-async def _planned(request: PageRequest, body: d.PlanBody, *, draft: Sequence[DraftFile]) -> web.Response:
+async def _planned(
+    request: PageRequest,
+    body: d.PlanBody,
+    *,
+    draft: Sequence[DraftFile] = (),
+    again: str = "/settings/plan",
+    base: str = "",
+    is_stale: bool = False,
+) -> web.Response:
+    """Show the plan. `again` is where the same is asked for once more, without nodes that do not answer."""
+    status = HTTPStatus.OK
     try:
         report: CandidateReport = await request.api("plan", body=body)
     except ApiError as error:
-        reason, status = read_json(error.reply.body, Refusal).reason, HTTPStatus(error.reply.status)
-        report = CandidateReport(problems=(reason,))
-        return request.render(
-            "settings_plan.html", status=status, report=report, draft=draft, message=body.message, without=body.without
-        )
-    return request.render("settings_plan.html", report=report, draft=draft, message=body.message, without=body.without)
+        report = CandidateReport(problems=(read_json(error.reply.body, Refusal).reason,))
+        status = HTTPStatus(error.reply.status)
+    overview: d.FarmOverview = await request.api("farm")
+    return request.render(
+        "settings_plan.html",
+        status=status,
+        report=report,
+        draft=draft,
+        again=again,
+        body=body,
+        base=base,
+        is_stale=is_stale,
+        silent=[node.name for node in overview.nodes if not node.answers],
+    )
+
+
+async def _settled_digest(request: PageRequest) -> str:
+    own = await _own_report(request, await request.api("settings"))
+    return "" if own is None or own.settled is None else own.settled.digest
 
 
 async def _in_force(request: PageRequest) -> tuple[Sequence[DraftFile], Mapping[str, bytes]]:
@@ -242,7 +278,7 @@ PAGES: Final = (
         path="/settings/unapplied",
         role=AccessRole.ADMIN,
         serve=plan_unapplied,
-        form=NoFields,
+        form=UnappliedForm,
     ),
     Page(
         name="settings_apply", method="POST", path="/settings/apply", role=AccessRole.ADMIN, serve=apply, form=ApplyForm

@@ -51,6 +51,8 @@ class DraftForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     message: Annotated[str, msgspec.Meta(max_length=1000)] = ""
     without: _Names = ()
     "Nodes that need not agree: dead ones."
+    base: Annotated[str, msgspec.Meta(pattern=r"\A([0-9a-f]{64})?\Z")] = ""
+    "The digest of the revision that the draft began with."
 
 
 def draft_of(form: DraftForm) -> Sequence[DraftFile] | str:
@@ -58,6 +60,9 @@ def draft_of(form: DraftForm) -> Sequence[DraftFile] | str:
     if len(form.name) != len(form.content):
         return "the form has not as many contents as names of files"
     names = [*form.name, *form.kept]
+    added = form.new_name.strip()
+    if added in names:
+        return f"there is a file {added!r} already"
     if len(set(names)) != len(names):
         return "two files have one name"
     executable = frozenset(form.executable)
@@ -66,9 +71,9 @@ def draft_of(form: DraftForm) -> Sequence[DraftFile] | str:
         for name, content in zip(form.name, form.content, strict=True)
         if name not in form.removed
     ]
-    files += [DraftFile(name=name, text=None, executable=name in executable) for name in form.kept]
-    added = form.new_name.strip()
-    if added and added not in names:
+    kept = [name for name in form.kept if name not in form.removed]
+    files += [DraftFile(name=name, text=None, executable=name in executable) for name in kept]
+    if added:
         files.append(DraftFile(name=added, text="#!/bin/sh\nset -eu\n", executable=True))
     return in_order(files)
 

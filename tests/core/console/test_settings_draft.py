@@ -31,9 +31,10 @@ def test_a_file_is_removed_added_or_stays_as_it_is():
     ]
 
 
-def test_a_new_file_does_not_replace_one_of_its_name():
-    form = DraftForm(name=("farm.toml",), content=("[farm]\n",), new_name="farm.toml")
-    assert draft_of(form) == [DraftFile(name="farm.toml", text="[farm]\n", executable=False)]
+def test_a_file_that_is_no_text_can_be_removed():
+    assert draft_of(DraftForm(kept=("a.bin", "b.bin"), removed=("a.bin",))) == [
+        DraftFile(name="b.bin", text=None, executable=False)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,7 @@ def test_a_new_file_does_not_replace_one_of_its_name():
         (DraftForm(name=("a", "b"), content=("",)), "not as many contents"),
         (DraftForm(name=("a", "a"), content=("", "")), "two files have one name"),
         (DraftForm(name=("a",), content=("",), kept=("a",)), "two files have one name"),
+        (DraftForm(name=("farm.toml",), content=("",), new_name=" farm.toml "), "there is a file 'farm.toml' already"),
     ],
 )
 def test_a_form_that_is_not_right_says_why(form, why):
