@@ -20,6 +20,8 @@ def test_a_newcomer_makes_a_farm_of_three_by_init_two_pasted_lines_and_one_apply
         names = ["web1", "web2", "web3"]
         farm = (web1, web2, web3)
         wait_for(lambda: all(machine.view() == names for machine in farm), limit=60, what="one view")
+        # A file that is edited before its node has taken what is in force is set aside, and kept.
+        wait_for(lambda: "this node has taken revision 2" in web3.log(), limit=30, what="the revision on web3")
         web3.config.write_text(web3.config.read_text().replace("#keep_ready = 1", "keep_ready = 2"))
         applied = web3.run("apply", "--yes", "--config", web3.config)
         assert applied.returncode == 0, applied.stderr
