@@ -194,7 +194,8 @@ def test_it_installs_serves_is_upgraded_and_erased_and_leaves_the_farm(machine):
     left = {path for path in machine.files() - before if not path.startswith("var/lib/rpm/")}
     state = {path for path in left if path.startswith("var/lib/hcsidecar")}
     assert "var/lib/hcsidecar/apache/web1/state.json" in state
-    assert left - state == {"etc/hcsidecar", "etc/hcsidecar/farm.toml", "etc/hcsidecar/farm.key"}
+    files = ("farm.toml", "farm.key", "ca.key", "ca.pem")
+    assert left - state == {"etc/hcsidecar", *(f"etc/hcsidecar/{name}" for name in files)}
 
 
 @needs_cgroup2
