@@ -46,7 +46,9 @@ def test_haproxy_on_this_machines_port_8080_spreads_requests_over_all_three(farm
         with urllib.request.urlopen("http://127.0.0.1:8080/", timeout=5) as answer:
             answered[answer.read().decode().strip()] += 1
 
-    assert answered == dict.fromkeys(NODES, 10)
+    # The client of the compose file asks the same HAProxy meanwhile, and takes turns of its own.
+    assert set(answered) == set(NODES)
+    assert max(answered.values()) - min(answered.values()) <= 4, answered
 
 
 def test_the_virtual_ip_is_served_by_all_three_to_one_client(farm):
