@@ -117,8 +117,6 @@ class ConsoleApp:
 
     def _response(self, http: web.Request, reply: Reply, more: Mapping[str, str] | None = None) -> web.Response:
         headers = {**SAFE_HEADERS, **(more or {})}
-        if self._secure:
-            headers["Strict-Transport-Security"] = "max-age=31536000"
         if reply.status == HTTPStatus.UNAUTHORIZED:
             headers[hdrs.WWW_AUTHENTICATE] = 'Bearer realm="hcsidecar"'
         response = web.Response(status=reply.status, body=reply.body, content_type=_JSON, headers=headers)

@@ -1,8 +1,11 @@
 """The console as a process of its own, with real daemons."""
 
 import base64
+import contextlib
+import http.client
 import os
 import signal
+import ssl
 import subprocess
 import sys
 
@@ -24,6 +27,19 @@ def test_the_whole_farm_is_shown_over_tls(farm):
     with console_of(farm, "web1", "--listen", "127.0.0.1:0") as console:
         shown = {name: (node["answers"], node["status"]["status"]) for name, node in console.farm().items()}
         assert shown == dict.fromkeys(("web1", "web2", "web3"), (True, "Ready"))
+
+
+@pytest.mark.parametrize("path", ["/sign-in", "/api/v1/openapi.json"])
+def test_over_tls_it_says_nothing_that_binds_the_other_ports_of_the_host(farm, path):
+    with console_of(farm, "web1", "--listen", "127.0.0.1:0") as console:
+        unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
+        connection = http.client.HTTPSConnection("127.0.0.1", console.port, timeout=30, context=unverified)
+        with contextlib.closing(connection):
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            assert answer.status == 200
+            assert answer.getheader("Strict-Transport-Security") is None
 
 
 def test_an_action_is_in_the_log_of_both_nodes_with_who_and_from_where(farm):

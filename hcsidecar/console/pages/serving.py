@@ -46,8 +46,6 @@ class PageServer:
         if not response.prepared:
             for name, value in PAGE_HEADERS.items():
                 response.headers.setdefault(name, value)
-            if self._services.secure:
-                response.headers["Strict-Transport-Security"] = "max-age=31536000"
             if http.can_read_body and not http.content.is_eof():
                 # What is left of a refused body is not worth reading.
                 response.force_close()

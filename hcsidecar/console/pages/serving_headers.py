@@ -17,4 +17,5 @@ PAGE_HEADERS: Final[Mapping[str, str]] = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+# No Strict-Transport-Security: it holds for all ports of the host, and would take the farm's own site on port 80 away.
 "What every page tells a browser: it loads nothing from elsewhere, runs no script that stands in a page, is not framed."
