@@ -27,6 +27,7 @@ from hcsidecar.core.documents import (
     CommandResult,
     FarmStatus,
     NodeFacts,
+    NodeSeries,
     RestartBudgetReport,
 )
 from hcsidecar.core.farmfile.values import HostPort
@@ -102,6 +103,7 @@ class FakeControl:
     counted: list[str] = field(default_factory=list)
     runs_directory: Path = Path("/nonexistent")
     families: tuple[Family, ...] = ()
+    series_document: dict[str, object] = field(default_factory=dict)
 
     def __post_init__(self):
         self.journal = Journal(node=self.node, log=lambda entry: None)
@@ -153,6 +155,10 @@ class FakeControl:
         return ChecksReport(
             node=self.node, checks=tuple(CheckState(name=name, value=value) for name, value in self.checks_said.items())
         )
+
+    def series(self):
+        usual = {"node": self.node, "interval": 10.0, "ends_at": time.time(), "ready": [1, 1], "health": [None, 0.5]}
+        return msgspec.convert({**usual, **self.series_document}, NodeSeries)
 
     async def request(self, action, *, identity):
         self.requests.append((action.value, identity))

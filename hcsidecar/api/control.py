@@ -10,7 +10,7 @@ from hcsidecar.api.access import AccessControl
 from hcsidecar.api.joining import Joining
 from hcsidecar.api.keys import KeysControl
 from hcsidecar.api.settings import SettingsControl
-from hcsidecar.core.documents import ChecksReport, CommandResult, FarmStatus, NodeFacts, RestartBudgetReport
+from hcsidecar.core.documents import ChecksReport, CommandResult, FarmStatus, NodeFacts, NodeSeries, RestartBudgetReport
 from hcsidecar.core.farmfile.values import HostPort
 from hcsidecar.core.l2_documents import LayerTwoCheck
 from hcsidecar.core.metric_catalogue import Family
@@ -115,6 +115,9 @@ class Control(Protocol):
 
     def checks(self) -> ChecksReport:
         """Return all checks of this node and their latest results."""
+
+    def series(self) -> NodeSeries:
+        """Return the samples of the last hour."""
 
     async def act(self, action: NodeCommand, *, force: bool, by: str) -> CommandResult:
         """Begin a command, or refuse it with a reason, without waiting; `by` is who gave it, for the log."""

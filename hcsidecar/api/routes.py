@@ -7,6 +7,7 @@
     POST /api/v1/log                 an event: body {"level": LEVEL, "text": TEXT, "origin": NAME}
     GET  /api/v1/facts               what the console needs to know of this node and its farm
     GET  /api/v1/checks              the checks of this node and their latest results
+    GET  /api/v1/series              the last hour of this node, one sample each 10 s
     GET  /api/v1/runs                the runs of scripts whose output is kept
     GET  /api/v1/runs/NAME           the output of one: ?last=LINES or ?after=PLACE
     POST /api/v1/actions/ACTION      start, stop, restart, drain, resume, leave, restart-daemon; body {"force": bool}
@@ -118,6 +119,9 @@ class Api:
                 case [_, _, _, "checks"]:
                     only("GET", method)
                     return document(self.control.checks())
+                case [_, _, _, "series"]:
+                    only("GET", method)
+                    return document(self.control.series())
                 case [_, _, _, "metrics"]:
                     only("GET", method)
                     return document(self.control.metrics())

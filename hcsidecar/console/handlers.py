@@ -289,6 +289,10 @@ class Handlers:
         names = await self._observer.node_names()
         return d.NodeAnswers(nodes=tuple(await asyncio.gather(*(of(name) for name in names))))
 
+    async def series(self, request: CheckedRequest) -> object:
+        """Return the last hour of each node."""
+        return await self._of_all("/series", request)
+
     async def targets(self, request: CheckedRequest) -> object:
         """Return the targets of each node."""
         return await self._of_all("/targets", request)

@@ -184,6 +184,27 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
     "The share groups; empty without [l2]."
 
 
+class NodeSeries(msgspec.Struct, frozen=True, kw_only=True):
+    """The last hour of a node, in columns of samples, the oldest first: `GET /api/v1/series`.
+
+    All columns have the same length. null stands where there is no sample.
+    """
+
+    node: str
+    interval: float
+    "Seconds between two samples."
+    ends_at: float
+    "Wall clock of the newest sample, seconds since 1970 in UTC."
+    ready: tuple[int | None, ...]
+    "1 while the health URL answers 200, else 0."
+    health: tuple[float | None, ...]
+    "Requests of the health URL per second, since the sample before."
+    connections: tuple[float | None, ...] | None = None
+    "New connections and datagrams to the virtual IPs that the node takes, per second; None without [l2]."
+    share: dict[str, tuple[float | None, ...]] = {}
+    "Its part of each share in percent; empty without [l2]."
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """One run of a script."""
 

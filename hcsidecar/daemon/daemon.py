@@ -644,6 +644,7 @@ class Daemon:
             self._admission.refill()
             self._look_for_addresses()
             self._look_at_keys()
+            self._control.take_sample()
             await asyncio.sleep(min(HOUSEKEEPING_INTERVAL, beat or HOUSEKEEPING_INTERVAL))
 
     def _look_for_addresses(self) -> None:

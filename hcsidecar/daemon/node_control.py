@@ -24,6 +24,7 @@ from hcsidecar.core.documents import (
     CommandResult,
     FarmStatus,
     NodeFacts,
+    NodeSeries,
     RestartBudgetReport,
 )
 from hcsidecar.core.events import Event, Level
@@ -35,6 +36,7 @@ from hcsidecar.core.membership.heartbeat import View
 from hcsidecar.core.membership.own_addresses import OwnAddresses
 from hcsidecar.core.metric_catalogue import Family
 from hcsidecar.core.metrics import Facts, ProcessFigures, SettingsFigures, metric_families
+from hcsidecar.core.node_samples import NodeSample, SampleRing
 from hcsidecar.core.notify.documents import HandOverAnswer, ReceiverStatus
 from hcsidecar.core.powers import why_nobody_takes
 from hcsidecar.core.request_bodies import NotificationsBody
@@ -56,6 +58,7 @@ from hcsidecar.web.listener import HealthServer
 from hcsidecar.web.refusals import ConnectionRefusal
 from l2mode.core.buckets import BUCKETS, masks
 from l2mode.core.documents import ClientExplanation, LayerTwoReport
+from l2mode.core.reasons import Reason
 
 if TYPE_CHECKING:
     from hcsidecar.daemon.layer_two import LayerTwoMode
@@ -104,6 +107,7 @@ class NodeControl:
         self._snapshots = SnapshotProcess(config, settings.me.name)
         self._clock = clock
         self._started_at = time.time()
+        self._samples = SampleRing()
         self.settings_complaint: Callable[[], str] = lambda: ""
         "Returns what is out of order with the settings, for `status`."
         self.settings_figures: Callable[[], SettingsFigures | None] = lambda: None
@@ -219,6 +223,25 @@ class NodeControl:
                 )
             )
         return ChecksReport(node=self.node, checks=tuple(states))
+
+    def take_sample(self) -> None:
+        """Keep a sample of this node, if one is due."""
+        now = self._clock()
+        if not self._samples.is_due(now=now):
+            return
+        groups = self._farm.share_names if self._farm.l2 else ()
+        packets = None if self._layer_two is None else self._layer_two.share.packets()
+        sample = NodeSample(
+            ready=self._face.answer.ok,
+            share=dict(zip(groups, self._fractions(self._heartbeats.node.membership.view, self.node), strict=True)),
+            health_answers=self._face.told_ok + self._face.told_not_found,
+            opened=None if packets is None else packets.get(Reason.NEW, 0) + packets.get(Reason.HANDED_NEW, 0),
+        )
+        self._samples.take(sample, now=now)
+
+    def series(self) -> NodeSeries:
+        """Return the samples of the last hour."""
+        return self._samples.series(self.node, now=self._clock(), wall=time.time())
 
     async def act(self, action: NodeCommand, *, force: bool, by: str) -> CommandResult:
         """Begin a command, or refuse it with a reason."""

@@ -30,6 +30,7 @@ MANUAL = Path(__file__).parents[2] / "docs" / "manual" / "api.md"
 ROUTES = {
     "GET /api/v1/status": b"",
     "GET /api/v1/facts": b"",
+    "GET /api/v1/series": b"",
     "GET /api/v1/checks": b"",
     "GET /api/v1/metrics": b"",
     "GET /api/v1/events": b"",

@@ -54,7 +54,7 @@ def test_a_node_that_does_not_answer_is_shown_with_what_it_said_last(tmp_path):
     told(tmp_path, story)
 
 
-@pytest.mark.parametrize("path", ["checks", "targets", "notifications", "runs", "counters"])
+@pytest.mark.parametrize("path", ["checks", "targets", "notifications", "runs", "counters", "series"])
 def test_every_node_answers_for_itself_or_is_shown_as_not_answering(tmp_path, path):
     async def story(console):
         await console.nodes["web2"].stop_tcp()

@@ -42,6 +42,20 @@ def test_over_tls_it_says_nothing_that_binds_the_other_ports_of_the_host(farm, p
             assert answer.getheader("Strict-Transport-Security") is None
 
 
+def test_each_daemon_keeps_samples_of_its_own_last_hour(farm):
+    with console_of(farm, "web1") as console:
+
+        def sampled():
+            _, told = console.ask("GET", "/series")
+            documents = [each["document"] for each in told["nodes"]]
+            return documents if all(1 in each["ready"] for each in documents) else None
+
+        for document, name in zip(wait_for(sampled, limit=30), farm.names, strict=True):
+            assert (document["node"], document["interval"]) == (name, 10)
+            assert len(document["health"]) == len(document["ready"])
+            assert (document["share"], document["connections"]) == ({}, None)  # a farm without [l2]
+
+
 def test_an_action_is_in_the_log_of_both_nodes_with_who_and_from_where(farm):
     with console_of(farm, "web1") as console:
         status, answer = console.ask("POST", "/actions/drain", {"nodes": ["web2"]})

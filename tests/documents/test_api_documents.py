@@ -19,6 +19,7 @@ from hcsidecar.core.documents import (
     EventPage,
     FarmStatus,
     NodeFacts,
+    NodeSeries,
     Notice,
     Refusal,
     RestartBudgetReport,
@@ -185,6 +186,18 @@ DOCUMENTS = {
             farm="apache", node="web1", version="1.0", nodes=("web1", "web2"), keep_ready=1, lame_duck=10.0
         ),
     ),
+    "series": (
+        NodeSeries,
+        lambda: NodeSeries(
+            node="web1",
+            interval=10.0,
+            ends_at=1795395612.345,
+            ready=(0, None, 1),
+            health=(None, None, 0.5),
+            connections=(None, None, 12.25),
+            share={"WEB": (0.0, None, 33.33)},
+        ),
+    ),
     "refusal": (Refusal, lambda: Refusal(reason="no run")),
 }
 "The type of each, and one as the daemon makes it."
@@ -230,6 +243,7 @@ LATER = {
     "targets": {"calls", "failures", "contested", "leaving", "former"},
     "events": {"previous", "lacking"},
     "output": {"missed", "more"},
+    "series": {"connections", "share"},
     "result": {"warnings"},
 }
 "Keys that came later than others, or that are told only now and then."

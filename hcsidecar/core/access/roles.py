@@ -42,7 +42,7 @@ def _table(role: AccessRole, method: str, *paths: str) -> tuple[Permission, ...]
 
 PERMISSIONS: Final[tuple[Permission, ...]] = (
     *_table(AccessRole.MONITOR, "GET", "status", "metrics", "events", "runs", "runs/*", "targets", "notifications"),
-    *_table(AccessRole.MONITOR, "GET", "facts", "checks"),
+    *_table(AccessRole.MONITOR, "GET", "facts", "checks", "series"),
     *_table(AccessRole.MONITOR, "GET", "layer-two", "layer-two/explain", "layer-two/check"),
     *_table(AccessRole.MONITOR, "GET", "reports/*", "budget", "settings", "keys"),
     *_table(AccessRole.CONTROL, "POST", "actions/*", "power", "log", "budget/reset"),

@@ -18,7 +18,7 @@ from hcsidecar.core.console import access_bodies as a
 from hcsidecar.core.console import documents as d
 from hcsidecar.core.console import queries as q
 from hcsidecar.core.console.paths import path_parameters
-from hcsidecar.core.documents import ChecksReport, CommandResult, EventPage, FarmStatus, RunOutput, Runs
+from hcsidecar.core.documents import ChecksReport, CommandResult, EventPage, FarmStatus, NodeSeries, RunOutput, Runs
 from hcsidecar.core.l2_documents import LayerTwoCheck
 from hcsidecar.core.membership.heartbeat import NodeName
 from hcsidecar.core.notify.documents import NotificationsReport
@@ -134,6 +134,12 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     _read("explain", "/explain", "Return which node serves a client, and why.", ClientExplanation, q.ClientQuery),
     _read("counters", "/counters", "Return the metrics of each node.", d.NodeAnswers[d.Counters]),
+    _read(
+        "series",
+        "/series",
+        "Return the last hour of each node: Ready, shares and rates, one sample each 10 s.",
+        d.NodeAnswers[NodeSeries],
+    ),
     _read("targets", "/targets", "Return what each node is at its load balancers.", d.NodeAnswers[TargetsReport]),
     _read(
         "notifications",
