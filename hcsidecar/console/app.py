@@ -19,6 +19,7 @@ from hcsidecar.console.listening import ConsoleConnection
 from hcsidecar.console.pages.serving import PageServer
 from hcsidecar.console.pages.session_cookie import set_session
 from hcsidecar.console.request_reading import BODY_TIMEOUT, UPLOAD_TIMEOUT, UPLOADS, checked_query, read_body
+from hcsidecar.core.console.openapi import BACKGROUND_HEADER
 from hcsidecar.core.console.routes import MAX_BODY, Route, find_route, why_not_parameter
 
 _JSON: Final = "application/json"
@@ -82,7 +83,8 @@ class ConsoleApp:
             http=http,
         )
         answer = await self._handlers.of(route)(request)
-        cookie = "" if caller is None else caller.renewed
+        asked_by_itself = BACKGROUND_HEADER in http.headers
+        cookie = "" if caller is None or asked_by_itself else caller.renewed
         return self._answered(http, route, answer, cookie)
 
     async def _body(self, http: web.Request, route: Route) -> Any:

@@ -1,14 +1,17 @@
 """Who is let in to the console, and what a role may not do."""
 
 import asyncio
+import time
 
+import aiohttp
 import msgspec
 import pytest
-from console_nodes import PASSWORD, console_here, cookie_in, eventually
+from console_nodes import PASSWORD, USERS, console_here, cookie_in, eventually
 
+from hcsidecar.core.access.credentials import RENEW_AFTER, new_session
 from hcsidecar.core.access.record import AccessRecord, ChangeStamp
 from hcsidecar.core.access.roles import AccessRole
-from hcsidecar.core.console.openapi import COOKIE, CSRF_HEADER
+from hcsidecar.core.console.openapi import BACKGROUND_HEADER, COOKIE, CSRF_HEADER
 from hcsidecar.core.console.routes import PREFIX, ROUTES
 
 DIGEST = "a" * 64
@@ -183,5 +186,19 @@ def test_every_answer_tells_the_browser_to_keep_it_to_itself(tmp_path):
             assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
             assert "Server" not in headers
             assert "Access-Control-Allow-Origin" not in headers
+
+    told(tmp_path, story)
+
+
+def test_what_a_page_asks_by_itself_does_not_keep_a_session_from_becoming_idle(tmp_path):
+    async def story(console):
+        name = USERS[AccessRole.MONITOR]
+        session = new_session(console.record[0], name, now=time.time() - RENEW_AFTER - 1)
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as client:
+            for background in (True, False):
+                headers = {"Cookie": f"{COOKIE}={session}"} | ({BACKGROUND_HEADER: "1"} if background else {})
+                status, answered, _ = await console.ask_with(client, "GET", "/api/v1/series", headers=headers)
+                assert status == 200
+                assert ("Set-Cookie" in answered) is not background
 
     told(tmp_path, story)

@@ -10,6 +10,8 @@ from hcsidecar.core.documents import Refusal
 
 COOKIE: Final = "hcsidecar-session"
 CSRF_HEADER: Final = "X-Hcsidecar-CSRF"
+BACKGROUND_HEADER: Final = "X-Hcsidecar-Background"
+"Sent with what a page asks by itself, again and again: it does not keep the session from becoming idle."
 _SCHEMAS: Final = "#/components/schemas/{name}"
 _ALWAYS: Final = (
     HTTPStatus.BAD_REQUEST,
