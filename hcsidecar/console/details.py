@@ -30,6 +30,11 @@ class DetailObserver:
         """Return what is known of a node."""
         return self._known.get(node, NodeDetails(node=node))
 
+    @property
+    def known(self) -> Mapping[str, NodeDetails]:
+        """What is known of all nodes, without asking."""
+        return self._known
+
     async def look(self) -> Mapping[str, NodeDetails]:
         """Return the details of all nodes, after a look at them if the last one is too old."""
         now = asyncio.get_running_loop().time()

@@ -24,6 +24,11 @@ def sign_in(page, console, role=AccessRole.ADMIN):
     return page
 
 
+def write_error(farm, text):
+    done = farm.cli("log", "error", text, node="web2")
+    assert done.returncode == 0, done.stderr
+
+
 def card(page, node):
     return page.locator(f"#card-{node}")
 
@@ -195,3 +200,21 @@ def test_what_changes_takes_neither_the_focus_nor_an_open_menu_away(browsing, co
     expect(card(page, "web2").locator(".card.good")).to_be_visible()
     expect(menu).to_have_attribute("open", "")
     expect(page.get_by_role("button", name="Restart web2")).to_be_focused()
+
+
+def test_the_chart_of_the_last_hour_has_a_line_for_each_node_and_marks_for_errors(browsing, consoles, three_ready):
+    write_error(three_ready, "the disk is full")
+    page = sign_in(browsing.open(), consoles["web1"], AccessRole.MONITOR)
+    hour = page.locator("#hour")
+    expect(hour).to_have_attribute("data-drawn", "ready")
+    expect(hour.locator("canvas")).to_be_visible()
+    for name in three_ready.names:
+        expect(hour.locator(f'tr[data-node="{name}"] [data-value="highest"]')).to_have_text("1")
+    before = int(hour.get_attribute("data-marks"))
+    assert before >= 1
+    hour.get_by_label("What is drawn").select_option("health")
+    expect(hour).to_have_attribute("data-drawn", "health")
+    page.get_by_role("button", name="Dark").click()
+    expect(hour.locator("canvas")).to_be_visible()
+    write_error(three_ready, "the disk is full again")
+    expect(hour).to_have_attribute("data-marks", str(before + 1))

@@ -19,6 +19,7 @@ from hcsidecar.core.console.documents import FarmEvents, FarmOverview, NodeOverv
 from hcsidecar.core.console.farm_view import farm_state, state_of
 from hcsidecar.core.console.node_details import NodeDetails
 from hcsidecar.core.console.queries import FarmEventsQuery
+from hcsidecar.core.console.share_strips import SHOWN, shares_now
 from hcsidecar.core.documents import Entry
 from hcsidecar.core.events import Level
 
@@ -46,6 +47,8 @@ async def show(request: PageRequest) -> web.StreamResponse:
         state=farm_state(overview),
         state_of=state_of,
         details={node.name: details.get(node.name, NodeDetails(node=node.name)) for node in overview.nodes},
+        shares=shares_now(overview, details),
+        shown=SHOWN,
         events=events,
         after=id_after(places, events),
         reports=_shown(await request.api("rolling")),
@@ -77,11 +80,12 @@ class FarmParts:
             case FarmOverview():
                 return (self._headline(), ("nodes", self._render("nodes", overview=document)))
             case NodeOverview():
-                return (self._headline(), self._card(document))
+                return (self._headline(), self._card(document), *self._shares())
             case NodeDetails():
                 overview = self.services.observer.latest()
                 nodes = () if overview is None else overview.nodes
-                return tuple(self._card(node) for node in nodes if node.name == document.node)
+                cards = (self._card(node) for node in nodes if node.name == document.node)
+                return (*cards, *self._shares())
             case RollingReport():
                 return (("rolling", self._render("rolling", reports=(document,))),)
             case Entry() if document.level is not Level.DEBUG:
@@ -93,6 +97,14 @@ class FarmParts:
         overview = self.services.observer.latest()
         assert overview is not None  # noqa: S101 - there is news of it
         return "headline", self._render("headline", overview=overview)
+
+    def _shares(self) -> Sequence[PagePart]:
+        """Return the strips of buckets; nothing while nobody tells of them, so that the former ones stay."""
+        overview = self.services.observer.latest()
+        shares = None if overview is None else shares_now(overview, self.services.details.known)
+        if overview is None or shares is None:
+            return ()
+        return (("shares", self._render("shares", overview=overview, shares=shares, shown=SHOWN)),)
 
     def _card(self, node: NodeOverview) -> PagePart:
         return f"card-{node.name}", self._render("card", node=node)
