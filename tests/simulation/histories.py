@@ -215,6 +215,23 @@ def patchwork(draft):
     return {"weather": Weather(delay=0.002, jitter=random.choice((0.01, 0.2)), loss=random.choice((0.0, 0.1)))}
 
 
+def one_way(draft):
+    """Any two hear each other one way only, or not at all; perhaps one node reaches all others both ways."""
+    random = draft.random
+    draft.start_all()
+    at = 3.0
+    for _ in range(random.randint(3, 6)):
+        draft.add(at, "heal_all")
+        center = random.choice((None, draft.someone()))
+        for one, other in itertools.combinations([node for node in range(draft.size) if node != center], 2):
+            kept = random.choice((one, other, one, other, None))
+            for way in ((one, other), (other, one)):
+                if way[0] != kept:
+                    draft.add(at, "cut", *way)
+        at += random.uniform(2.0, 4.0)
+    return {"weather": Weather(delay=0.002, jitter=random.choice((0.01, 0.2)), loss=random.choice((0.0, 0.1)))}
+
+
 def echo(draft):
     """Every third datagram comes again, up to 3 T later, while members come, go and change."""
     random = draft.random
@@ -754,6 +771,7 @@ KINDS = {
     "flicker": flicker,
     "tangle": tangle,
     "patchwork": patchwork,
+    "one way": one_way,
     "echo": echo,
     "rollout": rollout,
     "reshaping": reshaping,
@@ -823,6 +841,7 @@ _SIZES = {
     "flicker": _few,
     "tangle": lambda random: random.choice((3, 3, 4, 5)),
     "patchwork": lambda random: random.choice((3, 4, 4, 5, 6)),
+    "one way": lambda random: random.choice((3, 4, 5, 6)),
     "echo": _few,
     "rollout": lambda random: random.choice((2, 3, 4, 5)),
     "reshaping": lambda random: random.choice((3, 3, 4, 5)),

@@ -388,6 +388,17 @@ class AdoptsNobodysView(Membership):
     selector = _Independent
 
 
+class _Humble(ViewSelector):
+    def _is_deaf_and_idle(self, peer):
+        return False
+
+
+class StepsBackForWhoDoesNotServe(Membership):
+    """A node steps back for one that does not hear it, also if that one serves nobody."""
+
+    selector = _Humble
+
+
 class _Welcoming(ViewSelector):
     def _newcomer_counts(self, peer, required, now):
         return True

@@ -53,6 +53,7 @@ CAUGHT = [
     (mutants.OneFarewell, "farewell", 0, {"short moves"}),
     (mutants.OneEarOfTwo, "struggle", 0, {"only its buckets move"}),
     (mutants.NeverYields, "patchwork", 0, {"a taker after quiet"}),
+    (mutants.StepsBackForWhoDoesNotServe, "one way", 0, {"a taker after quiet"}),
     (mutants.ComesBackAtOnce, "mosaic", 0, {"views settle"}),
     (mutants.OwnFarmFileCounts, "rollout", 0, {"views agree"}),
     (mutants.TellsWithTheNextBeat, "planned", 0, {"short moves"}),

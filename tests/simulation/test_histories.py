@@ -43,6 +43,11 @@ def test_a_newcomer_that_goes_deaf_to_a_member_takes_nothing_from_it(seed):
     live_through(draw(seed, kind="introduction"))
 
 
+@pytest.mark.parametrize("seed", [204358, 500285, 502661, 503907, 505806, 506576])
+def test_somebody_takes_each_bucket_where_links_are_cut_one_way_only(seed):
+    live_through(draw(seed, kind="patchwork"))
+
+
 def test_nobody_lets_go_of_its_buckets_while_all_go_over_to_other_share_groups_and_nobody_has_a_view():
     world = live_through(draw(124, kind="reshaping", preset="lan"))
     assert world.gaps == [0.0] * 3

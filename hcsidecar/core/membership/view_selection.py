@@ -150,11 +150,21 @@ class ViewSelector:
                 not peer.would_share()
                 or peer.heartbeat is None
                 or peer.heartbeat.settings_digest != own.settings_digest
+                or self._is_deaf_and_idle(peer)
             ):
                 continue
             if in_view >> peer.index & 1 or self._newcomer_counts(peer, required, now):
                 mask |= 1 << peer.index
         return mask, mask & ~in_view if in_view else 0
+
+    def _is_deaf_and_idle(self, peer: Peer) -> bool:
+        """Return whether a peer does not hear this node, serves nobody, and comes after this node by name.
+
+        A node steps back for one that does not hear it, which it cannot tell to step back. In a ring of nodes each of
+        which hears the next one only, all would step back for the next, and nobody would serve.
+        """
+        peers = self._peers
+        return not peer.view and peer.index > peers.me and not peers.hearing.hears(peer.index) >> peers.me & 1
 
     def _has_just_changed(self, own: Own, newcomers: int, now: float) -> bool:
         """Return whether newcomers should wait a moment: 64 nodes that start at once must not make 64 views.

@@ -81,6 +81,18 @@ def test_one_that_goes_deaf_still_counts():
     assert node.out_reason == "web2 serve, and this node has no mutual link with all of them"
 
 
+@pytest.mark.parametrize(("name", "serves"), [("web1", True), ("web3", False)])
+def test_one_that_goes_deaf_and_serves_nobody_counts_only_if_it_comes_first_by_name(name, serves):
+    node = membership(name)
+    node.set_wants(True, now=0.0)
+    node.receive(heartbeat("web2", wants=True, heard=[(name, 7, 1)]), now=0.01)
+    for number in range(2, 12):
+        live(node, until=0.2 * number)
+        node.receive(heartbeat("web2", seq=number, wants=True), now=0.2 * number)
+    assert [peer.name for peer in node.peers.acknowledged()] == ["web2"]
+    assert [member for member, _ in node.view] == ([name] if serves else [])
+
+
 def test_a_heartbeat_of_an_older_boot_than_an_earlier_daemon_heard_is_refused():
     node = membership(known={"web2": KnownPeer(9)})
     node.receive(heartbeat("web2", boot=8), now=0.01)
