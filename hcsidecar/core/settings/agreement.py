@@ -385,6 +385,11 @@ class Agreement:
         ]
         if self.name in proposal.removed:
             reasons.append(f"{self.name} cannot remove itself: do it on another node")
+        if now < self._listens_until and not self._others <= {self.name, *proposal.participants}:
+            reasons.append(
+                f"{self.name} has just started, and may not have heard yet who lives: nobody can be left out yet,"
+                " try again in a moment"
+            )
         if reasons:
             raise NotProposedError(*reasons)
         self._coordination = _Coordination(proposal=proposal, answer_by=now + ANSWER_LIMIT)

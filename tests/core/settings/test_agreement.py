@@ -144,6 +144,16 @@ def test_one_that_refuses_stops_it_for_all_and_all_reasons_are_told(farm):
     assert all(node.phase is AgreementPhase.IDLE for node in farm.nodes.values())
 
 
+def test_a_node_that_has_just_started_lets_nobody_be_left_out():
+    record = SettingsRecord(settled=FIRST, highest=1)
+    node = Agreement(name="web1", record=record, listens_until=3.0, others=["web2"], now=0.0)
+    alone = proposal(participants=("web1",))
+    with pytest.raises(NotProposedError, match="web1 has just started, and may not have heard yet who lives"):
+        node.propose(alone, now=2.9)
+    node.propose(alone, now=3.0)
+    assert node.status.proposal == alone
+
+
 def test_a_node_that_does_not_answer_heartbeats_must_be_left_out_by_name(farm):
     farm.cut = {"web3"}
     farm.talk()

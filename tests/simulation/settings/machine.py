@@ -22,6 +22,8 @@ RESTART = 1.0
 "Seconds from the end of a daemon that wants to start anew to its start."
 BACKLOG = 5000
 "What is kept for a daemon that stands still."
+RECENT = 1000
+"Sequences of which a daemon knows when it has sent them."
 
 
 class Peer:
@@ -265,6 +267,7 @@ class Machine(SettingsPart):
         self._backlog = []
         self._peers = {name: Peer() for name in self.world.names if name != self.name}
         self._seq, self._heard = 0, {}
+        self._sent = deque(maxlen=RECENT)
         settled = self.record.settled if self.record is not None else None
         self.begin(listens=LISTENS, others=sorted(self.world.members_of(settled) - {self.name}))
         self._later(0.0, self._pulse)
@@ -296,7 +299,8 @@ class Machine(SettingsPart):
         now = self.clock()
         self._seq += 1
         self._said = self.agreement.state
-        lists = {name: peer.boot for name, peer in self._peers.items() if now - peer.heard_at <= LOST_AFTER}
+        self._sent.append((self._seq, now))
+        lists = {name: (peer.boot, peer.seq) for name, peer in self._peers.items() if now - peer.heard_at <= LOST_AFTER}
         letter = (self.name, self.boot, self._seq, self._said, lists)
         self.world.observer.says(self._said)
         members = self.world.members_of(self.active)
@@ -317,11 +321,16 @@ class Machine(SettingsPart):
             return
         news = boot != peer.boot or state != peer.state or name not in self._heard
         peer.boot, peer.seq, peer.state, peer.heard_at = boot, seq, state, self.clock()
-        acknowledges = lists.get(self.name) == self.boot
+        acknowledges = self._is_fresh(*lists.get(self.name, (0, 0)))
         news = news or acknowledges != peer.acknowledges
         peer.acknowledges = acknowledges
         if news:
             self._hear()
+
+    def _is_fresh(self, boot, seq):
+        """Return whether a heartbeat that lists this boot and sequence is of the present, as the membership does."""
+        sent_at = next((at for number, at in self._sent if number == seq), float("-inf"))
+        return boot == self.boot and self.clock() <= sent_at + 2 * LOST_AFTER
 
     def _hear(self):
         now, members = self.clock(), self.world.members_of(self.active)

@@ -31,7 +31,7 @@ class Observer:
         self.settled = {}
         "Each revision that was ever kept on a disk as settled, and since when."
         self._said = {}
-        "By mark: when somebody has first said that it has settled that revision."
+        "By mark: when somebody has first said that it has settled that revision, and when it was last said."
         self._since = {}
         "By machine and phase: its awake time when it came to it."
         self._began = {}
@@ -66,8 +66,9 @@ class Observer:
                 self.breach("the removed stay out", f"{machine.name} goes back from {candidate}, and hears nobody")
             # One that slept for long may hear of what came after it only.
             is_over = any(candidate in world.origins[later].ancestors for later in self.settled)
-            since = self._said.get(candidate.mark)
-            if since is not None and not is_over and world.scenario.steady and world.now > since + HEARD:
+            # One that falls asleep when it has just settled says so too late.
+            first, last = self._said.get(candidate.mark, (world.now, world.now))
+            if last > first + HEARD and not is_over and world.scenario.steady:
                 self.breach("no needless way back", f"{machine.name} goes back from {candidate}, which is settled")
 
     def _judge_start(self, machine, agreement):
@@ -169,7 +170,9 @@ class Observer:
 
     def says(self, state):
         """Take in what a node says of its revisions."""
-        self._said.setdefault(state.settled, self._world.now)
+        now = self._world.now
+        first, _ = self._said.get(state.settled, (now, now))
+        self._said[state.settled] = first, now
 
     def _judge_status(self, machine, status):
         attempt = self._world.attempts[status.proposal.token]

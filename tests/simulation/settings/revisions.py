@@ -54,6 +54,8 @@ class Revisions:
         "By token."
         self.left_out = False
         "An operator has left out a node by name, or let one go by its own file."
+        self.patience_ends = max((step.at for step in scenario.steps), default=float("inf"))
+        "Operators do not try again after that: the quiet would never begin."
         self.moves = {}
         "By phases, from and to: how often a node has moved so."
         self.messages = 0
@@ -161,6 +163,8 @@ class Revisions:
 
     def _look_and_try_again(self, tried):
         index, token, again, how = tried
+        if self.now > self.patience_ends:
+            return
         machine, attempt = self.machines[index], self.attempts.get(token)
         status = machine.agreement.status if machine.running else None
         same = None

@@ -33,6 +33,13 @@ def test_every_promise_is_kept_in_histories_from(first):
         live_through(draw(seed))
 
 
+@pytest.mark.parametrize(
+    "seed", [306030, 306704, 307314, 316705, 318737, 319870, 326111, 327520, 328632], ids=lambda seed: f"history {seed}"
+)
+def test_every_promise_is_kept_in_histories_that_once_broke_one(seed):
+    live_through(draw(seed))
+
+
 def test_every_promise_is_kept_in_a_farm_of_many():
     live_through(draw(0, kind="crowd"))
 
