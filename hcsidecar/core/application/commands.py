@@ -29,7 +29,7 @@ def start(lifecycle: Lifecycle, *, now: float, by: str) -> Outcome:
             return accept(f"the application is started already: {state.name}")
         case Phase.DRAINING:
             return resume(lifecycle, now=now, by=by)
-        case Phase.PARTING | Phase.LEAVING if state.aim is Aim.STOP:
+        case Phase.PARTING | Phase.FINAL_DRAIN if state.aim is Aim.STOP:
             lifecycle.keep_word(Word.START)
             return accept("the stop is cancelled", *lifecycle.call_off(f"start by {by}, the stop is cancelled"))
         case Phase.CLOSING | Phase.CLEARING if state.aim is Aim.STOP:
@@ -76,10 +76,11 @@ def _stop(lifecycle: Lifecycle, word: Word, said: str, *, now: float, by: str) -
         case Phase.STOPPED:
             return accept("the application is stopped already")
         case Phase.SERVING | Phase.DRAINING:
-            return accept("the application stops", *lifecycle.leave(Aim.STOP, f"{said} by {by}", now=now))
+            return accept("the application stops", *lifecycle.drain_then(Aim.STOP, f"{said} by {by}", now=now))
         case Phase.PARTING:
             why = f"{said} by {by}, no more waiting for balancers"
-            return accept("the application stops, whatever its balancers do", *lifecycle.leave(Aim.STOP, why, now=now))
+            text = "the application stops, whatever its balancers do"
+            return accept(text, *lifecycle.drain_then(Aim.STOP, why, now=now))
         case Phase.PREPARING | Phase.WAITING | Phase.STARTING:
             return accept("the application stops", *lifecycle.turn_back(Aim.STOP, f"{said} by {by}", now=now))
         case _ if again:
@@ -106,12 +107,12 @@ def restart(lifecycle: Lifecycle, *, now: float, by: str, aim: Aim = Aim.RESTART
             return start(lifecycle, now=now, by=by)
         case Phase.SERVING | Phase.DRAINING:
             lifecycle.forgive()
-            return accept("the application restarts", *lifecycle.leave(aim, f"{aim} by {by}", now=now))
+            return accept("the application restarts", *lifecycle.drain_then(aim, f"{aim} by {by}", now=now))
         case Phase.PARTING:
             lifecycle.forgive()
             lifecycle.keep_word(Word.START)
             return accept(
-                "the application restarts", *lifecycle.leave(aim, f"{aim} by {by}, instead of the stop", now=now)
+                "the application restarts", *lifecycle.drain_then(aim, f"{aim} by {by}, instead of the stop", now=now)
             )
         case Phase.STARTING:
             lifecycle.forgive()
@@ -179,12 +180,12 @@ def shutdown(lifecycle: Lifecycle, *, now: float, by: str) -> list[Event]:
         case Phase.STOPPED | Phase.PREPARING | Phase.WAITING | Phase.STARTING:
             return lifecycle.finish(f"shutdown by {by}", now=now)
         case Phase.SERVING | Phase.DRAINING:
-            return lifecycle.leave(Aim.EXIT, f"shutdown by {by}", now=now)
+            return lifecycle.drain_then(Aim.EXIT, f"shutdown by {by}", now=now)
         case Phase.PARTING:
-            return lifecycle.leave(Aim.STOP, f"shutdown by {by}, no more waiting for balancers", now=now)
+            return lifecycle.drain_then(Aim.STOP, f"shutdown by {by}, no more waiting for balancers", now=now)
         case _ if again:
             return lifecycle.finish(f"shutdown again by {by}, no more waiting", now=now)
-        case Phase.LEAVING if state.aim is not Aim.STOP:
+        case Phase.FINAL_DRAIN if state.aim is not Aim.STOP:
             return lifecycle.redirect(Aim.EXIT, f"shutdown by {by}, to follow the stop")
         case _:
             return [lifecycle.tell(f"shutdown by {by}, to follow the stop")]

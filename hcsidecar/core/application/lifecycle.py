@@ -4,10 +4,10 @@ Theory of operation
 -------------------
 An application goes through these phases (its role is in brackets):
 
-    STOPPED -> PREPARING -> WAITING -> STARTING -> SERVING -> LEAVING -> CLOSING -> CLEARING -> STOPPED
-    [STOP]     [WAIT]       [WAIT]     [UP]        [UP]       [UP]       [UP]       [WAIT]      [STOP]
-               prestart     `pre`      start       all        drain      stop       poststop
-               script       checks     script      checks                scripts    script
+    STOPPED -> PREPARING -> WAITING -> STARTING -> SERVING -> FINAL_DRAIN -> CLOSING -> CLEARING -> STOPPED
+    [STOP]     [WAIT]       [WAIT]     [UP]        [UP]       [UP]           [UP]       [WAIT]      [STOP]
+               prestart     `pre`      start       all        drain          stop       poststop
+               script       checks     script      checks                    scripts    script
 
 `MOVES` below is the table of all allowed moves, with the cause of each. A step that has nothing to do takes no time: an
 application without scripts goes from STOPPED to SERVING at once.
@@ -16,12 +16,12 @@ Traffic: while the application is UP(Ready) and not draining, the health URL ans
 the layer-2 traffic. Both begin and end at the same moment. Traffic begins only after the start script has ended and
 every check has passed, and it ends before the stop script begins.
 
-Leaving: the application drains first. From that moment on, the health URL answers NOT FOUND, the node wants no share,
-and the application still serves the clients that it has. The drain ends when no connection to the checked ports is left
-and every known prober has had NOT FOUND often enough, or when its time limit is reached. A second `stop` ends it at
-once. The *aim* says what comes after the drain. An application that leaves because a check fails does not wait for
-probers, since its requests fail anyway. Behind a balancer that must drain this node first, the application *parts*
-before it leaves: it takes traffic until the balancer has nothing more to send.
+Final drain: the application drains before it stops. From that moment on, the health URL answers NOT FOUND, the node
+wants no share, and the application still serves the clients that it has. The drain ends when no connection to the
+checked ports is left and every known prober has had NOT FOUND often enough, or when its time limit is reached. A second
+`stop` ends it at once. The *aim* says what comes after the drain. An application that drains because a check fails does
+not wait for probers, since its requests fail anyway. Behind a balancer that must drain this node first, the application
+*parts* before that: it takes traffic until the balancer has nothing more to send.
 
 Stopping: the stop script runs. If it fails or takes too long, it runs again with `force`. If that fails too, the
 processes are killed.
@@ -80,17 +80,17 @@ MOVES: Final[Mapping[Phase, frozenset[Phase]]] = {
     Phase.SERVING: frozenset({
         Phase.DRAINING,  # a drain
         Phase.PARTING,  # a leave, behind a balancer that must drain this node first
-        Phase.LEAVING,  # a stop, a restart, a failure, or the daemon ends
+        Phase.FINAL_DRAIN,  # a stop, a restart, a failure, or the daemon ends
     }),
     Phase.PARTING: frozenset({
         Phase.SERVING,  # the leave is cancelled
-        Phase.LEAVING,  # the balancers have nothing more to send, or are no longer waited for
+        Phase.FINAL_DRAIN,  # the balancers have nothing more to send, or are no longer waited for
     }),
     Phase.DRAINING: frozenset({
         Phase.SERVING,  # the drain is over
-        Phase.LEAVING,  # as from SERVING
+        Phase.FINAL_DRAIN,  # as from SERVING
     }),
-    Phase.LEAVING: frozenset({
+    Phase.FINAL_DRAIN: frozenset({
         Phase.SERVING,  # the stop is cancelled
         Phase.CLOSING,  # the drain is over
         Phase.FINISHED,  # the same, and the daemon ends while the application continues to run
@@ -170,7 +170,7 @@ class Lifecycle:
         if phase not in (Phase.SERVING, Phase.DRAINING):
             state.start_by = inf
             state.last_stays.reset()
-        if phase is not Phase.LEAVING:
+        if phase is not Phase.FINAL_DRAIN:
             state.drain_until = inf
 
     def tell(self, why: str, *, level: Level = Level.INFO) -> Event:
@@ -283,7 +283,7 @@ class Lifecycle:
         return [self.tell(f"{why} after {now - self.state.drain.since:.1f} s{self.state.reservation()}")]
 
     def part(self, why: str) -> list[Event]:
-        """Take traffic until the balancers have drained this node; then leave and stop."""
+        """Take traffic until the balancers have drained this node; then drain and stop."""
         state = self.state
         state.aim, state.failure = Aim.STOP, ""
         state.waits_for_balancers = _NO_LOOK_YET
@@ -291,17 +291,17 @@ class Lifecycle:
         return [self.tell(f"{why}; takes traffic until its balancers have drained it")]
 
     def see_balancers(self, waits_for: Iterable[str], *, now: float) -> list[Event]:
-        """Take the reasons why an application that is parting must still take traffic. It leaves if there are none."""
+        """Take the reasons why an application that is parting must still take traffic. It drains if there are none."""
         if self.state.phase is not Phase.PARTING:
             return []
         self.state.waits_for_balancers = tuple(waits_for)
         if self.state.waits_for_balancers:
             return []
-        return self.leave(Aim.STOP, "its balancers have nothing more to send", now=now)
+        return self.drain_then(Aim.STOP, "its balancers have nothing more to send", now=now)
 
-    # -- leaving: LEAVING -----------------------------------------------------------------------------------------
+    # -- the final drain: FINAL_DRAIN -----------------------------------------------------------------------------
 
-    def leave(
+    def drain_then(
         self,
         aim: Aim,
         why: str,
@@ -318,7 +318,7 @@ class Lifecycle:
             state.failure = ""
         if state.phase in (Phase.SERVING, Phase.PARTING):
             state.drain = Drain(since=now)
-        self._enter(Phase.LEAVING)
+        self._enter(Phase.FINAL_DRAIN)
         state.waits_for_probers = waits_for_probers
         state.began = now
         # If the operator began the drain long ago, its full time begins anew with this command.
@@ -340,7 +340,7 @@ class Lifecycle:
         had_been_empty = state.drain.found_empty
         with_probers = state.waits_for_probers or state.phase is Phase.DRAINING
         state.drain.see(connections=connections, probers=probers if with_probers else ())
-        if state.drained and state.phase is Phase.LEAVING:
+        if state.drained and state.phase is Phase.FINAL_DRAIN:
             return self.hurry("nobody is left", now=now)
         if state.drained and not had_been_empty:
             return [self.tell(f"nobody is left after {now - state.drain.since:.1f} s")]
@@ -349,7 +349,7 @@ class Lifecycle:
     def _end_late_drain(self, *, now: float) -> list[Event]:
         """End the drain if it has reached its limit."""
         state = self.state
-        if state.phase is not Phase.LEAVING or now < state.drain_until:
+        if state.phase is not Phase.FINAL_DRAIN or now < state.drain_until:
             return []
         still_there = ", ".join(state.drain.waits_for)
         why = f"{state.drain_until - state.began:g} s are over, still there: {still_there}"
@@ -358,7 +358,7 @@ class Lifecycle:
     def hurry(self, why: str, *, now: float, level: Level = Level.INFO) -> list[Event]:
         """End the drain, or a script that is stopping the application, at once. `why` names who asked for that."""
         state = self.state
-        if state.phase is Phase.LEAVING:
+        if state.phase is Phase.FINAL_DRAIN:
             if state.aim is Aim.EXIT:
                 return self.finish(why, now=now, level=level)
             return self._close(why, now=now, level=level)
@@ -384,7 +384,7 @@ class Lifecycle:
     def _close(self, why: str, *, now: float, level: Level = Level.INFO) -> list[Event]:
         """Run the stop script: the drain is over, or there was none."""
         state = self.state
-        if state.phase is not Phase.LEAVING:
+        if state.phase is not Phase.FINAL_DRAIN:
             state.began = now
         self._enter(Phase.CLOSING)
         state.check_round = None
@@ -429,11 +429,11 @@ class Lifecycle:
     def finish(self, why: str, *, now: float, level: Level = Level.INFO) -> list[Event]:
         """Enter the last phase: the daemon may exit."""
         state = self.state
-        was_leaving = state.phase is Phase.LEAVING
+        was_draining = state.phase is Phase.FINAL_DRAIN
         state.script = state.check_round = state.need_round = None
         self._enter(Phase.FINISHED)
         runs_on = "; the application runs on" if state.left is Left.STARTED else ""
-        after = f"stopped after {now - state.began:.1f} s, " if was_leaving else ""
+        after = f"stopped after {now - state.began:.1f} s, " if was_draining else ""
         return [self.tell(f"{after}{why}{runs_on}", level=level)]
 
     # -- scripts --------------------------------------------------------------------------------------------------
@@ -580,7 +580,7 @@ class Lifecycle:
         state = self.state
         if state.phase is Phase.PARTING and (broken := state.board.why_not_serve()) is not None:
             why = f"{broken}; takes no more traffic, whether its balancers have drained it or not"
-            return self.leave(
+            return self.drain_then(
                 Aim.STOP, why, now=now, waits_for_probers=False, at_most=_BROKEN_DRAIN, level=Level.WARNING
             )
         if state.phase not in (Phase.SERVING, Phase.DRAINING):
@@ -670,7 +670,7 @@ class Lifecycle:
         state.aim, state.failure = aim, state.gave_up or why
         text = f"{aim} after a failure: {state.failure}"
         if state.phase in (Phase.SERVING, Phase.DRAINING):
-            return self.leave(aim, text, now=now, waits_for_probers=False, at_most=at_most, level=level)
+            return self.drain_then(aim, text, now=now, waits_for_probers=False, at_most=at_most, level=level)
         if state.phase is Phase.STARTING:
             return self._close(text, now=now, level=level)
         return self.turn_back(aim, text, now=now, level=level)
@@ -723,7 +723,7 @@ class Lifecycle:
         if state.script is not None and now >= state.script.ends_by:
             return self._script_over(state.script, state.script.why_late(), (), now=now)
         match state.phase:
-            case Phase.LEAVING:
+            case Phase.FINAL_DRAIN:
                 return self._end_late_drain(now=now)
             case Phase.WAITING if now >= state.not_before and state.board.why_not_start() is None:
                 return self._start_if_due("the pause is over", now=now)
@@ -739,7 +739,7 @@ class Lifecycle:
         state = self.state
         due = state.script.ends_by if state.script is not None else inf
         match state.phase:
-            case Phase.LEAVING:
+            case Phase.FINAL_DRAIN:
                 return min(due, state.drain_until)
             case Phase.WAITING if state.board.why_not_start() is None:
                 return min(due, state.not_before)

@@ -13,7 +13,7 @@ from hcsidecar.core.application.draining import Drain
 from hcsidecar.core.application.last_stays import LastStays
 from hcsidecar.core.application.restart_budget import Failure, RestartBudget
 from hcsidecar.core.application.scripts import ScriptRun
-from hcsidecar.core.application.states import GOING, Aim, Left, Phase, Role, Status, Word
+from hcsidecar.core.application.states import STOPPING, Aim, Left, Phase, Role, Status, Word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class ApplicationState:
     # The phase and the aim.
     phase: Phase = Phase.STOPPED
     aim: Aim | None = None
-    "What comes after leaving. During a start: RESTART if the application has kept its role."
+    "What comes after the final drain. During a start: RESTART if the application has kept its role."
     failure: str = ""
     "The failure that led to the aim; empty if somebody has asked for it."
     requested: tuple[str, str] | None = None
@@ -58,7 +58,7 @@ class ApplicationState:
     exiting: bool = False
     "The daemon ends once the present transition is done."
     began: float = 0.0
-    "When the present start or leaving began."
+    "When the present start or final drain began."
 
     # The scripts.
     script: ScriptRun | None = None
@@ -142,11 +142,11 @@ class ApplicationState:
     @property
     def draining(self) -> bool:
         """True while it serves but asks for no new traffic."""
-        return self.phase in (Phase.DRAINING, Phase.LEAVING)
+        return self.phase in (Phase.DRAINING, Phase.FINAL_DRAIN)
 
     @property
     def parting(self) -> bool:
-        """True while it takes traffic, and leaves once its balancers have drained it."""
+        """True while it takes traffic until its balancers have drained it; then it drains and stops."""
         return self.phase is Phase.PARTING
 
     @property
@@ -171,7 +171,7 @@ class ApplicationState:
             return self.drain.waits_for
         if self.parting:
             return self.waits_for_balancers
-        return (f"the {self.script.script} script",) if self.script and self.phase in GOING else ()
+        return (f"the {self.script.script} script",) if self.script and self.phase in STOPPING else ()
 
     @property
     def finished(self) -> bool:
@@ -211,8 +211,8 @@ class ApplicationState:
                 return self.board.why_not_start() or "pauses before the next start, since failures come in a row"
             case Phase.STARTING:
                 return "the start script runs"
-            case Phase.LEAVING | Phase.CLOSING | Phase.CLEARING:
-                return self._why_leaving()
+            case Phase.FINAL_DRAIN | Phase.CLOSING | Phase.CLEARING:
+                return self._why_stopping()
             case Phase.DRAINING:
                 complaint = self.board.why_not_serve()
                 return f"drained by the operator; {complaint}" if complaint else "drained by the operator"
@@ -221,7 +221,7 @@ class ApplicationState:
             case _:
                 assert_never(self.phase)
 
-    def _why_leaving(self) -> str:
+    def _why_stopping(self) -> str:
         if self.exiting:
             return "shutting down"
         match self.aim:

@@ -45,10 +45,10 @@ class Phase(Enum):
     SERVING = auto()
     "The application takes traffic while every check passes."
     PARTING = auto()
-    "It takes traffic until the balancers that must drain it before it answers NOT FOUND have done so; then it leaves."
+    "It takes traffic until the balancers that must drain it before it answers NOT FOUND have done so; then it drains."
     DRAINING = auto()
     "It serves, but asks balancers and members to send nothing new, until the operator ends the drain."
-    LEAVING = auto()
+    FINAL_DRAIN = auto()
     "It drains, until nothing uses it any more or the limit is reached. The aim says what comes next."
     CLOSING = auto()
     "The stop script runs; if that is not enough, it runs with `force`, and then the processes are killed."
@@ -59,7 +59,7 @@ class Phase(Enum):
 
 
 class Aim(StrEnum):
-    """What an application does after it has left its phase. The value is the action argument of scripts."""
+    """What comes after a final drain or a cancelled start. The value is the action argument of scripts."""
 
     STOP = "stop"
     RESTART = "restart"
@@ -81,5 +81,5 @@ class Left(StrEnum):
     "A start or stop has begun, and its result is not known."
 
 
-GOING: Final = frozenset({Phase.LEAVING, Phase.CLOSING, Phase.CLEARING})
+STOPPING: Final = frozenset({Phase.FINAL_DRAIN, Phase.CLOSING, Phase.CLEARING})
 "The phases from the drain to the end of the stop, whatever the aim."

@@ -30,9 +30,9 @@ def test_a_failing_check_restarts_the_application_and_costs_budget():
 @pytest.mark.parametrize(
     ("action", "aim", "phase"),
     [
-        ("restart", Aim.RESTART, Phase.LEAVING),
-        ("stopstart", Aim.STOPSTART, Phase.LEAVING),
-        ("stop", Aim.STOP, Phase.LEAVING),
+        ("restart", Aim.RESTART, Phase.FINAL_DRAIN),
+        ("stopstart", Aim.STOPSTART, Phase.FINAL_DRAIN),
+        ("stop", Aim.STOP, Phase.FINAL_DRAIN),
         ("none", None, Phase.SERVING),
     ],
 )
@@ -139,7 +139,7 @@ def test_a_check_that_has_not_passed_since_the_start_is_no_failure_before_start_
     made.check_result(name="HTTP", complaint="refused", now=10)
     assert (made.state.phase, made.state.name, made.next_tick_at()) == (Phase.SERVING, "UP(Transient)", 60)
     made.tick(now=60)
-    assert (made.state.phase, made.state.aim, made.state.budget.used(now=60)) == (Phase.LEAVING, Aim.RESTART, 1)
+    assert (made.state.phase, made.state.aim, made.state.budget.used(now=60)) == (Phase.FINAL_DRAIN, Aim.RESTART, 1)
 
 
 def test_a_check_that_says_nothing_at_all_is_a_failure_after_start_timeout():

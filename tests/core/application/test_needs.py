@@ -85,7 +85,7 @@ def test_when_nobody_is_left_to_serve_the_log_shouts():
     events = made.check_result(name="ROUTER", complaint="no answer", now=2)
     assert told(events)[1] == "no node of the farm is left to serve: check ROUTER: no answer"
     assert events[1].level is Level.ERROR
-    assert made.state.phase is Phase.LEAVING
+    assert made.state.phase is Phase.FINAL_DRAIN
 
 
 def test_the_last_one_stays_if_the_farm_wants_that_and_leaves_when_another_is_better_off():
