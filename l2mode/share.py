@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Final
 
 from l2mode.announcer import Announcer
-from l2mode.core.announcement import Announcement
 from l2mode.core.conditions import Hold
 from l2mode.core.documents import ClientExplanation, LayerTwoReport
 from l2mode.core.explain import Client, explain
 from l2mode.core.filter_kinds import FilterKind
 from l2mode.core.frames import virtual_mac
 from l2mode.core.handover import Handover, director_of
+from l2mode.core.heard_share import HeardShare
 from l2mode.core.interface import Obstacle
 from l2mode.core.reasons import REASONS, Reason
 from l2mode.core.regrouping import Regrouping, regrouping
@@ -224,7 +224,7 @@ class LayerTwo:
             writer.tables.set_lease(_nanoseconds(until))
         self._voice.renew(until)
 
-    def meet(self, neighbours: Iterable[Announcement]) -> None:
+    def meet(self, neighbours: Iterable[HeardShare]) -> None:
         """Take in what the heard nodes announce."""
         drops = self.handover.drops
         moves = self.handover.meet(neighbours)

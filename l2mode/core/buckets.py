@@ -1,4 +1,4 @@
-"""Who owns which bucket: weighted rendezvous hashing, a pure function of the members and their powers.
+"""Who owns which bucket, and who is the director: weighted rendezvous hashing over the members and their powers.
 
 For every bucket, every member draws a 64-bit number from a hash of its name. Read as a fraction u in (0, 1], it gives
 the member's cost for the bucket, -log2(u) / power; the member with the lowest cost owns the bucket. These costs are
@@ -89,18 +89,17 @@ def mask_of(name: str, powers: Mapping[str, int], count: int = BUCKETS) -> int:
     return 0 if rank is None else int(ranks.translate(_digit_table(rank)), 2)
 
 
-def owner_of(key: bytes, powers: Mapping[str, int]) -> str | None:
-    """Return the owner of a single thing that is not a bucket, such as a virtual IP that needs a director."""
-    members = _weighted(powers)
-    if not members:
-        return None
+def director_among(members: Iterable[str], vip: bytes) -> str | None:
+    """Return the member that is the director of a virtual IP, by the same hashing with equal powers; None if none is.
 
-    def cost(member: tuple[str, int]) -> tuple[int, str]:
-        name, power = member
-        digest = hashlib.shake_256(_DOMAIN + name.encode() + b"\0" + key).digest(_LANE_BYTES)
-        return _cost(int.from_bytes(digest, "little")) // power, name
+    `vip` is the packed address.
+    """
 
-    return min(members, key=cost)[0]
+    def cost(name: str) -> tuple[int, str]:
+        digest = hashlib.shake_256(_DOMAIN + name.encode() + b"\0" + vip).digest(_LANE_BYTES)
+        return _cost(int.from_bytes(digest, "little")), name
+
+    return min(members, key=cost, default=None)
 
 
 def prepare(names: Iterable[str], count: int = BUCKETS) -> None:

@@ -35,9 +35,9 @@ from itertools import zip_longest
 from operator import or_
 from typing import Final
 
-from l2mode.core.announcement import Announcement
-from l2mode.core.buckets import BUCKETS, mask_of, owner_numbers, owner_of, owners, takers
+from l2mode.core.buckets import BUCKETS, director_among, mask_of, owner_numbers, owners, takers
 from l2mode.core.cells import NOBODY, PASS_ON, PENDING
+from l2mode.core.heard_share import HeardShare
 from l2mode.core.transit import Transit, View, powers_in, regrouped, regrouped_view
 
 
@@ -52,7 +52,7 @@ class BucketState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class HeardNode:
-    """What another node announces of itself in its heartbeats."""
+    """What another node says of its share, in terms of this node's share groups."""
 
     name: str
     mac: bytes
@@ -172,7 +172,7 @@ class Handover:
         """Extend the lease to `until`, in seconds of the monotonic clock."""
         self.lease = until
 
-    def meet(self, neighbours: Iterable[Announcement]) -> bool:
+    def meet(self, neighbours: Iterable[HeardShare]) -> bool:
         """Take in what the heard nodes announce. Return whether `cells` may have changed."""
         before = self._ways()
         self.neighbours = tuple(
@@ -329,7 +329,7 @@ class Handover:
         self.drops += 1
         self.foreign = self._anywhere
 
-    def _dirt(self, said: Announcement) -> int:
+    def _dirt(self, said: HeardShare) -> int:
         """Return the mask of the buckets in which a node may hold connections that it does not own."""
         if said.settings != self._settings:
             # It may number buckets otherwise, and does not count connections that no share of its own names.
@@ -338,7 +338,7 @@ class Handover:
             return 0
         return int.from_bytes(said.dirty_buckets, "little") & self._anywhere or self._anywhere
 
-    def _read(self, said: Announcement) -> View:
+    def _read(self, said: HeardShare) -> View:
         """Return the view that a node announces, with powers by this node's share groups.
 
         Powers by other settings cannot be read, so those that the members had before stand for them. They are good
@@ -376,4 +376,4 @@ def director_of(view: View, vip: bytes) -> str | None:
     # A view that others announce may come from another farm file, with other groups.
     groups = zip_longest(*(powers for _, powers in view), fillvalue=0)
     owning = {name for powers in groups for name in takers(dict(zip(names, powers, strict=True)))}
-    return owner_of(vip, dict.fromkeys(owning, 1))
+    return director_among(owning, vip)

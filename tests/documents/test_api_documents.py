@@ -37,13 +37,13 @@ from hcsidecar.core.targets.backoff import Backoff
 from hcsidecar.core.targets.documents import TargetsReport
 from hcsidecar.core.targets.reconcile import Reconciler
 from hcsidecar.core.targets.registration import Call, Observation, Presence, Trouble
-from l2mode.core.announcement import Announcement
 from l2mode.core.conflicts import Conflict
 from l2mode.core.documents import ClientExplanation, LayerTwoReport
 from l2mode.core.explain import Client, explain
 from l2mode.core.filter_kinds import FilterKind
 from l2mode.core.filters import FilterChoice, PassedOver
 from l2mode.core.handover import Handover
+from l2mode.core.heard_share import HeardShare
 from l2mode.core.reasons import Reason
 from l2mode.core.report import FilterReport, layer_two_document
 from l2mode.core.settings import By, LayerTwoSettings, Protocol, ShareGroup
@@ -85,7 +85,7 @@ def handover():
     machine = Handover(name="web1", groups=2)
     machine.meet(
         [
-            Announcement(
+            HeardShare(
                 name="web2", mac=bytes.fromhex("020000000002"), dirty=True, dirty_buckets=b"", view=(), claimed=True
             )
         ]

@@ -14,9 +14,9 @@ from l2mode.core.buckets import (
     OUTWEIGHS,
     _cost,
     _unweighted,
+    director_among,
     mask_of,
     masks,
-    owner_of,
     owners,
     prepare,
     takers,
@@ -39,8 +39,8 @@ def test_versions_agree_on_the_owners():
     assert owners(three)[:8] == ("web2", "web2", "web2", "web1", "web2", "web3", "web1", "web2")
     assert digest(owners(three)) == "0b71a0823d9b05b4"
     assert digest(owners({f"node{index:02}": index for index in range(64)})) == "ea99cb9be2cdb3c1"
-    directors = [owner_of(f"192.0.2.{host}".encode(), three) for host in range(50, 56)]
-    assert directors == ["web1", "web2", "web1", "web2", "web3", "web3"]
+    directors = [director_among(three, f"192.0.2.{host}".encode()) for host in range(50, 56)]
+    assert directors == ["web1", "web2", "web1", "web3", "web3", "web3"]
 
 
 @given(farms, counts, st.randoms())
@@ -150,11 +150,13 @@ def test_the_ends_of_the_logarithm_are_exact():
     assert _cost(2**64 - 1) == 0
 
 
-def test_a_single_thing_is_owned_by_power_too():
-    farm = {"a": 1, "b": 3}
-    held = Counter(owner_of(str(key).encode(), farm) for key in range(4000))
-    assert held["b"] == pytest.approx(3000, abs=130)
-    assert owner_of(b"x", {"a": 0}) is None
+def test_every_member_is_the_director_of_as_many_virtual_ips_as_another():
+    held = Counter(director_among(("a", "b"), str(vip).encode()) for vip in range(4000))
+    assert held["a"] == pytest.approx(2000, abs=130)
+
+
+def test_nobody_is_the_director_of_a_farm_without_members():
+    assert director_among((), b"\xc0\x00\x02\x32") is None
 
 
 def test_nobody_has_power_and_nobody_is_there():

@@ -4,12 +4,12 @@ from ipaddress import ip_address
 
 import pytest
 
-from l2mode.core.announcement import Announcement
 from l2mode.core.buckets import owners
 from l2mode.core.cells import ANYWHERE
 from l2mode.core.explain import Client, explain
 from l2mode.core.handover import Handover
 from l2mode.core.hashing import bucket_of_address, bucket_of_port
+from l2mode.core.heard_share import HeardShare
 from l2mode.core.settings import By, LayerTwoSettings, Protocol, ShareGroup
 
 SEED = bytes(range(16))
@@ -89,7 +89,7 @@ def test_dirty_members_may_hold_older_connections_of_a_tcp_group_only():
     handover = claimed(WEB, held=ANYWHERE)
     handover.meet(
         [
-            Announcement(name=name, mac=b"", dirty=True, dirty_buckets=b"", view=(), claimed=True)
+            HeardShare(name=name, mac=b"", dirty=True, dirty_buckets=b"", view=(), claimed=True)
             for name in ("web2", "web3")
         ]
     )

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from l2mode.core.announcement import Announcement
 from l2mode.core.buckets import masks, owners
 from l2mode.core.cells import NOBODY, PASS_ON, PENDING
 from l2mode.core.handover import BucketState, Handover, HeardNode, director_of
+from l2mode.core.heard_share import HeardShare
 
 COUNT = 64
 ALL = (1 << COUNT) - 1
@@ -228,8 +228,8 @@ def test_neighbours_are_kept_in_the_order_of_their_names():
     share = handover()
     share.meet(
         [
-            Announcement(name="web3", mac=b"3", dirty=True, dirty_buckets=b"\x06", view=ALONE, claimed=False),
-            Announcement(name="web2", mac=b"", dirty=False, dirty_buckets=b"", view=(), claimed=True),
+            HeardShare(name="web3", mac=b"3", dirty=True, dirty_buckets=b"\x06", view=ALONE, claimed=False),
+            HeardShare(name="web2", mac=b"", dirty=False, dirty_buckets=b"", view=(), claimed=True),
         ]
     )
     assert share.neighbours == (
@@ -244,7 +244,7 @@ def test_the_view_of_others_is_the_largest_that_a_neighbour_announces():
     views = {"web2": WITHOUT, "web3": OTHERS, "web4": ALONE}
     share.meet(
         [
-            Announcement(name=name, mac=b"", dirty=False, dirty_buckets=b"", view=view, claimed=True)
+            HeardShare(name=name, mac=b"", dirty=False, dirty_buckets=b"", view=view, claimed=True)
             for name, view in views.items()
         ]
     )
@@ -253,7 +253,7 @@ def test_the_view_of_others_is_the_largest_that_a_neighbour_announces():
 
 def test_the_view_of_others_is_without_this_node_though_they_may_not_know_yet_that_it_has_left():
     share = handover()
-    share.meet([Announcement(name="web2", mac=b"", dirty=False, dirty_buckets=b"", view=PAIR, claimed=True)])
+    share.meet([HeardShare(name="web2", mac=b"", dirty=False, dirty_buckets=b"", view=PAIR, claimed=True)])
     assert share.view_of_others() == WITHOUT
 
 
@@ -307,7 +307,7 @@ class HandoverMachine(RuleBasedStateMachine):
     def meet(self, said):
         self.share.meet(
             [
-                Announcement(name=name, mac=b"", dirty=False, dirty_buckets=b"", view=view, claimed=claimed)
+                HeardShare(name=name, mac=b"", dirty=False, dirty_buckets=b"", view=view, claimed=claimed)
                 for name, (view, claimed) in said.items()
             ]
         )
@@ -378,9 +378,9 @@ def test_a_neighbour_that_does_not_say_where_it_is_dirty_may_be_so_anywhere():
     share = handover()
     share.meet(
         [
-            Announcement(name="web2", mac=b"", dirty=True, dirty_buckets=b"", view=(), claimed=True),
-            Announcement(name="web3", mac=b"", dirty=True, dirty_buckets=bytes(8), view=(), claimed=True),
-            Announcement(name="web4", mac=b"", dirty=False, dirty_buckets=b"\x01", view=(), claimed=True),
+            HeardShare(name="web2", mac=b"", dirty=True, dirty_buckets=b"", view=(), claimed=True),
+            HeardShare(name="web3", mac=b"", dirty=True, dirty_buckets=bytes(8), view=(), claimed=True),
+            HeardShare(name="web4", mac=b"", dirty=False, dirty_buckets=b"\x01", view=(), claimed=True),
         ]
     )
     assert [neighbour.dirty_buckets for neighbour in share.neighbours] == [ALL, ALL, 0]
@@ -388,9 +388,7 @@ def test_a_neighbour_that_does_not_say_where_it_is_dirty_may_be_so_anywhere():
 
 
 def announced(name, view, **more):
-    return Announcement(
-        name=name, mac=b"", **{"dirty": False, "dirty_buckets": b"", "claimed": True, **more}, view=view
-    )
+    return HeardShare(name=name, mac=b"", **{"dirty": False, "dirty_buckets": b"", "claimed": True, **more}, view=view)
 
 
 def share_of_two_groups(**more):

@@ -5,10 +5,10 @@ from ipaddress import ip_address
 
 import pytest
 
-from l2mode.core.announcement import Announcement
 from l2mode.core.buckets import BUCKETS
 from l2mode.core.cells import NOBODY
 from l2mode.core.handover import Handover
+from l2mode.core.heard_share import HeardShare
 from l2mode.core.regrouping import regrouping
 from l2mode.core.settings import By, LayerTwoSettings, Protocol, ShareGroup, Unmatched
 from l2mode.core.table_writer import TableWriter
@@ -68,7 +68,7 @@ def written(settings, *, over):
     """Give the tables of a filter by these settings on a node that has half of the buckets by the former ones."""
     handover = Handover(name="web1", groups=2, directed=True)
     view = (("web1", (1, 1)), ("web2", (1, 1)))
-    handover.meet([Announcement("web2", b"2", dirty=False, dirty_buckets=b"", view=view, claimed=True)])
+    handover.meet([HeardShare("web2", b"2", dirty=False, dirty_buckets=b"", view=view, claimed=True)])
     handover.adopt(view)
     handover.claim()
     handover.scanned([0, 0], drops=handover.drops)

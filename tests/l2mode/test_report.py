@@ -3,13 +3,13 @@
 import dataclasses
 from ipaddress import ip_address
 
-from l2mode.core.announcement import Announcement
 from l2mode.core.buckets import masks
 from l2mode.core.conflicts import Conflict
 from l2mode.core.documents import FilterStatus, PacketCount, UnusableFilter, VipConflict, VipStatus
 from l2mode.core.filter_kinds import FilterKind
 from l2mode.core.filters import FilterChoice, PassedOver
 from l2mode.core.handover import Handover
+from l2mode.core.heard_share import HeardShare
 from l2mode.core.reasons import Reason
 from l2mode.core.report import FilterReport, layer_two_document
 from l2mode.core.settings import By, LayerTwoSettings, Protocol, ShareGroup
@@ -46,7 +46,7 @@ def handover():
     machine = Handover(name="web1", groups=2)
     machine.meet(
         [
-            Announcement(
+            HeardShare(
                 name="web2", mac=bytes.fromhex("020000000002"), dirty=True, dirty_buckets=b"", view=(), claimed=True
             )
         ]

@@ -3,8 +3,8 @@
 import asyncio
 from ipaddress import ip_address
 
-from l2mode.core.announcement import Announcement
 from l2mode.core.buckets import BUCKETS
+from l2mode.core.heard_share import HeardShare
 from l2mode.core.settings import LayerTwoSettings, Protocol, ShareGroup
 from l2mode.core.table_writer import TableWriter
 from l2mode.core.tables import Tables
@@ -40,7 +40,7 @@ class Silent:
 
 def says(name, view, *, claimed=True):
     mac = b"\x02\0\0\0\0" + name[-1:].encode()
-    return Announcement(name=name, mac=mac, dirty=False, dirty_buckets=b"", view=view, claimed=claimed)
+    return HeardShare(name=name, mac=mac, dirty=False, dirty_buckets=b"", view=view, claimed=claimed)
 
 
 def share_of(name, look, directory):

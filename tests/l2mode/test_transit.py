@@ -2,10 +2,10 @@
 
 import pytest
 
-from l2mode.core.announcement import Announcement
 from l2mode.core.buckets import masks
 from l2mode.core.cells import NOBODY, PENDING
 from l2mode.core.handover import Handover
+from l2mode.core.heard_share import HeardShare
 from l2mode.core.transit import _owned_of
 
 COUNT = 64
@@ -24,7 +24,7 @@ def shares_without(*leavers):
 
 
 def says(name, view, *, claimed=True, dirty=False, **more):
-    return Announcement(name, name.encode(), dirty=dirty, dirty_buckets=b"", view=view, claimed=claimed, **more)
+    return HeardShare(name, name.encode(), dirty=dirty, dirty_buckets=b"", view=view, claimed=claimed, **more)
 
 
 def others(name, view, **more):

@@ -15,7 +15,7 @@ from lan.site import VIP
 from lan.web import PORT, SECOND_PORT, UDP_PORT, web_servers
 
 from hcsidecar.net.keyring import Keyring
-from l2mode.core.buckets import owner_of
+from l2mode.core.buckets import director_among
 
 _FILE = """
 [farm]
@@ -180,7 +180,7 @@ class SharedFarm(RealFarm):
 
     def director(self, family, *, among=None):
         """Name the node that answers for the virtual IP of this family, when these nodes are the view."""
-        return owner_of(ip_address(VIP[family]).packed, dict.fromkeys(among or self.names, 1))
+        return director_among(among or self.names, ip_address(VIP[family]).packed)
 
     def freeze(self, name):
         """Stop a daemon in the middle of what it does, as a hypervisor does with a whole machine."""

@@ -47,7 +47,7 @@ from hcsidecar.core.membership.revision_state import RevisionState
 from hcsidecar.core.membership.send_times import SendTimes
 from hcsidecar.core.membership.timing import Timing
 from hcsidecar.core.membership.view_selection import Own, ViewSelector
-from l2mode.core.announcement import Announcement
+from l2mode.core.heard_share import HeardShare
 
 ANSWER_DISTANCE = 0.008
 "Seconds between two answers to the same node."
@@ -394,14 +394,14 @@ class Membership:
         waits = sorted(peer.name for peer in self.peers.alive() if not self._proven(peer, now))
         return f"no proof yet from {', '.join(waits)}" if waits else None
 
-    def take_neighbours(self) -> list[Announcement] | None:
+    def take_neighbours(self) -> list[HeardShare] | None:
         """Return what the acknowledged nodes announce, or None if nothing has changed since the last call."""
         if not self._neighbours_changed:
             return None
         self._neighbours_changed = False
         heard = ((peer.name, peer.heartbeat) for peer in self.peers.acknowledged())
         return [
-            Announcement(
+            HeardShare(
                 name=name,
                 mac=said.mac,
                 dirty=said.dirty,

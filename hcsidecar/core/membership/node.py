@@ -25,7 +25,7 @@ from hcsidecar.core.membership.membership import Membership
 from hcsidecar.core.membership.peers import KnownPeer
 from hcsidecar.core.membership.revision_state import RevisionState
 from hcsidecar.core.membership.timing import Timing
-from l2mode.core.announcement import Announcement
+from l2mode.core.heard_share import HeardShare
 
 __all__ = ["NOTHING", "NoShare", "Node", "NodeOutput", "Send", "Share", "Timing"]
 
@@ -57,7 +57,7 @@ class Share(Protocol):
     def renew(self, until: float) -> None:
         """Let the filter take packets until then, in seconds of the monotonic clock."""
 
-    def meet(self, neighbours: Iterable[Announcement]) -> None:
+    def meet(self, neighbours: Iterable[HeardShare]) -> None:
         """Take in what the nodes that are heard say; it may end what an `adopt` has begun."""
 
 
@@ -80,7 +80,7 @@ class NoShare:
     def renew(self, until: float) -> None:
         """Hold nothing."""
 
-    def meet(self, neighbours: Iterable[Announcement]) -> None:
+    def meet(self, neighbours: Iterable[HeardShare]) -> None:
         """Hold nothing."""
 
 

@@ -1,12 +1,12 @@
-"""What a node announces to the others about its buckets, with each heartbeat."""
+"""What a heartbeat tells layer-2 mode: the share of the node that sent it, by the settings of that node."""
 
 from typing import NamedTuple
 
 from l2mode.core.transit import View
 
 
-class Announcement(NamedTuple):
-    """What the latest heartbeat of a node that is heard says."""
+class HeardShare(NamedTuple):
+    """What the latest heartbeat of another node says of its share; `HeardNode` is what this node makes of it."""
 
     name: str
     mac: bytes
