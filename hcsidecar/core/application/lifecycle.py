@@ -432,9 +432,10 @@ class Lifecycle:
         was_draining = state.phase is Phase.FINAL_DRAIN
         state.script = state.check_round = state.need_round = None
         self._enter(Phase.FINISHED)
-        runs_on = "; the application runs on" if state.left is Left.STARTED else ""
-        after = f"stopped after {now - state.began:.1f} s, " if was_draining else ""
-        return [self.tell(f"{after}{why}{runs_on}", level=level)]
+        runs_on = state.left is Left.STARTED
+        after = f"{'drained for' if runs_on else 'stopped after'} {now - state.began:.1f} s, " if was_draining else ""
+        then = "; the application runs on" if runs_on else ""
+        return [self.tell(f"{after}{why}{then}", level=level)]
 
     # -- scripts --------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ def test_a_shutdown_drains_and_leaves_the_application_running():
     made = serving()
     shutdown(made, now=1, by="SIGTERM")
     assert told(made.evidence(**NOBODY, now=3)) == [
-        "STOP(NotReady): stopped after 2.0 s, nobody is left; the application runs on"
+        "STOP(NotReady): drained for 2.0 s, nobody is left; the application runs on"
     ]
     assert (made.state.finished, made.state.script, made.state.past.left, made.state.past.has_passed) == (
         True,
