@@ -350,6 +350,8 @@ def client_for(farm: FarmFile, name: str | None) -> NodeClient:
         node = farm.node_named(running[0].name)
     own = _local(farm, node)
     # A node whose socket is here has its daemon here, even a dead one. Another daemon could only call it unreachable.
+    if name is None and not _exists(own.socket):
+        _raise_if_one_starts(farm)
     if name is None or _exists(own.socket):
         return NodeClient(node.name, own)
     for other in local_nodes(farm):
@@ -361,7 +363,10 @@ def client_for(farm: FarmFile, name: str | None) -> NodeClient:
 
 
 def _raise_if_one_starts(farm: FarmFile) -> None:
-    """Raise ClientError with what it waits for, if a daemon runs here that does not know yet which node it is."""
+    """Raise ClientError with what it waits for, if a daemon runs here that does not serve commands.
+
+    It does not know yet which node it is, or stays for a node that the farm has removed.
+    """
     said = b""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:

@@ -24,6 +24,14 @@ def run(
             help="Go by the farm file on the disk, and not by the settings in force; for this node alone.",
         ),
     ] = False,
+    stay_removed: Annotated[
+        bool,
+        typer.Option(
+            "--stay-removed",
+            help="When the farm has removed this node, wait for SIGTERM and serve nobody, instead of ending: for"
+            " containers, which their engine would start again and again.",
+        ),
+    ] = False,
 ) -> None:
     """Run this server's node of the farm, in the foreground, until SIGTERM.
 
@@ -38,7 +46,7 @@ def run(
     The start waits for conditions that pass by themselves, such as a late address or a port in use, and logs for what.
 
     Exit status: 0 ended as told, 1 the node could not run, 2 the farm file or the command is wrong, or
-    the farm has removed this node.
+    the farm has removed this node (0 with --stay-removed).
 
     Example: hcsidecar run --config farm.toml --node web1
     """
@@ -51,4 +59,6 @@ def run(
         arguments.append("--log-json")
     if take_file:
         arguments.append("--take-file")
+    if stay_removed:
+        arguments.append("--stay-removed")
     become_the_daemon(arguments)

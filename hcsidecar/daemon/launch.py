@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 _WITH_VALUE = ("--config", "-c", "--node")
-_ALONE = ("--log-json", "--take-file")
+_ALONE = ("--log-json", "--take-file", "--stay-removed")
 
 
 class DaemonOptions(NamedTuple):
@@ -19,6 +19,7 @@ class DaemonOptions(NamedTuple):
     node: str | None
     log_json: bool
     take_file: bool
+    stay_removed: bool
 
 
 def daemon_options(words: Sequence[str]) -> DaemonOptions | None:
@@ -44,6 +45,7 @@ def daemon_options(words: Sequence[str]) -> DaemonOptions | None:
         node=values.get("--node"),
         log_json="--log-json" in alone,
         take_file="--take-file" in alone,
+        stay_removed="--stay-removed" in alone,
     )
 
 

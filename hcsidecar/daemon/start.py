@@ -109,6 +109,7 @@ class _Found:
     called: str
     "The name of the node, or of the machine if the node is not known yet."
     take_file: bool
+    stay_removed: bool
 
 
 async def _run(found: _Found, teller: _Teller) -> int:
@@ -140,6 +141,18 @@ async def _run_node(found: _Found, teller: _Teller) -> int:
         make_private(socket_path.parent)
         return me, make_private(state_dir(loaded.farm, me)), socket_path
 
+    async def removed(why: str) -> int:
+        """Return the exit status of a node that is removed, at once or, if it is to stay, when it is told to end."""
+        if not found.stay_removed:
+            return REMOVED
+        signals.stop_leading()
+        message = "waits for SIGTERM, as --stay-removed says, so that nobody starts this removed node again and again"
+        teller.tell(Event(level=Level.INFO, origin="daemon", message=message))
+        service.tell(READY=1, STATUS=why)
+        async with saying(starting, lambda: f"a daemon runs here for a node that is removed: {why}"):
+            await signals.ended.wait()
+        return 0
+
     try:
         me, directory, socket_path = await conditions.until(find, meanwhile=saying(starting, say))
         losses = Losses()
@@ -157,7 +170,7 @@ async def _run_node(found: _Found, teller: _Teller) -> int:
                 teller.tell(event)
             if (why := why_not_in_the_farm(start, me.name, directory / SETTINGS)) is not None:
                 teller.tell(Event(level=Level.ERROR, origin="settings", message=why))
-                return REMOVED
+                return await removed(why)
             daemon = Daemon(
                 start.loaded,
                 start.loaded.farm.node_named(me.name),
@@ -169,7 +182,10 @@ async def _run_node(found: _Found, teller: _Teller) -> int:
                 conditions=conditions,
                 settings=start.record,
             )
-            return await _run_daemon(daemon, socket_path, teller, service)
+            status = await _run_daemon(daemon, socket_path, teller, service)
+            if status == REMOVED and not signals.told_to_end:
+                return await removed(f"the farm has removed {me.name}, which serves nobody")
+            return status
     except StoppedError:
         teller.tell(Event(level=Level.INFO, origin="daemon", message="ended while it waited"))
         return 0
@@ -192,7 +208,7 @@ async def _run_daemon(daemon: Daemon, socket_path: Path, teller: _Teller, servic
     return _RESTART
 
 
-def _read(config: Path | None, name: str | None, *, take_file: bool) -> _Found:
+def _read(config: Path | None, name: str | None, *, take_file: bool, stay_removed: bool) -> _Found:
     """Return the farm to run: that of the node's settled revision, or of the farm file where there is none.
 
     Raise FarmFileError if the file is needed and wrong, or the name is.
@@ -206,7 +222,15 @@ def _read(config: Path | None, name: str | None, *, take_file: bool) -> _Found:
         control_socket(loaded.farm, loaded.farm.node_named(called))
     except NoNodeHereError:
         called = socket.gethostname()
-    return _Found(path=path, seen=seen, loaded=loaded, node=name, called=called, take_file=take_file)
+    return _Found(
+        path=path,
+        seen=seen,
+        loaded=loaded,
+        node=name,
+        called=called,
+        take_file=take_file,
+        stay_removed=stay_removed,
+    )
 
 
 def main() -> int:
@@ -218,7 +242,7 @@ def main() -> int:
     hold_still()
     try:
         config = None if options.config is None else Path(options.config)
-        found = _read(config, options.node, take_file=options.take_file)
+        found = _read(config, options.node, take_file=options.take_file, stay_removed=options.stay_removed)
     except FarmFileError as error:
         _print(error)
         # systemd does not restart the unit after a 2, because a wrong file does not correct itself.

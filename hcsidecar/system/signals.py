@@ -34,9 +34,12 @@ class Signals:
         self._tell = tell
         self._told: set[str] = set()
         self.ended = asyncio.Event()
-        "Set when this process was told to end before `lead_to` was called."
-        self._end: Callable[[str], object] = lambda _: self.ended.set()
-        self._reread: Callable[[], object] = lambda: None
+        "Set when this process was told to end before `lead_to` was called, or after `stop_leading`."
+        self.told_to_end = False
+        "This process was told to end, whenever that was."
+        self._end: Callable[[str], object]
+        self._reread: Callable[[], object]
+        self.stop_leading()
         loop = asyncio.get_running_loop()
         with contextlib.suppress(NotImplementedError):  # on Windows the loop takes no signals
             for name in ENDING:
@@ -55,7 +58,13 @@ class Signals:
         """Call these from now on: `end` with the signal's name."""
         self._end, self._reread = end, reread
 
+    def stop_leading(self) -> None:
+        """Call nobody any more: set `ended` when this process is told to end."""
+        self._end = lambda _: self.ended.set()
+        self._reread = lambda: None
+
     def _told_to_end(self, name: str) -> None:
+        self.told_to_end = True
         self._end(name)
 
     def _told_to_reread(self) -> None:

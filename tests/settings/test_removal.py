@@ -1,6 +1,7 @@
 """Nodes that are taken out of a farm of real daemons while it serves: alive, away, and cut off."""
 
 import re
+import socket
 import threading
 
 import pytest
@@ -9,6 +10,7 @@ from own_directories import separate_farm
 
 EXTRA = '[health]\nlame_duck = "2s"\nprober_fall = 2\n'
 OTHERS = {"web1", "web2"}
+STAYS = "waits for SIGTERM, as --stay-removed says, so that nobody starts this removed node again and again"
 
 
 @pytest.fixture
@@ -28,6 +30,13 @@ def take_out(farm, name, *, on="web1"):
 def ends(farm, name):
     """Wait until a daemon has ended by itself; give its exit status."""
     return farm.daemons.pop(name).wait(30)
+
+
+def said(farm):
+    """Give what a daemon that serves no commands says to whoever connects."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(farm.directory / "s" / "apache" / "starting.sock"))
+        return connection.recv(4096).decode()
 
 
 class Balancer(threading.Thread):
@@ -85,6 +94,22 @@ def test_a_node_that_was_away_while_it_was_removed_learns_so_and_does_not_serve(
     assert ends(farm, "web3") == 2
     assert "the farm has removed this node: revision 1" in farm.log("web3")
     assert {name for name in OTHERS if farm.health(name) == 200} == OTHERS
+
+
+def test_a_removed_node_in_a_container_stays_and_serves_nobody_until_it_is_told_to_end(farm):
+    farm.kill("web3")
+    farm.start("web3", options=["--stay-removed"]).all_ready()
+    removed = farm.command("web1", "remove", "web3", "--yes")
+    assert removed.returncode == 0, removed.stderr
+    for started in (1, 2):
+        wait_for(lambda times=started: farm.log("web3").count(STAYS) == times, limit=30, what="staying")
+        wait_for(lambda: said(farm).startswith("a daemon runs here for a node that is removed: "), what="its answer")
+        assert farm.health("web3") == 0
+        assert farm.daemons["web3"].poll() is None
+        farm.daemons["web3"].terminate()
+        assert ends(farm, "web3") == 0
+        if started == 1:
+            farm.start("web3", options=["--stay-removed"])
 
 
 def test_one_command_takes_out_a_living_node_but_not_the_one_on_which_it_is_given(farm):

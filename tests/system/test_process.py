@@ -173,10 +173,11 @@ def test_all_threads_of_a_daemon_run_before_ordinary_ones_and_what_they_start_do
 @pytest.mark.parametrize(
     ("words", "options"),
     [
-        ([], (None, None, False, False)),
-        (["--config", "farm.toml", "--node=web1"], ("farm.toml", "web1", False, False)),
-        (["-c", "farm.toml", "--log-json", "--take-file"], ("farm.toml", None, True, True)),
-        (["--config=a.toml", "--config", "b.toml"], ("b.toml", None, False, False)),
+        ([], (None, None, False, False, False)),
+        (["--config", "farm.toml", "--node=web1"], ("farm.toml", "web1", False, False, False)),
+        (["-c", "farm.toml", "--log-json", "--take-file"], ("farm.toml", None, True, True, False)),
+        (["--stay-removed"], (None, None, False, False, True)),
+        (["--config=a.toml", "--config", "b.toml"], ("b.toml", None, False, False, False)),
         (["--help"], None),
         (["--config"], None),
         (["--config", "--node"], None),
