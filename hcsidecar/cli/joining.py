@@ -3,24 +3,33 @@
 import re
 import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
+import msgspec
 import typer
+from msgspec.structs import replace
 
-from hcsidecar.api.client import ClientError
+from hcsidecar.api.client import ClientError, LocalNode
 from hcsidecar.cli.asking import OneNode, choose, complain, run
 from hcsidecar.cli.farm import REFUSED, AsJson, Config, refuse
 from hcsidecar.cli.settings import WithoutOption, Yes
 from hcsidecar.core.farmfile.farm_file import parse_duration
+from hcsidecar.core.joining.documents import JoinReport
 from hcsidecar.core.joining.messages import JoinPlan, JoinTokenBody
 from hcsidecar.core.joining.token import JoinToken, TokenError, decode_token
 from hcsidecar.events.journal import one_line
-from hcsidecar.farmfile.loading import find_config
+from hcsidecar.farmfile.dirs import control_socket, why_no_socket
+from hcsidecar.farmfile.loading import find_config, is_local
+
+if TYPE_CHECKING:
+    from hcsidecar.joining.arrival import Arrival
+    from hcsidecar.joining.issuer import Issuer
 
 WEB_PORT = 9010
 DEFAULT_NETWORK = "default"
+UNCHANGED = "not joined: nothing has changed"
 _HOST = re.compile(r"(?:\[(?P<six>[^]]+)\]|(?P<four>[^:]+))(?::(?P<port>\d{1,5}))?")
 _NAME = re.compile("[A-Za-z0-9._-]{1,63}")
 
@@ -101,8 +110,16 @@ def join(
     ] = None,
     config: Config = None,
     without: WithoutOption = None,
+    fresh: Annotated[
+        bool,
+        typer.Option(
+            "--fresh",
+            help="This server was a node before: set its old farm file, keys and settings aside, as NAME.before.",
+        ),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and plan only; change nothing.")] = False,
     yes: Yes = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make this server a node of a farm: get a line for it with `hcsidecar token` on a node, and paste it here.
 
@@ -110,13 +127,13 @@ def join(
     proves that it has the token, which is never sent. It checks whether the farm's settings can work here, shows what
     adding this server does to whom, and asks. Then all nodes agree on a farm file with this node in it, or none does,
     and the command writes the farm file, the scripts, farm.key, ca.pem and ca.key. If anything is refused, nothing is
-    left here.
+    left here. With --fresh a server that was a node before, of this farm or another one, joins as if it were new.
 
     Exit status: 0 joined, or the dry run found nothing wrong, 1 refused, 2 wrong command.
 
     Example: hcsidecar join 192.0.2.11 --token hcj1.…
     """
-    from hcsidecar.joining.arrival import Arrival, addresses_wanted  # noqa: PLC0415 - see `demo`
+    from hcsidecar.joining.arrival import addresses_wanted  # noqa: PLC0415 - see `demo`
     from hcsidecar.joining.issuer import Issuer, JoinError  # noqa: PLC0415
 
     asked = _HOST.fullmatch(host)
@@ -128,43 +145,114 @@ def join(
     if _NAME.fullmatch(node) is None:
         raise typer.BadParameter("letters a to z, digits, and . _ -, at most 63", param_hint="--name")
     issuer = Issuer(asked["six"] or asked["four"], int(asked["port"] or WEB_PORT), _token(token))
-    path = find_config(config)
+    path = find_config(config).absolute()
+    telling = _Telling(JoinReport(node=node, config=str(path)), as_json=as_json)
     try:
         issuer.meet()
         words = [_address_of(interface)] if interface is not None else address or []
         addresses = addresses_wanted(words, default=DEFAULT_NETWORK, fallback=issuer.address_here)
-        plan = issuer.plan(node, addresses, without=without or ())
-        if plan.problems:
-            _refuse_all(plan.problems)
-        arrival = Arrival(path, plan)
-        problems = arrival.why_not(node)
-        _show(plan, node, addresses.values(), arrival.config)
-        if problems:
-            _refuse_all(problems)
-        if dry_run:
-            return
-        if not yes:
-            _ask()
-        handover = issuer.apply(node, addresses, without=without or (), digest=plan.digest)
-        if handover.reasons:
-            _refuse_all(handover.reasons)
-        try:
-            made = arrival.write(handover)
-        except JoinError as error:
-            complain(str(error))
-            refuse(f"{node} is in the farm file already: mend this, and run the command again while the token is good")
-        typer.echo(one_line(handover.text))
-        for each in made:
-            typer.echo(f"wrote {each}")
+        telling.note(addresses=addresses)
+        _join(issuer, node, addresses, path, telling, without=without or (), fresh=fresh, dry_run=dry_run, yes=yes)
     except JoinError as error:
-        for line in str(error).splitlines():
-            complain(line)
-        raise typer.Exit(REFUSED) from None
+        telling.refuse(str(error).splitlines(), "")
+    telling.end()
+    if not dry_run and not as_json:
+        _offer_service(path, node, asks=not yes)
+
+
+class _Telling:
+    """Tells the operator what happens: line by line or, with `as_json`, as one object at the end."""
+
+    def __init__(self, report: JoinReport, *, as_json: bool) -> None:
+        self.report = report
+        self.as_json = as_json
+
+    def say(self, line: str) -> None:
+        """Print a line, for people only."""
+        if not self.as_json:
+            typer.echo(one_line(line))
+
+    def note(self, **changes: object) -> None:
+        """Set fields of the report."""
+        self.report = replace(self.report, **changes)
+
+    def refuse(self, reasons: Sequence[str], conclusion: str) -> NoReturn:
+        """Print why this server does not join, and exit with 1."""
+        for reason in reasons:
+            complain(reason)
+        if conclusion:
+            complain(conclusion)
+        self.note(problems=(*reasons, *([conclusion] if conclusion else [])))
+        self.end()
+        raise typer.Exit(REFUSED)
+
+    def end(self) -> None:
+        """Print the object."""
+        if self.as_json:
+            typer.echo(msgspec.json.encode(self.report).decode())
+
+
+def _join(
+    issuer: "Issuer",
+    node: str,
+    addresses: Mapping[str, str],
+    path: Path,
+    telling: _Telling,
+    *,
+    without: Sequence[str],
+    fresh: bool,
+    dry_run: bool,
+    yes: bool,
+) -> None:
+    """Show the plan, ask, and join. Raise JoinError, or typer.Exit if it is refused."""
+    from hcsidecar.joining.arrival import Arrival  # noqa: PLC0415 - see `demo`
+    from hcsidecar.joining.issuer import JoinError  # noqa: PLC0415
+
+    plan = issuer.plan(node, addresses, without=without)
+    telling.note(farm=plan.farm, issuer=plan.issuer, plan=plan.lines)
+    if plan.problems:
+        telling.refuse(plan.problems, UNCHANGED)
+    arrival = Arrival(path, plan, node=node, fresh=fresh)
+    problems = (*_running(arrival, node), *arrival.why_not())
+    _show(plan, node, addresses.values(), arrival.config, telling)
+    if problems:
+        telling.refuse(problems, UNCHANGED)
+    if dry_run:
+        return
+    if not yes:
+        _ask(telling)
+    handout = issuer.apply(node, addresses, without=without, digest=plan.digest)
+    if handout.reasons:
+        telling.refuse(handout.reasons, UNCHANGED)
+    try:
+        made = arrival.write(handout)
+    except JoinError as error:
+        again = f"{node} is in the farm file already: mend this, and run the command again while the token is good"
+        telling.refuse([str(error)], again)
+    telling.say(handout.text)
+    for was, now in arrival.set_aside.items():
+        telling.say(f"{was} of an earlier node is now {now}")
+    for each in made:
+        telling.say(f"wrote {each}")
+    aside = {str(was): str(now) for was, now in arrival.set_aside.items()}
+    telling.note(joined=True, written=tuple(map(str, made)), set_aside=aside)
     try:
         issuer.done(node, addresses)
     except JoinError as error:
-        complain(f"warning: the token is good until its time is over: {error}")
-    _offer_service(arrival.config, node, asks=not yes)
+        warning = f"warning: the token is good until its time is over: {error}"
+        complain(warning)
+        telling.note(problems=(warning,))
+
+
+def _running(arrival: "Arrival", node: str) -> Iterator[str]:
+    """Give the daemons of this server that run: they would go on by what they have."""
+    farms = (farm for farm in (arrival.earlier_farm, arrival.farm) if farm is not None)
+    candidates = ((farm, table) for farm in farms for table in farm.node)
+    ours = (each for each in candidates if each[1].name == node or any(map(is_local, each[1].addresses.values())))
+    # A path that is too long for a socket is found as a problem of the farm file.
+    sockets = ((table.name, control_socket(farm, table)) for farm, table in ours if not why_no_socket(farm.farm, table))
+    for name in sorted({name for name, path in sockets if LocalNode(name=name, socket=path).is_running}):
+        yield f"a daemon of {name} runs here: stop it first (systemctl stop hcsidecar), and run the command again"
 
 
 def _token(text: str) -> JoinToken:
@@ -184,27 +272,21 @@ def _address_of(interface: str) -> str:
         raise typer.BadParameter(f"{interface}: {error.strerror}", param_hint="--interface") from None
 
 
-def _show(plan: JoinPlan, node: str, addresses: Iterable[str], config: Path) -> None:
+def _show(plan: JoinPlan, node: str, addresses: Iterable[str], config: Path, telling: _Telling) -> None:
     shown, files = ", ".join(addresses), len(plan.files)
-    typer.echo(f"{plan.issuer} of farm {plan.farm} answers, with the certificate that the token vouches for")
-    typer.echo(f"this server joins as {node} with {shown}")
+    telling.say(f"{plan.issuer} of farm {plan.farm} answers, with the certificate that the token vouches for")
+    telling.say(f"this server joins as {node} with {shown}")
     for line in plan.lines:
-        typer.echo(one_line(line))
+        telling.say(line)
     more = f" and {files - 1} file{'s' if files > 2 else ''} that it names" if files > 1 else ""  # noqa: PLR2004
-    typer.echo(f"writes here: {config}{more}, the key file, ca.pem and ca.key")
+    telling.say(f"writes here: {config}{more}, the key file, ca.pem and ca.key")
 
 
-def _ask() -> None:
-    if not sys.stdin.isatty():
-        refuse("not joined: nobody is there to be asked; --yes joins without a question")
+def _ask(telling: _Telling) -> None:
+    if telling.as_json or not sys.stdin.isatty():
+        telling.refuse(["not joined: nobody is there to be asked; --yes joins without a question"], "")
     if not typer.confirm("Join?"):
-        refuse("not joined: nothing has changed")
-
-
-def _refuse_all(reasons: tuple[str, ...]) -> None:
-    for reason in reasons:
-        complain(reason)
-    refuse("not joined: nothing has changed")
+        telling.refuse([UNCHANGED], "")
 
 
 def _offer_service(config: Path, node: str, *, asks: bool) -> None:

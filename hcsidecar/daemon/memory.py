@@ -26,11 +26,11 @@ from hcsidecar.core.membership.boot_numbers import next_boot
 from hcsidecar.core.membership.heartbeat import Boot, Microseconds, Power
 from hcsidecar.core.membership.peers import KnownPeer
 from hcsidecar.core.membership.timing import Timing
+from hcsidecar.farmfile.dirs import STATE
 from hcsidecar.system.machine_start import start_of_machine
 from hcsidecar.system.private_file import KeptFile
 from hcsidecar.system.threads import Workers
 
-NAME: Final = "state.json"
 _SIZE_LIMIT = 1_048_576
 "Bytes; a longer file was not written by us."
 _REMEDY: Final = "written again, with the operator's last word"
@@ -76,7 +76,7 @@ class StateFile:
         chance: Random | None = None,
         machine: str | None = None,
     ) -> None:
-        self._path = directory / NAME
+        self._path = directory / STATE
         self._file = KeptFile(self._path)
         "Used by the thread only."
         self._tell = tell

@@ -245,7 +245,7 @@ def _edited(seen: LoadResult, loaded: LoadedFarm, settled: RevisionId) -> Iterat
         )
 
 
-def why_not_in_the_farm(start: StartSettings, name: str, directory: Path) -> str | None:
+def why_not_in_the_farm(start: StartSettings, name: str) -> str | None:
     """Return why a node must not start: the farm has removed it. None if it has not."""
     record = start.record
     by = record.removed_by
@@ -254,8 +254,8 @@ def why_not_in_the_farm(start: StartSettings, name: str, directory: Path) -> str
     if by is None:
         return None
     return (
-        f"{name} is not in the farm any more: {by} of the settings has removed it, and it serves nobody. If the farm"
-        f" has taken it in again, remove {directory}, give this node the present farm file and key file, and start it"
+        f"{name} is not in the farm any more: {by} of the settings has removed it, and it serves nobody. To take it in"
+        f" again, run hcsidecar token {name} on a node of the farm, and here the line that it prints, with --fresh"
     )
 
 

@@ -168,7 +168,7 @@ async def _run_node(found: _Found, teller: _Teller) -> int:
             )
             for event in start.events:
                 teller.tell(event)
-            if (why := why_not_in_the_farm(start, me.name, directory / SETTINGS)) is not None:
+            if (why := why_not_in_the_farm(start, me.name)) is not None:
                 teller.tell(Event(level=Level.ERROR, origin="settings", message=why))
                 return await removed(why)
             daemon = Daemon(

@@ -17,6 +17,8 @@ SOCKET: Final = "control.sock"
 CONSOLE_SOCKET: Final = "console.sock"
 "Beside SOCKET, and no longer than it."
 STARTING_SOCKET: Final = "starting.sock"
+STATE: Final = "state.json"
+"What a node remembers over a restart, in its state directory."
 SETTINGS: Final = "settings"
 "The directory of revisions, below the state directory of a node."
 MAX_SOCKET_PATH_BYTES = 107

@@ -20,7 +20,8 @@ from hcsidecar.core.events import Level
 from hcsidecar.core.key_change import KeyPrint
 from hcsidecar.core.membership.peers import KnownPeer
 from hcsidecar.core.membership.timing import Timing
-from hcsidecar.daemon.memory import NAME, StateFile
+from hcsidecar.daemon.memory import StateFile
+from hcsidecar.farmfile.dirs import STATE
 from hcsidecar.system.machine_start import start_of_machine
 
 MILLENNIUM = 946_684_800.5
@@ -120,7 +121,7 @@ def test_what_must_be_on_disk_before_a_script_runs_can_be_waited_for(tmp_path):
         memory = StateFile(tmp_path, tell=print, machine="")
         memory.remember_past(PAST, now=100)
         await memory.written()
-        assert json.loads((tmp_path / NAME).read_text())["left"] == "started"
+        assert json.loads((tmp_path / STATE).read_text())["left"] == "started"
         await memory.close()
 
     asyncio.run(scene())
@@ -171,10 +172,10 @@ def test_powers_that_were_set_survive_a_restart_until_they_are_taken_back(tmp_pa
 
 
 def test_a_file_of_a_version_without_powers_is_read_and_stays_as_it_was_without_them(tmp_path):
-    (tmp_path / NAME).write_text('{"boot": 5, "last_word": "stop"}')
+    (tmp_path / STATE).write_text('{"boot": 5, "last_word": "stop"}')
     memory, events = live(tmp_path, lambda memory: memory.remember_past(Past(last_word=Word.DRAIN), now=0))
     assert (memory.powers, events) == ({}, [])
-    assert json.loads((tmp_path / NAME).read_text()) == {"boot": 5, "last_word": "drain"}
+    assert json.loads((tmp_path / STATE).read_text()) == {"boot": 5, "last_word": "drain"}
 
 
 # The boot number
@@ -188,7 +189,7 @@ def test_copies_of_one_state_directory_take_different_boot_numbers_where_the_clo
     copies = tmp_path / "one", tmp_path / "other"
     for copy in copies:
         copy.mkdir()
-        (copy / NAME).write_text('{"boot": 5, "last_word": "start"}')
+        (copy / STATE).write_text('{"boot": 5, "last_word": "start"}')
     taken = [boots(copy, at=0)[0] for copy in copies]
     assert len(set(taken)) == 2
     assert min(taken) > 5
@@ -206,15 +207,15 @@ def test_a_clock_set_back_does_not_lower_the_boot_number(tmp_path):
 
 def test_a_lost_file_does_not_lower_the_boot_number(tmp_path):
     [before] = boots(tmp_path)
-    (tmp_path / NAME).unlink()
+    (tmp_path / STATE).unlink()
     assert boots(tmp_path, at=MILLENNIUM + 1) > [before]
 
 
 def test_a_file_from_a_backup_does_not_lower_the_boot_number(tmp_path):
     boots(tmp_path)
-    backup = (tmp_path / NAME).read_bytes()
+    backup = (tmp_path / STATE).read_bytes()
     [before] = boots(tmp_path, at=MILLENNIUM + 60)
-    (tmp_path / NAME).write_bytes(backup)
+    (tmp_path / STATE).write_bytes(backup)
     assert boots(tmp_path, at=MILLENNIUM + 61) > [before]
 
 
@@ -223,13 +224,13 @@ def test_a_file_from_a_backup_does_not_lower_the_boot_number(tmp_path):
 
 def test_the_file_is_for_its_owner_only_and_nothing_is_left_beside_it(tmp_path):
     live(tmp_path, lambda memory: memory.remember_past(Past(last_word=Word.STOP), now=0))
-    assert [path.name for path in tmp_path.iterdir()] == [NAME]
-    assert stat.S_IMODE((tmp_path / NAME).stat().st_mode) == 0o600
-    assert json.loads((tmp_path / NAME).read_text()) == {"boot": 0, "last_word": "stop"}
+    assert [path.name for path in tmp_path.iterdir()] == [STATE]
+    assert stat.S_IMODE((tmp_path / STATE).stat().st_mode) == 0o600
+    assert json.loads((tmp_path / STATE).read_text()) == {"boot": 0, "last_word": "stop"}
 
 
 def test_what_a_later_version_has_added_is_no_hindrance(tmp_path):
-    (tmp_path / NAME).write_text('{"boot": 5, "last_word": "stop", "restarts": [1, 2]}')
+    (tmp_path / STATE).write_text('{"boot": 5, "last_word": "stop", "restarts": [1, 2]}')
     memory, events = live(tmp_path)
     assert (memory.past(now=0).last_word, events) == (Word.STOP, [])
 
@@ -254,21 +255,21 @@ def test_what_a_later_version_has_added_is_no_hindrance(tmp_path):
     ],
 )
 def test_a_broken_file_is_told_and_replaced(tmp_path, content):
-    (tmp_path / NAME).write_bytes(content)
+    (tmp_path / STATE).write_bytes(content)
     _, [event] = live(tmp_path, lambda memory: memory.remember_past(Past(last_word=Word.DRAIN), now=0))
     assert event.level is Level.ERROR
-    assert event.message.startswith(f"{tmp_path / NAME} is broken: ")
+    assert event.message.startswith(f"{tmp_path / STATE} is broken: ")
     assert event.message.endswith("; treated as a new node, the application starts")
     assert boots(tmp_path) == [946_684_800_500]
     assert live(tmp_path)[0].past(now=0).last_word is Word.DRAIN
 
 
 def test_a_file_that_cannot_be_read_is_told_and_done_without(tmp_path):
-    (tmp_path / NAME).mkdir()
+    (tmp_path / STATE).mkdir()
     memory, events = live(tmp_path)
     assert memory.past(now=0).last_word is Word.START
     assert [event.message for event in events] == [
-        f"{tmp_path / NAME} cannot be read: Is a directory; treated as a new node, the application starts"
+        f"{tmp_path / STATE} cannot be read: Is a directory; treated as a new node, the application starts"
     ]
 
 
@@ -294,8 +295,8 @@ def test_a_directory_that_cannot_be_made_is_told_once_and_the_node_goes_on_in_me
 
     asyncio.run(scene())
     assert [event.message for event in told] == [
-        f"{home / NAME} cannot be written: File exists; after a restart, the operator's last word may be an old one",
-        f"{home / NAME} is written again",
+        f"{home / STATE} cannot be written: File exists; after a restart, the operator's last word may be an old one",
+        f"{home / STATE} is written again",
     ]
     assert live(home)[0].past(now=0).last_word is Word.STOP
 
@@ -304,7 +305,7 @@ def test_a_directory_that_cannot_be_made_is_told_once_and_the_node_goes_on_in_me
 
 
 def removed(directory):
-    (directory / NAME).unlink()
+    (directory / STATE).unlink()
 
 
 def removed_with_its_directory(directory):
@@ -312,12 +313,12 @@ def removed_with_its_directory(directory):
 
 
 def emptied(directory):
-    (directory / NAME).write_text("")
+    (directory / STATE).write_text("")
 
 
 def put_back_from_a_backup(directory):
     (directory / "backup").write_text('{"boot": 5, "last_word": "start"}')
-    (directory / "backup").rename(directory / NAME)
+    (directory / "backup").rename(directory / STATE)
 
 
 @pytest.mark.parametrize(
@@ -346,12 +347,12 @@ def test_the_operators_last_word_is_written_again_when_somebody_has_taken_it_awa
         await until(lambda: lost, what="the loss")
         memory.look()
         await until(lambda: memory._looking is None, what="the look")
-        assert json.loads((home / NAME).read_text())["last_word"] == "drain"
+        assert json.loads((home / STATE).read_text())["last_word"] == "drain"
         await memory.close()
 
     asyncio.run(scene())
     assert told == []
-    assert [str(loss) for loss in lost] == [f"{NAME} {what} (written again, with the operator's last word)"]
+    assert [str(loss) for loss in lost] == [f"{STATE} {what} (written again, with the operator's last word)"]
 
 
 @pytest.fixture
