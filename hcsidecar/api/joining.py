@@ -29,6 +29,7 @@ from hcsidecar.core.joining.messages import (
 )
 from hcsidecar.core.joining.token_book import BookedToken, JoinRefusal
 from hcsidecar.core.json_reading import JsonError, read_json
+from hcsidecar.core.metrics import JoiningFigures
 
 LONGEST_PROOF = 64
 ON_THE_NODE_ITSELF = "a token is made on the node itself, which alone knows it: run hcsidecar token there"
@@ -36,6 +37,9 @@ ON_THE_NODE_ITSELF = "a token is made on the node itself, which alone knows it: 
 
 class Joining(Protocol):
     """The daemon, as this part of the API sees it."""
+
+    def figures(self) -> JoiningFigures:
+        """Return what the metrics tell of tokens."""
 
     def make_token(self, body: JoinTokenBody, *, by: str) -> JoinTokenAnswer:
         """Make a token, or say why not."""

@@ -153,6 +153,10 @@ SETTINGS_WAITING = _gauge("settings_waiting", "Changed keys that this daemon tak
 SETTINGS_CONFLICTS = _gauge("settings_conflicts", "Nodes whose settings have gone another way than this node's.")
 SETTINGS_BLOCKED = _gauge("settings_blocked", "1 while this node cannot take the settings that the others have.")
 
+# New servers
+JOIN_TOKENS = _gauge("join_tokens", "Tokens for new servers that this node has made and that can still be used.")
+JOIN_REFUSED = _counter("join_refused_total", "Requests of new servers that were refused for their token.", "reason")
+
 # Layer-2 mode
 LEASE_OPEN = _gauge("lease_open", "1 while the filter may take packets.")
 DIRTY = _gauge("dirty", "1 while older connections in buckets of other nodes live here.")

@@ -60,6 +60,16 @@ class SettingsFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JoiningFigures:
+    """The tokens for new servers that a node has made."""
+
+    waiting: int
+    "Those that can be used."
+    refused: Mapping[str, int]
+    "Requests since the start of the daemon, by what was wrong with their token."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What the daemon knows of its node."""
 
@@ -86,6 +96,7 @@ class Facts:
     receivers: Sequence[ReceiverStatus]
     settings: SettingsFigures | None
     "None without a revision."
+    joining: JoiningFigures
     layer_two: LayerTwoReport | None
     "None without [l2]."
 
@@ -107,6 +118,7 @@ def metric_families(facts: Facts) -> tuple[Family, ...]:
         _targets(facts.targets),
         _receivers(facts.receivers),
         _settings(facts.settings),
+        _joining(facts.joining),
         _layer_two(facts.layer_two),
     )
     return tuple(metric.family(values, common) for section in sections for metric, values in section if values)
@@ -186,6 +198,11 @@ def _settings(figures: SettingsFigures | None) -> Section:
     yield catalogue.SETTINGS_WAITING, _one(figures.waiting)
     yield catalogue.SETTINGS_CONFLICTS, _one(figures.conflicts)
     yield catalogue.SETTINGS_BLOCKED, _one(figures.blocked)
+
+
+def _joining(figures: JoiningFigures) -> Section:
+    yield catalogue.JOIN_TOKENS, _one(figures.waiting)
+    yield catalogue.JOIN_REFUSED, _each(figures.refused)
 
 
 def _layer_two(told: LayerTwoReport | None) -> Section:

@@ -30,6 +30,7 @@ from hcsidecar.core.joining.nonces import Nonces
 from hcsidecar.core.joining.token import SECRET_BYTES, JoinToken, prove
 from hcsidecar.core.joining.token_book import BookedToken, JoinRefusal, TokenBook, TooManyTokensError
 from hcsidecar.core.membership.heartbeat import PROTOCOL_VERSION
+from hcsidecar.core.metrics import JoiningFigures
 from hcsidecar.core.settings.agreement import ProposalProgress
 from hcsidecar.core.settings.documents import CandidateReport, ProposalBody, ProposalReport
 from hcsidecar.core.settings.revision import BundleError
@@ -85,6 +86,11 @@ class JoiningService:
     @property
     def _me(self) -> NodeTable:
         return self._settings.me
+
+    def figures(self) -> JoiningFigures:
+        """Return what the metrics tell of tokens."""
+        refused = {fault.value: count for fault, count in self._book.refused.items()}
+        return JoiningFigures(waiting=self._book.waiting(now=self._clock()), refused=refused)
 
     # -- tokens -------------------------------------------------------------------------------------------------
 

@@ -193,6 +193,7 @@ class NodeControl:
             targets=self.targets(),
             receivers=self.notifications(),
             settings=self.settings_figures(),
+            joining=self.joining.figures(),
             layer_two=self.layer_two(),
         )
         return metric_families(facts)

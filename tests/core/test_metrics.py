@@ -11,7 +11,14 @@ from hcsidecar.core.membership.heartbeat import Heartbeat
 from hcsidecar.core.membership.membership import Membership
 from hcsidecar.core.membership.timing import Timing
 from hcsidecar.core.metric_catalogue import CATALOGUE, Family, MetricKind
-from hcsidecar.core.metrics import Facts, HeartbeatFigures, ProcessFigures, SettingsFigures, metric_families
+from hcsidecar.core.metrics import (
+    Facts,
+    HeartbeatFigures,
+    JoiningFigures,
+    ProcessFigures,
+    SettingsFigures,
+    metric_families,
+)
 from hcsidecar.core.notify.documents import ReceiverStatus
 from hcsidecar.core.status import ModuleState
 from hcsidecar.core.targets.documents import TargetFailure, TargetStatus
@@ -113,6 +120,7 @@ def facts(**changes):
             )
         ],
         "settings": SettingsFigures(revision=8, unapplied=2, waiting=1, conflicts=3, blocked=True),
+        "joining": JoiningFigures(waiting=2, refused={"wrong token": 4, "late token": 0}),
         "layer_two": layer_two(),
     }
     return Facts(**{**usual, **changes})
@@ -205,6 +213,9 @@ def test_names_follow_the_conventions():
         (("settings_waiting",), 1),
         (("settings_conflicts",), 3),
         (("settings_blocked",), 1),
+        (("join_tokens",), 2),
+        (("join_refused_total", "wrong token"), 4),
+        (("join_refused_total", "late token"), 0),
         (("lease_open",), 1),
         (("dirty",), 1),
         (("buckets", "WEB", "mine"), 4096),

@@ -74,12 +74,14 @@ def test_a_token_is_read_from_standard_input_so_that_no_process_list_shows_it(we
     assert done.returncode == 0, done.stderr
 
 
-def test_a_wrong_token_is_refused_and_the_log_says_so(web1, new):
+def test_a_wrong_token_is_refused_and_log_and_metrics_say_so(web1, new):
     good = decode_token(token_in(web1.token()))
     wrong = JoinToken(fingerprint=good.fingerprint, secret=b"0123456789abcdef", expires=good.expires)
     done = new.run("join", web1.address, "--token", wrong.encode(), "--name", "web2", "--config", new.config)
     refused(done, "192.0.2.11:9010 refuses: this token is not known here")
     wait_for(lambda: "refused a request from 192.0.2.12: somebody may not join: this token is not known" in web1.log())
+    metrics = web1.run("metrics", "--config", web1.config).stdout
+    assert 'hcsidecar_join_refused_total{farm="apache",node="web1",reason="wrong token"} 1' in metrics
 
 
 def test_a_late_token_says_that_it_is_late(web1, new):

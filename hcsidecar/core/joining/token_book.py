@@ -5,9 +5,10 @@
 
 import hmac
 import ipaddress
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final
 
 MOST_WAITING: Final = 32
@@ -25,6 +26,17 @@ _BURST: Final = 30
 "Wrong tokens of all sources together, before all of them must wait."
 _REFILL: Final = 2.0
 "Seconds after which one more is free again."
+
+
+class TokenFault(StrEnum):
+    """What is wrong with a request of a new server."""
+
+    WRONG = "wrong token"
+    "Whoever asked does not know the secret of any token here."
+    SLOWED = "slowed down"
+    "Too many wrong tokens have come from there, or in all: this one was not looked at."
+    USED = "used token"
+    LATE = "late token"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,12 +95,16 @@ class TokenBook:
         self._sources: OrderedDict[str, _Source] = OrderedDict()
         self._free = float(_BURST)
         self._filled = 0.0
-        self.wrong = 0
-        "How often somebody did not know the secret of any token, since the start."
+        self.refused = Counter[TokenFault](dict.fromkeys(TokenFault, 0))
+        "Requests that were refused since the start, by what was wrong with them."
+
+    def waiting(self, *, now: float) -> int:
+        """Return how many tokens can be used."""
+        return len(self._waiting(now))
 
     def add(self, token: BookedToken, *, now: float) -> None:
         """Remember a new token. Raise TooManyTokensError if too many wait to be used."""
-        waiting = [each for each in self._tokens.values() if not each.used and now < each.expires]
+        waiting = self._waiting(now)
         if len(waiting) >= MOST_WAITING:
             soonest = min(each.expires for each in waiting) - now
             raise TooManyTokensError(
@@ -109,6 +125,7 @@ class TokenBook:
         """
         wait = self._must_wait(source, now)
         if wait > 0:
+            self.refused[TokenFault.SLOWED] += 1
             return JoinRefusal(reason=f"too many wrong tokens have come: try again in {wait:.0f} s", wrong=True)
         token = self._tokens.get(token_id)
         # The same work for an unknown token, so that the time of the answer tells nothing.
@@ -121,14 +138,19 @@ class TokenBook:
                 wrong=True,
             )
         if token.used:
+            self.refused[TokenFault.USED] += 1
             return JoinRefusal(
                 reason=f"this token has been used by {token.taken_by}; make a new one with hcsidecar token"
             )
         if now >= token.expires:
+            self.refused[TokenFault.LATE] += 1
             late = max(1, round((now - token.expires) / 60))
             reason = f"this token ended {late} min ago; make a new one with hcsidecar token"
             return JoinRefusal(reason=reason)
         return token
+
+    def _waiting(self, now: float) -> list[BookedToken]:
+        return [each for each in self._tokens.values() if not each.used and now < each.expires]
 
     def _must_wait(self, source: str, now: float) -> float:
         """Return for how many seconds nobody at this source is listened to."""
@@ -141,7 +163,7 @@ class TokenBook:
         return max(waits)
 
     def _note_wrong(self, source: str, now: float) -> None:
-        self.wrong += 1
+        self.refused[TokenFault.WRONG] += 1
         self._free -= 1
         network = _network(source)
         known = self._sources.setdefault(network, _Source())

@@ -8,6 +8,7 @@ from hcsidecar.core.joining.token_book import (
     BookedToken,
     JoinRefusal,
     TokenBook,
+    TokenFault,
     TooManyTokensError,
 )
 
@@ -55,13 +56,13 @@ def test_a_wrong_token_is_counted_and_told_what_it_may_be():
     for wrong in (admit(made, proof="guess"), admit(made, 2)):
         assert wrong.wrong
         assert "it was made on another node, or before the daemon of this one was started" in wrong.reason
-    assert made.wrong == 2
+    assert made.refused[TokenFault.WRONG] == 2
 
 
 def test_a_late_token_is_not_counted_as_wrong():
     made = book(token())
     admit(made, now=2000)
-    assert made.wrong == 0
+    assert made.refused[TokenFault.WRONG] == 0
 
 
 def test_who_guesses_waits_longer_each_time_and_others_do_not():
@@ -148,3 +149,20 @@ def test_there_are_never_too_many_nonces():
         nonces.give(str(number), now=0)
     assert not nonces.take("0", now=0)
     assert nonces.take(str(MOST), now=0)
+
+
+def test_it_counts_what_is_refused_and_what_can_be_used():
+    made = book(token(1), token(2, expires=60), token(3))
+    assert (made.waiting(now=1), set(made.refused.values())) == (3, {0})
+    admit(made, 3).used = True
+    admit(made, 3)
+    admit(made, 2, now=60)
+    for _ in range(6):
+        admit(made, proof="guess", now=61)
+    assert made.waiting(now=61) == 1
+    assert made.refused == {
+        TokenFault.WRONG: 4,
+        TokenFault.SLOWED: 2,
+        TokenFault.USED: 1,
+        TokenFault.LATE: 1,
+    }
