@@ -14,6 +14,7 @@ from benchmarks import (
     bulk,
     checks,
     connections,
+    console,
     deaths,
     delays,
     failover_clients,
@@ -58,6 +59,7 @@ FIGURES: dict[str, Measure] = {
     "application": application.measure,
     "checks": checks.measure,
     "targets": targets.measure,
+    "console": console.measure,
 }
 
 
