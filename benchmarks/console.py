@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from itertools import pairwise
 from statistics import quantiles
 from typing import Final, NamedTuple
@@ -151,7 +151,8 @@ class _Cards:
     """Follows the stream of the Farm page, and notes the level of a node's card and when it came."""
 
     def __init__(self, console: Console, node: str) -> None:
-        self._event = f"event: card-{node}\n".encode()
+        self._own, self._all = f"event: card-{node}\n".encode(), b"event: nodes\n"
+        self._article = f'<article id="card-{node}"'.encode()
         self._came: queue.Queue[tuple[float, str]] = queue.Queue()
         self._connection = console.connection(patience=LIMIT)
         self._connection.request("GET", "/live/farm", headers=console.cookie)
@@ -179,12 +180,15 @@ class _Cards:
         raise CannotMeasureError(f"within {LIMIT:g} s the card did not show {what}")
 
     def _read(self) -> None:
-        is_card = False
+        is_all = is_card = False
         with suppress(OSError, ValueError):
             while line := self._stream.readline():
                 now = time.time()
                 if line.startswith(b"event: "):
-                    is_card = line == self._event
+                    # Its own card alone, or those of all nodes: it is one of several articles then.
+                    is_card, is_all = line == self._own, line == self._all
+                elif is_all and b"<article " in line:
+                    is_card = self._article in line
                 elif is_card and (found := _LEVEL.search(line)):
                     self._came.put((now, found[1].decode()))
 
@@ -216,6 +220,7 @@ def _deaths(console: Console, how: _Death, *, runs: int) -> Table:
     farm, victim = console.farm, console.farm.names[-1]
     changed: list[float] = []
     told: list[float] = []
+    shown: list[float] = []
     for run in range(runs):
         say(f"{how.what} {run + 1} of {runs}")
         cards = _Cards(console, victim)
@@ -228,6 +233,7 @@ def _deaths(console: Console, how: _Death, *, runs: int) -> Table:
             if level != _BAD:
                 came, _ = cards.await_level(lambda level: level == _BAD, what="that nobody hears it")
             told.append(came - at)
+            shown.append(_time_of_page(console))
             how.bring_back(farm, victim)
             cards.await_level(lambda level: level == _GOOD, what="that it is back")
         finally:
@@ -242,8 +248,26 @@ def _deaths(console: Console, how: _Death, *, runs: int) -> Table:
                 runs=tuple(1000 * each for each in told),
                 aim=Aim(limit=1000 * SEEN_AFTER),
             ),
+            Row(
+                what="the Farm page for somebody who comes then",
+                unit="ms",
+                runs=tuple(1000 * each for each in shown),
+                aim=Aim(limit=PAGE_TIME, judged=Judged.MEDIAN),
+            ),
         ),
     )
+
+
+def _time_of_page(console: Console) -> float:
+    """Return the seconds that the Farm page takes alone, without the files that it loads."""
+    began = time.monotonic()
+    with closing(console.connection()) as connection:
+        connection.request("GET", "/", headers=console.cookie)
+        answer = connection.getresponse()
+        answer.read()
+        if answer.status != OK:
+            raise CannotMeasureError(f"the Farm page: {answer.status}")
+    return time.monotonic() - began
 
 
 # -- many browsers ------------------------------------------------------------------------------------------------
