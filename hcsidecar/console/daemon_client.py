@@ -26,6 +26,8 @@ MAX_ANSWER: Final = 8 * 1024 * 1024
 "Bytes of an answer."
 SILENT_FOR: Final = 1.0
 "Seconds for which a daemon that did not answer is not asked again for the state of the farm."
+NODE_SILENT_FOR: Final = 2.0
+"Seconds for which nobody waits a second time for another node that has let a request run into its limit."
 
 
 class NoAnswerError(Exception):
@@ -43,6 +45,7 @@ class DaemonClient:
         self._socket = socket
         self._silent_since = float("-inf")
         self._silent_because = ""
+        self._silent_nodes: dict[str, tuple[float, str]] = {}
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.UnixConnector(os.fspath(self._socket), limit=AT_ONCE, keepalive_timeout=5)
@@ -61,6 +64,11 @@ class DaemonClient:
         now = asyncio.get_running_loop().time()
         return self._silent_because if now < self._silent_since + SILENT_FOR else None
 
+    def why_node_silent(self, node: str) -> str | None:
+        """Return why another node has just let somebody wait in vain, or None if it has answered since."""
+        since, why = self._silent_nodes.get(node, (float("-inf"), ""))
+        return why if asyncio.get_running_loop().time() < since + NODE_SILENT_FOR else None
+
     async def ask(
         self,
         method: str,
@@ -71,12 +79,16 @@ class DaemonClient:
         query: Mapping[str, str] | None = None,
         actor: Actor | None = None,
         limit: float,
+        unless_silent: bool = False,
     ) -> Reply:
         """Send a request and return the answer, which may be a refusal. Raise NoAnswerError.
 
         `path` is below PREFIX, `node` the one that is asked through the daemon (None: itself), `actor` for whom it is
-        asked, and `limit` the seconds for all of it.
+        asked, and `limit` the seconds for all of it. With `unless_silent` nothing is asked of a node that has just let
+        somebody wait in vain: who wants ten documents of a dead node does not wait ten times.
         """
+        if unless_silent and node is not None and (why := self.why_node_silent(node)) is not None:
+            raise NoAnswerError(why, own=False)
         below = f"/nodes/{quote(node, safe='')}" if node is not None else ""
         target = f"{PREFIX}{below}{quote(path)}" + (f"?{urlencode(query)}" if query else "")
         headers = {} if actor is None else {ACTOR_HEADER: encode_actor(actor)}
@@ -93,7 +105,10 @@ class DaemonClient:
                 reply = Reply(status=response.status, body=await _read(response))
         except TimeoutError:
             if node is not None:
-                raise NoAnswerError(f"{node} has not answered within {limit:g} s", own=False) from None
+                why = f"{node} has not answered within {limit:g} s"
+                if method == "GET":
+                    self._silent_nodes[node] = loop.time(), why
+                raise NoAnswerError(why, own=False) from None
             why = f"its daemon has not answered within {limit:g} s"
             self._silent_since, self._silent_because = loop.time(), why
             raise NoAnswerError(why, own=True) from None
@@ -101,6 +116,8 @@ class DaemonClient:
             why = _in_plain_words(error, self._socket)
             self._silent_since, self._silent_because = loop.time(), why
             raise NoAnswerError(why, own=True) from None
+        if node is not None:
+            self._silent_nodes.pop(node, None)
         if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise NoAnswerError(reason_of(reply), own=False)
         return reply
@@ -114,9 +131,12 @@ class DaemonClient:
         query: Mapping[str, str] | None = None,
         actor: Actor | None = None,
         limit: float,
+        unless_silent: bool = False,
     ) -> T:
         """Return the document that a GET is answered with. Raise NoAnswerError also where there is none."""
-        reply = await self.ask("GET", path, node=node, query=query, actor=actor, limit=limit)
+        reply = await self.ask(
+            "GET", path, node=node, query=query, actor=actor, limit=limit, unless_silent=unless_silent
+        )
         if reply.status != HTTPStatus.OK:
             raise NoAnswerError(reason_of(reply), own=False)
         try:

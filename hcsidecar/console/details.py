@@ -66,6 +66,6 @@ class DetailObserver:
 
     async def _ask(self, node: str, path: str, kind: type[T], before: T | None) -> T | None:
         try:
-            return await self._client.document(path, kind, node=node, limit=NODE_LIMIT)
+            return await self._client.document(path, kind, node=node, limit=NODE_LIMIT, unless_silent=True)
         except NoAnswerError:
             return before

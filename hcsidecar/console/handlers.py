@@ -226,7 +226,13 @@ class Handlers:
             place = {"before": str(cursor[node])} if node in cursor else {}
             try:
                 pages[node] = await self._client.document(
-                    "/events", EventPage, node=node, query=wanted | place, actor=request.actor, limit=NODE_LIMIT
+                    "/events",
+                    EventPage,
+                    node=node,
+                    query=wanted | place,
+                    actor=request.actor,
+                    limit=NODE_LIMIT,
+                    unless_silent=True,
                 )
             except NoAnswerError as error:
                 problems[node] = str(error)
@@ -280,7 +286,12 @@ class Handlers:
         async def of(node: str) -> d.NodeAnswer[d.Counters]:
             try:
                 families = await self._client.document(
-                    "/metrics", tuple[Family, ...], node=node, actor=request.actor, limit=NODE_LIMIT
+                    "/metrics",
+                    tuple[Family, ...],
+                    node=node,
+                    actor=request.actor,
+                    limit=NODE_LIMIT,
+                    unless_silent=True,
                 )
             except NoAnswerError as error:
                 return d.NodeAnswer(node=node, answers=False, problem=str(error))
@@ -438,7 +449,13 @@ class Handlers:
         async def of(node: str) -> d.NodeAnswer[msgspec.Raw]:
             try:
                 reply = await self._client.ask(
-                    "GET", path, node=node, query=query, actor=request.actor, limit=NODE_LIMIT
+                    "GET",
+                    path,
+                    node=node,
+                    query=query,
+                    actor=request.actor,
+                    limit=NODE_LIMIT,
+                    unless_silent=True,
                 )
             except NoAnswerError as error:
                 return d.NodeAnswer(node=node, answers=False, problem=str(error))

@@ -251,7 +251,9 @@ class Hub:
         return found, notice
 
     async def _page(self, node: str, query: dict[str, str], *, wait: float = 0.0) -> EventPage:
-        return await self._client.document("/events", EventPage, node=node, query=query, limit=NODE_LIMIT + wait)
+        return await self._client.document(
+            "/events", EventPage, node=node, query=query, limit=NODE_LIMIT + wait, unless_silent=True
+        )
 
     # -- the watch --------------------------------------------------------------------------------------------------
 

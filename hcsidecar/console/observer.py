@@ -18,6 +18,7 @@ class FarmObserver:
         "Set whenever a node has answered or has not: who waits for it clears it."
         self._look: asyncio.Task[None] | None = None
         self._own_look: asyncio.Task[bool] | None = None
+        self._asking: dict[str, asyncio.Task[None]] = {}
         self._looked_at = float("-inf")
 
     async def overview(self) -> FarmOverview:
@@ -41,6 +42,10 @@ class FarmObserver:
         """Return what is known of the farm, without asking; None if that is nothing."""
         return self.knowledge.overview(now=asyncio.get_running_loop().time())
 
+    def is_silent(self, node: str) -> bool:
+        """Return whether a node has just let somebody wait in vain."""
+        return self._client.why_node_silent(node) is not None
+
     async def node_names(self) -> tuple[str, ...]:
         """Return all nodes of the farm. Raise NoAnswerError if nobody has said yet which there are."""
         if not self.knowledge.nodes:
@@ -50,13 +55,22 @@ class FarmObserver:
     async def _look_once(self) -> None:
         is_first = self.knowledge.facts is None
         own = self._begin_own_look()
-        # Those that do not answer take longest: what the own node says of them is known before.
-        others = [asyncio.create_task(self._ask(name)) for name in self._others]
-        answers, *_ = await asyncio.gather(asyncio.shield(own), *others)
+        answers, *_ = await asyncio.gather(asyncio.shield(own), *self._begin_asking())
         if answers and is_first:
-            await asyncio.gather(*(self._ask(name) for name in self._others))
+            await asyncio.gather(*self._begin_asking())
         if answers:
             self._looked_at = asyncio.get_running_loop().time()
+
+    def _begin_asking(self) -> list[asyncio.Task[None]]:
+        """Ask all other nodes; return what a look waits for.
+
+        A node that has just let a look wait in vain is asked too, but nobody waits: when it answers, that is heard.
+        """
+        self._asking = {name: task for name, task in self._asking.items() if not task.done()}
+        for name in self._others:
+            if name not in self._asking:
+                self._asking[name] = asyncio.create_task(self._ask(name), name=f"look at {name}")
+        return [self._asking[name] for name in self._others if not self.is_silent(name)]
 
     def _begin_own_look(self) -> asyncio.Task[bool]:
         if self._own_look is None or self._own_look.done():

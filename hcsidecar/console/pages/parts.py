@@ -30,6 +30,8 @@ async def event_places(request: PageRequest) -> dict[str, int]:
     places = {}
 
     async def ask(node: str) -> None:
+        if request.services.observer.is_silent(node):
+            return
         with suppress(ApiError, NoAnswerError):
             page: EventPage = await request.api("node_events", query=NodeEventsQuery(last=0), node=node)
             places[node] = page.next

@@ -63,7 +63,20 @@ class FarmKnowledge:
         self._told[node] = _Told(status=status.of(node), at=now)
         self._problems.pop(node, None)
         if self.facts is not None and node == self.facts.node:
+            self._doubt_the_dead(status)
             self._seen, self._own_answers = status, True
+
+    def _doubt_the_dead(self, seen: FarmStatus) -> None:
+        """Believe no longer what nodes have said of themselves that the own node has just ceased to hear.
+
+        Whether they answer is known only when they have let somebody wait, which takes longer. One that still answers
+        is believed again as soon as it does.
+        """
+        if self._seen is None:
+            return
+        for row in seen.nodes:
+            if self._seen.of(row.name).alive and not row.alive and row.name in self._told:
+                self._problems.setdefault(row.name, f"{seen.node} does not hear it any more")
 
     def miss(self, node: str, problem: str) -> None:
         """Take that a node does not answer, and why."""

@@ -46,6 +46,31 @@ def test_a_node_that_does_not_answer_keeps_its_last_words_and_their_age():
     assert knowledge.overview(now=71).nodes[1].answers
 
 
+def test_what_a_node_said_before_its_death_is_no_longer_believed_once_nobody_hears_it():
+    knowledge = known()
+    knowledge.hear("web1", status("web1", alive=False), now=11)
+    node = knowledge.overview(now=11).nodes[1]
+    assert (node.answers, node.problem) == (False, "web1 does not hear it any more")
+    assert node.status.status == "Ready"
+    knowledge.miss("web2", "web2 has not answered within 0.72 s")
+    assert knowledge.overview(now=12).nodes[1].problem == "web2 has not answered within 0.72 s"
+
+
+def test_a_node_that_answers_and_is_not_heard_is_believed_as_soon_as_it_answers_again():
+    knowledge = known()
+    knowledge.hear("web1", status("web1", alive=False), now=11)
+    knowledge.hear("web2", status("web2", alive=False), now=11.1)
+    knowledge.hear("web1", status("web1", alive=False), now=11.5)
+    assert knowledge.overview(now=12).nodes[1].answers
+
+
+def test_a_node_that_already_does_not_answer_keeps_the_reason_when_it_is_not_heard_either():
+    knowledge = known()
+    knowledge.miss("web2", "nobody listens there")
+    knowledge.hear("web1", status("web1", alive=False), now=11)
+    assert knowledge.overview(now=11).nodes[1].problem == "nobody listens there"
+
+
 def test_a_node_that_was_never_asked_says_so():
     knowledge = FarmKnowledge()
     knowledge.hear_facts(FACTS)
