@@ -6,7 +6,7 @@ Loaded by commands and by programs that the daemon starts, never by the daemon: 
 """
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,7 +24,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from hcsidecar.core.joining.certificates import validity_from
+from hcsidecar.core.joining.certificates import Validity, validity_from
+from hcsidecar.core.joining.console_certificate import common_name
 from hcsidecar.core.joining.names import SERVER_NAME
 from hcsidecar.farmfile.certificate_files import AuthorityFiles
 from hcsidecar.system.private_file import place_file
@@ -120,19 +121,44 @@ class Authority:
 
     def issue(self, node: str, addresses: Iterable[str], *, now: datetime) -> Issued:
         """Return a new key for a node, and a certificate for its name and its IP addresses."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+        names: list[x509.GeneralName] = [x509.DNSName(node), x509.DNSName(SERVER_NAME)]
+        names += [x509.IPAddress(ipaddress.ip_address(address)) for address in dict.fromkeys(addresses)]
+        chain = self._chain(key.public_key(), node, names, usages, validity=validity_from(now))
+        return Issued(key=_key_as_pem(key), chain=chain)
+
+    def certify_console(
+        self, request: bytes, *, nonce: str, node: str, names: Iterable[str], validity: Validity
+    ) -> bytes:
+        """Return the certificate of a node's console, then that of the authority, as PEM.
+
+        Of the request (PKCS #10, as PEM) only the public key is taken. Raise ValueError, with the reason, if it is not
+        signed with the key that belongs to that, or is not for this nonce.
+        """
+        usages = [ExtendedKeyUsageOID.SERVER_AUTH]
+        public = _requested_key(request, nonce)
+        return self._chain(public, common_name(node), [*map(_general, names)], usages, validity=validity)
+
+    def _chain(
+        self,
+        public: ec.EllipticCurvePublicKey,
+        name: str,
+        names: Sequence[x509.GeneralName],
+        usages: Sequence[x509.ObjectIdentifier],
+        *,
+        validity: Validity,
+    ) -> bytes:
+        """Return a new certificate for a public key, then that of the authority."""
         authority = _authority_in(self.certificate)
         signer = load_pem_private_key(self.key, None)
         assert isinstance(signer, ec.EllipticCurvePrivateKey)  # noqa: S101 - `of` has looked
-        key, validity = ec.generate_private_key(ec.SECP256R1()), validity_from(now)
-        names: list[x509.GeneralName] = [x509.DNSName(node), x509.DNSName(SERVER_NAME)]
-        names += [x509.IPAddress(ipaddress.ip_address(address)) for address in dict.fromkeys(addresses)]
-        usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
         made = (
             x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, node)]))
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
             .issuer_name(authority.subject)
-            .public_key(key.public_key())
+            .public_key(public)
             .serial_number(x509.random_serial_number())
             .not_valid_before(validity.begins)
             .not_valid_after(validity.ends)
@@ -140,11 +166,10 @@ class Authority:
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
             .add_extension(issuer, critical=False)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
             .sign(signer, SHA256())
         )
-        chain = made.public_bytes(Encoding.PEM) + self.certificate
-        return Issued(key=_key_as_pem(key), chain=chain)
+        return made.public_bytes(Encoding.PEM) + self.certificate
 
     def write(self, files: AuthorityFiles, *, replace: bool = False) -> None:
         """Write both files, the key with mode 0600 and first: whoever sees the certificate finds its key.
@@ -179,6 +204,29 @@ def _authority_in(certificate: bytes) -> x509.Certificate:
     if not constraints.ca:
         raise ValueError("no authority")
     return found
+
+
+def _requested_key(request: bytes, nonce: str) -> ec.EllipticCurvePublicKey:
+    """Return the public key of a certificate request. Raise ValueError, with the reason."""
+    try:
+        found = x509.load_pem_x509_csr(request)
+        is_signed, public = found.is_signature_valid, found.public_key()
+        names = [name.value for name in found.subject]
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with what a stranger may have written
+        raise ValueError(f"it is no certificate request ({type(error).__name__})") from None
+    if not isinstance(public, ec.EllipticCurvePublicKey) or not isinstance(public.curve, ec.SECP256R1):
+        raise ValueError("its key is not on the curve P-256")  # noqa: TRY004 - what was sent is wrong, not our call
+    if not is_signed:
+        raise ValueError("its signature is not that of its key")
+    if names != [nonce]:
+        raise ValueError("it was made for another moment or another node")
+    return public
+
+
+def _general(name: str) -> x509.GeneralName:
+    with suppress(ValueError):
+        return x509.IPAddress(ipaddress.ip_address(name))
+    return x509.DNSName(name)
 
 
 def _key_as_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
