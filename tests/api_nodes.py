@@ -31,6 +31,7 @@ from hcsidecar.core.documents import (
     RestartBudgetReport,
 )
 from hcsidecar.core.farmfile.values import HostPort
+from hcsidecar.core.joining.console_certificate import ConsoleCertificateAnswer, ConsoleCertificateTerms
 from hcsidecar.core.joining.messages import JoinTokenAnswer
 from hcsidecar.core.metric_catalogue import Family
 from hcsidecar.core.notify.documents import HandOverAnswer, ReceiverStatus
@@ -72,6 +73,19 @@ class FakeJoining:
         return JoinTokenAnswer(token="hcj1.abc", host="192.0.2.11")  # noqa: S106 - none
 
 
+class FakeCertificates:
+    """A node of a farm without a certificate authority; satisfies hcsidecar.api.certificates.CertificatesControl."""
+
+    def __init__(self, node):
+        self.node = node
+
+    def terms(self):
+        return ConsoleCertificateTerms(node=self.node, farm="apache", problem="this farm has no certificate authority")
+
+    async def certify(self, body):
+        return ConsoleCertificateAnswer(problem="this farm has no certificate authority")
+
+
 @dataclass
 class FakeControl:
     """A node whose module does what the test says; satisfies hcsidecar.api.control.Control."""
@@ -109,6 +123,7 @@ class FakeControl:
         self.journal = Journal(node=self.node, log=lambda entry: None)
         self.settings = FakeSettings(self.node)
         self.joining = FakeJoining()
+        self.certificates = FakeCertificates(self.node)
 
     def row(self, name, **changes):
         """Change what the status document says about a node."""

@@ -22,8 +22,11 @@ from hcsidecar.core.access.roles import AccessRole, why_not_permitted
 
 MAX_BODY = 6 * 1024 * 1024
 "Bytes of a request's body: a bundle of settings has 4 MiB at most, and a third more in base64."
-OWN_VERBS = frozenset({("GET", "access/verification"), ("POST", "access/uses"), ("POST", "access/links/use")})
-"What the console asks for itself, beyond what a monitor may read: what it verifies people with."
+OWN_VERBS = frozenset(
+    {("GET", "access/verification"), ("POST", "access/uses"), ("POST", "access/links/use")}
+    | {("GET", "certificates/console"), ("POST", "certificates/console")}
+)
+"What the console asks for itself, beyond what a monitor may read: what it verifies people with, and its certificate."
 THE_CONSOLE = "the console"
 "Who asks if the console says nobody."
 
@@ -34,7 +37,8 @@ def why_not_served(
     """Return for whom the console asks, and why that is not served, or None if it is.
 
     `header` is the value of ACTOR_HEADER, `path` that of the API of one node, `now` in seconds since 1970. Without
-    the header the console asks for itself: it only reads what it shows and what it verifies people with.
+    the header the console asks for itself: it only reads what it shows and what it verifies people with, and has its
+    certificate made.
     """
     verb = path.removeprefix(f"{PREFIX}/")
     if header is None:

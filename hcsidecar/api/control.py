@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from hcsidecar.api.access import AccessControl
+from hcsidecar.api.certificates import CertificatesControl
 from hcsidecar.api.joining import Joining
 from hcsidecar.api.keys import KeysControl
 from hcsidecar.api.settings import SettingsControl
@@ -99,6 +100,10 @@ class Control(Protocol):
     @property
     def keys(self) -> KeysControl:
         """The keys of the farm, and their rotation."""
+
+    @property
+    def certificates(self) -> CertificatesControl:
+        """The certificate of this node's console."""
 
     @property
     def runs_directory(self) -> Path:

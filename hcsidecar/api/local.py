@@ -21,6 +21,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from hcsidecar.api import access as access_api
+from hcsidecar.api import certificates as certificates_api
 from hcsidecar.api import joining as joining_api
 from hcsidecar.api import keys as keys_api
 from hcsidecar.api import settings as settings_api
@@ -181,6 +182,8 @@ class LocalApi:
             raise ApiError(HTTPStatus.BAD_REQUEST, settings_api.ON_THE_NODE_ITSELF)
         if method == "POST" and path.startswith(f"{KEYS_PATH}/"):
             raise ApiError(HTTPStatus.BAD_REQUEST, keys_api.ON_THE_NODE_ITSELF)
+        if path.startswith(f"{certificates_api.CERTIFICATES_PATH}/"):
+            raise ApiError(HTTPStatus.BAD_REQUEST, certificates_api.ON_THIS_MACHINE)
         if path == TOKENS:
             raise ApiError(HTTPStatus.BAD_REQUEST, joining_api.ON_THE_NODE_ITSELF)
         if path.startswith(f"{PREFIX}/access") and (method, path) != ("GET", f"{PREFIX}/access"):

@@ -25,6 +25,7 @@
     …    /api/v1/joining: see `api/joining.py`
     …    /api/v1/access: see `api/access.py`
     …    /api/v1/keys: see `api/keys.py`
+    …    /api/v1/certificates: see `api/certificates.py`
 
 Every answer is JSON. An error has its reason in "reason"; an action that was refused (status 409) has it in "text".
 Requests come over the unix socket (`api/local.py`) or signed over TCP (`api/farm.py`). The health URL and /metrics, on
@@ -39,6 +40,7 @@ import msgspec
 
 from hcsidecar.api import access as access_api
 from hcsidecar.api import application as application_api
+from hcsidecar.api import certificates as certificates_api
 from hcsidecar.api import joining as joining_api
 from hcsidecar.api import keys as keys_api
 from hcsidecar.api import settings as settings_api
@@ -160,6 +162,8 @@ class Api:
                 case [_, _, _, "keys", *rest]:
                     kept = await keys_api.answer(self.control.keys, method, rest, body, by=by(""), sender=sender)
                     return _answered(kept) if isinstance(kept, CommandResult) else kept
+                case [_, _, _, "certificates", *rest]:
+                    return await certificates_api.answer(self.control.certificates, method, rest, body, sender=sender)
                 case [_, _, _, "settings", *rest]:
                     return await self._settings(method, rest, body, by, sender)
                 case [_, _, _, "access", *rest]:

@@ -48,6 +48,7 @@ from hcsidecar.core.targets.desired_state import Situation
 from hcsidecar.daemon.access_service import PURPOSE as ACCESS_PURPOSE
 from hcsidecar.daemon.access_service import AccessService
 from hcsidecar.daemon.candidates import Candidates
+from hcsidecar.daemon.console_certificates import ConsoleCertificates
 from hcsidecar.daemon.console_socket import serve_console
 from hcsidecar.daemon.drain_evidence import NodeDrainEvidence
 from hcsidecar.daemon.joining_service import JoiningService
@@ -474,6 +475,9 @@ class Daemon:
             tell=self.tell,
         )
         self._control.keys = self._keys_door.keys = self._key_service
+        self._control.certificates = ConsoleCertificates(
+            settings=self._settings, tls=self._node_tls, tell=self.tell, clock=self._loop.time
+        )
         self._control.restart_daemon = lambda by: self._restart(f"told by {by}")
         self._control.settings_complaint = lambda: service.complaint
         self._control.settings_figures = service.figures

@@ -46,9 +46,6 @@ CONFIRM: Final = 30.0
 FOLLOW: Final = 10.0
 "Seconds for which nodes are waited for that take the settings late."
 _POLL: Final = 0.05
-_NO_AUTHORITY: Final = (
-    "this farm has no certificate authority, by which a new server could know it: hcsidecar ca new makes one"
-)
 
 
 class JoiningService:
@@ -98,10 +95,7 @@ class JoiningService:
         """Make a token, or say why not."""
         report = self._tls.report
         if report is None:
-            files = self._tls.files
-            there = files.certificate.exists() and files.key.exists()
-            none_yet = f"{self._me.name} has no certificate yet; its log says why"
-            return JoinTokenAnswer(problem=none_yet if there else _NO_AUTHORITY)
+            return JoinTokenAnswer(problem=self._tls.why_none(self._me.name))
         if body.node in self._alive() or body.node == self._me.name:
             return JoinTokenAnswer(problem=f"{body.node} is alive: a token is for a server that is to be added")
         fingerprint = sha256(ssl.PEM_cert_to_DER_cert(report.authority)).digest()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from hcsidecar import __version__
 from hcsidecar.api.access import AccessControl
+from hcsidecar.api.certificates import CertificatesControl
 from hcsidecar.api.control import ApiAddress, ApplicationRequest, NodeCommand
 from hcsidecar.api.joining import Joining
 from hcsidecar.api.keys import KeysControl
@@ -71,8 +72,9 @@ class NodeControl:
     settings: SettingsControl
     joining: Joining
     keys: KeysControl
+    certificates: CertificatesControl
     restart_daemon: Callable[[str], None]
-    "Takes who asked. All three are set by the daemon before the API is open."
+    "Takes who asked. All of these are set by the daemon before the API is open."
 
     def __init__(
         self,

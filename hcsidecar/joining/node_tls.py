@@ -31,6 +31,9 @@ _TAKES: Final = 60.0
 "Seconds that the program may take on a busy machine."
 
 
+NO_AUTHORITY: Final = "this farm has no certificate authority: hcsidecar ca new makes one"
+
+
 class PeerCertificate(NamedTuple):
     """The certificate of this farm's authority that a client has shown."""
 
@@ -91,6 +94,15 @@ class NodeTls:
         """
         # Made when it is needed, because it takes memory and is rarely needed.
         return None if self.report is None else self._own(client_context(self.report.authority))
+
+    @property
+    def has_authority(self) -> bool:
+        """Whether the files of the farm's authority are there."""
+        return self.files.certificate.exists() and self.files.key.exists()
+
+    def why_none(self, node: str) -> str:
+        """Return why this node has no certificate, and what to do."""
+        return f"{node} has no certificate yet; its log says why" if self.has_authority else NO_AUTHORITY
 
     def _own(self, context: ssl.SSLContext) -> ssl.SSLContext:
         context.load_cert_chain(node_certificate(self._state_dir))

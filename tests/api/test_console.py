@@ -1,6 +1,7 @@
 """The console's socket: who is served there, and that a role may not do what is not its own."""
 
 import asyncio
+import json
 import os
 import stat
 import sys
@@ -12,6 +13,7 @@ import aiohttp
 import pytest
 from api_nodes import running
 
+from hcsidecar.api.certificates import ON_THIS_MACHINE
 from hcsidecar.api.console import THE_CONSOLE, AdmitConsole, why_not_served
 from hcsidecar.api.local import local_app
 from hcsidecar.api.routes import Api
@@ -105,6 +107,42 @@ def test_a_console_that_lies_about_a_role_gets_no_more_than_the_role_of_the_pers
     asyncio.run(story())
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_console_has_its_certificate_from_its_own_node_and_from_no_other(tmp_path, method):
+    body = None if method == "GET" else json.dumps({"nonce": "0" * 32, "request": "-----"})
+
+    async def story():
+        async with served(tmp_path) as (_, path):
+            for own in ("", "/nodes/web1"):
+                status, told = await ask(path, method, f"/api/v1{own}/certificates/console", body=body)
+                assert (status, told["problem"]) == (200, "this farm has no certificate authority")
+            status, refusal = await ask(path, method, "/api/v1/nodes/web2/certificates/console", body=body)
+            assert (status, refusal["reason"]) == (400, ON_THIS_MACHINE)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("PUT", "console", b"", 405),
+        ("GET", "node", b"", 404),
+        ("POST", "console", b"", 400),
+        ("POST", "console", b"[" * 9000, 400),
+        ("POST", "console", b'{"nonce":"%s","request":"%s"}' % (b"0" * 32, b"x" * 4097), 400),
+        ("POST", "console", b'{"nonce":"short","request":"x"}', 400),
+    ],
+)
+def test_what_is_no_request_for_a_certificate_is_refused(tmp_path, method, path, body, status):
+    async def story():
+        async with served(tmp_path) as (_, socket):
+            answered, refusal = await ask(socket, method, f"/api/v1/certificates/{path}", body=body)
+            assert answered in (status, 403)
+            assert refusal["reason"]
+
+    asyncio.run(story())
+
+
 @pytest.mark.parametrize("permission", PERMISSIONS, ids=lambda each: f"{each.method} {each.path}")
 @pytest.mark.parametrize("role", AccessRole)
 def test_each_verb_takes_the_role_of_the_table(permission, role):
@@ -121,6 +159,8 @@ def test_each_verb_takes_the_role_of_the_table(permission, role):
         ("POST", "settings/checks"),
         ("POST", "settings/messages"),
         ("POST", "notifications"),
+        ("GET", "certificates/console"),
+        ("POST", "certificates/console"),
         ("DELETE", "status"),
     ],
 )
@@ -136,6 +176,9 @@ def test_what_nodes_and_applications_say_nobody_says_through_the_console(method,
         ("GET", "access", False),
         ("GET", "access/verification", True),
         ("POST", "access/uses", True),
+        ("GET", "certificates/console", True),
+        ("POST", "certificates/console", True),
+        ("GET", "certificates/node", False),
         ("POST", "access/users", False),
         ("GET", "settings/revisions/x", False),
         ("POST", "actions/drain", False),

@@ -12,6 +12,7 @@ import pytest
 from api_nodes import KEYS, FakeControl, ask, running
 
 from hcsidecar.api.auth import ANSWER_HEADER, Signer, Verifier
+from hcsidecar.api.certificates import ON_THIS_MACHINE
 from hcsidecar.api.farm import farm_app
 from hcsidecar.api.joining import ON_THE_NODE_ITSELF as TOKENS_ON_THE_NODE_ITSELF
 from hcsidecar.api.local import local_app
@@ -54,6 +55,8 @@ ROUTES = {
     "POST /api/v1/settings/candidates": b'{"message":"more power"}',
     "POST /api/v1/settings/proposals": b'{"digest":"%s"}' % (b"0" * 64),
     "POST /api/v1/joining/tokens": b'{"node":"web4"}',
+    "GET /api/v1/certificates/console": b"",
+    "POST /api/v1/certificates/console": b'{"nonce":"%s","request":"-----"}' % (b"0" * 32),
     "GET /api/v1/layer-two": b"",
     "GET /api/v1/layer-two/explain?address=192.0.2.9": b"",
     "GET /api/v1/layer-two/check": b"",
@@ -270,6 +273,8 @@ def test_the_application_of_a_node_is_spoken_for_on_that_node_only(route):
         assert "for that node only" in document["reason"]
     elif "/joining/" in route:
         assert (status, document["reason"]) == (400, TOKENS_ON_THE_NODE_ITSELF)
+    elif "/certificates/" in route:
+        assert (status, document["reason"]) == (400, ON_THIS_MACHINE)
     elif route in TO_APPLY:
         assert (status, document["reason"]) == (400, ON_THE_NODE_ITSELF)
     else:

@@ -2,7 +2,7 @@
 
 import re
 
-from hcsidecar.api import access, application, joining, keys, routes, settings
+from hcsidecar.api import access, application, certificates, joining, keys, routes, settings
 from hcsidecar.core.access.roles import PERMISSIONS
 
 VERB = re.compile(r"^ *(GET|POST) +/api/v1/(\S+)", re.MULTILINE)
@@ -16,6 +16,7 @@ FOR_NOBODY = {
     *("GET keys/*", "POST keys/steps", "GET keys/material/*"),
     # Of the console, which asks for itself.
     *("GET access/verification", "POST access/uses", "POST access/links/use"),
+    *("GET certificates/console", "POST certificates/console"),
     # Of commands on the machine itself.
     *("POST access/links",),
 }
@@ -23,7 +24,7 @@ FOR_NOBODY = {
 
 def verbs():
     """Give the verbs that the modules of the API say that they serve."""
-    for module in (routes, application, settings, access, joining, keys):
+    for module in (routes, application, settings, access, joining, keys, certificates):
         for method, path in VERB.findall(module.__doc__):
             yield f"{method} {VARIABLE.sub('*', path.rstrip(','))}"
 

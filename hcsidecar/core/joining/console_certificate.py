@@ -20,6 +20,7 @@ import msgspec
 
 from hcsidecar.core.joining.certificates import Validity, why_renewed
 from hcsidecar.core.joining.names import SERVER_NAME
+from hcsidecar.core.request_bodies import Body
 
 MOST: Final = 6
 "Certificates that are made for consoles within WINDOW; each takes a process, and half a second of a processor."
@@ -54,7 +55,7 @@ class ConsoleCertificateTerms(msgspec.Struct, frozen=True, kw_only=True):
     "What the request must have as its common name. It is good once: a copied request is of no use."
 
 
-class ConsoleRequestBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ConsoleRequestBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the console asks for: `POST /api/v1/certificates/console`."""
 
     nonce: Annotated[str, msgspec.Meta(min_length=32, max_length=32)]
