@@ -28,6 +28,7 @@ from hcsidecar.core.access.roles import AccessRole
 from hcsidecar.core.console import access_bodies as a
 from hcsidecar.core.console import documents as d
 from hcsidecar.core.console import queries as q
+from hcsidecar.core.console.draft_check import check_draft
 from hcsidecar.core.console.event_merge import NOTHING_OLDER, CursorError, merged, read_cursor
 from hcsidecar.core.console.farm_knowledge import NODE_LIMIT
 from hcsidecar.core.console.openapi import openapi_document
@@ -47,6 +48,8 @@ CHECK_LIMIT: Final = 15.0
 "Seconds for a check of machine and network, which waits for answers of the network."
 PLAN_LIMIT: Final = 60.0
 "Seconds for the checks of a candidate by all nodes."
+JUDGED_AT_ONCE: Final = 2
+"Drafts and uploaded modules that are read at the same time; further ones wait."
 CHANGE_LIMIT: Final = 12.0
 "Seconds for a change of users, which waits until the other nodes have it or do not answer."
 
@@ -108,6 +111,7 @@ class Handlers:
         self._rolling = rolling
         self._hub = hub
         self._snapshots = Snapshots(client)
+        self._judging = asyncio.Semaphore(JUDGED_AT_ONCE)
         self._description = msgspec.Raw(msgspec.json.encode(openapi_document(version)))
 
     def of(self, route: Route) -> Handler:
@@ -336,6 +340,12 @@ class Handlers:
         if reply.status != HTTPStatus.OK:
             return reply
         return web.Response(body=reply.body, content_type="application/octet-stream")
+
+    async def check_draft(self, request: CheckedRequest) -> object:
+        """Check files as new settings, in a thread: it takes the processor for a while."""
+        body: d.DraftBody = request.body
+        async with self._judging:
+            return await asyncio.to_thread(check_draft, {file.name: file.content for file in body.files})
 
     async def plan(self, request: CheckedRequest) -> object:
         """Check new settings on every node, and return the plan."""

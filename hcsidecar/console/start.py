@@ -42,6 +42,7 @@ from hcsidecar.console.pages.serving import PageServer
 from hcsidecar.console.pages.static_files import StaticFiles
 from hcsidecar.console.pages.table import NAVIGATION
 from hcsidecar.console.rolling import RollingCommands
+from hcsidecar.core.console.kept_drafts import KeptDrafts
 from hcsidecar.core.console.stream_format import HEARTBEAT
 from hcsidecar.core.farmfile.values import LAST_PORT
 
@@ -147,6 +148,7 @@ async def console(
             observer=observer,
             details=details,
             hub=hub,
+            drafts=KeptDrafts(),
             rendering=Rendering(static),
             static=static,
             navigation=NAVIGATION,

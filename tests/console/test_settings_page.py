@@ -208,3 +208,74 @@ def test_who_has_changed_the_settings_meanwhile_is_not_overwritten_unawares(tmp_
         assert "The settings in force have changed since this draft was begun." in plan
 
     told(tmp_path, story)
+
+
+def test_a_draft_outlives_a_reload_and_is_of_its_person_alone_until_it_is_discarded(tmp_path):
+    async def story(console, ask):
+        _, _, page = await ask("GET", "/settings/edit")
+        assert "your draft" not in page
+        form = {"csrf": csrf_in(page), "name[]": "farm.toml", "content[]": "# mine\n"}
+        await ask("POST", "/settings/check", form)
+        _, _, page = await ask("GET", "/settings/edit")
+        assert "# mine" in page
+        assert "your draft" in page
+        _, _, page = await ask("GET", "/settings")
+        assert "Go on with your draft" in page
+        status, headers, _ = await ask("POST", "/settings/discard", {"csrf": form["csrf"]})
+        assert (status, headers["Location"]) == (303, "/settings")
+        _, _, page = await ask("GET", "/settings/edit")
+        assert "# mine" not in page
+
+    told(tmp_path, story)
+
+
+def test_problems_are_told_with_their_lines_as_one_types_and_nothing_is_proposed(tmp_path):
+    async def story(console, ask):
+        _, _, page = await ask("GET", "/settings/edit")
+        text = (
+            f'[farm]\nname = "apache"\n[[node]]\nname = "web1"\naddress = "192.0.2.11"\n[health]\npath = "{HOSTILE}"\n'
+        )
+        form = {"csrf": csrf_in(page), "name[]": "farm.toml", "content[]": text, "new_name": "half"}
+        _, _, part = await ask("POST", "/settings/check", form, HX_Request="true")
+        assert 'data-path="health.path" data-line="7"' in part
+        assert HOSTILE not in part
+        assert settings_of(console).candidates == []
+        _, _, page = await ask("GET", "/settings/edit")
+        assert 'value="half"' not in page
+
+    told(tmp_path, story)
+
+
+def test_a_file_is_renamed_in_the_draft(tmp_path):
+    async def story(console, ask):
+        _, _, page = await ask("GET", "/settings/edit")
+        form = [("csrf", csrf_in(page)), ("name[]", "farm.toml"), ("former[]", "farm.toml"), ("content[]", "")]
+        form += [("name[]", "bin/go"), ("former[]", "bin/start"), ("content[]", "x"), ("executable[]", "bin/start")]
+        _, _, again = await ask("POST", "/settings/edit", form)
+        assert 'name="name[]" value="bin/go"' in again
+        assert 'name="executable[]" value="bin/go" checked' in again
+
+    told(tmp_path, story)
+
+
+def test_a_draft_that_has_come_into_force_is_forgotten(tmp_path):
+    async def story(console, ask):
+        _, _, page = await ask("GET", "/settings/edit")
+        form = {"csrf": csrf_in(page), "name[]": "farm.toml", "content[]": "# mine\n"}
+        await ask("POST", "/settings/plan", form)  # this candidate has the digest of what is in force already
+        _, _, page = await ask("GET", "/settings")
+        assert "Go on with your draft" not in page
+
+    told(tmp_path, story)
+
+
+def test_the_api_checks_a_draft_for_programs(tmp_path):
+    async def story(console, _ask):
+        files = [{"name": "farm.toml", "content": "W2Zhcm0="}]  # [farm
+        status, _, found = await console.ask("POST", "/api/v1/settings/checks", {"files": files})
+        assert status == 200
+        assert [(each["file"], each["line"]) for each in found["problems"]] == [("farm.toml", 1)]
+        status, _, _ = await console.ask("POST", "/api/v1/settings/checks", {"files": files}, role=AccessRole.CONTROL)
+        assert status == 403
+
+    told(tmp_path, story)

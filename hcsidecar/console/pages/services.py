@@ -10,6 +10,7 @@ from hcsidecar.console.hub import Hub
 from hcsidecar.console.observer import FarmObserver
 from hcsidecar.console.pages.rendering import Rendering
 from hcsidecar.console.pages.static_files import StaticFiles
+from hcsidecar.core.console.kept_drafts import KeptDrafts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +22,7 @@ class Services:
     observer: FarmObserver
     details: DetailObserver
     hub: Hub
+    drafts: KeptDrafts
     rendering: Rendering
     static: StaticFiles
     navigation: Sequence[tuple[str, str]]

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from hcsidecar.console.pages import actions, clients, events, farm, settings, signing_in, support
+from hcsidecar.console.pages import actions, clients, events, farm, settings, settings_editor, signing_in, support
 from hcsidecar.console.pages.page import Page
 from hcsidecar.core.console.translatable import text as _
 
@@ -12,6 +12,7 @@ PAGES: Final[tuple[Page, ...]] = (
     *events.PAGES,
     *clients.PAGES,
     *settings.PAGES,
+    *settings_editor.PAGES,
     *support.PAGES,
     *signing_in.PAGES,
 )

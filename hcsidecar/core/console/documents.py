@@ -208,6 +208,12 @@ class PlanBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     "Nodes that need not agree: dead ones."
 
 
+class DraftBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Files that are to become settings, to be checked without a node: `POST /api/v1/settings/checks`."""
+
+    files: Annotated[tuple[UploadedFile, ...], msgspec.Meta(min_length=1, max_length=MAX_FILES)]
+
+
 class ApplyBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A candidate to apply: `POST /api/v1/settings/proposals`."""
 

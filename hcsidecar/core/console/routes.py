@@ -17,6 +17,7 @@ from hcsidecar.core.access.roles import AccessRole
 from hcsidecar.core.console import access_bodies as a
 from hcsidecar.core.console import documents as d
 from hcsidecar.core.console import queries as q
+from hcsidecar.core.console.draft_check import DraftCheck
 from hcsidecar.core.console.paths import path_parameters
 from hcsidecar.core.documents import ChecksReport, CommandResult, EventPage, FarmStatus, NodeSeries, RunOutput, Runs
 from hcsidecar.core.l2_documents import LayerTwoCheck
@@ -177,6 +178,16 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="Return the content of a file of a revision.",
         answer=bytes,
         role=AccessRole.ADMIN,
+    ),
+    Route(
+        name="check_draft",
+        method="POST",
+        path="/settings/checks",
+        summary="Check files as new settings without asking a node: every problem, with its key and line.",
+        answer=DraftCheck,
+        body=d.DraftBody,
+        role=AccessRole.ADMIN,
+        max_body=MAX_UPLOAD,
     ),
     Route(
         name="plan",

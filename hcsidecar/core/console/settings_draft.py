@@ -39,6 +39,8 @@ class DraftForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """The draft as a form sends it: names and contents of the files side by side."""
 
     name: _Names = ()
+    former: _Names = ()
+    "What each of them was called when the form was made, by which the other fields name it; none: as it is now."
     content: _Texts = ()
     executable: _Names = ()
     "The names of those that are executable."
@@ -57,9 +59,13 @@ class DraftForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 def draft_of(form: DraftForm) -> Sequence[DraftFile] | str:
     """Return the files of a form, or why it is not right. Browsers end the lines of a text with CR LF."""
-    if len(form.name) != len(form.content):
+    former = form.former or form.name
+    if not len(form.name) == len(form.content) == len(former):
         return "the form has not as many contents as names of files"
-    names = [*form.name, *form.kept]
+    gone = frozenset(form.removed)
+    rows = [row for row in zip(form.name, former, form.content, strict=True) if row[1] not in gone]
+    kept = [name for name in form.kept if name not in gone]
+    names = [*(name.strip() for name, _, _ in rows), *kept]
     added = form.new_name.strip()
     if added in names:
         return f"there is a file {added!r} already"
@@ -67,11 +73,9 @@ def draft_of(form: DraftForm) -> Sequence[DraftFile] | str:
         return "two files have one name"
     executable = frozenset(form.executable)
     files = [
-        DraftFile(name=name, text=content.replace("\r\n", "\n"), executable=name in executable)
-        for name, content in zip(form.name, form.content, strict=True)
-        if name not in form.removed
+        DraftFile(name=name.strip(), text=content.replace("\r\n", "\n"), executable=was in executable)
+        for name, was, content in rows
     ]
-    kept = [name for name in form.kept if name not in form.removed]
     files += [DraftFile(name=name, text=None, executable=name in executable) for name in kept]
     if added:
         files.append(DraftFile(name=added, text="#!/bin/sh\nset -eu\n", executable=True))

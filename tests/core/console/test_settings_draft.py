@@ -31,6 +31,18 @@ def test_a_file_is_removed_added_or_stays_as_it_is():
     ]
 
 
+def test_a_file_is_renamed_and_stays_executable():
+    form = DraftForm(
+        name=("farm.toml", " bin/go "), former=("farm.toml", "bin/start"), content=("", "x"), executable=("bin/start",)
+    )
+    assert draft_of(form)[1] == DraftFile(name="bin/go", text="x", executable=True)
+
+
+def test_a_file_takes_the_name_of_one_that_is_removed():
+    form = DraftForm(name=("b", "b"), former=("a", "b"), content=("x", "y"), removed=("b",))
+    assert draft_of(form) == [DraftFile(name="b", text="x", executable=False)]
+
+
 def test_a_file_that_is_no_text_can_be_removed():
     assert draft_of(DraftForm(kept=("a.bin", "b.bin"), removed=("a.bin",))) == [
         DraftFile(name="b.bin", text=None, executable=False)
@@ -41,6 +53,7 @@ def test_a_file_that_is_no_text_can_be_removed():
     ("form", "why"),
     [
         (DraftForm(name=("a", "b"), content=("",)), "not as many contents"),
+        (DraftForm(name=("a",), content=("",), former=("a", "b")), "not as many contents"),
         (DraftForm(name=("a", "a"), content=("", "")), "two files have one name"),
         (DraftForm(name=("a",), content=("",), kept=("a",)), "two files have one name"),
         (DraftForm(name=("farm.toml",), content=("",), new_name=" farm.toml "), "there is a file 'farm.toml' already"),
