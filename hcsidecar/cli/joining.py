@@ -80,7 +80,7 @@ def token(
         raise typer.Exit(REFUSED) from None
     if answer.problem:
         refuse(answer.problem)
-    line = f"hcsidecar join {answer.host} --token {answer.token}" + (f" --name {name}" if name else "")
+    line = answer.command(name)
     if as_json:
         import json  # noqa: PLC0415 - rarely wanted
 

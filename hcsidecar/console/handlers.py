@@ -33,12 +33,15 @@ from hcsidecar.core.console.event_merge import NOTHING_OLDER, CursorError, merge
 from hcsidecar.core.console.farm_knowledge import NODE_LIMIT
 from hcsidecar.core.console.openapi import openapi_document
 from hcsidecar.core.console.routes import ACTIONS, Route
+from hcsidecar.core.console.safekit_upload import SafekitReport, converted
 from hcsidecar.core.console.stream_format import read_id
 from hcsidecar.core.documents import CommandResult, EventPage
+from hcsidecar.core.joining.messages import JoinTokenAnswer, JoinTokenBody
 from hcsidecar.core.json_reading import JsonError, read_json
 from hcsidecar.core.metric_catalogue import Family
 from hcsidecar.core.request_bodies import ActionBody, LogBody, PowerBody
 from hcsidecar.core.settings.documents import CandidateBody, CandidateFile, ProposalBody
+from hcsidecar.safekit.module import ModuleError, read_uploaded
 
 DISK_LIMIT: Final = 2.5
 "Seconds for what a node reads from its disk."
@@ -347,6 +350,24 @@ class Handlers:
         async with self._judging:
             return await asyncio.to_thread(check_draft, {file.name: file.content for file in body.files})
 
+    async def import_safekit(self, request: CheckedRequest) -> object:
+        """Make files of a draft from a SafeKit module, in a thread: what may mean harm gets no more than its time."""
+        body: d.SafekitBody = request.body
+        async with self._judging:
+            return await asyncio.to_thread(_imported, body)
+
+    async def join_line(self, request: CheckedRequest) -> object:
+        """Let the console's own node make a token, and return the line with it."""
+        body: d.JoinLineBody = request.body
+        asked = JoinTokenBody(node=body.node, valid=body.valid)
+        reply = await self._own("POST", "/joining/tokens", request, asked, limit=ACTION_LIMIT)
+        if reply.status != HTTPStatus.OK:
+            return reply
+        answer = read_json(reply.body, JoinTokenAnswer)
+        if answer.problem:
+            raise ApiError(HTTPStatus.CONFLICT, answer.problem)
+        return d.JoinLine(command=answer.command(body.node), valid=body.valid)
+
     async def plan(self, request: CheckedRequest) -> object:
         """Check new settings on every node, and return the plan."""
         body: d.PlanBody = request.body
@@ -507,6 +528,15 @@ class Handlers:
         answers = await asyncio.gather(*(give(name) for name in await self._chosen(nodes)))
         ok = all(answer.document is not None and answer.document.ok for answer in answers)
         return d.FarmResults(ok=ok, nodes=tuple(answers))
+
+
+def _imported(body: d.SafekitBody) -> SafekitReport:
+    try:
+        module = read_uploaded(body.name, body.content)
+    except ModuleError as error:
+        told = f"{error} ({error.hint})" if error.hint else str(error)
+        return SafekitReport(module=body.name, problems=(told,))
+    return converted(module, body.farm_file, body.macros)
 
 
 def _there(report: d.RollingReport | None) -> d.RollingReport:

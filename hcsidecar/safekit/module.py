@@ -1,28 +1,44 @@
-"""Reads a SafeKit module from disk, as a userconfig.xml, a directory or a .safe archive, which may come from anybody.
+"""Reads a SafeKit module as a userconfig.xml, a directory or a .safe archive, which may come from anybody.
 
 Nothing is unpacked: what is needed is read into memory within limits, and its names are checked first.
 """
 
+import io
 import stat
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from hcsidecar.core.safekit.source import SafekitModule
 from hcsidecar.core.why_not import WhyNot
 from hcsidecar.safekit.xml import ModuleError, read_xml
 
-__all__ = ["ModuleError", "read_module"]
+__all__ = ["ModuleError", "read_module", "read_uploaded"]
 
 CONFIGURATION = "conf/userconfig.xml"
-MAX_ARCHIVE = 64 * 1_048_576
-"Bytes of an archive; SafeKit's own have some tens of kilobytes."
 MAX_FILES = 2000
 MAX_FILE = 16 * 1_048_576
 "Bytes of one file."
 MAX_TOTAL = 64 * 1_048_576
 "Bytes of everything that is read."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveLimits:
+    """How much an archive may have."""
+
+    archive: int
+    "Bytes of the archive; SafeKit's own have some tens of kilobytes."
+    files: int
+    total: int
+    "Bytes of all files when they are unpacked."
+
+
+ON_DISK = ArchiveLimits(archive=64 * 1_048_576, files=MAX_FILES, total=MAX_TOTAL)
+UPLOADED = ArchiveLimits(archive=4 * 1_048_576, files=200, total=8 * 1_048_576)
+"What somebody sends to the console, whose memory is small."
 MAX_RATIO = 200
 "A file that is this many times bigger than in the archive was made to exhaust memory."
 SMALL = 1_048_576
@@ -30,6 +46,8 @@ SMALL = 1_048_576
 MAX_NAME = 255
 "Characters of a path in a module."
 
+_ARCHIVE = b"PK"
+"The first bytes of an archive."
 _ENTRY = b"PK\x01\x02"
 "The first bytes of every entry in the directory of an archive."
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -59,8 +77,10 @@ def read_module(path: Path) -> SafekitModule:
             raise ModuleError(str(path), "is neither a file nor a directory")
         with path.open("rb") as file:
             start = file.read(4)
-        if start.startswith(b"PK"):
-            return _from_archive(path)
+        if start.startswith(_ARCHIVE):
+            if path.stat().st_size > ON_DISK.archive:
+                raise ModuleError(str(path), f"is bigger than {ON_DISK.archive} bytes", "is it a module?")
+            return _from_archive(path.read_bytes(), str(path), path.stem, ON_DISK)
         if path.suffix.lower() == ".safe":
             raise ModuleError(str(path), "is not an archive", "a .safe file is a zip archive")
         if path.parent.name == "conf" and (path.parent.parent / "bin").is_dir():
@@ -69,6 +89,19 @@ def read_module(path: Path) -> SafekitModule:
         return SafekitModule(name=name, root=read_xml(_read_file(path), str(path)), scripts=None)
     except OSError as error:
         raise ModuleError(str(error.filename or path), f"cannot be read: {error.strerror or error}") from None
+
+
+def read_uploaded(name: str, content: bytes) -> SafekitModule:
+    """Return the module in a file that somebody has sent; `name` is what he calls it. Raise ModuleError."""
+    shown = name.replace("\\", "/").rpartition("/")[2][:MAX_NAME] or "module"
+    stem = shown.rpartition(".")[0] or shown
+    if len(content) > UPLOADED.archive:
+        raise ModuleError(shown, f"is bigger than {UPLOADED.archive} bytes", "is it a module?")
+    if content.startswith(_ARCHIVE):
+        return _from_archive(content, shown, stem, UPLOADED)
+    if shown.lower().endswith(".safe"):
+        raise ModuleError(shown, "is not an archive", "a .safe file is a zip archive")
+    return SafekitModule(name=stem, root=read_xml(content, shown), scripts=None)
 
 
 def _read_file(path: Path) -> bytes:
@@ -119,48 +152,47 @@ def _walk(directory: Path) -> Iterator[str]:
                 yield entry.relative_to(directory).as_posix()
 
 
-def _from_archive(path: Path) -> SafekitModule:
-    if path.stat().st_size > MAX_ARCHIVE:
-        raise ModuleError(str(path), f"is bigger than {MAX_ARCHIVE} bytes", "is it a module?")
+def _from_archive(content: bytes, place: str, name: str, limits: ArchiveLimits) -> SafekitModule:
+    """Return the module `name` in an archive of `limits.archive` bytes at most, which messages call `place`."""
     # zipfile makes an object of every entry before anybody can count them.
-    if path.read_bytes().count(_ENTRY) > MAX_FILES:
-        raise ModuleError(str(path), f"has more than {MAX_FILES} files", "is it a module?")
+    if content.count(_ENTRY) > limits.files:
+        raise ModuleError(place, f"has more than {limits.files} files", "is it a module?")
     try:
-        with zipfile.ZipFile(path) as archive:
-            return _unpacked(archive, path)
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return _unpacked(archive, place, name, limits)
     except _WRONG_ARCHIVE as error:
-        raise ModuleError(str(path), f"is a broken archive: {error}", "unzip -t says more; fetch it again") from None
+        raise ModuleError(place, f"is a broken archive: {error}", "unzip -t says more; fetch it again") from None
 
 
-def _unpacked(archive: zipfile.ZipFile, path: Path) -> SafekitModule:
+def _unpacked(archive: zipfile.ZipFile, place: str, name: str, limits: ArchiveLimits) -> SafekitModule:
     names = [entry.filename for entry in archive.infolist()]
-    _judge_names([name.removesuffix("/") for name in names], str(path))
+    _judge_names([name.removesuffix("/") for name in names], place)
     entries = [entry for entry in archive.infolist() if not entry.filename.endswith("/")]
     for entry in entries:
         if why := _why_not(entry):
-            raise ModuleError(f"{path}, {entry.filename!a}", why.problem, why.remedy)
-    if sum(entry.file_size for entry in entries) > MAX_TOTAL:
-        raise ModuleError(str(path), f"has more than {MAX_TOTAL} bytes when it is unpacked", "is it a module?")
-    top = _top_of(names, path)
+            raise ModuleError(f"{place}, {entry.filename!a}", why.problem, why.remedy)
+    if sum(entry.file_size for entry in entries) > limits.total:
+        raise ModuleError(place, f"has more than {limits.total} bytes when it is unpacked", "is it a module?")
+    top = _top_of(names, place)
     contents = {entry.filename.removeprefix(top): entry for entry in entries if entry.filename.startswith(top)}
-    root = read_xml(_content(archive, contents[CONFIGURATION], path), f"{path}, {top}{CONFIGURATION}")
+    root = read_xml(_content(archive, contents[CONFIGURATION], place), f"{place}, {top}{CONFIGURATION}")
     scripts = {
-        name.removeprefix("bin/"): _content(archive, entry, path)
-        for name, entry in sorted(contents.items())
-        if name.startswith("bin/")
+        path.removeprefix("bin/"): _content(archive, entry, place)
+        for path, entry in sorted(contents.items())
+        if path.startswith("bin/")
     }
-    others = [name for name in sorted(contents) if name != CONFIGURATION and not name.startswith("bin/")]
+    others = [path for path in sorted(contents) if path != CONFIGURATION and not path.startswith("bin/")]
     others += sorted(entry.filename for entry in entries if not entry.filename.startswith(top))
-    return SafekitModule(name=path.stem, root=root, scripts=scripts, others=others)
+    return SafekitModule(name=name, root=root, scripts=scripts, others=others)
 
 
-def _top_of(names: Iterable[str], path: Path) -> str:
+def _top_of(names: Iterable[str], place: str) -> str:
     """Return the directory of the archive that contains the module, with its slash; usually there is none."""
     found = [name.removesuffix(CONFIGURATION) for name in names if f"/{name}".endswith(f"/{CONFIGURATION}")]
     found = [top for top in found if top.count("/") <= 1]
     if len(found) != 1:
         message = f"has several {CONFIGURATION}" if found else f"has no {CONFIGURATION}"
-        raise ModuleError(str(path), message, "is it a module of SafeKit?")
+        raise ModuleError(place, message, "is it a module of SafeKit?")
     return found[0]
 
 
@@ -182,12 +214,12 @@ def _why_not(entry: zipfile.ZipInfo) -> WhyNot | None:
     return None
 
 
-def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> bytes:
+def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, place: str) -> bytes:
     with archive.open(entry) as file:
         # The size that the entry claims may be wrong.
         content = file.read(entry.file_size + 1)
     if len(content) != entry.file_size:
-        raise ModuleError(f"{path}, {entry.filename!a}", "is of another size than the archive says", "fetch it again")
+        raise ModuleError(f"{place}, {entry.filename!a}", "is of another size than the archive says", "fetch it again")
     return content
 
 

@@ -47,6 +47,8 @@ class Page:
     "The fields of its form; None where it has none. The field `csrf` is taken out before."
     max_form: int = MAX_FORM
     "Bytes of the form."
+    has_file: bool = False
+    "The form has a file in it, and is sent as multipart/form-data."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

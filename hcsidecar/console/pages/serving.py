@@ -1,7 +1,7 @@
 """Serves pages: finds the page of a request, who asks, and checks what is sent; what goes wrong becomes a page too."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from http import HTTPStatus
 from typing import Any, Final
@@ -13,6 +13,7 @@ from aiohttp import hdrs, web
 from hcsidecar.api.requests import ApiError
 from hcsidecar.console.daemon_client import NoAnswerError
 from hcsidecar.console.doorkeeper import Visitor
+from hcsidecar.console.pages.multipart import MULTIPART, read_multipart
 from hcsidecar.console.pages.page import MAX_FORM, Page, PageRequest, html_response
 from hcsidecar.console.pages.rendering import LANGUAGE_COOKIE, Localized
 from hcsidecar.console.pages.services import Services
@@ -98,7 +99,12 @@ class PageServer:
             return None
         self._services.doorkeeper.refuse_other_site(http)
         fields: dict[str, Any] = {}
-        if page.form is not None:
+        if page.form is not None and page.has_file:
+            if http.content_type != MULTIPART:
+                raise ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"a form with a file is sent as {MULTIPART}")
+            async with self._uploads:
+                fields = _by_name(await read_multipart(http, page.max_form))
+        elif page.form is not None:
             if http.content_type != _FORM:
                 raise ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"a form is sent as {_FORM}")
             is_large = page.max_form > MAX_FORM
@@ -169,9 +175,13 @@ def _fields(body: bytes) -> dict[str, Any]:
         )
     except (UnicodeDecodeError, ValueError):
         raise ApiError(HTTPStatus.BAD_REQUEST, "the form is not encoded as forms are, or has too many fields") from None
+    return _by_name(pairs)
+
+
+def _by_name(pairs: Sequence[tuple[str, str | bytes]]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name, value in pairs:
-        if "\0" in value:
+        if isinstance(value, str) and "\0" in value:
             raise ApiError(HTTPStatus.BAD_REQUEST, "the form has a character that is no text")
         if name.endswith("[]"):
             fields.setdefault(name.removesuffix("[]"), []).append(value)

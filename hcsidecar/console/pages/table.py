@@ -2,7 +2,17 @@
 
 from typing import Final
 
-from hcsidecar.console.pages import actions, clients, events, farm, settings, settings_editor, signing_in, support
+from hcsidecar.console.pages import (
+    actions,
+    clients,
+    events,
+    farm,
+    settings,
+    settings_editor,
+    settings_safekit,
+    signing_in,
+    support,
+)
 from hcsidecar.console.pages.page import Page
 from hcsidecar.core.console.translatable import text as _
 
@@ -13,6 +23,7 @@ PAGES: Final[tuple[Page, ...]] = (
     *clients.PAGES,
     *settings.PAGES,
     *settings_editor.PAGES,
+    *settings_safekit.PAGES,
     *support.PAGES,
     *signing_in.PAGES,
 )

@@ -10,6 +10,7 @@ import msgspec
 from hcsidecar.core.access.identity import Via
 from hcsidecar.core.access.roles import AccessRole
 from hcsidecar.core.documents import CommandResult, Entry, NodeStatus
+from hcsidecar.core.joining.messages import LONGEST_VALID
 from hcsidecar.core.membership.heartbeat import NodeName, Power
 from hcsidecar.core.metric_catalogue import Family
 from hcsidecar.core.remarks import LONGEST_ORIGIN, LONGEST_TEXT, OPERATOR, RemarkLevel
@@ -212,6 +213,39 @@ class DraftBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Files that are to become settings, to be checked without a node: `POST /api/v1/settings/checks`."""
 
     files: Annotated[tuple[UploadedFile, ...], msgspec.Meta(min_length=1, max_length=MAX_FILES)]
+
+
+class SafekitBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A SafeKit module that is to become files of a draft: `POST /api/v1/settings/safekit`."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+    "What its file is called: `web.safe` or `userconfig.xml`."
+    content: bytes
+    "The file, in base64."
+    farm_file: bytes
+    "The farm file that its tables are put into, in base64."
+    macros: Annotated[dict[str, str], msgspec.Meta(max_length=200)] = {}
+    "Macros that are set, over their values in the module."
+
+
+class JoinLineBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a join line is to be good for: `POST /api/v1/joining/tokens`."""
+
+    node: NodeName | None = None
+    "Only for a new node of this name; None: any."
+    valid: Annotated[float, msgspec.Meta(ge=1, le=LONGEST_VALID)] = 900.0
+    "Seconds."
+
+
+class JoinLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A line to paste on a new server. Whoever has it can become a node, once and while it is good."""
+
+    command: str
+    valid: float
+    "Seconds."
+
+    def __repr__(self) -> str:
+        return f"JoinLine(valid={self.valid!r})"
 
 
 class ApplyBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -19,6 +19,7 @@ from hcsidecar.core.console import documents as d
 from hcsidecar.core.console import queries as q
 from hcsidecar.core.console.draft_check import DraftCheck
 from hcsidecar.core.console.paths import path_parameters
+from hcsidecar.core.console.safekit_upload import SafekitReport
 from hcsidecar.core.documents import ChecksReport, CommandResult, EventPage, FarmStatus, NodeSeries, RunOutput, Runs
 from hcsidecar.core.l2_documents import LayerTwoCheck
 from hcsidecar.core.membership.heartbeat import NodeName
@@ -188,6 +189,26 @@ ROUTES: Final[tuple[Route, ...]] = (
         body=d.DraftBody,
         role=AccessRole.ADMIN,
         max_body=MAX_UPLOAD,
+    ),
+    Route(
+        name="import_safekit",
+        method="POST",
+        path="/settings/safekit",
+        summary="Make files of a draft from a SafeKit module, and say what became of each part. Nothing changes.",
+        answer=SafekitReport,
+        body=d.SafekitBody,
+        role=AccessRole.ADMIN,
+        max_body=MAX_UPLOAD,
+    ),
+    Route(
+        name="join_line",
+        method="POST",
+        path="/joining/tokens",
+        summary="Make the line that is pasted on a new server so that it joins; it is good once.",
+        answer=d.JoinLine,
+        body=d.JoinLineBody,
+        role=AccessRole.ADMIN,
+        problems=_REFUSED,
     ),
     Route(
         name="plan",

@@ -107,3 +107,12 @@ def text_of(content: bytes) -> str | None:
         return None
     unusual = any(ord(each) < ord(" ") and each not in "\n\t" for each in text)
     return None if unusual or len(text) > LONGEST_FILE else text
+
+
+def draft_files(files: Mapping[str, tuple[bytes, bool]]) -> tuple[Sequence[DraftFile], Mapping[str, bytes]]:
+    """Return files, with content and whether each is executable by name, as those of a draft, and what is no text."""
+    found = [
+        DraftFile(name=name, text=text_of(content), executable=executable)
+        for name, (content, executable) in files.items()
+    ]
+    return in_order(found), {file.name: files[file.name][0] for file in found if file.text is None}

@@ -121,6 +121,10 @@ class JoinTokenAnswer(msgspec.Struct, frozen=True, kw_only=True):
     "Where the new server reaches this node, with the port if it is not the usual one."
     problem: str = ""
 
+    def command(self, node: str | None) -> str:
+        """Return the line that is pasted on the new server; `node` is the name that the token is for, None: any."""
+        return f"hcsidecar join {self.host} --token {self.token}" + (f" --name {node}" if node else "")
+
     def __repr__(self) -> str:
         return f"JoinTokenAnswer(host={self.host!r}, problem={self.problem!r})"
 

@@ -22,7 +22,7 @@ from hcsidecar.core.safekit.notes import Coverage, ElementReader, Note, Notes
 from hcsidecar.core.safekit.processes import read_errd
 from hcsidecar.core.safekit.scripts import ModuleScripts, application_of, note_scripts
 from hcsidecar.core.safekit.source import Element, ImportOptions, SafekitModule
-from hcsidecar.core.safekit.toml import farm_file_of
+from hcsidecar.core.safekit.toml import application_tables_of, farm_file_of
 from hcsidecar.core.safekit.user import read_user
 from hcsidecar.core.safekit.vip import read_vip
 
@@ -45,6 +45,8 @@ class Imported:
     "The farm file, as TOML is parsed."
     text: str
     "The farm file as text."
+    application_tables: str
+    "Of it, the tables that a farm which exists takes over."
     scripts: Mapping[str, bytes]
     "The contents of bin/, by path below it."
     notes: Sequence[Note]
@@ -130,6 +132,7 @@ def _concluded(draft: Draft, scripts: ModuleScripts, notes: Notes) -> Imported |
         farm=farm,
         document=document,
         text=farm_file_of(draft),
+        application_tables=application_tables_of(draft),
         scripts={**(scripts.files or {}), **scripts.added},
         notes=sorted(notes.notes, key=lambda note: (note.line or 2**31, not note.subject.startswith("<"))),
     )

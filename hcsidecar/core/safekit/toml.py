@@ -17,11 +17,19 @@ def farm_file_of(draft: Draft) -> str:
         *_table("[heartbeat]", draft.heartbeat),
         *_table("[web]", draft.web),
     ]
+    return "\n".join([*lines, *_application_tables(draft)]) + "\n"
+
+
+def application_tables_of(draft: Draft) -> str:
+    """Return only the tables that a farm which exists takes over: [l2], [application] and [[check]]."""
+    return "\n".join(_application_tables(draft)).lstrip("\n") + "\n"
+
+
+def _application_tables(draft: Draft) -> Iterator[str]:
     if draft.vips or draft.shares:
-        lines += ["", "[l2]", *_keys(draft.l2)]
-        lines += [*_tables("[[l2.vip]]", draft.vips), *_tables("[[l2.share]]", draft.shares)]
-    lines += [*_table("[application]", draft.application), *_tables("[[check]]", draft.checks)]
-    return "\n".join(lines) + "\n"
+        yield from ("", "[l2]", *_keys(draft.l2))
+        yield from (*_tables("[[l2.vip]]", draft.vips), *_tables("[[l2.share]]", draft.shares))
+    yield from (*_table("[application]", draft.application), *_tables("[[check]]", draft.checks))
 
 
 def _table(header: str, values: Mapping[str, object]) -> Iterator[str]:

@@ -2,7 +2,15 @@
 
 import pytest
 
-from hcsidecar.core.console.settings_draft import LONGEST_FILE, DraftFile, DraftForm, draft_of, text_of, uploaded
+from hcsidecar.core.console.settings_draft import (
+    LONGEST_FILE,
+    DraftFile,
+    DraftForm,
+    draft_files,
+    draft_of,
+    text_of,
+    uploaded,
+)
 
 
 def test_a_draft_is_what_the_form_says_with_the_farm_file_first():
@@ -102,3 +110,9 @@ def test_what_a_browser_would_not_give_back_as_it_was_is_no_text(content, text):
 )
 def test_a_file_is_coloured_by_its_language(name, text, language):
     assert DraftFile(name=name, text=text, executable=False).language == language
+
+
+def test_files_that_are_no_text_are_kept_beside_the_draft():
+    files, binary = draft_files({"logo": (b"\xff", False), "farm.toml": (b"[farm]\n", False)})
+    assert [(file.name, file.text) for file in files] == [("farm.toml", "[farm]\n"), ("logo", None)]
+    assert binary == {"logo": b"\xff"}
