@@ -10,6 +10,7 @@ from hcsidecar.console.pages import (
     settings,
     settings_editor,
     settings_safekit,
+    settings_setup,
     signing_in,
     support,
 )
@@ -24,6 +25,7 @@ PAGES: Final[tuple[Page, ...]] = (
     *settings.PAGES,
     *settings_editor.PAGES,
     *settings_safekit.PAGES,
+    *settings_setup.PAGES,
     *support.PAGES,
     *signing_in.PAGES,
 )

@@ -7,6 +7,8 @@ from typing import Annotated
 import msgspec
 
 from hcsidecar.core.console.documents import UploadedFile
+from hcsidecar.core.farmfile.farm_file import FarmFile, read
+from hcsidecar.core.farmfile.text import NotTomlError, document_in
 from hcsidecar.core.settings.revision import FARM_FILE, MAX_FILES
 
 LONGEST_FILE = 1024 * 1024
@@ -116,3 +118,15 @@ def draft_files(files: Mapping[str, tuple[bytes, bool]]) -> tuple[Sequence[Draft
         for name, (content, executable) in files.items()
     ]
     return in_order(found), {file.name: files[file.name][0] for file in found if file.text is None}
+
+
+def farm_in(files: Sequence[DraftFile]) -> FarmFile | None:
+    """Return the farm that the farm file among these files describes; None if it cannot be read, or is not there."""
+    text = next((file.text for file in files if file.name == FARM_FILE), None)
+    if text is None:
+        return None
+    try:
+        farm = read(document_in(text.encode()))
+    except NotTomlError:
+        return None
+    return farm if isinstance(farm, FarmFile) else None

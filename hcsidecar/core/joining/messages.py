@@ -9,6 +9,7 @@ All of it is over TLS with a certificate of the farm's authority. The body of ea
 PROOF has the proof by the token.
 """
 
+import shlex
 from collections.abc import Mapping
 from typing import Annotated, Final
 
@@ -123,7 +124,7 @@ class JoinTokenAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     def command(self, node: str | None) -> str:
         """Return the line that is pasted on the new server; `node` is the name that the token is for, None: any."""
-        return f"hcsidecar join {self.host} --token {self.token}" + (f" --name {node}" if node else "")
+        return f"hcsidecar join {self.host} --token {self.token}" + (f" --name {shlex.quote(node)}" if node else "")
 
     def __repr__(self) -> str:
         return f"JoinTokenAnswer(host={self.host!r}, problem={self.problem!r})"

@@ -8,6 +8,7 @@ from hcsidecar.core.console.settings_draft import (
     DraftForm,
     draft_files,
     draft_of,
+    farm_in,
     text_of,
     uploaded,
 )
@@ -116,3 +117,12 @@ def test_files_that_are_no_text_are_kept_beside_the_draft():
     files, binary = draft_files({"logo": (b"\xff", False), "farm.toml": (b"[farm]\n", False)})
     assert [(file.name, file.text) for file in files] == [("farm.toml", "[farm]\n"), ("logo", None)]
     assert binary == {"logo": b"\xff"}
+
+
+def test_the_farm_of_a_draft_is_read_where_it_can_be():
+    right = '[farm]\nname = "a"\n[[node]]\nname = "web1"\naddress = "192.0.2.11"\n'
+    found = [
+        farm_in([DraftFile(name="farm.toml", text=text, executable=False)]) for text in (right, "[farm]", "[", None)
+    ]
+    assert [farm is not None for farm in found] == [True, False, False, False]
+    assert farm_in([]) is None
