@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
 from http import HTTPStatus
+from math import ceil
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
 from urllib.parse import quote, urlencode
@@ -234,6 +235,7 @@ class NodeClient:
         query |= {"before": str(before)} if before is not None else {}
         # Whole seconds only: a caller that needs fractions compares the times of the events itself.
         query |= {"since": str(int(wanted.since))} if wanted.since else {}
+        query |= {"until": str(ceil(wanted.until))} if wanted.until is not None else {}
         query |= {"grep": wanted.text} if wanted.text else {}
         return read(await self._ask("GET", f"/events?{urlencode(query)}"), EventPage)
 

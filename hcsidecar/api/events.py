@@ -31,7 +31,7 @@ class EventsQuery:
 
 def parse_events_query(query: Mapping[str, str]) -> EventsQuery:
     """Parse a query for events. Raise ApiError (400) if it is wrong."""
-    no_others(query, {"after", "before", "last", "level", "wait", "since", "grep"})
+    no_others(query, {"after", "before", "last", "level", "wait", "since", "until", "grep"})
     after, before = whole(query, "after", None, MAX_NUMBER), whole(query, "before", None, MAX_NUMBER)
     if after is not None and ("last" in query or before is not None):
         raise ApiError(
@@ -46,12 +46,18 @@ def parse_events_query(query: Mapping[str, str]) -> EventsQuery:
     text = query.get("grep", "")
     if len(text) > LONGEST_GREP or not text.isprintable():
         raise ApiError(HTTPStatus.BAD_REQUEST, f"grep is printable text of at most {LONGEST_GREP} characters")
+    wanted = EventQuery(
+        level=level,
+        since=whole(query, "since", 0, MAX_NUMBER) or 0,
+        until=whole(query, "until", None, MAX_NUMBER),
+        text=text,
+    )
     return EventsQuery(
         after=after,
         before=before,
         last=whole(query, "last", PAGE, MAX_NUMBER) or 0,
         wait=whole(query, "wait", 0, MAX_WAIT) or 0,
-        wanted=EventQuery(level=level, since=whole(query, "since", 0, MAX_NUMBER) or 0, text=text),
+        wanted=wanted,
     )
 
 

@@ -215,7 +215,7 @@ class LocalApi:
         self._following.add(task)
         try:
             await response.prepare(request)
-            wanted = {name: query[name] for name in ("level", "since", "grep") if name in query}
+            wanted = {name: query[name] for name in ("level", "since", "until", "grep") if name in query}
             stream = follow(node, first, wanted=wanted, ask=ask, ended=lambda: self._ended(node))
             async with aclosing(stream):
                 async for lines in stream:

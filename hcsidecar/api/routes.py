@@ -3,7 +3,8 @@
     GET  /api/v1/status              the status document
     GET  /api/v1/metrics             the metrics of this node, as `core.metric_catalogue` has them
     GET  /api/v1/events              a page of the journal: ?after=NUMBER, &wait=SECONDS or ?last=COUNT, &before=NUMBER;
-                                     and &level=LEVEL, &since=SECONDS_SINCE_1970, &grep=TEXT
+                                     and &level=LEVEL, &since=SECONDS_SINCE_1970, &until=SECONDS_SINCE_1970,
+                                     &grep=TEXT
     POST /api/v1/log                 an event: body {"level": LEVEL, "text": TEXT, "origin": NAME}
     GET  /api/v1/facts               what the console needs to know of this node and its farm
     GET  /api/v1/checks              the checks of this node and their latest results

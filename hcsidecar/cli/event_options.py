@@ -1,4 +1,4 @@
-"""The options that choose among events, --since and --grep, as their values are parsed."""
+"""The options that choose among events, --since, --until and --grep, as their values are parsed."""
 
 import re
 from datetime import UTC, datetime
@@ -10,12 +10,19 @@ from hcsidecar.cli.moments import parse_moment
 
 def parse_since(text: str | None) -> float:
     """Return the moment in seconds since 1970, 0 without the option."""
-    if text is None:
-        return 0.0
+    return 0.0 if text is None else _moment("--since", text)
+
+
+def parse_until(text: str | None) -> float | None:
+    """Return the moment in seconds since 1970, None without the option."""
+    return None if text is None else _moment("--until", text)
+
+
+def _moment(option: str, text: str) -> float:
     try:
         return max(0.0, parse_moment(text, now=datetime.now(UTC).astimezone()).timestamp())
     except ValueError as error:
-        raise typer.BadParameter(f"--since {error}") from None
+        raise typer.BadParameter(f"{option} {error}") from None
 
 
 def parse_grep(text: str | None) -> re.Pattern[str] | None:

@@ -15,7 +15,7 @@ import typer
 from hcsidecar.api.client import ClientError, ClientFailure, NodeClient, client_for, local_nodes
 from hcsidecar.cli.application_log import list_runs, show_run
 from hcsidecar.cli.asking import EveryNode, OneNode, choose, complain, farm_to_ask, run
-from hcsidecar.cli.event_options import parse_grep, parse_since
+from hcsidecar.cli.event_options import parse_grep, parse_since, parse_until
 from hcsidecar.cli.farm import REFUSED, AsJson, Config, give_up
 from hcsidecar.cli.history import History, HistoryQuery, ask_stored, ask_through, read_history
 from hcsidecar.core.documents import Entry, Notice
@@ -61,6 +61,9 @@ def logs(
         str | None,
         typer.Option("--since", metavar="WHEN", help='"2h" for two hours ago, "03:40", "2026-11-28 03:40".'),
     ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="WHEN", help="Only what is older, as for --since.")
+    ] = None,
     grep: Annotated[
         str | None, typer.Option("--grep", metavar="REGEX", help="Only what matches this regular expression.")
     ] = None,
@@ -87,8 +90,8 @@ def logs(
     """
     pattern = parse_grep(grep)
     if application:
-        if since is not None or (name is not None and everyone):
-            raise typer.BadParameter("--application takes no --since, and a run no --all")
+        if since is not None or until is not None or (name is not None and everyone):
+            raise typer.BadParameter("--application takes no --since and no --until, and a run no --all")
         chosen = choose(config, node, everyone=everyone)
         shown = (
             list_runs(chosen.clients, most=lines, as_json=as_json)
@@ -99,7 +102,9 @@ def logs(
         return
     if name is not None:
         raise typer.BadParameter("a run is shown with --application")
-    wanted = EventQuery(level=level, since=parse_since(since), text=_plain(grep))
+    if follow and until is not None:
+        raise typer.BadParameter("--follow and --until exclude each other")
+    wanted = EventQuery(level=level, since=parse_since(since), until=parse_until(until), text=_plain(grep))
     how_many = lines if lines is not None or since is not None else LINES
     wish = HistoryQuery(lines=how_many, wanted=wanted, pattern=pattern)
     farm = farm_to_ask(config, node, stopped_too=True)

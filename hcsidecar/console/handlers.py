@@ -226,6 +226,7 @@ class Handlers:
         wanted = {"last": str(query.last), "level": query.level.value}
         wanted |= {"grep": query.grep} if query.grep else {}
         wanted |= {"since": str(query.since)} if query.since else {}
+        wanted |= {"until": str(query.until)} if query.until is not None else {}
         pages: dict[str, EventPage] = {}
         problems: dict[str, str] = {}
 

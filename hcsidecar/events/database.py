@@ -39,13 +39,13 @@ _DROP_OLDER = (
 )
 _AFTER = (
     "SELECT * FROM (SELECT number, time, level, origin, message FROM event WHERE number > ? AND number < ? "
-    "ORDER BY number LIMIT ?) WHERE level >= ? AND time >= ? AND instr(lower(origin || ': ' || message), ?) > 0 "
-    "ORDER BY number LIMIT ?"
+    "ORDER BY number LIMIT ?) WHERE level >= ? AND time >= ? AND time < ? "
+    "AND instr(lower(origin || ': ' || message), ?) > 0 ORDER BY number LIMIT ?"
 )
 _AFTER_END = "SELECT number FROM event WHERE number > ? AND number < ? ORDER BY number LIMIT 1 OFFSET ?"
 _BEFORE = (
     "SELECT * FROM (SELECT number, time, level, origin, message FROM event WHERE number < ? "
-    "ORDER BY number DESC LIMIT ?) WHERE level >= ? AND time >= ? "
+    "ORDER BY number DESC LIMIT ?) WHERE level >= ? AND time >= ? AND time < ? "
     "AND instr(lower(origin || ': ' || message), ?) > 0 ORDER BY number DESC LIMIT ?"
 )
 _BEFORE_END = "SELECT number FROM event WHERE number < ? ORDER BY number DESC LIMIT 1 OFFSET ?"
@@ -200,8 +200,9 @@ class EventDatabase:
         return self._connection
 
 
-def _values(wanted: EventQuery) -> tuple[int, float, str]:
-    return SEVERITY[wanted.level], wanted.since, lower(wanted.text)
+def _values(wanted: EventQuery) -> tuple[int, float, float, str]:
+    until = float("inf") if wanted.until is None else wanted.until
+    return SEVERITY[wanted.level], wanted.since, until, lower(wanted.text)
 
 
 @contextmanager

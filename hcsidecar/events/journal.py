@@ -40,6 +40,8 @@ class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
     "The lowest level."
     since: float = 0.0
     "Seconds since 1970."
+    until: float | None = None
+    "Seconds since 1970: only what is earlier."
     text: str = ""
     "A part of `origin: message`; ASCII letters match in either case."
 
@@ -48,6 +50,7 @@ class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
         return (
             SEVERITY[entry.level] >= SEVERITY[self.level]
             and entry.time >= self.since
+            and (self.until is None or entry.time < self.until)
             and lower(self.text) in lower(f"{entry.origin}: {entry.message}")
         )
 

@@ -69,17 +69,20 @@ def test_more_events_than_a_page_are_shown_and_searched():
                     ["--grep", "EVENT 7"],
                     ["--grep", "(?i)EVENT 77", "--since", "00:00", "-n", "2"],
                     ["--since", "2100-01-01"],
+                    ["--until", "2100-01-01", "-n", "1"],
+                    ["--until", "1h"],
                 )
             ]
 
-    many, since, one, three, none, insensitive, future = commanded(story, addresses=TWO)
+    many, since, one, three, none, insensitive, future, before, old = commanded(story, addresses=TWO)
     assert shown(many) == [f"event {n}" for n in range(300, 1500)]
     assert len(shown(since)) == 1500
     assert shown(one) == ["event 7"]
     assert shown(three) == ["event 7", "event 8", "event 9"]
-    assert (none.stdout, future.stdout) == ("", "")
+    assert (none.stdout, future.stdout, old.stdout) == ("", "", "")
+    assert shown(before) == ["event 1499"]
     assert shown(insensitive) == ["event 778", "event 779"]
-    assert {done.exit_code for done in (many, since, one, three, none, insensitive, future)} == {0}
+    assert {done.exit_code for done in (many, since, one, three, none, insensitive, future, before, old)} == {0}
 
 
 def test_following_heeds_what_is_looked_for():
@@ -121,20 +124,39 @@ def test_the_api_pages_backwards_and_looks_for_text_and_time(tmp_path, prefix):
                 "grep=event%203",
                 "since=1&level=info&grep=APPLICATION",
                 "since=4102444800",
+                "until=4102444800&last=1",
+                "until=1",
                 "after=0&grep=t+1",
             )
         ),
         prepare=prepare,
     )
     found = [[event["message"] for event in page["events"]] for _, page in answers]
-    assert found == [["Event 3", "Event 4"], ["Event 3"], [f"Event {n}" for n in range(5)], [], ["Event 1"]]
+    assert found == [
+        ["Event 3", "Event 4"],
+        ["Event 3"],
+        [f"Event {n}" for n in range(5)],
+        [],
+        ["Event 4"],
+        [],
+        ["Event 1"],
+    ]
     assert answers[0][1]["previous"] == answers[0][1]["events"][0]["number"]
     assert answers[1][1]["previous"] == 0
 
 
 @pytest.mark.parametrize(
     "query",
-    ["after=1&before=2", "grep=%0A", f"grep={'x' * 201}", "since=soon", "since=-1", "before=x", "grep=%ED%A0%80%00"],
+    [
+        "after=1&before=2",
+        "grep=%0A",
+        f"grep={'x' * 201}",
+        "since=soon",
+        "since=-1",
+        "until=soon",
+        "before=x",
+        "grep=%ED%A0%80%00",
+    ],
 )
 def test_a_wrong_question_is_refused(tmp_path, query):
     [(status, document)], _ = told(tmp_path, ("GET", f"/api/v1/events?{query}"))

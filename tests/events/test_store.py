@@ -89,6 +89,7 @@ def test_level_time_and_text_are_looked_for_on_the_disk_as_in_memory(tmp_path):
                 ({"text": "application: web2 l"}, ["web2 LOST"]),
                 ({"text": "Ü"}, ["Überlast auf WEB2"]),
                 ({"since": 1003.0}, ["web2 again", "web2 LOST"]),
+                ({"since": 1003.0, "until": 1003.5}, ["web2 again"]),
                 ({"since": 1003.0, "text": "lost", "level": Level.ERROR}, ["web2 LOST"]),
                 ({"text": "%"}, ["web2 100% _ lost"]),
             ):

@@ -36,6 +36,8 @@ class FarmEventsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     "Only with this text in `origin: message`; ASCII letters match in either case."
     since: _Number = 0
     "Only from this time on, in seconds since 1970."
+    until: _Number | None = None
+    "Only before this time, in seconds since 1970."
     last: Annotated[int, msgspec.Meta(ge=1, le=MOST_EVENTS)] = 100
     "How many at most, the newest of them."
     before: Annotated[str, msgspec.Meta(max_length=8192)] = ""
@@ -51,6 +53,7 @@ class NodeEventsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     level: Level = Level.DEBUG
     grep: _Grep = ""
     since: _Number = 0
+    until: _Number | None = None
 
 
 class RunsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
