@@ -1,6 +1,7 @@
 """Who serves a client: the node and why, as each node says it; and what the filters have done with packets."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -11,6 +12,7 @@ from hcsidecar.console.daemon_client import NoAnswerError
 from hcsidecar.console.pages.page import Page, PageRequest
 from hcsidecar.core.access.roles import AccessRole
 from hcsidecar.core.console.documents import FarmOverview, NodeAnswer, NodeAnswers
+from hcsidecar.core.console.packet_words import ACTION_WORDS, DELIVERY_WORDS
 from hcsidecar.core.console.queries import ClientQuery
 from hcsidecar.core.documents import Refusal
 from hcsidecar.core.json_reading import read_json
@@ -42,9 +44,21 @@ async def show(request: PageRequest) -> web.StreamResponse:
         overview=overview,
         reports=reports.nodes,
         answers=answers,
+        problems=_by_problem(answers),
+        action_words=ACTION_WORDS,
+        delivery_words=DELIVERY_WORDS,
         # Each node reckons for itself; while the farm changes they may differ for a moment.
         differ=len({tuple((share.share, share.owner) for share in shares) for shares in said}) > 1,
     )
+
+
+def _by_problem(answers: Sequence[NodeAnswer[ClientExplanation]]) -> Mapping[str, Sequence[str]]:
+    """Return the nodes that have each problem: what is wrong with a question, all say alike."""
+    found: dict[str, list[str]] = {}
+    for answer in answers:
+        if answer.problem:
+            found.setdefault(answer.problem, []).append(answer.node)
+    return found
 
 
 async def _ask(request: PageRequest, node: str, query: ClientPageQuery) -> NodeAnswer[ClientExplanation]:
