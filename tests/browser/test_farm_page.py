@@ -57,6 +57,36 @@ def test_who_watches_sees_a_node_die_and_return(browsing, consoles, three_ready)
     expect(page.locator("#favicon")).to_have_attribute("href", re.compile("icon-good"))
 
 
+def test_each_page_says_how_well_the_farm_is_and_notifies_whom_the_browser_may_notify(browsing, consoles, three_ready):
+    farm = three_ready
+    page = browsing.open()
+    page.context.grant_permissions(["notifications"], origin=consoles["web1"].url())
+    sign_in(page, consoles["web1"], AccessRole.MONITOR)
+    page.evaluate("localStorage.setItem('told', '[]')")
+    page.add_init_script("""
+        class Told {
+            static permission = "granted";
+            static async requestPermission() { return "granted"; }
+            constructor(title, { body }) {
+                const told = JSON.parse(localStorage.getItem("told"));
+                localStorage.setItem("told", JSON.stringify([...told, [title, body]]));
+            }
+        }
+        window.Notification = Told;
+    """)
+    page.goto(consoles["web1"].url("/support"))
+    expect(page.locator("#farm-level")).to_have_text("3 of 3 nodes are Ready")
+    page.get_by_role("button", name="Notify me in this browser when the farm is not well").click()
+    expect(page.get_by_role("button", name="Do not notify me in this browser any more")).to_be_visible()
+    farm.kill("web3")
+    expect(page.locator("#farm-level")).to_have_text("2 of 3 nodes are Ready")
+    expect(page.locator("#favicon")).to_have_attribute("href", re.compile("icon-bad"))
+    farm.start("web3")
+    expect(page.locator("#farm-level .level.good")).to_have_text("3 of 3 nodes are Ready")
+    told = page.evaluate("JSON.parse(localStorage.getItem('told'))")
+    assert told == [["Farm · hcsidecar", "2 of 3 nodes are Ready"], ["Farm · hcsidecar", "3 of 3 nodes are Ready"]]
+
+
 def test_a_frozen_daemon_is_shown_as_one_that_does_not_answer(browsing, consoles, three_ready):
     farm = three_ready
     page = sign_in(browsing.open(), consoles["web1"], AccessRole.MONITOR)

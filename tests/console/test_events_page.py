@@ -138,12 +138,17 @@ def test_the_output_of_a_script_is_a_click_away_and_is_followed(tmp_path):
         assert f"/runs/web2/{run}" in page
         _, _, page = await ask("GET", f"/runs/web2/{run}")
         assert "starting &lt;httpd&gt;" in page
-        after = re.search(r'hx-get="([^"]+)"', page)[1].replace("&amp;", "&")
+        after = re.search(r'hx-get="(/runs/[^"]+)"', page)[1].replace("&amp;", "&")
         with log.open("a") as file:
             file.write("it runs\n")
         _, _, piece = await ask("GET", after, HX_Request="true")
         assert "it runs" in piece
         assert "starting" not in piece
+        # While nothing comes it is asked for less and less often.
+        for delay in (2000, 4000, 8000):
+            after = re.search(r'hx-get="(/runs/[^"]+)"', piece)[1].replace("&amp;", "&")
+            _, _, piece = await ask("GET", after, HX_Request="true")
+            assert f"load delay:{delay}ms" in piece
 
     told(tmp_path, story)
 

@@ -108,6 +108,20 @@ def test_who_is_not_signed_in_signs_in_and_comes_back_to_the_page(tmp_path):
     told(tmp_path, story)
 
 
+def test_what_a_page_asks_by_itself_takes_nobody_away_from_it(tmp_path):
+    async def story(console):
+        async with browser(console) as ask:
+            status, headers, text = await ask("GET", "/farm/level", HX_Request="true", X_Hcsidecar_Background="1")
+            assert (status, text) == (401, "")
+            assert not {"HX-Redirect", "HX-Retarget", "Location"} & set(headers)
+        async with browser(console, AccessRole.MONITOR) as ask:
+            status, _, text = await ask("GET", "/farm/level", HX_Request="true", X_Hcsidecar_Background="1")
+            assert status == 200
+            assert 'data-level="' in text
+
+    told(tmp_path, story)
+
+
 @pytest.mark.parametrize(
     "path", ["//evil.example", "/\\evil.example", "https://evil.example", "evil", "", "/\nx", "/a\\b", "javascript:x"]
 )

@@ -39,6 +39,7 @@ _MOST_ASKED: Final = 60
 "Times that the nodes are asked for one page or file: a filter may pass over much."
 _EXPORTS: Final = asyncio.Semaphore(2)
 "Files that are made at the same time: each is in memory while it is."
+_QUIETEST: Final = 6
 _Before = Annotated[str, msgspec.Meta(max_length=8192)]
 
 
@@ -147,6 +148,8 @@ class OutputPageQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Where the output is to go on."""
 
     after: Annotated[str, msgspec.Meta(max_length=100)] = ""
+    quiet: Annotated[int, msgspec.Meta(ge=0, le=_QUIETEST)] = 0
+    "How often in a row nothing has come."
 
 
 async def output(request: PageRequest) -> web.StreamResponse:
@@ -154,7 +157,10 @@ async def output(request: PageRequest) -> web.StreamResponse:
     after = request.query.after or None
     query = q.OutputQuery(after=after) if after else q.OutputQuery(last=1000)
     found: RunOutput = await request.api("output", query=query, **request.parameters)
-    return request.render("run_piece.html" if request.is_part else "run.html", found=found)
+    quiet = 0 if found.text else min(request.query.quiet + 1, _QUIETEST)
+    # A run that says nothing more has mostly ended: it is asked for less and less often.
+    delay = 200 if found.more else 1000 * 2**quiet
+    return request.render("run_piece.html" if request.is_part else "run.html", found=found, quiet=quiet, delay=delay)
 
 
 class TimelineQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -192,7 +198,7 @@ async def _collect(
     """Return events that pass the filter, the oldest first; where older ones begin; and which nodes lack some."""
     found: list[Entry] = []
     problems: dict[str, str] = {}
-    begins = wanted.begins_at
+    begins, ends = wanted.begins_at, wanted.ends_before
     for _ in range(_MOST_ASKED):
         page: FarmEvents = await request.api(
             "events",
@@ -202,8 +208,8 @@ async def _collect(
                 origin=wanted.origin,
                 grep=wanted.text,
                 since=0 if begins is None else int(begins),
-                # What is newer than the end of the filter is passed over here, in large steps.
-                last=q.MOST_EVENTS if wanted.until else min(q.MOST_EVENTS, most - len(found)),
+                until=None if ends is None else max(0, int(ends)),
+                last=min(q.MOST_EVENTS, most - len(found)),
                 before=before,
             ),
         )

@@ -148,6 +148,11 @@ async def card(request: PageRequest) -> web.StreamResponse:
     )
 
 
+async def level(request: PageRequest) -> web.StreamResponse:
+    """Say in one line how well the farm is, for the head of every other page."""
+    return request.render("farm_level.html", state=farm_state(await request.api("farm")))
+
+
 def _shown(reports: RollingReports) -> Sequence[RollingReport]:
     """Return the rolling command that is in progress, if there is one."""
     return [report for report in reports.rolling if report.state == "running"]
@@ -156,5 +161,6 @@ def _shown(reports: RollingReports) -> Sequence[RollingReport]:
 PAGES: Final = (
     Page(name="farm", method="GET", path="/", role=AccessRole.MONITOR, serve=show),
     Page(name="farm_live", method="GET", path="/live/farm", role=AccessRole.MONITOR, serve=live, query=LiveQuery),
+    Page(name="farm_level", method="GET", path="/farm/level", role=AccessRole.MONITOR, serve=level),
     Page(name="farm_card", method="GET", path="/farm/{node}/card", role=AccessRole.MONITOR, serve=card),
 )

@@ -23,7 +23,7 @@ from hcsidecar.console.pages.static_files import PATH as STATIC
 from hcsidecar.console.pages.table import PAGES
 from hcsidecar.console.request_reading import BODY_TIMEOUT, UPLOAD_TIMEOUT, UPLOADS, checked_query, read_body
 from hcsidecar.core.access.roles import AccessRole
-from hcsidecar.core.console.openapi import COOKIE, CSRF_HEADER
+from hcsidecar.core.console.openapi import BACKGROUND_HEADER, COOKIE, CSRF_HEADER
 from hcsidecar.core.console.paths import path_parameters
 from hcsidecar.core.documents import Refusal
 from hcsidecar.core.json_reading import read_json
@@ -125,6 +125,9 @@ class PageServer:
         self, http: web.Request, localized: Localized, caller: Visitor | None, status: HTTPStatus, reason: str
     ) -> web.Response:
         is_part = "HX-Request" in http.headers
+        if BACKGROUND_HEADER in http.headers:
+            # Nobody has asked for it, so nobody is told, or taken away from what is being written.
+            return web.Response(status=status)
         if status == HTTPStatus.UNAUTHORIZED:
             shown = http.headers.get("HX-Current-URL", "") if is_part else ""
             path = "/" + shown.partition("://")[2].partition("/")[2] if shown else http.path_qs

@@ -18,11 +18,49 @@
   }
 
   function showLevel() {
-    const headline = document.querySelector("#headline [data-level]");
+    const told = document.querySelector("#headline [data-level], #farm-level [data-level]");
     const icon = document.getElementById("favicon");
-    if (!headline || !icon) return;
-    const wanted = headline.dataset.level === "bad" ? icon.dataset.bad : icon.dataset.good;
+    if (!told || !icon) return;
+    const wanted = told.dataset.level === "bad" ? icon.dataset.bad : icon.dataset.good;
     if (icon.getAttribute("href") !== wanted) icon.setAttribute("href", wanted);
+    notifyOf(told);
+  }
+
+  // The level that was last seen is kept for all pages and windows, so that each change is told once:
+  // that it is bad, and that all is good again.
+  function notifyOf(told) {
+    const level = told.dataset.level;
+    if (level !== "bad" && level !== "good") return;
+    const isBad = level === "bad";
+    const wasBad = localStorage.getItem("farm-is-bad");
+    localStorage.setItem("farm-is-bad", isBad ? "yes" : "no");
+    const button = document.getElementById("notify");
+    if (wasBad === null || (wasBad === "yes") === isBad || !button || !notifies()) return;
+    const text = told.textContent.replace(/\s+/g, " ").trim();
+    new Notification(`${button.dataset.title} · hcsidecar`, { body: text, tag: "hcsidecar" });
+  }
+
+  function notifies() {
+    return localStorage.getItem("notify") === "on" && "Notification" in window && Notification.permission === "granted";
+  }
+
+  function notifyButton() {
+    const button = document.getElementById("notify");
+    if (!button || !("Notification" in window) || !window.isSecureContext) return;
+    const show = () => { button.textContent = notifies() ? button.dataset.off : button.dataset.on; };
+    button.hidden = false;
+    show();
+    button.addEventListener("click", async () => {
+      if (notifies()) {
+        localStorage.setItem("notify", "off");
+      } else if ((await Notification.requestPermission()) === "granted") {
+        localStorage.setItem("notify", "on");
+      } else {
+        button.textContent = button.dataset.refused;
+        return;
+      }
+      show();
+    });
   }
 
   function shorten() {
@@ -62,6 +100,7 @@
     showTimes(document);
     showLevel();
     themeButton();
+    notifyButton();
   });
   for (const kind of ["htmx:sseMessage", "htmx:afterSwap", "htmx:afterSettle"]) {
     document.addEventListener(kind, (event) => {
