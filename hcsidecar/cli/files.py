@@ -100,14 +100,15 @@ def init(
     typer.echo(f"wrote {config}, {', '.join(path.name for path in secret)}")
     if first is not None:
         typer.echo(first.write())
-    typer.echo("next, on every server:")
-    if len(node) > 1:
+    several = len(farm.node) > 1
+    typer.echo("next, on every server:" if several else f"next, on {farm.node[0].name}:")
+    if several:
         typer.echo(f"  copy the four files there, {key_file.name} and {authority.key.name} with mode 0600")
     typer.echo(f"  hcsidecar check-config {config}")
     typer.echo(f"  hcsidecar install --config {config}, or by hand: hcsidecar run --config {config}")
-    typer.echo("later, to add a server: hcsidecar token, on a node that runs")
     if first is None:
-        typer.echo("then, on one of them, the first user of the console: hcsidecar user add NAME --role admin")
+        typer.echo("then, on a node that runs, the first user of the console: hcsidecar user add NAME --role admin")
+    typer.echo("later, to add a server: hcsidecar token, on a node that runs")
 
 
 def check_config(

@@ -92,6 +92,19 @@ def test_init_listens_on_the_family_of_the_nodes(tmp_path, nodes, listen):
     assert [str(where) for where in load(tmp_path / "farm.toml").farm.web.listen] == listen
 
 
+@pytest.mark.parametrize(
+    ("nodes", "told"),
+    [
+        (["--node", "web1=192.0.2.11"], ["next, on web1:"]),
+        (NODES, ["next, on every server:", "copy the four files there"]),
+    ],
+)
+def test_init_says_on_which_servers_to_go_on(tmp_path, nodes, told):
+    said = run("init", tmp_path / "farm", "--name", "apache", *nodes).stdout
+    assert all(line in said for line in told)
+    assert ("copy" in said) == ("every server" in said)
+
+
 def test_init_makes_a_certificate_authority_whose_key_is_for_its_owner_only(config):
     key = config.with_name("ca.key")
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
