@@ -14,9 +14,9 @@ import msgspec
 from hcsidecar.api.relay import Relay, UnreachableError
 from hcsidecar.core.documents import CommandResult
 from hcsidecar.core.farmfile.farm_file import FarmFile, read
+from hcsidecar.core.farmfile.node_tables import NodeTableError, with_node, without_node
 from hcsidecar.core.farmfile.tables import DEFAULT_NETWORK
 from hcsidecar.core.farmfile.text import NotTomlError, document_in
-from hcsidecar.core.joining.added_node import NotAddedError, with_node
 from hcsidecar.core.json_reading import JsonError, read_json
 from hcsidecar.core.settings.agreement import NotProposedError
 from hcsidecar.core.settings.differences import RevisionContent, file_changes, secrets_of, setting_changes
@@ -35,7 +35,6 @@ from hcsidecar.core.settings.history import history
 from hcsidecar.core.settings.leaving import leave_limit
 from hcsidecar.core.settings.messages import AgreementMessage, Proposal
 from hcsidecar.core.settings.plan import NodeCondition, plan
-from hcsidecar.core.settings.removed_node import NotRemovedError, without_node
 from hcsidecar.core.settings.revision import FARM_FILE, BundleError, Manifest, RevisionId, bundle_problems
 from hcsidecar.daemon.settings_service import SettingsService, reason_of
 from hcsidecar.farmfile.loading import FarmFileError, LoadedFarm, see
@@ -206,7 +205,7 @@ class Candidates:
         bundle = await self.bundle_in_force()
         try:
             text = without_node(bundle.contents[FARM_FILE].decode(), name)
-        except NotRemovedError as error:
+        except NodeTableError as error:
             raise _NotACandidateError(str(error)) from None
         contents = {**bundle.contents, FARM_FILE: text.encode()}
         heads = () if settled is None else (settled,)
@@ -220,7 +219,7 @@ class Candidates:
         bundle = await self.bundle_in_force()
         try:
             text = with_node(bundle.contents[FARM_FILE].decode(), name, addresses, default=DEFAULT_NETWORK)
-        except NotAddedError as error:
+        except NodeTableError as error:
             raise _NotACandidateError(str(error)) from None
         contents = {**bundle.contents, FARM_FILE: text.encode()}
         heads = () if settled is None else (settled,)

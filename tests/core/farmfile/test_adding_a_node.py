@@ -4,8 +4,8 @@ import tomllib
 
 import pytest
 
+from hcsidecar.core.farmfile.node_tables import NodeTableError, with_node
 from hcsidecar.core.farmfile.reference import farm_file
-from hcsidecar.core.joining.added_node import NotAddedError, with_node
 
 NEW = {"default": "192.0.2.14"}
 TABLE = '[[node]]\nname = "web4"\naddress = "192.0.2.14"\n'
@@ -59,5 +59,5 @@ def test_what_only_looks_like_a_table_is_seen_through():
 
 @pytest.mark.parametrize("nodes", ['node = [{ name = "web1", address = "192.0.2.11" }]', "node = 3"])
 def test_nodes_that_are_not_tables_are_left_to_the_operator(nodes):
-    with pytest.raises(NotAddedError, match=r"add it by hand, run hcsidecar apply, .* hcsidecar token web4"):
+    with pytest.raises(NodeTableError, match=r"add it by hand, run hcsidecar apply, .* hcsidecar token web4"):
         added(f'{nodes}\n[farm]\nname = "a"\n')

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hcsidecar.core.settings.removed_node import NotRemovedError, without_node
+from hcsidecar.core.farmfile.node_tables import NodeTableError, without_node
 
 TEXT = """\
 # our shop
@@ -66,5 +66,5 @@ def test_a_table_of_a_node_goes_with_it():
     ids=["no such node", "power", "target", "servers", "inline", "nonsense"],
 )
 def test_what_cannot_be_taken_out_is_refused_with_what_to_do(text, why):
-    with pytest.raises(NotRemovedError, match=why):
+    with pytest.raises(NodeTableError, match=why):
         without_node(text, "web2")
