@@ -16,8 +16,8 @@ STEPS_PATH: Final = "/api/v1/keys/steps"
 MATERIAL_PATH: Final = "/api/v1/keys/material"
 PROOF_PURPOSE: Final = "rotation order"
 SEAL_PURPOSE: Final = "rotation authority"
-LONGEST_MATERIAL: Final = 4096
-"Bytes of the answer with a new key."
+LONGEST_MATERIAL: Final = 65_536
+"Bytes of the answer with a new key and a new certificate authority."
 _LONGEST_PEM: Final = 16_384
 
 Hex = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
@@ -81,6 +81,9 @@ class KeyMaterial(msgspec.Struct, frozen=True, kw_only=True):
     secret: Hex
     added: float
     "Seconds since 1970."
+    authority: Pem
+    "The new certificate authority, which is taken at the last step."
+    authority_key: Pem
 
 
 class KeptRotation(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +92,12 @@ class KeptRotation(msgspec.Struct, frozen=True, kw_only=True):
     rotation: RotationId
     key: int
     "The id of its key."
+    authority: Fingerprint = ""
+    "Of the new certificate authority."
+    sealed: str = ""
+    "`SealedAuthority`, sealed with the new key, in hexadecimal digits."
+    unfinished: bool = False
+    "This node coordinates it, and nobody has been told yet how it ended."
 
 
 def proof_of(body: StepBody, key: bytes) -> str:

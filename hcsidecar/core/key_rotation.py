@@ -5,7 +5,8 @@ Theory of operation
 The node that is asked is the *coordinator* of a rotation. It takes all nodes of the farm through four steps, and begins
 each when all have done the one before:
 
-1. *add*: a node fetches the new key and the new certificate authority from the coordinator, and opens with the key.
+1. *add*: a node fetches the new key and the new certificate authority from the coordinator, keeps both on its disk, and
+   opens with the key.
 2. *use*: it seals with the new key. All can open that, since all have added it.
 3. *drop*: it forgets all other keys. Nobody seals with one any more.
 4. *certify*: it takes the new authority in place of the former one, and makes itself a certificate.
@@ -18,6 +19,11 @@ two coordinators at a time the later one gets through, and the other one is told
 Only who has the key of a rotation can order the steps after the first: each order bears a proof with that key. For the
 first step, both ends of the connection show certificates that each has recorded of the other before. So a node that was
 removed from the farm, and has all its former secrets, neither gets the new key nor brings one in.
+
+Before the last step all nodes have the former authority, and so another rotation can begin. Once one node was ordered
+to certify, all have dropped their other keys. So a node that was killed or away at this step needs no order: it takes
+the authority that it has kept as soon as another node shows it (`takes_by_itself`). A coordinator that was killed goes
+on with its rotation at its next start, when it hears all nodes, from the first step: all steps are safe to repeat.
 
 `KeyRotation` decides what a coordinator does, `why_not_step` what a node refuses. Neither knows a secret.
 """
@@ -101,6 +107,16 @@ def why_not_step(
     if step is RotationStep.CERTIFY and set(holder.keys) != {holder.new}:
         return "still has other keys"
     return None
+
+
+def takes_by_itself(holder: KeyHolder, authority: str, theirs: "KeyFacts") -> bool:
+    """Return whether a node takes the authority of its rotation without an order, because another node has it.
+
+    `authority` is the fingerprint of that authority, empty if none is kept; `theirs` is what the other node says.
+    """
+    if not authority or holder.rotation is None or set(holder.keys) != {holder.new}:
+        return False
+    return (theirs.rotation, theirs.authority) == (holder.rotation, authority)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ from hcsidecar.core.key_rotation import (
     RotationStep,
     may_record,
     next_number,
+    takes_by_itself,
     why_not_rotate,
     why_not_step,
 )
@@ -138,8 +139,11 @@ class KeyService:
         while True:
             now = self._loop.time()
             others = [name for name in self._alive() if now >= self._due.get(name, 0.0)]
-            if self._tls.report is not None and others:
+            # A kill between two files may have left an authority without its key, and so no certificate.
+            if others and (self._tls.report is not None or (self._kept is not None and self._kept.sealed)):
                 await asyncio.gather(*(self._ask(name) for name in others))
+            if self._kept is not None and self._kept.unfinished and not self._rotating.locked():
+                await self._go_on()
             await asyncio.sleep(INTERVAL)
 
     async def _ask(self, name: str) -> KeyFacts | str:
@@ -156,23 +160,46 @@ class KeyService:
         if report is None or report.node != name:
             return "gives no account of its keys: is it of the same version?"
         if report.certificate:
+            self._due[name] = self._loop.time() + RECORD_AGAIN
             await self._record(name, report.certificate)
+        await self._take_as(name, report.facts)
         return report.facts
+
+    async def _take_as(self, name: str, theirs: KeyFacts) -> None:
+        """Take the new authority if another node has it, and this one has missed the order."""
+        async with self._turn:
+            kept = self._kept
+            if kept is None or not takes_by_itself(self._holder(), kept.authority, theirs):
+                return
+            try:
+                if await self._take(kept.sealed, kept.key):
+                    missed = f"took the new certificate authority as {name} has, whose order this node has missed"
+                    self._say(Level.INFO, missed)
+            except _NotDoneError:
+                damaged = (
+                    f"what is kept of the new certificate authority is damaged: copy ca.pem and ca.key from {name}"
+                )
+                self._say(Level.WARNING, damaged)
+            except OSError as error:
+                self._say(Level.WARNING, f"cannot write {error.filename}: {error.strerror}; tried again in 5 min")
 
     async def note_certificate(self, node: str, certificate: str) -> None:
         """Take in which certificate another node has, as it says in a signed request."""
-        await self._record(node, certificate)
+        is_new = await self._record(node, certificate)
+        # With another certificate it may have another authority, which this node has to take too.
+        self._due[node] = 0.0 if is_new else self._loop.time() + RECORD_AGAIN
 
-    async def _record(self, name: str, certificate: str) -> None:
+    async def _record(self, name: str, certificate: str) -> bool:
+        """Record a certificate if that may be believed; return whether it is another one than before."""
         await self.load()
-        self._due[name] = self._loop.time() + RECORD_AGAIN
         former = self._recorded.get(name)
         if certificate == former or not may_record(keys=self._keyring.ids, known_to_removed=self._known_to_removed()):
-            return
+            return False
         members = self._members()
         self._recorded = {other: each for other, each in self._recorded.items() if other in members}
         self._recorded[name] = certificate
         await self._save("certificates.json", lambda: self._recorded)
+        return True
 
     async def _save(self, name: str, present: Callable[[], object]) -> None:
         """Write a file; one at a time, and what is present then, so that the last one written is the newest."""
@@ -207,9 +234,7 @@ class KeyService:
     def report(self) -> KeyReport:
         """Return what this node says of its keys."""
         found = self._tls.report
-        authority = ""
-        if found is not None:
-            authority = sha256(ssl.PEM_cert_to_DER_cert(found.authority)).hexdigest()
+        authority = _fingerprint(found.authority) if found is not None else ""
         return KeyReport(
             node=self._node,
             rotation=self._kept.rotation if self._kept else None,
@@ -244,13 +269,43 @@ class KeyService:
                 return CommandResult(ok=False, text="; ".join(reasons))
             rotation = RotationId(next_number(facts.values()), self._node, secrets.token_hex(16))
             self._say(Level.INFO, f"begins to change the keys of all nodes, told by {by}")
-            self._offer = self._new_key(rotation)
+            return await self._to_the_end(self._new_key(rotation, body), body)
+
+    async def _go_on(self) -> None:
+        """Go on, once all nodes are heard, with a rotation during which this daemon was killed."""
+        async with self._rotating:
+            kept, keyring = self._kept, self._keyring
+            if kept is None or not self._members() - {self._node} <= set(self._alive()):
+                return
             try:
-                result = await self._lead(rotation, body)
-            finally:
-                self._offer = None
-            self._say(Level.INFO if result.ok else Level.WARNING, result.text)
-            return result
+                new, key = self._unsealed(kept.sealed, kept.key), keyring.keys[kept.key]
+            except (_NotDoneError, KeyError):
+                await self._keep(msgspec.structs.replace(kept, unfinished=False))
+                return
+            self._say(Level.INFO, "goes on to change the keys of all nodes: this daemon was ended while it did")
+            material = KeyMaterial(
+                rotation=kept.rotation,
+                secret=key.secret.hex(),
+                added=key.added.timestamp(),
+                authority=new.authority,
+                authority_key=new.authority_key,
+            )
+            await self._to_the_end(material, RotateBody(authority=new.authority, authority_key=new.authority_key))
+
+    async def _to_the_end(self, material: KeyMaterial, body: RotateBody) -> CommandResult:
+        self._offer = material
+        try:
+            result = await self._lead(material.rotation, body)
+        finally:
+            self._offer = None
+        if self._kept is not None and self._kept.unfinished:
+            await self._keep(msgspec.structs.replace(self._kept, unfinished=False))
+        self._say(Level.INFO if result.ok else Level.WARNING, result.text)
+        return result
+
+    async def _keep(self, kept: KeptRotation) -> None:
+        self._kept = kept
+        await self._save("rotation.json", lambda: self._kept)
 
     async def _ready(self) -> tuple[Mapping[str, KeyFacts | str], list[str]]:
         """Return the facts of all nodes, and why no rotation can begin."""
@@ -267,7 +322,7 @@ class KeyService:
                 return facts, reasons
             await asyncio.sleep(INTERVAL)
 
-    def _new_key(self, rotation: RotationId) -> KeyMaterial:
+    def _new_key(self, rotation: RotationId, body: RotateBody) -> KeyMaterial:
         """Return a new key, or that of a rotation of this node which did not get through."""
         kept, keyring = self._kept, self._keyring
         secret, added = secrets.token_bytes(32), time.time()
@@ -275,7 +330,13 @@ class KeyService:
             former = keyring.keys.get(kept.key)
             if former is not None and former.id != keyring.active_id:
                 secret, added = former.secret, former.added.timestamp()
-        return KeyMaterial(rotation=rotation, secret=secret.hex(), added=added)
+        return KeyMaterial(
+            rotation=rotation,
+            secret=secret.hex(),
+            added=added,
+            authority=body.authority,
+            authority_key=body.authority_key,
+        )
 
     async def _lead(self, rotation: RotationId, body: RotateBody) -> CommandResult:
         machine = KeyRotation(members=self._members())
@@ -325,11 +386,8 @@ class KeyService:
             return order
         keyring, key_id = self._keyring, self._kept.key
         if order.step is RotationStep.CERTIFY:
-            content = msgspec.json.encode(SealedAuthority(authority=body.authority, authority_key=body.authority_key))
-            nonce = secrets.token_bytes(_NONCE_BYTES)
-            key = keyring.derive(SEAL_PURPOSE, key_id, self._farm.encode())
-            sealed = nonce + ChaCha20Poly1305(key).encrypt(nonce, content, None)
-            order = msgspec.structs.replace(order, sealed=sealed.hex())
+            new = SealedAuthority(authority=body.authority, authority_key=body.authority_key)
+            order = msgspec.structs.replace(order, sealed=self._sealed(new, key_id))
         key = keyring.derive(PROOF_PURPOSE, key_id, self._farm.encode())
         return msgspec.structs.replace(order, proof=proof_of(order, key))
 
@@ -339,14 +397,8 @@ class KeyService:
         """Do what a coordinator orders; safe to repeat."""
         await self.load()
         async with self._turn:
-            kept, keyring = self._kept, self._keyring
-            holder = KeyHolder(
-                rotation=kept.rotation if kept else None,
-                new=kept.key if kept else None,
-                keys=keyring.ids,
-                active=keyring.active_id,
-            )
-            why = why_not_step(body.step, body.rotation, holder, sender=sender, members=self._members())
+            members = self._members()
+            why = why_not_step(body.step, body.rotation, self._holder(), sender=sender, members=members)
             if why is not None:
                 return StepAnswer(problem=why)
             try:
@@ -356,6 +408,15 @@ class KeyService:
             except OSError as error:
                 return StepAnswer(problem=f"cannot write {error.filename}: {error.strerror}")
             return StepAnswer()
+
+    def _holder(self) -> KeyHolder:
+        kept, keyring = self._kept, self._keyring
+        return KeyHolder(
+            rotation=kept.rotation if kept else None,
+            new=kept.key if kept else None,
+            keys=keyring.ids,
+            active=keyring.active_id,
+        )
 
     async def _do(self, body: StepBody) -> None:
         keyring, kept = self._keyring, self._kept
@@ -371,7 +432,7 @@ class KeyService:
             case RotationStep.DROP:
                 await self._write(keyring.only(kept.key))
             case RotationStep.CERTIFY:
-                await self._certify(body, kept.key)
+                await self._take(body.sealed, kept.key)
 
     async def _add(self, rotation: RotationId) -> None:
         offer = self._offer
@@ -381,8 +442,19 @@ class KeyService:
         added = datetime.fromtimestamp(material.added, UTC)
         key = SealingKey(secret=bytes.fromhex(material.secret), added=added)
         await self._write(self._keyring.with_key(key))
-        self._kept = KeptRotation(rotation=rotation, key=key.id)
-        await self._save("rotation.json", lambda: self._kept)
+        new = SealedAuthority(authority=material.authority, authority_key=material.authority_key)
+        try:
+            fingerprint = _fingerprint(new.authority)
+        except ValueError:
+            raise _NotDoneError("has been given no certificate authority that it can read") from None
+        kept = KeptRotation(
+            rotation=rotation,
+            key=key.id,
+            authority=fingerprint,
+            sealed=self._sealed(new, key.id),
+            unfinished=rotation.coordinator == self._node,
+        )
+        await self._keep(kept)
 
     async def _write(self, keyring: Keyring) -> None:
         """Put other keys into the key file, and go by them."""
@@ -392,23 +464,36 @@ class KeyService:
         if set(self._keyring.ids) != set(keyring.ids) or self._keyring.active_id != keyring.active_id:
             raise _NotDoneError(f"cannot use its key file {keyring.path}; its log says why")
 
-    async def _certify(self, body: StepBody, key_id: int) -> None:
-        sealed = bytes.fromhex(body.sealed)
-        key = self._keyring.derive(SEAL_PURPOSE, key_id, self._farm.encode())
+    async def _take(self, sealed: str, key_id: int) -> bool:
+        """Take the new authority in place of the former one; return whether this node had another one."""
+        new, files = self._unsealed(sealed, key_id), self._tls.files
+        wanted = {files.key: (new.authority_key.encode(), 0o600), files.certificate: (new.authority.encode(), 0o644)}
+
+        def write() -> bool:
+            others = {path: it for path, it in wanted.items() if not path.exists() or path.read_bytes() != it[0]}
+            for path, (content, mode) in others.items():
+                place_file(path, content, replace=path.exists(), mode=mode)
+            return bool(others)
+
+        written = await asyncio.to_thread(write)
+        if written:
+            self._tls.look_now()
+            self._due = {}
+        return written
+
+    def _sealed(self, new: SealedAuthority, key_id: int) -> str:
+        """Return an authority, sealed with a key, in hexadecimal digits."""
+        nonce, key = secrets.token_bytes(_NONCE_BYTES), self._keyring.derive(SEAL_PURPOSE, key_id, self._farm.encode())
+        return (nonce + ChaCha20Poly1305(key).encrypt(nonce, msgspec.json.encode(new), None)).hex()
+
+    def _unsealed(self, sealed: str, key_id: int) -> SealedAuthority:
         try:
-            content = ChaCha20Poly1305(key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], None)
-            new = read_json(content, SealedAuthority)
-        except (InvalidTag, ValueError, JsonError):
+            content = bytes.fromhex(sealed)
+            key = self._keyring.derive(SEAL_PURPOSE, key_id, self._farm.encode())
+            opened = ChaCha20Poly1305(key).decrypt(content[:_NONCE_BYTES], content[_NONCE_BYTES:], None)
+            return read_json(opened, SealedAuthority)
+        except (InvalidTag, ValueError, KeyError, JsonError):
             raise _NotDoneError("cannot open the new certificate authority") from None
-        files = self._tls.files
-
-        def write() -> None:
-            place_file(files.key, new.authority_key.encode(), replace=files.key.exists())
-            place_file(files.certificate, new.authority.encode(), replace=files.certificate.exists(), mode=0o644)
-
-        await asyncio.to_thread(write)
-        self._tls.look_now()
-        self._due = {}
 
     async def _pulled(self, rotation: RotationId) -> KeyMaterial | None:
         """Fetch the new key from a coordinator that shows the certificate that is recorded of it."""
@@ -443,6 +528,11 @@ class KeyService:
 
     def _say(self, level: Level, message: str) -> None:
         self._tell(Event(level=level, origin="keys", message=message))
+
+
+def _fingerprint(certificate: str) -> str:
+    """Return the SHA-256 of a certificate (PEM) in hexadecimal digits. Raise ValueError if it is none."""
+    return sha256(ssl.PEM_cert_to_DER_cert(certificate)).hexdigest()
 
 
 async def _read(reader: asyncio.StreamReader) -> bytes:

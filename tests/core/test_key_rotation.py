@@ -15,6 +15,7 @@ from hcsidecar.core.key_rotation import (
     RotationStep,
     may_record,
     next_number,
+    takes_by_itself,
     why_not_rotate,
     why_not_step,
 )
@@ -174,3 +175,22 @@ def test_a_report_has_the_facts():
     assert report.facts == KeyFacts(
         rotation=ROTATION, authority="a" * 64, certificate="b" * 64, recorded={"web2": "c" * 64}
     )
+
+
+@pytest.mark.parametrize(
+    ("keys", "authority", "theirs", "taken"),
+    [
+        ((7,), "new", "new", True),
+        ((7,), "new", "former", False),  # nobody was ordered to certify yet
+        ((5, 7), "new", "new", False),  # this node was never ordered to drop
+        ((7,), "", "", False),  # an earlier version has kept none
+    ],
+)
+def test_a_node_takes_the_new_authority_by_itself_once_another_one_has_it(keys, authority, theirs, taken):
+    rotation = RotationId(3, "web1", "a" * 32)
+    holder = KeyHolder(rotation=rotation, new=7, keys=keys, active=7)
+    facts = KeyFacts(rotation=rotation, authority=theirs, certificate="", recorded={})
+    assert takes_by_itself(holder, authority, facts) is taken
+    later = KeyFacts(rotation=RotationId(4, "web2", "b" * 32), authority=theirs, certificate="", recorded={})
+    assert not takes_by_itself(holder, authority, later)
+    assert not takes_by_itself(KeyHolder(rotation=None, new=None, keys=keys, active=7), authority, facts)

@@ -176,6 +176,7 @@ class Site:
 
     def __init__(self, directory, names=("web1", "web2", "web3")):
         self.names, self.services, self.tls, self.told = names, {}, {}, []
+        self.orders, self.last_order, self.living = 0, None, []
         common = FarmHere(directory, names=names)
         Authority.create("apache").write(AuthorityFiles.beside(directory / "farm.key"))
         self.settings = {}
@@ -192,12 +193,19 @@ class Site:
                 identity=lambda me=settings.me: (me.name, tuple(me.addresses.values())),
                 tell=lambda event: self.told.append(event.message),
             )
+        self.start()
+
+    def start(self):
+        """Let each node have a service that knows what is on its disk, as after a power cut."""
+        for name in self.names:
+            loaded = self.settings[name].loaded
+            self.tls[name].look_now()
             self.services[name] = KeyService(
-                directory=own / "keys",
-                settings=settings,
+                directory=loaded.working_copy.parent / "keys",
+                settings=self.settings[name],
                 tls=self.tls[name],
                 relay=Way(self, name),
-                alive=lambda me=name: [other for other in names if other != me],
+                alive=lambda me=name: [other for other in self.names if other != me],
                 known_to_removed=set,
                 reload=loaded.keyring.reload,
                 tell=lambda event: self.told.append(event.message),
@@ -223,6 +231,22 @@ class Site:
                         await self.services[name]._ask(other)
             yield self
 
+    def cut(self, method, *, done):
+        """End all services if the order that is under way is the last one before the power cut."""
+        if method == "POST" and self.last_order is not None:
+            self.orders += not done
+            if (self.orders, done) == self.last_order:
+                self.last_order = None
+                for task in self.living:
+                    task.cancel()
+
+    def same(self):
+        """Give whether all have the same one key and the same authority."""
+        files = (("ca.pem", "ca.key"), self.settings.values())
+        kept = [{(each.loaded.working_copy.parent / file).read_bytes() for each in files[1]} for file in files[0]]
+        ids = {keyring.ids for keyring in self.keyrings()}
+        return [len(each) for each in (*kept, ids, *ids)] == [1, 1, 1, 1]
+
     def keyrings(self):
         return [settings.loaded.keyring for settings in self.settings.values()]
 
@@ -239,6 +263,12 @@ class Way:
         self.site, self.sender = site, sender
 
     async def ask(self, name, method, path, body=b"", *, wait=0.0):
+        self.site.cut(method, done=False)
+        reply = await self._ask(name, method, path, body)
+        self.site.cut(method, done=True)
+        return reply
+
+    async def _ask(self, name, method, path, body):
         keyrings = self.site.keyrings()
         assert all(one.active_id in other.ids for one in keyrings for other in keyrings)
         parts = path.removeprefix(f"{KEYS_PATH}").strip("/").split("/") if path != KEYS_PATH else []
@@ -269,3 +299,62 @@ async def test_a_coordinator_that_shows_another_certificate_than_recorded_brings
         answered = await service.take_step(StepBody(rotation=rotation, step=RotationStep.ADD), sender="web1")
         assert answered.problem == "does not believe web1: it shows another certificate than recorded"
         assert site.keyrings()[1].ids == before
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+@on_a_loop
+async def test_a_power_cut_at_any_order_of_a_rotation_is_mended_without_another_command(tmp_path, order, done):
+    site = Site(tmp_path, names=("web1", "web2"))
+    async with site.running():
+        site.last_order = (order, done)
+        new = Authority.create("apache")
+        body = RotateBody(authority=new.certificate.decode(), authority_key=new.key.decode())
+        rotating = asyncio.create_task(site.services["web1"]._rotate(body, by="root"))
+        site.living.append(rotating)
+        with contextlib.suppress(asyncio.CancelledError):
+            await rotating
+    if (order, done) == (4, True):
+        # The power went between two files of the one that had given the order.
+        shutil.copy2(tmp_path / "own" / "web2" / "ca.key", tmp_path / "own" / "web1")
+    site.start()
+    async with site.running():
+        kept = site.services["web1"]._kept
+        assert order == 1 or kept.unfinished
+        tasks = [asyncio.create_task(each.run()) for each in (*site.services.values(), *site.tls.values())]
+        if kept is not None:
+            await until(site.same, limit=60, what=f"the same keys everywhere {site.told}")
+            await until(lambda: not site.services["web1"]._kept.unfinished, limit=30, what="its end")
+            assert (tmp_path / "own" / "web2" / "ca.pem").read_bytes() == new.certificate
+        for task in tasks:
+            task.cancel()
+    site.start()
+    async with site.running():
+        result, _ = await site.rotate("web2")
+    assert result.ok, result.text
+    assert site.same()
+
+
+@on_a_loop
+async def test_a_node_that_was_killed_before_it_certified_takes_the_authority_that_the_others_have(tmp_path):
+    site = Site(tmp_path, names=("web1", "web2"))
+    async with site.running():
+        former = (tmp_path / "own" / "web2" / "ca.pem").read_bytes()
+        result, new = await site.rotate("web1")
+        assert result.ok, result.text
+    # As if web2 had been killed at its last step, between its two files.
+    (tmp_path / "own" / "web2" / "ca.pem").write_bytes(former)
+    site.start()
+    assert not site.same()
+    for service in site.services.values():
+        await service.load()
+    await site.tls["web1"].look()
+    await site.tls["web2"].look()
+    assert site.tls["web2"].report is None or site.tls["web2"].report.authority.encode() != new.certificate
+    tasks = [asyncio.create_task(each.run()) for each in (*site.services.values(), *site.tls.values())]
+    took = "took the new certificate authority as web1 has, whose order this node has missed"
+    await until(lambda: took in site.told, limit=60, what=f"the authority {site.told}")
+    assert site.same()
+    for task in tasks:
+        task.cancel()
+    assert (tmp_path / "own" / "web2" / "ca.pem").read_bytes() == new.certificate

@@ -8,12 +8,14 @@ from random import Random
 import pytest
 
 from hcsidecar.core.key_rotation import (
+    KeyFacts,
     KeyHolder,
     KeyRotation,
     OrderStep,
     RotationId,
     RotationOver,
     RotationStep,
+    takes_by_itself,
     why_not_step,
 )
 
@@ -27,7 +29,9 @@ class Node:
     def __init__(self, name):
         self.name = name
         self.keys, self.active, self.rotation, self.new = {FIRST_KEY}, FIRST_KEY, None, None
-        self.authority = None
+        self.authority = self.kept = None
+        self.unfinished = None
+        "The rotation that it coordinated when its daemon was killed, with its key."
         self.up, self.coordinates = True, None
 
     def holder(self):
@@ -41,7 +45,8 @@ class Node:
         match step:
             case RotationStep.ADD:
                 self.keys.add(key)
-                self.rotation, self.new = rotation, key
+                self.rotation, self.new, self.kept = rotation, key, key
+                self.unfinished = (rotation, key) if rotation.coordinator == self.name else None
             case RotationStep.USE:
                 self.active = key
             case RotationStep.DROP:
@@ -54,13 +59,13 @@ class Node:
 class Farm:
     """Nodes, and what is under way between them."""
 
-    def __init__(self, seed, *, machine=KeyRotation, rule=why_not_step, loss=0.2):
+    def __init__(self, seed, *, machine=KeyRotation, rule=why_not_step, takes=takes_by_itself, loss=0.2):
         self.random, self.loss = Random(f"keys {seed}"), loss
-        self.machine, self.rule = machine, rule
+        self.machine, self.rule, self.takes = machine, rule, takes
         self.names = [f"n{index}" for index in range(self.random.randint(1, 5))]
         self.nodes = {name: Node(name) for name in self.names}
         self.now, self.last_key, self.letters, self.outcomes = 0.0, FIRST_KEY, [], []
-        self.broken = None
+        self.broken, self.is_mended, self.certified_early = None, False, False
 
     def begin(self, name):
         """Let an operator begin a rotation on a node that hears all others."""
@@ -82,6 +87,7 @@ class Farm:
                         self.letters.append((self.later(), "order", to, (step, rotation, key)))
                 case RotationOver(ok=ok):
                     self.outcomes.append(ok)
+                    node.unfinished = None
 
     def later(self):
         return self.now + self.random.random() ** 3 * self.random.choice((0.1, 3.0))
@@ -96,8 +102,25 @@ class Farm:
             for node in self.nodes.values():
                 if self.random.random() < deaths:
                     node.up, node.coordinates = not node.up, None
-                if node.up and node.coordinates:
+                if node.up and node.rotation:
+                    self.look_around(node)
+                if node.up and node.coordinates and not node.coordinates[2].over:
                     self.carry_out(node, node.coordinates[2].tick(members=self.names, now=self.now))
+
+    def look_around(self, node):
+        """Let a node ask another one, and its coordinator go on with what it was killed at."""
+        other = self.nodes[self.random.choice(self.names)]
+        if other.up:
+            theirs = KeyFacts(rotation=other.rotation, authority=str(other.authority), certificate="", recorded={})
+            if self.takes(node.holder(), str(node.kept), theirs):
+                self.certified_early |= any(each.keys != {node.new} for each in self.nodes.values())
+                node.authority = node.kept
+        if node.unfinished and not node.coordinates and all(each.up for each in self.nodes.values()):
+            rotation, key = node.unfinished
+            node.coordinates = rotation, key, self.machine(members=frozenset(self.names))
+
+    def are_of_one_authority(self):
+        return len({node.authority for node in self.nodes.values()}) == 1
 
     def deliver(self, kind, node, content):
         if not node.up:
@@ -134,11 +157,14 @@ def live_through(seed, **how):
         farm.begin(farm.random.choice(farm.names))
         if farm.random.random() < 0.4:
             farm.begin(farm.random.choice(farm.names))
-        farm.run(farm.random.random() * farm.random.choice((2.0, 8.0, 40.0)), deaths=farm.random.choice((0.0, 0.02)))
+        farm.run(
+            farm.random.random() * farm.random.choice((2.0, 8.0, 40.0)), deaths=farm.random.choice((0.0, 0.02, 0.004))
+        )
     for node in farm.nodes.values():
         node.up, node.coordinates = True, None
     farm.loss = 0.0
-    farm.run(5.0)
+    farm.run(60.0)
+    farm.is_mended = farm.are_of_one_authority()
     farm.begin(farm.random.choice(farm.names))
     farm.run(40.0)
     return farm
@@ -149,6 +175,7 @@ def test_every_node_opens_what_the_others_seal_and_the_last_rotation_gets_throug
     for seed in range(first, first + 50):
         farm = live_through(seed)
         assert farm.broken is None, f"seed {seed}: {farm.broken}"
+        assert farm.is_mended, f"seed {seed}: the nodes have several authorities"
         assert farm.outcomes[-1], f"seed {seed}"
         assert farm.is_done(), f"seed {seed}"
 
@@ -213,3 +240,34 @@ def test_the_simulation_notices_a_coordinator_that(mutant):
 def test_the_simulation_notices_a_node_that(mutant):
     farms = [live_through(seed, rule=mutant) for seed in range(SEEDS)]
     assert any(farm.broken is not None or not farm.is_done() for farm in farms)
+
+
+def away_at_the_last_step(seed, **how):
+    """Let nodes die when others have certified, until their coordinator has given up; then let them live again."""
+    farm = Farm(seed, **how)
+    coordinator = farm.random.choice(farm.names)
+    farm.begin(coordinator)
+    while farm.now < 60 and farm.are_of_one_authority():
+        farm.run(0.1)
+    behind = [node for node in farm.nodes.values() if node.authority is None and node.name != coordinator]
+    for node in behind:
+        node.up = False
+    farm.run(60.0)
+    assert not behind or farm.outcomes == [False]
+    for node in behind:
+        node.up = True
+    farm.run(20.0)
+    return farm
+
+
+def test_nodes_that_were_away_at_the_last_step_take_the_authority_of_the_others_without_a_command():
+    for seed in range(SEEDS):
+        farm = away_at_the_last_step(seed)
+        assert farm.are_of_one_authority(), f"seed {seed}"
+        assert not farm.certified_early, f"seed {seed}: a node took it before all had dropped their keys"
+
+
+@pytest.mark.parametrize("takes", [lambda *_: False, lambda holder, *_: holder.rotation is not None])
+def test_the_simulation_notices_a_node_that_waits_for_an_order_or_does_not_wait_for_the_others(takes):
+    farms = [each(seed, takes=takes) for seed in range(SEEDS) for each in (away_at_the_last_step, live_through)]
+    assert any(not farm.are_of_one_authority() or farm.certified_early for farm in farms)
