@@ -417,8 +417,8 @@ class _Costs:
         time.sleep(3.0)
         pids = {"console": (self._console.pid,), "daemon": (self._console.farm.daemons[self._console.node].pid,)}
         spent = shares_of_a_core(pids, seconds=self._seconds)
-        is_first, is_idle = not self._memory, "browser" not in beside
-        memory_aim = Aim(limit=MEMORY_AIM) if is_first else None
+        is_idle = "browser" not in beside
+        memory_aim = Aim(limit=MEMORY_AIM) if is_idle else None
         self._memory.append(Row(what=beside, unit="MiB", runs=(memory(self._console.pid)[0],), aim=memory_aim))
         rest_aim = Aim(limit=REST_AIM) if is_idle else None
         for name, aim in (("console", rest_aim), ("its daemon", None)):

@@ -45,6 +45,7 @@ from hcsidecar.console.rolling import RollingCommands
 from hcsidecar.core.console.kept_drafts import KeptDrafts
 from hcsidecar.core.console.stream_format import HEARTBEAT
 from hcsidecar.core.farmfile.values import LAST_PORT
+from hcsidecar.system.memory import give_large_blocks_back, keep_tls_buffers_small
 
 PORT: Final = 9453
 SHUTDOWN: Final = 1.0
@@ -254,6 +255,8 @@ def main() -> int:
     except CannotServeError as error:
         _complain(str(error))
         return 2
+    keep_tls_buffers_small()
+    give_large_blocks_back()
     # What is loaded stays until the end.
     gc.freeze()
     gc.enable()

@@ -38,6 +38,7 @@ from hcsidecar.farmfile.loading import (
     see,
 )
 from hcsidecar.system.inherited_children import InheritedChildren
+from hcsidecar.system.memory import keep_tls_buffers_small
 from hcsidecar.system.process import CannotRunError, ServiceManager, start_programs_without_waiting
 from hcsidecar.system.signals import Signals, hold_still
 from hcsidecar.system.threads import NoThreadError, Workers, means_no_thread
@@ -247,6 +248,7 @@ def main() -> int:
         _print(error)
         # systemd does not restart the unit after a 2, because a wrong file does not correct itself.
         return 2
+    keep_tls_buffers_small()
     # What is loaded stays until the end. A collection here would take long and free only 2,000 of 97,000 objects.
     gc.freeze()
     gc.enable()

@@ -46,8 +46,8 @@ _STRANGER = "401 Unauthorized"
 _TLS_HANDSHAKE = b"\x16"
 "The first byte of a client that speaks TLS (RFC 8446, 5.1); no HTTP request begins with it."
 MOST_BESIDE = 64
-"""Connections that speak TLS on a listener of plain HTTP: each takes some hundred kilobytes, and few clients have a
-reason to. The longest open one is ended to make room."""
+"""Connections that speak TLS on a listener of plain HTTP: each takes some ten kilobytes, and few clients have a reason
+to. The longest open one is ended to make room."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
