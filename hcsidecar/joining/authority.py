@@ -24,9 +24,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from hcsidecar.core.joining.certificates import Validity, validity_from
+from hcsidecar.core.joining.certificates import AuthorityReport, Validity, validity_from
 from hcsidecar.core.joining.console_certificate import common_name
-from hcsidecar.core.joining.names import SERVER_NAME
+from hcsidecar.core.joining.names import SERVER_NAME, shown_fingerprint
 from hcsidecar.farmfile.certificate_files import AuthorityFiles
 from hcsidecar.system.private_file import place_file
 from hcsidecar.system.secret_file import why_not_read
@@ -184,6 +184,30 @@ class Authority:
                 with suppress(OSError):
                     files.key.unlink()
             raise
+
+
+def describe(certificate: bytes, *, farm: str, file: str) -> AuthorityReport:
+    """Return what people are told of an authority's certificate. Raise ValueError if it is none."""
+    found = _authority_in(certificate)
+    ends = found.not_valid_after_utc
+    return AuthorityReport(
+        farm=farm,
+        name=", ".join(str(part.value) for part in found.subject),
+        sha256=shown_fingerprint(found.fingerprint(SHA256())),
+        begins=f"{found.not_valid_before_utc:%Y-%m-%d}",
+        ends=None if ends == _NEVER else f"{ends:%Y-%m-%d}",
+        file=file,
+        certificate=found.public_bytes(Encoding.PEM).decode("ascii"),
+    )
+
+
+def read_authority(files: AuthorityFiles, *, farm: str) -> AuthorityReport:
+    """Return the same of the farm's authority on this machine. Raise AuthorityError."""
+    certificate = _read(files.certificate)
+    try:
+        return describe(certificate, farm=farm, file=str(files.certificate))
+    except ValueError:
+        raise AuthorityError(f"{files.certificate} is no certificate of an authority: {_WHERE_FROM}") from None
 
 
 def fingerprint(certificate: bytes) -> bytes:

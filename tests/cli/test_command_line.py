@@ -139,6 +139,8 @@ COMMANDS = {
     "key rotate": None,
     "key list": ["@config"],
     "ca new": ["@config"],
+    # See tests/cli/test_authority.py.
+    "ca show": None,
     "rolling restart": None,
     "rolling run": None,
     # See tests/cli/test_access.py.

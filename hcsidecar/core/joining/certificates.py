@@ -1,4 +1,4 @@
-"""When a node's certificate is made anew, and what its daemon is told of it."""
+"""When a node's certificate is made anew, and what is told of it and of the authority."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -62,3 +62,20 @@ class CertificateReport(msgspec.Struct, frozen=True, kw_only=True):
     "The SHA-256 of the node's certificate, in hexadecimal digits."
     ends: str = ""
     "The day until which it is good, as YYYY-MM-DD."
+
+
+class AuthorityReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What people are told of the farm's authority: `hcsidecar ca show --json`."""
+
+    farm: str
+    name: str
+    "Of whom the certificate is, as browsers list it."
+    sha256: str
+    "The fingerprint of the certificate, as browsers show it."
+    begins: str
+    "The day from which it is good, as YYYY-MM-DD."
+    ends: str | None
+    "The day until which it is good; None if it does not expire."
+    file: str
+    certificate: str
+    "As PEM."
