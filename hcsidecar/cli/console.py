@@ -47,7 +47,8 @@ def console(
     Without --socket and --config it takes the only socket below /run/hcsidecar. It answers people who have signed in
     and programs with an API token; `hcsidecar user` and `hcsidecar api-token` manage both.
 
-    Without a certificate it makes one for itself, which browsers do not know.
+    Without --certificate it has one of the farm's authority (`hcsidecar ca show`), and renews it by itself. Where the
+    farm has none, it makes one for itself, which browsers do not know.
 
     Exit status: 0 ended as told, 1 it cannot listen, 2 the command is wrong, or there is no daemon's socket.
 

@@ -15,7 +15,6 @@ import os
 import signal
 import socket
 import ssl
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from functools import partial
@@ -36,6 +35,7 @@ from hcsidecar.console.hub import Hub
 from hcsidecar.console.listening import HEAD_TIMEOUT, ConsoleConnection, listen
 from hcsidecar.console.mosaic import Mosaic
 from hcsidecar.console.observer import FarmObserver
+from hcsidecar.console.own_certificate import FarmAuthority, NoCertificateError, OwnCertificate
 from hcsidecar.console.pages.rendering import Rendering
 from hcsidecar.console.pages.services import Services
 from hcsidecar.console.pages.serving import PageServer
@@ -51,8 +51,6 @@ PORT: Final = 9453
 SHUTDOWN: Final = 1.0
 "Seconds that requests in progress may take when the console ends."
 SOCKETS: Final = Path("/run/hcsidecar")
-_PATIENCE: Final = 60.0
-"Seconds for making a certificate, on a machine that is slow and busy."
 
 logger = logging.getLogger("hcsidecar.console")
 
@@ -85,7 +83,7 @@ def refuse_plain(address: str) -> None:
 
 
 def tls_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext:
-    """Return the context with the operator's certificate, or a new one. Raise CannotServeError if that is not right."""
+    """Return a context, with the operator's certificate if one is given. Raise CannotServeError if that is wrong."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if certificate is not None:
@@ -95,19 +93,6 @@ def tls_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext:
             raise CannotServeError(
                 f"{certificate} and {key or certificate} are no certificate with its key: {error}"
             ) from None
-        return context
-    command = [sys.executable, "-P", "-m", "hcsidecar.console.self_signed", "localhost", socket.gethostname()]
-    try:
-        made = subprocess.run(command, check=True, capture_output=True, timeout=_PATIENCE).stdout  # noqa: S603 - ours
-    except (OSError, subprocess.SubprocessError) as error:
-        raise CannotServeError(f"no certificate can be made ({error}): name one with --certificate and --key") from None
-    # OpenSSL reads files only, and this one is nowhere on a disk.
-    descriptor = os.memfd_create("certificate")
-    try:
-        os.write(descriptor, made)
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
-    finally:
-        os.close(descriptor)
     return context
 
 
@@ -122,16 +107,23 @@ async def console(
     port: int,
     *,
     tls: ssl.SSLContext | None,
+    own_certificate: bool = False,
     test_page: tuple[str, int] | None = None,
     heartbeat: float = HEARTBEAT,
 ) -> AsyncIterator[tuple[str, int]]:
     """Serve the console of the daemon with this socket; yield address and port.
 
-    `test_page` is where the test page is served, None: nowhere. `heartbeat` is for streams, in seconds. Raise OSError
-    if it cannot listen.
+    With `own_certificate` the context `tls` has none, and gets one that is kept good. `test_page` is where the test
+    page is served, None: nowhere. `heartbeat` is for streams, in seconds. Raise OSError if it cannot listen, or
+    NoCertificateError.
     """
     async with contextlib.AsyncExitStack() as stack:
         client = await stack.enter_async_context(DaemonClient(path))
+        authority = FarmAuthority(client)
+        if tls is not None and own_certificate:
+            certificate = OwnCertificate(client, authority, tls)
+            await certificate.begin()
+            stack.push_async_callback(_end, asyncio.create_task(certificate.run(), name="certificate"))
         observer, doorkeeper = FarmObserver(client), Doorkeeper(client)
         stack.push_async_callback(doorkeeper.close)
         details = DetailObserver(client, observer)
@@ -150,6 +142,7 @@ async def console(
             details=details,
             hub=hub,
             drafts=KeptDrafts(),
+            authority=authority,
             rendering=Rendering(static),
             static=static,
             navigation=NAVIGATION,
@@ -162,6 +155,12 @@ async def console(
             host, its_port = await _serve(stack, mosaic.application(), *test_page, None)
             logger.info("the test page listens on http://%s:%s", f"[{host}]" if ":" in host else host, its_port)
         yield at
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 async def _serve(
@@ -183,13 +182,20 @@ async def _serve(
 
 
 async def _run(
-    path: Path, address: str, port: int, tls: ssl.SSLContext | None, test_page: tuple[str, int] | None
+    path: Path,
+    address: str,
+    port: int,
+    *,
+    tls: ssl.SSLContext | None,
+    own_certificate: bool,
+    test_page: tuple[str, int] | None,
 ) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    async with console(path, address, port, tls=tls, test_page=test_page) as (host, at):
+    running = console(path, address, port, tls=tls, own_certificate=own_certificate, test_page=test_page)
+    async with running as (host, at):
         shown = f"[{host}]" if ":" in host else host
         logger.info(
             "hcsidecar %s: the console listens on %s://%s:%s",
@@ -261,7 +267,12 @@ def main() -> int:
     gc.freeze()
     gc.enable()
     try:
-        asyncio.run(_run(path, address, port, tls, test_page))
+        asyncio.run(
+            _run(path, address, port, tls=tls, own_certificate=options.certificate is None, test_page=test_page)
+        )
+    except NoCertificateError as error:
+        _complain(str(error))
+        return 2
     except OSError as error:
         where = f"{options.listen} or {options.test_page}" if options.test_page else options.listen
         _complain(f"the console cannot listen on {where}: {error.strerror or error}")

@@ -2,10 +2,9 @@
 
 import asyncio
 import sys
-from datetime import UTC, datetime
-from types import SimpleNamespace
 
 import pytest
+from console_certificates import ECHO, certificates_of_web1
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -13,57 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from waiting import on_a_loop
 
-from hcsidecar.core.joining.certificates import CertificateReport
 from hcsidecar.core.joining.console_certificate import ConsoleCertificateTerms, ConsoleRequestBody
-from hcsidecar.daemon.console_certificates import ConsoleCertificates
-from hcsidecar.daemon.reconfiguration import SettingsInForce
-from hcsidecar.farmfile.certificate_files import AuthorityFiles
-from hcsidecar.farmfile.loading import load
-from hcsidecar.joining.authority import Authority
-from hcsidecar.joining.node_tls import NodeTls
-from hcsidecar.net.keyring import Keyring
-
-FARM = """
-[farm]
-name = "apache"
-[[node]]
-name = "web1"
-addresses = { lan = "192.0.2.11", back = "198.51.100.11" }
-[[node]]
-name = "web2"
-addresses = { lan = "192.0.2.12", back = "198.51.100.12" }
-[l2]
-interface = "eth0"
-[[l2.vip]]
-address = "192.0.2.50"
-[[l2.share]]
-name = "WEB"
-ports = [80]
-"""
-ECHO = (sys.executable, "-P", "-c", "import sys; print('{\"problem\":\"' + sys.argv[2] + '\"}')")
-"A program that makes none."
-
-
-def node(directory, *, authority=True, certified=True, **more):
-    """Give the certificates of a node's console; with `told`, the events, and `clock`, which has the time."""
-    Keyring.create(directory / "farm.key", now=datetime.now(UTC)).write(replace=False)
-    (directory / "farm.toml").write_text(FARM)
-    loaded = load(directory / "farm.toml")
-    told, clock = [], SimpleNamespace(now=1000.0)
-    tls = NodeTls(key_file=loaded.key_file, state_dir=directory, identity=lambda: ("web1", ()), tell=lambda event: None)
-    if authority:
-        made = Authority.create("apache")
-        made.write(AuthorityFiles.beside(loaded.key_file))
-        if certified:
-            tls.report = CertificateReport(authority=made.certificate.decode())
-    certificates = ConsoleCertificates(
-        settings=SettingsInForce(loaded, loaded.farm.node[0]),
-        tls=tls,
-        tell=lambda event: told.append(event.message),
-        clock=lambda: clock.now,
-        **more,
-    )
-    return certificates, told, clock
 
 
 def request(nonce):
@@ -75,7 +24,7 @@ def request(nonce):
 
 @on_a_loop
 async def test_the_certificate_is_for_the_names_and_addresses_that_the_farm_file_says(tmp_path):
-    certificates, told, _ = node(tmp_path)
+    certificates, told, _ = certificates_of_web1(tmp_path)
     terms = certificates.terms()
     assert (terms.node, terms.farm, terms.problem) == ("web1", "apache", "")
     assert terms.authority == (tmp_path / "ca.pem").read_text()
@@ -99,14 +48,14 @@ async def test_the_certificate_is_for_the_names_and_addresses_that_the_farm_file
 )
 @on_a_loop
 async def test_without_an_authority_there_is_none_and_the_answer_says_what_to_do(tmp_path, more, problem, soon):
-    certificates, _, _ = node(tmp_path, **more)
+    certificates, _, _ = certificates_of_web1(tmp_path, **more)
     assert certificates.terms() == ConsoleCertificateTerms(node="web1", farm="apache", problem=problem, soon=soon)
     assert (await certificates.certify(request("0" * 32))).problem == problem
 
 
 @on_a_loop
 async def test_a_request_is_good_once_and_for_a_minute(tmp_path):
-    certificates, _, clock = node(tmp_path)
+    certificates, _, clock = certificates_of_web1(tmp_path)
     late, once = request(certificates.terms().nonce), request(certificates.terms().nonce)
     assert (await certificates.certify(once)).problem == ""
     for wrong in (once, request("0" * 32)):
@@ -117,7 +66,7 @@ async def test_a_request_is_good_once_and_for_a_minute(tmp_path):
 
 @on_a_loop
 async def test_a_request_that_was_copied_from_another_console_is_refused(tmp_path):
-    certificates, told, _ = node(tmp_path)
+    certificates, told, _ = certificates_of_web1(tmp_path)
     copied = request("cd" * 16)
     body = ConsoleRequestBody(nonce=certificates.terms().nonce, request=copied.request)
     why = "the console's request is not right: it was made for another moment or another node"
@@ -127,7 +76,7 @@ async def test_a_request_that_was_copied_from_another_console_is_refused(tmp_pat
 
 @on_a_loop
 async def test_six_programs_a_minute_are_started_and_the_refusals_are_one_line(tmp_path):
-    certificates, told, clock = node(tmp_path, command=ECHO)
+    certificates, told, clock = certificates_of_web1(tmp_path, command=ECHO)
     problems = [(await certificates.certify(request(certificates.terms().nonce))).problem for _ in range(20)]
     assert problems[:6] == ["web1"] * 6
     assert set(problems[6:]) == {"6 certificates for the console were made within a minute: the next one in 60 s"}
@@ -138,7 +87,7 @@ async def test_six_programs_a_minute_are_started_and_the_refusals_are_one_line(t
 
 @on_a_loop
 async def test_two_are_not_made_at_the_same_time(tmp_path):
-    certificates, _, _ = node(tmp_path, command=ECHO)
+    certificates, _, _ = certificates_of_web1(tmp_path, command=ECHO)
     bodies = [request(certificates.terms().nonce) for _ in range(2)]
     answers = await asyncio.gather(*map(certificates.certify, bodies))
     assert [answer.problem for answer in answers] == ["web1", "one is being made already: ask again in a moment"]
@@ -154,5 +103,5 @@ async def test_two_are_not_made_at_the_same_time(tmp_path):
 )
 @on_a_loop
 async def test_a_program_that_fails_is_told_with_its_reason(tmp_path, command, problem):
-    certificates, _, _ = node(tmp_path, command=command)
+    certificates, _, _ = certificates_of_web1(tmp_path, command=command)
     assert (await certificates.certify(request(certificates.terms().nonce))).problem == problem

@@ -8,6 +8,7 @@ from hcsidecar.console.doorkeeper import Doorkeeper
 from hcsidecar.console.handlers import Handlers
 from hcsidecar.console.hub import Hub
 from hcsidecar.console.observer import FarmObserver
+from hcsidecar.console.own_certificate import FarmAuthority
 from hcsidecar.console.pages.rendering import Rendering
 from hcsidecar.console.pages.static_files import StaticFiles
 from hcsidecar.core.console.kept_drafts import KeptDrafts
@@ -23,6 +24,7 @@ class Services:
     details: DetailObserver
     hub: Hub
     drafts: KeptDrafts
+    authority: FarmAuthority
     rendering: Rendering
     static: StaticFiles
     navigation: Sequence[tuple[str, str]]

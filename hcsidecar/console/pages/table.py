@@ -4,6 +4,7 @@ from typing import Final
 
 from hcsidecar.console.pages import (
     actions,
+    authority,
     clients,
     events,
     farm,
@@ -28,6 +29,7 @@ PAGES: Final[tuple[Page, ...]] = (
     *settings_setup.PAGES,
     *support.PAGES,
     *signing_in.PAGES,
+    *authority.PAGES,
 )
 
 NAVIGATION: Final = (
