@@ -27,7 +27,7 @@ from hcsidecar.snapshot.where import Where, daemons_here
 
 _LIBRARIES: Final = (
     *("aiohttp", "cryptography", "msgspec", "pydantic", "pyroute2", "netfilterqueue", "boto3", "tenacity"),
-    *("prometheus-client", "typer", "rich", "regex", "defusedxml"),
+    *("prometheus-client", "typer", "rich", "regex", "defusedxml", "tomlkit"),
 )
 _SERVICE: Final = "hcsidecar.service"
 _PROPERTIES: Final = (

@@ -4,13 +4,15 @@ import asyncio
 import io
 import re
 
+import msgspec
 import pytest
 from console_nodes import console_here, eventually
-from pages import browser, csrf_in
+from pages import browser, csrf_in, until_part
 
 from hcsidecar.core.access.roles import AccessRole
-from hcsidecar.core.settings.documents import CandidateReport, CheckOutcome
-from hcsidecar.core.settings.revision import Manifest
+from hcsidecar.core.settings.agreement import ProposalProgress
+from hcsidecar.core.settings.documents import CandidateReport, CheckOutcome, ProposalReport
+from hcsidecar.core.settings.revision import Manifest, RevisionId
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -277,5 +279,44 @@ def test_the_api_checks_a_draft_for_programs(tmp_path):
         assert [(each["file"], each["line"]) for each in found["problems"]] == [("farm.toml", 1)]
         status, _, _ = await console.ask("POST", "/api/v1/settings/checks", {"files": files}, role=AccessRole.CONTROL)
         assert status == 403
+
+    told(tmp_path, story)
+
+
+def proposed(settings, progress, **more):
+    """Let a node coordinate a proposal."""
+    report = settings.report
+
+    async def with_proposal():
+        found = await report()
+        proposal = ProposalReport(revision=RevisionId(number=2, digest="b" * 64), progress=progress, **more)
+        return msgspec.structs.replace(found, proposal=proposal)
+
+    settings.report = with_proposal
+
+
+def test_each_node_is_shown_while_somebody_applies_a_change_on_another_node(tmp_path):
+    async def story(console, ask):
+        refusals = {"web1": (f"no eth7 {HOSTILE}",)}
+        proposed(settings_of(console, "web2"), ProposalProgress.PREPARING, waits_for=("web3",), refusals=refusals)
+        _, _, page = await ask("GET", "/settings/part")
+        assert "<strong>web1</strong>: refuses it<br>no eth7 &lt;script&gt;" in page
+        assert "<strong>web2</strong>: has checked it, and agrees" in page
+        assert "<strong>web3</strong>: checks it" in page
+        assert HOSTILE not in page
+
+    told(tmp_path, story, role=AccessRole.MONITOR)
+
+
+def test_a_page_that_is_open_is_told_when_somebody_else_applies_a_change(tmp_path):
+    async def story(console, ask):
+        async with ask.session.get(console.url("/live/settings")) as stream:
+            await until_part(stream, "settings", "changed")
+            proposed(settings_of(console, "web2"), ProposalProgress.SETTLED)
+            # At the beginning each node is news; what comes after its look is about the change.
+            for _ in console.nodes:
+                await until_part(stream, "settings", "changed")
+            _, _, page = await ask("GET", "/settings/part")
+            assert "<strong>web2</strong>: goes by it" in page
 
     told(tmp_path, story)

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Annotated, Final
+from typing import Final
 
-import msgspec
 from aiohttp import web
 
 from hcsidecar.api.requests import ApiError
 from hcsidecar.console.pages.page import Page, PageRequest
-from hcsidecar.console.pages.parts import PagePart, event_places, follow, id_after, written
+from hcsidecar.console.pages.parts import LiveQuery, PagePart, event_places, follow, id_after, written
 from hcsidecar.console.pages.rendering import Localized
 from hcsidecar.console.pages.services import Services
 from hcsidecar.core.access.roles import AccessRole
@@ -25,13 +24,6 @@ from hcsidecar.core.events import Level
 
 _EVENTS: Final = 20
 "Events on the page, the newest of all nodes."
-
-
-class LiveQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the stream of a page begins."""
-
-    after: Annotated[str, msgspec.Meta(max_length=6000)] = ""
-    "The events that the page has, as the id of a message says it (`core.console.stream_format`)."
 
 
 async def show(request: PageRequest) -> web.StreamResponse:

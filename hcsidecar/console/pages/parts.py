@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from typing import Annotated
 
+import msgspec
 from aiohttp import web
 
 from hcsidecar.api.requests import ApiError
@@ -18,6 +20,13 @@ from hcsidecar.core.documents import Entry, EventPage
 
 PagePart = tuple[str, str]
 "The name of a part of a page, which is the kind of the message, and its HTML."
+
+
+class LiveQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the stream of a page begins."""
+
+    after: Annotated[str, msgspec.Meta(max_length=6000)] = ""
+    "The events that the page has, as the id of a message says it (`core.console.stream_format`)."
 
 
 def written(parts: Sequence[PagePart]) -> Sequence[tuple[str, bytes]]:

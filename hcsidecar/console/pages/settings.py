@@ -1,27 +1,29 @@
 """The Settings pages: what is in force on each node, the revisions, going back, and the progress of a change."""
 
 import tomllib
+from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from aiohttp import web
 
 from hcsidecar.api.requests import ApiError
 from hcsidecar.console.pages.page import Page, PageRequest
+from hcsidecar.console.pages.parts import LiveQuery, follow
 from hcsidecar.console.pages.settings_parts import NO_REVISION, in_force, kept_draft, own_report, planned
 from hcsidecar.core.access.roles import AccessRole
 from hcsidecar.core.console import documents as d
+from hcsidecar.core.console.documents import FarmOverview
+from hcsidecar.core.console.node_details import NodeDetails
 from hcsidecar.core.console.probe_settings import likely_application_port, probe_settings
+from hcsidecar.core.console.proposal_view import node_rows, shown_proposal
 from hcsidecar.core.console.queries import DifferencesQuery
 from hcsidecar.core.documents import CommandResult
 from hcsidecar.core.farmfile.farm_file import FarmFile, read
 from hcsidecar.core.membership.heartbeat import NodeName
-from hcsidecar.core.settings.agreement import ProposalProgress
 from hcsidecar.core.settings.documents import DifferencesReport, SettingsReport, Without
 from hcsidecar.core.settings.revision import FARM_FILE, Digest, Number
-
-_IN_PROGRESS: Final = (ProposalProgress.PREPARING, ProposalProgress.TRIAL)
 
 
 class BalancersQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,27 +62,46 @@ class RevisionQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 async def show(request: PageRequest) -> web.StreamResponse:
-    """Show what is in force on each node, and the revisions."""
-    found: d.NodeAnswers[SettingsReport] = await request.api("settings")
-    own = await own_report(request, found)
-    return request.render(
-        "settings.html",
-        found=found.nodes,
-        own=own,
-        running=_in_progress(own),
-        proposal=None if own is None else own.proposal,
-        draft=kept_draft(request, own),
-        is_admin=request.may(AccessRole.ADMIN),
-    )
+    """Show what is in force on each node, the revisions, and how far a proposal is."""
+    return request.render("settings.html", **await _shown(request))
 
 
-async def progress(request: PageRequest) -> web.StreamResponse:
-    """Show how far a proposal is; the page asks again while it is in progress."""
+async def part(request: PageRequest) -> web.StreamResponse:
+    """Show the same again, within the page that is shown: it asks when something of it has changed."""
+    return request.render("settings_part.html", **await _shown(request))
+
+
+async def _shown(request: PageRequest) -> dict[str, Any]:
     found: d.NodeAnswers[SettingsReport] = await request.api("settings")
     own = await own_report(request, found)
-    return request.render(
-        "settings_progress.html", own=own, running=_in_progress(own), proposal=None if own is None else own.proposal
-    )
+    proposal = shown_proposal(found.nodes)
+    return {
+        "found": found.nodes,
+        "own": own,
+        "proposal": proposal,
+        "rows": () if proposal is None else node_rows(proposal, found.nodes),
+        "draft": kept_draft(request, own) if request.may(AccessRole.ADMIN) else None,
+        "is_admin": request.may(AccessRole.ADMIN),
+    }
+
+
+class SettingsNews:
+    """Tells an open page that something of the settings has changed. What has, it asks for by itself.
+
+    So one message is for all: the page has forms, and each visitor has a secret of his own in them.
+    """
+
+    key = "settings"
+    has_details = True
+
+    def write(self, _kind: str, document: object) -> Sequence[tuple[str, bytes]]:
+        """Return the message for a piece of news, none if it is about something else."""
+        return (("settings", b"changed"),) if isinstance(document, NodeDetails | FarmOverview) else ()
+
+
+async def live(request: PageRequest) -> web.StreamResponse:
+    """Keep the page up to date."""
+    return await follow(request, SettingsNews(), request.query.after)
 
 
 async def changes(request: PageRequest) -> web.StreamResponse:
@@ -124,13 +145,17 @@ async def apply(request: PageRequest) -> web.StreamResponse:
     return request.go_to("/settings")
 
 
-def _in_progress(report: SettingsReport | None) -> bool:
-    return report is not None and report.proposal is not None and report.proposal.progress in _IN_PROGRESS
-
-
 PAGES: Final = (
     Page(name="settings_page", method="GET", path="/settings", role=AccessRole.MONITOR, serve=show),
-    Page(name="settings_progress", method="GET", path="/settings/progress", role=AccessRole.MONITOR, serve=progress),
+    Page(name="settings_part", method="GET", path="/settings/part", role=AccessRole.MONITOR, serve=part),
+    Page(
+        name="settings_live",
+        method="GET",
+        path="/live/settings",
+        role=AccessRole.MONITOR,
+        serve=live,
+        query=LiveQuery,
+    ),
     Page(
         name="settings_changes",
         method="GET",
