@@ -19,7 +19,7 @@ backend farm
     option httpchk GET /health
     http-check disable-on-404
 """
-_HEAD = """
+HEAD = """
 global
     stats socket {socket} mode 600 level admin
 defaults
@@ -105,7 +105,7 @@ async def haproxy(directory, config):
     """Run HAProxy with some proxies of a test's own, until the end of the block."""
     socket = directory / "haproxy.sock"
     file = directory / "haproxy.cfg"
-    file.write_text(_HEAD.format(socket=socket) + config + "\n")
+    file.write_text(HEAD.format(socket=socket) + config + "\n")
     running = Haproxy(socket, file)
     try:
         await running.start()
