@@ -255,6 +255,27 @@ def test_what_strangers_have_written_is_text_in_a_page_and_never_markup(tmp_path
     told(tmp_path, story)
 
 
+@pytest.mark.parametrize("harm", ["%0d%0aX-Evil:%201", "%0aSet-Cookie:%20x=y", "\r\nX-Evil: 1"])
+def test_no_request_puts_a_header_into_an_answer(tmp_path, harm):
+    async def story(console):
+        async with browser(console, AccessRole.MONITOR) as ask:
+            for path in (
+                f"/?x={harm}",
+                f"/sign-in?next=/{harm}",
+                f"/events/export?node={harm}",
+                f"/runs/{harm}/{harm}",
+            ):
+                _, headers, _ = await ask("GET", path)
+                assert "X-Evil" not in headers, path
+                assert "x=y" not in headers.get("Set-Cookie", ""), path
+            for form in ({"language": f"fr{harm}", "next": "/"}, {"language": "fr", "next": f"/{harm}"}):
+                _, headers, _ = await ask("POST", "/language", form)
+                assert "X-Evil" not in headers, form
+                assert not [each for each in headers.getall("Set-Cookie", ()) if each.startswith("x=")], form
+
+    told(tmp_path, story)
+
+
 @pytest.mark.parametrize(
     "path",
     [

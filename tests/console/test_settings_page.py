@@ -63,6 +63,24 @@ def test_a_draft_becomes_a_plan_and_is_applied(tmp_path):
     told(tmp_path, story)
 
 
+def test_a_script_in_a_file_or_a_message_of_a_draft_is_text_in_every_page(tmp_path):
+    async def story(console, ask):
+        _, _, page = await ask("GET", "/settings/edit")
+        content = f"</textarea>{HOSTILE}"
+        form = {"csrf": csrf_in(page), "name[]": "farm.toml", "content[]": content, "message": f'">{HOSTILE}'}
+        await ask("POST", "/settings/check", form)
+        _, _, edited = await ask("GET", "/settings/edit")
+        _, _, plan = await ask("POST", "/settings/plan", form)
+        digest = re.search(r'name="digest" value="([0-9a-f]{64})"', plan)[1]
+        await ask("POST", "/settings/apply", {"csrf": csrf_in(plan), "digest": digest})
+        _, _, shown = await ask("GET", "/settings")
+        assert "&lt;script&gt;alert(1)" in edited
+        for text in (plan, edited, shown):
+            assert "<script>alert" not in text
+
+    told(tmp_path, story)
+
+
 def test_problems_of_every_node_are_shown_and_there_is_no_button_then(tmp_path):
     async def story(console, ask):
         settings = settings_of(console)
