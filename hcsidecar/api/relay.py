@@ -20,6 +20,7 @@ from yarl import URL
 
 from hcsidecar.api.auth import ANSWER_HEADER, Signer
 from hcsidecar.api.control import ApiAddress, Control
+from hcsidecar.api.http_sessions import plain_session, read_answer
 from hcsidecar.api.requests import Reply
 from hcsidecar.core.documents import Refusal
 from hcsidecar.core.json_reading import JsonError, read_json
@@ -77,9 +78,7 @@ class Relay:
     async def __aenter__(self) -> Self:
         # One connection per request: none goes stale when a node restarts, and one that hangs blocks no other.
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
-        self._session = aiohttp.ClientSession(
-            connector=connector, trust_env=False, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
-        )
+        self._session = plain_session(connector)
         return self
 
     async def __aexit__(
@@ -117,7 +116,7 @@ class Relay:
                 allow_redirects=False,
                 ssl=self._tls,
             ) as response:
-                return await _read(response) if response.status == HTTPStatus.OK else None
+                return await read_answer(response, at_most=MAX_ANSWER) if response.status == HTTPStatus.OK else None
         except (aiohttp.ClientError, TimeoutError, OSError):
             return None
 
@@ -158,7 +157,7 @@ class Relay:
                 allow_redirects=False,
                 ssl=self._tls,
             ) as response:
-                answer = await _read(response)
+                answer = await read_answer(response, at_most=MAX_ANSWER)
                 header = response.headers.get(ANSWER_HEADER)
                 status = response.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -176,15 +175,6 @@ class Relay:
         if why := self._signer.why_not_believed(signed, header=header, status=status, body=answer):
             raise UnreachableError(f"{node} at {where.address} is not believed: {why}")
         return Reply(status=status, body=answer)
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    answer = bytearray()
-    async for chunk in response.content.iter_any():
-        answer += chunk
-        if len(answer) > MAX_ANSWER:
-            raise aiohttp.ClientPayloadError("the answer is too long")
-    return bytes(answer)
 
 
 def _refusal(answer: bytes) -> Refusal:

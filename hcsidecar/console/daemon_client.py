@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 import aiohttp
 from yarl import URL
 
+from hcsidecar.api.http_sessions import plain_session, read_answer
 from hcsidecar.api.requests import Reply
 from hcsidecar.core.access.identity import ACTOR_HEADER, Actor, encode_actor
 from hcsidecar.core.documents import Refusal
@@ -49,9 +50,7 @@ class DaemonClient:
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.UnixConnector(os.fspath(self._socket), limit=AT_ONCE, keepalive_timeout=5)
-        self._session = aiohttp.ClientSession(
-            connector=connector, trust_env=False, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
-        )
+        self._session = plain_session(connector)
         return self
 
     async def __aexit__(
@@ -102,7 +101,7 @@ class DaemonClient:
                 timeout=aiohttp.ClientTimeout(total=limit),
                 allow_redirects=False,
             ) as response:
-                reply = Reply(status=response.status, body=await _read(response))
+                reply = Reply(status=response.status, body=await read_answer(response, at_most=MAX_ANSWER))
         except TimeoutError:
             if node is not None:
                 why = f"{node} has not answered within {limit:g} s"
@@ -152,15 +151,6 @@ def reason_of(reply: Reply) -> str:
         return read_json(reply.body, Refusal).reason
     except JsonError:
         return f"it answers {reply.status} without a reason; its log may say more"
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    answer = bytearray()
-    async for chunk in response.content.iter_any():
-        answer += chunk
-        if len(answer) > MAX_ANSWER:
-            raise aiohttp.ClientPayloadError("the answer is too long")
-    return bytes(answer)
 
 
 def _in_plain_words(error: Exception, socket: Path) -> str:
