@@ -209,8 +209,8 @@ def sign_in_link(
 ) -> None:
     """Print a link with which a browser signs in as this user: once, within ten minutes, without a password.
 
-    It is for the console of the node that has made it. Whoever has forgotten a password, and may use the machine, gets
-    in by such a link and gives himself another one.
+    The link is for the console of the node that has made it. It is for the first sign-in, and for a user who has
+    forgotten the password and can set another one there.
 
     Exit status: 0 printed, 1 refused or no daemon could be asked, 2 wrong command or farm file.
 
@@ -279,7 +279,7 @@ def add_token(
     node: OneNode = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make an API token and print it: the one time that it can be seen.
+    """Make an API token and print it. It cannot be printed again.
 
     Exit status: 0 made, 1 refused or no daemon could be asked, 2 wrong command or farm file.
 
@@ -339,7 +339,7 @@ def revoke_token(
     node: OneNode = None,
     as_json: AsJson = False,
 ) -> None:
-    """Revoke an API token: it lets nobody in any more.
+    """Revoke an API token, which lets nobody in any more.
 
     Exit status: 0 revoked, 1 refused or no daemon could be asked, 2 wrong command or farm file.
 

@@ -107,10 +107,10 @@ def apply(
     """Apply changed settings to every node of the farm, or to none.
 
     The farm file and the scripts that it names below its directory are checked here and by every node, each on its
-    machine. The command prints what the change does to whom, and asks. Then all nodes try the settings. If each of them
-    hears all others with them, they are in force everywhere; if one refuses, cannot take them or is not heard within
-    the confirm time, every node goes back by itself. On each node the files of the operator are brought up to date; an
-    edited file that was not applied is kept as NAME.unapplied.
+    machine. The command prints what the change does to whom, and asks. Then all nodes use the settings on trial. If
+    each of them hears that all others use them too, they are in force; if one refuses, cannot take them or is not heard
+    within the confirm time, every node returns to the former settings by itself. On each node the files of the operator
+    are updated; an edited file that was not applied is kept as NAME.unapplied.
 
     Exit status: 0 in force on every node, or nothing to apply, 1 refused or undone, 2 wrong command or farm file.
 
@@ -176,10 +176,10 @@ def remove(
 ) -> None:
     """Take a node out of the farm for good, dead or alive.
 
-    Its [[node]] table goes from the farm file in force; comments and all else stay. The settings are applied on all
-    other nodes, as by `hcsidecar apply`. A node that lives drains first, its application stops, and its daemon ends;
-    one that is dead learns so when it is started again. Give the command on a node that stays. Then the keys of the
-    farm are changed on all other nodes, as by `hcsidecar key rotate`, since the removed server still has them.
+    Its [[node]] table is removed from the farm file in force; all else in the file stays. The settings are applied on
+    all other nodes, as by `hcsidecar apply`. A node that is alive drains first, its application stops, and its daemon
+    ends; a dead one is told when it is started again. Give the command on a node that stays. Then the keys of the farm
+    are changed on all other nodes, as by `hcsidecar key rotate`, since the removed server still has them.
 
     Exit status: 0 removed, 1 refused or undone, or the keys could not be changed, 2 wrong command or farm file.
 

@@ -43,7 +43,7 @@ class TooManyStreamsError(Exception):
 
 
 class StreamForm(Protocol):
-    """How news are written for those who follow: as JSON for programs, as HTML for pages."""
+    """How news is written for those who follow: as JSON for programs, as HTML for pages."""
 
     @property
     def key(self) -> str:

@@ -4,8 +4,8 @@ A change is made here at once and sent to all nodes that live. Besides, each nod
 others in turn, at first with those that have just been heard, and merges what it lacks. So a node that was away, or
 whose file is damaged, has the record of the others a moment after it has heard them.
 
-If the file cannot be written, the change counts all the same, and is written later: somebody must be locked out even if
-a disk is full.
+If the file cannot be written, the change takes effect nevertheless, and is written later: it must be possible to lock
+somebody out even if a disk is full.
 """
 
 import asyncio
@@ -101,7 +101,7 @@ class AccessService:
     # -- life ---------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Read the file. One that cannot be used is told and kept under another name; nobody is let in by it."""
+        """Read the file. One that cannot be used is reported and kept under another name; nobody is let in by it."""
         path = self._store.path
         try:
             loaded = await asyncio.to_thread(self._store.load)

@@ -1,4 +1,4 @@
-"""The revisions of a node on its disk, and what it has promised about them.
+"""The revisions of a node on its disk, and the record of its part in the agreement on them.
 
     settings/current.json          one record, replaced as a whole
     settings/working_copy.json     another: where the operator's files are, and as of which revision
@@ -8,8 +8,8 @@
         files/                     the bundle; gone where only the history is kept
 
 A revision is written into a directory of another name, flushed to the disk, and renamed: after a crash it is there as a
-whole or not at all. Everything is verified when it is read. What is damaged is told and never raised, since a node
-whose disk is bad goes on with what it has in memory and can have the revision from another.
+whole or not at all. Everything is verified when it is read. Damage is reported and never raised, since a node with a
+bad disk continues with what it has in memory and can get the revision from another node.
 
 One thread at a time may use a store. Everything here waits for the disk.
 """

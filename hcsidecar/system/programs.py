@@ -1,6 +1,6 @@
 """Runs a program of the operator's for a check or a target, in a process group of its own that is killed as a whole.
 
-A thread starts it, because whoever starts a process stands still until the new process has begun.
+A thread starts it, because the thread that starts a process is blocked until the new process has begun.
 """
 
 import asyncio

@@ -2,17 +2,17 @@
 
 Every node has an outbox with what it has noticed and not yet heard to be sent. One node sends for the farm: the first
 by name among the nodes that hear each other. The others hand over what they hold, to that node and to the second by
-name, and ask again until they hear that it was sent. So the death of the sending node loses nothing that another node
-has noticed, nor what the sending node itself has noticed more than a moment ago: its successor holds the same.
+name, and ask again until they hear that it was sent. So if the sending node dies, nothing is lost that another node
+has noticed, nor what the sending node itself noticed more than a moment before: its successor holds the same.
 
 A notification is known by its origin, the life of the origin's daemon and its number there. A *mark* says up to which
 number all have been sent. That is enough because an outbox is always handed over from its beginning, and a message
-tells everything that is held. Marks spread with the same requests and answers. If the sending node dies after a
+contains everything that is held. Marks spread with the same requests and answers. If the sending node dies after a
 receiver has taken a message and before another node has asked, the message is sent twice: at least once is the promise,
 because sending it never would be worse.
 
 Several nodes notice the death of one. Those notifications are the same if they are about the same change of the same
-node, come from different nodes, and are not far apart in time: only the first is told.
+node, come from different nodes, and are not far apart in time: only the first is sent.
 
 A node that should send and does not answer, or fails again and again, is passed over after PATIENCE.
 """
