@@ -115,8 +115,9 @@ def rotate_keys(config: Config = None, node: OneNode = None, as_json: AsJson = F
     """Change the key and the certificate authority of the farm, on all nodes, while it runs.
 
     All nodes must run and hear each other. No heartbeat and no client is lost, and the hash seed stays, so that clients
-    stay where they are. A server that was removed from the farm can do nothing with its files afterwards. If it stops
-    midway, because a node fails, all nodes still understand each other: give the command again.
+    stay where they are. A server that was removed from the farm can do nothing with its files afterwards. So the users
+    of the console have to sign in again; API tokens stay. If it stops midway, because a node fails, all nodes still
+    understand each other: give the command again.
 
     Exit status: 0 changed on all nodes, 1 refused or not on all, 2 wrong command or farm file.
 

@@ -23,6 +23,7 @@ from hcsidecar.core.access.documents import (
     AccessChangeBody,
     AccessReport,
     AccessResult,
+    EndSessionsBody,
     LinkAnswer,
     LinkBody,
     LinkUser,
@@ -189,6 +190,11 @@ class AccessService:
         _, lacking = await asyncio.gather(self._save(), self._spread(decision.delta))
         warning = f"; not on the disk of {self._node} yet: {self._why_not}" if self._why_not else ""
         return AccessResult(ok=True, text=decision.text + warning, lacking=tuple(lacking))
+
+    async def end_sessions(self, *, by: str) -> None:
+        """End the sessions of all users, if there are any, because their key may be known to somebody else."""
+        if self._record.session_keys:
+            await self.change(EndSessionsBody(), name="", by=by)
 
     def note_uses(self, body: UsesBody) -> None:
         """Note when tokens were last used; the other nodes take it when they compare their records."""

@@ -472,6 +472,7 @@ class Daemon:
             alive=lambda: [peer.name for peer in self._heartbeats.node.membership.peers.acknowledged()],
             known_to_removed=service.keys_of_removed,
             reload=self._reload_keys,
+            end_sessions=lambda: self._access.end_sessions(by="the change of the farm's keys"),
             tell=self.tell,
         )
         self._control.keys = self._keys_door.keys = self._key_service

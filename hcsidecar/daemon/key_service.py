@@ -5,7 +5,7 @@ import contextlib
 import secrets
 import ssl
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
 from http import HTTPStatus
@@ -86,7 +86,8 @@ class KeyService:
 
     `directory` is for what must outlive the daemon. `alive` returns the names of the nodes that are heard,
     `known_to_removed` the ids of keys that nodes have which were removed from the farm. `reload` lets the daemon go by
-    the key file that has just been written.
+    the key file that has just been written. `end_sessions` makes another key for the sessions of users on all nodes: a
+    removed server has the former one, and could sign a session in everybody's name.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class KeyService:
         alive: Callable[[], Collection[str]],
         known_to_removed: Callable[[], Collection[int]],
         reload: Callable[[], None],
+        end_sessions: Callable[[], Awaitable[None]],
         tell: Callable[[Event], object],
     ) -> None:
         self._directory = directory
@@ -108,6 +110,7 @@ class KeyService:
         self._alive = alive
         self._known_to_removed = known_to_removed
         self._reload = reload
+        self._end_sessions = end_sessions
         self._tell = tell
         self._loop = asyncio.get_running_loop()
         self._recorded: _Recorded = {}
@@ -298,6 +301,8 @@ class KeyService:
             result = await self._lead(material.rotation, body)
         finally:
             self._offer = None
+        if result.ok:
+            await self._end_sessions()
         if self._kept is not None and self._kept.unfinished:
             await self._keep(msgspec.structs.replace(self._kept, unfinished=False))
         self._say(Level.INFO if result.ok else Level.WARNING, result.text)

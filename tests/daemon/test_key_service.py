@@ -72,6 +72,7 @@ class Bench:
         report = CertificateReport(authority=self.authority.certificate.decode(), fingerprint=MINE)
         self.tls = SimpleNamespace(report=report, files=files, client=None, look_now=lambda: None)
         self.other, self.told, self.removed = OtherNode(self.authority), [], set()
+        self.sessions_ended = False
         self.directory = tmp_path
         self.service = self.restarted()
         self.other.service = self.service
@@ -86,8 +87,12 @@ class Bench:
             alive=lambda: ["web2"],
             known_to_removed=lambda: self.removed,
             reload=self.settings.loaded.keyring.reload,
+            end_sessions=self.end_sessions,
             tell=lambda event: self.told.append(event.message),
         )
+
+    async def end_sessions(self):
+        self.sessions_ended = True
 
     @property
     def keyring(self):
@@ -177,6 +182,7 @@ class Site:
     def __init__(self, directory, names=("web1", "web2", "web3")):
         self.names, self.services, self.tls, self.told = names, {}, {}, []
         self.orders, self.last_order, self.living = 0, None, []
+        self.sessions_ended = False
         common = FarmHere(directory, names=names)
         Authority.create("apache").write(AuthorityFiles.beside(directory / "farm.key"))
         self.settings = {}
@@ -208,6 +214,7 @@ class Site:
                 alive=lambda me=name: [other for other in self.names if other != me],
                 known_to_removed=set,
                 reload=loaded.keyring.reload,
+                end_sessions=self.end_sessions,
                 tell=lambda event: self.told.append(event.message),
             )
 
@@ -230,6 +237,9 @@ class Site:
                     if other != name:
                         await self.services[name]._ask(other)
             yield self
+
+    async def end_sessions(self):
+        self.sessions_ended = True
 
     def cut(self, method, *, done):
         """End all services if the order that is under way is the last one before the power cut."""
@@ -325,6 +335,7 @@ async def test_a_power_cut_at_any_order_of_a_rotation_is_mended_without_another_
         if kept is not None:
             await until(site.same, limit=60, what=f"the same keys everywhere {site.told}")
             await until(lambda: not site.services["web1"]._kept.unfinished, limit=30, what="its end")
+            assert site.sessions_ended
             assert (tmp_path / "own" / "web2" / "ca.pem").read_bytes() == new.certificate
         for task in tasks:
             task.cancel()

@@ -14,8 +14,11 @@ from datetime import UTC, datetime
 import pytest
 from daemons import wait_for
 from own_directories import separate_farm
+from real_consoles import command, console_of
 
+from hcsidecar.access.store import AccessStore
 from hcsidecar.api.auth import Signer
+from hcsidecar.core.access.credentials import NotLetIn, OpenSession, new_session, read_session
 from hcsidecar.core.joining.names import SERVER_NAME
 from hcsidecar.core.key_messages import KEYS_PATH, MATERIAL_PATH
 from hcsidecar.farmfile.certificate_files import AuthorityFiles
@@ -167,3 +170,38 @@ def test_what_a_removed_server_has_kept_opens_nothing(farm):
     farm.start("web3")
     assert farm.daemons.pop("web3").wait(30) == 2
     assert "the farm has removed this node" in farm.log("web3")
+
+
+def record(farm, name):
+    """Give the users and session keys that a node has on its disk."""
+    return AccessStore(farm.directory / "s" / "apache" / name).load()
+
+
+def test_a_session_that_a_removed_server_signs_is_none_and_the_first_user_signs_in_again(farm, tmp_path):
+    certified(farm, *farm.names)
+    password = tmp_path / "password"
+    password.write_text("correct horse battery")
+    password.chmod(0o600)
+    made = command(farm, "web3", "user", "add", "alice", "--role", "admin", "--password-file", str(password))
+    assert made.returncode == 0, made.stderr
+    with console_of(farm, "web1") as console:
+
+        def signs_in():
+            return console.ask("POST", "/session", {"name": "alice", "password": "correct horse battery"})[0] == 200
+
+        wait_for(signs_in, limit=30, what="the first user")
+        wait_for(lambda: record(farm, "web3").session_keys, limit=30, what="the key of sessions on web3")
+        # Whoever has the disk of web3 can sign sessions in everybody's name.
+        forged = new_session(record(farm, "web3"), "alice", now=time.time())
+        assert isinstance(read_session(record(farm, "web1"), forged, now=time.time()), OpenSession)
+        removed = farm.command("web1", "remove", "web3", "--yes", timeout=120)
+        assert removed.returncode == 0, removed.stderr
+        for name in ("web1", "web2"):
+            wait_for(
+                lambda node=name: isinstance(read_session(record(farm, node), forged, now=time.time()), NotLetIn),
+                limit=30,
+                what=f"the end of sessions on {name}",
+            )
+        assert "ended the sessions of all users: by the change of the farm's keys" in farm.log("web1")
+        wait_for(signs_in, limit=30, what="the first user again")
+        assert console.ask("GET", "/farm")[0] == 200  # an API token goes on
