@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import apache, application, checks, delays, keepalived
+from benchmarks import apache, application, checks, console, delays, keepalived
 from benchmarks.checked_node import (
     Tempo,
     application_table,
@@ -184,3 +184,16 @@ def test_a_delay_is_compared_with_that_of_the_daemon_with_nothing_beside_in_the_
     assert rows["heartbeat, 16 targets with big answers to nothing beside"].runs == (1.5, 1.0)
     assert rows["health, 16 targets with big answers to nothing beside"].runs == (1.0, 2.0)
     assert rows["health, 16 targets with big answers to nothing beside"].kept
+
+
+def test_what_browsers_delay_is_compared_with_the_window_without_any():
+    quiet = [console.Window(1.0, 0, 2.0), console.Window(2.0, 1, 1.0)]
+    coming = [console.Window(9.0, 1, 8.0), console.Window(9.0, 0, 8.0)]
+    crowded = [console.Window(1.5, 0, 3.0), console.Window(2.0, 0, 1.0)]
+    found = {"0 browsers": quiet, "50 come at once": coming, "50 browsers": crowded}
+    rows = {row.what: row for row in console.delays_table(found).rows}
+    assert rows["heartbeat, longest delay, 50 browsers to 0 browsers"].runs == (1.5, 1.0)
+    assert rows["/health, p99, 50 browsers to 0 browsers"].runs == (1.5, 1.0)
+    assert rows["/health, p99, 50 come at once to 0 browsers"].kept is None
+    late = "heartbeats that came 100 ms or more after the one before, "
+    assert [rows[late + who].kept for who in found] == [None, False, True]
