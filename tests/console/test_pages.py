@@ -1,6 +1,7 @@
 """The pages: what a browser is told with each, who gets in, and that nothing of strangers becomes a part of a page."""
 
 import asyncio
+import gzip
 import re
 
 import aiohttp
@@ -311,6 +312,25 @@ def test_a_static_file_is_kept_by_the_browser_until_it_changes(tmp_path):
             assert ":root" in text
             status, headers, _ = await ask("GET", "/static/console.css", If_None_Match=headers["ETag"])
             assert (status, headers["Cache-Control"]) == (304, "no-cache")
+
+    told(tmp_path, story)
+
+
+def test_what_a_browser_loads_with_the_first_page_is_compressed_and_at_most_150_kb(tmp_path):
+    async def story(console):
+        async with browser(console, AccessRole.ADMIN) as ask:
+            weights = {}
+            for path in ("/sign-in", "/"):
+                _, headers, page = await ask("GET", path)
+                assert headers["Content-Encoding"] in ("gzip", "deflate")
+                weights[path] = len(gzip.compress(page.encode()))
+                files = set(re.findall(r'(?:src|href)="(/static/[^"]+)"', page))
+                assert len(files) > 5
+                for url in files:
+                    _, headers, _ = await ask("GET", url)
+                    assert headers["Content-Encoding"] == "gzip"
+                    weights[path] += int(headers["Content-Length"])
+            assert max(weights.values()) <= 150_000, weights
 
     told(tmp_path, story)
 
