@@ -35,8 +35,10 @@ from hcsidecar.core.json_reading import JsonError, read_json
 from hcsidecar.system.blocking_calls import BlockingCalls
 from hcsidecar.system.threads import NoThreadError
 
-LOOK: Final = 15.0
-"Seconds between two looks at what the certificate is to be."
+LOOK: Final = 5.0
+"Seconds between two looks at what the certificate is to be; each takes a millisecond."
+AFTER_FAILURE: Final = 15.0
+"Seconds after which it is tried again to have a certificate made."
 AWAY: Final = 3.0
 "Seconds between two looks for a daemon that does not answer, before the first certificate."
 SOON: Final = 0.5
@@ -150,7 +152,7 @@ class OwnCertificate:
                 held = await self._made(terms)
             except NoCertificateError as error:
                 self._complain(str(error))
-                return LOOK
+                return AFTER_FAILURE
             self._held, self._complaint = held, ""
             logger.info(
                 "has a certificate of the farm's authority (SHA-256 %s), good until %s: %s",

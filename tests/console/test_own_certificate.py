@@ -16,7 +16,7 @@ from hcsidecar.api.local import local_app
 from hcsidecar.api.routes import Api
 from hcsidecar.api.servers import serve_unix
 from hcsidecar.console.daemon_client import DaemonClient
-from hcsidecar.console.own_certificate import AWAY, LOOK, SOON, FarmAuthority, OwnCertificate
+from hcsidecar.console.own_certificate import AFTER_FAILURE, AWAY, LOOK, SOON, FarmAuthority, OwnCertificate
 from hcsidecar.core.access.record import AccessRecord
 from hcsidecar.core.joining.certificates import CertificateReport
 from hcsidecar.farmfile.certificate_files import AuthorityFiles
@@ -181,7 +181,7 @@ async def test_where_no_new_one_is_made_it_goes_on_with_the_one_that_it_has(tmp_
         before = await found.shown()
         found.daemon._command, found.later = ECHO, 61 * DAY
         for _ in range(2):
-            assert await found.certificate.look() == LOOK
+            assert await found.certificate.look() == AFTER_FAILURE
         assert await found.shown() == before
     assert warnings(caplog) == [
         f"{CANNOT}: web1; it goes on with the one that it has",
