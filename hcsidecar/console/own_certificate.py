@@ -150,13 +150,14 @@ class OwnCertificate:
         if why is not None:
             try:
                 held = await self._made(terms)
+                fingerprint = _fingerprint(held.authority)
             except NoCertificateError as error:
                 self._complain(str(error))
                 return AFTER_FAILURE
             self._held, self._complaint = held, ""
             logger.info(
                 "has a certificate of the farm's authority (SHA-256 %s), good until %s: %s",
-                shown_fingerprint(sha256(ssl.PEM_cert_to_DER_cert(held.authority)).digest()),
+                fingerprint,
                 f"{held.validity.ends:%Y-%m-%d}",
                 why,
             )
@@ -225,6 +226,13 @@ def load_from_memory(context: ssl.SSLContext, content: bytes) -> None:
         context.load_cert_chain(f"/proc/self/fd/{descriptor}")
     finally:
         os.close(descriptor)
+
+
+def _fingerprint(authority: str) -> str:
+    try:
+        return shown_fingerprint(sha256(ssl.PEM_cert_to_DER_cert(authority)).digest())
+    except ValueError:
+        raise NoCertificateError("the daemon's answer has no certificate of an authority") from None
 
 
 def _output(command: list[str]) -> bytes:

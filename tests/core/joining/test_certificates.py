@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hcsidecar.core.joining.certificates import validity_from, why_renewed
-from hcsidecar.core.joining.names import SERVER_NAME
+from hcsidecar.core.joining.names import SERVER_NAME, shown_fingerprint
 
 MADE = datetime(2026, 11, 30, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -33,3 +33,7 @@ def test_a_certificate_is_good_for_others_whose_clocks_are_behind():
 
 def test_the_name_that_all_certificates_have_is_one_that_nobody_can_register():
     assert SERVER_NAME.endswith(".internal")
+
+
+def test_a_fingerprint_is_shown_as_browsers_and_openssl_do():
+    assert shown_fingerprint(bytes.fromhex("00ab0fff")) == "00:AB:0F:FF"
