@@ -55,7 +55,7 @@ def import_safekit(
 
     Example: hcsidecar import-safekit web.safe /etc/hcsidecar --macro VIRTUAL_IP=192.0.2.50 --node web1=192.0.2.11
     """
-    wishes = ImportOptions(
+    options = ImportOptions(
         name=name, macros=dict(_pairs(macro or (), "--macro")), nodes=_pairs(node or (), "--node", strip=True)
     )
     if out_dir.is_symlink() or (out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir()))):
@@ -68,7 +68,7 @@ def import_safekit(
     except ModuleError as error:
         problem = Problem(path=error.place, message=error.message, hint=error.hint)
         _give_up([problem], path, WRONG_FILE, as_json=as_json)
-    result = import_module(module, wishes)
+    result = import_module(module, options)
     if not isinstance(result, Imported):
         _give_up(result, path, REFUSED, as_json=as_json)
     report = report_text(result, module=module.name)

@@ -75,11 +75,11 @@ def install(
     path = find_config(config).absolute()
     loaded = _load((root or Path("/")) / path.relative_to("/"), node, elsewhere=root is not None)
     try:
-        wishes = _unit_options(path, node, loaded)
-        problem = why_not_for_a_service(wishes)
+        options = _unit_options(path, node, loaded)
+        problem = why_not_for_a_service(options)
         if problem is not None:
             refuse(problem)
-        _set_up(unit, wishes, root, console=not no_console, start=not no_start, force=force)
+        _set_up(unit, options, root, console=not no_console, start=not no_start, force=force)
     except ServiceError as error:
         refuse(str(error))
     except FarmFileError as error:
@@ -113,16 +113,16 @@ def uninstall(
         refuse(str(error))
 
 
-def _set_up(unit: str, wishes: UnitOptions, root: Path | None, *, console: bool, start: bool, force: bool) -> None:
+def _set_up(unit: str, options: UnitOptions, root: Path | None, *, console: bool, start: bool, force: bool) -> None:
     """Set up both services. Raise ServiceError if that fails."""
     where, live = root or Path("/"), root is None
     with_console = console and unit == DEFAULT_NAME
     changed = with_console and ConsoleSetup(root=where, live=live, say=typer.echo).install()
     node = Service(unit, root=where, live=live, say=typer.echo)
-    node.install(node_unit(wishes), start=start, force=force, changed=changed)
+    node.install(node_unit(options), start=start, force=force, changed=changed)
     if with_console:
         service = Service(CONSOLE_USER, root=where, live=live, say=typer.echo, outlived=False)
-        service.install(console_unit(wishes), start=start, force=force)
+        service.install(console_unit(options), start=start, force=force)
     elif console:
         typer.echo(
             f"no console for {unit}: start one by hand, with --socket and a port of its own (hcsidecar console --help)"

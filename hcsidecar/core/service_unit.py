@@ -135,7 +135,7 @@ def signed(text: str) -> str:
     )
 
 
-def standing(present: str | None, wanted: str) -> UnitState:
+def unit_state(present: str | None, wanted: str) -> UnitState:
     """Compare the unit that is there with the one that is wanted, which has no fingerprint."""
     if present is None:
         return UnitState.ABSENT

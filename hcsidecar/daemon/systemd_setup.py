@@ -23,8 +23,8 @@ from hcsidecar.core.service_unit import (
     console_unit_text,
     is_ours,
     signed,
-    standing,
     systemd_version,
+    unit_state,
     unit_text,
 )
 from hcsidecar.farmfile.dirs import make_private
@@ -138,7 +138,7 @@ class Service:
         """Write the unit's file; return whether it has changed."""
         text = wanted.text(self._systemd())
         present = _read(self._path)
-        match standing(present, text):
+        match unit_state(present, text):
             case UnitState.SAME:
                 self._say(f"{self._path} is right already")
                 return False
@@ -171,7 +171,7 @@ class Service:
         for directory in ("usr/lib/systemd/system", "lib/systemd/system"):
             path = self._root / directory / self._path.name
             present = _read(path)
-            if any(standing(present, text) is UnitState.SAME for text in texts):
+            if any(unit_state(present, text) is UnitState.SAME for text in texts):
                 return path
         return None
 

@@ -46,7 +46,7 @@ class ConflictOver:
 
 
 @dataclass(slots=True)
-class _Standing:
+class _OpenConflict:
     conflict: Conflict
     seen_at: float
     told: bool = False
@@ -58,26 +58,26 @@ class Conflicts:
     def __init__(self) -> None:
         self._suspects: dict[tuple[VirtualIp, bytes], float] = {}
         "When each claim is to be judged, in seconds."
-        self._standing: dict[VirtualIp, _Standing] = {}
+        self._open: dict[VirtualIp, _OpenConflict] = {}
         self._quiet_until: dict[VirtualIp, float] = {}
 
     @property
-    def standing(self) -> tuple[Conflict, ...]:
+    def open(self) -> tuple[Conflict, ...]:
         """The conflicts that are proven and not over."""
-        return tuple(each.conflict for each in self._standing.values())
+        return tuple(each.conflict for each in self._open.values())
 
     def forget(self, vip: VirtualIp) -> None:
         """Note that the farm does not use a virtual IP any more."""
-        self._standing.pop(vip, None)
+        self._open.pop(vip, None)
         self._quiet_until.pop(vip, None)
         self._suspects = {suspect: ripe_at for suspect, ripe_at in self._suspects.items() if suspect[0] != vip}
 
     def claimed(self, vip: VirtualIp, mac: bytes, *, now: float) -> None:
         """Take in a claim by a MAC that is not known to belong to the farm."""
-        standing = self._standing.get(vip)
-        if standing is not None:
+        known = self._open.get(vip)
+        if known is not None:
             # If the other machine is a farm, each of its nodes may answer in turn; that is still one conflict.
-            standing.seen_at = now
+            known.seen_at = now
         elif len(self._suspects) < MAX_SUSPECTS:
             self._suspects.setdefault((vip, mac), now + PATIENCE)
 
@@ -86,21 +86,21 @@ class Conflicts:
         said: list[Conflict | ConflictOver] = []
         for vip, mac in [suspect for suspect, ripe_at in self._suspects.items() if ripe_at <= now]:
             del self._suspects[vip, mac]
-            if mac not in farm_macs and vip not in self._standing:
-                self._standing[vip] = _Standing(Conflict(vip=vip, mac=mac), seen_at=now)
-        for vip, standing in list(self._standing.items()):
-            if now >= standing.seen_at + GONE_AFTER or standing.conflict.mac in farm_macs:
-                del self._standing[vip]
-                said += [ConflictOver(conflict=standing.conflict)] if standing.told else []
-            elif not standing.told and now >= self._quiet_until.get(vip, -inf):
-                standing.told = True
+            if mac not in farm_macs and vip not in self._open:
+                self._open[vip] = _OpenConflict(Conflict(vip=vip, mac=mac), seen_at=now)
+        for vip, known in list(self._open.items()):
+            if now >= known.seen_at + GONE_AFTER or known.conflict.mac in farm_macs:
+                del self._open[vip]
+                said += [ConflictOver(conflict=known.conflict)] if known.told else []
+            elif not known.told and now >= self._quiet_until.get(vip, -inf):
+                known.told = True
                 self._quiet_until[vip] = now + CONFLICT_INTERVAL
-                said.append(standing.conflict)
+                said.append(known.conflict)
         return said
 
     def next_at(self) -> float:
         """The time at which the next claim is to be judged, or the next conflict is over or to be reported."""
         ripe = min(self._suspects.values(), default=inf)
-        over = min((each.seen_at + GONE_AFTER for each in self._standing.values()), default=inf)
-        untold = [self._quiet_until.get(vip, -inf) for vip, each in self._standing.items() if not each.told]
+        over = min((each.seen_at + GONE_AFTER for each in self._open.values()), default=inf)
+        untold = [self._quiet_until.get(vip, -inf) for vip, each in self._open.items() if not each.told]
         return min(ripe, over, *untold)

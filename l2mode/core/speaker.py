@@ -139,7 +139,7 @@ class Speaker:
     @property
     def conflicts(self) -> tuple[Conflict, ...]:
         """The virtual IPs that a machine outside the farm uses, each with that machine's MAC."""
-        return self._conflicts.standing
+        return self._conflicts.open
 
     def due(self, *, now: float) -> list[bytes | Conflict | ConflictOver]:
         """Return the announcements and questions that are due, and the changes in what is known of conflicts."""
@@ -212,7 +212,7 @@ class Speaker:
         due = [vip for vip, at in self._ask_at.items() if at <= now]
         for vip in due:
             del self._ask_at[vip]
-        again = {conflict.vip for conflict in self._conflicts.standing}.intersection(due)
+        again = {conflict.vip for conflict in self._conflicts.open}.intersection(due)
         self._ask_at |= dict.fromkeys(again, now + ASK_AGAIN)
         return [] if mine is None else [_who_has(vip, mine) for vip in due]
 

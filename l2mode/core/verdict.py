@@ -80,29 +80,29 @@ class Ownership:
     "This node is out of the view; `owner` comes from the view that the others announce."
 
 
-def judge(packet: Packet, standing: Ownership, delivery: Delivery) -> Verdict:
+def judge(packet: Packet, ownership: Ownership, delivery: Delivery) -> Verdict:
     """Return what to do with a packet while the lease runs; `under_lease` checks that."""
-    mine = standing.phase is BucketState.MINE
+    mine = ownership.phase is BucketState.MINE
     if mine and packet.opens:
         return Verdict(Reason.NEW)
-    handed_to_me = _was_handed_to_me(packet, standing, delivery)
+    handed_to_me = _was_handed_to_me(packet, ownership, delivery)
     # This condition saves a clean node the look for a socket for every packet that is not its own.
-    looks = standing.dirty or standing.phase is not BucketState.OTHER or handed_to_me
+    looks = ownership.dirty or ownership.phase is not BucketState.OTHER or handed_to_me
     if looks and packet.known():
         return Verdict(Reason.KNOWN)
     if packet.chained and packet.sender is not None and delivery is Delivery.DIRECTED:
-        return _along(standing, after=standing.me)
+        return _along(ownership, after=ownership.me)
     if handed_to_me and packet.opens:
         return Verdict(Reason.HANDED_NEW)
-    if (mine or handed_to_me) and not standing.dirty_members:
+    if (mine or handed_to_me) and not ownership.dirty_members:
         return Verdict(Reason.ORPHAN)
-    if (mine or handed_to_me or standing.phase is BucketState.PENDING) and standing.dirty_members:
+    if (mine or handed_to_me or ownership.phase is BucketState.PENDING) and ownership.dirty_members:
         if delivery is Delivery.FLOODED:
             return Verdict(Reason.LEFT_TO_DIRTY)
-        return _along(standing, after=-1)
+        return _along(ownership, after=-1)
     if delivery is Delivery.DIRECTED and packet.sender is None:
-        if standing.owner not in (None, standing.me):
-            return Verdict(Reason.PASSED_ON if standing.outside else Reason.TO_OWNER, standing.owner)
+        if ownership.owner not in (None, ownership.me):
+            return Verdict(Reason.PASSED_ON if ownership.outside else Reason.TO_OWNER, ownership.owner)
         return Verdict(Reason.UNCLAIMED)
     return Verdict(Reason.NOT_MINE)
 
@@ -112,7 +112,7 @@ def under_lease(verdict: Verdict, *, lease_open: bool) -> Verdict:
     return verdict if lease_open or verdict.action is Action.DROP else Verdict(Reason.LEASE_OVER)
 
 
-def _was_handed_to_me(packet: Packet, standing: Ownership, delivery: Delivery) -> bool:
+def _was_handed_to_me(packet: Packet, ownership: Ownership, delivery: Delivery) -> bool:
     """Return whether a member has sent this node what the table gives to that member: it knows a newer view.
 
     It has already let go of the bucket, so no other node takes the packet.
@@ -120,19 +120,19 @@ def _was_handed_to_me(packet: Packet, standing: Ownership, delivery: Delivery) -
     return (
         delivery is Delivery.DIRECTED
         and not packet.chained
-        and not standing.outside
-        and standing.phase is BucketState.OTHER
+        and not ownership.outside
+        and ownership.phase is BucketState.OTHER
         and packet.sender is not None
-        and packet.sender == standing.owner
+        and packet.sender == ownership.owner
     )
 
 
-def _along(standing: Ownership, *, after: int) -> Verdict:
+def _along(ownership: Ownership, *, after: int) -> Verdict:
     """Return the verdict that sends the packet to the next dirty member.
 
     There is no reset at the end of the chain: a member may be dirty and not heard yet.
     """
-    following = standing.dirty_members >> (after + 1)
+    following = ownership.dirty_members >> (after + 1)
     if not following:
         return Verdict(Reason.END_OF_CHAIN)
     lowest = (following & -following).bit_length() - 1

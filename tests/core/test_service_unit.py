@@ -10,8 +10,8 @@ from hcsidecar.core.service_unit import (
     for_systemd,
     is_ours,
     signed,
-    standing,
     systemd_version,
+    unit_state,
     unit_text,
     why_not_a_unit_name,
     why_not_for_a_service,
@@ -164,12 +164,12 @@ def test_a_unit_may_be_named_after_its_farm():
 def test_a_unit_is_told_by_its_text_and_fingerprint(shipped):
     wanted = unit_text(shipped, wishes(), systemd=257)
     other = signed(unit_text(shipped, wishes(node="web1"), systemd=257))
-    assert standing(None, wanted) is UnitState.ABSENT
-    assert standing(wanted, wanted) is UnitState.SAME
-    assert standing(signed(wanted), wanted) is UnitState.SAME
-    assert standing(other, wanted) is UnitState.OURS
-    assert standing(other.replace("OOMScoreAdjust=-500", "OOMScoreAdjust=0"), wanted) is UnitState.FOREIGN
-    assert standing("[Service]\nExecStart=/bin/true\n", wanted) is UnitState.FOREIGN
+    assert unit_state(None, wanted) is UnitState.ABSENT
+    assert unit_state(wanted, wanted) is UnitState.SAME
+    assert unit_state(signed(wanted), wanted) is UnitState.SAME
+    assert unit_state(other, wanted) is UnitState.OURS
+    assert unit_state(other.replace("OOMScoreAdjust=-500", "OOMScoreAdjust=0"), wanted) is UnitState.FOREIGN
+    assert unit_state("[Service]\nExecStart=/bin/true\n", wanted) is UnitState.FOREIGN
 
 
 def test_only_a_signed_and_unchanged_unit_is_ours(shipped):

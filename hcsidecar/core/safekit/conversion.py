@@ -53,7 +53,7 @@ class Imported:
     "In the order of userconfig.xml; notes on what is not in it follow."
 
 
-def import_module(module: SafekitModule, wishes: ImportOptions) -> Imported | tuple[Problem, ...]:
+def import_module(module: SafekitModule, options: ImportOptions) -> Imported | tuple[Problem, ...]:
     """Return the farm made from a module, or everything that prevents the import."""
     notes = Notes()
     if module.root.tag != "safe":
@@ -61,7 +61,7 @@ def import_module(module: SafekitModule, wishes: ImportOptions) -> Imported | tu
             module.root.line, f"<{module.root.tag}>", "is no configuration of SafeKit, which begins with <safe>"
         )
         return tuple(notes.problems)
-    root = fill_macros(module.root, wishes.macros, notes)
+    root = fill_macros(module.root, options.macros, notes)
     services = [child for child in root.children if child.tag == "service"]
     if len(services) != 1:
         notes.refuse(root.line, "safe", f"has {len(services)} <service>", "one")
@@ -70,7 +70,7 @@ def import_module(module: SafekitModule, wishes: ImportOptions) -> Imported | tu
         notes = Notes()
         notes.refuse(services[0].line, "service mode", why.problem, why.remedy)
         return tuple(notes.problems)
-    name = wishes.name if wishes.name is not None else module.name
+    name = options.name if options.name is not None else module.name
     if name != usable_name(name):
         notes.refuse(0, f'the name "{name}"', "cannot be the name of a farm", f"--name {usable_name(name)}")
     draft = Draft(module=name, farm={"name": name})
@@ -80,14 +80,14 @@ def import_module(module: SafekitModule, wishes: ImportOptions) -> Imported | tu
     for child in root.children:
         if child is not services[0]:
             notes.drop(child, f"hcsidecar knows no <{child.tag}> in <safe>")
-    _read_service(services[0], draft, scripts, wishes, notes)
+    _read_service(services[0], draft, scripts, options, notes)
     note_scripts(scripts, draft.application, notes)
     for path in module.others:
         notes.say(0, path, NOT, "is neither the configuration nor in bin/, and not copied")
     return _concluded(draft, scripts, notes)
 
 
-def _read_service(service: Element, draft: Draft, scripts: ModuleScripts, wishes: ImportOptions, notes: Notes) -> None:
+def _read_service(service: Element, draft: Draft, scripts: ModuleScripts, options: ImportOptions, notes: Notes) -> None:
     parts: dict[str, Element] = {}
     for child in service.children:
         if child.tag in _MIRROR_ONLY:
@@ -100,7 +100,7 @@ def _read_service(service: Element, draft: Draft, scripts: ModuleScripts, wishes
             parts[child.tag] = child
     with ElementReader(service, notes) as reader:
         restarts = read_service(reader, draft)
-    read_farm(parts.get("farm", Element(tag="farm", line=service.line)), draft, wishes, notes)
+    read_farm(parts.get("farm", Element(tag="farm", line=service.line)), draft, options, notes)
     if "user" in parts:
         settings = read_user(parts["user"], notes)
         called = application_of(scripts, notes)

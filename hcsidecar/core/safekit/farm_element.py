@@ -56,7 +56,7 @@ def read_service(reader: ElementReader, draft: Draft) -> DraftValues:
     return {"max_restarts": most, "restart_window": format_duration(window)}
 
 
-def read_farm(element: Element, draft: Draft, wishes: ImportOptions, notes: Notes) -> None:
+def read_farm(element: Element, draft: Draft, options: ImportOptions, notes: Notes) -> None:
     """Read <farm> with its lans and nodes: [heartbeat], the nodes, and where they listen."""
     lans = [child for child in element.children if child.tag == "lan"]
     with ElementReader(element, notes) as reader:
@@ -67,9 +67,9 @@ def read_farm(element: Element, draft: Draft, wishes: ImportOptions, notes: Note
             notes.drop(child, f"hcsidecar knows no <{child.tag}> in <farm>")
     if not lans:
         notes.refuse(element.line, "farm", "has no <lan>", "at least one: the network of the heartbeats")
-    legacy = [pair for number, lan in enumerate(lans) for pair in _read_nodes(lan, number, wishes, notes)]
+    legacy = [pair for number, lan in enumerate(lans) for pair in _read_nodes(lan, number, options, notes)]
     by_name: dict[str, list[str]] = {}
-    for name, address in wishes.nodes or legacy:
+    for name, address in options.nodes or legacy:
         by_name.setdefault(name, []).append(address)
     networks = _read_lans(lans, by_name, notes)
     if not by_name:
@@ -110,14 +110,14 @@ def _read_timing(reader: ElementReader, draft: Draft) -> None:
         reader.say("port", DIFFERENT, "UDP port of the heartbeats; SafeKit must not run at the same time")
 
 
-def _read_nodes(lan: Element, number: int, wishes: ImportOptions, notes: Notes) -> Iterator[tuple[str, str]]:
+def _read_nodes(lan: Element, number: int, options: ImportOptions, notes: Notes) -> Iterator[tuple[str, str]]:
     """Yield name and address of each <node> of a lan, as in modules before SafeKit 7.2."""
     for child in lan.children:
         if child.tag != "node":
             notes.drop(child, f"hcsidecar knows no <{child.tag}> in <lan>")
             continue
         with ElementReader(child, notes) as reader:
-            if wishes.nodes:
+            if options.nodes:
                 reader.whole(DIFFERENT, "the servers are those that were given with --node")
                 for key in ("name", "addr"):
                     reader.say(key, DIFFERENT, "not used, since --node was given")
