@@ -14,6 +14,7 @@ from hcsidecar.cli import completion
 from hcsidecar.cli.farm import REFUSED, give_up
 from hcsidecar.core.documents import CommandResult
 from hcsidecar.core.farmfile.farm_file import FarmFile
+from hcsidecar.core.plain_text import said_of
 from hcsidecar.events.journal import one_line
 from hcsidecar.farmfile.copy import FarmCopy, find_copies
 from hcsidecar.farmfile.loading import FarmFileError, LoadResult, find_config, see
@@ -112,7 +113,7 @@ def tell(node: str, answer: CommandResult) -> None:
     if answer.ok:
         typer.echo(f"{node}: {one_line(answer.text)}")
     else:
-        complain(f"{node}: {answer.text}")
+        complain(said_of(node, answer.text))
 
 
 def conclude(clients: Sequence[NodeClient], answers: Sequence[CommandResult], *, as_json: bool) -> None:

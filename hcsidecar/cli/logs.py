@@ -21,6 +21,7 @@ from hcsidecar.cli.history import History, HistoryQuery, ask_stored, ask_through
 from hcsidecar.core.documents import Entry, Notice
 from hcsidecar.core.events import Level
 from hcsidecar.core.farmfile.farm_file import FarmFile
+from hcsidecar.core.plain_text import said_of
 from hcsidecar.core.terminals import takes_colours
 from hcsidecar.events.journal import EventQuery, one_line
 from hcsidecar.events.store_worker import NAME
@@ -205,7 +206,7 @@ def _show(line: Entry | Notice, *, as_json: bool) -> None:
         text = f"{one_line(line.node)} {level} {one_line(line.origin)}: {one_line(line.message)}"
         typer.echo(f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03} {text}")
     else:
-        complain(f"{line.node}: {line.notice}")
+        complain(said_of(line.node, line.notice))
 
 
 def _stored_at(farm: FarmFile, node: str) -> Path:

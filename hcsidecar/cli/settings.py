@@ -21,7 +21,7 @@ from hcsidecar.core.documents import CommandResult
 from hcsidecar.core.farmfile.farm_file import format_duration, parse_duration
 from hcsidecar.core.key_rotation import NO_AUTHORITY
 from hcsidecar.core.membership.heartbeat import NodeName
-from hcsidecar.core.plain_text import escaped
+from hcsidecar.core.plain_text import escaped, said_of
 from hcsidecar.core.settings.agreement import ProposalProgress
 from hcsidecar.core.settings.differences import FileChange
 from hcsidecar.core.settings.documents import (
@@ -388,7 +388,7 @@ def _print_candidate(report: CandidateReport) -> None:
         typer.echo(line)
     for check in report.checks:
         for problem in check.problems:
-            complain(f"{check.node}: {problem}")
+            complain(said_of(check.node, problem))
 
 
 def _print_files(files: Sequence[FileChange]) -> None:

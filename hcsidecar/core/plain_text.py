@@ -14,3 +14,8 @@ def escaped(text: str, *, beside: str = "") -> str:
 def on_one_line(text: str) -> str:
     """Write a text on one line: each run of blanks and of what is not printable becomes one blank."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def said_of(node: str, sentence: str) -> str:
+    """Return a sentence with the node before it that it is about, unless it begins with the node's name itself."""
+    return sentence if sentence.startswith(f"{node} ") else f"{node}: {sentence}"

@@ -10,6 +10,7 @@ from typing import Final, assert_never
 
 from hcsidecar.core.application.states import Role, Status
 from hcsidecar.core.documents import FarmStatus, NodeStatus
+from hcsidecar.core.plain_text import said_of
 
 SETTLE: Final = 3.0
 "Seconds for which a node that was never seen to leave Ready may still show its state from before the command."
@@ -87,7 +88,8 @@ class Rolling:
     """The course of one command through the farm, in the order of the status document.
 
     `command` is only for the texts; it must be one after which a node becomes Ready again by itself. A node may take
-    `limit` seconds for that. A node that is stopped when its turn comes is skipped.
+    `limit` seconds for that. A node that is stopped when its turn comes is skipped. In a farm of one node, `keep_ready`
+    does not hold.
     """
 
     def __init__(self, *, command: str, keep_ready: int, limit: float) -> None:
@@ -123,7 +125,7 @@ class Rolling:
     def taken(self, refusal: str | None, *, now: float) -> list[RollingStep]:
         """Take how the command went: None when the node has accepted it, else its reason."""
         if refusal is not None:
-            return [self._give_up(f"{self._node}: {refusal}")]
+            return [self._give_up(said_of(self._node, refusal))]
         self._stage = _Stage.RETURNING
         self._taken_at = now
         self._seen_leaving = False
@@ -136,6 +138,9 @@ class Rolling:
         if unfit:
             return [self._give_up(f"the farm is not ready for it: {'; '.join(unfit)}")]
         self._to_do = [node.name for node in nodes]
+        if len(nodes) == 1:
+            # Nobody else could stay Ready, and whoever begins this knows it.
+            self._keep_ready = 0
         return self._go_on(nodes)
 
     def _await(self, nodes: tuple[NodeStatus, ...] | None, *, now: float) -> list[RollingStep]:

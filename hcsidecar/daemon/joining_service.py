@@ -31,6 +31,7 @@ from hcsidecar.core.joining.token import SECRET_BYTES, JoinToken, prove
 from hcsidecar.core.joining.token_book import BookedToken, JoinRefusal, TokenBook, TooManyTokensError
 from hcsidecar.core.membership.heartbeat import PROTOCOL_VERSION
 from hcsidecar.core.metrics import JoiningFigures
+from hcsidecar.core.plain_text import said_of
 from hcsidecar.core.settings.agreement import ProposalProgress
 from hcsidecar.core.settings.documents import CandidateReport, ProposalBody, ProposalReport
 from hcsidecar.core.settings.revision import BundleError
@@ -260,12 +261,12 @@ class JoiningService:
 def _problems(report: CandidateReport) -> tuple[str, ...]:
     """Return everything that stands against a candidate, one sentence each."""
     refusals = report.plan.refusals if report.plan is not None else ()
-    checks = [f"{check.node}: {problem}" for check in report.checks for problem in check.problems]
+    checks = [said_of(check.node, problem) for check in report.checks for problem in check.problems]
     return (*report.problems, *refusals, *checks) or ("nothing would change",)
 
 
 def _refusals(proposal: ProposalReport) -> tuple[str, ...]:
-    told = [f"{node}: {reason}" for node, reasons in proposal.refusals.items() for reason in reasons]
+    told = [said_of(node, reason) for node, reasons in proposal.refusals.items() for reason in reasons]
     return tuple(told) or (proposal.outcome,)
 
 

@@ -157,7 +157,7 @@ class KeyService:
             reply = await self._relay.ask(name, "GET", f"{KEYS_PATH}/{own}" if own else KEYS_PATH)
             report = read_json(reply.body, KeyReport) if reply.status == HTTPStatus.OK else None
         except (UnreachableError, KeyError) as error:
-            return str(error)
+            return str(error).removeprefix(f"{name} ")
         except JsonError:
             report = None
         if report is None or report.node != name:

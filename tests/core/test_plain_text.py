@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcsidecar.core.plain_text import escaped, on_one_line, shortened
+from hcsidecar.core.plain_text import escaped, on_one_line, said_of, shortened
 
 
 @pytest.mark.parametrize(("text", "short"), [("", ""), ("abcd", "abcd"), ("abcde", "abc…"), ("abcdefgh", "abc…")])
@@ -25,3 +25,15 @@ def test_a_text_on_one_line_has_single_blanks():
 def test_neither_steers_a_terminal(text):
     assert escaped(text).isprintable()
     assert on_one_line(text).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("sentence", "told"),
+    [
+        ("farm.toml cannot be written", "web3: farm.toml cannot be written"),
+        ("web3 at 192.0.2.13:9010 does not answer", "web3 at 192.0.2.13:9010 does not answer"),
+        ("web31 does not answer", "web3: web31 does not answer"),
+    ],
+)
+def test_a_node_is_named_once_in_what_is_said_of_it(sentence, told):
+    assert said_of("web3", sentence) == told

@@ -157,6 +157,12 @@ def test_it_does_not_begin_when_taking_one_leaves_too_few():
 # Giving up
 
 
+def test_a_farm_of_one_node_is_taken_all_the_same_because_nobody_else_could_stay_ready():
+    roll = rolling(keep_ready=1)
+    alone = farm(names=("web1",))
+    assert roll.step(alone, now=0) == [ReportProgress("web1: restart"), TakeNode("web1")]
+
+
 def test_it_stops_at_the_first_node_that_does_not_come_back_and_says_what_to_do():
     roll = rolling(limit=60)
     roll.step(farm(), now=0)

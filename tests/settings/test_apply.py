@@ -288,6 +288,7 @@ def test_a_farm_that_was_given_three_settings_takes_those_of_one_node(tmp_path):
         assert ended.returncode == 0, ended.stderr
         farm.all_at(2)
         assert farm.history("web1")[0]["message"] == "the settings of web3 for all"
+        assert "the settings of web3 for all; ended a conflict between " in farm.command("web1", "history").stdout
         refused = farm.command("web2", "rollback", "1", "--yes")
         assert refused.returncode == 1
         assert "there are 2 revisions 1, of a farm that was in parts" in refused.stderr
@@ -336,3 +337,16 @@ def test_what_the_farm_could_not_survive_cannot_be_proposed_by_anybody(farm):
     assert (answer.status, json.loads(answer.read())["ok"]) == (409, False)
     connection.close()
     assert farm.number("web1") == 0
+
+
+def test_a_farm_of_one_node_takes_a_change_that_restarts_its_daemon(tmp_path):
+    with separate_farm(tmp_path, names=("web1",), extra="realtime = false\n" + CHECK) as farm:
+        farm.start().all_ready()
+        farm.edit("web1", "realtime = false", "realtime = true")
+        process = farm.daemons["web1"].pid
+        applied = farm.apply("web1")
+        assert applied.returncode == 0, applied.stderr
+        assert "web1 is Ready again" in applied.stdout
+        assert farm.daemons["web1"].pid == process
+        assert "ends to start again" in farm.log("web1")
+        wait_for(lambda: farm.health("web1") == 200, limit=30, what="web1")

@@ -11,6 +11,7 @@ import jinja2
 from hcsidecar import __version__
 from hcsidecar.console.pages.static_files import StaticFiles
 from hcsidecar.core.console.event_filter import split_runs
+from hcsidecar.core.plain_text import said_of
 
 _ROOM: Final = Path(__file__).parents[1]
 TEMPLATES: Final = _ROOM / "templates"
@@ -76,6 +77,7 @@ def _environment(language: str, static: StaticFiles) -> jinja2.Environment:
         "languages": LANGUAGES,
         "version": __version__,
         "static": static.url,
+        "said_of": said_of,
         "translated": catalogue.gettext,
     }
     found.filters |= {"percent": _percent, "utc": _utc, "iso": _iso, "joined": _joined, "runs": split_runs}

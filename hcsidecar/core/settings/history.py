@@ -2,11 +2,15 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, tzinfo
+from typing import Final
 
 import msgspec
 
 from hcsidecar.core.plain_text import on_one_line
 from hcsidecar.core.settings.revision import Manifest, RevisionId
+
+_SHORT: Final = 8
+"Digits of a digest that people are shown."
 
 
 class FileChanges(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +45,9 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
         when = datetime.fromtimestamp(self.made_at, zone).strftime("%Y-%m-%d %H:%M, ") if self.made_at else ""
         why = f": {on_one_line(self.message)}" if self.message else ""
         changes = "" if self.changes is None else f" ({self.changes})"
-        return f"{RevisionId(self.number, self.digest)}, {when}{on_one_line(self.author)}{why}{changes}"
+        *others, last = (digest[:_SHORT] for digest in self.parents or ("",))
+        ended = f"; ended a conflict between {', '.join(others)} and {last}" if others else ""
+        return f"{RevisionId(self.number, self.digest)}, {when}{on_one_line(self.author)}{why}{ended}{changes}"
 
 
 def file_changes(old: Manifest | None, new: Manifest) -> FileChanges:

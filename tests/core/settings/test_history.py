@@ -49,6 +49,9 @@ def test_both_sides_of_a_conflict_are_told_and_its_end_is_compared_with_the_firs
     assert [entry.number for entry in entries] == [3, 2, 2, 1]
     assert entries[0].changes == FileChanges()
     assert entries[0].parents == (other.id.digest, second.id.digest)
+    ended = f"; ended a conflict between {other.id.digest[:8]} and {second.id.digest[:8]} (nothing)"
+    assert entries[0].line(UTC).endswith(ended)
+    assert [entry.line(UTC).count("conflict") for entry in entries] == [1, 0, 0, 0]
 
 
 def test_an_entry_is_one_line_whatever_its_author_wrote():
