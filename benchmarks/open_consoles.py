@@ -3,9 +3,9 @@
     python -m benchmarks.open_consoles --url URL --browsers N --node NODE
 
 Standard input says, in a line each, a session of a person and a token. Each browser gets the Farm page, follows its
-stream, and asks for the last hour as often as the page does. The operator gives NODE another power again and again. It
-says `open` when all streams are open, ends when its standard input does, and says then what came, as JSON: the number
-of messages, and of streams that broke.
+stream, and asks for the last hour and its events as often as the page does. The operator gives NODE another power
+again and again. It says `open` when all streams are open, ends when its standard input does, and says then what came,
+as JSON: the number of messages, and of streams that broke.
 """
 
 import argparse
@@ -21,6 +21,9 @@ from hcsidecar.core.console.openapi import BACKGROUND_HEADER, COOKIE
 
 _SERIES_EVERY = 10.0
 "Seconds, as in console/static/farm.js."
+_MARKED = re.compile(rb'<tr [^>]*class="(?:warning|error)"')
+"An event that is a mark on the page's chart."
+_HOUR = 3600
 _ACT_EVERY = 1.0
 _STREAM = re.compile(r'sse-connect="([^"]+)"')
 
@@ -41,19 +44,33 @@ class _Clients:
         async with self._client.get(found[1].replace("&amp;", "&"), headers=self._cookies) as stream:
             stream.raise_for_status()
             opened.release()
-            looks = asyncio.create_task(self._look())
+            news = asyncio.Event()
+            news.set()
+            looks = asyncio.create_task(self._look(news))
             try:
+                is_event = False
                 async for line in stream.content:
-                    self.messages += line.startswith(b"event: ")
+                    if line.startswith(b"event: "):
+                        self.messages += 1
+                        is_event = line == b"event: events\n"
+                    elif is_event and _MARKED.search(line):
+                        news.set()
                 self.broken += 1
             finally:
                 looks.cancel()
 
-    async def _look(self) -> None:
+    async def _look(self, news: asyncio.Event) -> None:
+        """Ask for the last hour, and for the events in it when there are new ones."""
+        headers = {**self._cookies, BACKGROUND_HEADER: "1"}
         while True:
-            headers = {**self._cookies, BACKGROUND_HEADER: "1"}
             async with self._client.get("/api/v1/series", headers=headers) as answer:
-                await answer.read()
+                found = await answer.json()
+            newest = max(each["document"]["ends_at"] for each in found["nodes"] if each.get("document"))
+            if news.is_set():
+                news.clear()
+                query = f"level=warning&last=200&since={max(0, int(newest) - _HOUR)}"
+                async with self._client.get(f"/api/v1/events?{query}", headers=headers) as answer:
+                    await answer.read()
             await asyncio.sleep(_SERIES_EVERY)
 
     async def act(self) -> None:

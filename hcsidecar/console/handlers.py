@@ -18,6 +18,7 @@ from hcsidecar.console.doorkeeper import Doorkeeper, Visitor
 from hcsidecar.console.hub import Hub
 from hcsidecar.console.observer import FarmObserver
 from hcsidecar.console.rolling import RollingCommands, RollingInProgressError
+from hcsidecar.console.shared_answer import SharedAnswer
 from hcsidecar.console.snapshots import SnapshotInProgressError, Snapshots
 from hcsidecar.console.stream_serving import send_stream
 from hcsidecar.core.access.credentials import SECRET_BYTES, TOKEN_ID_BYTES, secret_digest, write_token
@@ -45,6 +46,8 @@ from hcsidecar.safekit.module import ModuleError, read_uploaded
 
 DISK_LIMIT: Final = 2.5
 "Seconds for what a node reads from its disk."
+SERIES_FRESH: Final = 5.0
+"Seconds for which one answer with the last hour serves everybody: half of what a sample stands for."
 ACTION_LIMIT: Final = 4.0
 "Seconds for the answer to a command."
 CHECK_LIMIT: Final = 15.0
@@ -115,6 +118,8 @@ class Handlers:
         self._hub = hub
         self._snapshots = Snapshots(client)
         self._judging = asyncio.Semaphore(JUDGED_AT_ONCE)
+        # Each open Farm page asks for it every ten seconds; fifty of them must not ask the nodes fifty times.
+        self._series = SharedAnswer(lambda: self._answers("/series"), fresh_for=SERIES_FRESH)
         self._description = msgspec.Raw(msgspec.json.encode(openapi_document(version)))
 
     def of(self, route: Route) -> Handler:
@@ -308,9 +313,9 @@ class Handlers:
         names = await self._observer.node_names()
         return d.NodeAnswers(nodes=tuple(await asyncio.gather(*(of(name) for name in names))))
 
-    async def series(self, request: CheckedRequest) -> object:
+    async def series(self, _request: CheckedRequest) -> object:
         """Return the last hour of each node."""
-        return await self._of_all("/series", request)
+        return await self._series.get()
 
     async def targets(self, request: CheckedRequest) -> object:
         """Return the targets of each node."""
@@ -476,8 +481,11 @@ class Handlers:
         return await self._client.ask("GET", path, node=node, query=query, actor=request.actor, limit=limit)
 
     async def _of_all(self, path: str, request: CheckedRequest) -> object:
-        query = q.written(request.query)
+        return await self._answers(path, query=q.written(request.query), actor=request.actor)
 
+    async def _answers(
+        self, path: str, *, query: Mapping[str, str] | None = None, actor: Actor | None = None
+    ) -> d.NodeAnswers[msgspec.Raw]:
         async def of(node: str) -> d.NodeAnswer[msgspec.Raw]:
             try:
                 reply = await self._client.ask(
@@ -485,7 +493,7 @@ class Handlers:
                     path,
                     node=node,
                     query=query,
-                    actor=request.actor,
+                    actor=actor,
                     limit=NODE_LIMIT,
                     unless_silent=True,
                 )

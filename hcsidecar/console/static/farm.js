@@ -149,7 +149,10 @@
   what.addEventListener("change", draw);
   document.addEventListener("theme", draw);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
-  document.addEventListener("htmx:sseMessage", (event) => { isNews ||= event.detail.type === "events"; });
+  document.addEventListener("htmx:sseMessage", (event) => {
+    // Only warnings and errors are marks.
+    isNews ||= event.detail.type === "events" && /<tr [^>]*class="(?:warning|error)"/.test(event.detail.data);
+  });
   new ResizeObserver(() => chart?.setSize({ width: place.clientWidth, height: HEIGHT })).observe(place);
   keepLooking();
 })();
