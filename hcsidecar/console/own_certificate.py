@@ -113,19 +113,25 @@ class OwnCertificate:
         self._own_made_at = float("-inf")
         self._complaint = ""
 
-    async def begin(self) -> None:
-        """Put a certificate into the context. Raise NoCertificateError."""
-        for _ in range(round(BEGIN / SOON)):
+    async def begin(self, *, patience: float = BEGIN) -> None:
+        """Put a certificate into the context. Raise NoCertificateError.
+
+        `patience` is for a daemon that is just making its own certificate, in seconds.
+        """
+        for _ in range(round(patience / SOON)):
             if await self.look() != SOON:
                 break
             await asyncio.sleep(SOON)
+        else:
+            self._complain("the daemon of this node has no certificate of it either; its log says why")
         if self._held is None:
             await self._make_own()
 
     async def run(self) -> None:
         """Keep the certificate until cancelled."""
         while True:
-            await asyncio.sleep(await self.look())
+            # What has not come soon need not be waited for so closely.
+            await asyncio.sleep(max(await self.look(), AWAY))
             if self._held is None and self._wall_clock() > self._own_made_at + OWN_RENEWED:
                 try:
                     await self._make_own()

@@ -161,6 +161,17 @@ async def test_it_waits_a_moment_for_a_daemon_that_just_makes_its_own_certificat
 
 
 @on_a_loop
+async def test_it_does_not_wait_for_ever_for_a_daemon_that_cannot_make_its_own_and_says_so(tmp_path, caplog):
+    async with console(tmp_path, begins=False, certified=False) as found:
+        await found.certificate.begin(patience=SOON)
+        assert await found.shown()
+    assert warnings(caplog) == [
+        f"{CANNOT}: the daemon of this node has no certificate of it either; its log says why",
+        OWN,
+    ]
+
+
+@on_a_loop
 async def test_a_daemon_that_is_away_is_news_only_before_the_first_certificate(tmp_path, caplog):
     async with console(tmp_path) as found, DaemonClient(tmp_path / "nobody") as away:
         before = await found.shown()
