@@ -184,6 +184,15 @@ def test_what_to_type_into_a_load_balancer_is_there_to_copy(tmp_path):
         assert "server web1 192.0.2.11:8080" in page
         assert "HAProxy" in page
         assert "Azure" in page
+        # Who has a draft is shown what that needs.
+        _, _, page = await ask("GET", "/settings/edit")
+        form = {"csrf": csrf_in(page), "name[]": "farm.toml", "content[]": farm.decode().replace("2.11", "2.19")}
+        await ask("POST", "/settings/check", form)
+        _, _, page = await ask("GET", "/settings/balancers")
+        assert "server web1 192.0.2.19:80" in page
+        await ask("POST", "/settings/check", {**form, "content[]": "[farm"})
+        status, _, page = await ask("GET", "/settings/balancers")
+        assert (status, "mend it in the editor" in page) == (409, True)
 
     told(tmp_path, story)
 

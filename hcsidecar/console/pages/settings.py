@@ -1,6 +1,5 @@
 """The Settings pages: what is in force on each node, the revisions, going back, and the progress of a change."""
 
-import tomllib
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated, Any, Final
@@ -11,19 +10,19 @@ from aiohttp import web
 from hcsidecar.api.requests import ApiError
 from hcsidecar.console.pages.page import Page, PageRequest
 from hcsidecar.console.pages.parts import LiveQuery, follow
-from hcsidecar.console.pages.settings_parts import NO_REVISION, in_force, kept_draft, own_report, planned
+from hcsidecar.console.pages.settings_parts import draft_here, kept_draft, own_report, planned
 from hcsidecar.core.access.roles import AccessRole
 from hcsidecar.core.console import documents as d
 from hcsidecar.core.console.documents import FarmOverview
 from hcsidecar.core.console.node_details import NodeDetails
 from hcsidecar.core.console.probe_settings import likely_application_port, probe_settings
-from hcsidecar.core.console.proposal_view import node_rows, shown_proposal
+from hcsidecar.core.console.proposal_view import node_rows, shown_proposal, waiting_keys
 from hcsidecar.core.console.queries import DifferencesQuery
+from hcsidecar.core.console.settings_draft import farm_in
 from hcsidecar.core.documents import CommandResult
-from hcsidecar.core.farmfile.farm_file import FarmFile, read
 from hcsidecar.core.membership.heartbeat import NodeName
 from hcsidecar.core.settings.documents import DifferencesReport, SettingsReport, Without
-from hcsidecar.core.settings.revision import FARM_FILE, Digest, Number
+from hcsidecar.core.settings.revision import Digest, Number
 
 
 class BalancersQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,6 +80,8 @@ async def _shown(request: PageRequest) -> dict[str, Any]:
         "proposal": proposal,
         "rows": () if proposal is None else node_rows(proposal, found.nodes),
         "draft": kept_draft(request, own) if request.may(AccessRole.ADMIN) else None,
+        "waiting": waiting_keys(found.nodes),
+        "may_act": request.may(AccessRole.CONTROL),
         "is_admin": request.may(AccessRole.ADMIN),
     }
 
@@ -112,13 +113,11 @@ async def changes(request: PageRequest) -> web.StreamResponse:
 
 
 async def balancers(request: PageRequest) -> web.StreamResponse:
-    """Show what to type into a load balancer so that it probes the nodes of this farm."""
-    files, contents = await in_force(request)
-    if not files:
-        raise ApiError(HTTPStatus.CONFLICT, NO_REVISION)
-    farm = read(tomllib.loads(contents[FARM_FILE].decode()))
-    if not isinstance(farm, FarmFile):
-        raise ApiError(HTTPStatus.CONFLICT, f"the farm file in force is not of this version: {farm[0]}")
+    """Show what to type into a load balancer so that it probes the nodes of this farm, or of the draft."""
+    draft = await draft_here(request)
+    farm = farm_in(draft.files)
+    if farm is None:
+        raise ApiError(HTTPStatus.CONFLICT, "the draft is not a right farm file yet: mend it in the editor first")
     port = request.query.port or likely_application_port(farm)
     return request.render("settings_balancers.html", found=probe_settings(farm, application_port=port), port=port)
 

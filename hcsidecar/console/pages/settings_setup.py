@@ -14,9 +14,11 @@ from hcsidecar.console.pages.settings_parts import checked, draft_here, in_force
 from hcsidecar.core.access.roles import AccessRole
 from hcsidecar.core.console import documents as d
 from hcsidecar.core.console.farm_view import state_of
+from hcsidecar.core.console.proposal_view import waiting_keys
 from hcsidecar.core.console.settings_draft import draft_files, farm_in
 from hcsidecar.core.console.setup_steps import SetupProgress, SetupStep
 from hcsidecar.core.farmfile.application_tables import NotReplacedError, with_application
+from hcsidecar.core.settings.documents import SettingsReport
 from hcsidecar.core.settings.revision import FARM_FILE
 
 _JOIN_LINE_LASTS: Final = 900.0
@@ -75,7 +77,8 @@ async def begin(request: PageRequest) -> web.StreamResponse:
 
 
 async def _page(request: PageRequest, **more: Any) -> web.Response:
-    own = await own_report(request, await request.api("settings"))
+    found: d.NodeAnswers[SettingsReport] = await request.api("settings")
+    own = await own_report(request, found)
     draft = kept_draft(request, own)
     has_revision = own is not None and own.settled is not None
     files = draft.files if draft is not None else (await in_force(request))[0]
@@ -86,6 +89,7 @@ async def _page(request: PageRequest, **more: Any) -> web.Response:
         has_revision=has_revision,
         has_draft=draft is not None,
         files=tuple(file.name for file in files),
+        waiting=waiting_keys(found.nodes),
     )
     return request.render(
         "settings_setup.html",

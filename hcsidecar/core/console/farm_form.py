@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import AoT, Table
 
+from hcsidecar.core.farmfile.check_tables import CHECKS
 from hcsidecar.core.farmfile.farm_file import (
     ApplicationTable,
     Check,
@@ -224,6 +225,8 @@ def _field(path: str, table: Document) -> FormField:
     where, _, key = path.rpartition(".")
     value = table.get(key, "")
     model = _MODELS.get(re.sub(r"\[\d+\]", "", where))
+    if model is Check:
+        model = CHECKS.get(str(table.get("type")), Check)
     return FormField(
         path=path, key=key, value=_shown(value), default=_default(model, key), choices=_CHOICES.get(key, ())
     )

@@ -67,6 +67,11 @@ def node_rows(proposal: ProposalReport, answers: Sequence[NodeAnswer[SettingsRep
     )
 
 
+def waiting_keys(answers: Sequence[NodeAnswer[SettingsReport]]) -> tuple[str, ...]:
+    """Return the keys that any node takes only when its daemon starts again, each once."""
+    return tuple(dict.fromkeys(key for answer in answers if answer.document for key in answer.document.waiting))
+
+
 def _stage(name: str, proposal: ProposalReport, *, is_silent: bool) -> NodeStage:
     if name in proposal.refusals:
         return NodeStage.REFUSES

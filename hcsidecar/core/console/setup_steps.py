@@ -21,6 +21,8 @@ class SetupStep(StrEnum):
     CHECKS = "checks"
     SCRIPTS = "scripts"
     APPLY = "apply"
+    RESTART = "restart"
+    "Some keys are taken only when a daemon starts again: the first application among them."
 
 
 class StepState(StrEnum):
@@ -43,6 +45,8 @@ class SetupProgress:
     has_draft: bool
     files: Collection[str] = ()
     "The names of the files of the draft."
+    waiting: tuple[str, ...] = ()
+    "Keys that are in force and that a daemon takes when it starts again."
 
     @property
     def missing_scripts(self) -> tuple[str, ...]:
@@ -69,6 +73,8 @@ class SetupProgress:
                 return self.is_done(SetupStep.APPLICATION) and not self.missing_scripts
             case SetupStep.APPLY:
                 return self.is_done(SetupStep.APPLICATION) and not self.has_draft
+            case SetupStep.RESTART:
+                return self.is_done(SetupStep.APPLY) and not self.waiting
 
     def states(self) -> Mapping[SetupStep, StepState]:
         """Return the state of each step, in their order."""

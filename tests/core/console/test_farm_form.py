@@ -88,6 +88,7 @@ def test_the_form_shows_what_stands_in_the_file_and_the_defaults():
     assert [field.key for field in http.fields] == [
         *["name", "address", "port", "path", "interval", "timeout", "fall", "action"]
     ]
+    assert {field.key: field.default for field in http.fields}["path"] == "/"
     assert [field.key for field in command.fields] == ["name", "interval", "timeout", "fall", "action"]
 
 

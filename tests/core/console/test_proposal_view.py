@@ -1,9 +1,10 @@
 """How far each node is with new settings."""
 
+import msgspec
 import pytest
 
 from hcsidecar.core.console.documents import NodeAnswer
-from hcsidecar.core.console.proposal_view import node_rows, shown_proposal
+from hcsidecar.core.console.proposal_view import node_rows, shown_proposal, waiting_keys
 from hcsidecar.core.settings.agreement import AgreementPhase, ProposalProgress
 from hcsidecar.core.settings.documents import ProposalReport, SettingsReport
 from hcsidecar.core.settings.revision import RevisionId
@@ -58,3 +59,9 @@ def test_each_node_has_its_stage(progress, waiting, other):
         ("web4", "refuses", ("no eth7",)),
         ("web5", "drains", ()),
     ]
+
+
+def test_keys_that_wait_for_a_restart_are_named_once():
+    one = answer("web1")
+    waits = msgspec.structs.replace(one, document=msgspec.structs.replace(one.document, waiting=("a", "b")))
+    assert waiting_keys([waits, answer("web2", answers=False), waits, one]) == ("a", "b")

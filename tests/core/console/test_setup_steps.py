@@ -45,6 +45,11 @@ def progress(text="", *, nodes=(("web1", True),), **more):
             "apply",
         ),
         (progress(CHECK, nodes=(("web1", True), ("web2", True)), has_draft=False), list(SetupStep), None),
+        (
+            progress(CHECK, nodes=(("web1", True), ("web2", True)), has_draft=False, waiting=("application",)),
+            [step for step in SetupStep if step != "restart"],
+            "restart",
+        ),
     ],
 )
 def test_each_step_is_done_next_or_later(made, done, following):
