@@ -16,7 +16,7 @@ from hcsidecar.core.console import documents as d
 from hcsidecar.core.console.documents import FarmOverview
 from hcsidecar.core.console.node_details import NodeDetails
 from hcsidecar.core.console.probe_settings import likely_application_port, probe_settings
-from hcsidecar.core.console.proposal_view import node_rows, shown_proposal, waiting_keys
+from hcsidecar.core.console.proposal_view import node_rows, restart_action, shown_proposal, waiting_keys
 from hcsidecar.core.console.queries import DifferencesQuery
 from hcsidecar.core.console.settings_draft import farm_in
 from hcsidecar.core.documents import CommandResult
@@ -81,6 +81,7 @@ async def _shown(request: PageRequest) -> dict[str, Any]:
         "rows": () if proposal is None else node_rows(proposal, found.nodes),
         "draft": kept_draft(request, own) if request.may(AccessRole.ADMIN) else None,
         "waiting": waiting_keys(found.nodes),
+        "restart": restart_action(await request.api("farm")),
         "may_act": request.may(AccessRole.CONTROL),
         "is_admin": request.may(AccessRole.ADMIN),
     }

@@ -14,7 +14,7 @@ from hcsidecar.console.pages.settings_parts import checked, draft_here, in_force
 from hcsidecar.core.access.roles import AccessRole
 from hcsidecar.core.console import documents as d
 from hcsidecar.core.console.farm_view import state_of
-from hcsidecar.core.console.proposal_view import waiting_keys
+from hcsidecar.core.console.proposal_view import restart_action, waiting_keys
 from hcsidecar.core.console.settings_draft import draft_files, farm_in
 from hcsidecar.core.console.setup_steps import SetupProgress, SetupStep
 from hcsidecar.core.farmfile.application_tables import NotReplacedError, with_application
@@ -95,6 +95,7 @@ async def _page(request: PageRequest, **more: Any) -> web.Response:
         "settings_setup.html",
         progress=progress,
         overview=overview,
+        restart=restart_action(overview),
         state_of=state_of,
         draft=draft,
         is_kept=draft is not None,

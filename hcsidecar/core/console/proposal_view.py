@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from hcsidecar.core.console.documents import NodeAnswer
+from hcsidecar.core.console.action_effects import FarmAction
+from hcsidecar.core.console.documents import FarmOverview, NodeAnswer
+from hcsidecar.core.console.farm_view import state_of
 from hcsidecar.core.settings.agreement import ProposalProgress
 from hcsidecar.core.settings.documents import ProposalReport, SettingsReport
 
@@ -70,6 +72,16 @@ def node_rows(proposal: ProposalReport, answers: Sequence[NodeAnswer[SettingsRep
 def waiting_keys(answers: Sequence[NodeAnswer[SettingsReport]]) -> tuple[str, ...]:
     """Return the keys that any node takes only when its daemon starts again, each once."""
     return tuple(dict.fromkeys(key for answer in answers if answer.document for key in answer.document.waiting))
+
+
+def restart_action(overview: FarmOverview) -> FarmAction:
+    """Return how daemons are best started again: one after the other where all nodes serve, else all at once.
+
+    A rolling command begins only with a farm whose nodes are all Ready. They are not while a new check finds that an
+    application does not run which the daemons take only when they start again.
+    """
+    serve_all = all(state_of(node).serves for node in overview.nodes)
+    return FarmAction.ROLLING_RESTART_DAEMON if serve_all else FarmAction.RESTART_DAEMON
 
 
 def _stage(name: str, proposal: ProposalReport, *, is_silent: bool) -> NodeStage:

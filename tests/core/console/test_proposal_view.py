@@ -3,8 +3,9 @@
 import msgspec
 import pytest
 
-from hcsidecar.core.console.documents import NodeAnswer
-from hcsidecar.core.console.proposal_view import node_rows, shown_proposal, waiting_keys
+from hcsidecar.core.console.documents import FarmOverview, NodeAnswer, NodeOverview
+from hcsidecar.core.console.proposal_view import node_rows, restart_action, shown_proposal, waiting_keys
+from hcsidecar.core.documents import NodeStatus
 from hcsidecar.core.settings.agreement import AgreementPhase, ProposalProgress
 from hcsidecar.core.settings.documents import ProposalReport, SettingsReport
 from hcsidecar.core.settings.revision import RevisionId
@@ -65,3 +66,16 @@ def test_keys_that_wait_for_a_restart_are_named_once():
     one = answer("web1")
     waits = msgspec.structs.replace(one, document=msgspec.structs.replace(one.document, waiting=("a", "b")))
     assert waiting_keys([waits, answer("web2", answers=False), waits, one]) == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("statuses", "action"),
+    [(("Ready", "Ready"), "rolling-restart-daemon"), (("Ready", "Transient"), "restart-daemon")],
+)
+def test_daemons_start_again_one_after_the_other_only_where_all_nodes_serve(statuses, action):
+    nodes = tuple(
+        NodeOverview(name=name, answers=True, status=NodeStatus(name=name, alive=True, role="UP", status=status))
+        for name, status in zip(("web1", "web2"), statuses, strict=True)
+    )
+    overview = FarmOverview(farm="a", node="web1", version="1", keep_ready=1, lame_duck=10, nodes=nodes)
+    assert restart_action(overview) == action
