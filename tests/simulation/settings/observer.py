@@ -66,9 +66,10 @@ class Observer:
                 self.breach("the removed stay out", f"{machine.name} goes back from {candidate}, and hears nobody")
             # One that slept for long may hear of what came after it only.
             is_over = any(candidate in world.origins[later].ancestors for later in self.settled)
-            # One that falls asleep when it has just settled says so too late.
+            # One that falls asleep when it has just settled, or before the others wake, says so too late.
             first, last = self._said.get(candidate.mark, (world.now, world.now))
-            if last > first + HEARD and not is_over and world.scenario.steady:
+            is_said = last > first + HEARD and world.now < last + HEARD
+            if is_said and not is_over and world.scenario.steady:
                 self.breach("no needless way back", f"{machine.name} goes back from {candidate}, which is settled")
 
     def _judge_start(self, machine, agreement):
@@ -85,8 +86,21 @@ class Observer:
                 theirs = other.agreement.proposal
                 if theirs is None or theirs.token != proposal.token:
                     self.breach("promises hold", f"{machine.name} begins {revision}, {name} promises no more")
-            if machine.name not in proposal.removed and name in proposal.removed and name not in attempt.tried:
+            waits = machine.name not in proposal.removed and name in proposal.removed
+            if waits and not any(name in each.tried for each in tries) and not self._is_given_up(revision, name):
                 self.breach("the removed go first", f"{machine.name} begins {revision} before {name}")
+
+    def _is_given_up(self, revision, name):
+        """Return whether a removed node was left out by name, when nobody who goes on could reach it."""
+        world = self._world
+        stay = [world.machine(member) for member in world.members_of(revision)]
+        gone = world.machine(name)
+        return revision in self.settled and not any(
+            self._is_up(machine)
+            and world.network.carries(machine.index, gone.index)
+            and world.network.carries(gone.index, machine.index)
+            for machine in stay
+        )
 
     @staticmethod
     def _all_promised(attempt):

@@ -34,7 +34,9 @@ def test_every_promise_is_kept_in_histories_from(first):
 
 
 @pytest.mark.parametrize(
-    "seed", [306030, 306704, 307314, 316705, 318737, 319870, 326111, 327520, 328632], ids=lambda seed: f"history {seed}"
+    "seed",
+    [306030, 306704, 307314, 316705, 318737, 319870, 326111, 327520, 328632, 414863, 415740, 416615],
+    ids=lambda seed: f"history {seed}",
 )
 def test_every_promise_is_kept_in_histories_that_once_broke_one(seed):
     live_through(draw(seed))
