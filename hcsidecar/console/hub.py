@@ -27,6 +27,7 @@ from hcsidecar.core.console.stream_format import (
     message,
 )
 from hcsidecar.core.documents import Entry, EventPage, Notice
+from hcsidecar.system.memory import give_free_memory_back
 
 LOOK_EVERY: Final = 0.5
 "Seconds between two looks at the farm."
@@ -207,6 +208,8 @@ class Hub:
             watch.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watch
+            # What many followers have needed is of no use to anybody now.
+            give_free_memory_back()
         self._positions.clear()
 
     async def _beginning(self, follower: Follower) -> AsyncGenerator[bytes, None]:

@@ -26,3 +26,11 @@ def give_large_blocks_back() -> None:
     # thread. Where it is another one than that of GNU there is no such function.
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK)
+
+
+def give_free_memory_back() -> None:
+    """Give the system what is free between blocks in use; it takes a few milliseconds."""
+    import ctypes  # noqa: PLC0415 - see above
+
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)

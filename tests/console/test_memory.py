@@ -76,3 +76,23 @@ def test_the_memory_for_verifying_a_password_is_given_back():
     """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
     assert float(done.stdout) < 10
+
+
+def test_memory_that_is_free_between_blocks_in_use_is_given_back():
+    script = """if True:
+        import re
+        from hcsidecar.system.memory import give_free_memory_back
+        def memory():
+            return int(re.search(r"VmRSS:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
+        before = memory()
+        blocks = [bytearray(b"x" * 60_000) for _ in range(500)]
+        blocks = blocks[-1:]
+        GIVE
+        print(memory() - before)
+    """
+
+    def kept(script):
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
+        return float(done.stdout)
+
+    assert kept(script.replace("GIVE", "give_free_memory_back()")) < kept(script.replace("GIVE", "")) / 2
