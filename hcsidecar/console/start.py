@@ -120,10 +120,9 @@ async def console(
     async with contextlib.AsyncExitStack() as stack:
         client = await stack.enter_async_context(DaemonClient(path))
         authority = FarmAuthority(client)
-        if tls is not None and own_certificate:
-            certificate = OwnCertificate(client, authority, tls)
+        certificate = OwnCertificate(client, authority, tls) if tls is not None and own_certificate else None
+        if certificate is not None:
             await certificate.begin()
-            stack.push_async_callback(_end, asyncio.create_task(certificate.run(), name="certificate"))
         observer, doorkeeper = FarmObserver(client), Doorkeeper(client)
         stack.push_async_callback(doorkeeper.close)
         details = DetailObserver(client, observer)
@@ -154,13 +153,11 @@ async def console(
             mosaic = Mosaic(observer=observer, rendering=services.rendering, static=static)
             host, its_port = await _serve(stack, mosaic.application(), *test_page, None)
             logger.info("the test page listens on http://%s:%s", f"[{host}]" if ":" in host else host, its_port)
+        if certificate is not None:
+            # What goes wrong in it ends the console, and systemd starts that anew.
+            tasks = await stack.enter_async_context(asyncio.TaskGroup())
+            stack.callback(tasks.create_task(certificate.run(), name="certificate").cancel)
         yield at
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
 
 
 async def _serve(

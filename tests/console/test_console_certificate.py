@@ -85,6 +85,19 @@ def test_the_operators_certificate_is_used_where_the_console_is_given_one(farm):
         assert console.farm()
 
 
+def test_a_console_ends_when_it_is_told_to_and_says_so_where_it_cannot_listen(farm):
+    with console_of(farm, "web1", "--listen", "127.0.0.1:0") as console:
+        words = [sys.executable, "-P", "-m", "hcsidecar.console.start", "--listen", f"127.0.0.1:{console.port}"]
+        socket = farm.socket("web1").with_name("console.sock")
+        other = subprocess.run([*words, "--socket", socket], capture_output=True, text=True, timeout=60, check=False)
+        assert other.returncode == 1
+        assert f"the console cannot listen on 127.0.0.1:{console.port}: " in other.stderr
+        assert "Traceback" not in other.stderr
+        console.process.terminate()
+        assert console.process.wait(30) == 0
+        assert "the console has ended" in console.log.read_text()
+
+
 def test_no_other_node_has_a_certificate_made_for_a_console_here(farm):
     for path in ("/api/v1/nodes/web2/certificates/console", "/api/v1/certificates/console"):
         connection = UnixConnection(farm.socket("web1").with_name("console.sock"))
