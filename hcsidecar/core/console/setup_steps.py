@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import assert_never
 
 from hcsidecar.core.console.documents import FarmOverview
 from hcsidecar.core.farmfile.farm_file import FarmFile
@@ -75,6 +76,8 @@ class SetupProgress:
                 return self.is_done(SetupStep.APPLICATION) and not self.has_draft
             case SetupStep.RESTART:
                 return self.is_done(SetupStep.APPLY) and not self.waiting
+            case _:
+                assert_never(step)
 
     def states(self) -> Mapping[SetupStep, StepState]:
         """Return the state of each step, in their order."""

@@ -30,18 +30,17 @@ def with_application(text: str, tables: str) -> str:
     kept = lines[: headers[0][0]] if headers else lines
     for (start, name), end in zip(headers, ends, strict=True):
         kept += lines[start:end] if name not in APPLICATION_TABLES else _comments_before(lines, start, end)
-    shorter = "".join(kept).rstrip("\n") + "\n\n"
+    changed = "".join(kept).rstrip("\n") + "\n\n" + tables
     try:
-        if tomllib.loads(shorter) == wanted:
-            changed = shorter + tables
-            if tomllib.loads(changed) == wanted | tomllib.loads(tables):
-                return changed
+        is_right = tomllib.loads(changed) == wanted | tomllib.loads(tables)
     except tomllib.TOMLDecodeError:
-        pass
-    raise NotReplacedError(
-        "the farm file does not have [l2], [application] and [[check]] as tables of their own, so they cannot be"
-        " replaced: write them as tables in the editor, and try again"
-    )
+        is_right = False
+    if not is_right:
+        raise NotReplacedError(
+            "the farm file does not have [l2], [application] and [[check]] as tables of their own, so they cannot be"
+            " replaced: write them as tables in the editor, and try again"
+        )
+    return changed
 
 
 def _comments_before(lines: list[str], start: int, end: int) -> list[str]:

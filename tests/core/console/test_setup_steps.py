@@ -4,7 +4,7 @@ import tomllib
 
 import pytest
 
-from hcsidecar.core.console.documents import FarmOverview, NodeOverview
+from hcsidecar.core.console.documents import FarmOverview, JoinLine, NodeOverview
 from hcsidecar.core.console.setup_steps import SetupProgress, SetupStep
 from hcsidecar.core.farmfile.farm_file import read
 
@@ -63,3 +63,7 @@ def test_each_step_is_done_next_or_later(made, done, following):
 def test_scripts_that_are_not_there_are_named():
     assert progress(APPLICATION, files=("bin/stop",)).missing_scripts == ("bin/start",)
     assert progress(None).missing_scripts == ()
+
+
+def test_the_line_for_a_new_server_does_not_show_in_a_log():
+    assert "secret" not in repr(JoinLine(command="hcsidecar join 192.0.2.11 --token secret", valid=900))
