@@ -2,10 +2,8 @@
 
 import asyncio
 import contextlib
-import gc
 import json
 import time
-import warnings
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -217,10 +215,6 @@ async def console_here(directory, names=("web1", "web2", "web3"), **more):
             # As a daemon does at its end, so that nobody waits for an event.
             for node in nodes.values():
                 node.control.journal.close()
-    # Transports close in the loop's next turns. What a server that has ended had accepted and not begun to serve is
-    # closed by the collector, which complains of it.
+    # Transports close in the loop's next turns.
     for _ in range(50):
         await asyncio.sleep(0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()

@@ -17,7 +17,7 @@ from aiohttp.log import server_logger
 from hcsidecar.api.connection import ApiConnection, ErrorBody
 from hcsidecar.api.requests import refused
 from hcsidecar.core.lost_files import REMOVED, REPLACED
-from hcsidecar.web.accepting import Admission, ListeningSocket
+from hcsidecar.web.accepting import Admission, ListeningSocket, end_accepting
 
 MakeConnection = Callable[[], asyncio.Protocol]
 
@@ -40,12 +40,14 @@ class ControlSocket:
         self._admission = admission
         self._make_connection = make_connection
         self._server: asyncio.Server | None = None
+        self._listener: ListeningSocket | None = None
         self._identity: tuple[int, int] | None = None
 
     async def open(self) -> None:
         """Begin to serve; errors as for `serve_unix`."""
         listener = listen(self.path, group=self._group)
         listener.admission = self._admission
+        self._listener = listener
         self._identity = _identity(self.path)
         self._server = await asyncio.get_running_loop().create_server(self._make_connection, sock=listener)
 
@@ -62,8 +64,10 @@ class ControlSocket:
         await self.open()
         return REMOVED if found is None else REPLACED
 
-    def close(self) -> None:
-        """Stop accepting connections, and remove the path."""
+    async def end(self) -> None:
+        """Stop accepting connections, and remove the path; whoever was let in is served."""
+        if self._listener is not None:
+            await end_accepting(self._listener)
         self._stop()
         _remove(self.path, self._identity)
 
@@ -92,7 +96,7 @@ async def serve_unix(
         try:
             yield control
         finally:
-            control.close()
+            await control.end()
 
 
 @asynccontextmanager

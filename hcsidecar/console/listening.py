@@ -26,6 +26,7 @@ class CountedListener(socket.socket):
 
     most = MOST
     most_each = MOST_EACH
+    is_ending = False
 
     def count(self) -> None:
         """Begin to count. Call it once."""
@@ -33,6 +34,8 @@ class CountedListener(socket.socket):
 
     def accept(self) -> tuple[socket.socket, Any]:
         """Return a connection. Raise BlockingIOError if there is none, or if it was one too many."""
+        if self.is_ending:
+            raise BlockingIOError
         connection, peer = super().accept()
         address = str(peer[0])
         if self._open.total() >= self.most or self._open[address] >= self.most_each:

@@ -46,6 +46,7 @@ from hcsidecar.core.console.kept_drafts import KeptDrafts
 from hcsidecar.core.console.stream_format import HEARTBEAT
 from hcsidecar.core.farmfile.values import LAST_PORT
 from hcsidecar.system.memory import give_large_blocks_back, keep_tls_buffers_small
+from hcsidecar.web.accepting import end_accepting
 
 PORT: Final = 9453
 SHUTDOWN: Final = 1.0
@@ -174,6 +175,7 @@ async def _serve(
         make, sock=listener, ssl=tls, ssl_handshake_timeout=HEAD_TIMEOUT if tls is not None else None
     )
     stack.callback(server.close)
+    stack.push_async_callback(end_accepting, listener)
     host, its_port = listener.getsockname()[:2]
     return host, its_port
 

@@ -4,10 +4,11 @@ asyncio's own listener writes a traceback for each connection that it cannot acc
 nobody meanwhile.
 """
 
+import asyncio
 import os
 import socket
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from hcsidecar.core.events import Event
 from hcsidecar.core.exhaustion import Shortage, explained
@@ -16,6 +17,8 @@ HELD: Final = 8
 "Descriptors in reserve: as many probes are answered before another connection must be ended."
 ACCEPT_COMPLAINT: Final = "socket.accept() out of system resource"
 "The complaint of Python's event loop when it pauses for a second; it is replaced by an event, reported once."
+_TURNS: Final = 4
+"Of the loop: one begins a task for the connection, the next one makes its transport, the third its protocol."
 
 
 class Admission:
@@ -70,9 +73,12 @@ class ListeningSocket(socket.socket):
     """A listening socket for an event loop, whose `accept` copes with a lack of descriptors."""
 
     admission: Admission | None = None
+    is_ending = False
 
     def accept(self) -> tuple[socket.socket, Any]:
         """Return a connection. Raise BlockingIOError if there is none, or if room for one is only now being made."""
+        if self.is_ending:
+            raise BlockingIOError
         try:
             return super().accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -90,3 +96,20 @@ class ListeningSocket(socket.socket):
                 raise BlockingIOError from error
             # There is no connection to end. The loop pauses for a second.
             raise
+
+
+class EndingListener(Protocol):
+    """A listening socket that can be told to accept nothing more."""
+
+    is_ending: bool
+
+
+async def end_accepting(listener: EndingListener) -> None:
+    """Accept nothing more, and wait until what was accepted is served; close the listener after that.
+
+    A loop takes some turns to hand a connection to its protocol. If the server is closed before that, the loop fails to
+    do so, and nobody closes the connection.
+    """
+    listener.is_ending = True
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
