@@ -14,6 +14,7 @@ import json
 import os
 import re
 import sys
+from contextlib import suppress
 
 import aiohttp
 
@@ -79,8 +80,10 @@ class _Clients:
         while True:
             power = 3 - power
             body = {"power": power, "nodes": [self._options.node]}
-            async with self._client.post("/api/v1/power", json=body, headers=self._token) as answer:
-                answer.raise_for_status()
+            # On a machine that is busy with others a connection may come too late for the console; he tries again.
+            with suppress(aiohttp.ClientConnectionError):
+                async with self._client.post("/api/v1/power", json=body, headers=self._token) as answer:
+                    answer.raise_for_status()
             await asyncio.sleep(_ACT_EVERY)
 
 
