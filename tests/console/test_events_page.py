@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from console_nodes import console_here
 from pages import browser, until_part
+from yarl import URL
 
 from hcsidecar.core.access.roles import AccessRole
 from hcsidecar.core.events import Event, Level
@@ -149,6 +150,50 @@ def test_the_output_of_a_script_is_a_click_away_and_is_followed(tmp_path):
             after = re.search(r'hx-get="(/runs/[^"]+)"', piece)[1].replace("&amp;", "&")
             _, _, piece = await ask("GET", after, HX_Request="true")
             assert f"load delay:{delay}ms" in piece
+
+    told(tmp_path, story)
+
+
+def test_a_script_in_the_output_of_a_script_is_text_in_the_page_and_in_what_follows(tmp_path):
+    run = "20261128T034001.123Z_start"
+    hostile = "</pre><script>alert(1)</script><img src=x onerror=alert(2)>"
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    log = runs / f"{run}.log"
+    log.write_text(f"{hostile}\n")
+
+    async def story(console, ask):
+        console.nodes["web2"].control.runs_directory = runs
+        _, _, page = await ask("GET", f"/runs/web2/{run}")
+        after = re.search(r'hx-get="(/runs/[^"]+)"', page)[1].replace("&amp;", "&")
+        with log.open("a") as file:
+            file.write(f"{hostile}\n")
+        _, _, piece = await ask("GET", after, HX_Request="true")
+        for text in (page, piece):
+            assert "&lt;/pre&gt;&lt;script&gt;alert(1)" in text
+            assert "<script>alert" not in text
+            assert "<img" not in text
+
+    told(tmp_path, story)
+
+
+@pytest.mark.parametrize(
+    "run", ["..%2Fsecret.log", "%2e%2e%2fsecret", "..%2Fsecret", "%2Fetc%2Fpasswd", "..%5Csecret", "secret%00.log", "."]
+)
+def test_no_name_of_a_run_leads_out_of_the_directory_of_runs(tmp_path, run):
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    for name in ("secret", "secret.log"):
+        (tmp_path / name).write_text("the key of the farm")
+
+    async def story(console, ask):
+        console.nodes["web2"].control.runs_directory = runs
+        for path in (f"/runs/web2/{run}", f"/api/v1/nodes/web2/runs/{run}"):
+            # As it stands here: a URL that is made of text would be put in order first.
+            exactly = URL(console.url(path), encoded=True)
+            async with ask.session.get(exactly, allow_redirects=False) as response:
+                assert response.status in (400, 404), path
+                assert "the key of the farm" not in await response.text()
 
     told(tmp_path, story)
 

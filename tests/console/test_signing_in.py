@@ -8,7 +8,14 @@ import msgspec
 import pytest
 from console_nodes import PASSWORD, USERS, console_here, cookie_in, eventually
 
-from hcsidecar.core.access.credentials import RENEW_AFTER, new_session
+from hcsidecar.core.access.credentials import (
+    RENEW_AFTER,
+    SESSION_IDLE,
+    SESSION_LIFE,
+    new_session,
+    read_session,
+    renewed_session,
+)
 from hcsidecar.core.access.record import AccessRecord, ChangeStamp
 from hcsidecar.core.access.roles import AccessRole
 from hcsidecar.core.console.openapi import BACKGROUND_HEADER, COOKIE, CSRF_HEADER
@@ -200,5 +207,38 @@ def test_what_a_page_asks_by_itself_does_not_keep_a_session_from_becoming_idle(t
                 status, answered, _ = await console.ask_with(client, "GET", "/api/v1/series", headers=headers)
                 assert status == 200
                 assert ("Set-Cookie" in answered) is not background
+
+    told(tmp_path, story)
+
+
+def idle_session(record, *, now):
+    """Give a session that nobody has used for too long."""
+    return new_session(record, USERS[AccessRole.ADMIN], now=now - SESSION_IDLE - 1)
+
+
+def old_session(record, *, now):
+    """Give a session that is in use, and that is too old."""
+    began = now - SESSION_LIFE - 1
+    session = new_session(record, USERS[AccessRole.ADMIN], now=began)
+    for used_at in (began + SESSION_LIFE / 4, began + SESSION_LIFE / 2, began + SESSION_LIFE * 3 / 4):
+        session = renewed_session(record, read_session(record, session, now=used_at), now=used_at)
+    return session
+
+
+@pytest.mark.parametrize(
+    ("made", "reason"),
+    [(idle_session, "has not been used for 8 hours"), (old_session, "is 24 hours old")],
+    ids=["idle", "old"],
+)
+def test_a_cookie_that_has_expired_lets_nobody_in_and_is_not_renewed(tmp_path, made, reason):
+    async def story(console):
+        session = made(console.record[0], now=time.time())
+        headers = {"Cookie": f"{COOKIE}={session}"}
+        status, answered, refusal = await console.ask("GET", "/api/v1/farm", role=None, headers=headers)
+        assert (status, reason in refusal["reason"]) == (401, True), refusal
+        assert "Set-Cookie" not in answered
+        status, answered, _ = await console.ask("GET", "/", role=None, headers=headers)
+        assert (status, answered["Location"]) == (303, "/sign-in?next=%2F")
+        assert "Set-Cookie" not in answered
 
     told(tmp_path, story)
