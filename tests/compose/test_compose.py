@@ -1,5 +1,8 @@
 """docker-compose.yml, built and run for real: what its pages in the manual promise."""
 
+import http.client
+import json
+import ssl
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -85,6 +88,27 @@ def test_the_sidecars_are_root_with_two_capabilities_and_the_others_have_none(fa
         host = farm.inspect(f"sidecar{number}")["HostConfig"]
         assert sorted(name.removeprefix("CAP_") for name in host["CapAdd"]) == ["NET_ADMIN", "NET_RAW"]
         assert host["ReadonlyRootfs"]
+
+
+def test_the_console_shows_the_whole_farm_on_this_machines_port_9453(farm):
+    token = json.loads(farm.inside("sidecar1", "hcsidecar", "api-token", "add", "test", "--role", "monitor", "--json"))
+    unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
+
+    def shown():
+        headers = {"Authorization": f"Bearer {token['token']}"}
+        request = urllib.request.Request("https://127.0.0.1:9453/api/v1/farm", headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=5, context=unverified) as answer:  # noqa: S310 - our own
+                return {node["name"]: node["answers"] for node in json.loads(answer.read())["nodes"]}
+        except (OSError, http.client.HTTPException):
+            return {}
+
+    until(lambda: shown() == dict.fromkeys(NODES, True), what="the console shows that all nodes answer")
+    host = farm.inspect("console")["HostConfig"]
+    assert host["CapDrop"] == ["ALL"]
+    assert not host["CapAdd"]
+    assert host["ReadonlyRootfs"]
 
 
 def test_settings_that_are_right_already_are_left_alone_by_a_daemon_that_may_not_write_them(farm):

@@ -100,4 +100,4 @@ def test_the_balancer_of_the_containers_asks_each_node():
 
 def test_no_container_is_privileged():
     assert "privileged:" not in COMPOSE
-    assert COMPOSE.count("cap_drop: [ALL]") == 5
+    assert COMPOSE.count("cap_drop: [ALL]") == 6
