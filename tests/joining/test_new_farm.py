@@ -75,7 +75,7 @@ def test_a_farm_that_does_not_agree_adds_nobody_and_leaves_nothing(tmp_path):
         # web2 is in the farm file and does not run, so it cannot agree.
         done = web3.paste(web1.token("web3"), "--yes")
         assert done.returncode == 1
-        assert "web2: " in done.stderr
+        assert "web2 at " in done.stderr
         assert web3.left() == []
         assert "web3" not in web1.config.read_text()
         assert web3.paste(web1.token("web3"), "--yes", "--without", "web2").returncode == 0

@@ -276,7 +276,8 @@ def test_a_farm_that_was_given_three_settings_takes_those_of_one_node(tmp_path):
             wait_for(lambda name=name: farm.health(name) == 200, limit=30, what=f"{name} is Ready alone")
             farm.edit(name, '"1s"', f'"{seconds}"')
             others = [option for other in farm.names if other != name for option in ("--without", other)]
-            assert farm.apply(name, *others).returncode == 0
+            # Right after its start it does not know yet whom it may leave out.
+            wait_for(lambda name=name, others=others: farm.apply(name, *others).returncode == 0, limit=30, what="apply")
             farm.kill(name)
         farm.start()
         for name in farm.names:

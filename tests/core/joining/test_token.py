@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hcsidecar.core.joining.messages import JoinTokenAnswer
 from hcsidecar.core.joining.token import JoinToken, TokenError, decode_token, prove
 
 TOKEN = JoinToken(fingerprint=bytes(range(32)), secret=b"0123456789abcdef", expires=1_796_000_000)
@@ -67,3 +68,10 @@ def test_a_proof_holds_for_one_request_to_one_certificate_only():
     for other in ({"nonce": "m"}, {"server": "t"}, {"path": "/q"}, {"body": b"c"}):
         assert prove(TOKEN.key, **request | other) != proof
     assert TOKEN.id not in proof
+
+
+def test_what_is_said_of_an_answer_with_a_token_does_not_have_the_token():
+    answer = JoinTokenAnswer(token="hcj1.secret", host="192.0.2.11")  # noqa: S106 - no password
+    assert "secret" not in repr(answer)
+    assert answer.command("web 2") == "hcsidecar join 192.0.2.11 --token hcj1.secret --name 'web 2'"
+    assert answer.command(None) == "hcsidecar join 192.0.2.11 --token hcj1.secret"
