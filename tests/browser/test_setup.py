@@ -46,6 +46,9 @@ def console_of_a_server(tmp_path):
             yield console, web1, web2
         finally:
             console.end()
+            # A daemon that is ended in haste leaves its application running.
+            for machine in (web1, web2):
+                machine.run("stop", "--config", machine.config)
 
 
 def page_of(machine, address):

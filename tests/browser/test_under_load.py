@@ -51,7 +51,11 @@ def farm(tmp_path_factory):
             page.mkdir(parents=True)
             (page / "address").write_text(address)
             (page / "index.html").write_text(name)
-        yield made.start().all_ready()
+        try:
+            yield made.start().all_ready()
+        finally:
+            # A daemon that is ended in haste leaves its application running.
+            made.cli("stop", "--all")
 
 
 @contextmanager
